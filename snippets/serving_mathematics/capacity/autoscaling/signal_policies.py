@@ -81,7 +81,8 @@ def _on_arrivals(load_per_s: npt.ArrayLike, replica_per_s: float) -> Policy:
 
 def check_policies_by_hand() -> None:
     """Ten replicas at 30 ms over a target of 20 become fifteen; 100 requests a second over ten
-    become ten; both stay where they are within a tenth.
+    become ten; both stay where they are within a tenth. Where 64 requests run and no more may, a
+    target of 59 orders nothing, and one of 58 does.
 
     Source: by hand.
     """
@@ -90,6 +91,8 @@ def check_policies_by_hand() -> None:
     checks.equal("tokens", _on_tokens(0.020, chat)(15.0, 10, 10, 0.5, 10 * inside), 15)
     checks.equal("within a tenth", _on_tokens(0.028, chat)(15.0, 10, 10, 0.5, 10 * inside), 10)
     checks.equal("arrivals", _on_arrivals([100.0] * 99, 10.0)(60.0, 6, 6, 0.5, 900.0), 10)
+    at_ceiling = [hpa_replicas(10, 64.0, target) for target in (59.0, 58.0)]
+    checks.equal("at its ceiling", at_ceiling, [10, 12])
 
 
 def check_bad_input_is_refused() -> None:

@@ -229,6 +229,7 @@ def example() -> SimpleNamespace:
         cliff_late=100 * _run("tokens", 0.6).late_share,
         cliff_ms=1e3 * 0.6 * full_s,
         waiting_late=100 * min(_run("waiting", s).late_share for s in SETTINGS["waiting"]),
+        ceiling_percent=100 / (1 + HPA_TOLERANCE),
         hot_percent=40,
         hot_late=100 * _run("requests", 0.4).late_share,
         hot_hours=_run("requests", 0.4).replica_hours,

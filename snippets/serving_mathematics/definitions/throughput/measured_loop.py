@@ -169,8 +169,6 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text; errors in percent."""
     dense = _left_out(DENSE)
     sparse = [row for which in SPARSE for row in _left_out(which)]
-    n, x = _loops(DENSE)[1024, 512]
-    line, law = (_expected(1024, *_line(n, x)), usl_throughput(1024, *fit_usl(n[:-1], x[:-1])))
     return SimpleNamespace(
         dense_loops=_doubled()[False].size,
         dense_half=100 * float(np.median(np.abs(_doubled()[False]))),
@@ -184,7 +182,6 @@ def example() -> SimpleNamespace:
         loops=len(dense),
         lowest_peak=min(peak for *_, peak in dense),
         sparse_low=100 * (1 - min(line for line, _, _ in sparse)),
-        law_factor=line / float(law),
     )
 
 

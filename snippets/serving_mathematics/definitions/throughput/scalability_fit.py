@@ -97,6 +97,19 @@ def check_peak_is_the_maximum() -> None:
     checks.close("at the peak", float(usl_throughput(peak, 0.03, 0.0002, 7.0)), most, rtol=1e-4)
 
 
+def check_threads_or_processes() -> None:
+    """Eight processes of one thread carry 1 + 7α times what one process of eight threads does.
+
+    Source: by hand: work of 1 s, of which α must be done by one thread.
+    """
+    for alpha in (0.0, 0.05, 0.3):
+        alone_s, together_s = 1.0, alpha + (1 - alpha) / 8
+        carried = 8 / alone_s * together_s
+        law = float(usl_throughput(8, alpha, 0.0, 1.0))
+        checks.close(f"α = {alpha}: threads", law, 1 / together_s, rtol=1e-12)
+        checks.close(f"α = {alpha}: processes over threads", carried, 1 + 7 * alpha, rtol=1e-12)
+
+
 def check_fit_gives_back_the_law() -> None:
     """The parameters of exact curves come back, and Amdahl's law has no coherency.
 

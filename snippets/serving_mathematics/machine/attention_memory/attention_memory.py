@@ -180,7 +180,7 @@ def _ridge(device: str) -> float:
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     llama, latent = find_model("Llama-3.1-70B")[0], find_model("Kimi-K2.5")[0]
-    oss, k3 = find_model("gpt-oss-120b")[0], find_model("Kimi-K3")[0]
+    oss = find_model("gpt-oss-120b")[0]
     gemma = find_model("Gemma-3-27B")[0]
     chat, r1 = CHAT.deployment.architecture, find_model("DeepSeek-R1")[0]
     return SimpleNamespace(
@@ -193,7 +193,6 @@ def example() -> SimpleNamespace:
         window_share=WINDOW_SHARE,
         gemma_token=token_bytes(gemma),
         gemma_first=held_bytes(gemma, 1),
-        k3_state_tokens=round(held_bytes(k3, 0) / token_bytes(k3), -2),
         grouped_intensity=attention_flops(llama, 1) / read_bytes(llama, 1),
         widest_intensity=attention_flops(r1, 1) / read_bytes(r1, 1),
         ridge=_ridge("h100"),

@@ -140,6 +140,18 @@ def _forms(name: str) -> tuple[tuple[float, float, float, float], ...]:
     )
 
 
+def _logits_pass_s(sequences: int, floor_s: float, share: float) -> float:
+    """Time of one pass over the logits of Llama-3.1's vocabulary in 32 bits, on an H100 [s]."""
+    rate = share * find_system("H100").bandwidth_bytes_per_s
+    return floor_s + sequences * 128256 * 4 / rate
+
+
+def _adapter_floors_s(layers: int, floor_s: float) -> float:
+    """What an adapter's kernels take with nothing to do: two at the products of queries, keys and
+    values, of attention's output, of gate and up, and of down [s]."""
+    return layers * 4 * 2 * floor_s
+
+
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     told = _kernels()
@@ -149,6 +161,8 @@ def example() -> SimpleNamespace:
         h100_floor_us=floor * 1e6,
         h100_read=read,
         micros_for_seventy=1e6 * least_for_share(0.7, floor, read),
+        logits_pass_us=1e6 * _logits_pass_s(256, floor, read),
+        adapter_ms=1e3 * _adapter_floors_s(32, floor),
         longer_worse_points=max(
             100 * (longer[3] - both[3])
             for longer, both in map(_forms, map(_name, told["matrices"]))
@@ -235,8 +249,22 @@ def check_floors_of_the_step() -> None:
             checks.close(f"{_name(line)} [µs]", floor * 1e6, told * 1e6, rtol=0.2, kind="measured")
 
 
+def check_adapters_without_work() -> None:
+    """Kernels of an adapter that nobody uses take a floor each: over the 32 layers of Llama-2-7B as
+    long as was measured, to a fifth.
+
+    Source: vLLM, pull request 25914: `vllm bench latency`, by default 8 sequences, 32 tokens in and
+    128 out, took 0.8445 s, and 10.5% more with kernels that find no adapter.
+    """
+    floor = _forms("H100, bf16")[0][0]
+    took = 0.105 * 0.8445 / 128
+    got = _adapter_floors_s(32, floor)
+    checks.close("a step [ms]", got * 1e3, took * 1e3, rtol=0.2, kind="published")
+
+
 def check_share_follows_from_time() -> None:
-    """One floor and one share give the attained share of an H100 in 16 bits at every size.
+    """One floor and one share give the attained share of an H100 in 16 bits at every size, and so
+    the time of a pass over logits.
 
     Source: medians over all 35,742 shapes, twenty classes of times at the roof.
     """
@@ -245,6 +273,10 @@ def check_share_follows_from_time() -> None:
     floor, read, _, _ = _forms(_name(line))[0]
     found = attained_share(rows[:, 0], floor, read)
     checks.close("share, by class", found, rows[:, 2], atol=0.06, kind="measured")
+    roof_s = 39.2e-6  # 131 MB at 3.35 TB/s
+    share = float(np.interp(roof_s, rows[:, 0], rows[:, 2]))
+    took = _logits_pass_s(256, floor, read)
+    checks.close("a pass over logits [µs]", took * 1e6, roof_s / share * 1e6, rtol=0.06)
 
 
 def check_what_fewer_bits_and_a_cache_attain() -> None:

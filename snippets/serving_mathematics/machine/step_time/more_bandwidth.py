@@ -103,7 +103,6 @@ def example() -> SimpleNamespace:
         dense_told=float(np.median(told[~sparse])) - 1,
         sparse_gain=float(np.median(gains[sparse])) - 1,
         sparse_told=float(np.median(told[sparse])) - 1,
-        beyond_sheet=int(np.sum(gains > _faster())),
         gain_error=float(np.median(np.abs(told / gains - 1)[~sparse])),
     )
 
