@@ -65,6 +65,6 @@ def test_the_page_says_how_a_gateway_shares_and_what_it_costs() -> None:
     for name in ("few_fair_end_s:.0f", "few_first_end_s:.0f", "longest_times"):
         assert f"{{{{ {name} }}}}" in answer
     production = page.split("## In production")[1].split("## Exercises")[0]
-    for said in ("one counter a tenant", "`--max-num-seqs`", "overwrite what clients send"):
+    for said in ("one counter per tenant", "`--max-num-seqs`", "overwrite what clients send"):
         assert said in production
     assert example().few_fair_end_s > 2 * example().few_first_end_s
