@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from builder import SOURCES, BuildError, chapter_notes, notebooks, pages
-from builder.runner import Run, failure_report, failures
+from builder.runner import Run, failures
 from builder.sliders import as_json
 from builder.source import Sources, holds_exercises, is_core, package_of
 from builder.storage import UNFINISHED, renewed, write_whole
@@ -121,7 +121,7 @@ def expand(
     """Every page of docs/ with what ran in its place, and the files that the pages need.
 
     runs: the record of every module. sources: the files, of which something is known already.
-    show_failures: on the page of a module that failed, as for an author who is at work.
+    show_failures: on the page where something is wrong, as for an author who is at work.
     """
     made = Expansion(runs=runs, problems=failures(runs))
     by_name = {run.name: run for run in made.runs}
@@ -155,9 +155,9 @@ def expand(
             cited = (page.title, page.path, site.name, site.address, site.cited)
             text = text.rstrip("\n") + "\n" + chapter_notes.citation(*cited)
         made.problems += page.errors
-        failed = [run for run in page.runs if run.failed]
-        if failed and show_failures:
-            text = pages.block(pages.markup("error_box", failure_report(failed))) + "\n" + text
+        wrong = [*failures(page.runs), *page.errors]
+        if wrong and show_failures:
+            text = pages.block(pages.markup("error_box", "\n".join(wrong))) + "\n" + text
         made.pages[page.path] = page.head + text
         if page.copies:
             listed = json.dumps(page.copies, ensure_ascii=False).encode()

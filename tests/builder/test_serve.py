@@ -168,8 +168,8 @@ def test_edit_of_prose_runs_nothing(served: Served) -> None:
         (
             "docs/part/twice.md",
             "{{ figure line }}",
-            "{{ figure curve }}",
-            "no single figure curve; the page&#x27;s modules have: line",
+            "{{ figure curve }}\n\n~~~",
+            "modules have: line&#10;docs/part/twice.md:14: this fence never ends: ~~~",
         ),
         ("docs/part/twice.md", "Doubled,", "$\\nocommand$ doubled,", "formula &#x27;\\\\nocommand"),
     ],
