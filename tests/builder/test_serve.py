@@ -168,7 +168,7 @@ def test_edit_of_prose_runs_nothing(served: Served) -> None:
             "docs/part/twice.md",
             "{{ figure line }}",
             "{{ figure curve }}",
-            "no single figure curve; the page&#x27;s modules have: line",
+            "no single figure curve; the page&#39;s modules have: line",
         ),
         ("docs/part/twice.md", "Doubled,", "$\\nocommand$ doubled,", "formula &#x27;\\\\nocommand"),
     ],
