@@ -1,8 +1,8 @@
 """Whether the numbers that are said of a figure are drawn in it.
 
 A caption and a description are typed, and what they tell can be read off: an end or an extreme of a
-line, a point, a tick, a word in the figure, a number that the module is written with, or a field of
-its `example()`. A number that is none of these, at the precision that it is told with, is an error.
+line, a point, a word in the figure, a number that the module is written with, or a field of its
+`example()`. A number that is none of these, at the precision that it is told with, is an error.
 """
 
 from __future__ import annotations
@@ -23,16 +23,10 @@ ROUND = 0.02  # of a number that ends in zeros, which may be round
 UNITS = {  # words after a number, and what it may be drawn or written as in their place
     "%": (0.01,),
     "percent": (0.01,),
-    "µs": (1e-3, 1e-6),
     "ms": (1e-3,),
-    "milliseconds": (1e-3,),
     "s": (1e3,),
-    "seconds": (1e3,),
     "minutes": (60.0,),
     "hours": (60.0, 3600.0),
-    "days": (24.0, 86400.0),
-    "kilobytes": (1e3, 1024.0),
-    "thousand": (1e3,),
     "million": (1e6,),
     "billion": (1e9,),
 }
@@ -43,7 +37,6 @@ _TOLD = re.compile(
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _NUMBER = re.compile(r"[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
-_TICK = re.compile(r"(?:(\d+)\\times)?10\^\{([−-]?\d+)\}")
 
 
 @dataclass(frozen=True)
@@ -115,11 +108,8 @@ def _plain(values: Iterable[Any]) -> list[float]:
 
 
 def _in_text(text: str) -> list[float]:
-    """The numbers in a word of the figure, a tick such as 10⁻³ among them."""
-    text = text.translate(_RAISED) if "10" not in text else text
-    ticks = [float(m[1] or 1) * 10.0 ** int(m[2].replace("−", "-")) for m in _TICK.finditer(text)]
-    plain = [m[0].replace(",", "").replace("−", "-") for m in _NUMBER.finditer(text)]
-    return ticks + [float(number) for number in plain]
+    """The numbers in a word of the figure."""
+    return [float(m[0].replace(",", "").replace("−", "-")) for m in _NUMBER.finditer(text)]
 
 
 def untrue(text: str, shown: Iterable[float], example: Iterable[Any] = ()) -> list[str]:
