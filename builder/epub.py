@@ -29,7 +29,7 @@ _UNKNOWN = re.compile(r' (?:displaystyle|scriptlevel)="\w*"|<!DOCTYPE[^>]*>')  #
 _NO_PATH = re.compile(r'<path(?=\s)(?![^>]*?\sd=")')  # a blank's, which must have one
 _LEFT_OUT = {"button", "nav", "output", "input", "label"}
 _OF_BROWSERS = {"slider", "stepper", "live", "headerlink", "only-dark", "figure-file"}
-_OF_BROWSERS |= {"snippet-tools", "snippet-unfold", "cards"}
+_OF_BROWSERS |= {"snippet-tools", "snippet-unfold"}
 _KEPT = {"id", "class", "href", "src", "alt", "width", "height", "colspan", "rowspan", "start", "n"}
 _MATH = "http://www.w3.org/1998/Math/MathML"
 _PAGE = """<?xml version="1.0" encoding="utf-8"?>
@@ -39,8 +39,12 @@ _PAGE = """<?xml version="1.0" encoding="utf-8"?>
 """
 _STYLE = """body { line-height: 1.4; } img { max-width: 100%; height: auto; }
 pre { white-space: pre-wrap; font-size: 0.8em; } figcaption, summary { font-style: italic; }
-table { border-collapse: collapse; } th, td { padding: 0.2em 0.5em; border-bottom: 1px solid #999; }
+table { border-collapse: collapse; } th { text-align: left; } .cards span { display: block; }
+th, td { padding: 0.2em 0.5em; border-bottom: 1px solid #999; vertical-align: top; }
+.card-title { font-weight: bold; }
 """
+for _n in range(1, 10):  # columns of numbers
+    _STYLE += f".n{_n} td:nth-child({_n}), .n{_n} th:nth-child({_n}) {{ text-align: right; }}\n"
 _PACKAGE = """<?xml version="1.0" encoding="utf-8"?>
 <package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="id" xml:lang="en">
 <metadata xmlns:dc="http://purl.org/dc/elements/1.1/">
@@ -159,6 +163,9 @@ def _thin(tree: ET.Element) -> None:
             element.clear()
             element.tag, element.tail = "GONE", tail
             continue
+        if "cards" in classes:  # their words
+            for picture in (*element.iter("img"), *element.iter("i")):
+                picture.tag, picture.attrib = "GONE", {}
         element.attrib = known
         if "id" in known:
             known["id"] = _anchor(known["id"])

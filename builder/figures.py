@@ -26,12 +26,12 @@ PALETTE = {  # ink on a light page: ink on a dark page
     "#23272e": "#e3e6ea",  # text
     "#6f7680": "#9aa3ae",  # axes
     "#dfe3e8": "#3a414b",  # grid
-    "#0077bb": "#56b4f5",  # primary
-    "#ee7733": "#ff9a5c",  # secondary
-    "#009988": "#2ec4b0",  # tertiary
-    "#cc3311": "#ff6b4a",  # error
-    "#555555": "#a9b1ba",  # neutral
-    "#ee3377": "#ff6fa3",  # highlight
+    "#0077bb": "#56b0f5",  # primary
+    "#ee7733": "#f9b863",  # secondary
+    "#009988": "#239a87",  # tertiary
+    "#cc3311": "#f9501f",  # error
+    "#555555": "#bcc3cc",  # neutral
+    "#ee3377": "#ff6aa2",  # highlight
 }
 
 _INK = re.compile("|".join(PALETTE))

@@ -903,7 +903,7 @@ def _references(page: Page) -> str:
     lines, anchors = [], set()
     for (anchor, text), found in cited.items():
         links = ", ".join(f"[{r.title}]({r.path}#{anchor})" for r in found)
-        lines.append(f"- {text} Cited in {links}.")
+        lines.append(f"- {text.rstrip('.')}. Cited in {links}.")
         if anchor not in anchors:
             lines.append(f"  {{ #{anchor} }}")
         anchors.add(anchor)

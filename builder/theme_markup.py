@@ -132,8 +132,9 @@ def with_tables(content: str) -> str:
             if any(map(_NUMBER.match, texts))
             and all(text in _NOTHING or _NUMBER.match(text) for text in texts)
         )
-        if len(columns) == 3 and not names:
-            names = "apart"  # on a phone
+        first = columns.get(1, [])
+        if 3 <= len(columns) <= 4 and not names and all(first) and max(map(len, first)) > 12:
+            names = "apart"  # on a phone: words before words
         told = match[0].replace(_TO_THE_RIGHT, "").replace("<table>", '<table class="data">', 1)
         told = _LONG_CODE.sub(lambda code: _BREAKS.sub(r"\g<0><wbr>", code[0]), told)
         return f'<div class="table {names}">{told}</div>'

@@ -70,6 +70,7 @@ href="#1-one">&para;</a></h1><details open><summary>a</summary>&nbsp;b<br></deta
 <math><mfrac displaystyle="true"><mi>x</mi><mn>2</mn></mfrac></math>
 <pre><span><button></button></span><code><span class="k">if</span> a &lt; b</code></pre>
 <img class="only-light" alt="" src="../f.svg"><img class="only-dark" alt="" src="../g.svg">
+<ul class="cards"><li><a href="../b/">k<img src="../f.svg"><svg></svg></a></li></ul>
 <form><input disabled><select><option selected><option></select></form></article></body></html>"""
 OTHER = '<article><h1 id="b">B &amp; C</h1><p id="2">{}</p></article>'
 SVG = '<!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg"><path id="a"/><path d="M1 1"/></svg>'
@@ -106,6 +107,7 @@ def test_a_book_of_two_pages(tmp_path: Path) -> None:
         "x": "https://s.test/x.zip",
         "e": "https://e.test/",
         "gone": "a.xhtml",
+        "k": "b.xhtml",
     }
     assert [found.get("id") for found in tree.iter(f"{XHTML}h1")] == ["_1-one"]
     assert "<pre><code>if a &lt; b</code></pre>" in page
@@ -113,6 +115,7 @@ def test_a_book_of_two_pages(tmp_path: Path) -> None:
     assert [image.get("src") for image in tree.iter(f"{XHTML}img")] == ["images/f.svg"]
     assert not re.search(r"slider|<input|only-dark", page)
     assert "t\n" in page
+    assert '<ul class="cards"><li><a href="b.xhtml">k</a></li></ul>' in page
     assert "<!DOCTYPE" not in files["book/images/f.svg"]
     assert files["book/images/f.svg"].count(' d="') == 2
     assert '<li><a href="b.xhtml">B &amp; C</a></li>' in files["book/nav.xhtml"]

@@ -57,9 +57,13 @@ def test_tables_name_their_columns_of_numbers() -> None:
     aligned = '<table><tr><td style="text-align: right;">5</td></tr></table>'
     told = '<div class="table n1"><table class="data"><tr><td>5</td></tr></table></div>'
     assert with_tables(aligned) == told
-    words = "<table><tr><td>one</td><td>two</td><td>{}</td></tr></table>"
-    assert with_tables(words.format("three")).startswith('<div class="table apart">')
-    assert with_tables(words.format(3)).startswith('<div class="table n3">')
+    words = "<table><tr><td>{}</td><td>two</td><td>{}</td></tr></table>"
+    for first, last, name in (
+        ("one of many words", "three", "apart"),
+        ("one of many words", 3, "n3"),
+        ("one", "three", ""),
+    ):
+        assert with_tables(words.format(first, last)).startswith(f'<div class="table {name}">')
 
 
 def test_only_long_names_in_tables_may_break() -> None:

@@ -100,8 +100,8 @@ def figure_valleys(figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     hours = np.arange(SLOTS) / 4
     held, both = _panel_day(2.5, 1.0, 8.0)
-    left.fill_between(hours, 0, held, step="post", color="C0", alpha=0.75)
-    left.fill_between(hours, held, both, step="post", color="C1", alpha=0.75)
+    left.fill_between(hours, 0, held, step="post", color="C0", alpha=0.45)
+    left.fill_between(hours, held, both, step="post", color="C1", alpha=0.45)
     left.annotate("online", (15.2, 9), ha="center")
     left.annotate("batch", (21, 20), ha="center")
     left.set(xlim=(0, 24), ylim=(0, 28), xticks=range(0, 25, 6))
