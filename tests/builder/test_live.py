@@ -72,7 +72,7 @@ def test_an_edit_of_a_module_is_of_one_run(capsys: pytest.CaptureFixture[str]) -
         ("", "1 +", 'call", line 1'),
         ("", "raise SystemExit(3)", "SystemExit: 3"),
         ("import nmupy\n", "", "No module named 'nmupy'"),
-        ("", "open('/nowhere/at/all')", "FileNotFoundError"),
+        ("", "open('/no/such/file')", "FileNotFoundError"),
     ],
 )
 def test_what_goes_wrong_is_told_with_its_line(
