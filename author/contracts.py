@@ -351,6 +351,8 @@ def symbol_problems(page: Chapter, _records: Records) -> list[str]:
     names = set(re.findall(r"`([a-z_]\w*)`", table))
     known: set[str] = set()
     for name in page.modules:
+        if names <= known:
+            break
         for node in ast.walk(tree_of(name)):
             if isinstance(node, ast.arg):
                 known.add(node.arg)
@@ -819,19 +821,6 @@ def style_problems(name: str) -> list[str]:
     ]
 
 
-def parameter_problems(name: str) -> list[str]:
-    """Every parameter is used."""
-    functions = list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, set[str]]]()
-    _names_in(tree_of(name), functions)
-    return [
-        f"{file_of(name)}:{node.lineno}: `{node.name}` ignores its argument `{a.arg}`: use it or"
-        " take it out."
-        for node, used in sorted(functions, key=lambda one: one[0].lineno)
-        for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
-        if not a.arg.startswith("_") and a.arg not in used | {"self", "cls"}
-    ]
-
-
 def length_problems(name: str) -> list[str]:
     """What is longer than a screen or two, and no row of comparisons, says above why it is not in
     parts, and so does a long module below its docstring.
@@ -866,20 +855,6 @@ def long_module_problems(file: str, text: str) -> list[str]:
         f"{file} has {length} lines: take a concept out of it, or say below its docstring why it"
         f" cannot be: `# In one piece: …`; up to {LONGEST_MODULE} need not."
     ]
-
-
-def _names_in(
-    node: ast.AST, functions: list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, set[str]]]
-) -> set[str]:
-    """The names in a syntax tree. functions: is given every function in it, with its names."""
-    if isinstance(node, ast.Name):
-        return {node.id}
-    found = set[str]()
-    for child in ast.iter_child_nodes(node):
-        found |= _names_in(child, functions)
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        functions.append((node, found))
-    return found
 
 
 # Rules of the whole
@@ -1074,6 +1049,5 @@ MODULE_RULES: dict[str, Callable[[str], list[str]]] = {
     "definitions": definition_problems,
     "copies": copy_problems,
     "style": style_problems,
-    "parameters": parameter_problems,
     "length": length_problems,
 }

@@ -23,10 +23,12 @@ THOROUGH = PROFILE == "thorough"
 # Whose turn it is; the same in every process of a run, also of one that goes on past midnight.
 TODAY = int(os.environ.setdefault("HANDBOOK_DAY", str(date.today().toordinal())))
 ROTATING = (  # printed at the end of every other run
-    "by turns, all of them with HANDBOOK_TESTS=thorough: half of the pages in a browser, a sixth"
-    " for axe and colours, at one of two widths and in one of two themes; a third of the mistakes"
-    " in colours, of the exercises with wrong answers, of the sliders, at a few settings, on a desk"
-    " and on a phone, of the companion notebook, of how large targets are, of what ends Python, of"
+    "by turns, all of them with HANDBOOK_TESTS=thorough: a third of the pages in a browser, a"
+    " twelfth for axe and colours, at one of two widths and in one of two themes; a third of the"
+    " mistakes in colours, of the exercises with wrong answers and as the buttons of pages ask"
+    " them, of what listings fold, and of the sliders, at a few settings; a sixth of what moves, on"
+    " a desk and on a phone; a third of the companion notebook, of how large targets are, of what"
+    " ends Python, of"
     " the modules whose functions run their examples when copied, of what may stand at a place of a"
     " load test's file, of the extreme requests that the engine's server gets, and of the commands"
     " that pages show, whose plans have a tenth of their requests; an eighth of the bits of a"

@@ -82,7 +82,7 @@ def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
     tab: Page, origin: str
 ) -> None:
     """300 MB of blanks in 300 kB ended the page, and files that were chosen while others were read
-    were passed over."""
+    were passed over. A little more than the limit is as much as any more."""
     page = tab
     if not page.url.startswith(f"{origin}ask-your-log/"):
         with_own_python(page, "ask-your-log")
@@ -93,7 +93,7 @@ def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
         file: FilePayload = {"name": name, "mimeType": "text/plain", "buffer": content}
         page.locator("#ask-files").set_input_files([file])
 
-    choose("bomb.csv.gz", gzip.compress(bytes(300_000_000)))
+    choose("bomb.csv.gz", gzip.compress(bytes(70_000_000)))
     expect(status).to_contain_text("bomb.csv.gz: more than 64 MiB of text", timeout=PATIENCE_MS)
     choose("cut.csv.gz", gzip.compress(b"timestamp,ttft_ms\n1,2\n")[:-9])
     expect(status).to_contain_text("cut.csv.gz: ", timeout=PATIENCE_MS)

@@ -312,7 +312,6 @@ MODULE_FAULTS = [
     ("definitions", "Source: Erlang (1917); K", "K", "names no source: add `Source: …`"),
     ("copies", "servers=5)\n    0.8", "servers=5)\n    0.9", "example fails: Failed example: util"),
     ("style", "import math\n", "import math  # TODO: more\n", ": unfinished work: finish it"),
-    ("parameters", "servers: int = 1) ->", "servers: int = 1, x: int = 2) ->", "its argument `x`"),
 ]
 
 

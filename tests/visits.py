@@ -158,12 +158,12 @@ class Look:
 
 WHOLLY = Look(True, True, tuple(SCHEMES))
 NOT_TODAY = Look(False, False, ())
-TURNS = 6  # days after which it is a page's turn again
+TURNS = 12  # days after which it is a page's turn again
 
 
 def look_of(place: int, day: int) -> Look:
-    """The look at one of the pages that day: every sixth day one of four, at one width and in one
-    theme, and of two days that which is even or odd as its place is.
+    """The look at one of the pages that day: every twelfth day one of four, at one width and in one
+    theme, and of three days that on which place and day together are a multiple of three.
     """
     turn, waits = divmod(place + day, TURNS)
     if waits:

@@ -449,14 +449,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {  # in which file what becomes 
             "# Path().a\n# Path.cwd\n# TODO\n#FIXME\n# XXX\n",
         )
     ],
-    "not used": [
-        ("module", "other: float = 1.0", "other: float = 1.0, more: int = 1, _own: int = 2"),
-        (
-            "other",
-            "_later(rng: object)",
-            "_later(rng: object, self: int, first: int, /, last: int)",
-        ),
-    ],
     "a body twice": [
         (
             "module",

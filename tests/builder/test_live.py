@@ -21,7 +21,8 @@ from builder import ROOT, figures, live
 from builder.pages import bundle
 from builder.source import module_path
 
-from ..conftest import Chapter
+from ..conftest import CHAPTERS, Chapter
+from ..profiles import todays
 from ..recorded import HERE
 
 LITTLE = "capacity.littles_law.littles_law"
@@ -69,7 +70,7 @@ def test_an_edit_of_a_module_is_of_one_run(capsys: pytest.CaptureFixture[str]) -
         ("", "1 +", 'call", line 1'),
         ("", "raise SystemExit(3)", "SystemExit: 3"),
         ("import nmupy\n", "", "No module named 'nmupy'"),
-        ("", "open('/nowhere')", "FileNotFoundError"),
+        ("", "open('/no/such/file')", "FileNotFoundError"),
     ],
 )
 def test_what_goes_wrong_is_told_with_its_line(
@@ -88,9 +89,11 @@ def test_a_figure_that_was_edited_is_drawn() -> None:
     assert not counts["failed"]
 
 
+@pytest.mark.parametrize("chapter", todays(CHAPTERS), ids=lambda chapter: chapter.slug)
 def test_every_exercise_is_answered_by_its_solution_and_not_by_what_is_given(
     chapter: Chapter, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """That each solution is right, `tests/test_exercises.py` asserts of all of them."""
     page = (site / chapter.slug / "index.html").read_text(encoding="utf-8")
     found = {names: html.unescape(given) for names, given in GIVEN.findall(page)}
     module = f"{chapter.slug.replace('/', '.').replace('-', '_')}.exercises"
