@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from builder import ROOT, BuildError, end_in_order
-from builder.runner import TIMEOUT_S, Progress, default_cache, failure_report, run_all
+from builder.runner import TIMEOUT_S, Progress, default_cache, failures, run_all
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,9 +58,9 @@ def _run(arguments: list[str]) -> int:
     except BuildError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    report = failure_report(runs)
+    report = failures(runs)
     if report:
-        print(report, file=sys.stderr)
+        print("\n".join(report), file=sys.stderr)
     else:
         known, elapsed = len(runs) - progress.ran, time.perf_counter() - started
         _say(f"{len(runs)} modules: {progress.ran} run, {known} from the cache, {elapsed:.1f} s")
