@@ -34,7 +34,6 @@ from builder.source import Sources, holds_exercises, module_names, module_path
 LIMIT_S = 17.0
 MANY_NUMBERS = 4  # in a paragraph; with more it is a table or a figure
 LONG_MODULE = 250  # lines
-MOST_KEPT = 6  # entries that are listed
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\d)", re.DOTALL)
 _NUMBER = re.compile(r"\{\{ [a-z_]\w*(?::[^}]*)? ?\}\}|(?<![\w#$^_{(\[/.-])\d[\d.,]*%?(?![\w)\]])")
 
@@ -341,7 +340,7 @@ def _kept(page: Chapter, deadline: float) -> list[str]:
         return []
     command = f"`.venv/bin/python -m tests.keep {' '.join(names)}`"
     return [
-        *(f"{line[:300]}." for line in told[:MOST_KEPT]),
+        *(f"{line[:300]}." for line in told),
         f"if that is meant, and nothing else is left, keep it: {command}."
         if told
         else f"{command} could not compare: {' '.join(output.split())[-300:]}",

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from builder import ROOT, BuildError, end_in_order
-from builder.runner import TIMEOUT_S, Progress, Run, failure_report, run_all
+from builder.runner import TIMEOUT_S, Progress, Run, failures, run_all
 from builder.source import Sources
 
 
@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     names = options.modules or None
     try:
         runs = run_all(sources, names=names, timeout_s=options.timeout, progress=progress)
-        if report := failure_report(runs):
-            _say(report)
+        if report := failures(runs):
+            _say("\n".join(report))
             return 1
         known, elapsed = len(runs) - progress.ran, time.perf_counter() - started
         _say(f"{len(runs)} modules: {progress.ran} run, {known} from the cache, {elapsed:.1f} s")

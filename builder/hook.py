@@ -108,9 +108,10 @@ def _file(path: str, content: bytes | Path, config: MkDocsConfig) -> File:
         return File.generated(config, path, abs_src_path=str(content))
     if path != COMPANION:
         return File.generated(config, path, content=content)
-    kept = default_cache(ROOT) / "notebook"  # mkdocs-jupyter reads a file
-    write_whole(kept / path, content)
-    return File(path, str(kept), config.site_dir, config.use_directory_urls)
+    kept = default_cache(ROOT) / "notebook" / path  # mkdocs-jupyter reads a file
+    if not kept.is_file() or kept.read_bytes() != content:  # a full cache need not be writable
+        write_whole(kept, content)
+    return File(path, str(kept.parent), config.site_dir, config.use_directory_urls)
 
 
 def _stop_on(problems: list[str]) -> None:

@@ -366,11 +366,6 @@ def _prune(folder: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def failure_report(runs: Iterable[Run]) -> str:
-    """Every failure of the runs, one after the other; empty when there is none."""
-    return "\n".join(failures(runs))
-
-
 def failures(runs: Iterable[Run]) -> list[str]:
     """Every failure of the runs, each with file, line, function and what was said. What keeps
     several modules from being imported is told once, where it stands.

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 
 from author.contracts import Chapter, read_pages, with_own_modules
 from builder import ROOT
-from builder.runner import Run, failure_report, run_all
+from builder.runner import Run, failures, run_all
 from builder.source import Sources, module_names
 
 from . import recorded, timing
@@ -57,7 +57,7 @@ def records(common: Path) -> dict[str, Run]:
     if len(runs) < len(known):
         with FileLock(common / "records.lock"):  # one process runs what is missing, for all
             runs = run_all(Sources(ROOT))
-    assert not failure_report(runs), failure_report(runs)
+    assert not failures(runs), "\n".join(failures(runs))
     return {run.name: run for run in runs}
 
 

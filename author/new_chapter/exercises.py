@@ -29,8 +29,7 @@ HINTS = {
 }
 
 
-# WRITE: solutions of your own in the place of these three, which only show the form; they may
-# import the functions of the chapter.
+# WRITE: solutions of your own in the place of these three; they may use what the chapter defines.
 def rate_for_share(share: float, mean_service_s: float, servers: int) -> float:
     """Arrival rate [1/s] that keeps each server busy for this share of the time.
 

@@ -463,8 +463,8 @@ def _ran(folder: Path) -> dict[str, Any]:
         told["left"] = [path.name for path in sorted(cache.glob("tmp-*"))]
         told["again"] = run(names=names, timeout_s=20.0)["started"]
         told["not again"] = run(names=names, again=False)["started"]
-        told["report"] = runner.failure_report(
-            runner.run_all(Sources(folder, cache), names=names, again=False)
+        told["report"] = "\n".join(
+            runner.failures(runner.run_all(Sources(folder, cache), names=names, again=False))
         )
         path = module_path(folder, "part.fine")
         text = path.read_text(encoding="utf-8")

@@ -88,6 +88,8 @@ def test_what_a_build_makes_stays_in_memory_but_for_the_notebook(
     assert Path(notebook.abs_src_path or "") == tmp_path / "cache" / "notebook" / hook.COMPANION
     assert Path(notebook.abs_src_path or "").read_bytes() == b"text"
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    monkeypatch.setattr(hook, "write_whole", None)  # a cache that holds everything is only read
+    assert hook._file(hook.COMPANION, b"text", config).abs_src_path == notebook.abs_src_path
 
 
 def test_page_that_borrows_a_figure_leaves_the_chapter_its_bundle(project: Project) -> None:
