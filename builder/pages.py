@@ -317,7 +317,7 @@ def module_names_of(
 
 def expand(markdown: str, page: Page) -> str:
     """The Markdown of a page, directives replaced; what is wrong is added to `page.errors`."""
-    lines, fence, opened, cells = [], "", 0, 0
+    lines, fence, opened, cells = list[str](), "", 0, 0
     for number, line in enumerate(markdown.split("\n"), 1 + page.head.count("\n")):
         mark = _FENCE.match(line)
         told = line.startswith("|") or _ALONE.match(line)

@@ -52,7 +52,7 @@ _SHOWN_ALONE = re.compile(
 _FIRST_CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _LEFT_SIDE = re.compile(r"([^=\u2248\u2264\u2265\u21a6\u2286]*)[=\u2248\u2264\u2265\u21a6\u2286]")
 _LONG_CODE = re.compile(r"<code(?: id=[^>]*)?>[^<]{10,}(?=</code>)")
-_BREAKS = re.compile(r"(?<=[\w:])[_:({\[,=](?=\w)(?![^<]*>)")
+_BREAKS = re.compile(r"(?:(?<=[\w:])[_:({\[,=](?=\w)|(?<=[a-z])(?=[A-Z]))(?![^<]*>)")
 _SHORT_CODE = re.compile(r"(?<=<code>)(?:[^<]|<wbr>)+(?=</code>)")
 _FLAG = re.compile(r"(?<![\w-])--?\w+|…\w+")
 _TOGETHER = re.compile(  # a number with its unit, its error, or what there are so many of

@@ -68,9 +68,11 @@ def test_tables_name_their_columns_of_numbers() -> None:
 
 def test_only_long_names_in_tables_may_break() -> None:
     code = '<td><code id="late_as_ever">{}</code></td>'
-    short, long = "late_poll", "sum(rate(vllm:prefix_hits_total{c}[15m]),a=b)"
+    short, long = "late_poll", "sum(rate(vllm:prefix_hits_totalIn{c}[15m]),a=b)"
     page = with_tables(f"<table><tr>{code.format(short)}{code.format(long)}</tr></table>{long}")
-    broken = "sum(<wbr>rate(<wbr>vllm:<wbr>prefix_<wbr>hits_<wbr>total{<wbr>c}[15m]),a=<wbr>b)"
+    broken = (
+        "sum(<wbr>rate(<wbr>vllm:<wbr>prefix_<wbr>hits_<wbr>total<wbr>In{<wbr>c}[15m]),a=<wbr>b)"
+    )
     assert f"{code.format(short)}{code.format(broken)}" in page
     assert page.endswith(long)
 
