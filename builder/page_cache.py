@@ -22,7 +22,7 @@ from mkdocs.utils import CountHandler
 from builder.storage import recall, remember
 
 MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
-OURS = ("theme_markup.py", "hook.py", "maths.py", "page_cache.py")
+OURS = ("theme_markup.py", "markup.html", "hook.py", "maths.py", "page_cache.py")
 
 
 _OF_PAGES = logging.getLogger("mkdocs.structure.pages")
