@@ -208,7 +208,7 @@ def _misread(rows: list[dict[str, Any]]) -> int:
 
 
 def figure_predicted_measured(figure: Figure) -> None:
-    """No run beats the roofline; on one GPU they reach two thirds of it on average, on several two
+    """None of these runs beats the roofline; on one GPU they reach two thirds of it on average, on several two
     fifths.
 
     Published output tokens per second of all GPUs of a run against the bound without any fitted
