@@ -85,7 +85,7 @@ def example() -> SimpleNamespace:
         for batch_is in LONGER
         for rule in ("places and priority", "a number in flight")
     }
-    fewest = [cell for cell in _cells("mixture") if cell["rule"] == "places and priority"][0]
+    fewest = next(cell for cell in _cells("mixture") if cell["rule"] == "places and priority")
     return SimpleNamespace(
         fewest_places=fewest["places"],
         fewest_kept=100 * fewest["mean"]["kept"],
