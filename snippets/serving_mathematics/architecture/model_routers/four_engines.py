@@ -146,8 +146,8 @@ def figure_carried(figure: Figure) -> None:
     with the best setting that was tried of each rule.
 
     Alt: Two bar charts of rules, for customers and for agents. Prefix first with slack, llm-d and
-    the sum of scores have the longest bars in both; rules that look at loads alone have short bars,
-    for agents hardly visible ones.
+    the sum of scores have the longest bars in both; rules that look at loads alone have shorter
+    bars, for agents a third as long.
     """
     figure.set_size_inches(6.4, 3.4)
     rules = {

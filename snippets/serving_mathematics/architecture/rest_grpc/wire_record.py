@@ -106,8 +106,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_parts_of_a_call(figure: Figure) -> None:
-    """The sum of the parts comes near to the time of large requests and shows what they wait for:
-    in JSON, numbers become text and text numbers, four times. As bytes they cost neither protocol
+    """The parts add up to most of the time of large requests and show what they wait for: in JSON,
+    numbers become text twice, and text becomes numbers twice. As bytes they cost neither protocol
     anything.
 
     Bars are the parts timed by themselves, on the fixed cost that the smallest request leaves over;
@@ -115,7 +115,8 @@ def figure_parts_of_a_call(figure: Figure) -> None:
 
     Alt: Horizontal stacked bars for requests with 256 images in five encodings. The bar of JSON is
     the longest, mostly encoding and decoding, that of compiled JSON half as long; the bars of bytes
-    are nearly all fixed cost. Diamonds of measured medians lie near the ends.
+    are nearly all fixed cost. Diamonds of measured medians lie near the ends, that of JSON
+    beyond its bar's.
     """
     record = read_record(RECORD)
     axes = figure.subplots()

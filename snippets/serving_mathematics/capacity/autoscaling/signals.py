@@ -259,10 +259,10 @@ def figure_frontier(figure: Figure) -> None:
     Each point is a setting on the same shift, with one surprise. A ring marks the cheapest with at
     most two late requests in a hundred.
 
-    Alt: Late requests on a logarithmic axis against replica-hours. The points of time per token
-    lie left of those of a fixed fleet and rise steeply at their left end, for hot targets. The
-    points of requests inside lie further to the right and jump up, far to the right, for hot
-    targets. Those of waiting requests lie alone at the upper right.
+    Alt: Late requests on a logarithmic axis against replica-hours. The points of time per token and
+    of arrivals lie left of those of a fixed fleet; those of time per token rise steeply at their
+    left end, for hot targets. The points of requests inside lie further to the right and jump up,
+    far to the right, for hot targets. Those of waiting requests lie alone at the upper right.
     """
     axes = figure.subplots()
     for name, colour, label, where in (

@@ -166,7 +166,7 @@ def figure_block_lifetime(figure: Figure) -> None:
     at 50%.
 
     Alt: Two panels against load from 20 to 60 percent. Left, on a logarithmic axis, two lifetimes
-    fall, the unused one below the other, and cross the rising time that sessions stay away. Right,
+    fall, the unused one below the other, towards the rising time that sessions stay away. Right,
     the share found stays near everything and then drops; points lie on the line.
     """
     figure.set_size_inches(5.8, 2.7)

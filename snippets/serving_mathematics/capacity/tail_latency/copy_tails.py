@@ -71,6 +71,7 @@ def _harmless_to() -> float:
 
 def example() -> SimpleNamespace:
     """Numbers of the page: percentages and milliseconds."""
+    before = LOADS[LOADS.index(_collapse()) - 1]
     still = [_case("still, scattered", 0.5, name) for name in ("none", "cancelled")]
     fewest = _case("still, fewest", 0.5, "none")
     unread = _case("still, unread tokens", 0.5, "none")
@@ -81,6 +82,8 @@ def example() -> SimpleNamespace:
         warm_won_percent=100 * warm["won"],
         cold_won_percent=100 * cold["won"],
         collapse_percent=100 * _collapse(),
+        tail_starts_percent=100 * before,
+        tail_starts_s=_p99(before, "runs on"),
         copies_to_percent=100 * _harmless_to(),
         still_s=PAUSES["still_s"],
         still_every_s=PAUSES["every_s"],

@@ -88,11 +88,13 @@ def example() -> SimpleNamespace:
 def figure_closed_clients(figure: Figure) -> None:
     """At the same rate, clients who wait see a p99 that users will not.
 
-    First tokens of the book's chat machine. Closed: so many clients, each of which sends when its
-    last answer is done. Open: as many requests a second, sent when they are due.
+    First tokens of the book's chat machine. Closed: as many clients as bring that load, each of
+    which sends when its last answer is done. Open: as many requests a second, sent when they are
+    due.
 
-    Alt: Chart of the p99 of first tokens, logarithmic, against load. Both curves begin together at
-    half of the ceiling. The closed one rises slowly; the open one rises steeply near the ceiling.
+    Alt: Chart of the p99 of first tokens, logarithmic, against load. Both curves begin close
+    together at half of the ceiling. The closed one rises slowly; the open one rises steeply near
+    the ceiling.
     """
     figure.set_size_inches(5.8, 2.7)
     axes = figure.subplots()

@@ -333,7 +333,8 @@ def figure_places(figure: Figure) -> None:
 
     Alt: Chart of the share of arrivals that find every place taken, against load. For the smallest
     engine it rises from half of the load on; for the largest it is zero until nearly the end.
-    Solid lines run close to the points and dotted lines far below them.
+    Solid lines run close to the points and dotted lines below them, far below
+    for the two larger engines.
     """
     axes = figure.subplots()
     for places, colour in _COLOURS.items():

@@ -85,7 +85,10 @@ def example() -> SimpleNamespace:
         for batch_is in LONGER
         for rule in ("places and priority", "a number in flight")
     }
+    fewest = next(cell for cell in _cells("mixture") if cell["rule"] == "places and priority")
     return SimpleNamespace(
+        fewest_places=fewest["places"],
+        fewest_kept=100 * fewest["mean"]["kept"],
         document_tokens=LONGER["documents"][0],
         document_kept=100 * longer["documents", "places and priority"]["mean"]["kept"],
         documents_in_flight=longer["documents", "a number in flight"]["in_flight"],
@@ -110,8 +113,9 @@ def figure_engine_backfill(figure: Figure) -> None:
 
     Alt: Two charts, of the chat and the mixture machine, of requests that keep the promise against
     what the engine does of its ceiling. Points of a fixed number in flight begin high at the left
-    and fall before two thirds. Points of places and priority stay high until far right. Priority
-    alone lies at the right and far below.
+    and fall below the dotted line at about seven tenths. Points of places and priority stay high
+    until far right, except that of the fewest places on the mixture. Priority alone lies at the
+    right and far below.
     """
     looks = {
         "no batch work": ("C4", "no batch work"),

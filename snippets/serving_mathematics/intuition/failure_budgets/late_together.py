@@ -122,8 +122,9 @@ def _interval(count: int) -> tuple[float, float]:
 
 
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text: of the mixture at its highest load, and of the chat machine."""
-    high = _recorded()[-1]
+    """Numbers quoted in the text: of the mixture at its highest and lowest load, and of the chat
+    machine."""
+    low, *_, high = _recorded()
     chat = _run(CHAT, CHAT_LOAD, 0, CHAT_REQUESTS)
     per_h = 12 * round(CHAT_LOAD * CHAT.ceiling_per_s * 300)
     return SimpleNamespace(
@@ -134,6 +135,8 @@ def example() -> SimpleNamespace:
         mixture_least=_interval(high.counted)[0] / high.months,
         mixture_most=_interval(high.counted)[1] / high.months,
         mixture_computed=high.computed,
+        mixture_low_load_percent=100 * low.load,
+        mixture_low_pages=low.counted / low.months,
         chat_clump=chat["clump"],
         chat_per_h=per_h,
         chat_load_percent=100 * CHAT_LOAD,
@@ -148,7 +151,7 @@ def figure_late_together(figure: Figure) -> None:
     is wrong by half would not show.
 
     Alt: Chart of pages in 30 days against load from 30 to 70 percent. A line rises from near zero
-    to about fifteen, through simulated points with wide bars. A dotted line for independent
+    to thirteen, through simulated points with wide bars. A dotted line for independent
     failures lies on zero.
     """
     figure.set_size_inches(5.8, 2.8)

@@ -208,8 +208,8 @@ def _misread(rows: list[dict[str, Any]]) -> int:
 
 
 def figure_predicted_measured(figure: Figure) -> None:
-    """No run beats the roofline; on one GPU they reach two thirds of it on average, on several two
-    fifths.
+    """None of these runs beats the roofline; on one GPU they reach two thirds of it on average, on
+    several two fifths.
 
     Published output tokens per second of all GPUs of a run against the bound without any fitted
     constant. Dashed: the prediction with one constant, here 70%. Filled: one GPU. Hollow: two to

@@ -228,15 +228,16 @@ def example() -> SimpleNamespace:
 
 
 def figure_engine_widths(figure: Figure) -> None:
-    """With more requests a device, narrower engines are fastest, and one of eight falls behind.
+    """With more requests a device, narrower engines fall less behind, and one of eight more.
 
     Time per token over that of engines of four devices, at equal requests a device; points are
     medians of measured runs of dense models, and lines are the fitted step.
 
     Alt: Two panels of a ratio against one, two, four and eight devices, one of a 70B and one of 8B
     and 32B. Each line is a shallow bowl. The more requests a device, the lower its left end, and
-    the higher its right one; lowest are four devices, or two with the most requests. Points of 8B
-    and 32B lie near the lines; those of the 70B on one device lie a seventh to a third above.
+    the higher its right one; lowest are four devices, or two with the most requests by the lines
+    and for 8B and 32B. Points of 8B and 32B lie near the lines; those of the 70B on one device lie
+    a seventh to a third above.
     """
     figure.set_size_inches(6.4, 3.2)
     for axes, (names, drawn), title in zip(

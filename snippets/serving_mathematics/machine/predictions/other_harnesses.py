@@ -83,7 +83,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_fronts(figure: Figure) -> None:
-    """How long each additional sequence takes behind each front, and the step that results.
+    """Behind a slower front each additional sequence adds more to a step.
 
     Llama-3.1-8B in bf16 on an H100, 700 tokens of context, with vLLM.
 
