@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
+import socket
 import sys
 from datetime import datetime
 from email.utils import format_datetime
@@ -71,11 +73,25 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Look at what is to be published before MkDocs follows links in it, write beside the site that
     is there, and add the formula converter, which is not on the import path of MkDocs.
     """
+    if _State.serving and _State.pages is None:  # nothing was served yet
+        _expect_free(*config.dev_addr)
     plain_files(Path(config.docs_dir))
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
     config.markdown_extensions.append(_State.maths)  # type: ignore[arg-type]
     return config
+
+
+def _expect_free(host: str, port: int) -> None:
+    """Say at once when the server cannot listen there, of which MkDocs has a traceback later."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as problem:
+        raise Abort(
+            f"cannot serve at {host}:{port}: {os.strerror(problem.errno or 0)}; stop what listens"
+            " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
+        ) from problem
 
 
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files

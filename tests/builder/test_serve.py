@@ -246,6 +246,20 @@ def test_a_server_that_is_ended_leaves_nothing(
     assert "Traceback" not in served.log
 
 
+def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
+    """MkDocs has a traceback, when all modules have run."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        project = Project.make(tmp_path, port)
+        project.chapter("part.fine")
+        with project.started("mkdocs", "serve", log=tmp_path / "log") as process:
+            assert process.wait(timeout=PATIENCE_S) == 1
+    log = (tmp_path / "log").read_text(encoding="utf-8")
+    assert f"cannot serve at 127.0.0.1:{port}: " in log
+    assert "Traceback" not in log
+    assert "part.fine" not in log  # nothing has run
+
+
 def test_a_build_that_is_ended_leaves_the_site_as_it_was(project: Project, tmp_path: Path) -> None:
     assert project.build("--strict").status == 0
     before = {file: file.read_bytes() for file in project.site_files}
