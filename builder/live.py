@@ -1,7 +1,7 @@
 """What runs in the reader's browser: a module, edited or not, its checks, and its figures.
 
 The page's worker (docs/assets/live-worker.js) loads Python, puts this file and `figures.py` beside
-the chapter's modules, and calls `call` or `judge`, or `answer` for a page with a form.
+the chapter's modules, and calls `run`, `call` or `judge`, or `answer` for a page with a form.
 """
 
 from __future__ import annotations
@@ -21,18 +21,39 @@ LACKING = ("can't start new thread", "stack switch")  # of RuntimeErrors: thread
 OWN = "/serving_mathematics/"  # in the path of what is ours, in errors
 
 
-def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
-    """Put functions in the place of a module's own, run some lines, and then those checks of the
-    module that use the functions, and those figures that are among them.
+def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
+    """Import a module as it was edited, run its checks and draw its figures.
 
-    name: of the module, dotted, in the package. source: the functions, or all of the module, as
-    they were edited. lines: of Python; what each expression gives is printed. tell: called with
-    "figure" and (name, caption, light SVG, dark SVG) for each figure as it is drawn. Returns how
-    many comparisons passed, what each got, and how many functions failed or need what a browser
-    lacks.
+    name: dotted, in the package. source: of the module, which takes the place of its file for this
+    run. tell: called with "figure" and (name, caption, light SVG, dark SVG) for each figure as it
+    is drawn; everything else is printed. Returns how many comparisons passed, what each got, and
+    how many functions failed or need what a browser lacks.
     """
     counts = _none()
+    _forget()
+    package = Path(importlib.import_module("serving_mathematics").__file__ or "").parent
+    file = package / f"{name.replace('.', '/')}.py"
+    before = file.read_bytes() if file.exists() else b""
+    file.write_text(source, encoding="utf-8")
     linecache.clearcache()  # or a warning shows the line of the run before
+    try:
+        module = _imported(name, counts)
+        if module is not None:
+            _checked(module, lambda _: True, counts)
+            _draw(module, name, vars(module), counts, tell)
+    finally:
+        file.write_bytes(before)
+    return counts
+
+
+def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object]) -> dict[str, Any]:
+    """Put functions in the place of a module's own, run some lines, and then those checks of the
+    module that use the functions.
+
+    name: of the module. source: the functions, as they were edited. lines: of Python; what each
+    expression gives is printed. tell, and what is returned: as of `run`.
+    """
+    counts = _none()
     module = _imported(name, counts)
     if module is None:
         return counts
@@ -48,10 +69,7 @@ def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object])
         print("The editor defines nothing: these are the module's own functions.")
     from serving_mathematics.exercises import names_used
 
-    def uses_them(check: Callable[[], Any]) -> bool:
-        return bool(own.keys() & {check.__name__, *names_used(check, module)})
-
-    _checked(module, uses_them, counts)
+    _checked(module, lambda check: not own.keys().isdisjoint(names_used(check, module)), counts)
     _draw(module, name, own, counts, tell)
     return counts
 
@@ -60,7 +78,7 @@ def judge(name: str, source: str, names: str, _: Callable[[str, Any], object]) -
     """Hold a reader's functions against the checks of the exercises that ask for them.
 
     name: of the module of exercises. source: the functions. names: of the exercises. Prints a
-    verdict for each, and returns what `call` does.
+    verdict for each, and returns what `run` does.
     """
     counts = _none()
     module = _imported(name, counts)

@@ -245,7 +245,7 @@ export function open(place) {
   let shown = choice.value; // which is not the chosen one until its source has come
   const { parts, editor, show, begin, say } = bench(settings, {
     label: "the module", rows: 24, verb: "Run", first: [choice], finished: (counts) => counted(counts),
-    request: (source) => ({ how: "call", given: [shown, source, ""] }),
+    request: (source) => ({ how: "run", given: [shown, source] }),
   });
   place.replaceChildren(...parts);
   editor.addEventListener("input", () => edited.set(shown, editor.value));

@@ -668,7 +668,7 @@ def _live(folder: Path) -> dict[str, Any]:
     """What runs in a reader's browser of a module with every fault, and what it tells."""
     package = folder / PACKAGE
     (package / "small").mkdir(parents=True)
-    for name in ("__init__.py", "exercises.py", "house.mplstyle"):
+    for name in ("__init__.py", "house.mplstyle"):
         shutil.copy(ROOT / SOURCES / name, package)
     shutil.copytree(ROOT / SOURCES / "support", package / "support")
     (package / "small/__init__.py").touch()
@@ -688,7 +688,7 @@ def _live(folder: Path) -> dict[str, Any]:
             drawn: list[Any] = []
             source = (package / f"small/{name}.py").read_text(encoding="utf-8")
             tell = lambda what, made, to=drawn: to.append((what, made))  # noqa: E731
-            counts = live.call(f"small.{name}", source, "", tell)
+            counts = live.run(f"small.{name}", source, tell)
             shown = [[what, *made[:2], made[2] == made[3]] for what, made in drawn]
             told[name] = {"counts": counts, "drawn": shown}
         said: list[str] = []

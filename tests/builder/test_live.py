@@ -56,8 +56,10 @@ def test_edited_functions_take_the_place_of_the_modules(capsys: pytest.CaptureFi
 
 
 def test_an_edit_of_a_module_is_of_one_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert live.call(LITTLE, "def mean_in_flight(*_):\n    return 7\n", "", nobody)["failed"]
-    capsys.readouterr()
+    file = module_path(ROOT, LITTLE)
+    before = file.read_bytes()
+    assert live.run(LITTLE, "def mean_in_flight(*_):\n    return 7\n", nobody)["failed"] == 0
+    assert file.read_bytes() == before
     live.call(LITTLE, "", "mean_in_flight(arrival_rate=2.0, mean_sojourn_s=1.5)", nobody)
     assert capsys.readouterr().out.startswith("3.0\n")
 
