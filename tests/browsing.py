@@ -126,7 +126,7 @@ def with_python_at(address: str, built: str) -> str:
     """A page, as it was built, that loads Python from another address."""
     start = built.index("data-live=")
     settings = built[start : built.index(">", start)]
-    known = settings.partition("&quot;pyodide&quot;: &quot;")[2].partition("&quot;")[0]
+    known = settings.partition("&#34;pyodide&#34;: &#34;")[2].partition("&#34;")[0]
     assert known, settings
     return built.replace(known, address)
 
