@@ -66,6 +66,9 @@ def _read(root: Path) -> dict[str, Any]:
     file = root / "mkdocs.yml"
     try:
         with file.open(encoding="utf-8") as text:
-            return yaml_load(text)
+            config = yaml_load(text)
     except (OSError, ConfigurationError) as problem:
         raise BuildError(f"cannot read {file}: {problem}") from problem
+    if not isinstance(config, dict):
+        raise BuildError(f"cannot read {file}: it must be a table of names and values")
+    return config

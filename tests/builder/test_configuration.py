@@ -91,5 +91,6 @@ def test_a_short_configuration_will_do(theme: str, tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"cannot read .*mkdocs\.yml: .*No such file"):
         site_of(tmp_path)
-    with pytest.raises(BuildError, match="cannot read"):
-        site_of(written(tmp_path, "a: ["))
+    for text, why in (("- a\n", "must be a table"), ("a: [", "cannot read")):
+        with pytest.raises(BuildError, match=why):
+            site_of(written(tmp_path, text))
