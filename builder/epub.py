@@ -43,8 +43,10 @@ table { border-collapse: collapse; } th { text-align: left; } .cards span { disp
 th, td { padding: 0.2em 0.5em; border-bottom: 1px solid #999; vertical-align: top; }
 .card-title { font-weight: bold; }
 """
-for _n in range(1, 10):  # columns of numbers
-    _STYLE += f".n{_n} td:nth-child({_n}), .n{_n} th:nth-child({_n}) {{ text-align: right; }}\n"
+_STYLE += "".join(  # columns of numbers
+    f".n{n} td:nth-child({n}), .n{n} th:nth-child({n}) {{ text-align: right; }}\n"
+    for n in range(1, 10)
+)
 _PACKAGE = """<?xml version="1.0" encoding="utf-8"?>
 <package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="id" xml:lang="en">
 <metadata xmlns:dc="http://purl.org/dc/elements/1.1/">
