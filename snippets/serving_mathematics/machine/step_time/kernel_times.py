@@ -254,7 +254,8 @@ def check_adapters_without_work() -> None:
     long as was measured, to a fifth.
 
     Source: vLLM, pull request 25914: `vllm bench latency`, by default 8 sequences, 32 tokens in and
-    128 out, took 0.8445 s, and 10.5% more with kernels that find no adapter.
+    128 out, took 0.8445 s, and 10.5% more with kernels that find no adapter. On a device that it
+    does not name; the floor is an H100's.
     """
     floor = _forms("H100, bf16")[0][0]
     took = 0.105 * 0.8445 / 128
