@@ -30,14 +30,14 @@ ROTATING = (  # printed at the end of every other run
     " a desk and on a phone; a third of the companion notebook, of how large targets are, of what"
     " ends Python, of the modules whose functions run their examples when copied, of what may stand"
     " at a place of a load test's file, of the extreme requests that the engine's server gets, and"
-    " of the commands that pages show, whose plans have a tenth of their requests; an eighth of the bits of a"
-    " packed trace; an eleventh of the planner's fields with hostile values; one of the browser's"
-    " files damaged; a module of a twelfth of the pages as live code, on a host that sends headers"
-    " or on one that sends none; and every third day a second build, with a sixth of the pages and"
-    " a twelfth of the modules made anew, the ways to a browser, what is watched for names that it"
-    " looks up, measurements from beginning to end, installations, the other generator, a worker"
-    " that is killed amid a sweep, the engine's official client, its server's memory and its"
-    " notebook"
+    " of the commands that pages show, whose plans have a tenth of their requests; an eighth of the"
+    " bits of a packed trace; an eleventh of the planner's fields with hostile values; one of the"
+    " browser's files damaged; a module of a twelfth of the pages as live code, on a host that"
+    " sends headers or on one that sends none; and every third day a second build, with a sixth of"
+    " the pages and a twelfth of the modules made anew, the ways to a browser, what is watched for"
+    " names that it looks up, measurements from beginning to end, installations, the other"
+    " generator, a worker that is killed amid a sweep, the engine's official client, its server's"
+    " memory and its notebook"
 )
 costly = settings(max_examples=60 if THOROUGH else 10)  # where one example takes a simulation
 
