@@ -80,9 +80,9 @@ def _experts_ms(sequences: int, context: float = 2000.0) -> tuple[float, float]:
     return 1e3 * float(parts.experts[0]), 1e3 * float(parts.total()[0])
 
 
-def _share(sequences: int) -> float:
+def _share(sequences: int, context: float = 2000.0) -> float:
     """Share of a step of the book's mixture that its experts take."""
-    experts, whole = _experts_ms(sequences)
+    experts, whole = _experts_ms(sequences, context)
     return experts / whole
 
 
@@ -107,6 +107,9 @@ def example() -> SimpleNamespace:
         share_alone=_share(1),
         share_64=_share(64),
         share_512=_share(512),
+        own_tokens=round(MIXTURE.mean_context_tokens, -3),
+        own_share_64=_share(64, MIXTURE.mean_context_tokens),
+        own_share_512=_share(512, MIXTURE.mean_context_tokens),
     )
 
 
