@@ -198,7 +198,7 @@ def check_bad_input_is_refused() -> None:
     """No traffic, half a look, one engine and no tokens are errors."""
     checks.raises("no traffic", canary_minutes, 0.0, 0.1, 0.1, 0.2, match="requests_per_s must be")
     checks.raises("half a look", obrien_fleming, 2.5, match="looks must be an integer from 1 to 50")
-    told = "running must be of control and canary"
+    told = "per_s must be of control and canary"
     checks.raises("one engine", what_the_canary_shows, [1], [1, 1], [1, 1], match=told)
     told = "token_s must be positive"
     checks.raises("no tokens", what_the_canary_shows, [1, 1], [1, 1], [1, 0], match=told)
