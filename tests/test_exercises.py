@@ -50,7 +50,11 @@ OTHERWISE = {
 }
 ALIKE = {  # what no input in range tells from the solution, but for last digits of a float
     "what_the_router_does": ("found < 2 / 3 * shared",),
-    "what_the_canary_shows": ("abs(share - 1) > 0.1", "abs(time - 1) > 0.05"),
+    "what_the_canary_shows": (
+        "abs(load - 1) > 0.15",
+        "abs(share - 1) > 0.1",
+        "abs(time - 1) > 0.05",
+    ),
     "objective_verdict": ("<= 1 - confidence", "<= 1 - confidence first"),
     "what_has_changed": ("abs(math.log(prompt_tokens)) > math.log1p(tolerance)",),
     "what_is_kept": ("- 1) <= 0.1", "- 1) <= 0.1 first"),

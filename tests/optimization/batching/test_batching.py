@@ -11,14 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from serving_mathematics.core.batching.continuous_batching import EIGHT_BILLION
 from serving_mathematics.optimization.batching.batching import (
     _batch_rate,
     _greedy_latency,
     static_efficiency,
 )
 from serving_mathematics.optimization.batching.exercises import (
-    sequences_that_fit,
     token_budget_for,
 )
 
@@ -95,11 +93,6 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (token_budget_for, (1.0, 0, -1.0, 0.1), "decode_s must be"),
     (token_budget_for, (math.nan, 0, 0.1, 0.1), "step_target_s must be positive"),
     (token_budget_for, (1.0, 0, 0.1, 0.0), "prompt_token_s must be positive"),
-    (sequences_that_fit, ([], [], EIGHT_BILLION), "prompt_tokens must be"),
-    (sequences_that_fit, ([0], [1], EIGHT_BILLION), "prompt_tokens must be positive"),
-    (sequences_that_fit, ([1], [0], EIGHT_BILLION), "output_tokens must be positive"),
-    (sequences_that_fit, ([1], [1, 1], EIGHT_BILLION), "output_tokens must be of shape"),
-    (sequences_that_fit, ([1], [1], EIGHT_BILLION, -1.0), "margin must be"),
 ]
 
 

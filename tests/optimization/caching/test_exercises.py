@@ -69,5 +69,5 @@ def test_preemptions_come_first() -> None:
     ):
         with pytest.raises(ValueError, match=f"{name} must be"):
             what_the_cache_says(0.0, found, repeated)
-    with pytest.raises(ValueError, match="preempted_per_s must be"):
+    with pytest.raises(ValueError, match="preempted_share must be"):
         what_the_cache_says(math.nan, 0.1, 0.2)

@@ -26,6 +26,7 @@ RETURNS = st.one_of(st.floats(0.01, 1e4), st.just(math.inf))
 ROWS = st.lists(st.tuples(st.floats(1, 1e5), RETURNS), min_size=1, max_size=12)
 NAMES = {engine: (FOUND[engine], f"{engine}:prompt_tokens_total") for engine in ("vllm", "sglang")}
 LINE = {"vllm": "vllm:num_requests_waiting", "sglang": "sglang:num_queue_reqs"}
+FIRST = {engine: f"{engine}:time_to_first_token_seconds_count" for engine in ("vllm", "sglang")}
 LOST = {"vllm": "vllm:num_preemptions_total", "sglang": "sglang:num_retracted_requests_total"}
 
 
@@ -87,8 +88,9 @@ def test_bad_input_is_refused() -> None:
 def test_rules_fire_when_the_cache_forgets(engine: str) -> None:
     found, asked = NAMES[engine]
     share = np.where(np.arange(240) < 120, 0.92, 0.6)
-    lost = np.where(np.arange(240) < 180, 0.0, 60.0)
+    lost = np.where(np.arange(240) < 180, 1.0, 60.0)
     series = {asked: 60 * 50_000 * np.ones(240), LOST[engine]: lost}
+    series[FIRST[engine]] = 600 * np.ones(240)
     series[found] = share * series[asked]
     series = evaluated(f"engine-cache-{engine}", series)
     forgets, short = (~np.isnan(series[name]) for name in ("CacheForgets", "MemoryShort"))

@@ -42,15 +42,21 @@ def test_negative_times_are_refused(place: int, name: str) -> None:
 
 
 def test_a_queue_of_one_tenant_is_shared_before_it_is_sorted() -> None:
-    assert what_the_queue_asks(50, 0.9, 0.9) == "fair shares"
-    assert what_the_queue_asks(50, 0.1, 0.9) == "short prompts first"
-    assert what_the_queue_asks(50, 0.1, 0.1) == "more places"
-    assert what_the_queue_asks(0.5, 0.9, 0.9) == "nothing"
+    assert what_the_queue_asks(50, 0.9, 0.9, 0.95) == "fair shares"
+    assert what_the_queue_asks(50, 0.1, 0.9, 0.95) == "short prompts first"
+    assert what_the_queue_asks(50, 0.1, 0.1, 0.95) == "more memory"
+    assert what_the_queue_asks(50, 0.1, 0.1, 0.5) == "more places"
+    assert what_the_queue_asks(0.5, 0.9, 0.9, 0.95) == "nothing"
 
 
 @pytest.mark.parametrize(
     ("arguments", "name"),
-    [((-1.0, 0.1, 0.1), "waiting"), ((1.0, 1.1, 0.1), "largest"), ((1.0, 0.1, math.nan), "prompt")],
+    [
+        ((-1.0, 0.1, 0.1, 0.1), "waiting"),
+        ((1.0, 1.1, 0.1, 0.1), "largest"),
+        ((1.0, 0.1, math.nan, 0.1), "prompt"),
+        ((1.0, 0.1, 0.1, 1.1), "cache"),
+    ],
 )
 def test_queues_without_sense_are_refused(arguments: Any, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}.* must be"):

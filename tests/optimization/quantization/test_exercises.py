@@ -24,10 +24,10 @@ def test_speedup_and_answers() -> None:
 
 def test_a_full_memory_wants_room_and_products() -> None:
     for held, share, over in ((0.0, 0.0, 0.0), (1.0, 0.4, 0.4), (500.0, 1.0, 0.0)):
-        assert what_to_quantize(1e-9, held, share, over) == "weights and products"
-    assert what_to_quantize(1e-9, 1.1, 0.4, 0.4) == "cache"
+        assert what_to_quantize(0.01, held, share, over) == "weights and products"
+    assert what_to_quantize(0.01, 1.1, 0.4, 0.4) == "cache"
     for bad in (-1.0, math.nan):
-        with pytest.raises(ValueError, match="preempted_per_s must be non-negative"):
+        with pytest.raises(ValueError, match="preempted_share must be non-negative"):
             what_to_quantize(bad, 1, 0.5, 0)
         with pytest.raises(ValueError, match="cache_over_weights must be non-negative"):
             what_to_quantize(0.0, bad, 0.5, 0)

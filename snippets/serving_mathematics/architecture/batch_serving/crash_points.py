@@ -26,7 +26,6 @@ from collections.abc import Callable
 from concurrent import futures
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -109,11 +108,6 @@ def _killed_everywhere() -> tuple[int, int]:
             same += _contents(folder / "out") == expected
             point += 1
     return point - 1, same
-
-
-def example() -> SimpleNamespace:
-    """The numbers quoted in the text."""
-    return SimpleNamespace(crash_points=_killed_everywhere()[0])
 
 
 def check_every_crash_point() -> None:

@@ -94,9 +94,9 @@ def figure_orders(figure: Figure) -> None:
     Rows a second, over those of the same rows mixed: 16,384 conversations on two machines, sorted
     by the length of their answers; customers whose prompts begin alike, one after the other.
 
-    Alt: Bar chart of six orders around the line of mixed rows. Longest first, shortest first and
-    guessed longest first lie a little below it. Customers one after the other lie well above it for
-    long beginnings, and a little above it for short ones.
+    Alt: Bar chart of orders around the line of mixed rows. Longest first, shortest first and
+    guessed longest first, on either machine, lie a little below it. Customers one after the other
+    lie well above it for long beginnings, and a little above it for short ones.
     """
     figure.set_size_inches(5.8, 3.0)
     axes = figure.subplots()

@@ -113,6 +113,7 @@ def example() -> SimpleNamespace:
     """Answers that the page gives."""
     return SimpleNamespace(
         pencil_tokens=prefix_worth_keeping(16, 50_000, 200, 0.00008),
+        pencil_for_all=prefix_worth_keeping(16 * 2 / (70 + 1), 50_000, 200, 0.00008),
         board_first=what_the_router_does([50, 52, 49, 51], 0.3, 0.7),
         board_second=what_the_router_does([180, 30, 40, 22], 0.68, 0.7),
         deferred_percent=100 * break_even_deferral(0.10, 15.0, 0.2),

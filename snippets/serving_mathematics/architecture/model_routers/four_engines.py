@@ -76,6 +76,7 @@ def example() -> SimpleNamespace:
         carried_owner=_rate("customers", "one owner, by hash"),
         carried_bounded=_rate("customers", "hash, bound 1.1"),
         session_hash=_rate("agents", "one owner, by hash"),
+        session_bounded=_rate("agents", "hash, bound 1.1"),
         session_fewest=_rate("agents", "fewest requests"),
         least_percent=min(gains),
         most_percent=max(gains),

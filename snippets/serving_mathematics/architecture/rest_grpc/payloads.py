@@ -186,6 +186,7 @@ def example() -> SimpleNamespace:
         photo_paused_ms=_ms("a photo", "bytes", paused, 50),
         photo_paused_capped_ms=_ms("a photo", "bytes", "paused, window never raised", 50),
         photo_json_ms=_ms("a photo", "JSON", busy, 50),
+        width=WIDTH,
         digit_ns=1e9 * _number_s(),
         embeddings_digits_percent=100
         * 1000

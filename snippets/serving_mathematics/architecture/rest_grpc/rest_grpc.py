@@ -157,11 +157,6 @@ def window_to_fill(round_trip_s: float, bytes_per_s: float) -> float:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     return SimpleNamespace(
-        image_kib=IMAGE_BYTES / 2**10,
-        image_flights=flights(IMAGE_BYTES),
-        image_stream_flights=flights(IMAGE_BYTES, stream_window_bytes=STREAM_WINDOW_BYTES),
-        message_flights=flights(MESSAGE_BYTES),
-        message_stream_flights=flights(MESSAGE_BYTES, stream_window_bytes=STREAM_WINDOW_BYTES),
         far_window_kb=window_to_fill(*CONTINENT) / 1000,
     )
 

@@ -114,12 +114,8 @@ def tpot_conventions(ttft_s: float, e2e_s: float, tokens: int) -> TpotConvention
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 101 tokens."""
     total = end_to_end_s(0.5, 0.025, 101)
-    short = tpot_conventions(0.5, end_to_end_s(0.5, 0.025, 11), 11)
     return SimpleNamespace(
         e2e_s=total,
-        short_per_gap_ms=1000 * short.per_gap_s,
-        short_per_token_ms=1000 * short.per_token_s,
-        short_with_ttft_ms=1000 * short.with_ttft_s,
         reader_gap_ms=60_000 * WORDS_PER_TOKEN / WORDS_PER_MINUTE,
     )
 

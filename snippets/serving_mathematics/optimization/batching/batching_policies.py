@@ -150,9 +150,9 @@ def figure_policies(figure: Figure) -> None:
     fill.
 
     Alt: 99th percentile of latency, logarithmic, against the load in percent of what continuous
-    batching carries. The curve of static batching falls first and then turns up steeply, that of
-    dynamic batching rises to the same wall before half of the load; the curve of continuous
-    batching lies far below both and stays nearly flat to the right edge.
+    batching carries. The curve of static batching falls until it ends before half of the load,
+    that of dynamic batching rises to the same end; the curve of continuous batching lies far below
+    both and stays nearly flat to the right edge.
     """
     axes, chat = figure.subplots(), FEW[0]
     loads = (0.05, 0.1, 0.2, 0.3, 0.38)

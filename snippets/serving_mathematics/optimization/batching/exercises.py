@@ -1,5 +1,4 @@
-"""Solutions: whether a budget carries a load, what to change first, a token budget for a rhythm,
-and the sequences that a memory holds.
+"""Solutions: whether a budget carries a load, what to change first, a token budget for a rhythm.
 
 Source: the formulas of the chapter; Agrawal et al. (2024) for choosing the token budget by the time
 between tokens.
@@ -12,19 +11,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import (
-    EIGHT_BILLION,
     Engine,
     Workload,
-    chat_workload,
     simulate_steps,
 )
-from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
     require,
     require_in,
     require_non_negative,
@@ -46,11 +40,6 @@ HINTS = {
     "token_budget_for": (
         "Take the time of the decodes from the target, see how many prompt tokens the rest pays, "
         "and do not forget that the budget counts decoding tokens too."
-    ),
-    "sequences_that_fit": (
-        "Long outputs are met in more steps, so average over steps, not over requests. Tokens "
-        "are held in whole blocks; mean and variance add up over b sequences, which gives a "
-        "quadratic equation in the root of b."
     ),
 }
 
@@ -134,54 +123,6 @@ def token_budget_for(
     return sequences + left
 
 
-def sequences_that_fit(
-    prompt_tokens: npt.ArrayLike, output_tokens: npt.ArrayLike, engine: Engine, margin: float = 3.0
-) -> int:
-    """Places that an engine can offer so that its memory hardly ever runs out.
-
-    prompt_tokens, output_tokens: a sample of requests, positive integers, shape (n,). engine: an
-    `Engine` of `core.batching.continuous_batching`, whose `kv_blocks` hold `block_tokens` tokens
-    each, 16 by default. margin: standard deviations kept free. A sequence is met in each of its N
-    steps equally often, holding P + j tokens in the j-th, where j begins at 0; so many independent
-    ones have a mean and a variance that add up. Raises ValueError on other shapes or numbers, and
-    when not even one sequence fits.
-
-    >>> sequences_that_fit([16], [1], Engine(1.0, kv_blocks=7))
-    7
-    """
-    prompts, outputs = (
-        as_floats(prompt_tokens=prompt_tokens),
-        as_floats(output_tokens=output_tokens),
-    )
-    require(prompts.ndim == 1 and prompts.size > 0, "prompt_tokens", "of shape (n,)", prompts)
-    require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
-    for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
-        whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
-        require(whole, name, "positive integers", tokens)
-    margin = require_non_negative(margin=margin)
-    owner = np.repeat(np.arange(outputs.size), outputs.astype(np.intp))
-    step = np.arange(owner.size) - (np.cumsum(outputs) - outputs)[owner]
-    held = -(-(prompts[owner] + step) // engine.block_tokens)
-    mean, deviation = float(held.mean()), float(held.std())
-    # mean·b + margin·deviation·√b = blocks, solved for √b
-    half = margin * deviation / (2 * mean)
-    root = math.sqrt(half**2 + engine.kv_blocks / mean) - half
-    places = math.floor(root**2 * (1 + 1e-12))
-    require(places >= 1, "engine", "one whose memory holds a sequence", engine.kv_blocks)
-    return places
-
-
-def _sample(size: int) -> Workload:
-    """A burst of chat requests."""
-    return chat_workload(np.random.default_rng(5), math.inf, size)
-
-
-def _preempted(engine: Engine, places: int) -> float:
-    """Share of the requests of a burst that are preempted."""
-    served = simulate(_sample(1500), replace(engine, max_sequences=places))
-    return float((served.preemptions > 0).mean())
-
-
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
     return SimpleNamespace(
@@ -251,42 +192,9 @@ def check_token_budget() -> None:
             checks.equal(label, bool(step_s <= target_s + 1e-12), kept)
 
 
-def check_sequences_that_fit() -> None:
-    """With so many places almost nobody is preempted, with half as many more many are.
-
-    Source: simulated bursts; memory of equal sequences counted by hand, and that of 40 different
-    ones for every number of places.
-    """
-    equal = sequences_that_fit([20], [4], Engine(1.0, kv_blocks=13, block_tokens=4), margin=0)
-    # 20, 21, 22 and 23 tokens hold 5, 6, 6 and 6 blocks of four, 5.75 on average: two sequences
-    checks.equal("by hand", equal, 2)
-    few = _sample(40)
-    lengths = zip(few.prompt_tokens.tolist(), few.output_tokens.tolist(), strict=True)
-    held = [math.ceil((p + j) / 16) for p, n in lengths for j in range(n)]
-    mean, deviation = float(np.mean(held)), float(np.std(held))
-    for blocks, margin in ((300, 3.0), (4000, 1.5)):
-        places = sequences_that_fit(
-            few.prompt_tokens, few.output_tokens, Engine(1.0, kv_blocks=blocks), margin
-        )
-        taken = [b * mean + margin * deviation * math.sqrt(b) for b in range(1, 1000)]
-        most = int(np.less_equal(taken, blocks).sum())
-        checks.equal(f"every number of places, {blocks} blocks", places, most)
-    asked = _sample(1500)
-    for blocks in (500, 1500):
-        engine = replace(EIGHT_BILLION, kv_blocks=blocks, max_sequences=1)
-        places = sequences_that_fit(asked.prompt_tokens, asked.output_tokens, engine)
-        checks.inside(f"{blocks} blocks: preempted", _preempted(engine, places), 0.0, 0.03)
-        over = _preempted(engine, places * 3 // 2)
-        checks.inside(f"{blocks} blocks, half more: preempted", over, 0.03, 1.0)
-
-
 def check_bad_input_is_refused() -> None:
-    """Targets shorter than a step, cache beyond all and memories without room are errors that name
-    the argument.
-    """
+    """Targets shorter than a step and cache beyond all are errors that name the argument."""
     checks.raises("no step", passed_share, 9, 0.0, 1.0, 1, 1, match="step_s must be positive")
     checks.raises("90%", what_to_change, 0, 0, 0, 0, 90, match="cache must be in [0, 1]")
     late = "step_target_s must be at least"
     checks.raises("short", token_budget_for, 0.5, 0, 1.0, 0.1, match=late)
-    small = Engine(1.0, kv_blocks=1, block_tokens=1)
-    checks.raises("no room", sequences_that_fit, [9], [9], small, match="engine must be one whose")

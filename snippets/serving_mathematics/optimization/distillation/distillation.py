@@ -13,7 +13,6 @@ for the reverse direction.
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -130,15 +129,6 @@ def _nearest() -> tuple[FloatArray, FloatArray]:
     gaps = kl_divergence(teachers, students), kl_divergence(students, teachers)
     forward, reverse = (students[int(np.argmin(gap))] for gap in gaps)
     return forward, reverse
-
-
-def example() -> SimpleNamespace:
-    """The numbers quoted in the text."""
-    forward, reverse = _nearest()
-    return SimpleNamespace(
-        forward_probability_between=100 * float(forward[10:14].sum()),
-        reverse_probability_between=100 * float(reverse[10:14].sum()),
-    )
 
 
 def check_worked_gradient() -> None:

@@ -41,7 +41,7 @@ HINTS = {
     ),
     "what_the_queue_asks": (
         "Nobody waits: no order does anything. Otherwise ask first whose requests wait, then what "
-        "they wait for: the time of prompts, or a place."
+        "they wait for: the time of prompts, memory, or a place."
     ),
     "next_tenant": (
         "Only tenants with a waiting request count. Of those, take the smallest counter; of equal "
@@ -68,26 +68,32 @@ def passing_time(prompt_s: float, other_s: float, slack: float) -> float:
     return max(0.0, slack * (prompt_s - other_s))
 
 
-def what_the_queue_asks(waiting: float, largest_share: float, prompt_share: float) -> str:
-    """What to try first: "nothing", "fair shares", "short prompts first" or "more places".
+def what_the_queue_asks(
+    waiting: float, largest_share: float, prompt_share: float, cache: float
+) -> str:
+    """What to try first: "nothing", "fair shares", "short prompts first", "more memory" or "more
+    places".
 
     waiting: requests without a place, in the mean; below 1 no order helps. largest_share: of them,
     the share of the tenant that has most; above a half it is one tenant's queue. prompt_share: of
     the engine's time, the share that goes to prompts; from a half on prompts are what one waits
-    for. Raises ValueError outside these ranges.
+    for. cache: share of it that is held; full from 90% on, whatever the places. Raises ValueError
+    outside these ranges.
 
-    >>> what_the_queue_asks(0.2, 0.9, 0.9)
+    >>> what_the_queue_asks(0.2, 0.9, 0.9, cache=0.5)
     'nothing'
     """
     waiting = require_non_negative(waiting=waiting)
-    largest_share, prompt_share = require_in(
-        "[0, 1]", largest_share=largest_share, prompt_share=prompt_share
+    largest_share, prompt_share, cache = require_in(
+        "[0, 1]", largest_share=largest_share, prompt_share=prompt_share, cache=cache
     )
     if waiting < 1:
         return "nothing"
     if largest_share > 0.5:
         return "fair shares"
-    return "short prompts first" if prompt_share >= 0.5 else "more places"
+    if prompt_share >= 0.5:
+        return "short prompts first"
+    return "more memory" if cache >= 0.9 else "more places"
 
 
 def next_tenant(served: Sequence[float], waiting_since_s: Sequence[float]) -> int:
@@ -159,8 +165,8 @@ def example() -> SimpleNamespace:
         chosen[phase] = (name, 100 * (1 - cost / cheapest_device(*work, other)[1]))
     return SimpleNamespace(
         pencil_s=passing_time(4.0, 0.2, 30.0),
-        board_says=what_the_queue_asks(60.0, 0.3, 0.7),
-        board_at_noon=what_the_queue_asks(60.0, 0.8, 0.7),
+        board_says=what_the_queue_asks(60.0, 0.3, 0.7, 0.5),
+        board_at_noon=what_the_queue_asks(60.0, 0.8, 0.7, 0.5),
         prefill_device=chosen["prefill"][0],
         decode_device=chosen["decode"][0],
         prefill_saving_percent=chosen["prefill"][1],
@@ -189,10 +195,11 @@ def check_what_the_queue_asks() -> None:
     Source: each rule by hand, at its limit.
     """
     for case, said in (
-        ((0.99, 1.0, 1.0), "nothing"),
-        ((1.0, 0.51, 1.0), "fair shares"),
-        ((1.0, 0.5, 0.5), "short prompts first"),
-        ((1.0, 0.5, 0.49), "more places"),
+        ((0.99, 1.0, 1.0, 1.0), "nothing"),
+        ((1.0, 0.51, 1.0, 1.0), "fair shares"),
+        ((1.0, 0.5, 0.5, 1.0), "short prompts first"),
+        ((1.0, 0.5, 0.49, 0.9), "more memory"),
+        ((1.0, 0.5, 0.49, 0.89), "more places"),
     ):
         checks.equal(f"{case}", what_the_queue_asks(*case), said)
 
@@ -241,5 +248,5 @@ def check_bad_input_is_refused() -> None:
     """Negative slack, shares in percent and empty queues are errors that name the argument."""
     checks.raises("slack", passing_time, 1.0, 1.0, -1.0, match="slack must be non-negative")
     wrong = "largest_share must be in [0, 1]"
-    checks.raises("percent", what_the_queue_asks, 9.0, 80.0, 0.1, match=wrong)
+    checks.raises("percent", what_the_queue_asks, 9.0, 80.0, 0.1, 0.5, match=wrong)
     checks.raises("nobody", next_tenant, [1.0], [math.inf], match="waiting_since_s must be finite")

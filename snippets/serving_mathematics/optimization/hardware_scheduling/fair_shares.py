@@ -221,6 +221,19 @@ def check_fair_shares_spare_the_others() -> None:
         checks.close(label, ends[0] / ends[1], 1.0, rtol=0.05, kind="simulation")
 
 
+def check_short_prompts_first_spare_nobody_with_few_places() -> None:
+    """With 16 places and the shortest prompt first, the p90 of the others' first tokens is as late
+    as in order of arrival, or later, in three draws.
+
+    Source: `core.fleet` on the same requests.
+    """
+    few = CHAT.limited(16)
+    for seed in (1, 2, 3):
+        ratio = _p90(few, "shortest prompt", seed) / _p90(few, "first come", seed)
+        label = f"draw {seed}: p90, shortest over first"
+        checks.inside(label, ratio, 0.95, 1.6, kind="simulation")
+
+
 def check_names_are_shares() -> None:
     """A tenant that asks under thirty names gets thirty shares: the others then wait more than
     twice as long as where it has one.

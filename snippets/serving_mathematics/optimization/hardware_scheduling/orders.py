@@ -230,9 +230,9 @@ def figure_slack(figure: Figure) -> None:
     places at 95% load, whose short prompts need more slack.
 
     Alt: Share of first tokens in time against the slack, on a logarithmic axis that begins with no
-    slack. Two curves rise from low values at no slack to above eight tenths where slack is thirty;
-    the lower the load, the higher they start. The shaded areas about them are wide at no slack and
-    narrow with much. A dashed line is level to the middle and rises to the right end.
+    slack. Two curves rise to above eight tenths where slack is thirty, that of the higher load from
+    far below, that of the lower load from not far below. The shaded areas about them are wide at
+    no slack and narrow with much. A dashed line is level to the middle and rises to the right end.
     """
     axes = figure.subplots()
     places = np.arange(len(SLACKS))

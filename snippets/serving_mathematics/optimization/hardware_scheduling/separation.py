@@ -124,7 +124,6 @@ def _cache_gbit(machine: Machine) -> float:
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     return SimpleNamespace(
-        chunks_share_percent=100 * chunked_capacity(1.0, 0.010, 0.015),
         mixture_lost_percent=100 - _apart_percent(MIXTURE),
         mixture_apart_percent=_apart_percent(MIXTURE),
         mixture_prefilling=best_split(*_rates(MIXTURE), MACHINES)[0],

@@ -63,23 +63,23 @@ HINTS = {
 
 
 def what_to_quantize(
-    preempted_per_s: float, cache_over_weights: float, prompt_share: float, over_ridge: float
+    preempted_share: float, cache_over_weights: float, prompt_share: float, over_ridge: float
 ) -> str:
     """What to give fewer bits first: "cache", "weights and products" or "weights".
 
-    preempted_per_s: requests that lose their memory while they run [1/s]. cache_over_weights: bytes
-    of the tokens in use over those of the weights. prompt_share: of the engine's time, in [0, 1].
-    over_ridge: positions of a step, one or more a sequence, over the device's operations a byte.
-    Products pay where prompts take half of the time, or a step has half as many positions; from as
-    many on, the weights take that many times as long as to read. Where requests lose their memory
-    and the cache is not what is read most, weights and products make room and multiply for those
-    who come. Raises ValueError outside.
+    preempted_share: preemptions a request; from one in a hundred on memory is short.
+    cache_over_weights: bytes of the tokens in use over those of the weights. prompt_share: of the
+    engine's time, in [0, 1]. over_ridge: positions of a step, one or more a sequence, over the
+    device's operations a byte. Products pay where prompts take half of the time, or a step has half
+    as many positions; from as many on, the weights take that many times as long as to read. Where
+    requests lose their memory and the cache is not what is read most, weights and products make
+    room and multiply for those who come. Raises ValueError outside.
 
     >>> what_to_quantize(0.0, cache_over_weights=0.1, prompt_share=0.1, over_ridge=0.2)
     'weights'
     """
-    preempted_per_s, cache_over_weights, over_ridge = require_non_negative(
-        preempted_per_s=preempted_per_s,
+    preempted_share, cache_over_weights, over_ridge = require_non_negative(
+        preempted_share=preempted_share,
         cache_over_weights=cache_over_weights,
         over_ridge=over_ridge,
     )
@@ -88,7 +88,7 @@ def what_to_quantize(
         return "weights and products"
     if cache_over_weights > max(1.0, over_ridge):
         return "cache"
-    return "weights and products" if over_ridge >= 0.5 or preempted_per_s > 0 else "weights"
+    return "weights and products" if over_ridge >= 0.5 or preempted_share >= 0.01 else "weights"
 
 
 def decode_speedup(
