@@ -76,7 +76,7 @@ def example() -> SimpleNamespace:
         memory_tokens=memory_tokens,
         requests_simulated=WORKED.requests,
         requests_counted=best.simulated,
-        load_percent=100 * found.estimate.load,
+        load_percent=100 * found.load,
         busy_percent=100 * best.busy,
         usual_budget=budget,
         usual_places=places,
