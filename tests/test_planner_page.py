@@ -558,6 +558,7 @@ def test_what_was_asked_before_the_forms_script_came_is_answered(
     with served(tmp_path) as address:
         page.goto(f"{address}planner/", wait_until="domcontentloaded")
         page.locator("#planner-rate_per_s").fill("31")
+        page.locator("#planner-device").fill("H100, it's")
         plan = page.locator("form.planner").get_by_role("button", name="Plan")
         plan.click(no_wait_after=True)  # nothing may come of it yet, which Chromium would wait for
         status = page.locator("form.planner .live-status")
@@ -566,7 +567,10 @@ def test_what_was_asked_before_the_forms_script_came_is_answered(
             page.wait_for_timeout(50)
         late[0].continue_()
         expect(status).to_contain_text("Python could not be run:")
-        assert page.url == f"{address}planner/?rate_per_s=31"
+        typed = r"plan --device 'H100, it'\''s' --rate-per-s 31"
+        expect(status).to_contain_text(f"answers it: serving-mathematics {typed}")
+        assert page.url.startswith(f"{address}planner/?")
+        assert "rate_per_s=31" in page.url
         expect(page.locator(".planner-answer")).to_have_class(STALE)  # it is to 60 requests/s
         context.close()
 

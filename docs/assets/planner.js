@@ -54,6 +54,11 @@ export function open(form) {
     const changed = Object.entries(asked).filter(([name, value]) => value !== first[name] && !name.startsWith("trace"));
     return `${location.pathname}${changed.length ? `?${new URLSearchParams(changed)}` : ""}`;
   };
+  const command = (asked) => Object.entries(asked).reduce((line, [name, value]) => {
+    const text = value.replace(/^C:\\fakepath\\/, ""); // of a chosen file
+    const word = /^[\w.,:/+-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+    return text && (value !== first[name] || name === "rate_per_s") ? `${line} --${name.replaceAll("_", "-")} ${word}` : line;
+  }, "serving-mathematics plan");
   const problem = (field, told) => {
     field.setAttribute("aria-invalid", String(Boolean(told)));
     form.querySelector(`#${field.id}-problem`).textContent = told;
@@ -128,7 +133,7 @@ export function open(form) {
       answer.scrollIntoView();
       if (JSON.stringify(asks()) !== answered) stale();
     },
-    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}. The command below answers the same.`),
+    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}. The command of this page answers it: ${command(JSON.parse(asking))}`),
   };
   const engine = python(settings, heard);
   let asking = "";

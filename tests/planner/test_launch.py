@@ -14,6 +14,7 @@ from serving_mathematics.core.hardware.catalogue import find_model, model_names
 from serving_mathematics.core.hardware.deployments import (
     cache_room_bytes,
     sequence_bytes,
+    stored,
     weight_bytes,
 )
 from serving_mathematics.planner.capacity_planner import Fleets, Performance
@@ -153,6 +154,22 @@ def test_eight_bits_that_older_releases_cannot_load_say_so() -> None:
         question, best = planned(asked | {"rate_per_s": 1, "parallelism": split, "requests": 100})
         assert ("# vLLM up to 0.14 loads 16 bits first" in launch_text(question, best)) == said
         assert "16 bits" not in launch_text(question, best, "sglang")
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "bits"),
+    [
+        ("gpt-oss-120b", "auto", 16),  # whose checkpoint says nothing of its cache
+        ("Llama-3.1-70B", "fp4", 8),
+    ],
+)
+def test_a_cache_of_eight_bits_is_asked_for(model: str, precision: str, bits: int) -> None:
+    asked = {"model": model, "device": "B200", "precision": precision, "requests": 100}
+    question, best = planned(asked | {"rate_per_s": 1, "parallelism": "tp1"})
+    assert stored(question.deployment).cache == bits / 8
+    assert ("--kv-cache-dtype fp8" in launch_text(question, best, "vllm")) == (bits == 8)
+    assert ("--kv-cache-dtype fp8_e4m3" in launch_text(question, best, "sglang")) == (bits == 8)
+    assert ("dtype: fp8" in launch_text(question, best, "trtllm")) == (bits == 8)
 
 
 def test_attention_over_data_divides_the_limit() -> None:

@@ -697,8 +697,8 @@ def test_fleets_are_told_every_five_seconds(monkeypatch: pytest.MonkeyPatch) -> 
     for replicas in range(11, 16):
         told(replicas, 64)
     assert to.getvalue().splitlines() == [
-        "fleet 2: replicas 12, batch limit 64",
-        "fleet 5: replicas 15, batch limit 64",
+        "fleet 2 tried: replicas 12, batch limit 64",
+        "fleet 5 tried: replicas 15, batch limit 64",
     ]
 
 

@@ -47,6 +47,20 @@ def test_what_was_not_looked_at_is_not_among_what_was_not_found() -> None:
     assert "What does a token cost?" not in needs
 
 
+def test_what_could_not_be_computed_is_not_among_what_was_not_found() -> None:
+    """A full engine never shows a prompt's own time, nor one that is unlike its log a ceiling."""
+    full = served(np.random.default_rng(3), 1500, load=0.97, places=32)
+    names = ("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens")
+    late = full.column("sent_s") > 0.3 * full.column("sent_s").max()
+    run = Run("", "", {name: full.column(name)[late] for name in names})
+    found = report([run], Asked(ttft_s=1.0))
+    needs = dict(found.untold)
+    assert "nearly empty engine" in needs["Queue or prompt?"]
+    assert "within 30%" in needs["How near the ceiling?"]
+    assert needs["Where does it break?"] == needs["How near the ceiling?"]
+    assert not {"queue_or_prefill", "ceiling", "breaking_load"} & {*found.quiet}
+
+
 def test_the_objective_is_of_the_requests_after_a_warm_up() -> None:
     run = clean(count=1200)
     cold = np.where(np.arange(1200) < 40, 5.0, 0.0)

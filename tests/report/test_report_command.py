@@ -67,6 +67,23 @@ def test_ci_fails_by_level(result: Path, tmp_path: Path) -> None:
     assert main([str(result), str(cut), "--fail-on", "problem"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("--ttft-s 1 --tpot-s 0.05", 3),
+        ("--ttft-s 7 --tpot-s 0.1", 0),
+        ("--ttft-s 7 --quantile 0.999", 3),  # which nothing tells
+        ("", 0),
+    ],
+)
+def test_ci_fails_by_a_summary(words: str, status: int, tmp_path: Path) -> None:
+    told = {"completed": 1000, "failed": 0, "duration": 100.0, "total_output_tokens": 250_000}
+    times = {"mean_ttft_ms": 750, "p99_ttft_ms": 6100, "mean_tpot_ms": 41, "p99_tpot_ms": 92}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(told | times), encoding="utf-8")
+    assert main([str(path), "--fail-on", "problem", *words.split()]) == status
+
+
 def test_other_files_of_a_folder_are_still_reported(
     result: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -415,10 +415,8 @@ def _other_costs(told: Answer) -> str:
     said = []
     for name, one, less in _other_formats(told):
         usd = one.run.usd_per_hour if one.run else 0.0
-        many = f"{'at most ' * less}${usd:,.2f}"
-        said.append(
-            f"In {name} it costs {'as much' if usd == told.plan.best.usd_per_hour else many}."
-        )
+        about = "~" * _is_short(told, one)
+        said.append(f"In {name} it costs {'at most ' * less}{about}${usd:,.2f}.")
     return "".join(f" {one}" for one in said)
 
 

@@ -437,7 +437,8 @@ def _with_run(one: Ranked, question: Question, run: Performance | Apart) -> Rank
 
 
 def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """Those of which no other is both cheaper a token and faster a user, the cheapest first.
+    """Those that are faster a user than all that cost as little a token or less, the cheapest
+    first.
 
     ranked: deployments; those that were not simulated are passed over.
 

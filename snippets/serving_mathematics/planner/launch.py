@@ -47,6 +47,7 @@ from serving_mathematics.core.hardware.deployments import (
     PRECISIONS,
     Deployment,
     cache_room_bytes,
+    stored,
 )
 from serving_mathematics.planner.capacity_planner import WORKED, Fleets
 from serving_mathematics.planner.configurations import Answered
@@ -195,7 +196,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         words += [word for flag, width in widths if width > 1 for word in (flag, f"{width}")]
         words += ["--enable-expert-parallel"] if one.expert > 1 else []
         words += ["--quantization", "fp8"] if eight_bits else []
-        words += ["--kv-cache-dtype", "fp8"] if one.cache_bytes == 1 else []
+        words += ["--kv-cache-dtype", "fp8"] if stored(one).cache == 1 else []
         return words + _guess_words(one, backend)
     if backend == "sglang":
         words = ["python", "-m", "sglang.launch_server", "--model-path", name, *ADDRESS]
@@ -207,7 +208,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         words += ["--attn-dp-size", f"{groups}"] if groups > 1 else []
         words += ["--ep-size", f"{one.expert}"] if one.expert > 1 else []
         words += ["--quantization", "fp8"] if eight_bits else []
-        words += ["--kv-cache-dtype", "fp8_e4m3"] if one.cache_bytes == 1 else []
+        words += ["--kv-cache-dtype", "fp8_e4m3"] if stored(one).cache == 1 else []
         return words + _guess_words(one, backend)
     words = ["trtllm-serve", name, *ADDRESS, "--max_batch_size", f"{places}"]
     words += ["--max_num_tokens", f"{budget}"]
@@ -368,7 +369,7 @@ def _options(one: Deployment) -> str:
     """Options of TensorRT-LLM, in YAML."""
     lines = ["enable_chunked_prefill: true"]  # or it refuses what is longer than its budget
     lines += ["enable_attention_dp: true"] if one.attention_data > 1 else []
-    lines += ["kv_cache_config:", "  dtype: fp8"] if one.cache_bytes == 1 else []
+    lines += ["kv_cache_config:", "  dtype: fp8"] if stored(one).cache == 1 else []
     if one.draft_tokens:
         method, drafter = _method(one)
         kinds = {"mtp": "MTP", "ngram": "NGram", "eagle3": "Eagle3  # older releases: Eagle"}

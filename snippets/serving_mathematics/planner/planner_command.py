@@ -281,7 +281,11 @@ def _watched(to: TextIO) -> Told:
         fleets, now = fleets + 1, time.monotonic()
         if now - last >= 5:
             last = now
-            print(f"fleet {fleets}: replicas {replicas}, batch limit {places}", file=to, flush=True)
+            print(
+                f"fleet {fleets} tried: replicas {replicas}, batch limit {places}",
+                file=to,
+                flush=True,
+            )
 
     return told
 

@@ -141,6 +141,7 @@ def deployment_of(asked: Asked) -> Deployment:
         float(asked.output_tokens),
         1.0,
         shortest_share=1.0,
+        cache_bytes=1.0 if asked.precision == "fp4" else 0.0,  # as the runs are read, rule 10
     )
 
 

@@ -36,7 +36,6 @@ ASKED = {  # the plan that is made with and without
     "mean_prompt_tokens": 922,
     "mean_output_tokens": 922,
     "tpot_s": 0.03,
-    "requests": 1000,
     "other_devices": "none",
 }
 
@@ -82,11 +81,13 @@ def _planned() -> tuple[Answer, Answer]:
 
 
 def _ratios(constants: Constants) -> np.ndarray:
-    """Predicted over measured time per token of every run, shape (runs,)."""
-    runs = published_runs()
-    asked = [replace(run.answers, concurrency=run.concurrency) for run in runs]
+    """Predicted over measured time per token of every run as it is typed, shape (runs,)."""
+    runs, calibration = published_runs(), _planned()[1].question.calibration
+    assert calibration is not None, "the plan has a load test"
+    one = calibration.runs[0].deployment
+    asked = [replace(one, concurrency=run.concurrency) for run in runs]
     predicted = loop_latencies(count_work(asked), constants).per_token_s
-    return np.asarray(predicted / np.array([run.per_token_s for run in runs]))
+    return np.asarray(predicted / np.array([float(f"{run.per_token_s:.3g}") for run in runs]))
 
 
 def example() -> SimpleNamespace:
@@ -96,7 +97,7 @@ def example() -> SimpleNamespace:
     before, after = (_ratios(x) for x in (FITTED, tested.question.constants))
     others = [run.concurrency not in TYPED for run in runs]
     rows = [
-        f"| {run.concurrency:.0f} | {1e3 * run.per_token_s:.2f} | {100 * (x - 1):+.0f}% | "
+        f"| {run.concurrency:.0f} | {1e3 * run.per_token_s:.3g} | {100 * (x - 1):+.0f}% | "
         f"{100 * (y - 1):+.0f}% | {'' if other else 'yes'} |".replace("-", "−")
         for run, x, y, other in zip(runs, before, after, others, strict=True)
     ]

@@ -34,7 +34,7 @@ from serving_mathematics.planner.capacity_planner import (
 )
 from serving_mathematics.planner.configurations import Answer, _split_name, answer
 from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.sweeps import read_questions, sweep
+from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import checks
 
@@ -50,11 +50,13 @@ def _worked() -> tuple[Fleets, Fleets, Answer]:
 def example() -> SimpleNamespace:
     """Numbers that the text quotes, in the units that the names say, and the rows of the
     sweep."""
-    fleet, _, told = _worked()
+    fleet, long, told = _worked()
     found = told.plan
     best, engine, made = found.best, found.engine, fleet.made
     energy = told.energy
+    four = _swept()[-1]
     assert found.usual is not None
+    assert found.quantized is not None
     assert energy is not None
     assert engine.table is not None
     installed = answer(read_choices({"rate_per_s": "60", "front": "unknown"}))
@@ -74,7 +76,7 @@ def example() -> SimpleNamespace:
         memory_tokens=memory_tokens,
         requests_simulated=WORKED.requests,
         requests_counted=best.simulated,
-        load_percent=100 * found.estimate.load,
+        load_percent=100 * found.load,
         busy_percent=100 * best.busy,
         usual_budget=budget,
         usual_places=places,
@@ -96,25 +98,35 @@ def example() -> SimpleNamespace:
         energy_runs=energy.runs,
         energy_error_percent=100 * energy.error,
         sweep_rows="\n".join(_sweep_rows()),
-        closed_rows="\n".join(_closed_row(fleet, n) for n in (12, 8, 6, 4)),
+        short_less_percent=100 * (1 - found.quantized.tpot[-1].value / float(four["tpot_p99_s"])),
+        closed_rows="\n".join(_closed_row(long, n) for n in (12, 8, 6, 4)),
     )
 
 
-def _sweep_rows() -> list[str]:
-    """The worked example with weights of fewer and fewer bits, as rows of a table."""
+@functools.cache
+def _swept() -> list[Record]:
+    """The worked example with weights of fewer and fewer bits, each planned alone."""
     names = ("bf16", "fp8", "int4")
     grid: list[dict[str, object]] = [
         {"rate_per_s": 60, "precision": name, "parallelism": "tp1"} for name in names
     ]
+    return sweep(read_questions(grid))
+
+
+def _sweep_rows() -> list[str]:
+    """The same as rows of a table."""
     rows = []
-    for row in sweep(read_questions(grid)):
-        ttft, tpot = float(row["ttft_p99_s"]), 1e3 * float(row["tpot_p99_s"])
+    for row in _swept():
+        times = [
+            f"{size * float(row[f'{name}_p99_s']):.3g} ± "
+            f"{size * float(row[f'{name}_p99_half_width_s']):.2g}"
+            for name, size in (("ttft", 1.0), ("tpot", 1e3))
+        ]
         cells = (
             f"{row['precision']}",
-            f"{row['replicas']}",
+            f"{row['replicas']}{' may keep them' * (row['decided'] != 'yes')}",
             f"{row['batch_limit']:,}",
-            f"{ttft:.3g}",
-            f"{tpot:.3g}",
+            *times,
             f"{row['usd_per_million_tokens']:.3f}",
             f"{row['binding']}",
         )
@@ -205,7 +217,7 @@ def check_price_by_hand() -> None:
 
 
 def check_fewer_bits_need_no_more_than_sixteen() -> None:
-    """Weights in 8 or 4 bits never need more replicas than in 16, and leave more memory for the
+    """Weights in 8 or 4 bits need no more replicas here than in 16, and leave more memory for the
     cache; those in 4 are computed in 16, and may need more than those in 8, as here.
 
     Source: the same requests, twice as many a second; 6.98·10⁹ parameters, all but the

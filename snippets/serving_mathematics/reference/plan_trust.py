@@ -100,6 +100,7 @@ def example() -> SimpleNamespace:
         trust_rows="\n".join(rows),
         trust_token=100 * token.median,
         trust_first=100 * first.median,
+        trust_fleets=token.runs - len(read_record(RECORD)["rows"]),
         trust_calibrated=100 * calibrated.median,
         trust_calibrated_p90=100 * calibrated.p90,
     )

@@ -116,6 +116,11 @@ _STEPS = "sglang:realtime_tokens_total"
 _BY_PLACE = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _PLACE = re.compile(r'position="(\d{1,3})"')  # from 0
+HISTOGRAMS = {  # of requests, so not of each gap between tokens
+    "time_to_first_token_seconds": "ttft",
+    "request_time_per_output_token_seconds": "tpot",
+}
+WITHIN = " within "  # between what is timed and a bound, in the name of a counter
 _STARTED = "process_start_time_seconds"
 _ENDED = "vllm:request_success_total"
 _OF_STEPS = {  # counters to which tokens of prompts add, by what SGLang's steps did
@@ -245,6 +250,27 @@ def _levels_apart(text: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def _within(text: str) -> dict[str, float]:
+    """How many requests had their first token, or their mean time per later one, within the bounds
+    of the histograms of a scrape, so far: those of SGLang that were streamed.
+
+    >>> _within('vllm:time_to_first_token_seconds_bucket{le="0.5",model_name="m"} 7.0')
+    {'ttft within 0.5': 7.0}
+    """
+    found: dict[str, float] = {}
+    for line in text.split("\n"):
+        sample = _SAMPLE.match(line)
+        if not sample or not sample[1].endswith("_bucket") or not _reads_as_number(sample[3]):
+            continue
+        of = HISTOGRAMS.get(sample[1].rpartition(":")[2].removesuffix("_bucket"))
+        bound = dict(_LABEL.findall(sample[2] or "")).get("le", "")
+        late = UNSTREAMED in (sample[2] or "") or _counted_twice(sample[1], sample[2] or "")
+        if of and not late and _reads_as_number(bound):
+            name = f"{of}{WITHIN}{float(bound):g}"
+            found[name] = found.get(name, 0.0) + float(sample[3])
+    return found
+
+
 def scrapes_run(texts: Sequence[str], where: str) -> Run:
     """Scrapes of one engine, in the order in which they were made, as a run.
 
@@ -255,6 +281,8 @@ def scrapes_run(texts: Sequence[str], where: str) -> Run:
     3.0
     """
     read = [counters(text) for text in texts]
+    for text, (_, found) in zip(texts, read, strict=True):
+        found |= _within(text)
     engines = list(dict.fromkeys(engine for engine, _ in read))
     require(len(engines) == 1, where, "scrapes of one engine", " and ".join(engines) or "none")
     names = dict.fromkeys(name for _, found in read for name in found)
@@ -262,7 +290,7 @@ def scrapes_run(texts: Sequence[str], where: str) -> Run:
     made = [MADE_AT.search(text) for text in texts]
     times = [float(one[1]) if one else math.nan for one in made]
     notes = [f"{len(texts)} scrapes" if len(texts) > 1 else "one scrape: counters since the start"]
-    for name in GROWING:
+    for name in (*GROWING, *(one for one in names if WITHIN in one)):
         if name in values and len(texts) == 1:  # since the engine started
             values[name] = np.array([0.0, *values[name]])
         elif name in values and (np.diff(values[name]) < 0).any():

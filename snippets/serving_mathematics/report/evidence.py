@@ -54,6 +54,7 @@ TOLD = {  # of a run, as its tool says
     "tpot_s": "mean time per later token",
     "latency_s": "mean time to the last token",
     "ttft_p99_s": "99th percentile of the time to first token",
+    "tpot_p99_s": "the same of each request's time per later token",
     "prompt_tokens": "mean tokens of a prompt",
     "output_tokens": "mean tokens of an answer",
     "delay_mean_s": "mean of how late requests left the client",

@@ -281,6 +281,7 @@ def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
                 for ours, theirs in (("ttft", "ttft"), ("tpot", "tpot"), ("latency", "e2el"))
             },
             "ttft_p99_s": 1e-3 * _json_number(data.get("p99_ttft_ms")),
+            "tpot_p99_s": 1e-3 * _json_number(data.get("p99_tpot_ms")),
         }
     )
     if sglang:
@@ -363,6 +364,7 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
             "ttft_s": stat("time_to_first_token", "avg"),
             "ttft_p99_s": stat("time_to_first_token", *PERCENTILES),
             "tpot_s": stat("inter_token_latency", "avg"),
+            "tpot_p99_s": stat("inter_token_latency", *PERCENTILES),
             "latency_s": stat("request_latency", "avg"),
             "in_flight": stat("effective_concurrency", "avg"),
             "delay_mean_s": stat("credit_to_start_latency", "avg"),
@@ -429,6 +431,7 @@ def _guidellm_run(data: Any, where: str) -> Run:
             "tpot_s": 1e-3 * mean("inter_token_latency_ms"),
             "latency_s": mean("request_latency"),
             "ttft_p99_s": 1e-3 * mean("time_to_first_token_ms", "percentiles.p99"),
+            "tpot_p99_s": 1e-3 * mean("inter_token_latency_ms", "percentiles.p99"),
         }
     )
     rate_done = mean("requests_per_second")
@@ -539,6 +542,7 @@ def _stage(data: Any, where: str) -> Run:
             "ttft_s": mean("time_to_first_token"),
             "ttft_p99_s": mean("time_to_first_token", "p99"),
             "tpot_s": mean("time_per_output_token"),
+            "tpot_p99_s": mean("time_per_output_token", "p99"),
             "latency_s": mean("request_latency"),
             "delay_mean_s": _at(load, "schedule_delay.mean"),
             "delay_p99_s": _at(load, "schedule_delay.p99"),

@@ -18,6 +18,7 @@ from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import FEW, LEVELS, Asked, Finding
 from serving_mathematics.report.findings.of_the_energy import joules
 from serving_mathematics.report.findings.of_the_engine import (
+    _no_own_times,
     binding,
     engine_changed,
     guesses,
@@ -27,6 +28,8 @@ from serving_mathematics.report.findings.of_the_engine import (
     stalls,
 )
 from serving_mathematics.report.findings.of_the_objective import (
+    _no_engine,
+    _undecided,
     breaking_load,
     canary,
     ceiling,
@@ -67,7 +70,8 @@ class Rule:
     """A finding as it is looked for. find: makes it of a run. title: what it asks. needs: sets of
     columns, told numbers or engine counters (engine:…) and what is asked (asked:…), of which one
     must be there. least: requests or more, where columns are looked at. cold: whether a warm-up is
-    part of it.
+    part of it. beyond: what a run that has these may lack all the same; where a finding says
+    nothing for that reason, nothing was looked for.
 
     >>> def too_few(_run, _asked): ...
     >>> Rule(too_few, "Enough requests?", (("completed",),)).name
@@ -79,6 +83,7 @@ class Rule:
     needs: tuple[tuple[str, ...], ...]
     least: int = 0
     cold: bool = True
+    beyond: Callable[[Run, Asked], str] = lambda _run, _asked: ""
 
     @property
     def name(self) -> str:
@@ -147,6 +152,7 @@ def _in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
+OBJECTIVE = "Is the objective kept?"
 FINDINGS = (
     Rule(
         late_client,
@@ -205,6 +211,7 @@ FINDINGS = (
             ("sent_s", "ttft_s", "latency_s"),
         ),
         FEW,
+        beyond=_no_own_times,
     ),
     Rule(
         engine_changed,
@@ -231,7 +238,17 @@ FINDINGS = (
     Rule(sessions, "Do requests follow each other?", (("session",),), FEW),
     Rule(tenants, "Who makes whom wait?", (("tenant",),), FEW),
     Rule(retries, "Are requests sent again?", (("attempt",),)),
-    Rule(goodput, "Is the objective kept?", (("ttft_s", "asked:promise"),), 20, False),
+    Rule(
+        goodput,
+        OBJECTIVE,
+        tuple(
+            (name, "asked:promise")
+            for name in ("ttft_s", *(f"told:{x}" for x in ("ttft_s", "tpot_s", "ttft_p99_s")))
+        ),
+        20,
+        False,
+        _undecided,
+    ),
     Rule(
         load_kept,
         "Up to which load?",
@@ -245,6 +262,7 @@ FINDINGS = (
         (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens", "asked:promise"),),
         LEAST_TOLD,
         False,
+        _no_engine,
     ),
     Rule(
         ceiling,
@@ -252,6 +270,7 @@ FINDINGS = (
         (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
         LEAST_TOLD,
         False,
+        _no_engine,
     ),
     Rule(canary, "How large a canary?", (("ttft_s", "asked:promise"),), FEW, False),
     Rule(
@@ -280,6 +299,11 @@ class Report:
     problems: tuple[str, ...]  # of files that could not be read
     quiet: tuple[str, ...]  # names that said nothing, of some run that has what they need
     untold: tuple[tuple[str, str], ...]  # titles, and what would be needed
+
+    @property
+    def unjudged(self) -> str:
+        """What would tell whether the objective is kept, where one was asked and nothing did."""
+        return dict(self.untold).get(OBJECTIVE, "")
 
     @property
     def worst(self) -> str:
@@ -312,8 +336,10 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
         told = [run for run in (runs if rule.cold else warm) if not rule.lacks(run, asked)]
         own = [one for run in told if (one := rule.find(run, asked)) is not None]
         found += own
-        if not own and told:
-            quiet.append(rule.name)
+        more = [] if own else [rule.beyond(run, asked) for run in told]
+        if told and not own:
+            untold += [(rule.title, more[0])] if all(more) else []
+            quiet += [] if all(more) else [rule.name]
         if not told and runs:
             untold.append((rule.title, rule.lacks(runs[0], asked)))
     whole = [look(runs, asked) for look in (ladder, step_model)]

@@ -96,7 +96,11 @@ def command_parser() -> argparse.ArgumentParser:
         help="of the engine's batch: --max-num-seqs, --max-running-requests",
     )
     add("--engine", choices=("vllm", "sglang"), help="whose flags are proposed [default: vllm]")
-    add("--fail-on", choices=("problem", "warning", "note"), help="exit with 3 from this level on")
+    add(
+        "--fail-on",
+        choices=("problem", "warning", "note"),
+        help="exit with 3 from this level on, or where nothing tells whether the objective is kept",
+    )
     return parser
 
 
@@ -303,6 +307,9 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if options.fail_on:
         worst = _worst(found, changed)
         bad = worst and levels.index(worst) <= levels.index(options.fail_on)
+        if found.unjudged and (asked.ttft_s > 0 or asked.tpot_s > 0):
+            print(f"the objective was not judged: it takes {found.unjudged}", file=sys.stderr)
+            return 3
         return 3 if bad or problems else 0
     return 0
 

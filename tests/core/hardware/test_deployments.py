@@ -56,7 +56,7 @@ def test_the_worked_example_is_the_preset() -> None:
         ("DeepSeek-R1", "fp8", Storage(1, 1, 1, 2, 2)),
         ("DeepSeek-R1", "fp4", Storage(2, 2, 0.5625, 2, 1)),  # attention stays in 16 bits
         ("Kimi-K2.5", "int4", Storage(2, 2, 0.53125, 2, 2)),
-        ("gpt-oss-120b", "fp4", Storage(2, 2, 0.53125, 2, 1)),
+        ("gpt-oss-120b", "fp4", Storage(2, 2, 0.53125, 2, 2)),  # without a format of the cache
         ("gpt-oss-120b", "fp8", Storage(2, 2, 0.53125, 2, 2)),  # published in four bits
         ("DeepSeek-V4-Pro", "fp8", Storage(1, 1, 0.53125, 2, 2)),
     ],

@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from serving_mathematics.core.hardware.calibration import predict_runs, tabulate
 from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.deployments import WORKED, require_deployment
 from serving_mathematics.core.hardware.published_runs import (
@@ -19,6 +21,7 @@ from serving_mathematics.core.hardware.published_runs import (
     read_runs,
     widths,
 )
+from serving_mathematics.core.hardware.step_time import FITTED
 
 LINES = read_lines()
 RUNS = read_runs(LINES)
@@ -178,3 +181,13 @@ def run_of_fleet() -> int:
         for one in RUNS
         if one.workers == "assumed" and one.kind == "separate" and one.answers.backend == "trtllm"
     )
+
+
+def test_sixteen_bits_of_cache_would_hardly_lengthen_the_steps_of_gpt_oss() -> None:
+    runs = [run for run in read_runs(read_lines()) if run.kind == "engine"]
+    runs = [run for run in runs if run.family == "gpt-oss-120b" and not run.repeated]
+    runs = [run for run in runs if run.answers.system.generation == "hopper"]
+    wide = [replace(run, answers=replace(run.answers, cache_bytes=2.0)) for run in runs]
+    ratio = np.divide(*(predict_runs(tabulate(x), FITTED).per_token_s for x in (wide, runs)))
+    assert len(runs) > 150
+    assert ratio.mean() == pytest.approx(1.02, abs=0.005)

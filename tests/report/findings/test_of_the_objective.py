@@ -14,6 +14,7 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.report.artefacts import queue_flags
+from serving_mathematics.report.engine_metrics import scrapes_run
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings import of_the_objective
@@ -48,6 +49,55 @@ def test_a_failed_request_is_late_and_an_unknown_one_is_neither() -> None:
     assert kept is not None
     assert kept[:2].tolist() == [1.0, 0.0]
     assert np.isnan(kept[2])
+
+
+SUMMARY = {"ttft_s": 0.5, "ttft_p99_s": 0.9, "tpot_s": 0.03, "tpot_p99_s": 0.06, "completed": 900.0}
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "level", "seen"),
+    [
+        ({}, {"ttft_s": 1.0}, "note", "TTFT at p99 is 900 ms, 1 s promised"),
+        ({}, {"ttft_s": 0.8}, "problem", "TTFT at p99 is 900 ms, 800 ms promised"),
+        ({}, {"ttft_s": 1.0, "tpot_s": 0.05}, "problem", "TPOT at p99 is 60 ms, 50 ms promised"),
+        ({}, {"ttft_s": 0.4, "quantile": 0.5}, "problem", "TTFT is 500 ms in the mean"),
+        ({}, {"ttft_s": 1.0, "quantile": 0.999}, "", ""),  # p99 keeps less than is promised
+        ({}, {"ttft_s": 0.8, "quantile": 0.9}, "", ""),  # and breaks more
+        ({"ttft_p99_s": np.nan}, {"ttft_s": 1.0}, "", ""),  # a mean keeps nothing
+        ({"failed": 100.0}, {"ttft_s": 1.0}, "problem", "10% of the requests failed"),
+    ],
+)
+def test_a_summary_keeps_or_breaks_what_its_percentiles_tell(
+    told: dict[str, float], asked: dict[str, float], level: str, seen: str
+) -> None:
+    found = goodput(Run("", "", told=SUMMARY | told), Asked(**asked))
+    assert (found.level if found else "") == level
+    assert found is None or found.seen.startswith(seen)
+
+
+@pytest.mark.parametrize(
+    ("limit", "quantile", "level", "share"),
+    [
+        (1.0, 0.99, "problem", "for 80%"),
+        (1.0, 0.8, "note", "for 80%"),
+        (0.7, 0.9, "problem", "for 10% to 80%"),
+        (0.7, 0.5, "", ""),  # between its bounds nobody knows
+        (5.0, 0.99, "", ""),
+    ],
+)
+def test_a_histogram_tells_how_many_were_in_time(
+    limit: float, quantile: float, level: str, share: str
+) -> None:
+    name = "vllm:time_to_first_token_seconds"
+    counts = (("0.5", 10), ("1.0", 80), ("+Inf", 100))
+    before, after = (
+        "\n".join(f'{name}_bucket{{le="{bound}"}} {k * n + 7}' for bound, n in counts)
+        + f"\n{name}_sum {50 * k}\n{name}_count {100 * k}"
+        for k in (1, 4)
+    )
+    found = goodput(scrapes_run([before, after], ""), Asked(ttft_s=limit, quantile=quantile))
+    assert (found.level if found else "") == level
+    assert found is None or found.seen.endswith(share)
 
 
 def test_goodput_is_of_all_requests() -> None:

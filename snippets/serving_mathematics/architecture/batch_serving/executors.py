@@ -72,7 +72,7 @@ def cluster_executor(
     with (
         silence_logging_cmgr(logging.CRITICAL),  # what goes wrong is raised
         connect(scheduler) as client,
-        client.get_executor(pure=False) as executor,
+        client.get_executor(pure=False) as executor,  # a shard tried again is another call
     ):
         watcher = threading.Thread(target=watch, args=(client, executor))
         watcher.start()

@@ -8,7 +8,8 @@ cache of grouped-query attention over at most its heads, one of latent attention
 
 Source: Pope et al. (2023), "Efficiently Scaling Transformer Inference", MLSys, sections 3 and 4;
 DeepSeek-AI (2024), arXiv 2412.19437, section 3.4 (attention in parallel over data); the parts that
-published checkpoints leave in 16 bits are listed in their `hf_quant_config.json`.
+published checkpoints leave in 16 bits are listed in their `hf_quant_config.json`, which also has
+the cache's format (vLLM, pull request 30785; `openai/gpt-oss-120b` has no such file).
 """
 
 # In one piece: what a device holds, and what is refused because it does not: each bound is a sum of
@@ -134,7 +135,8 @@ def storage(architecture: Architecture, precision: str) -> Storage:
 
     Four-bit checkpoints of mixtures keep attention in 16 bits, those of dense models do not; a
     model whose experts are published in four bits keeps them so at any precision. The cache is in
-    eight bits beside four-bit weights, as those checkpoints say, and in 16 bits otherwise.
+    eight bits where other models were brought to four, because those checkpoints say so, and in 16
+    otherwise: one published in four bits says nothing of its cache, and engines leave it in 16.
     precision: one of `PRECISIONS`. Raises ValueError otherwise.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
@@ -149,7 +151,8 @@ def storage(architecture: Architecture, precision: str) -> Storage:
     if architecture.four_bit_experts:
         experts = GROUPED_BYTES if whole > FOUR_BIT_BYTES or precision == "fp4" else whole
         rest = 1.0 if architecture.eight_bit_rest else 2.0
-    return Storage(rest, rest, experts, 2.0, 1.0 if precision == "fp4" else 2.0)
+    made = precision == "fp4" and not architecture.four_bit_experts
+    return Storage(rest, rest, experts, 2.0, 1.0 if made else 2.0)
 
 
 def stored(deployment: Deployment) -> Storage:

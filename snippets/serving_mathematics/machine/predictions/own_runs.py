@@ -42,7 +42,7 @@ from serving_mathematics.support.require import as_floats, require, require_all_
 
 FACTORS = {  # constants that are multiplied by e^x, or divided by it: the shares
     "kernels": ("factor_trtllm", "factor_sglang", "factor_vllm"),
-    "memory bandwidth": ("weight_share", "expert_share", "cache_share"),
+    "reading memory": ("weight_share", "expert_share", "cache_share"),
     "arithmetic": ("attention_share", "prompt_share", "prompt_expert_share"),
     "around a prompt": (
         *("first_steps_trtllm", "first_steps_sglang", "first_steps_vllm"),
@@ -280,7 +280,7 @@ def check_planted_factors_are_found() -> None:
     loads = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
     for name, place, devices, factor in (
         ("kernels", 0, 8, 1.5),
-        ("memory bandwidth", 1, 1, 1.25),
+        ("reading memory", 1, 1, 1.25),
     ):
         truth = scaled_constants(FITTED, np.log(factor) * (np.arange(5) == place))
         asked = [replace(WORKED, tensor=devices, concurrency=load) for load in loads]

@@ -295,6 +295,12 @@ def _own_prefill(run: Run) -> FloatArray | None:
     return np.asarray(np.maximum(max(slope, 0.0) * prompt + max(floor, 0.0), 0.0))
 
 
+def _no_own_times(run: Run, _asked: Asked) -> str:
+    """What a run lacks that would tell waiting from reading; empty where it does."""
+    told = run.has("queue_s", "ttft_s") or run.series is not None or _own_prefill(run) is not None
+    return "" if told else "each time in the queue, or 20 requests to a nearly empty engine"
+
+
 def engine_changed(run: Run, _asked: Asked) -> Finding | None:
     """The engine became slower or faster while the log was written, at the same batch and prompts.
 

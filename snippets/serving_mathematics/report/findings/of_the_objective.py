@@ -27,6 +27,7 @@ from serving_mathematics.report.artefacts import (
     queue_flags,
     scaling_target,
 )
+from serving_mathematics.report.engine_metrics import WITHIN
 from serving_mathematics.report.evidence import (
     FloatArray,
     Run,
@@ -68,6 +69,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
+P99 = 0.99  # that summaries tell
 BINS = 12  # of requests by how many were inside
 SLICE = 12  # requests of a stretch of time in which answers are counted
 STILL, SOME_STILL = 0.25, 0.05  # of the answers of usual stretches; of the stretches
@@ -118,9 +120,10 @@ def _in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
 
 
 def goodput(run: Run, asked: Asked) -> Finding | None:
-    """The share of requests that keep the objective, and the rate of those that do.
+    """The share of requests that keep the objective, and the rate of those that do; of a summary,
+    whether its percentiles, its means or an engine's histograms keep what is promised.
 
-    run: with times of its requests. asked: the objective.
+    run: with times of its requests, or of all together. asked: the objective.
 
     >>> late = {"ttft_s": np.tile([0.2] * 9 + [3.0], 100)}
     >>> goodput(Run("", "", late), Asked(ttft_s=1.0)).level
@@ -130,7 +133,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     told = _in_time(run, asked)
     kept = told[np.isfinite(told)] if told is not None else np.zeros(0)
     if told is None or kept.size < 20:
-        return None
+        return _of_summary(run, asked)
     share = float(kept.mean())
     wilson = wilson_interval(int(kept.sum()), kept.size)
     half = float(half_width(np.mean, kept)) if kept.size >= FEW else 0.0
@@ -167,6 +170,83 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         run.where,
         files,
     )
+
+
+def _of_summary(run: Run, asked: Asked) -> Finding | None:
+    """What is promised against what is told of all requests together; None where that decides
+    nothing."""
+    told = [_promise_told(run, asked, *one) for one in _limits_of(asked)]
+    failed = run.said("failed") / (run.said("failed") + run.said("completed"))
+    if failed > 1 - asked.quantile:
+        told.append((False, f"{percent(failed)} of the requests failed"))
+    broken = [words for kept, words in told if kept is False]
+    if not told or (not broken and any(kept is None for kept, _ in told)):
+        return None
+    many = sum(kept is True for kept, _ in told) > 1
+    return Finding(
+        "goodput",
+        "problem" if broken else "note",
+        "; ".join(broken or [words for _, words in told]),
+        f"{percent(asked.quantile)} of the requests are promised {_wanted(asked)}",
+        "lower the load, add replicas or loosen the promise" if broken else "keep it",
+        "counted over all requests" + (", each time by itself: fewer keep both" if many else ""),
+        "definitions/slo-sla",
+        run.where,
+    )
+
+
+def _limits_of(asked: Asked) -> list[tuple[str, str, float]]:
+    """What is promised: its short name, its name, and its limit [s]."""
+    both = (("ttft", "TTFT", asked.ttft_s), ("tpot", "TPOT", asked.tpot_s))
+    return [one for one in both if one[2] > 0]
+
+
+def _promise_told(
+    run: Run, asked: Asked, of: str, name: str, limit: float
+) -> tuple[bool | None, str]:
+    """Whether a promise is kept, as far as a summary tells, and what it tells: the buckets of an
+    engine's histogram on both sides of the limit, the 99th percentile, or the mean, which can break
+    a promise and not keep it."""
+    least, most = _shares_within(run, of, limit)
+    if most < asked.quantile or least >= asked.quantile:
+        shares = percent(least) if least == most else f"{percent(least)} to {percent(most)}"
+        return least >= asked.quantile, f"{name} was within {duration(limit)} for {shares}"
+    far, mean = run.said(f"{of}_p99_s"), run.said(f"{of}_s")
+    promised = f", {duration(limit)} promised"
+    if far > limit and asked.quantile >= P99:
+        return False, f"{name} at p99 is {duration(far)}{promised}"
+    if mean > limit:
+        return False, f"{name} is {duration(mean)} in the mean{promised}"
+    if far <= limit and asked.quantile <= P99:
+        return True, f"{name} at p99 is {duration(far)}{promised}"
+    return None, ""
+
+
+def _shares_within(run: Run, of: str, limit: float) -> tuple[float, float]:
+    """The least and the largest share of requests that were within a limit, by the bounds of a
+    histogram below and above it; NaN where none is told."""
+    if run.series is None:
+        return math.nan, math.nan
+    counted = {
+        float(name.removeprefix(f"{of}{WITHIN}")): run.series.grown(name)
+        for name in run.series.values
+        if name.startswith(f"{of}{WITHIN}")
+    }
+    every = counted.get(math.inf, math.nan)
+    if not every > 0:
+        return math.nan, math.nan
+    below = [count for bound, count in counted.items() if bound <= limit * (1 + 1e-9)]
+    above = [count for bound, count in counted.items() if bound >= limit * (1 - 1e-9)]
+    return max(below, default=0.0) / every, min(above) / every
+
+
+def _undecided(run: Run, asked: Asked) -> str:
+    """What a run lacks that tells of a promise, but not enough to say whether it is kept."""
+    names = {"ttft": "each time to first token", "tpot": "each answer's latency and tokens"}
+    open_ = [
+        names[one[0]] for one in _limits_of(asked) if _promise_told(run, asked, *one)[0] is None
+    ]
+    return f"{' and '.join(open_)}, or their 99th percentile, for a promise of 99% or less"
 
 
 def _why_late(run: Run, kept: FloatArray, asked: Asked) -> str:
@@ -474,6 +554,21 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
         "definitions/utilization",
         run.where,
     )
+
+
+def _no_engine(run: Run, asked: Asked) -> str:
+    """What a log lacks that would tell an engine to simulate; empty where it does."""
+    if _hits_fell(run) is not None:
+        return "a prefix cache that finds as much all the time"
+    own = fit_own(run, asked)
+    if own is None:
+        return "one engine whose steps' costs the times of its requests tell"
+    off = max(own.tpot_error, own.ttft_error, key=abs)
+    if abs(off) <= WORST:
+        return ""
+    of = "first tokens" if off == own.ttft_error else "times per token"
+    far = f"here they are off by {percent(abs(off))}"
+    return f"a simulated engine whose {of} are within {percent(WORST)} of the log's; {far}"
 
 
 def _error(own: OwnEngine) -> str:
