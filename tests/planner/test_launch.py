@@ -200,8 +200,9 @@ def test_attention_over_data_divides_the_limit() -> None:
 def test_eight_bits_are_made_where_they_are_not_published() -> None:
     values = {"rate_per_s": 2, "precision": "fp8", "parallelism": "tp2pp2", "requests": 200}
     question, best = planned(values)
-    for backend in ("vllm", "sglang"):
-        assert "--quantization fp8" in launch_command(question, best, backend)
+    for backend, made in (("vllm", "fp8_per_channel"), ("sglang", "fp8")):
+        words = launch_words(question, best, backend)
+        assert words[words.index("--quantization") + 1] == made
     words = launch_words(question, best, "trtllm")
     assert words[words.index("--tp_size") + 1] == words[words.index("--pp_size") + 1] == "2"
     text = launch_text(question, best, "sglang")
