@@ -22,6 +22,7 @@ from serving_mathematics.intuition.failure_budgets.false_pages import (
     PAGE,
     SLO,
     WINDOWS,
+    _monthly_of_equal,
     false_pages,
 )
 from serving_mathematics.support import checks
@@ -119,6 +120,11 @@ def example() -> SimpleNamespace:
         guard_spent_percent=100 * _guard(60) / (60 * 720 * 0.001),
         safe_spent_percent=100 * GUARDS[0][2] / (60 * 720 * 0.001),
         guard_of_threes=_guard(600, 3.0),
+        guard_of_equal=next(k for k in range(1, 100) if _monthly_of_equal(600, 3, k) < YEARLY),
+        pages_at_600_of_equal=_monthly_of_equal(600, 3),
+        quiet_load_of_equal=12
+        + next(n for n in range(3600, 0, -12) if _monthly_of_equal(n, 3) > YEARLY),
+        tonight_from=GUARDS[0][2] / 0.02,
         silent_pages_at_24=_silences(24),
         asked_from=_quiet_silence(1.0),
         asked_from_in_fives=_quiet_silence(5.0),
@@ -244,7 +250,7 @@ def slider_windows() -> dict[str, Any]:
 
 def check_guard_keeps_the_nights() -> None:
     """At every traffic the errors to ask for keep false pages below one a year, and one fewer does
-    not; where failures come in threes the same guard is far too low.
+    not; where failures come in clumps of three on average the same guard is far too low.
 
     Source: the expected pages at the guard, at one error less, and with clumps.
     """
@@ -308,7 +314,7 @@ def check_longest_quiet_window() -> None:
     """At 2% of the budget a longer window always pages oftener for nothing, and all windows ask for
     the same number of errors.
 
-    Source: the expected pages of the slider's rules, failures alone, in threes, and with a
+    Source: the expected pages of the slider's rules, failures alone, in clumps of three, and with a
     threshold wrong by a fifth either way; ⌊14.4·0.001·n⌋ + 1 by hand.
     """
     for load in (240, 480, 960):
