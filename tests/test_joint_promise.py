@@ -50,7 +50,7 @@ def test_records_are_the_bounds_of_the_exercise(first: float, further: float) ->
         (0.993, 0.994, {"PromiseInDoubt"}),
     ],
 )
-def test_alerts_tell_burning_from_broken_and_doubtful(first: float, further: float, fires: set[str]) -> None:
+def test_alerts_tell_what_burns_from_doubt(first: float, further: float, fires: set[str]) -> None:
     found = run(10.0, first, further, 2)
     named = {"PromiseBurnsFast", "BelowPromise", "PromiseInDoubt", "NoReplicaToSpare"}
     assert {name for name in named if not np.isnan(found[name])} == fires

@@ -119,7 +119,7 @@ def _begins(short: FloatArray, in_short: int) -> float:
 
 
 def _monthly_of_equal(requests_per_h: int, size: int, least: int = 1) -> float:
-    """Pages in 30 days of such a service, of which each cause brings the same number of failures."""
+    """Pages in 30 days of such a service, of which each cause brings equally many failures."""
     m = requests_per_h // WINDOWS
     need = max(int(errors_to_fire(WINDOWS * m, SLO, PAGE)), least)
     causes = failure_counts(m, 0.001 / size, need)
