@@ -188,7 +188,7 @@ def check_patience_saves_the_second_fleet() -> None:
     n hours brings each kind at most r n and at most a day's worth, so that c = r does both in n +
     24/r. Where all work comes at the peak nothing shorter is enough. With a peak of 1.2 a whole day
     is not. With a deadline of a day the fleet is the larger of peak and mean, also if the day has
-    two waves or its slots come in any order; on a smooth and flat day eight hours are enough for that.
+    two waves or its slots come in any order; on a smooth and flat day eight hours are enough.
 
     Source: the smallest fleets, against the peak, and the larger of it and the mean of both.
     """
