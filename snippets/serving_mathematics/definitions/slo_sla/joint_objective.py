@@ -136,8 +136,9 @@ def _shares(
         one, other = machine.promise.ttft_s, machine.promise.tpot_s
         limits = ((one, other), (one, 1e9), (1e9, other))
         runs.append([joint_attainment(ttft, tpot, *limit) for limit in limits])
-    both = [run[0] for run in runs]
-    return _Shares(*np.mean(runs, axis=0).tolist(), min(both), max(both))
+    both, first, further = np.mean(runs, axis=0).tolist()
+    each = [run[0] for run in runs]
+    return _Shares(both, first, further, min(each), max(each))
 
 
 def _cap(machine: Machine, minutes: bool = False, slowness: float = 1.0) -> float:

@@ -124,7 +124,7 @@ def _monthly_of_equal(requests_per_h: int, size: int, least: int = 1) -> float:
     need = max(int(errors_to_fire(WINDOWS * m, SLO, PAGE)), least)
     causes = failure_counts(m, 0.001 / size, need)
     failures = np.minimum(size * np.arange(need + 1), need)
-    short = np.bincount(failures, weights=causes, minlength=need + 1)
+    short = np.asarray(np.bincount(failures, causes, need + 1), dtype=np.float64)
     return 8640 * _begins(short, int(errors_to_fire(m, SLO, PAGE)))
 
 
