@@ -180,7 +180,6 @@ def example() -> SimpleNamespace:
         mixture_cap=100 * mixture,
         mixture_share=100 * MIXTURE.promise.share,
         best_load=100 * best,
-        best_kept=100 * _shares(CHAT, best)[0],
         hot_further=100 * _shares(CHAT, 0.9)[2],
         few_least=100 * queued.least,
         few_most=100 * queued.most,

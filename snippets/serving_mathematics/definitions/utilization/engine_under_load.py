@@ -171,8 +171,6 @@ def example() -> SimpleNamespace:
         carried_many=limits[256] / 100 * CHAT.ceiling_per_s,
         closed_error_percent=100 * float(np.abs(closed).max()),
         running_half_percent=100 * _cells()[64, 50]["mean"]["running"],
-        taken_percent=100 * _cells()[64, 95]["mean"]["taken"],
-        taken_told_percent=100 * _shared(64)[LOADS.index(95)].all_taken,
     )
 
 

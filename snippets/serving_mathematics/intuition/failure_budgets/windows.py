@@ -61,13 +61,6 @@ def _quiet_from(step: int, clump: float = 1.0, wrong: float = 1.0, spent: float 
     return step + next(n for n in range(60 * step, 0, -step) if pages(n) > YEARLY)
 
 
-def _at_random(requests_per_h: float) -> float:
-    """Pages of the one-hour rule where requests come at random: the mean over those of an hour."""
-    hours = np.arange(12, 721, 12)
-    likely = np.exp(-((hours - requests_per_h) ** 2) / (2 * requests_per_h))
-    return float(np.average([_in_a_month(n) for n in hours.tolist()], weights=likely))
-
-
 def _guard(requests_per_h: int, clump: float = 1.0) -> int:
     """Fewest errors in an hour to ask for, so that a steady service pages less than yearly."""
     found = (k for k in range(1, 100) if _in_a_month(requests_per_h, least=k, clump=clump) < YEARLY)
@@ -107,7 +100,6 @@ def example() -> SimpleNamespace:
         pages_at_60=_in_a_month(60),
         single_error_pages=max(n for n in range(1, 100) if errors_to_fire(n, SLO, PAGE) == 1),
         quiet_load=_quiet_from(12),
-        quiet_at_random=next(n for n in range(240, 720, 12) if _at_random(n) < YEARLY),
         quiet_load_of_a_fifth=_quiet_from(12, spent=0.2),
         quiet_load_low=_quiet_from(12, wrong=1.2),
         quiet_load_high=_quiet_from(12, wrong=0.8),
@@ -277,21 +269,6 @@ def check_guards_of_the_rules() -> None:
         found = _each_minute(worst, 200, hours, wrong, least)
         noise = 3 * math.sqrt(YEARLY / 200)
         checks.inside(f"each minute, {worst} an hour", found, 0, YEARLY + noise, kind="simulation")
-
-
-def check_requests_at_random() -> None:
-    """Where requests come at random, the pages are the mean over those of an hour, of a rule whose
-    hour has always as many: where an error more is nearly asked for, several times those.
-
-    Source: 40 simulated months of Poisson counts of five minutes, at 150 requests an hour.
-    """
-    rng, windows = np.random.default_rng(7), 40 * 720 * WINDOWS
-    failed, whole = (rng.poisson(150 / WINDOWS * share, windows) for share in (1 - SLO, SLO))
-    over = failed - PAGE * (1 - SLO) * (failed + whole)
-    fires = (np.convolve(over, np.ones(WINDOWS))[:windows] > 0) & (over > 0)
-    found = float((fires[1:] & ~fires[:-1]).sum()) / 40
-    checks.close("pages a month", _at_random(150), found, rtol=0.3, kind="simulation")
-    checks.holds("of even requests", found > 2 * _in_a_month(150), got=found)
 
 
 def check_other_objectives_scale_the_traffic() -> None:

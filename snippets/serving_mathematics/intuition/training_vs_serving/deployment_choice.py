@@ -217,9 +217,6 @@ def _row(one: Replica) -> str:
 def example() -> SimpleNamespace:
     """The choice quoted in the text."""
     best, count = cheapest(_zoo(), FLOOR, REQUESTS_PER_S, LIMIT_S)
-    half, _ = cheapest(
-        [one for one in _zoo() if "FP8" not in one.name], FLOOR, REQUESTS_PER_S, LIMIT_S
-    )
     sizes = MIXTURE.deployment.architecture
     return SimpleNamespace(
         active_percent=100 * sizes.active_parameters / sizes.parameters,
@@ -230,7 +227,6 @@ def example() -> SimpleNamespace:
         chosen_price=_price(best),
         spare_price=_price(best, spare=1),
         gpu_hour=best.price_per_hour / _machine(best.name).devices,
-        half_factor=_price(half) / _price(best),
         peak_percent=100 * _peak_share(best.name, REQUESTS_PER_S, count),
         zoo_rows="\n".join(_row(one) for one in _zoo() if one.score > 65),
         slow_factor=_price(_by_name(_zoo(slow=1.2), best.name)) / _price(best),
