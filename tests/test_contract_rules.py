@@ -89,6 +89,7 @@ class Engine(BaseHTTPRequestHandler):
         told = {
             "/v1/models": {"data": [moving | {"max_model_len": 8192}]},
             "/version": {"version": "0.9"},
+            "/server_info": {"version": "0.5", "asked": self.asked},
             "/openapi.json": {"properties": {name: {"type": "integer"} for name in self.fields}},
         }.get(self.path)
         self.wfile.write(json.dumps(told if found else {"detail": "Not Found"}).encode())
@@ -107,7 +108,7 @@ def test_a_fingerprint_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
 
-        def summed() -> subprocess.CompletedProcess[str]:
+        def summed(command: str = command) -> subprocess.CompletedProcess[str]:
             environment = {"PATH": os.environ["PATH"], "URL": url, "KEY": "none"}
             return subprocess.run(
                 ["bash", "-c", command],
@@ -122,6 +123,8 @@ def test_a_fingerprint_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         assert (first.returncode, again.returncode) == (0, 0)
         assert first.stdout == again.stdout
         assert re.fullmatch(r"[0-9a-f]{64}  -\n", first.stdout)
+        told = {summed(command.replace(" version ", " server_info ")).stdout for _ in range(2)}
+        assert len(told) == 1  # SGLang's, of which all but the version moves
         with monkeypatch.context() as changed:
             changed.setattr(Engine, "fields", ("id",))
             assert summed().stdout != first.stdout  # a field that answers no longer have

@@ -45,10 +45,7 @@ from serving_mathematics.core.hardware.roofline import (
 )
 from serving_mathematics.core.queues.gauge import any_busy, most_load_behind
 from serving_mathematics.core.queues.variability import gamma_arrivals_wait
-from serving_mathematics.definitions.latency_distribution.latency_distribution import (
-    DEFINITIONS,
-    TEN_MS,
-)
+from serving_mathematics.definitions.latency_distribution.latency_distribution import TEN_MS
 from serving_mathematics.intuition.failure_budgets.failure_budgets import (
     DAY,
     MINUTE,
@@ -71,6 +68,10 @@ if TYPE_CHECKING:
 Reading = Literal["shape", "variation", "dispersion", "goh-barabasi"]
 
 H100_SPARSE_PEAK = 1978.9e12  # [FLOP/s] bf16 with 2:4 sparsity, SXM; Lockwood, H100
+DEFINITIONS = (  # of a sample quantile, 1 to 9 of Hyndman and Fan, by their names in numpy
+    *("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf"),
+    *("hazen", "weibull", "linear", "median_unbiased", "normal_unbiased"),
+)
 BUCKETS_MS = (50.0, 100.0, 250.0)  # [ms] upper bounds of the example's histogram
 SLOTS = 48  # of the example's engine, whose caches of CONTEXT tokens fit beside the weights
 OUTAGE_MIN = 42.0  # [min] downtime of the example's February

@@ -93,7 +93,7 @@ def test_the_slider_says_the_numbers_of_the_page() -> None:
 ASKED = 'envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="engines"}'
 SENT = 'envoy_cluster_upstream_rq_total{envoy_cluster_name="engines"}'  # without the refused
 ENDED = {
-    "vllm": {'vllm:request_success_total{finished_reason=~"stop|length"}': 591.0},
+    "vllm": {'vllm:request_success_total{finished_reason=~"stop|length|repetition"}': 591.0},
     "sglang": {"sglang:num_aborted_requests_total": 9.0},
 }
 

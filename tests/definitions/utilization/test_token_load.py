@@ -71,7 +71,10 @@ INSIDE = {
     "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
     "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
 }
-ALERTS = ["PromiseBreaks", "NoRoomLeft", "NothingComesOut"]
+ALERTS = {
+    "vllm": ["PromiseBreaks", "NoRoomLeft", "QueueStays", "NothingComesOut"],
+    "sglang": ["PromiseBreaks", "TokensAtTheLimit", "NoRoomLeft", "QueueStays", "NothingComesOut"],
+}
 
 
 def shown(engine: str, load: int, minutes: int = 60) -> dict[str, Series]:
@@ -106,21 +109,35 @@ def shown(engine: str, load: int, minutes: int = 60) -> dict[str, Series]:
 def test_alerts_fire_where_the_promise_ends(engine: str) -> None:
     """Silent at 80%, and at 85% of the ceiling but for the want of room; at 90% the promise is
     broken by the answers, at 98% by first tokens too."""
-    for load, due in ((80, []), (85, ALERTS[1:2]), (90, ALERTS[:2]), (98, ALERTS[:2])):
+    answers = "PromiseBreaks" if engine == "vllm" else "TokensAtTheLimit"
+    for load, due in (
+        (80, set()),
+        (85, {"NoRoomLeft"}),
+        (90, {answers, "NoRoomLeft"}),
+        (98, {"PromiseBreaks", answers, "NoRoomLeft"}),
+    ):
         found = run(engine, shown(engine, load))
-        assert [name for name in ALERTS if not np.isnan(found[name][-1])] == due
+        assert {name for name in ALERTS[engine] if not np.isnan(found[name][-1])} == due
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_an_engine_full_of_longer_prompts_is_seen_by_its_queue(engine: str) -> None:
+    assert example().grown_percent < 85
+    series = shown(engine, 80)
+    found = run(engine, series | {INSIDE[engine][1]: np.full(60, 9.0)})
+    assert {name for name in ALERTS[engine] if not np.isnan(found[name][-1])} == {"QueueStays"}
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_an_engine_that_hangs_is_seen_and_one_without_series_is_left_to_up(engine: str) -> None:
     hangs = {name: 0 * values for name, values in shown(engine, 80).items()}
     idle = run(engine, hangs)
-    assert not any(np.any(~np.isnan(idle[name])) for name in ALERTS)
+    assert not any(np.any(~np.isnan(idle[name])) for name in ALERTS[engine])
     for name in INSIDE[engine]:  # one of them waits for what never comes
         one = run(engine, hangs | {name: hangs[name] + 40.0})
         assert np.all(~np.isnan(one["NothingComesOut"]))
     found = run(engine, {"up": np.ones(60)})
-    assert not any(np.any(~np.isnan(found[name])) for name in ALERTS)
+    assert not any(np.any(~np.isnan(found[name])) for name in ALERTS[engine])
 
 
 def test_answers_of_which_none_has_ended_are_no_silence() -> None:
@@ -146,7 +163,7 @@ def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:
         text, own = rule_text(f"engine-load-{engine}"), rules(f"engine-load-{engine}")
         assert f"](../downloads/engine-load-{engine}.yaml)" in page
         alerts = [rule for rule in own if "alert" in rule]
-        assert [rule["alert"] for rule in alerts] == ALERTS
+        assert [rule["alert"] for rule in alerts] == ALERTS[engine]
         assert f"token, {1e3 * CHAT.promise.tpot_s:.0f} ms a token." in text
         for ceiling in (example().prompt_ceiling, example().answer_ceiling):
             assert f"{ceiling:.0f}" in text

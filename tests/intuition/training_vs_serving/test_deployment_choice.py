@@ -110,7 +110,6 @@ def test_the_stepper_says_the_numbers_of_the_page() -> None:
         if counts[at, j, limit] is not None:
             assert gaps[at, j, limit] <= 1000 * LIMIT_S * (1 + 1e-9)
             assert price[at, j, limit] == counts[at, j, limit] * one.price_per_hour
-    assert page.half_factor == 2
     assert page.slow_factor > 1
     assert page.prompts_factor > 1
     assert page.peak_percent < 50

@@ -129,12 +129,13 @@ def _simulated(machine: Machine, load: float, requests: int = 40_000) -> _Simula
 
 
 def check_time_per_token_against_the_simulator() -> None:
-    """The mean time per token is at most 4% below the simulator's for short conversations, at any
-    load; for long ones, whose prompts stop everybody for seconds, it is a tenth to a third below.
+    """The mean time per token is at most 4% below the simulator's for short conversations with all
+    places, at any load; for long ones, whose prompts stop everybody for seconds, it is a tenth to a
+    fifth below.
 
     Source: `event_skipping`, 36,000 requests at each load.
     """
-    for machine, low, high in ((CHAT, 0.96, 1.01), (MIXTURE, 0.67, 0.92)):
+    for machine, low, high in ((CHAT, 0.96, 1.01), (MIXTURE, 0.79, 0.91)):
         for load in (0.3, 0.6, 0.9):
             told = share_tokens(machine, load * machine.ceiling_per_s).tpot_s
             ratio = told / _simulated(machine, load).tpot_s

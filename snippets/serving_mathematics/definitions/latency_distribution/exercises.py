@@ -6,6 +6,7 @@ Source: the binomial distribution for the verdict; the rest is derived at each f
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +109,18 @@ def bucket_bounds(
     rank = math.ceil(round(float(c.sum()) * probability, 9))
     place = int(np.searchsorted(np.cumsum(c.sum(axis=0)), rank))
     return float(e[place]), float(e[place + 1])
+
+
+def example() -> SimpleNamespace:
+    """Answers to the exercises."""
+    low, high = bucket_bounds([0.0, 0.1, 1.0, math.inf], [[9, 1, 0], [5, 3, 2]], 0.9)
+    return SimpleNamespace(
+        pencil_requests=requests_to_measure(0.999, 0.95, 15.0),
+        board_low=low,
+        board_high=high,
+        four_late=objective_verdict(4, 200, 0.95),
+        five_late=objective_verdict(5, 200, 0.95),
+    )
 
 
 def check_requests_to_measure() -> None:

@@ -172,6 +172,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         breach_at_sla=downtime_exceeds(0.001 * MONTH, 30 * per_day, OUTAGE),
         target_5=target,
+        target_out=100 * (1 - target),
         minutes_30=0.001 * MONTH / MINUTE,
         target_long=internal_target(0.999, 0.05, 4 * OUTAGE, MONTH),
         target_min=(1 - target) * MONTH / MINUTE,

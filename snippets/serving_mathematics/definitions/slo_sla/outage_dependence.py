@@ -147,8 +147,8 @@ def figure_dependence(figure: Figure) -> None:
     """A few common causes undo a redundant pair.
 
     Probability that a pair of replicas, each of three nines, misses four nines in a month, against
-    the share of their outages that is common. Points are 7,000 simulated months, with 95%
-    intervals.
+    the share of their outages that is common; an outage lasts ten minutes in the mean. Points are
+    7,000 simulated months, with 95% intervals.
 
     Alt: Curve against the common share from 0.1 to 100 percent, logarithmic in both. It rises from
     well below one percent, past a quarter at a tenth of common outages, to the dotted line of a

@@ -104,7 +104,9 @@ def example() -> SimpleNamespace:
         + " |"
         for name in columns[0]
     ]
-    return SimpleNamespace(lift_rows="\n".join(rows))
+    line = step_line(CHAT)
+    own = CHAT.places * line.sequence_s
+    return SimpleNamespace(lift_rows="\n".join(rows), own_percent=100 * own / (line.fixed_s + own))
 
 
 def _changed(change: str) -> Engine:

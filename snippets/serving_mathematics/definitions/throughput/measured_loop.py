@@ -274,14 +274,14 @@ def check_two_tests_foresee_the_third_of_most_models() -> None:
 
 
 def check_a_sparse_model_is_better_than_its_line() -> None:
-    """For two mixtures of experts the line is too low by up to a third, because few sequences touch
+    """For two mixtures of experts the line is too low by up to a sixth, because few sequences touch
     nearly as many experts as many do: the first tests are the expensive ones.
 
     Source: the record's runs on eight H200, six loops.
     """
     rows = [row for which in SPARSE for row in _left_out(which)]
     lowest, highest = min(one for one, _, _ in rows), max(one for one, _, _ in rows)
-    checks.inside("line over measured, lowest", lowest, 0.67, 0.97, kind="measured")
+    checks.inside("line over measured, lowest", lowest, 0.83, 0.97, kind="measured")
     checks.inside("line over measured, highest", highest, lowest, 1.1, kind="measured")
 
 

@@ -114,11 +114,13 @@ def _worst(values: list[float]) -> float:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: ceilings, and by what factor gauges err at most."""
     prompts, answers = _ceilings(CHAT)
-    worst = {kind: 1 + _worst(values) for kind, values in _gauges(CHAT).items()}
+    gauges = _gauges(CHAT)
+    worst = {kind: 1 + _worst(values) for kind, values in gauges.items()}
     return SimpleNamespace(
         prompt_ceiling=prompts,
         answer_ceiling=answers,
         load_factor=worst["load"],
+        grown_percent=100 * gauges["load"][MIXES.index((2.0, 1.0))],
         requests_factor=worst["requests"],
         answers_factor=worst["answers"],
     )

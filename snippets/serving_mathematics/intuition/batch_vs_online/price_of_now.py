@@ -118,6 +118,9 @@ def example() -> SimpleNamespace:
         hurried_percent=100 * hurried,
         hurried_factor=cost_ratio(PEAK, hurried),
         kept_server=100 * kept["Server"],
+        kept_h200=100
+        * MLPERF["8 H200, TensorRT-LLM"]["Server"]
+        / MLPERF["8 H200, TensorRT-LLM"]["Offline"],
         kept_interactive=100 * kept["Interactive"],
         server_tpot_ms=LIMITS_MS["Server"][1],
         interactive_tpot_ms=LIMITS_MS["Interactive"][1],

@@ -188,7 +188,7 @@ def check_patience_saves_the_second_fleet() -> None:
     n hours brings each kind at most r n and at most a day's worth, so that c = r does both in n +
     24/r. Where all work comes at the peak nothing shorter is enough. With a peak of 1.2 a whole day
     is not. With a deadline of a day the fleet is the larger of peak and mean, also if the day has
-    two waves or its slots come in any order.
+    two waves or its slots come in any order; on a smooth and flat day eight hours are enough.
 
     Source: the smallest fleets, against the peak, and the larger of it and the mean of both.
     """
@@ -218,6 +218,8 @@ def check_patience_saves_the_second_fleet() -> None:
     ):
         fleet = smallest_fleet(day, SLOTS, day)
         checks.close(f"{label}: a day", fleet, max(day.max(), 2 * MEAN), rtol=1e-9)
+    smooth = smallest_fleet(_day(1.2), 4 * 8, _day(1.2))
+    checks.close("with a smooth flat day, 8 h", smooth, 2 * MEAN, rtol=1e-9)
 
 
 def check_one_fleet_is_no_larger() -> None:

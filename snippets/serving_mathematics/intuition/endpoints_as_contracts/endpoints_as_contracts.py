@@ -18,13 +18,9 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, order=True)
@@ -149,46 +145,6 @@ def example() -> SimpleNamespace:
     """What the text quotes."""
     c = _iris()
     return SimpleNamespace(half_reason=violations(c["base"], c["half"])[0])
-
-
-def figure_compatibility(figure: Figure) -> None:
-    """Upward along a line is a safe deployment; every other step breaks somebody.
-
-    Seven contracts of one classifier. A line says that the upper can replace the lower, as computed
-    by `violations`; lines that follow from others are left out. FP16 input stands alone.
-
-    Alt: Diagram of seven boxes in four rows. At the bottom a contract with batch size fixed at one
-    and one with any number of classes, above them the base contract, above it one with an optional
-    mask and one with an extra output, at the top one with both. A red box with FP16 input has no
-    line to any other.
-    """
-    figure.set_size_inches(5.8, 4.2)
-    axes = figure.subplots()
-    contracts = _iris()
-    boxes = {
-        "single": (0.0, 0.0, "batch fixed at 1\nx [1, 4]", "C1"),
-        "classes": (1.45, 0.0, "any class count\ny [−1, −1]", "C1"),
-        "base": (0.72, 1.0, "as it is\nx [−1, 4] → y [−1, 3]", "C0"),
-        "mask": (0.0, 2.0, "+ optional input\nmask", "C2"),
-        "info": (1.45, 2.0, "+ output\ninfo", "C2"),
-        "both": (0.72, 3.0, "both additions", "C2"),
-        "half": (2.5, 1.0, "FP16 x", "C3"),
-    }
-    pairs = [
-        (upper, lower)
-        for upper, lower in itertools.permutations(boxes, 2)
-        if not violations(contracts[lower], contracts[upper])
-    ]
-    for upper, lower in pairs:
-        if not any((upper, via) in pairs and (via, lower) in pairs for via in boxes):
-            (x0, y0), (x1, y1) = boxes[lower][:2], boxes[upper][:2]
-            axes.plot([x0, x1], [y0 + 0.25, y1 - 0.25], color="C4", linewidth=1.4)
-    for x, y, text, colour in boxes.values():
-        style = {"boxstyle": "round", "facecolor": "none", "edgecolor": colour, "linewidth": 1.6}
-        axes.text(x, y, text, ha="center", va="center", fontsize=10, bbox=style)
-    axes.annotate("no line:\nbreaking both ways", (2.5, 0.62), color="C3", ha="center", va="top")
-    axes.set(xlim=(-0.65, 3.1), ylim=(-0.4, 3.35))
-    axes.axis("off")
 
 
 def _all_requests() -> list[tuple[Tensor, ...]]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import graphlib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from serving_mathematics.support import checks
@@ -108,12 +107,6 @@ SERVED = {  # what a chat endpoint answers from
     "endpoint": ["8-bit weights", "draft", "template", "engine"],
     "stored answers": ["endpoint"],
 }
-
-
-def example() -> SimpleNamespace:
-    """What the text quotes."""
-    stale = stale_after(SERVED, ["samples"])
-    return SimpleNamespace(stale=", ".join(stale[:-1]) + " and " + stale[-1])
 
 
 def figure_stale_set(figure: Figure) -> None:

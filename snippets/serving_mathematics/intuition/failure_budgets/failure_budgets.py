@@ -91,7 +91,6 @@ def example() -> SimpleNamespace:
         exhausted_days=exhausted / DAY,
         two_hours_burn=two_hours,
         largest_burn_low_goal=burn_rate(1.0, 0.9),
-        five_nines_s=_outage_s(0.99999, MONTH),
     )
 
 

@@ -22,6 +22,7 @@ from serving_mathematics.intuition.failure_budgets.false_pages import (
     PAGE,
     SLO,
     WINDOWS,
+    _monthly_of_equal,
     false_pages,
 )
 from serving_mathematics.support import checks
@@ -58,13 +59,6 @@ def _quiet_from(step: int, clump: float = 1.0, wrong: float = 1.0, spent: float 
         return _in_a_month(load, clump=clump, wrong=wrong, spent=spent)
 
     return step + next(n for n in range(60 * step, 0, -step) if pages(n) > YEARLY)
-
-
-def _at_random(requests_per_h: float) -> float:
-    """Pages of the one-hour rule where requests come at random: the mean over those of an hour."""
-    hours = np.arange(12, 721, 12)
-    likely = np.exp(-((hours - requests_per_h) ** 2) / (2 * requests_per_h))
-    return float(np.average([_in_a_month(n) for n in hours.tolist()], weights=likely))
 
 
 def _guard(requests_per_h: int, clump: float = 1.0) -> int:
@@ -106,7 +100,6 @@ def example() -> SimpleNamespace:
         pages_at_60=_in_a_month(60),
         single_error_pages=max(n for n in range(1, 100) if errors_to_fire(n, SLO, PAGE) == 1),
         quiet_load=_quiet_from(12),
-        quiet_at_random=next(n for n in range(240, 720, 12) if _at_random(n) < YEARLY),
         quiet_load_of_a_fifth=_quiet_from(12, spent=0.2),
         quiet_load_low=_quiet_from(12, wrong=1.2),
         quiet_load_high=_quiet_from(12, wrong=0.8),
@@ -119,6 +112,11 @@ def example() -> SimpleNamespace:
         guard_spent_percent=100 * _guard(60) / (60 * 720 * 0.001),
         safe_spent_percent=100 * GUARDS[0][2] / (60 * 720 * 0.001),
         guard_of_threes=_guard(600, 3.0),
+        guard_of_equal=next(k for k in range(1, 100) if _monthly_of_equal(600, 3, k) < YEARLY),
+        pages_at_600_of_equal=_monthly_of_equal(600, 3),
+        quiet_load_of_equal=12
+        + next(n for n in range(3600, 0, -12) if _monthly_of_equal(n, 3) > YEARLY),
+        tonight_from=GUARDS[0][2] / 0.02,
         silent_pages_at_24=_silences(24),
         asked_from=_quiet_silence(1.0),
         asked_from_in_fives=_quiet_silence(5.0),
@@ -244,7 +242,7 @@ def slider_windows() -> dict[str, Any]:
 
 def check_guard_keeps_the_nights() -> None:
     """At every traffic the errors to ask for keep false pages below one a year, and one fewer does
-    not; where failures come in threes the same guard is far too low.
+    not; where failures come in clumps of three on average the same guard is far too low.
 
     Source: the expected pages at the guard, at one error less, and with clumps.
     """
@@ -273,21 +271,6 @@ def check_guards_of_the_rules() -> None:
         checks.inside(f"each minute, {worst} an hour", found, 0, YEARLY + noise, kind="simulation")
 
 
-def check_requests_at_random() -> None:
-    """Where requests come at random, the pages are the mean over those of an hour, of a rule whose
-    hour has always as many: where an error more is nearly asked for, several times those.
-
-    Source: 40 simulated months of Poisson counts of five minutes, at 150 requests an hour.
-    """
-    rng, windows = np.random.default_rng(7), 40 * 720 * WINDOWS
-    failed, whole = (rng.poisson(150 / WINDOWS * share, windows) for share in (1 - SLO, SLO))
-    over = failed - PAGE * (1 - SLO) * (failed + whole)
-    fires = (np.convolve(over, np.ones(WINDOWS))[:windows] > 0) & (over > 0)
-    found = float((fires[1:] & ~fires[:-1]).sum()) / 40
-    checks.close("pages a month", _at_random(150), found, rtol=0.3, kind="simulation")
-    checks.holds("of even requests", found > 2 * _in_a_month(150), got=found)
-
-
 def check_other_objectives_scale_the_traffic() -> None:
     """Two nines page at a tenth of the traffic as often as three nines, and 99.95% at twice, to a
     fifth; and six errors are enough there as well.
@@ -308,7 +291,7 @@ def check_longest_quiet_window() -> None:
     """At 2% of the budget a longer window always pages oftener for nothing, and all windows ask for
     the same number of errors.
 
-    Source: the expected pages of the slider's rules, failures alone, in threes, and with a
+    Source: the expected pages of the slider's rules, failures alone, in clumps of three, and with a
     threshold wrong by a fifth either way; ⌊14.4·0.001·n⌋ + 1 by hand.
     """
     for load in (240, 480, 960):
