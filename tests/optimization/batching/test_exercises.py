@@ -79,6 +79,8 @@ def test_sequences_that_fit_grow_with_memory_and_shrink_with_margin() -> None:
     mean, deviation = np.mean(held), np.std(held)
     assert mean * small + 3 * deviation * math.sqrt(small) <= 100
     assert mean * (small + 1) + 3 * deviation * math.sqrt(small + 1) > 100
+    endless = Engine(1.0, kv_blocks=2**36)  # 2²⁵ blocks in the mean, of a billion steps
+    assert sequences_that_fit([16], [2**30], endless, margin=0) == 2**11 - 1
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, 1e99, math.nan, math.inf])

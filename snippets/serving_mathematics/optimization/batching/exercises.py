@@ -159,10 +159,15 @@ def sequences_that_fit(
         whole = np.all((tokens >= 1) & (tokens < 2**31)) and np.all(tokens % 1 == 0)
         require(whole, name, "positive integers", tokens)
     margin = require_non_negative(margin=margin)
-    owner = np.repeat(np.arange(outputs.size), outputs.astype(np.intp))
-    step = np.arange(owner.size) - (np.cumsum(outputs) - outputs)[owner]
-    held = -(-(prompts[owner] + step) // engine.block_tokens)
-    mean, deviation = float(held.mean()), float(held.std())
+    block, steps = engine.block_tokens, float(outputs.sum())
+    first = -(-prompts // block)  # blocks in the first step; those added, and squares, over all
+    full, rest = np.divmod(np.maximum(prompts + outputs - 1 - first * block, 0), block)
+    more = block * full * (full + 1) / 2 + rest * (full + 1)
+    squares = block * full * (full + 1) * (2 * full + 1) / 6 + rest * (full + 1) ** 2
+    mean = float((outputs * first + more).sum()) / steps
+    apart = first - mean
+    variance = float((outputs * apart**2 + 2 * apart * more + squares).sum()) / steps
+    deviation = math.sqrt(max(variance, 0.0))
     # mean·b + margin·deviation·√b = blocks, solved for √b
     half = margin * deviation / (2 * mean)
     root = math.sqrt(half**2 + engine.kv_blocks / mean) - half
