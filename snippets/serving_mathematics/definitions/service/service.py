@@ -77,7 +77,7 @@ class Service:
 
 
 def on_grid(cdf: Callable[[FloatArray], FloatArray], step_s: float, cells: int) -> FloatArray:
-    """Probability of each cell [(k−½)h, (k+½)h) of a latency, shape (cells,).
+    """Probability of each cell ((k−½)h, (k+½)h] of a latency, shape (cells,).
 
     cdf: distribution function of a positive latency, of times [s]. step_s: h [s]. cells: n ≥ 2.
     Raises ValueError on a bad grid, or when the function falls or leaves [0, 1].
@@ -109,7 +109,7 @@ def in_sequence(first: Service, second: Service) -> Service:
     """
     _require_one_grid(first, second)
     cells = first.ok.size
-    require_work(cells**2 / 20, first=cells)
+    require_work(cells**2 / 10, first=cells)
     ok = np.convolve(first.ok, second.ok)[:cells]
     failed = first.failed + np.convolve(first.ok, second.failed)[:cells]
     return Service(ok, failed, first.step_s, first.cost + float(first.ok.sum()) * second.cost)
@@ -166,7 +166,7 @@ def retried(attempt: Service, attempts: int) -> Service:
     attempts = require_positive_integer(attempts=attempts)
     attempts = require_in("[1, 1e4]", attempts=attempts)
     cells = attempt.ok.size
-    require_work(attempts * cells**2 / 20, attempts=attempts)
+    require_work(attempts * cells**2 / 10, attempts=attempts)
     ok, pending, cost = attempt.ok, attempt.failed, attempt.cost
     for _ in range(int(attempts) - 1):
         ok = ok + np.convolve(pending, attempt.ok)[:cells]
