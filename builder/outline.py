@@ -104,7 +104,18 @@ def _outlined(tree: ast.Module) -> Outline:
                 written = [ast.unparse(alias) for alias in node.names]
                 head = f"from {'.' * node.level}{node.module or ''} import "
                 imports.append(Import(first, head, list(zip(written, bound, strict=True))))
-        uses = sorted({part.id for part in ast.walk(node) if isinstance(part, ast.Name)})
         for name in names:
-            found[name] = Symbol(first, node.end_lineno or first, uses)
+            found[name] = Symbol(first, node.end_lineno or first, sorted(_uses(node)))
     return Outline(found, imports)
+
+
+def _uses(node: ast.AST) -> set[str]:
+    """The names that code takes from around it: what a function calls its parameters is its own."""
+    if isinstance(node, ast.Name):
+        return {node.id}
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return set[str]().union(*map(_uses, ast.iter_child_nodes(node)))
+    body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else [*node.body]
+    own = {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)}
+    around = (part for part in ast.iter_child_nodes(node) if part not in body)
+    return (set[str]().union(*map(_uses, body)) - own).union(*map(_uses, around))

@@ -109,6 +109,15 @@ def test_characters_that_end_no_line_of_python_shift_nothing(separator: str) -> 
     assert copied(source, "VALUE") == "VALUE = 1\n"
 
 
+def test_a_parameter_is_not_the_definition_of_its_name() -> None:
+    source = (
+        "LOAD = 1\n\n\ndef load(of=LOAD):\n    return of\n\n\n"
+        "def ratio(load: float) -> float:\n    return (lambda LOAD: LOAD)(1 / load)\n"
+    )
+    assert copied(source, "ratio").startswith("def ratio(")
+    assert copied(source, "load").startswith("LOAD = 1\n")
+
+
 def test_copied_code_runs_though_a_module_is_needed_twice() -> None:
     """First for what needs nothing, then for what needs a third module."""
     head = "from serving_mathematics.part."

@@ -104,6 +104,17 @@ def test_a_bound_is_kept_and_the_owner_taken_where_it_may(loads: list[int], boun
     assert hash_bounded(3, view, math.inf) == owner  # which begins like it
 
 
+def test_an_owner_that_has_gone_owns_nothing() -> None:
+    view = view_of([0, 0, 0], SHARED)
+    route = partial(hash_bounded, balance=math.inf)
+    first = route(0, view)
+    view.closed(first)
+    second = route(1, view)
+    assert second != first
+    view.opened(first, 1)
+    assert (route(3, view), second in view.serving) == (first, True)
+
+
 @given(st.floats(0, 10), st.floats(1, 1e4), st.floats(1e-6, 1e-2), st.floats(1.1, 10))
 def test_slack_grows_with_what_is_saved(s: float, m: float, d: float, times: float) -> None:
     assert slack_that_pays(times * s, m, d) == pytest.approx(times * slack_that_pays(s, m, d))

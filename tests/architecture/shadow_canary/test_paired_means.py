@@ -89,6 +89,12 @@ def test_time_bounds_are_student_s_of_the_logarithms(minutes: int, level: float)
     assert unit == pytest.approx((low, high), abs=1e-9)
 
 
+def test_more_pairs_than_degrees_of_freedom_are_tabulated() -> None:
+    old = np.tile([1.0, 2.0, 4.0], 400_000)
+    low, high = time_harm(old, old * np.tile([1.01, 1.02, 1.03], 400_000), 0.05)
+    assert 0.0199 < low < high < 0.0201
+
+
 def test_bad_input_is_refused() -> None:
     for bad in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match=r"confidence must be in \(0, 0.999\]"):

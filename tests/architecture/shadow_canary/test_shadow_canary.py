@@ -64,8 +64,8 @@ def test_bad_input_is_refused() -> None:
         for size in (samples_per_arm, canary_answers):
             with pytest.raises(ValueError, match=r"alpha must be in \(0, 1\)"):
                 size(0.1, 0.2, alpha=bad)
-            with pytest.raises(ValueError, match=r"power must be in \(0, 1\)"):
-                size(0.1, 0.2, power=bad)
+            with pytest.raises(ValueError, match=r"power must be in \(0.05, 1\)"):
+                size(0.1, 0.2, power=bad or 0.05)  # chance alone has so much
     for level in (0.0, 0.5, math.nan):
         with pytest.raises(ValueError, match=r"level must be in \(0, 0.5\)"):
             _error_harm(1, 10, 1, 10, level)

@@ -78,11 +78,18 @@ def test_the_hour_may_not_end_on_a_full_minute() -> None:
         ([0.0, 200.0], "trace must be at least three requests long"),
         ([0.0, 1.0, 119.9], "trace must be at least two minutes long, got 119.9 s"),
         ([0.0, 1.0, 130.0], "trace must be without a minute of silence"),
+        ([0.0, 70.0, 50.0, 130.0], "trace_arrival_s must be finite and sorted"),
     ],
 )
 def test_bad_traces(times: list[float], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         trace_statistics(trace_of(times))
+
+
+def test_lists_are_a_trace_too() -> None:
+    trace = trace_of(np.arange(181.0))
+    listed = Trace(*(column.tolist() for column in vars(trace).values()))
+    assert trace_statistics(listed) == trace_statistics(trace)
 
 
 def test_token_dispersion_by_hand() -> None:
@@ -104,7 +111,7 @@ def test_token_dispersion_by_hand() -> None:
         ((times[::-1], lengths, 1.0), "arrival_s must be sorted"),
         ((times, lengths[1:], 1.0), "tokens must be of shape"),
         ((times, -lengths, 1.0), "tokens must be non-negative"),
-        ((times, 0 * lengths, 1.0), "tokens must be not all 0"),
+        ((times, [0] * 20 + [9], 1.0), "tokens must be not all 0 in full windows"),
         ((times, lengths, 3.0), "window_s must be short enough for ten windows"),
         ((times, lengths, 0.0), "window_s must be positive"),
     ):

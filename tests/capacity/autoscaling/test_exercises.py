@@ -13,6 +13,7 @@ from serving_mathematics.capacity.autoscaling import exercises as exercises
 def test_replicas_to_drain() -> None:
     assert exercises.replicas_to_drain(0.0, 1.0, 0.0, 1.0) == 0
     assert exercises.replicas_to_drain(10.0, 3.0, 0.0, 1.0) == 4
+    assert exercises.replicas_to_drain(1e-12, 3.0, 0.0, 1.0) == 1
     assert exercises.replicas_to_drain(0.3, 0.1, 0.0, 1.0) == 3  # no replica for rounding noise
     for bad, name in (
         ((-1.0, 1.0, 1.0, 1.0), "arrival_rate"),

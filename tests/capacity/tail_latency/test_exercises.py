@@ -72,3 +72,5 @@ def test_promised_percentile_by_brute_force(times: list[int], delay: int, q: flo
     assert promised == min(at for at in range(60) if late(at) <= room)
     assert alone == min(at for at in range(60) if np.mean(np.array(times) > at) <= room)
     assert promised <= alone
+    tenths = promised_p99(np.array(times) / 10, delay / 10, q)  # whose sums floats miss by a digit
+    assert tenths == pytest.approx((alone / 10, promised / 10), abs=1e-9)

@@ -121,6 +121,8 @@ def test_calls_that_come_at_once_go_to_different_engines() -> None:
     load = Workload(np.zeros(4), np.full(4, 8), np.ones(4, dtype=int))
     got = serve_copies(load, ENGINE, 2)
     assert got.first_token_s.tolist() == pytest.approx([0.5] * 4)
+    told = serve_copies(load, ENGINE, 2, homes=np.array([0, 1, 0, 1]))
+    assert told.first_token_s.tolist() == got.first_token_s.tolist()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,10 @@ def test_calls_that_come_at_once_go_to_different_engines() -> None:
         ({"most_tokens": float("nan")}, "most_tokens must be at least 1"),
         ({"after_s": -1.0}, "after_s must be non-negative"),
         ({"budget": float("nan")}, "budget must be positive"),
+        ({"homes": [0, 1]}, "homes must be of shape"),
+        ({"homes": [0.5, 1, 1]}, "homes must be engines"),
+        ({"pauses": [(2, 0.0, 1.0)]}, "pauses must be engines"),
+        ({"pauses": [(0, 2.0, 1.0)]}, r"pauses must be \(engine, begin, end\) in order"),
     ],
 )
 def test_refusals(given: dict[str, Any], match: str) -> None:

@@ -41,6 +41,7 @@ def test_bucket_bounds_at_the_edges() -> None:
     counts = [[1, 0, 1], [1, 0, 1]]
     assert bucket_bounds([0, 1, 2, 3], counts, 0.5) == (0.0, 1.0)
     assert bucket_bounds([0, 1, 2, 3], counts, 0.51) == (2.0, 3.0)
+    assert bucket_bounds([0, 1, 2], [[0, 5]], 1e-12) == (1.0, 2.0)  # the smallest of all
     assert bucket_bounds([0, 1, 2, math.inf], counts, 1.0) == (2.0, math.inf)
 
 

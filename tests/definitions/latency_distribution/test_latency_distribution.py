@@ -47,7 +47,7 @@ def test_wilks_known_values(q: float, n: int) -> None:
     assert wilks_sample_size(q) == n
 
 
-@given(st.floats(0.05, 0.995), C, st.integers(1, 5))
+@given(st.floats(0.05, 0.995), C, st.integers(1, 5) | st.integers(300, 100_000))
 def test_wilks_is_the_smallest(q: float, c: float, r: int) -> None:
     n = wilks_sample_size(q, c, r)
     assert stats.binom.sf(r - 1, n, 1 - q) >= c - 1e-9

@@ -82,6 +82,8 @@ def test_counting_and_sorting_find_the_same_buckets(spread: float) -> None:
 def test_a_sketch_by_hand() -> None:
     found = LatencySketch(0.5, np.array([0, 2]), np.array([3, 1]))
     assert [sketch_quantile(found, q) for q in (0.0, 0.99, 1.0)] == [0.5, 0.5, 4.5]
+    found = LatencySketch(0.5, np.array([0, 2]), np.array([29, 72]))
+    assert sketch_quantile(found, 0.29) == 4.5  # 29 before it, although 0.29·100 is less in floats
 
 
 def test_bucket_count_is_reached() -> None:

@@ -63,8 +63,13 @@ def test_one_part_is_bounded_by_its_own_percentile() -> None:
 @given(st.lists(st.floats(0, 60), min_size=1, max_size=30))
 def test_a_law_counts_times(times: list[float]) -> None:
     law = law_of(times, 0.5, 100)
-    counted = [sum(round(t / 0.5) == cell for t in times) for cell in range(100)]
-    assert law.ok == pytest.approx(np.array(counted) / len(times))
+    for end in np.arange(0.25, 49, 0.5):
+        assert answered_within(law, end) == pytest.approx(np.mean(np.array(times) <= end + 1e-9))
+
+
+def test_times_on_the_ends_of_cells_are_in_time() -> None:
+    milliseconds = law_of(np.arange(1, 13) / 1000, 0.002, 8)
+    assert (12 * milliseconds.ok).round(9).tolist() == [1, 2, 2, 2, 2, 2, 1, 0]
 
 
 def test_bad_input_is_refused() -> None:

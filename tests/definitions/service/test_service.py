@@ -163,6 +163,8 @@ def test_first_cell_is_half_as_wide() -> None:
     assert answer_quantile(service, 0.2) == pytest.approx(0.5)
     assert answer_quantile(service, 0.7) == pytest.approx(2.0)
     assert answered_within(service, 3.0) == pytest.approx(1.0)
+    service = Service(np.array([0.0, 0.3, 0.3, 0.3]), np.zeros(4), 1.0, 0.0)
+    assert answer_quantile(service, 0.9) == pytest.approx(3.5)  # all that are, a digit short
 
 
 def test_bad_services_are_refused() -> None:

@@ -17,6 +17,7 @@ from serving_mathematics.definitions.slo_sla.monthly_attainment import downtime_
 def test_longest_outage() -> None:
     assert longest_outage(0.99, 31, 1.0) == pytest.approx(0.31 * 86_400)
     assert longest_outage(0.99, 31, 0.1) == pytest.approx(3.1 * 86_400)
+    assert longest_outage(0.9, 30, 0.01) == 30 * 86_400  # which no month outlasts
     for bad in ((1.0, 30, 1.0), (0.9, 32, 1.0), (0.9, 30, 0.0)):
         with pytest.raises(ValueError, match="must be"):
             longest_outage(*bad)

@@ -43,6 +43,7 @@ def test_limits() -> None:
     assert carried_per_s(TOY, 0.010) == carried_per_s(TOY, 0.001) == 0
     assert carried_per_s(TOY, 1e9) == pytest.approx(0.9 / 0.1, rel=1e-6)
     few = replace(TOY, places=4)
+    assert fewest_replicas(TOY, 1e-30, 0.03) == 1  # 0 says that no number would do
     full = 4 / (200 * (0.010 + 4 * 0.0002) + 4 * 0.06)
     assert carried_per_s(few, 0.09) == pytest.approx(0.9 * full)
 

@@ -47,6 +47,7 @@ def test_how_many_fit_is_the_largest_number() -> None:
     for memory in (0.0, 99.9, 100.0, 1234.5):
         count = how_many_fit(memory, 100.0)
         assert count * 100.0 <= memory < (count + 1) * 100.0
+    assert how_many_fit(1.0, 0.1) == 10  # 1 // 0.1 is 9
 
 
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])

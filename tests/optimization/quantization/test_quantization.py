@@ -75,6 +75,8 @@ def test_integer_product_by_a_loop() -> None:
                 for k in range(5)
             )
             assert got[i, j] == pytest.approx(total * left.scale[i, 0] * right.scale[0, j])
+    by_column = Quantized(right.codes, right.scale[0], right.zero[0])  # of one dimension
+    np.testing.assert_array_equal(integer_product(left, by_column), got)
 
 
 def test_shapes_are_refused() -> None:

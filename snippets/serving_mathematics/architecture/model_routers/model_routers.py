@@ -34,6 +34,7 @@ from serving_mathematics.support.require import (
     require_in,
     require_non_negative,
     require_positive_integer,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -54,6 +55,8 @@ def best_of_d_found(utilization: float, choices: int = 2) -> FloatArray:
     """
     utilization = require_in("[0, 1)", utilization=utilization)
     choices = require_positive_integer(choices=choices)
+    if choices == 1 and utilization > 0:  # the one sum that falls slowly
+        require_work(4 * math.log(NEGLIGIBLE) / math.log(utilization), utilization=utilization)
     found = [1.0]
     while (following := (utilization * found[-1]) ** choices) > NEGLIGIBLE:
         found.append(following)

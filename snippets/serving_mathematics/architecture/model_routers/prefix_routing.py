@@ -98,7 +98,9 @@ def hash_bounded(request: int, view: View, balance: float = 1.25) -> int:
     head = view.way(request)[0]
     while head >= 0 and view.tree.parent[head] >= 0:
         head = view.tree.parent[head]
-    orders: dict[int, list[int]] = view.memory.setdefault("orders", {})
+    if view.memory.get("ordered") != view.serving:  # engines came or went
+        view.memory.update(ordered=list(view.serving), orders={})
+    orders: dict[int, list[int]] = view.memory["orders"]
     if head not in orders:
 
         def weight(engine: int) -> bytes:

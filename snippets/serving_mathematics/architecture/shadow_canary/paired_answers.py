@@ -70,7 +70,7 @@ def shadow_pairs(
     """Pairs that a shadow needs before McNemar's test finds the difference with this power.
 
     newly_wrong_share, newly_right_share: shares of all requests, not both 0, different, sum at
-    most 1. alpha: two-sided level. power: in (0, 1). Rounds up (z_{1−α/2}·√ψ +
+    most 1. alpha: two-sided level. power: in (α, 1). Rounds up (z_{1−α/2}·√ψ +
     z_{power}·√(ψ − δ²))²/δ², ψ the sum of the shares and δ their difference. Raises ValueError
     outside these ranges. Source: Connor (1987), as coded by Greenwell (2017).
 
@@ -82,7 +82,8 @@ def shadow_pairs(
     wrong, right = newly_wrong_share, newly_right_share
     require(0 <= right <= 1 - wrong, "newly_right_share", "in [0, 1 − newly_wrong_share]", right)
     require(wrong != right, "newly_right_share", "different from newly_wrong_share", right)
-    alpha, power = require_in("(0, 1)", alpha=alpha, power=power)
+    alpha = require_in("(0, 1)", alpha=alpha)
+    power = require_in(f"({alpha:g}, 1)", power=power)
     z_alpha, z_power = -NormalDist().inv_cdf(alpha / 2), NormalDist().inv_cdf(power)
     discordant, delta = wrong + right, wrong - right
     root = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - delta**2)

@@ -63,7 +63,7 @@ def _paired_difference(
     error = float(differences.std(ddof=1)) / math.sqrt(x.size)
     require(error > 0, "candidate", "different from the baseline by more than a constant", y)
     mean = float(differences.mean())
-    half = student_quantile((1 + confidence) / 2, x.size - 1) * error
+    half = student_quantile((1 + confidence) / 2, min(x.size - 1, 10**6)) * error
     return _PairedDifference(mean, error, mean - half, mean + half)
 
 

@@ -35,7 +35,7 @@ def samples_per_arm(
 ) -> int:
     """Requests in each of two equal arms to tell two rates apart, looked at once.
 
-    baseline_rate, candidate_rate: different, in (0, 1). alpha: two-sided level. power: in (0, 1).
+    baseline_rate, candidate_rate: different, in (0, 1). alpha: two-sided level. power: in (α, 1).
     Rounds up; the test pools the two rates under the null hypothesis. Raises ValueError outside
     these ranges.
 
@@ -47,7 +47,8 @@ def samples_per_arm(
     )
     different = candidate_rate != baseline_rate
     require(different, "candidate_rate", "different from baseline_rate", candidate_rate)
-    alpha, power = require_in("(0, 1)", alpha=alpha, power=power)
+    alpha = require_in("(0, 1)", alpha=alpha)
+    power = require_in(f"({alpha:g}, 1)", power=power)
     z_alpha, z_power = -NormalDist().inv_cdf(alpha / 2), NormalDist().inv_cdf(power)
     pooled = (baseline_rate + candidate_rate) / 2
     separate = baseline_rate * (1 - baseline_rate) + candidate_rate * (1 - candidate_rate)

@@ -30,6 +30,7 @@ from serving_mathematics.support.require import (
     require,
     require_non_negative,
     require_positive_integer,
+    require_work,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -179,6 +180,7 @@ def chi_square_tail(x: float, freedom: int) -> float:
     """
     x = require_non_negative(x=x)
     freedom = require_positive_integer(freedom=freedom)
+    require_work(4 * math.sqrt(freedom), freedom=freedom)
     shape, half = freedom / 2, x / 2
     if half == 0:
         return 1.0

@@ -44,6 +44,7 @@ from serving_mathematics.support.require import (
     require,
     require_all_finite,
     require_all_non_negative,
+    require_all_sorted,
     require_positive,
     require_shape,
     require_work,
@@ -111,6 +112,7 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
     """
     times = trace.arrival_s
     require(times.size >= 3, "trace", "at least three requests long", times.size)
+    require_all_sorted(trace_arrival_s=times)
     span = float(times[-1] - times[0])
     require(span >= 2 * MINUTE_S, "trace", "at least two minutes long", f"{span:g} s")
     gaps = np.diff(times)
@@ -183,7 +185,6 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
     require(sound, "arrival_s", "sorted, finite times", times)
     require_shape(times.shape, tokens=lengths)
     require_all_non_negative(tokens=lengths)
-    require(lengths.sum() > 0, "tokens", "not all 0", lengths)
     window_s = require_positive(window_s=window_s)
     windows = float(times[-1] - times[0]) / window_s
     require(windows >= 1, "window_s", "short enough for ten windows", window_s)
@@ -192,6 +193,7 @@ def token_dispersion(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike, window_s: 
     full = int(place[-1])
     require(full >= 10, "window_s", "short enough for ten windows", window_s)
     sums = np.bincount(place, weights=lengths, minlength=full)[:full]
+    require(sums.any(), "tokens", "not all 0 in full windows", lengths)
     unit = float((lengths**2).mean() / lengths.mean())
     return float(sums.var(ddof=1) / sums.mean() / unit)
 

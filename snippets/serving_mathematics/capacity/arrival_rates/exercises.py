@@ -119,11 +119,12 @@ def pools(
     """
     prompts = as_floats(prompt_tokens=prompt_tokens)
     answers = as_floats(answer_tokens=answer_tokens)
+    require(prompts.size > 0, "prompt_tokens", "of a minute or more", prompts.shape)
     require_all_non_negative(prompt_tokens=prompts, answer_tokens=answers)
     require_shape(prompts.shape, answer_tokens=answers)
     prompt_s, answer_s = require_positive(prompt_s=prompt_s, answer_s=answer_s)
     own = (prompt_s * prompts + answer_s * answers, prompt_s * prompts, answer_s * answers)
-    one, read, written = (math.ceil(float(work.max()) / 60 - 1e-9) for work in own)
+    one, read, written = (math.ceil(float(work.max()) / 60 * (1 - 1e-12)) for work in own)
     return one, read, written
 
 

@@ -71,7 +71,7 @@ def replicas_to_drain(
     replica_rate = require_positive(replica_rate=replica_rate)
     backlog = require_non_negative(backlog=backlog)
     drain_s = require_positive(drain_s=drain_s)
-    return math.ceil(round((arrival_rate + backlog / drain_s) / replica_rate, 9))
+    return math.ceil((arrival_rate + backlog / drain_s) / replica_rate * (1 - 1e-12))
 
 
 def target_for_ramp(growth_per_s: float, delay_s: float) -> float:

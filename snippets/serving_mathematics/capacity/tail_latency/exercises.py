@@ -24,6 +24,8 @@ from serving_mathematics.support.require import (
     require_non_negative_integer,
 )
 
+FloatArray = npt.NDArray[np.float64]
+
 HINTS = {
     "slow_sessions": (
         "A session is fast only if every call is: multiply the chances of no slow call. To "
@@ -107,13 +109,14 @@ def promised_p99(
     probability = require_in("(0, 1)", probability=probability)
     room = 1 - probability + 1e-12
 
-    def beyond(at: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray(1 - np.searchsorted(times, at, side="right") / times.size)
+    def beyond(ends: FloatArray, at: FloatArray) -> FloatArray:
+        return np.asarray(1 - np.searchsorted(ends, at, side="right") / ends.size)
 
-    candidates = np.sort(np.concatenate([times, times + delay_s]))
-    second = np.where(candidates >= delay_s, beyond(candidates - delay_s), 1.0)
-    alone = float(times[np.argmax(beyond(times) <= room)])
-    return alone, float(candidates[np.argmax(beyond(candidates) * second <= room)])
+    second = times + delay_s  # as sums, which t less the delay may miss by a digit
+    candidates = np.sort(np.concatenate([times, second]))
+    both = beyond(times, candidates) * beyond(second, candidates)
+    alone = float(times[np.argmax(beyond(times, times) <= room)])
+    return alone, float(candidates[np.argmax(both <= room)])
 
 
 def example() -> SimpleNamespace:

@@ -31,9 +31,11 @@ from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    as_floats,
     as_number,
     require,
     require_positive_integer,
+    require_shape,
     require_work,
 )
 
@@ -76,7 +78,7 @@ def serve_copies(
     after_s: float = math.inf,
     runs_on: bool = False,
     budget: float = math.inf,
-    homes: Sequence[int] | None = None,
+    homes: npt.ArrayLike | None = None,
     pauses: Sequence[tuple[int, float, float]] = (),
 ) -> Copies:
     """Serve requests on engines that are alike.
@@ -108,12 +110,18 @@ def serve_copies(
     bound = after_s >= 0 and (engines > 1 or after_s == math.inf)
     require(bound, "after_s", "non-negative, and infinite for one engine", after_s)
     require(engines <= 1000, "engines", "at most 1000", engines)
-    places = [*(homes or ()), *(place for place, *_ in pauses)]
-    require(all(0 <= place < engines for place in places), "homes", "engines", places[:5])
+    size = asked.arrival_s.size
+    given = np.zeros(size) if homes is None else as_floats(homes=homes)
+    require_shape((size,), homes=given)
+    halts = as_floats(pauses=[*pauses, (0, 0.0, 0.0)])
+    require(np.all(halts[:, 1] <= halts[:, 2]), "pauses", "(engine, begin, end) in order", pauses)
+    for name, places in (("homes", given), ("pauses", halts[:, 0])):
+        known = np.all((places >= 0) & (places < engines) & (places % 1 == 0))
+        require(known, name, f"engines, from 0 to {engines - 1}", places[:5])
     chunks = (asked.prompt_tokens / min(most_tokens, engine.token_budget)).sum()
     require_work(chunks + asked.output_tokens.sum() / 4, asked=asked.arrival_s.size)
     batch_ticks, prompt_ticks, end_ticks, _ = engine.tables(asked)
-    arrival, size = asked.arrival_s.tolist(), asked.arrival_s.size
+    arrival = asked.arrival_s.tolist()
     prompt, output = asked.prompt_tokens.tolist(), asked.output_tokens.tolist()
     read_s, first_s, last_s = [math.inf] * size, [math.inf] * size, [math.inf] * size
     sent, won, tokens = [False] * size, [False] * size, 0.0
@@ -204,7 +212,7 @@ def serve_copies(
             if which + 1 < size:
                 heapq.heappush(events, (arrival[which + 1], ARRIVES, which + 1))
             tokens = min(tokens + budget, BURST)
-            place = fewest(range(engines)) if homes is None else int(homes[which])
+            place = fewest(range(engines)) if homes is None else int(given[which])
             join(which, 0, place, now)
             if after_s < math.inf:
                 heapq.heappush(events, (now + after_s, LATE, which))

@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from serving_mathematics.core.fleet.ledger import Ledger
+from serving_mathematics.core.fleet.ledger import Column, Ledger
 
 
 class Attempts:
@@ -44,7 +43,7 @@ class Attempts:
         self.until_s[attempt] = now + patience_s
         return now + patience_s
 
-    def leave(self, attempt: int, *more: array[float] | bytearray | list[Any]) -> int:
+    def leave(self, attempt: int, *more: Column) -> int:
         """The client of an attempt has left; the number of the next one. more: other columns."""
         ledger = self.ledger
         self.gone[attempt] = max(self.gone[attempt], 1)

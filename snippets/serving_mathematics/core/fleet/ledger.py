@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,17 @@ from serving_mathematics.core.fleet.prefixes import BlockTree
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.support.require import require
 
+# Unread: before Python 3.12 an array takes no parameters.
+Integers: TypeAlias = "array[int]"
+Floats: TypeAlias = "array[float]"
+Column: TypeAlias = "array[Any] | bytearray | list[Any]"
+
 WORK = ("steps", "prefill_tokens", "decode_tokens", "context_tokens")
 
 
-def _integers(values: npt.ArrayLike) -> array[int]:
+def _integers(values: npt.ArrayLike) -> Integers:
     """Whole numbers as an array of the standard library."""
-    made: array[int] = array("q")
+    made: Integers = array("q")
     made.frombytes(np.ascontiguousarray(values, dtype=np.int64).tobytes())
     return made
 
@@ -44,10 +49,10 @@ class Ledger:
         self.prompt = _integers(requests.prompt_tokens)
         self.output = _integers(requests.output_tokens)
 
-        def whole(value: int) -> array[int]:
+        def whole(value: int) -> Integers:
             return array("q", [value]) * size
 
-        def never() -> array[float]:
+        def never() -> Floats:
             return array("d", [-1.0]) * size
 
         self.generated, self.preemptions = whole(0), whole(0)
@@ -60,7 +65,7 @@ class Ledger:
         self.no_blocks = self.path_blocks = self.answer_blocks = whole(0)
         known = bool(requests.cached_tokens.any())
         self.cached = _integers(requests.cached_tokens) if known else self.no_blocks
-        self.loaded: list[array[int]] = []  # of each lower tier, tokens that came from it
+        self.loaded: list[Integers] = []  # of each lower tier, tokens that came from it
         self.waiting: list[int] = []  # requests of each engine
         self.running: list[int] = []
         self.stored: list[int] = []  # tokens in decoding sequences, when the batch last changed
@@ -87,7 +92,7 @@ class Ledger:
             require(value == value, "what a rank returns", f"a number for {request}", value)
         return found
 
-    def columns(self) -> list[array[Any] | bytearray | list[Any]]:
+    def columns(self) -> list[Column]:
         """All that has a number for each request, each column once."""
         own = (one for one in vars(self).values() if isinstance(one, array | bytearray))
         ranks = [self.victim_rank] if self.victim_rank else []

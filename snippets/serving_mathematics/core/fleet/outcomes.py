@@ -5,7 +5,6 @@ Source: the columns are those of `ledger`.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -13,7 +12,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.fleet.ledger import Ledger
+from serving_mathematics.core.fleet.ledger import Floats, Integers, Ledger
 from serving_mathematics.core.fleet.replicas import Replicas
 
 FloatArray = npt.NDArray[np.float64]
@@ -63,7 +62,7 @@ class Outcome:
         cls,
         ledger: Ledger,
         replicas: Replicas,
-        client: tuple[array[float], array[float], array[int]],
+        client: tuple[Floats, Floats, Integers],
         of: Sequence[int],
         asked: Sequence[tuple[float, int, int]],
         now: float,
@@ -77,12 +76,12 @@ class Outcome:
             last = np.arange(ledger.size)
             last[np.array(of[ledger.size :])] = np.arange(ledger.size, len(of))
 
-        def came(times: array[float]) -> FloatArray:
+        def came(times: Floats) -> FloatArray:
             found = np.frombuffer(times, dtype=np.float64)
             found[found < 0] = np.nan
             return found if last is None else found[last]
 
-        def counted(numbers: array[int]) -> IntArray:
+        def counted(numbers: Integers) -> IntArray:
             found = np.frombuffer(numbers, dtype=np.int64)
             return found if last is None else found[last]
 

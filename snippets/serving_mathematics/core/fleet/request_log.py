@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require
+from serving_mathematics.support.require import as_numbers, require
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -49,6 +49,11 @@ class Trace:
     arrival_s: FloatArray
     context_tokens: IntArray
     generated_tokens: IntArray
+
+    def __post_init__(self) -> None:
+        """Lists become arrays."""
+        for name, values in vars(self).items():
+            object.__setattr__(self, name, np.asarray(as_numbers(**{name: values})))
 
 
 def parse_trace(text: str) -> Trace:

@@ -125,7 +125,7 @@ def decode_step_time(
     )
     parameters, weight_bytes = require_positive(parameters=parameters, weight_bytes=weight_bytes)
     kv_bytes = require_non_negative(kv_bytes=kv_bytes)
-    ridge_intensity(peak_flops, bandwidth)
+    peak_flops, bandwidth = require_positive(peak_flops=peak_flops, bandwidth=bandwidth)
     linear = np.maximum(2 * sequences * parameters / peak_flops, weight_bytes / bandwidth)
     return np.asarray(linear + sequences * kv_bytes / bandwidth)
 

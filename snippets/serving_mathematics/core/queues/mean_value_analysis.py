@@ -85,7 +85,7 @@ def exact_mva(
     ([0.25, 0.444444444], [[1.0, 1.0], [1.25, 1.25]])
     """
     clients, demands, think_time_s = _network(clients, demands_s, think_time_s)
-    require_work(200 * clients, clients=clients)
+    require_work(clients * (200.0 + demands.size), clients=clients)
     throughput = np.empty(int(clients))
     residence = np.empty((int(clients), demands.size))
     queues = np.zeros(demands.size)

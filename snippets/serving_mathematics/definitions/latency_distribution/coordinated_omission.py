@@ -65,10 +65,11 @@ def corrected_latencies(latencies: npt.ArrayLike, interval: float) -> npt.NDArra
     require(x.ndim == 1 and x.size > 0, "latencies", "non-empty (n,)", x.shape)
     require_all_non_negative(latencies=x)
     interval = require_positive(interval=interval)
-    most = 1e8 * interval
-    require(x.sum() <= most, "latencies", f"at most {most:g} in all, 10⁸ intervals", x.sum())
+    most = 1e7 * interval
+    require(x.sum() <= most, "latencies", f"at most {most:g} in all, 10⁷ intervals", x.sum())
     missing = np.maximum(np.floor(x / interval * (1 + 1e-12)).astype(int) - 1, 0)
-    steps = np.concatenate([np.arange(1, m + 1) for m in missing])
+    before = np.repeat(np.cumsum(missing) - missing, missing)
+    steps = np.arange(1, before.size + 1) - before  # 1, 2, … of each
     return np.concatenate([x, np.repeat(x, missing) - steps * interval])
 
 

@@ -71,19 +71,16 @@ def objective_verdict(late: int, total: int, probability: float, confidence: flo
     """
     late = as_number(late=late)
     total = require_positive_integer(total=total)
-    require_work(total, total=total)
+    require_work(4.0 * total, total=total)
     rule = f"an integer from 0 to {total}"
     require(late % 1 == 0 and 0 <= late <= total, "late", rule, late)
     probability, confidence = require_in("(0, 1)", probability=probability, confidence=confidence)
-    logs = [math.lgamma(j + 1) for j in range(total + 1)]
-    share, rest = math.log1p(-probability), math.log(probability)
-    terms = [
-        math.exp(logs[total] - logs[j] - logs[total - j] + j * share + (total - j) * rest)
-        for j in range(total + 1)
-    ]
-    if math.fsum(terms[: int(late) + 1]) <= 1 - confidence:
+    k, odds = np.arange(1.0, total + 1), math.log1p(-probability) - math.log(probability)
+    steps = np.append(0.0, np.cumsum(np.log((total - k + 1) / k) + odds))
+    terms = np.exp(steps - steps.max())  # binomial, but for a factor
+    if terms[: int(late) + 1].sum() <= (1 - confidence) * terms.sum():
         return "met"
-    return "missed" if math.fsum(terms[int(late) :]) <= 1 - confidence else "undecided"
+    return "missed" if terms[int(late) :].sum() <= (1 - confidence) * terms.sum() else "undecided"
 
 
 def bucket_bounds(
@@ -106,7 +103,7 @@ def bucket_bounds(
     valid = np.all((c >= 0) & (c < math.inf) & (c == np.floor(c))) and c.sum() > 0
     require(valid, "counts", "non-negative integers, not all zero", counts)
     probability = require_in("(0, 1]", probability=probability)
-    rank = math.ceil(round(float(c.sum()) * probability, 9))
+    rank = max(1, math.ceil(round(float(c.sum()) * probability, 9)))
     place = int(np.searchsorted(np.cumsum(c.sum(axis=0)), rank))
     return float(e[place]), float(e[place + 1])
 

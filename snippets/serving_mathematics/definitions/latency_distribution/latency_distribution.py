@@ -86,12 +86,12 @@ def wilks_sample_size(probability: float, confidence: float = 0.95, order: int =
     order = require_positive_integer(order=order)
     order = require_in("[1, 1e5]", order=order)
 
-    def miss(n: int) -> float:
-        term, total = probability**n, 0.0
-        for j in range(order):
-            total += term
-            term *= (n - j) / (j + 1) * (1 - probability) / probability
-        return total
+    odds = math.log1p(-probability) - math.log(probability)
+    above = np.arange(1.0, order)
+
+    def miss(n: int) -> float:  # by logarithms: of many, the first terms are below any float
+        steps = np.cumsum(np.log((n - above + 1) / above) + odds)
+        return float(np.exp(n * math.log(probability) + np.append(0.0, steps)).sum())
 
     low, high = order - 1, order
     while miss(high) > 1 - confidence + 1e-12:

@@ -135,7 +135,7 @@ def sketch_quantile(summary: LatencySketch, probability: float) -> float:
     (0.5, 13.5)
     """
     probability = require_in("[0, 1]", probability=probability)
-    rank = probability * (int(summary.counts.sum()) - 1)
+    rank = round(probability * (int(summary.counts.sum()) - 1), 9)  # 29 of 0.29·100
     key = int(summary.keys[np.searchsorted(np.cumsum(summary.counts), rank, side="right")])
     ratio = _bucket_ratio(summary.relative_error)
     return 2 * ratio**key / (ratio + 1)

@@ -82,7 +82,8 @@ def percentile_bound(parts: Sequence[Service], probability: float) -> float:
 
 
 def law_of(times_s: npt.ArrayLike, step_s: float, cells: int) -> Service:
-    """The law of measured times, all answered, on a grid: as many in a cell as fall into it.
+    """The law of measured times, all answered, on a grid: in a cell as many as fall into
+    ((k − ½)h, (k + ½)h], so that shares within a cell's upper end are those of the times.
 
     times_s: [s], shape (n,), non-negative. step_s, cells: of the grid; later ones are lost. Raises
     ValueError without times, and on another grid.
@@ -95,7 +96,7 @@ def law_of(times_s: npt.ArrayLike, step_s: float, cells: int) -> Service:
     require(sound, "times_s", "non-negative, of shape (n,)", times)
     step_s, cells = require_positive(step_s=step_s), int(require_positive_integer(cells=cells))
     require_work(cells, cells=cells)
-    at = np.minimum(np.rint(times / step_s), cells).astype(np.intp)
+    at = np.clip(np.ceil(np.round(times / step_s - 0.5, 9)), 0, cells).astype(np.intp)
     masses = np.bincount(at, minlength=cells + 1)[:cells] / times.size
     return Service(masses, np.zeros(cells), step_s, 0.0)
 

@@ -77,7 +77,7 @@ class Service:
 
 
 def on_grid(cdf: Callable[[FloatArray], FloatArray], step_s: float, cells: int) -> FloatArray:
-    """Probability of each cell [(k−½)h, (k+½)h) of a latency, shape (cells,).
+    """Probability of each cell ((k−½)h, (k+½)h] of a latency, shape (cells,).
 
     cdf: distribution function of a positive latency, of times [s]. step_s: h [s]. cells: n ≥ 2.
     Raises ValueError on a bad grid, or when the function falls or leaves [0, 1].
@@ -109,6 +109,7 @@ def in_sequence(first: Service, second: Service) -> Service:
     """
     _require_one_grid(first, second)
     cells = first.ok.size
+    require_work(cells**2 / 10, first=cells)
     ok = np.convolve(first.ok, second.ok)[:cells]
     failed = first.failed + np.convolve(first.ok, second.failed)[:cells]
     return Service(ok, failed, first.step_s, first.cost + float(first.ok.sum()) * second.cost)
@@ -165,6 +166,7 @@ def retried(attempt: Service, attempts: int) -> Service:
     attempts = require_positive_integer(attempts=attempts)
     attempts = require_in("[1, 1e4]", attempts=attempts)
     cells = attempt.ok.size
+    require_work(attempts * cells**2 / 10, attempts=attempts)
     ok, pending, cost = attempt.ok, attempt.failed, attempt.cost
     for _ in range(int(attempts) - 1):
         ok = ok + np.convolve(pending, attempt.ok)[:cells]
@@ -202,9 +204,9 @@ def answer_quantile(service: Service, probability: float) -> float:
     probability = require_in("(0, 1)", probability=probability)
     below = np.cumsum(service.ok)
     most = float(below[-1])
-    require(
-        probability <= most, "probability", f"at most {most:g}, the share answered", probability
-    )
+    enough = probability <= most * (1 + 1e-12)  # 0.3 three times is less than 0.9
+    require(enough, "probability", f"at most {most:g}, the share answered", probability)
+    probability = min(probability, most)
     cell = int(np.searchsorted(below, probability))
     start, before = (cell - 0.5, float(below[cell - 1])) if cell else (0.0, 0.0)
     width = 1.0 if cell else 0.5

@@ -45,7 +45,7 @@ HINTS = {
 
 
 def longest_outage(sla: float, days: int, failing_share: float) -> float:
-    """Longest single outage that a month's promise survives [s].
+    """Longest single outage that a month's promise survives, at most the month [s].
 
     sla: s in (0, 1). days: 28 to 31. failing_share: share of requests failing in it, in (0, 1].
     Raises ValueError outside these ranges.
@@ -57,7 +57,7 @@ def longest_outage(sla: float, days: int, failing_share: float) -> float:
     sla = require_in("(0, 1)", sla=sla)
     require(days in (28, 29, 30, 31), "days", "28 to 31", days)
     failing_share = require_in("(0, 1]", failing_share=failing_share)
-    return (1 - sla) * days * 86_400 / failing_share
+    return min((1 - sla) / failing_share, 1.0) * days * 86_400
 
 
 def both_kept(first: float, further: float) -> tuple[float, float]:

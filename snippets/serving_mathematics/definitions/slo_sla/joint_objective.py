@@ -44,6 +44,8 @@ from serving_mathematics.support.measuring import read_record, recorded
 from serving_mathematics.support.require import (
     as_floats,
     require,
+    require_non_negative,
+    require_non_negative_integer,
     require_positive,
     require_shape,
 )
@@ -104,10 +106,10 @@ def replicas_for(rate_per_s: float, cap_per_s: float, lost: int) -> int:
     >>> replicas_for(rate_per_s=141.0, cap_per_s=20.0, lost=1)
     9
     """
-    require(0 <= rate_per_s < math.inf, "rate_per_s", "finite and ≥ 0", rate_per_s)
+    rate_per_s = require_non_negative(rate_per_s=rate_per_s)
     cap_per_s = require_positive(cap_per_s=cap_per_s)
-    require(0 <= lost < math.inf and lost == int(lost), "lost", "a whole number ≥ 0", lost)
-    return math.ceil(rate_per_s / cap_per_s - 1e-9) + int(lost)
+    lost = require_non_negative_integer(lost=lost)
+    return math.ceil(rate_per_s / cap_per_s * (1 - 1e-12)) + lost
 
 
 def _machines() -> dict[str, Machine]:
@@ -458,7 +460,7 @@ def check_bad_input_is_refused() -> None:
     checks.raises("gap", joint_attainment, [1], [-1], 1.0, 1.0, match="tpot_s must be non-neg")
     checks.raises("NaN", joint_attainment, [math.nan], [1], 1.0, 1.0, match="ttft_s must be non-")
     checks.raises("limit", joint_attainment, [1], [1], 0.0, 1.0, match="ttft_limit_s must be pos")
-    checks.raises("half", replicas_for, 1.0, 1.0, 0.5, match="lost must be a whole number")
+    checks.raises("half", replicas_for, 1.0, 1.0, 0.5, match="lost must be a non-negative integer")
 
 
 if __name__ == "__main__":

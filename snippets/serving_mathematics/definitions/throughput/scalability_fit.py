@@ -66,8 +66,8 @@ def fit_usl(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tuple[floa
     """Contention α, coherency β and γ of the law that fits best, by least squares of N/X.
 
     concurrency: N ≥ 1, three or more that differ, shape (n,). throughput: X > 0, shape (n,). A
-    coherency below 0 is set to 0, and the rest fitted anew. Raises ValueError on other input, and
-    where the line of N/X does not begin above 0.
+    contention or coherency below 0 is set to 0, and the rest fitted anew, the best way of these.
+    Raises ValueError on other input, and where the line of N/X does not begin above 0.
 
     >>> [round(value, 9) + 0.0 for value in fit_usl([1, 2, 3], [1.0, 4 / 3, 1.5])]
     [0.5, 0.0, 1.0]
@@ -78,12 +78,15 @@ def fit_usl(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tuple[floa
     x = np.asarray(require_all_positive(throughput=as_floats(throughput=throughput)))
     require_shape(n.shape, throughput=x)
     columns = np.stack([np.ones(n.size), n - 1, n * (n - 1)], axis=1)
-    for used in (3, 2):
-        found = np.append(np.linalg.lstsq(columns[:, :used], n / x, rcond=None)[0], 0.0)
-        if found[2] >= 0:
-            break
+    found, least = np.zeros(3), math.inf
+    for used in ([0], [0, 1], [0, 2], [0, 1, 2]):
+        tried = np.zeros(3)
+        tried[used] = np.linalg.lstsq(columns[:, used], n / x, rcond=None)[0]
+        error = float(np.sum((columns @ tried - n / x) ** 2))
+        if error < least and np.all(tried[1:] >= 0):
+            found, least = tried, error
     require(found[0] > 0, "throughput", "of N/X that begins above 0", x)
-    return float(max(found[1] / found[0], 0.0)), float(found[2] / found[0]), float(1 / found[0])
+    return float(found[1] / found[0]), float(found[2] / found[0]), float(1 / found[0])
 
 
 def check_peak_is_the_maximum() -> None:

@@ -94,8 +94,9 @@ def smallest_fleet(
     """
     batch, held = _day(batch_demand, held_servers)
     window = require_positive_integer(window=window)
-    require_work(window, window=window)
     n, w = batch.size, int(window)
+    require_work(window, window=window)
+    require_work(float(n) ** 2, batch_demand=n)
     days = 3 + w // n
     arrived = np.r_[0.0, np.cumsum(np.tile(batch, days))]
     kept = np.r_[0.0, np.cumsum(np.tile(held, days))]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import graphlib
 import hashlib
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -33,15 +34,20 @@ def _topological_order(parents: Mapping[str, Sequence[str]]) -> list[str]:
     """
     missing = sorted({p for above in parents.values() for p in above} - parents.keys())
     require(not missing, "parents", "nodes of the graph", missing)
-    order: list[str] = []
-    waiting = {node: set(above) for node, above in parents.items()}
-    while waiting:
-        ready = min((node for node, above in waiting.items() if not above), default=None)
-        require(ready is not None, "parents", "free of cycles", sorted(waiting))
-        order.append(str(ready))
-        del waiting[str(ready)]
-        for above in waiting.values():
-            above.discard(str(ready))
+    missed = {node: len(set(above)) for node, above in parents.items()}  # parents not yet in order
+    below: dict[str, list[str]] = {node: [] for node in parents}
+    for node, above in parents.items():
+        for parent in set(above):
+            below[parent].append(node)
+    ready, order = sorted(node for node, count in missed.items() if not count), list[str]()
+    while ready:
+        order.append(heapq.heappop(ready))
+        for child in below[order[-1]]:
+            missed[child] -= 1
+            if not missed[child]:
+                heapq.heappush(ready, child)
+    left = sorted(parents.keys() - set(order))
+    require(not left, "parents", "free of cycles", left)
     return order
 
 
@@ -59,8 +65,9 @@ def stale_after(parents: Mapping[str, Sequence[str]], changed: Iterable[str]) ->
     require(new <= parents.keys(), "changed", "nodes of the graph", sorted(new - parents.keys()))
     stale: list[str] = []
     for name in _topological_order(parents):
-        if not new.union(stale).isdisjoint(parents[name]):
+        if not new.isdisjoint(parents[name]):
             stale.append(name)
+            new.add(name)
     return stale
 
 

@@ -126,7 +126,7 @@ def fewest_replicas(replica: Replica, requests_per_s: float, limit_s: float) -> 
     """
     requests_per_s = require_positive(requests_per_s=requests_per_s)
     each = carried_per_s(replica, limit_s)
-    return math.ceil(requests_per_s / each - 1e-9) if each > 0 else 0
+    return math.ceil(requests_per_s / each * (1 - 1e-12)) if each > 0 else 0
 
 
 def cheapest(

@@ -84,7 +84,7 @@ def replicas_by_hand(requests_per_s: float, step_s: float, own_s: float, limit_s
     )
     limit_s = require_positive(limit_s=limit_s)
     require(limit_s > step_s, "limit_s", f"above {step_s:g}, the step of a lone sequence", limit_s)
-    return math.ceil(requests_per_s * own_s / (1 - step_s / limit_s) - 1e-9)
+    return math.ceil(requests_per_s * own_s / (1 - step_s / limit_s) * (1 - 1e-12))
 
 
 def headroom(requests_per_s: float, gap_s: float, alone_s: float, limit_s: float) -> float:

@@ -103,7 +103,7 @@ def busiest_with_copies(loads: npt.ArrayLike, devices: int, copies: int) -> floa
     copies = require_non_negative_integer(copies=copies)
     places = tokens.size + copies
     require(places % devices == 0, "copies", f"so that {devices} devices divide {places}", copies)
-    require_work(20.0 * places, copies=copies)
+    require_work(places * (20 + (tokens.size + devices) / 50), copies=copies)
     instances = np.ones(tokens.size)
     for _ in range(copies):
         instances[np.argmax(tokens / instances)] += 1

@@ -83,10 +83,9 @@ def pareto_front(first: ArrayLike, second: ArrayLike) -> NDArray[np.bool_]:
     require(x.ndim == 1 and x.size > 0, "first", "of shape (n,), n >= 1", x)
     require(y.shape == x.shape, "second", f"of shape {x.shape}", y)
     require_all_finite(first=x, second=y)
-    kept, best = np.zeros(x.size, dtype=bool), np.inf
-    for i in np.lexsort((y, x)):
-        if y[i] < best:
-            kept[i], best = True, y[i]
+    order, kept = np.lexsort((y, x)), np.empty(x.size, dtype=bool)
+    least = np.minimum.accumulate(np.append(np.inf, y[order]))  # of those before each
+    kept[order] = y[order] < least[:-1]
     return kept
 
 

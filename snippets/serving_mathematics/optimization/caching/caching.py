@@ -111,7 +111,7 @@ def how_many_fit(memory_bytes: float, bytes_each: float) -> int:
     """
     memory_bytes = require_non_negative(memory_bytes=memory_bytes)
     bytes_each = require_positive(bytes_each=bytes_each)
-    return int(memory_bytes // bytes_each)
+    return math.floor(memory_bytes / bytes_each * (1 + 1e-12))
 
 
 def _models() -> dict[str, dict[str, Any]]:

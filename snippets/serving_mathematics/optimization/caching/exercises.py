@@ -67,6 +67,7 @@ def longest_context(
     windowed_share = require_in("[0, 1]", windowed_share=windowed_share)
     window = require_non_negative_integer(window=window)
     tokens = memory_bytes / sequences / bytes_per_token  # as if no window were full
+    tokens *= 1 + 1e-12  # a whole number that is a digit short is one
     if windowed_share == 0 or tokens <= window:
         return float(math.floor(tokens))
     if windowed_share == 1:

@@ -65,9 +65,8 @@ def best_split(prefill_rate: float, decode_rate: float, devices: int) -> tuple[i
     >>> best_split(prefill_rate=2.0, decode_rate=6.0, devices=4)
     (3, 6.0)
     """
-    prefill_rate, devices = as_number(prefill_rate=prefill_rate, devices=devices)
-    for name, rate in (("prefill_rate", prefill_rate), ("decode_rate", decode_rate)):
-        require(0 < rate < math.inf, name, "positive and finite", rate)
+    devices = as_number(devices=devices)
+    prefill_rate, decode_rate = require_positive(prefill_rate=prefill_rate, decode_rate=decode_rate)
     whole = 2 <= devices < math.inf and devices % 1 == 0
     require(whole, "devices", "an integer of at least 2", devices)
     even = int(devices / (1 + prefill_rate / decode_rate))  # below where both phases are as fast

@@ -108,13 +108,12 @@ def integer_product(left: Quantized, right: Quantized) -> FloatArray:
     rows = left.codes.shape[1]
     fits = right.codes.ndim == 2 and right.codes.shape[0] == rows
     require(fits, "right", f"a matrix of {rows} rows", right.codes.shape)
-    require(left.scale.shape[1] == 1, "left", "scaled per row or as a whole", left.scale.shape)
-    require(
-        right.scale.shape[0] == 1, "right", "scaled per column or as a whole", right.scale.shape
-    )
+    by_row, by_column = np.atleast_2d(left.scale), np.atleast_2d(right.scale)
+    require(by_row.shape[1] == 1, "left", "scaled per row or as a whole", by_row.shape)
+    require(by_column.shape[0] == 1, "right", "scaled per column or as a whole", by_column.shape)
     factors = [(part.codes - part.zero).astype(float) for part in (left, right)]
     sums = factors[0] @ factors[1]  # whole numbers below 2^53, so that a float holds them exactly
-    return np.asarray(sums * left.scale * right.scale)
+    return np.asarray(sums * by_row * by_column)
 
 
 def check_rounding_error() -> None:
