@@ -37,7 +37,6 @@ def test_the_measurement_has_a_value_for_each_share() -> None:
     assert len(SHARES) == len(MEASURED_PREEMPTIONS) == len(MEASURED_TOKENS_PER_S) == 5
     assert BLOCKS * 16 == 299_584
     told = example()
-    assert told.measured_fewer_percent == pytest.approx(100 * (1 - 400 / 1065))
     assert told.measured_gain == pytest.approx(100 * (12134 / 11582 - 1))
 
 

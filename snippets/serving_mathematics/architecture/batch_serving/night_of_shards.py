@@ -141,7 +141,6 @@ def example() -> SimpleNamespace:
         killed_4_min=_end_s(4, "filling and emptying", MISHAPS[1]) / 60,
         killed_64_min=_end_s(64, "filling and emptying", MISHAPS[1]) / 60,
         killed_64_start_min=_end_s(64, start, MISHAPS[1]) / 60,
-        killed_16_start_min=_end_s(16, start, MISHAPS[1]) / 60,
     )
 
 

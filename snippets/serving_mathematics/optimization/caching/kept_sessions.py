@@ -271,7 +271,7 @@ def figure_found(figure: Figure) -> None:
     axes.plot([size / 1e6 for size in SIZES], points, "o", color="C1")
     axes.axvline(AGENTS.cache_tokens / 1e6, color="C4", linestyle=":")
     axes.annotate("the device", (AGENTS.cache_tokens / 1e6 * 1.06, 12), color="C4")
-    axes.annotate("closed form", (0.75, 52), color="C0", ha="right")
+    axes.annotate("closed form", (0.52, 52), color="C0", ha="right")
     axes.annotate("every block\nfollowed", (1.3, 36), color="C1", ha="left")
     axes.set_xticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
     axes.minorticks_off()

@@ -152,7 +152,8 @@ def check_what_to_quantize() -> None:
     """
     for shown, first in (
         ((0.1, 0.2, 0.9, 0.0), "weights and products"),
-        ((0.1, 0.2, 0.1, 0.1), "weights and products"),
+        ((0.01, 0.2, 0.1, 0.1), "weights and products"),
+        ((0.0099, 0.2, 0.1, 0.1), "weights"),
         ((0.1, 2.0, 0.1, 0.9), "cache"),
         ((0.1, 2.0, 0.6, 0.9), "weights and products"),
         ((0.0, 0.99, 0.49, 0.49), "weights"),
