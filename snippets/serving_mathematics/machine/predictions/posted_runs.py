@@ -12,7 +12,7 @@ taken, before anything was predicted for it, if its source says
                or separate fleets, and with prompts of which none has a beginning in the cache
     load       a closed loop of so many requests, at least three times as many in all, or one
                sequence at a time; mean or set lengths of prompts and answers
-    measured   the mean or the median over requests of the time per output token
+    measured   the median over requests of the time per output token, or the mean
 
 and if the source does not itself call the run faulty, made up or estimated. Of a change that a
 source proposes, runs before it are taken; of versions or engines that it compares, all. A publisher
