@@ -9,7 +9,8 @@ taken, before anything was predicted for it, if its source says
     model      one of the catalogue, asked with text; precision, of the cache too if not as usual
     devices    NVIDIA's, of the catalogue, and how the model is split over them
     engine     vLLM, SGLang or TensorRT-LLM, running with CUDA graphs, without speculation, offload
-               or separate fleets, and with prompts of which none has a beginning in the cache
+               or separate fleets; above one sequence at a time at most a fifth of what its prompts
+               hold can be in the cache
     load       a closed loop of so many requests, at least three times as many in all, or one
                sequence at a time; mean or set lengths of prompts and answers
     measured   the median over requests of the time per output token, or the mean
