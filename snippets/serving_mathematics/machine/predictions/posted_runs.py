@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POSTED_RUNS = "posted_runs"
-LARGE = 64.0  # sequences in the engine, from which on the host's time weighs
+LARGE_BATCH = 64.0  # sequences in the engine, from which on the host's time weighs
 OTHERS = tuple((scale, host) for scale in (0.9, 1.0, 1.1, 1.2) for host in (9e-6, 40e-6, 80e-6))
 
 
@@ -127,6 +127,7 @@ def score_posted(runs: Sequence[HarnessRun], front: Front) -> dict[str, dict[str
     where there is no run.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.fronts import FRONTS
     >>> from serving_mathematics.core.hardware.harness_runs import HarnessRun
     >>> run = HarnessRun("me", "Meta-Llama-3.1-8B", WORKED, 0.0075, float("nan"))
     >>> sorted(score_posted([run], FRONTS["benchmark"]))
@@ -135,7 +136,7 @@ def score_posted(runs: Sequence[HarnessRun], front: Front) -> dict[str, dict[str
     require(len(runs) > 0, "runs", "one or more", "none")
     each, first = _ratios(runs, front)
     publishers = np.array([run.harness for run in runs])
-    large = np.array([run.deployment.concurrency for run in runs]) >= LARGE
+    large = np.array([run.deployment.concurrency for run in runs]) >= LARGE_BATCH
     told = np.isfinite(first)
     parts = {"all": each > 0, "large batches": large}
     parts |= {name: publishers == name for name in dict.fromkeys(publishers.tolist())}
@@ -183,7 +184,7 @@ def example() -> SimpleNamespace:
         posted_publishers=len({run.harness for run in runs}),
         posted_median=100 * told["all"]["median"],
         posted_beyond=100 * float(np.mean(needed > installed[NINE_IN_TEN])),
-        posted_load=LARGE,
+        posted_load=LARGE_BATCH,
         posted_large=-100 * told["large batches"]["signed"],
         posted_first=100 * told["first tokens"]["median"],
         posted_early=1 / (1 + told["dstackai"]["signed"]),
@@ -212,7 +213,8 @@ def figure_strangers(figure: Figure) -> None:
         axes.plot(mine, np.full(mine.size, place), "o", color="C0", alpha=0.6)
     axes.axvline(1.0, color="C1")
     axes.set_yticks(range(len(names)), names)
-    axes.set(xscale="log", xlim=(0.3, 3), xlabel="predicted over measured time per token")
+    axes.set(xscale="log", xlim=(0.3, 3), ylabel="publisher")
+    axes.set_xlabel("predicted over measured time per token")
     axes.set_xticks([0.33, 0.5, 1, 2, 3], ["1/3", "1/2", "1", "2", "3"])
     axes.minorticks_off()
 
