@@ -11,26 +11,13 @@ Source: records/front_scores.json, whose sources `front_scores` names.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from serving_mathematics.core.hardware.deployments import WORKED
-from serving_mathematics.core.hardware.fronts import (
-    FRONTS,
-    front_constants,
-    front_rows,
-    steps_alone,
-)
-from serving_mathematics.core.hardware.step_time import count_work
+from serving_mathematics.core.hardware.fronts import FRONTS, front_rows
 from serving_mathematics.machine.predictions.front_scores import FRONT_SCORES, NINE_IN_TEN
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HARNESSES = {
     "ml-energy": "ML.ENERGY v3: vLLM as installed, H100 and B200",
@@ -65,45 +52,16 @@ def example() -> SimpleNamespace:
         cells = [named["benchmark"], named["unknown"], own, three]
         rows.append(f"| {words} | " + " | ".join(map(_percent, cells)) + " |")
     away = record["harnesses"]["ml-energy"]
-    named = {name: told["named fronts"] for name, told in record["harnesses"].items()}
     models = away["own front, model left out"]["by model"]
     worst = max(models, key=lambda name: models[name]["p90"])
     return SimpleNamespace(
         away_worst=worst.removesuffix("-A35B-Instruct"),
         away_worst_factor=1 / (1 - models[worst]["p90"]),
-        near_benchmark=100
-        * max(told["benchmark"]["median"] for name, told in named.items() if name != "ml-energy"),
         harness_rows="\n".join(rows),
         front_table="\n    ".join(_front_lines()),
         away_runs=away["runs"],
-        away_benchmark=100 * away["named fronts"]["benchmark"]["median"],
         away_unknown=away["named fronts"]["unknown"][NINE_IN_TEN],
         away_factor=away["unknown front and 3 of the deployment"][NINE_IN_TEN],
-    )
-
-
-def figure_fronts(figure: Figure) -> None:
-    """Behind a slower front each additional sequence adds more to a step.
-
-    Llama-3.1-8B in bf16 on an H100, 700 tokens of context, with vLLM.
-
-    Alt: Line chart of the time of a step against sequences from 1 to 512. All fronts begin at
-    seven or eight milliseconds. At 512 sequences a step takes thirty-four to thirty-nine behind the
-    fronts of the load test, the benchmark and the engine alone, forty-eight behind an unknown one
-    and sixty behind that of ML.ENERGY.
-    """
-    axes = figure.subplots()
-    loads = np.unique(np.geomspace(1, 512, 40).round())
-    asked = [
-        replace(WORKED, concurrency=load, input_tokens=700.0, output_tokens=1.0) for load in loads
-    ]
-    work = count_work(asked)
-    for (name, front), colour in zip(FRONTS.items(), ("C0", "C4", "C3", "C2", "C1"), strict=True):
-        times = 1e3 * steps_alone(work, front_constants(front)).per_token_s
-        axes.plot(loads, times, color=colour, label=name)
-    axes.legend(loc="upper left")
-    axes.set(
-        xlim=(0, 520), ylim=(0, 65), xlabel="sequences in a step", ylabel="time of a step [ms]"
     )
 
 
