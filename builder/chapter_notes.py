@@ -18,7 +18,6 @@ _APPENDIX = re.compile(
     r"^## (?:Symbols|Checks|Exercises|Sources)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL
 )
 _SHOWN = re.compile(r"^\{\{ (?:figure|slider|stepper) ", re.MULTILINE)
-_LINK = re.compile(r"\]\(([\w./-]+\.md)[#)]")
 
 
 def minutes(text: str) -> int:
@@ -38,7 +37,7 @@ def neighbours(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]
     links = {
         path: Counter(
             target
-            for link in _LINK.findall(text)
+            for link in re.findall(r"\]\(([\w./-]+\.md)[#)]", text)
             if (target := posixpath.normpath(posixpath.join(posixpath.dirname(path), link)))
             in order
         )

@@ -26,7 +26,6 @@ _VOID = re.compile(r'<((?:img|br|hr|input|col|wbr|source)\b(?:[^>"]|"[^"]*")*?)\
 _BARE = re.compile(r'(<[a-z]\w*(?:\s+[\w:-]+="[^"]*")*\s+[\w:-]+)(?=[\s/>])')
 _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|#\w+);)\w+;")
 _UNKNOWN = re.compile(r' (?:displaystyle|scriptlevel)="\w*"|<!DOCTYPE[^>]*>')  # to EPUB's rules
-_NO_PATH = re.compile(r'<path(?=\s)(?![^>]*?\sd=")')  # a blank's, which must have one
 _LEFT_OUT = {"button", "nav", "output", "input", "label"}
 _OF_BROWSERS = {"slider", "stepper", "live", "headerlink", "only-dark", "figure-file"}
 _OF_BROWSERS |= {"snippet-tools", "snippet-unfold"}
@@ -108,7 +107,7 @@ def write(folder: Path, site: Site, modified: str) -> None:
             put(f"book/{name}", text)
         for address, name in images.items():
             figure = _UNKNOWN.sub("", (folder / address).read_bytes().decode())
-            put(f"book/{name}", _NO_PATH.sub('<path d="M0 0"', figure))
+            put(f"book/{name}", re.sub(r'<path(?=\s)(?![^>]*?\sd=")', '<path d="M0 0"', figure))
 
 
 @functools.cache

@@ -17,14 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jinja2 import Environment, FileSystemLoader
 
-from builder import SOURCES, BuildError, chapter_notes, notebooks, pages
+from builder import SOURCES, BuildError, chapter_notes, filling, notebooks, pages
+from builder.directives import bundle
+from builder.markup import block, figure_address, markup, slider_address
 from builder.runner import Run, failures
 from builder.sliders import as_json
 from builder.source import Sources, holds_exercises, is_core, package_of
 from builder.storage import UNFINISHED, renewed, write_whole
 
 COMPANION = "notebook.ipynb"
+VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
 BROWSER_FILES = ("live.py", "figures.py")  # what the reader's browser runs beside the modules
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -52,11 +56,6 @@ class Expansion:
     problems: list[str] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)  # of the companion notebook, as HTML
-
-    @property
-    def absent(self) -> list[Run]:
-        """The modules that did not run because a package is missing."""
-        return [run for run in self.runs if run.record["absent"]]
 
 
 def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
@@ -149,19 +148,19 @@ def expand(
         if page.is_chapter:
             before, after = ([chapters[path] for path in found] for found in placed[page.path])
             part, minutes = parts.get(page.part, ""), chapter_notes.minutes(page.text)
-            page.note = pages.markup("note", page, part, minutes, before, after)
-        text = pages.expand(page.text, page)
+            page.note = markup("note", page, part, minutes, before, after)
+        text = filling.expand(page.text, page)
         if page.is_chapter and site.cited:
             cited = (page.title, page.path, site.name, site.address, site.cited)
             text = text.rstrip("\n") + "\n" + chapter_notes.citation(*cited)
         made.problems += page.errors
         wrong = [*failures(page.runs), *page.errors]
         if wrong and show_failures:
-            text = pages.block(pages.markup("error_box", "\n".join(wrong))) + "\n" + text
+            text = block(markup("error_box", "\n".join(wrong))) + "\n" + text
         made.pages[page.path] = page.head + text
         if page.copies:
             listed = json.dumps(page.copies, ensure_ascii=False).encode()
-            made.files[pages.copies_address(page.path)] = listed
+            made.files[page.copies_address] = listed
     _add_files(made, site, written, sources)
     return made
 
@@ -202,7 +201,7 @@ def _collected(written: list[pages.Page], problems: list[str]) -> dict[str, Any]
         if page.meta.get("glossary"):
             terms, wrong = pages.terms_of(page.path, page.text)
             problems += wrong
-    there = any(page.path == pages.NOTATION for page in written)
+    there = any(page.path == filling.NOTATION for page in written)
     return {
         "chapters": chapters,
         "uses": uses if there else [],
@@ -215,11 +214,11 @@ def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: 
     """Figures straight from the cache; sliders, modules, bundles and notebooks as text."""
     for run in made.runs:
         for figure in run.record["figures"]:
-            for variant in pages.VARIANTS:
-                address = pages.figure_address(run.name, figure["name"], variant)
+            for variant in VARIANTS:
+                address = figure_address(run.name, figure["name"], variant)
                 made.files[address] = run.folder / f"{figure['name']}-{variant}.svg"
         for slider in run.record["sliders"]:
-            address = pages.slider_address(run.name, slider)
+            address = slider_address(run.name, slider)
             made.files[address] = as_json(slider["data"]).encode()
         made.files[f"downloads/{run.address}"] = run.record["source"].encode(errors="replace")
     for name in BROWSER_FILES:
@@ -230,16 +229,21 @@ def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: 
         if demo.runs:
             names = [run.name for run in page.runs]
             reads = [read for run in page.runs for read in run.record["reads"]]
-            archive = pages.bundle(sources, names, reads)
-            made.files[f"downloads/{pages.download_name(page.path, names, 'zip')}"] = archive
+            made.files[f"downloads/{page.download('zip')}"] = bundle(sources, names, reads)
             book = notebooks.notebook(demo.title, demo.intent, [notebooks.everything(demo)])
-            name = f"downloads/{pages.download_name(page.path, names, 'ipynb')}"
-            made.files[name] = notebooks.as_json(book)
+            made.files[f"downloads/{page.download('ipynb')}"] = notebooks.as_json(book)
     chapters = [page for page in written if page.is_chapter]
     if site.notebook:
         _add_companion(made, site, [_demo(page) for page in chapters])
-    overview = pages.llms_text(site.name, site.description, site.address, chapters, _parts(written))
-    made.files["llms.txt"] = overview.encode()
+    made.files["llms.txt"] = _overview(site, chapters, _parts(written)).encode()
+
+
+def _overview(site: Site, chapters: list[pages.Page], parts: Mapping[str, str]) -> str:
+    """What the site is and where its pages and modules lie, for language models (llmstxt.org)."""
+    here = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, keep_trailing_newline=True
+    )
+    return here.get_template("llms.txt").render(site=site, chapters=chapters, parts=parts)
 
 
 def _parts(written: Iterable[pages.Page]) -> dict[str, str]:
@@ -263,7 +267,7 @@ def _add_companion(made: Expansion, site: Site, chapters: list[notebooks.Demo]) 
     made.files[COMPANION] = made.files[f"downloads/{COMPANION}"] = written  # a page, and to keep
     made.files["downloads/notebook.py"] = notebooks.as_script(book).encode()
     made.figures = [
-        f'<figure class="plot">{pages.markup("image", "../", run.name, figure)}</figure>'
+        f'<figure class="plot">{markup("image", "../", run.name, figure)}</figure>'
         for demo in chapters
         for run in demo.runs
         for figure in run.record["figures"]
