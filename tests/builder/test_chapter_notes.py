@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from builder.chapter_notes import citation, minutes, neighbours
-from builder.pages import Page, markup
+from builder.markup import markup
+from builder.pages import Page
 
 PROSE = "word " * 440
 
