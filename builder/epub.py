@@ -10,8 +10,11 @@ import re
 import uuid
 import zipfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 from xml.etree import ElementTree as ET
+
+from jinja2 import Environment, FileSystemLoader
 
 from builder import BuildError
 from builder.expansion import Site
@@ -31,36 +34,7 @@ _OF_BROWSERS = {"slider", "stepper", "live", "headerlink", "only-dark", "figure-
 _OF_BROWSERS |= {"snippet-tools", "snippet-unfold"}
 _KEPT = {"id", "class", "href", "src", "alt", "width", "height", "colspan", "rowspan", "start", "n"}
 _MATH = "http://www.w3.org/1998/Math/MathML"
-_PAGE = """<?xml version="1.0" encoding="utf-8"?>
-<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops" lang="en">
-<head><title>{}</title><link rel="stylesheet" type="text/css" href="book.css"/></head>
-<body>{}</body></html>
-"""
-_STYLE = """body { line-height: 1.4; } img { max-width: 100%; height: auto; }
-pre { white-space: pre-wrap; font-size: 0.8em; } figcaption, summary { font-style: italic; }
-table { border-collapse: collapse; } th { text-align: left; } .cards span { display: block; }
-th, td { padding: 0.2em 0.5em; border-bottom: 1px solid #999; vertical-align: top; }
-.card-title { font-weight: bold; }
-"""
-_STYLE += "".join(  # columns of numbers
-    f".n{n} td:nth-child({n}), .n{n} th:nth-child({n}) {{ text-align: right; }}\n"
-    for n in range(1, 10)
-)
-_PACKAGE = """<?xml version="1.0" encoding="utf-8"?>
-<package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="id" xml:lang="en">
-<metadata xmlns:dc="http://purl.org/dc/elements/1.1/">
-<dc:identifier id="id">urn:uuid:{}</dc:identifier><dc:language>en</dc:language>
-<dc:title>{}</dc:title><dc:description>{}</dc:description>
-<meta property="dcterms:modified">{}</meta></metadata>
-<manifest>{}</manifest><spine>{}</spine></package>
-"""
-_CONTAINER = """<?xml version="1.0"?>
-<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>
-<rootfile full-path="book/package.opf" media-type="application/oebps-package+xml"/>
-</rootfiles></container>
-"""
 _joined = functools.cache(urljoin)
-_TYPES = {"svg": "image/svg+xml", "png": "image/png", "css": "text/css"}
 
 
 def write(folder: Path, site: Site, modified: str) -> None:
@@ -74,8 +48,10 @@ def write(folder: Path, site: Site, modified: str) -> None:
     trees = {place: _article(folder, place, aside) for place in places}
     ids = {place: {found.get("id") for found in tree.iter()} for place, tree in trees.items()}
     images: dict[str, str] = {}
-    texts = {"nav.xhtml": "", "book.css": _STYLE}
-    contents = []
+    here = Path(__file__).parent
+    xml: Any = Environment(loader=FileSystemLoader(here)).get_template("book.xml").module
+    texts = {"nav.xhtml": "", "book.css": (here / "book.css").read_text(encoding="utf-8")}
+    titles = {}
     for place, tree in trees.items():
         for link in tree.iter("a"):
             address, _, part = link.get("href", "").partition("#")
@@ -90,11 +66,12 @@ def write(folder: Path, site: Site, modified: str) -> None:
             image.set("src", images.setdefault(address, f"images/{address.replace('/', '-')}"))
         heading = tree.find(".//h1")
         title = html.escape(place if heading is None else "".join(heading.itertext()).strip())
-        texts[_name(place)] = _PAGE.format(title, _text(tree, aside))
-        contents.append(f'<li><a href="{_name(place)}">{title}</a></li>')
-    listed = f'<nav epub:type="toc"><h1>Contents</h1><ol>{"".join(contents)}</ol></nav>'
-    texts["nav.xhtml"] = _PAGE.format("Contents", listed)
-    texts["package.opf"] = _package(site, modified, texts, [*images.values()])
+        titles[_name(place)] = title
+        texts[_name(place)] = xml.page(title, _text(tree, aside))
+    texts["nav.xhtml"] = xml.page("Contents", xml.contents(titles))
+    names = (str(uuid.uuid5(uuid.NAMESPACE_URL, site.address)), site.name, site.description)
+    listed = [*images.values()]
+    texts["package.opf"] = xml.package(*map(html.escape, names), modified, texts, listed)
     (folder / BOOK).parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / BOOK, "w", compresslevel=1) as book:
 
@@ -102,7 +79,7 @@ def write(folder: Path, site: Site, modified: str) -> None:
             book.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content, how)
 
         put("mimetype", "application/epub+zip", zipfile.ZIP_STORED)
-        put("META-INF/container.xml", _CONTAINER)
+        put("META-INF/container.xml", xml.container())
         for name, text in texts.items():
             put(f"book/{name}", text)
         for address, name in images.items():
@@ -177,16 +154,3 @@ def _text(tree: ET.Element, aside: list[str]) -> str:
     text = ET.tostring(tree, encoding="unicode").replace("<GONE />", "").partition(">")[2]
     text = text.removesuffix("</article>")
     return re.sub(r'<i n="(\d+)" />', lambda place: aside[int(place[1])], text)
-
-
-def _package(site: Site, modified: str, texts: dict[str, str], images: list[str]) -> str:
-    items, spine = [], []
-    for number, name in enumerate([*texts, *images]):
-        kind = _TYPES.get(name.rpartition(".")[2], "application/xhtml+xml")
-        told = "mathml" * ("<math" in texts.get(name, "")) or "nav" * (name == "nav.xhtml")
-        told = f' properties="{told}"' if told else ""
-        items.append(f'<item id="i{number}" href="{name}" media-type="{kind}"{told}/>')
-        if name.endswith(".xhtml") and name != "nav.xhtml":
-            spine.append(f'<itemref idref="i{number}"/>')
-    names = (str(uuid.uuid5(uuid.NAMESPACE_URL, site.address)), site.name, site.description)
-    return _PACKAGE.format(*map(html.escape, names), modified, "".join(items), "".join(spine))

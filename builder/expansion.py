@@ -49,12 +49,11 @@ class Site:
 
 @dataclass
 class Expansion:
-    """Pages and files by their address in docs/, what is wrong, and the runs it is made of."""
+    """Pages and files by their address in docs/, and what is wrong."""
 
     pages: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes | Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)  # of the companion notebook, as HTML
 
 
@@ -122,8 +121,8 @@ def expand(
     runs: the record of every module. sources: the files, of which something is known already.
     show_failures: on the page where something is wrong, as for an author who is at work.
     """
-    made = Expansion(runs=runs, problems=failures(runs))
-    by_name = {run.name: run for run in made.runs}
+    made = Expansion(problems=failures(runs))
+    by_name = {run.name: run for run in runs}
     written = _read(root, site, made.problems)
     for page in written:
         names, wrong = pages.module_names_of(page.path, page.meta, list(by_name))
@@ -135,7 +134,7 @@ def expand(
     shown = {run.name for page in written for run in page.runs}
     made.problems += [
         f"{run.path}: no page shows this module"
-        for run in made.runs
+        for run in runs
         if run.name not in shown and not is_core(run.name)
     ]
     sources = sources or Sources(root)
@@ -161,7 +160,7 @@ def expand(
         if page.copies:
             listed = json.dumps(page.copies, ensure_ascii=False).encode()
             made.files[page.copies_address] = listed
-    _add_files(made, site, written, sources)
+    _add_files(made, site, written, runs, sources)
     return made
 
 
@@ -188,31 +187,25 @@ def _read(root: Path, site: Site, problems: list[str]) -> list[pages.Page]:
 def _collected(written: list[pages.Page], problems: list[str]) -> dict[str, Any]:
     """What every page may show of the others."""
     chapters = [page for page in written if page.is_chapter]
-    by_path = sorted(chapters, key=lambda page: page.path)
-    uses = [u for page in by_path for u in pages.symbol_uses(page.path, page.title, page.text)]
-    references = [
-        reference
-        for page in by_path
-        for reference in pages.references_of(page.path, page.title, page.text)
-    ]
+    uses, references, terms = list[pages.SymbolUse](), list[pages.Reference](), list[pages.Term]()
+    for page in sorted(chapters, key=lambda page: page.path):
+        uses += pages.symbol_uses(page.path, page.title, page.text)
+        references += pages.references_of(page.path, page.title, page.text)
     problems += pages.reference_problems(references)
-    terms: list[pages.Term] = []
     for page in written:
         if page.meta.get("glossary"):
             terms, wrong = pages.terms_of(page.path, page.text)
             problems += wrong
-    there = any(page.path == filling.NOTATION for page in written)
-    return {
-        "chapters": chapters,
-        "uses": uses if there else [],
-        "references": references,
-        "terms": terms,
-    }
+    if not any(page.path == filling.NOTATION for page in written):
+        uses.clear()
+    return {"chapters": chapters, "uses": uses, "references": references, "terms": terms}
 
 
-def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: Sources) -> None:
+def _add_files(
+    made: Expansion, site: Site, written: list[pages.Page], runs: list[Run], sources: Sources
+) -> None:
     """Figures straight from the cache; sliders, modules, bundles and notebooks as text."""
-    for run in made.runs:
+    for run in runs:
         for figure in run.record["figures"]:
             for variant in VARIANTS:
                 address = figure_address(run.name, figure["name"], variant)

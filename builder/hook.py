@@ -19,7 +19,6 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
-from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_build_date
 
@@ -85,6 +84,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if written := files.get_file_from_path(path):
             files.remove(written)
         files.append(_file(path, content, config))
+    _State.pages = PageCache(default_cache(ROOT), config, files)
     return files
 
 
@@ -104,12 +104,6 @@ def _stop_on(problems: list[str]) -> None:
         log.error("\n".join(problems))
     elif problems:
         raise BuildError(f"{len(problems)} failed:\n" + "\n".join(problems))
-
-
-def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
-    """Find the pages that were made before."""
-    _State.pages = PageCache(default_cache(ROOT), config, files)
-    return nav
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
@@ -170,7 +164,7 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
 
 def on_build_error(error: Exception, **_: Any) -> None:
     """Nothing of the site that was not finished is left; what we or a disk say is a sentence."""
-    _discard(error)
+    _State.writing.__exit__(type(error), error, error.__traceback__)
     if isinstance(error, OSError):
         where = error.filename2 or error.filename  # a copy fails where it should be
         said = f"{error.strerror} ({where})" if where else error.strerror or error
@@ -182,8 +176,4 @@ def on_build_error(error: Exception, **_: Any) -> None:
 
 def on_shutdown() -> None:
     """Nothing of the site that was not finished is left."""
-    _discard(SystemExit())
-
-
-def _discard(reason: BaseException) -> None:
-    _State.writing.__exit__(type(reason), reason, reason.__traceback__)
+    _State.writing.__exit__(SystemExit, SystemExit(), None)

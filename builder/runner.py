@@ -97,14 +97,10 @@ class Run:
 
 
 def cached(sources: Sources, name: str) -> Run | None:
-    """The module's record if nothing that it depends on has changed since; else None."""
-    return _fresh(sources, name, sources.cache / name / sources.digest(name))
-
-
-def _fresh(sources: Sources, name: str, folder: Path) -> Run | None:
-    """The record in a folder, unless there is none, something beside it is missing or damaged, or
-    data that the module read has changed.
+    """The module's record, unless there is none, something beside it is missing or damaged, or
+    anything that it depends on has changed since, such as data that the module read.
     """
+    folder = sources.cache / name / sources.digest(name)
     if not (whole := recall(folder / worker.RECORD, name)):
         return None
     record = json.loads(whole)
@@ -262,7 +258,7 @@ def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Po
     busy: where the worker is held meanwhile.
     """
     for _ in range(ATTEMPTS):
-        version = sources.digest(name)
+        sources.digest(name)  # of what stands there now
         with _writing(sources.cache):
             folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
             try:
@@ -274,7 +270,7 @@ def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Po
                 if not (folder / worker.RECORD).is_file():
                     dead = {"failures": [_death(name, folder, status, timeout_s)]}
                     worker.leave(folder, name, worker.empty_record() | dead)
-                if run := _kept(sources, name, version, folder):
+                if run := _kept(sources, name, folder):
                     return run
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -332,12 +328,12 @@ def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
     return f"{path_of(name)}:{line}: {function}: Ended: {message}"
 
 
-def _kept(sources: Sources, name: str, version: str, folder: Path) -> Run | None:
+def _kept(sources: Sources, name: str, folder: Path) -> Run | None:
     """Put a record into the cache, unless another build was faster and may be reading it; None when
     it belongs to no version, because data that the module read changed meanwhile.
     """
-    target = sources.cache / name / version
-    there = _fresh(sources, name, target)
+    target = sources.cache / name / sources.digest(name)
+    there = cached(sources, name)
     if there and not there.failed:
         return there
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -347,7 +343,7 @@ def _kept(sources: Sources, name: str, version: str, folder: Path) -> Run | None
         with contextlib.suppress(OSError):  # another build was faster
             folder.rename(target)
     _prune(target.parent)
-    return _fresh(sources, name, target)
+    return cached(sources, name)
 
 
 def _prune(folder: Path) -> None:

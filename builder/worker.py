@@ -280,7 +280,7 @@ def _compare(name: str, check: Callable[[], Any], rows: Sequence[Any]) -> None:
 
 def empty_record() -> dict[str, Any]:
     """The record of a module that did not get as far as its import."""
-    keys = ("checks", "figures", "sliders", "failures")
+    keys = ("checks", "figures", "sliders", "failures", "needs")
     lists: dict[str, Any] = {key: [] for key in keys}
     return lists | {"example": {}, "hints": {}, "seconds": {}, "reads": {}}
 

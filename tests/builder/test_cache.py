@@ -235,7 +235,7 @@ def test_record_that_another_run_put_there_first_is_kept(ran: Project) -> None:
     folder = ran.cache / "tmp-part.twice-later"
     shutil.copytree(entry, folder)
     identity = entry.stat().st_ino
-    run = runner._kept(Sources(ran.root, ran.cache), "part.twice", entry.name, folder)
+    run = runner._kept(Sources(ran.root, ran.cache), "part.twice", folder)
     shutil.rmtree(folder)
     assert run is not None
     assert run.folder == entry
