@@ -1,6 +1,4 @@
-"""What stands around a chapter: how long it takes to read, what it draws on and where it is used,
-and how it is cited.
-"""
+"""How long a chapter takes to read, what it draws on and where it is used."""
 
 from __future__ import annotations
 
@@ -55,26 +53,3 @@ def neighbours(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]
         )
         for path, place in order.items()
     }
-
-
-def citation(title: str, path: str, book: str, address: str, cited: Mapping[str, str]) -> str:
-    """Markdown of a folded entry for BibTeX. cited: `author`, `version`, `commit` and `date`, of
-    which what is empty is left out.
-    """
-    slug = path.removesuffix(".md")
-    versions = [f"{what} {cited[what]}" for what in ("version", "commit") if cited.get(what)]
-    fields = {
-        "author": f"{{{cited.get('author', book)}}}",
-        "title": title,
-        "booktitle": book,
-        "year": cited.get("date", "")[:4],
-        "date": cited.get("date", ""),
-        "note": ", ".join(versions),
-        "url": f"{address}{slug}/",
-    }
-    body = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items() if value)
-    entry = f"@incollection{{{slug.rpartition('/')[2]},\n{body}}}"
-    return (
-        '\n<details class="cite" markdown="1" data-search-exclude>\n'
-        f"<summary>Cite this chapter</summary>\n\n``` {{ .text }}\n{entry}\n```\n\n</details>\n"
-    )

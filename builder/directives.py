@@ -15,7 +15,6 @@ import json
 import math
 import re
 import zipfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,9 +23,9 @@ from serving_mathematics.exercises import unwritten
 
 from builder import PACKAGE, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
-from builder.markup import block, inline, markup
+from builder.markup import block, inline, listed, markup
 from builder.outline import Symbol
-from builder.pages import Page, Reference, SymbolUse
+from builder.pages import Page
 from builder.runner import Run
 from builder.sliders import curves_of, legend
 from builder.source import Module, Sources, module_path, self_contained, shown
@@ -317,29 +316,12 @@ def _chapters(page: Page, names: list[str]) -> str:
 
 
 def _notation(page: Page) -> str:
-    meanings = defaultdict[str, dict[str, list[SymbolUse]]](dict)  # of a symbol, each with its uses
-    for use in sorted(page.uses, key=lambda use: (use.symbol.strip("\\").lower(), use.symbol)):
-        meanings[use.symbol].setdefault(use.row, []).append(use)
-    rows = ["| Symbol | Meaning [unit] | Chapter |", "|---|---|---|"]
-    for symbol, found in meanings.items():
-        for place, (row, uses) in enumerate(found.items()):
-            links = ", ".join(f"[{use.title}]({use.path}#symbols)" for use in uses)
-            rows.append(f"| {f'${symbol}$' if place == 0 else ''} | {row} | {links} |")
-    return "\n".join(rows) + "\n"
+    by_letter = sorted(page.uses, key=lambda use: (use.symbol.strip("\\").lower(), use.symbol))
+    return listed("notation", by_letter)
 
 
 def _references(page: Page) -> str:
-    cited = defaultdict[tuple[str, str], list[Reference]](list)
-    for reference in sorted(page.references, key=lambda reference: reference.text.lower()):
-        cited[reference.anchor, reference.text].append(reference)
-    lines, anchors = [], set()
-    for (anchor, text), found in cited.items():
-        links = ", ".join(f"[{r.title}]({r.path}#{anchor})" for r in found)
-        lines.append(f"- {text.rstrip('.')}. Cited in {links}.")
-        if anchor not in anchors:
-            lines.append(f"  {{ #{anchor} }}")
-        anchors.add(anchor)
-    return "\n".join(lines) + "\n"
+    return listed("references", sorted(page.references, key=lambda source: source.text.lower()))
 
 
 NAMED: dict[str, Callable[[Page, list[str]], str]] = {

@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import urljoin
 from xml.etree import ElementTree as ET
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment
 
 from builder import BuildError
 from builder.expansion import Site
+from builder.markup import HERE
 
 BOOK = "downloads/handbook.epub"
 _ONLY_THERE = {"gallery.md", "report.md"}  # on the site
@@ -48,9 +49,8 @@ def write(folder: Path, site: Site, modified: str) -> None:
     trees = {place: _article(folder, place, aside) for place in places}
     ids = {place: {found.get("id") for found in tree.iter()} for place, tree in trees.items()}
     images: dict[str, str] = {}
-    here = Path(__file__).parent
-    xml: Any = Environment(loader=FileSystemLoader(here)).get_template("book.xml").module
-    texts = {"nav.xhtml": "", "book.css": (here / "book.css").read_text(encoding="utf-8")}
+    xml: Any = Environment(loader=HERE).get_template("book.xml").module
+    texts = {"nav.xhtml": "", "book.css": Path(__file__).with_name("book.css").read_text("utf-8")}
     titles = {}
     for place, tree in trees.items():
         for link in tree.iter("a"):

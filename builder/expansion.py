@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader
 
 from builder import SOURCES, BuildError, chapter_notes, filling, notebooks, pages
 from builder.directives import bundle
-from builder.markup import block, figure_address, markup, slider_address
+from builder.markup import block, figure_address, listed, markup, slider_address
 from builder.runner import Run, failures
 from builder.sliders import as_json
 from builder.source import Sources, holds_exercises, is_core, package_of
@@ -150,16 +149,15 @@ def expand(
             page.note = markup("note", page, part, minutes, before, after)
         text = filling.expand(page.text, page)
         if page.is_chapter and site.cited:
-            cited = (page.title, page.path, site.name, site.address, site.cited)
-            text = text.rstrip("\n") + "\n" + chapter_notes.citation(*cited)
+            text = text.rstrip("\n") + "\n" + listed("citation", page, site)
         made.problems += page.errors
         wrong = [*failures(page.runs), *page.errors]
         if wrong and show_failures:
             text = block(markup("error_box", "\n".join(wrong))) + "\n" + text
         made.pages[page.path] = page.head + text
         if page.copies:
-            listed = json.dumps(page.copies, ensure_ascii=False).encode()
-            made.files[page.copies_address] = listed
+            copies = json.dumps(page.copies, ensure_ascii=False)
+            made.files[page.copies_address] = copies.encode()
     _add_files(made, site, written, runs, sources)
     return made
 
@@ -228,15 +226,7 @@ def _add_files(
     chapters = [page for page in written if page.is_chapter]
     if site.notebook:
         _add_companion(made, site, [_demo(page) for page in chapters])
-    made.files["llms.txt"] = _overview(site, chapters, _parts(written)).encode()
-
-
-def _overview(site: Site, chapters: list[pages.Page], parts: Mapping[str, str]) -> str:
-    """What the site is and where its pages and modules lie, for language models (llmstxt.org)."""
-    here = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, keep_trailing_newline=True
-    )
-    return here.get_template("llms.txt").render(site=site, chapters=chapters, parts=parts)
+    made.files["llms.txt"] = listed("overview", site, chapters, _parts(written)).encode()
 
 
 def _parts(written: Iterable[pages.Page]) -> dict[str, str]:

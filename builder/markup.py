@@ -1,4 +1,4 @@
-"""Finished HTML for the pages, by the macros of `markup.html`."""
+"""Finished HTML for the pages, by the macros of `markup.html`; Markdown by those of `lists.md`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from builder import PACKAGE, SOURCES
 
+HERE = FileSystemLoader(Path(__file__).parent)  # where the templates are
 KINDS = ("identity", "published", "simulation", "measured")  # of comparisons
 
 
@@ -33,14 +34,23 @@ def markup(name: str, *given: object) -> str:
 
 @functools.cache
 def _macros() -> Any:
-    there = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=_in_a_line
-    )
+    there = Environment(loader=HERE, autoescape=True, finalize=_in_a_line)
     there.filters |= {"inline": inline, "anchor": _anchor, "breaking": _breaking}
     there.filters["longest"] = functools.partial(max, key=len)
     there.globals |= {"KINDS": KINDS, "PACKAGE": PACKAGE, "compared": compared, "slugify": slugify}
     there.globals |= {"figure_address": figure_address, "slider_address": slider_address}
     return there.get_template("markup.html").module
+
+
+def listed(name: str, *given: object) -> str:
+    """Markdown, by a macro of `lists.md`."""
+    return str(getattr(_lists(), name)(*given))
+
+
+@functools.cache
+def _lists() -> Any:
+    there = Environment(loader=HERE, trim_blocks=True)
+    return there.get_template("lists.md").module
 
 
 def _in_a_line(value: object) -> Markup:

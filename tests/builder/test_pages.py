@@ -11,7 +11,7 @@ from typing import Any
 import markdown
 import pytest
 
-from builder import expansion, figures, markup, pages
+from builder import figures, markup, pages
 from builder.expansion import Site
 from builder.filling import expand
 from builder.outline import read
@@ -618,7 +618,7 @@ def test_overview_for_language_models() -> None:
         page_of(path="b/idle.md", title="Idle", description="Never."),
     ]
     site = Site("Site", "A site.", "https://site.test/")
-    text = expansion._overview(site, chapters, {"a": "Part A"})
+    text = markup.listed("overview", site, chapters, {"a": "Part A"})
     assert text.split("\n") == [
         "# Site",
         "",
