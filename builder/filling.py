@@ -13,7 +13,7 @@ import textwrap
 
 from builder import BuildError
 from builder.directives import ALL, NAMED
-from builder.markup import block, markup
+from builder.markup import block, listed, markup
 from builder.pages import Page, section, several_meanings
 
 NOTATION = "notation.md"  # the page with every symbol
@@ -69,21 +69,10 @@ def _cells(row: str) -> int:
 
 
 def _folded_symbols(table: str, page: Page) -> str:
-    """The symbols of a chapter; where all are, and which mean other things elsewhere; and the
-    entries of the glossary that link to it.
-    """
-    told = [table.strip()]
-    if mine := {use.symbol for use in page.uses if use.path == page.path}:
-        clashing = sorted(mine & several_meanings(page.uses))
-        letters = ", ".join(f"${symbol}$" for symbol in clashing)
-        other = f" With other meanings elsewhere: {letters}." if clashing else ""
-        told.append(f"All symbols: [Notation](../{NOTATION}).{other}")
-    if terms := [f"[{t.name}](../{t.address})" for t in page.terms if page.path in t.pages]:
-        told.append(f"Terms: {', '.join(terms)}.")
-    summary = "What each letter means, its unit, and which argument of the code it is"
-    opened = block('<details class="symbols" markdown="1">')
-    body = "\n\n".join([f"<summary>{summary}</summary>", *told, "</details>"])
-    return f"## Symbols\n{opened}{body}\n\n"
+    mine = {use.symbol for use in page.uses if use.path == page.path}
+    clashing = sorted(mine & several_meanings(page.uses))
+    terms = [term for term in page.terms if page.path in term.pages]
+    return listed("symbols", table.strip(), NOTATION if mine else "", clashing, terms)
 
 
 def _expand_line(line: str, page: Page, number: int) -> str:
