@@ -28,7 +28,6 @@ _ASIDE = re.compile(  # what goes into the book as it stands; and what is no XML
 _OF_CODE = re.compile(r"</?(?:code|button|span|a)\b[^>]*>")
 _VOID = re.compile(r'<((?:img|br|hr|input|col|wbr|source)\b(?:[^>"]|"[^"]*")*?)\s*/?>')
 _BARE = re.compile(r'(<[a-z]\w*(?:\s+[\w:-]+="[^"]*")*\s+[\w:-]+)(?=[\s/>])')
-_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|#\w+);)\w+;")
 _UNKNOWN = re.compile(r' (?:displaystyle|scriptlevel)="\w*"|<!DOCTYPE[^>]*>')  # to EPUB's rules
 _LEFT_OUT = {"button", "nav", "output", "input", "label"}
 _OF_BROWSERS = {"slider", "stepper", "live", "headerlink", "only-dark", "figure-file"}
@@ -115,7 +114,7 @@ def _article(folder: Path, place: str, aside: list[str]) -> ET.Element:
     page = (folder / place / "index.html").read_bytes().decode()
     found = page.partition("<article")[2].rpartition("</article>")[0]
     article = f"<article{found or '>'}</article>"  # another theme than ours may have none
-    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), article)
+    text = re.sub(r"&(?!(?:amp|lt|gt|quot|#\w+);)\w+;", lambda it: html.unescape(it[0]), article)
     text = _VOID.sub(r"<\1/>", _ASIDE.sub(put_aside, text))
     while (told := _BARE.sub(r'\1=""', text)) != text:
         text = told

@@ -30,7 +30,6 @@ COMPANION = "notebook.ipynb"
 VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
 BROWSER_FILES = ("live.py", "figures.py")  # what the reader's browser runs beside the modules
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
     """A page's front matter as written, its text, and the front matter's values. Raises BuildError
     when that is not a table in YAML.
     """
-    found = _FRONT_MATTER.match(text)
+    found = re.match(r"(?s)---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", text)
     if not found:
         return "", text, {}
     try:
@@ -73,12 +72,11 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
-    names = set()
-    for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if name.value in names:
+    names = [name for name, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    for place, name in enumerate(names):
+        if name.value in (before.value for before in names[:place]):
             line = name.start_mark.line + 2
             raise BuildError(f"docs/{path}:{line}: {name.value} must be given once")
-        names.add(name.value)
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")

@@ -52,11 +52,9 @@ _TOGETHER = re.compile(  # a number with its unit, its error, or what there are 
     r"((?<=[\d%sx]) ± ?(?=\d)|(?<=\d) × (?!expected)(?=\w)"
     r"|(?<=\d) (?=(?:[mnµ]?s|min|h|[kMGT]i?B|k?Wh?|J)\b))(?![^<>]*(?:>|</code>))"
 )
-_CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
-_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _OF_HEADING = 'title="Link to this section"'  # which its mark would be read as part of
 
 
@@ -117,7 +115,7 @@ def with_tables(content: str) -> str:
     def table(match: re.Match[str]) -> str:
         columns: dict[int, list[str]] = {}
         for row in match[0].split("</tr>"):
-            for number, text in enumerate(_CELL.findall(row), 1):
+            for number, text in enumerate(re.findall(r"(?s)<td\b[^>]*>(.*?)</td>", row), 1):
                 columns.setdefault(number, []).append(_TAG.sub("", text).strip())
         names = " ".join(
             f"n{number}"
@@ -232,7 +230,6 @@ _TRIMMED = (
         r'<div class="highlight"><pre><code>\1</code></pre></div>',
     ),
 )
-_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>')
 
 
 def notebook(page: str, images: Sequence[str]) -> str:
@@ -242,17 +239,15 @@ def notebook(page: str, images: Sequence[str]) -> str:
     """
     for pattern, replacement in _TRIMMED:
         page = re.sub(pattern, replacement, page, flags=re.DOTALL)
-    remaining = iter(images)
-    return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
-
-
-_COMMENT = re.compile(r"^ *// .*\n", re.MULTILINE)
+    left, drawn = iter(images), r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>'
+    return re.sub(drawn, lambda match: next(left, match[0]), page)
 
 
 def write_light(site: Path) -> None:
     """Leave the site's own scripts as they run: every page asks for them."""
     for file in site.glob("assets/*.js"):
-        file.write_text(_COMMENT.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
+        text = re.sub(r"(?m)^ *// .*\n", "", file.read_text(encoding="utf-8"))
+        file.write_text(text, encoding="utf-8")
 
 
 _RULES = (  # columns of tables have styles, which run nothing; a frame holds the browser's Python
@@ -272,7 +267,8 @@ def write_policy(site: Path, pyodide: str) -> None:
     pyodide: where that is fetched from, an address or a folder of the site.
     """
     pages = (file.read_text(encoding="utf-8") for file in site.rglob("*.html"))
-    inline = {text.encode() for page in pages for text in _INLINE.findall(page)}
+    script = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: none, or a file
+    inline = {text.encode() for page in pages for text in script.findall(page)}
     digests = (base64.b64encode(hashlib.sha256(text).digest()).decode() for text in inline)
     scripts = " ".join(sorted(f"'sha256-{digest}'" for digest in digests))
     url = urlsplit(pyodide)
