@@ -28,7 +28,7 @@ import yaml
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
-from builder.pages import module_names_of, references_of, terms_of
+from builder.pages import module_names_of, references_of, section, terms_of
 from builder.runner import Run
 from builder.sliders import curves_of
 from builder.source import (
@@ -118,8 +118,7 @@ class Chapter:
 
     def section(self, title: str) -> str:
         """What stands under a heading of the second level; empty when there is none."""
-        found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", self.text, re.MULTILINE | re.DOTALL)
-        return found[1] if found else ""
+        return section(self.text, title)
 
 
 def read_page(path: str, known: Sequence[str]) -> tuple[Chapter, list[str]]:

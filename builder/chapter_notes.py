@@ -7,20 +7,21 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+from builder.pages import section
+
 WORDS_A_MINUTE = 220
 FIGURE_WORDS = 60  # that a figure takes as long as
 MOST = 2  # chapters that are named on either side
 LEAST = 2  # links that make a chapter one of them
 _SET_APART = re.compile(r"^(`{3,}|~{3,}).*?^\1|^\|.*?$|^\{\{.*?$|^#.*?$", re.MULTILINE | re.DOTALL)
-_APPENDIX = re.compile(
-    r"^## (?:Symbols|Checks|Exercises|Sources)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL
-)
+APPENDIX = ("Symbols", "Checks", "Exercises", "Sources")  # sections that are looked up
 _SHOWN = re.compile(r"^\{\{ (?:figure|slider|stepper) ", re.MULTILINE)
 
 
 def minutes(text: str) -> int:
     """How long a chapter takes to read, without what is looked up: its prose and its figures."""
-    text = _APPENDIX.sub("", text)
+    for title in APPENDIX:
+        text = text.replace(f"## {title}\n{section(text, title)}", "")
     words = len(_SET_APART.sub("", text).split()) + FIGURE_WORDS * len(_SHOWN.findall(text))
     return max(1, round(words / WORDS_A_MINUTE))
 

@@ -19,6 +19,7 @@ from jinja2 import Environment
 from builder import BuildError
 from builder.expansion import Site
 from builder.markup import HERE
+from builder.pages import folder_of
 
 BOOK = "downloads/handbook.epub"
 _ONLY_THERE = {"gallery.md", "report.md"}  # on the site
@@ -43,9 +44,8 @@ def write(folder: Path, site: Site, modified: str) -> None:
     modified: such as 2026-01-31T00:00:00Z. Raises BuildError that names a page that is no XML.
     """
     paths = [path for path in site.order if path.endswith(".md") and path not in _ONLY_THERE]
-    places = [f"{path.removesuffix('.md')}/".removesuffix("index/") for path in paths]
     aside: list[str] = []
-    trees = {place: _article(folder, place, aside) for place in places}
+    trees = {place: _article(folder, place, aside) for place in map(folder_of, paths)}
     ids = {place: {found.get("id") for found in tree.iter()} for place, tree in trees.items()}
     images: dict[str, str] = {}
     xml: Any = Environment(loader=HERE).get_template("book.xml").module

@@ -68,8 +68,7 @@ class Page:
     @property
     def folder(self) -> str:
         """Its address in the site, with a slash at its end unless empty."""
-        stem = self.path.removesuffix(".md")
-        return "" if stem == "index" else f"{stem.removesuffix('/index')}/"
+        return folder_of(self.path)
 
     @property
     def base(self) -> str:
@@ -122,6 +121,16 @@ class Page:
             "lines": sum(len(run.record["source"].splitlines()) for run in runs),
             "seconds": sum(run.seconds for run in runs),
         }
+
+
+def folder_of(path: str) -> str:
+    """The address of a page in the site.
+
+    >>> folder_of("index.md"), folder_of("part/index.md"), folder_of("part/one.md")
+    ('', 'part/', 'part/one/')
+    """
+    stem = path.removesuffix(".md")
+    return "" if stem == "index" else f"{stem.removesuffix('/index')}/"
 
 
 def section(text: str, title: str) -> str:
