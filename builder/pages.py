@@ -124,11 +124,7 @@ class Page:
 
 
 def folder_of(path: str) -> str:
-    """The address of a page in the site.
-
-    >>> folder_of("index.md"), folder_of("part/index.md"), folder_of("part/one.md")
-    ('', 'part/', 'part/one/')
-    """
+    """The address of a page in the site, with a slash at its end unless empty."""
     stem = path.removesuffix(".md")
     return "" if stem == "index" else f"{stem.removesuffix('/index')}/"
 

@@ -738,3 +738,8 @@ def test_what_runs_in_the_browser_and_what_does_not() -> None:
     page = page_of(served)
     page.pyodide = "assets/py/"
     assert "data-live" not in whole("{{ downloads }}", page)
+
+
+def test_only_an_index_page_has_the_address_of_its_folder() -> None:
+    paths = ("index.md", "part/index.md", "part/one.md", "part/reindex.md")
+    assert [pages.folder_of(path) for path in paths] == ["", "part/", "part/one/", "part/reindex/"]
