@@ -11,10 +11,12 @@ import ast
 import doctest
 import functools
 import io
+import itertools
 import json
 import math
 import re
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +27,7 @@ from builder import PACKAGE, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.markup import block, inline, listed, markup
 from builder.outline import Symbol
-from builder.pages import Page
+from builder.pages import Page, Reference
 from builder.runner import Run
 from builder.sliders import curves_of, legend
 from builder.source import Module, Sources, module_path, self_contained, shown
@@ -317,11 +319,15 @@ def _chapters(page: Page, names: list[str]) -> str:
 
 def _notation(page: Page) -> str:
     by_letter = sorted(page.uses, key=lambda use: (use.symbol.strip("\\").lower(), use.symbol))
-    return listed("notation", by_letter)
+    found = itertools.groupby(by_letter, key=lambda use: use.symbol)
+    return listed("notation", [(symbol, list(uses)) for symbol, uses in found])
 
 
 def _references(page: Page) -> str:
-    return listed("references", sorted(page.references, key=lambda source: source.text.lower()))
+    cited = defaultdict[str, list[Reference]](list)  # of each text
+    for source in sorted(page.references, key=lambda source: source.text.lower()):
+        cited[source.text].append(source)
+    return listed("references", cited)
 
 
 NAMED: dict[str, Callable[[Page, list[str]], str]] = {

@@ -214,6 +214,7 @@ class Sources:
         """
         self.root, self.cache = root, (cache or default_cache(root)).absolute()
         self.content = functools.cache(Path.read_bytes)
+        self.place = functools.cache(lambda file: file.relative_to(root).as_posix())
         self.syntax = functools.cache(self._syntax)
         self.imports = functools.cache(self._imports)
         self.dependencies = functools.cache(self._dependencies)
@@ -315,7 +316,7 @@ class Sources:
             syntax = {file: self.syntax(file) for file in files}
             documented = any(one.reads_docstrings for one in syntax.values())
             for file, one in syntax.items():
-                hashed.update(f"{file.relative_to(self.root).as_posix()} {one.behaviour}".encode())
+                hashed.update(f"{self.place(file)} {one.behaviour}".encode())
                 if documented or file == path:
                     hashed.update(self.content(file))
             hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
