@@ -26,8 +26,9 @@ from pathlib import Path
 from author import contracts, form
 from author.contracts import Chapter
 from builder import PACKAGE, ROOT, BuildError
+from builder.filling import expand
 from builder.maths import to_mathml
-from builder.pages import Page, expand
+from builder.pages import Page
 from builder.runner import Run, failures, run_all
 from builder.source import Sources, holds_exercises, module_names, module_path
 

@@ -28,7 +28,7 @@ import yaml
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
-from builder.pages import module_names_of, references_of, terms_of
+from builder.pages import module_names_of, references_of, section, terms_of
 from builder.runner import Run
 from builder.sliders import curves_of
 from builder.source import (
@@ -118,8 +118,7 @@ class Chapter:
 
     def section(self, title: str) -> str:
         """What stands under a heading of the second level; empty when there is none."""
-        found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", self.text, re.MULTILINE | re.DOTALL)
-        return found[1] if found else ""
+        return section(self.text, title)
 
 
 def read_page(path: str, known: Sequence[str]) -> tuple[Chapter, list[str]]:
@@ -642,24 +641,6 @@ def example_problems(page: Chapter, records: Records) -> list[str]:
     ]
 
 
-def optional_problems(page: Chapter, records: Records) -> list[str]:
-    """What may be absent when the site is built gives no number and no figure to a page."""
-    problems = []
-    for name in page.modules:
-        record = records[name].record if name in records else {}
-        if record.get("absent"):
-            told = " ".join(record["absent"])
-            problems.append(f"{file_of(name)} did not run: pip install {told}, or `make serve`.")
-        elif record.get("needs"):
-            for what in ("figures", "example"):
-                if record[what]:
-                    problems.append(
-                        f"{file_of(name)} needs {' '.join(record['needs'])}, which a build may"
-                        f" lack: move its {what} to another module."
-                    )
-    return problems
-
-
 def check_problems(page: Chapter, records: Records) -> list[str]:
     """Enough checks, each with a claim and a source."""
     found = [(n, c) for n in page.modules if n in records for c in records[n].record["checks"]]
@@ -1030,7 +1011,6 @@ PAGE_RULES: dict[str, PageRule] = {
     "figures": figure_problems,
     "sliders": slider_problems,
     "example": example_problems,
-    "optional": optional_problems,
     "checks": check_problems,
     "lines": line_problems,
 }

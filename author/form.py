@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder import ROOT
+from builder.directives import LINES_OPEN
 from builder.expansion import Site, expand, front_matter
-from builder.pages import LINES_OPEN, symbol_uses
+from builder.pages import symbol_uses
 from builder.runner import Run, run_all
 from builder.source import Sources
 

@@ -24,6 +24,8 @@ def expand(target: Path) -> dict[str, Any]:
     """Write the site as a project of the plain theme: pages expanded, figures and downloads as
     files. Answers what can be edited in both projects with the same effect on a page.
     """
+    from serving_mathematics.support.measuring import processors
+
     from builder import ROOT, configuration, expansion, runner, source
 
     site = configuration.site_of(ROOT)
@@ -41,7 +43,7 @@ def expand(target: Path) -> dict[str, Any]:
     sources = source.Sources(ROOT)
     needs = {name: sources.dependencies(source.module_path(ROOT, name))[0] for name in names}
     return {
-        "workers": runner.cores(),
+        "workers": max(2, processors()),
         "pages": len(made.pages),
         "figures": len([file for file in made.files if file.endswith("-light.svg")]),
         "edits": edits,
@@ -126,21 +128,21 @@ def chapters(_: Path) -> dict[str, Any]:
 
 def _pieces(body: str, page: Any) -> list[list[str]]:
     """Pairs: `text` and Markdown, `figure` and its name, `checks` and nothing."""
-    from builder import pages
+    from builder import directives, filling
 
     pieces: list[list[str]] = [["text", ""]]
     for line in body.split("\n"):
         directive = _DIRECTIVE.match(line)
         kind, words = (directive[1], directive[2].split()) if directive else ("", [])
         if kind in ("code", "solution"):
-            line = f"``` python\n{pages._code_block(page, words)[1]}\n```"
+            line = f"``` python\n{directives._code_block(page, words)[1]}\n```"
         elif kind in ("figure", "slider", "stepper", "checks"):  # what moves has a figure's name
             pieces += [["checks" if kind == "checks" else "figure", "".join(words)], ["text", ""]]
             continue
         elif kind == "downloads":
             continue
         else:
-            line = pages._expand_line(line, page, len(pieces))
+            line = filling._expand_line(line, page, len(pieces))
         pieces[-1][1] += line + "\n"
     return [piece for piece in pieces if piece[0] != "text" or piece[1].strip()]
 
@@ -154,12 +156,12 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
     from builder import ROOT, preload, source, worker
 
     assert preload
-    seconds, sources = {}, source.Sources(ROOT)
+    seconds = {}
     for name in source.module_names(ROOT):
         place = Path(tempfile.mkdtemp(dir=folder))
         pid = os.fork()
         if not pid:
-            worker.main(str(ROOT), name, str(place), sources.needs(name), 600.0)
+            worker.main(str(ROOT), name, str(place), 600.0)
             os._exit(0)
         seconds[name] = _waited_for(pid)
         if not (place / worker.RECORD).is_file():

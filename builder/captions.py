@@ -8,6 +8,7 @@ line, a point, a word in the figure, a number that the module is written with, o
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterable
@@ -88,6 +89,7 @@ def drawn(figure: Any) -> list[float]:
     return numbers
 
 
+@functools.lru_cache(maxsize=1)
 def written(source: str) -> list[float]:
     """The numbers that a module is written with, and those in its words."""
     constants = [

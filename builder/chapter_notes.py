@@ -1,6 +1,4 @@
-"""What stands around a chapter: how long it takes to read, what it draws on and where it is used,
-and how it is cited.
-"""
+"""How long a chapter takes to read, what it draws on and where it is used."""
 
 from __future__ import annotations
 
@@ -9,21 +7,21 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+from builder.pages import section
+
 WORDS_A_MINUTE = 220
 FIGURE_WORDS = 60  # that a figure takes as long as
 MOST = 2  # chapters that are named on either side
 LEAST = 2  # links that make a chapter one of them
 _SET_APART = re.compile(r"^(`{3,}|~{3,}).*?^\1|^\|.*?$|^\{\{.*?$|^#.*?$", re.MULTILINE | re.DOTALL)
-_APPENDIX = re.compile(
-    r"^## (?:Symbols|Checks|Exercises|Sources)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL
-)
+APPENDIX = ("Symbols", "Checks", "Exercises", "Sources")  # sections that are looked up
 _SHOWN = re.compile(r"^\{\{ (?:figure|slider|stepper) ", re.MULTILINE)
-_LINK = re.compile(r"\]\(([\w./-]+\.md)[#)]")
 
 
 def minutes(text: str) -> int:
     """How long a chapter takes to read, without what is looked up: its prose and its figures."""
-    text = _APPENDIX.sub("", text)
+    for title in APPENDIX:
+        text = text.replace(f"## {title}\n{section(text, title)}", "")
     words = len(_SET_APART.sub("", text).split()) + FIGURE_WORDS * len(_SHOWN.findall(text))
     return max(1, round(words / WORDS_A_MINUTE))
 
@@ -38,7 +36,7 @@ def neighbours(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]
     links = {
         path: Counter(
             target
-            for link in _LINK.findall(text)
+            for link in re.findall(r"\]\(([\w./-]+\.md)[#)]", text)
             if (target := posixpath.normpath(posixpath.join(posixpath.dirname(path), link)))
             in order
         )
@@ -56,26 +54,3 @@ def neighbours(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]
         )
         for path, place in order.items()
     }
-
-
-def citation(title: str, path: str, book: str, address: str, cited: Mapping[str, str]) -> str:
-    """Markdown of a folded entry for BibTeX. cited: `author`, `version`, `commit` and `date`, of
-    which what is empty is left out.
-    """
-    slug = path.removesuffix(".md")
-    versions = [f"{what} {cited[what]}" for what in ("version", "commit") if cited.get(what)]
-    fields = {
-        "author": f"{{{cited.get('author', book)}}}",
-        "title": title,
-        "booktitle": book,
-        "year": cited.get("date", "")[:4],
-        "date": cited.get("date", ""),
-        "note": ", ".join(versions),
-        "url": f"{address}{slug}/",
-    }
-    body = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items() if value)
-    entry = f"@incollection{{{slug.rpartition('/')[2]},\n{body}}}"
-    return (
-        '\n<details class="cite" markdown="1" data-search-exclude>\n'
-        f"<summary>Cite this chapter</summary>\n\n``` {{ .text }}\n{entry}\n```\n\n</details>\n"
-    )

@@ -18,16 +18,18 @@ from typing import Any
 
 import yaml
 
-from builder import SOURCES, BuildError, chapter_notes, notebooks, pages
+from builder import SOURCES, BuildError, chapter_notes, filling, notebooks, pages
+from builder.directives import bundle
+from builder.markup import block, figure_address, listed, markup, slider_address
 from builder.runner import Run, failures
 from builder.sliders import as_json
 from builder.source import Sources, holds_exercises, is_core, package_of
 from builder.storage import UNFINISHED, renewed, write_whole
 
 COMPANION = "notebook.ipynb"
+VARIANTS = ("light", "dark", "light-card", "dark-card")  # of a figure
 MARK = ".expanded"  # a file in every folder that `write` made: only such a folder is replaced
 BROWSER_FILES = ("live.py", "figures.py")  # what the reader's browser runs beside the modules
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -45,25 +47,19 @@ class Site:
 
 @dataclass
 class Expansion:
-    """Pages and files by their address in docs/, what is wrong, and the runs it is made of."""
+    """Pages and files by their address in docs/, and what is wrong."""
 
     pages: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes | Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)  # of the companion notebook, as HTML
-
-    @property
-    def absent(self) -> list[Run]:
-        """The modules that did not run because a package is missing."""
-        return [run for run in self.runs if run.record["absent"]]
 
 
 def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
     """A page's front matter as written, its text, and the front matter's values. Raises BuildError
     when that is not a table in YAML.
     """
-    found = _FRONT_MATTER.match(text)
+    found = re.match(r"(?s)---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", text)
     if not found:
         return "", text, {}
     try:
@@ -76,12 +72,11 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
-    names = set()
-    for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if name.value in names:
+    names = [name for name, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    for place, name in enumerate(names):
+        if name.value in (before.value for before in names[:place]):
             line = name.start_mark.line + 2
             raise BuildError(f"docs/{path}:{line}: {name.value} must be given once")
-        names.add(name.value)
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")
@@ -123,8 +118,8 @@ def expand(
     runs: the record of every module. sources: the files, of which something is known already.
     show_failures: on the page where something is wrong, as for an author who is at work.
     """
-    made = Expansion(runs=runs, problems=failures(runs))
-    by_name = {run.name: run for run in made.runs}
+    made = Expansion(problems=failures(runs))
+    by_name = {run.name: run for run in runs}
     written = _read(root, site, made.problems)
     for page in written:
         names, wrong = pages.module_names_of(page.path, page.meta, list(by_name))
@@ -136,7 +131,7 @@ def expand(
     shown = {run.name for page in written for run in page.runs}
     made.problems += [
         f"{run.path}: no page shows this module"
-        for run in made.runs
+        for run in runs
         if run.name not in shown and not is_core(run.name)
     ]
     sources = sources or Sources(root)
@@ -149,20 +144,19 @@ def expand(
         if page.is_chapter:
             before, after = ([chapters[path] for path in found] for found in placed[page.path])
             part, minutes = parts.get(page.part, ""), chapter_notes.minutes(page.text)
-            page.note = pages.markup("note", page, part, minutes, before, after)
-        text = pages.expand(page.text, page)
+            page.note = markup("note", page, part, minutes, before, after)
+        text = filling.expand(page.text, page)
         if page.is_chapter and site.cited:
-            cited = (page.title, page.path, site.name, site.address, site.cited)
-            text = text.rstrip("\n") + "\n" + chapter_notes.citation(*cited)
+            text = text.rstrip("\n") + "\n" + listed("citation", page, site)
         made.problems += page.errors
         wrong = [*failures(page.runs), *page.errors]
         if wrong and show_failures:
-            text = pages.block(pages.markup("error_box", "\n".join(wrong))) + "\n" + text
+            text = block(markup("error_box", "\n".join(wrong))) + "\n" + text
         made.pages[page.path] = page.head + text
         if page.copies:
-            listed = json.dumps(page.copies, ensure_ascii=False).encode()
-            made.files[pages.copies_address(page.path)] = listed
-    _add_files(made, site, written, sources)
+            copies = json.dumps(page.copies, ensure_ascii=False)
+            made.files[page.copies_address] = copies.encode()
+    _add_files(made, site, written, runs, sources)
     return made
 
 
@@ -189,37 +183,31 @@ def _read(root: Path, site: Site, problems: list[str]) -> list[pages.Page]:
 def _collected(written: list[pages.Page], problems: list[str]) -> dict[str, Any]:
     """What every page may show of the others."""
     chapters = [page for page in written if page.is_chapter]
-    by_path = sorted(chapters, key=lambda page: page.path)
-    uses = [u for page in by_path for u in pages.symbol_uses(page.path, page.title, page.text)]
-    references = [
-        reference
-        for page in by_path
-        for reference in pages.references_of(page.path, page.title, page.text)
-    ]
+    uses, references, terms = list[pages.SymbolUse](), list[pages.Reference](), list[pages.Term]()
+    for page in sorted(chapters, key=lambda page: page.path):
+        uses += pages.symbol_uses(page.path, page.title, page.text)
+        references += pages.references_of(page.path, page.title, page.text)
     problems += pages.reference_problems(references)
-    terms: list[pages.Term] = []
     for page in written:
         if page.meta.get("glossary"):
             terms, wrong = pages.terms_of(page.path, page.text)
             problems += wrong
-    there = any(page.path == pages.NOTATION for page in written)
-    return {
-        "chapters": chapters,
-        "uses": uses if there else [],
-        "references": references,
-        "terms": terms,
-    }
+    if not any(page.path == filling.NOTATION for page in written):
+        uses.clear()
+    return {"chapters": chapters, "uses": uses, "references": references, "terms": terms}
 
 
-def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: Sources) -> None:
+def _add_files(
+    made: Expansion, site: Site, written: list[pages.Page], runs: list[Run], sources: Sources
+) -> None:
     """Figures straight from the cache; sliders, modules, bundles and notebooks as text."""
-    for run in made.runs:
+    for run in runs:
         for figure in run.record["figures"]:
-            for variant in pages.VARIANTS:
-                address = pages.figure_address(run.name, figure["name"], variant)
+            for variant in VARIANTS:
+                address = figure_address(run.name, figure["name"], variant)
                 made.files[address] = run.folder / f"{figure['name']}-{variant}.svg"
         for slider in run.record["sliders"]:
-            address = pages.slider_address(run.name, slider)
+            address = slider_address(run.name, slider)
             made.files[address] = as_json(slider["data"]).encode()
         made.files[f"downloads/{run.address}"] = run.record["source"].encode(errors="replace")
     for name in BROWSER_FILES:
@@ -230,16 +218,13 @@ def _add_files(made: Expansion, site: Site, written: list[pages.Page], sources: 
         if demo.runs:
             names = [run.name for run in page.runs]
             reads = [read for run in page.runs for read in run.record["reads"]]
-            archive = pages.bundle(sources, names, reads)
-            made.files[f"downloads/{pages.download_name(page.path, names, 'zip')}"] = archive
+            made.files[f"downloads/{page.download('zip')}"] = bundle(sources, names, reads)
             book = notebooks.notebook(demo.title, demo.intent, [notebooks.everything(demo)])
-            name = f"downloads/{pages.download_name(page.path, names, 'ipynb')}"
-            made.files[name] = notebooks.as_json(book)
+            made.files[f"downloads/{page.download('ipynb')}"] = notebooks.as_json(book)
     chapters = [page for page in written if page.is_chapter]
     if site.notebook:
         _add_companion(made, site, [_demo(page) for page in chapters])
-    overview = pages.llms_text(site.name, site.description, site.address, chapters, _parts(written))
-    made.files["llms.txt"] = overview.encode()
+    made.files["llms.txt"] = listed("overview", site, chapters, _parts(written)).encode()
 
 
 def _parts(written: Iterable[pages.Page]) -> dict[str, str]:
@@ -263,7 +248,7 @@ def _add_companion(made: Expansion, site: Site, chapters: list[notebooks.Demo]) 
     made.files[COMPANION] = made.files[f"downloads/{COMPANION}"] = written  # a page, and to keep
     made.files["downloads/notebook.py"] = notebooks.as_script(book).encode()
     made.figures = [
-        f'<figure class="plot">{pages.markup("image", "../", run.name, figure)}</figure>'
+        f'<figure class="plot">{markup("image", "../", run.name, figure)}</figure>'
         for demo in chapters
         for run in demo.runs
         for figure in run.record["figures"]

@@ -35,7 +35,6 @@ PALETTE = {  # ink on a light page: ink on a dark page
 }
 
 _INK = re.compile("|".join(PALETTE))
-_GROUP = re.compile(r"(<g\b[^>]*>|</g>)")
 _COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')
 _DIGITS = re.compile(r"(\.\d)\d+")
 _PATH_DATA = re.compile(r' d="[^"]*"')
@@ -77,7 +76,7 @@ def without_words(svg: str) -> str:
     with one digit of its coordinates: a third of its weight.
     """
     kept, depth, of_text, box = [], 0, False, False
-    for part in _GROUP.split(svg):
+    for part in re.split(r"(<g\b[^>]*>|</g>)", svg):
         if depth:
             box = box or (of_text and part.startswith('<g id="patch_'))
             kept += [part] * box

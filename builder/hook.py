@@ -9,10 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
-import socket
 import sys
-from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -22,24 +19,16 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
-from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_build_date
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
-from builder import (
-    ROOT,
-    BuildError,
-    dates,
-    end_in_order,
-    epub,
-    markdown_copies,
-    search_index,
-    theme_markup,
-)
-from builder.configuration import site_from
+from builder import ROOT, BuildError, end_in_order, epub, search_index, theme_markup
+from builder.configuration import expect_free, site_from
+from builder.dates import last_changes
 from builder.expansion import COMPANION, Expansion, expand, plain_files
+from builder.markdown_copies import write_markdown
 from builder.maths import MathML
 from builder.page_cache import PageCache
 from builder.runner import Progress, run_all, warm_up
@@ -57,7 +46,6 @@ class _State:
     maths = MathML()
     pages: PageCache | None = None  # of pages that Markdown has made
     wrong: list[str] = []  # noqa: RUF012 (what could not be made of pages)
-    changed: dict[str, datetime] = {}  # noqa: RUF012 (when files of docs/ were)
 
 
 def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> None:
@@ -74,24 +62,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     is there, and add the formula converter, which is not on the import path of MkDocs.
     """
     if _State.serving and _State.pages is None:  # nothing was served yet
-        _expect_free(*config.dev_addr)
+        expect_free(*config.dev_addr)
     plain_files(Path(config.docs_dir))
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
     config.markdown_extensions.append(_State.maths)  # type: ignore[arg-type]
     return config
-
-
-def _expect_free(host: str, port: int) -> None:
-    """Say at once when the server cannot listen there, of which MkDocs has a traceback later."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as problem:
-        raise Abort(
-            f"cannot serve at {host}:{port}: {os.strerror(problem.errno or 0)}; stop what listens"
-            " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
-        ) from problem
 
 
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
@@ -104,30 +80,23 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = expand(ROOT, site, runs, sources=sources, show_failures=_State.serving)
     _State.made = made
     _stop_on(made.problems)
-    if idle := made.absent:
-        log.warning(
-            "not run, as their pages say: %s. To run them: pip install %s",
-            ", ".join(run.path for run in idle),
-            " ".join(sorted({name for run in idle for name in run.record["absent"]})),
-        )
-    contents = dict(made.files)
-    contents |= {path: text.encode() for path, text in made.pages.items()}
-    for path, content in contents.items():
+    for path, content in (made.files | made.pages).items():
         if written := files.get_file_from_path(path):
             files.remove(written)
         files.append(_file(path, content, config))
+    _State.pages = PageCache(default_cache(ROOT), config, files)
     return files
 
 
-def _file(path: str, content: bytes | Path, config: MkDocsConfig) -> File:
+def _file(path: str, content: str | bytes | Path, config: MkDocsConfig) -> File:
+    if path == COMPANION and isinstance(content, bytes):  # mkdocs-jupyter reads a file
+        kept = default_cache(ROOT) / "notebook" / path
+        if not kept.is_file() or kept.read_bytes() != content:  # a full cache may be read-only
+            write_whole(kept, content)
+        return File(path, str(kept.parent), config.site_dir, config.use_directory_urls)
     if isinstance(content, Path):
         return File.generated(config, path, abs_src_path=str(content))
-    if path != COMPANION:
-        return File.generated(config, path, content=content)
-    kept = default_cache(ROOT) / "notebook" / path  # mkdocs-jupyter reads a file
-    if not kept.is_file() or kept.read_bytes() != content:  # a full cache need not be writable
-        write_whole(kept, content)
-    return File(path, str(kept.parent), config.site_dir, config.use_directory_urls)
+    return File.generated(config, path, content=content)
 
 
 def _stop_on(problems: list[str]) -> None:
@@ -135,13 +104,6 @@ def _stop_on(problems: list[str]) -> None:
         log.error("\n".join(problems))
     elif problems:
         raise BuildError(f"{len(problems)} failed:\n" + "\n".join(problems))
-
-
-def on_nav(nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
-    """Find the pages that were made before, and when each was last changed."""
-    _State.pages = PageCache(default_cache(ROOT), config, files)
-    _State.changed = {} if _State.serving else dates.last_changes(Path(config.docs_dir))
-    return nav
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
@@ -170,9 +132,11 @@ def on_page_content(html: str, *, page: Page, **_: Any) -> str:
     return html
 
 
-def on_env(env: Environment, **_: Any) -> Environment:
-    """Stop before anything is written when a page is wrong; and what the templates ask for."""
-    env.globals["changed"] = _State.changed
+def on_env(env: Environment, *, config: MkDocsConfig, **_: Any) -> Environment:
+    """Stop before anything is written when a page is wrong; and what the templates ask for, such as
+    when each page was last changed.
+    """
+    env.globals["changed"] = {} if _State.serving else last_changes(Path(config.docs_dir))
     env.filters["named"] = theme_markup.named_sections
     env.filters["rfc_date"] = functools.partial(format_datetime, usegmt=True)
     wrong, _State.wrong = _State.wrong, []
@@ -191,7 +155,7 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
     theme_markup.write_light(folder)
     theme_markup.trim_styles(folder)
     if not _State.serving:
-        markdown_copies.write_markdown(folder, _State.made.pages)
+        write_markdown(folder, _State.made.pages)
         epub.write(folder, site, f"{get_build_date()}T00:00:00Z")
         theme_markup.write_policy(folder, site.pyodide)
     config.site_dir = _State.site
@@ -200,7 +164,7 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
 
 def on_build_error(error: Exception, **_: Any) -> None:
     """Nothing of the site that was not finished is left; what we or a disk say is a sentence."""
-    _discard(error)
+    _State.writing.__exit__(type(error), error, error.__traceback__)
     if isinstance(error, OSError):
         where = error.filename2 or error.filename  # a copy fails where it should be
         said = f"{error.strerror} ({where})" if where else error.strerror or error
@@ -212,8 +176,4 @@ def on_build_error(error: Exception, **_: Any) -> None:
 
 def on_shutdown() -> None:
     """Nothing of the site that was not finished is left."""
-    _discard(SystemExit())
-
-
-def _discard(reason: BaseException) -> None:
-    _State.writing.__exit__(type(reason), reason, reason.__traceback__)
+    _State.writing.__exit__(SystemExit, SystemExit(), None)

@@ -6,9 +6,7 @@ import ast
 import functools
 import re
 
-_RULE = re.compile(
-    r"require(_\w+)?|as_(number|numbers|floats)|widen_fields"
-)  # of support/require.py
+_RULE = re.compile(r"require(_\w+)?|as_(number|numbers|floats)|widen_fields")  # require.py
 
 
 def beside_the_algorithm(text: str) -> list[int]:

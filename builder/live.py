@@ -7,11 +7,12 @@ the chapter's modules, and calls `run`, `call` or `judge`, or `answer` for a pag
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -37,8 +38,8 @@ def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str,
     file.write_text(source, encoding="utf-8")
     linecache.clearcache()  # or a warning shows the line of the run before
     try:
-        module = _imported(name, counts)
-        if module is not None:
+        with _told(counts, "import"):
+            module = _imported(name)
             _checked(module, lambda _: True, counts)
             _draw(module, name, vars(module), counts, tell)
     finally:
@@ -54,23 +55,20 @@ def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object])
     expression gives is printed. tell, and what is returned: as of `run`.
     """
     counts = _none()
-    module = _imported(name, counts)
-    if module is None:
-        return counts
-    before = dict(vars(module))
-    try:
-        exec(_code(source, "edited"), vars(module))
-        own = {key: value for key, value in vars(module).items() if before.get(key) is not value}
-        exec(_code(lines, "call", session=True), vars(module))
-    except BaseException as problem:
-        _failed(problem, "", counts)
-        return counts
-    if not own:
-        print("The editor defines nothing: these are the module's own functions.")
-    from serving_mathematics.exercises import names_used
+    with _told(counts, "import"):
+        module = _imported(name)
+        from serving_mathematics.exercises import names_used
 
-    _checked(module, lambda check: not own.keys().isdisjoint(names_used(check, module)), counts)
-    _draw(module, name, own, counts, tell)
+        before = dict(vars(module))
+        with _told(counts, typed=True):
+            exec(_code(source, "edited"), vars(module))
+            own = {key: it for key, it in vars(module).items() if before.get(key) is not it}
+            exec(_code(lines, "call", session=True), vars(module))
+            if not own:
+                print("The editor defines nothing: these are the module's own functions.")
+            uses = lambda check: not own.keys().isdisjoint(names_used(check, module))  # noqa: E731
+            _checked(module, uses, counts)
+            _draw(module, name, own, counts, tell)
     return counts
 
 
@@ -81,29 +79,25 @@ def judge(name: str, source: str, names: str, _: Callable[[str, Any], object]) -
     verdict for each, and returns what `run` does.
     """
     counts = _none()
-    module = _imported(name, counts)
-    if module is None:
-        return counts
-    from serving_mathematics import exercises
+    with _told(counts, "import"):
+        module = _imported(name)
+        from serving_mathematics import exercises
 
-    chapter = name.removesuffix(".exercises").replace("_", "-").replace(".", "/")
-    space = {key: value for key, value in vars(module).items() if key not in names.split()}
-    try:
-        exec(_code(source, "answer"), space)
-    except BaseException as problem:
-        _failed(problem, "", counts)
-        return counts
-    for exercise in names.split():
-        if isinstance(getattr(module, exercise), type):
-            continue
-        if exercise not in space:
-            counts["failed"] += 1
-            print(f"{exercise} is not defined; keep the name that the exercise gives it.")
-            continue
-        verdict = exercises.verify(chapter, space[exercise], exercise)
-        counts["passed"] += verdict.passed
-        counts["failed"] += not verdict.right
-        print(verdict)
+        chapter = name.removesuffix(".exercises").replace("_", "-").replace(".", "/")
+        space = {key: value for key, value in vars(module).items() if key not in names.split()}
+        with _told(counts, typed=True):
+            exec(_code(source, "answer"), space)
+            for exercise in names.split():
+                if isinstance(getattr(module, exercise), type):
+                    continue
+                if exercise not in space:
+                    counts["failed"] += 1
+                    print(f"{exercise} is not defined; keep the name that the exercise gives it.")
+                    continue
+                verdict = exercises.verify(chapter, space[exercise], exercise)
+                counts["passed"] += verdict.passed
+                counts["failed"] += not verdict.right
+                print(verdict)
     return counts
 
 
@@ -118,14 +112,10 @@ def _forget() -> None:
     importlib.invalidate_caches()
 
 
-def _imported(name: str, counts: dict[str, Any]) -> ModuleType | None:
-    """The module, imported anew; None when it cannot be, which is reported."""
+def _imported(name: str) -> ModuleType:
+    """The module, imported anew."""
     _forget()
-    try:
-        return importlib.import_module(f"serving_mathematics.{name}")
-    except BaseException as problem:
-        _report(problem, "import", counts)
-        return None
+    return importlib.import_module(f"serving_mathematics.{name}")
 
 
 def _checked(
@@ -134,15 +124,11 @@ def _checked(
     from serving_mathematics.support import checks
 
     for title, check in checks.functions(module, "check_").items():
-        if not wanted(check):
-            continue
-        with checks.recording() as rows:
-            try:
+        if wanted(check):
+            with checks.recording() as rows, _told(counts, title):
                 checks.show(check)
-            except BaseException as problem:
-                _report(problem, title, counts)
-        counts["passed"] += sum(row.passed for row in rows)
-        counts["got"] += [[row.label, row.got] for row in rows]
+            counts["passed"] += sum(row.passed for row in rows)
+            counts["got"] += [[row.label, row.got] for row in rows]
 
 
 def _draw(
@@ -156,12 +142,9 @@ def _draw(
     from serving_mathematics.support import checks
 
     for title, figure in checks.functions(module, "figure_").items():
-        if title not in own:
-            continue
-        try:
-            tell("figure", _drawn(name, title, figure))
-        except BaseException as problem:
-            _report(problem, title, counts)
+        if title in own:
+            with _told(counts, title):
+                tell("figure", _drawn(name, title, figure))
 
 
 def _code(source: str, title: str, *, session: bool = False) -> CodeType:
@@ -204,20 +187,21 @@ def _drawn(name: str, title: str, draw: Callable[..., Any]) -> tuple[str, str, s
     return short, caption, light, dark
 
 
-def _report(problem: BaseException, title: str, counts: dict[str, Any]) -> None:
-    """Print what went wrong, and where in the chapter's code, or what a browser lacks for it."""
-    if isinstance(problem, ABSENT) or any(words in str(problem) for words in LACKING):
-        counts["absent"] += 1
-        print(f"NOT HERE {title}".rstrip() + f": needs what a browser lacks ({problem})")
-    else:
-        _failed(problem, title, counts)
-
-
-def _failed(problem: BaseException, title: str, counts: dict[str, Any]) -> None:
-    """Print what went wrong in code that needs nothing but a browser, or that a reader typed."""
-    counts["failed"] += 1
-    frames = traceback.extract_tb(problem.__traceback__)
-    own = [frame for frame in frames if OWN in frame.filename]
-    places = "".join(traceback.format_list([f for f in own if "checks.py" not in f.filename]))
-    error = "".join(traceback.format_exception_only(problem)).strip()
-    print(f"FAIL {title}".rstrip() + f"\n{places}{error}")
+@contextlib.contextmanager
+def _told(counts: dict[str, Any], title: str = "", *, typed: bool = False) -> Iterator[None]:
+    """Print and count what goes wrong meanwhile: where in the chapter's code, or, unless a reader
+    typed it, what a browser lacks for it.
+    """
+    try:
+        yield
+    except BaseException as problem:
+        lacks = isinstance(problem, ABSENT) or any(words in str(problem) for words in LACKING)
+        counts["absent" if lacks and not typed else "failed"] += 1
+        if lacks and not typed:
+            print(f"NOT HERE {title}".rstrip() + f": needs what a browser lacks ({problem})")
+            return
+        frames = traceback.extract_tb(problem.__traceback__)
+        own = [frame for frame in frames if OWN in frame.filename]
+        places = "".join(traceback.format_list([f for f in own if "checks.py" not in f.filename]))
+        error = "".join(traceback.format_exception_only(problem)).strip()
+        print(f"FAIL {title}".rstrip() + f"\n{places}{error}")

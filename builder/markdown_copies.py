@@ -35,7 +35,6 @@ _WRITTEN: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [  # in a lin
     (r"<[^>]*>", ""),
     (r"\n\s*\n\s*", "\n\n"),
 ]
-_NOTEBOOK = re.compile(rf"(\]\((?:\.\./)*){COMPANION}")
 _TEXTS = [(re.compile(pattern), text) for pattern, text in _WRITTEN]
 
 
@@ -60,7 +59,7 @@ def markdown(path: str, text: str) -> str:
                 line = pattern.sub(replacement, line)
             lines.append(html.unescape(line).replace(f"]({deeper}", "](").strip())
     told = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
-    told = _NOTEBOOK.sub(rf"\1downloads/{COMPANION}", told)
+    told = re.sub(rf"(\]\((?:\.\./)*){COMPANION}", rf"\1downloads/{COMPANION}", told)
     if (said := _SAID.search(head)) and told.startswith("# "):
         told = told.replace("\n", f"\n\n> {said[1]}\n", 1)
     return f"{told}\n"

@@ -17,7 +17,6 @@ from builder import BuildError
 _FORMULA = re.compile(
     r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>([.,;:!?)]*)', re.DOTALL
 )
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def to_mathml(tex: str, *, display: bool) -> str:
@@ -25,7 +24,7 @@ def to_mathml(tex: str, *, display: bool) -> str:
     try:
         mathml: str = LatexToMathML().convert_with_local_state(tex.strip(), displaystyle=display)
     except LatexError as problem:
-        reason = _COLOUR.sub("", str(problem)).strip().splitlines()[0]
+        reason = re.sub(r"\x1b\[[0-9;]*m", "", str(problem)).strip().splitlines()[0]
         raise BuildError(f"formula {tex.strip()!r}: {reason}") from problem
     return mathml
 

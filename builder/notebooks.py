@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jupytext
 from serving_mathematics.support.checks import Comparison
 
 from builder import BuildError
@@ -69,15 +70,9 @@ def as_json(book: dict[str, Any]) -> bytes:
 
 def as_script(book: dict[str, Any]) -> str:
     """The same as a Python script in the percent format, which editors open as a notebook."""
-    blocks = []
-    for cell in book["cells"]:
-        written = cell["cell_type"] == "markdown"
-        lines = [
-            f"# {line}".rstrip() if written or line.startswith("%") else line
-            for line in cell["source"].split("\n")
-        ]
-        blocks.append("\n".join(["# %% [markdown]" if written else "# %%", *lines]))
-    return "\n\n".join(blocks) + "\n"
+    plain = book["metadata"] | {"jupytext": {"notebook_metadata_filter": "-all"}}  # no header
+    read = jupytext.reads(json.dumps(book | {"metadata": plain}), fmt="ipynb")
+    return str(jupytext.writes(read, fmt="py:percent"))
 
 
 def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:

@@ -27,6 +27,11 @@ class Import:
     head: str
     names: list[tuple[str, str]]
 
+    @property
+    def module(self) -> str:
+        """What `from` takes names from, with its leading dots; empty of a plain import."""
+        return self.head.split()[1] if self.head.startswith("from ") else ""
+
 
 @dataclass(frozen=True)
 class Outline:

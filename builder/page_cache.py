@@ -26,9 +26,7 @@ OURS = ("theme_markup.py", "markup.html", "hook.py", "maths.py", "page_cache.py"
 
 
 _OF_PAGES = logging.getLogger("mkdocs.structure.pages")
-_SAID = (
-    CountHandler()
-)  # of pages, also in a build with `-q`, which must not keep what another tells
+_SAID = CountHandler()  # of pages, also with `-q`, which must not keep what another build tells
 
 
 class PageCache:

@@ -14,11 +14,9 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
-import matplotlib.textpath
 import numpy.random
 from matplotlib import font_manager, ft2font
 from matplotlib.figure import Figure
-from matplotlib.mathtext import MathTextParser
 
 from builder import ROOT, SOURCES, figures, worker
 
@@ -46,8 +44,6 @@ def _draw() -> None:
 vars(ft2font)["FT2Font"] = _in_memory
 # matplotlib would forget its fonts in a child, because of their files
 vars(font_manager)["_get_font"] = functools.cache(vars(font_manager)["_get_font"].__wrapped__)
-# it keeps the formulas that it parsed with the parser, and takes a new one for each drawing
-vars(matplotlib.textpath)["MathTextParser"] = functools.cache(MathTextParser)
 with contextlib.suppress(Exception):  # a style that is broken is for the modules to report
     _draw()
 gc.freeze()

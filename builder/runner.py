@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from serving_mathematics.support.measuring import processors
+
 from builder import PACKAGE, ROOT, BuildError, worker
 from builder.outline import Outline
 from builder.source import Sources, builder_digest, module_names, module_path, path_of
@@ -95,16 +97,10 @@ class Run:
 
 
 def cached(sources: Sources, name: str) -> Run | None:
-    """The module's record if nothing that it depends on has changed since; else None."""
-    if not (sources.cache / name).is_dir():
-        return None  # whatever its version is
-    return _fresh(sources, name, sources.cache / name / sources.digest(name))
-
-
-def _fresh(sources: Sources, name: str, folder: Path) -> Run | None:
-    """The record in a folder, unless there is none, something beside it is missing or damaged, or
-    data that the module read has changed.
+    """The module's record, unless there is none, something beside it is missing or damaged, or
+    anything that it depends on has changed since, such as data that the module read.
     """
+    folder = sources.cache / name / sources.digest(name)
     if not (whole := recall(folder / worker.RECORD, name)):
         return None
     record = json.loads(whole)
@@ -112,7 +108,8 @@ def _fresh(sources: Sources, name: str, folder: Path) -> Run | None:
         if any(worker.file_digest(base / file) != known for file, known in files.items()):
             return None
     module = sources.module(name)
-    return Run(name, folder, record | {"source": module.source, "outline": module.outline})
+    known = {"source": module.source, "outline": module.outline, "needs": sources.needs(name)}
+    return Run(name, folder, record | known)
 
 
 class Progress:
@@ -176,24 +173,15 @@ def run_all(
         if builder_digest() != _LOADED:
             raise BuildError("the builder was edited since it started; stop it and start again")
         _prepare(sources.cache)
-        for count, run in enumerate(_execute(sources, missing, jobs or cores(), timeout_s), 1):
+        at_once = jobs or max(2, processors())
+        for count, run in enumerate(_execute(sources, missing, at_once, timeout_s), 1):
             done[run.name] = run
             if run.failed:
                 verdict = f"{len(run.record['failures'])} FAILED"
-            elif run.record["absent"]:
-                verdict = f"NOT RUN, needs {' '.join(run.record['absent'])}"
             else:
                 verdict = f"{run.seconds:.1f} s"
             progress(f"[{count}/{len(missing)}] {run.name}: {verdict}")
     return [done[name] for name in wanted]
-
-
-def cores() -> int:
-    """Processes that can run at a time: one per core, but at least two."""
-    if count := getattr(os, "process_cpu_count", None):  # from Python 3.13 on
-        return max(2, count() or 2)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return max(2, len(affinity(0)) if affinity else os.cpu_count() or 2)
 
 
 def _prepare(cache: Path) -> None:
@@ -270,11 +258,11 @@ def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Po
     busy: where the worker is held meanwhile.
     """
     for _ in range(ATTEMPTS):
-        version = sources.digest(name)
+        sources.digest(name)  # of what stands there now
         with _writing(sources.cache):
             folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
             try:
-                asked = [str(sources.root), name, str(folder), sources.needs(name), timeout_s]
+                asked = [str(sources.root), name, str(folder), timeout_s]
                 status = _ended(asked, busy)
                 if not sources.unchanged(name):
                     sources = Sources(sources.root, sources.cache)
@@ -282,7 +270,7 @@ def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Po
                 if not (folder / worker.RECORD).is_file():
                     dead = {"failures": [_death(name, folder, status, timeout_s)]}
                     worker.leave(folder, name, worker.empty_record() | dead)
-                if run := _kept(sources, name, version, folder):
+                if run := _kept(sources, name, folder):
                     return run
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -340,12 +328,12 @@ def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
     return f"{path_of(name)}:{line}: {function}: Ended: {message}"
 
 
-def _kept(sources: Sources, name: str, version: str, folder: Path) -> Run | None:
+def _kept(sources: Sources, name: str, folder: Path) -> Run | None:
     """Put a record into the cache, unless another build was faster and may be reading it; None when
     it belongs to no version, because data that the module read changed meanwhile.
     """
-    target = sources.cache / name / version
-    there = _fresh(sources, name, target)
+    target = sources.cache / name / sources.digest(name)
+    there = cached(sources, name)
     if there and not there.failed:
         return there
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -355,7 +343,7 @@ def _kept(sources: Sources, name: str, version: str, folder: Path) -> Run | None
         with contextlib.suppress(OSError):  # another build was faster
             folder.rename(target)
     _prune(target.parent)
-    return _fresh(sources, name, target)
+    return cached(sources, name)
 
 
 def _prune(folder: Path) -> None:

@@ -22,7 +22,6 @@ INDEX, WORKER = "search/search_index.json", "search/worker.js"
 _HERE = Path(__file__).parent
 _TERM = re.compile(r"^- \*\*(.+?)\*\*(.*?)^  \{ #", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([\w/-]+)\.md(#[\w-]+)?\)")
-_TAG = re.compile(r"<[^>]*>")
 
 
 def table() -> dict[str, Any]:
@@ -54,7 +53,7 @@ def completed(
     for entry in index["docs"]:
         page, _, part = entry["location"].partition("#")
         if part:
-            names[page].append(_TAG.sub("", entry["title"]))
+            names[page].append(re.sub(r"<[^>]*>", "", entry["title"]))
     return {
         "config": index["config"]
         | {

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import os
 import pickle
 import platform
 import re
 import sys
 import sysconfig
-import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +20,11 @@ from builder import PACKAGE, SOURCES, BuildError
 from builder.outline import Import, Outline, Symbol, Syntax, read
 from builder.storage import made_once
 
-RECORDING_FILES = (
-    "worker.py",
-    "figures.py",
-    "captions.py",
-    "sliders.py",
-    "source.py",
-    "outline.py",
-)  # what decides the content of a record
+RECORDING = ("worker", "figures", "captions", "sliders", "source", "outline")  # decide a record
 SUPPORT = "support"  # the folder of what all modules need
 CORE = "core"  # the folder of what several chapters stand on
 SOLUTIONS = "exercises"  # the module of a chapter's solutions
+OPTIONAL = ("serve", "models", "scale")  # extras of the package that modules import as usual
 
 KERNELS = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")  # chosen by hand
 
@@ -206,11 +198,8 @@ def _rank(item: tuple[str, dict[str, None]]) -> tuple[bool, bool, str]:
 
 def _package_module(statement: Import, within: str) -> str | None:
     """The module of this package that an import takes names from; None for another package."""
-    if not statement.head.startswith("from "):
-        return None
-    target = statement.head.split()[1]
-    level = len(target) - len(target.lstrip("."))
-    if level:
+    target = statement.module
+    if level := len(target) - len(target.lstrip(".")):
         return ".".join([*within.split(".")[:-level], target.lstrip(".")])
     package, _, rest = target.partition(".")
     return rest if package == PACKAGE else None
@@ -225,13 +214,15 @@ class Sources:
         """
         self.root, self.cache = root, (cache or default_cache(root)).absolute()
         self.content = functools.cache(Path.read_bytes)
+        self.place = functools.cache(lambda file: file.relative_to(root).as_posix())
         self.syntax = functools.cache(self._syntax)
         self.imports = functools.cache(self._imports)
+        self.dependencies = functools.cache(self._dependencies)
         self.digest = functools.cache(self._digest)
         self._files_of = functools.cache(self._files)
         self.module = functools.cache(self._module)
 
-    def dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
+    def _dependencies(self, path: Path) -> tuple[list[Path], list[str]]:
         """The project files a module is made of, itself included, transitively, and the packages
         they use.
         """
@@ -282,8 +273,12 @@ class Sources:
         return Module(name, text, self.syntax(path).outline)
 
     def needs(self, name: str) -> list[str]:
-        """A module's optional packages, as pip calls them."""
-        return optional_packages(self.root, self.dependencies(module_path(self.root, name))[1])
+        """What a reader installs for a module beside numpy and matplotlib, as pip calls it."""
+        from serving_mathematics.support.extras import EXTRAS
+
+        known = {top: called for extra in OPTIONAL for top, called in EXTRAS[extra].items()}
+        imported = self.dependencies(module_path(self.root, name))[1]
+        return sorted(known[package] for package in imported if package in known)
 
     def unchanged(self, name: str) -> bool:
         """Whether all that decides a module's run still stands in the files."""
@@ -321,7 +316,7 @@ class Sources:
             syntax = {file: self.syntax(file) for file in files}
             documented = any(one.reads_docstrings for one in syntax.values())
             for file, one in syntax.items():
-                hashed.update(f"{file.relative_to(self.root).as_posix()} {one.behaviour}".encode())
+                hashed.update(f"{self.place(file)} {one.behaviour}".encode())
                 if documented or file == path:
                     hashed.update(self.content(file))
             hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
@@ -351,33 +346,7 @@ def _installed() -> list[str]:
     return sorted(path.name for path in Path(sysconfig.get_path("purelib")).glob("*.dist-info"))
 
 
-@functools.cache
-def _optional(project: Path) -> dict[str, str]:
-    """The table `tool.handbook.optional` of a `pyproject.toml`: import names and what pip calls
-    them.
-    """
-    try:
-        table = tomllib.loads(project.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as problem:
-        raise BuildError(f"cannot read {project}: {problem}") from problem
-    found: dict[str, str] = table.get("tool", {}).get("handbook", {}).get("optional", {})
-    return found
-
-
-def optional_packages(root: Path, imported: Iterable[str]) -> list[str]:
-    """Those of the imported packages that building the site does not need, as pip calls them."""
-    known = _optional(root / "pyproject.toml")
-    return sorted({known[package] for package in imported if package in known})
-
-
-def absent_packages(names: Iterable[str]) -> list[str]:
-    """Those of the packages, as pip calls them, that are not installed here."""
-    return [name for name in names if not any(importlib.metadata.distributions(name=name))]
-
-
 def builder_digest() -> str:
     """The part of the builder that decides what a run record holds."""
-    files = [Path(__file__).with_name(name).read_bytes() for name in RECORDING_FILES]
+    files = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in RECORDING]
     return " ".join(read(content).behaviour for content in files)

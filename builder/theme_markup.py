@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from lightningcss import process_stylesheet
 from markdown.extensions.toc import slugify_unicode
 
-from builder.pages import markup
+from builder.markup import markup
 
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
@@ -33,23 +33,16 @@ _FILE = re.compile(r'(?<=<span class="filename">)[^<]+')
 _MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are folded together
 _FOLDED = re.compile(r'<span class="hll">.*?\n</span>', re.DOTALL)
 _INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docstrings
-_SECTION = re.compile(r'aria-labelledby="(__nav_[\d_]+)_label"')
 _TAG = re.compile(r"<[^>]*>")
-_BLOCK_OF_CODE = re.compile(r"<pre>(<span></span>)?<code>")
 _AS_IT_IS = re.compile(  # code, and what a script writes again
     r"(<pre\b.*?</pre>|<output\b.*?</output>)", re.DOTALL
 )
-_CSS_NAME = re.compile(r"[.#]([A-Za-z_][\w-]*)")
-_PROPERTY = re.compile(r"(?<=[{;])--[\w-]+(?=:)")
 _PROPERTY_USED = re.compile(r"(?<![\w-])--[\w-]+(?![\w-]|\s*:)")
-_CLASSES = re.compile(r' (?:class|id)="([^"]*)"')
 _WORDS = re.compile(r"[\w-]+")
 _TELLING = re.compile(r"^(?!@|from |import |#|\s).+$", re.MULTILINE)  # what a block of code is
-_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _SHOWN_ALONE = re.compile(
     r'<h[1-6] id="([^"]+)"|(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL
 )
-_FIRST_CELL = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _LEFT_SIDE = re.compile(r"([^=\u2248\u2264\u2265\u21a6\u2286]*)[=\u2248\u2264\u2265\u21a6\u2286]")
 _LONG_CODE = re.compile(r"<code(?: id=[^>]*)?>[^<]{10,}(?=</code>)")
 _BREAKS = re.compile(r"(?:(?<=[\w:])[_:({\[,=](?=\w)|(?<=[a-z])(?=[A-Z]))(?![^<]*>)")
@@ -59,11 +52,9 @@ _TOGETHER = re.compile(  # a number with its unit, its error, or what there are 
     r"((?<=[\d%sx]) ± ?(?=\d)|(?<=\d) × (?!expected)(?=\w)"
     r"|(?<=\d) (?=(?:[mnµ]?s|min|h|[kMGT]i?B|k?Wh?|J)\b))(?![^<>]*(?:>|</code>))"
 )
-_CELL = re.compile(r"<td\b[^>]*>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
-_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: no script, or a file
 _OF_HEADING = 'title="Link to this section"'  # which its mark would be read as part of
 
 
@@ -76,7 +67,7 @@ def named_sections(nav: str) -> str:
         title = re.search(rf'for="{match[1]}">\s*<span[^>]*></span>\s*([^<]+?)\s*<', nav)
         return f'aria-label="{title[1]}"' if title else match[0]
 
-    return _SECTION.sub(name, nav)
+    return re.sub(r'aria-labelledby="(__nav_[\d_]+)_label"', name, nav)
 
 
 def with_copy_buttons(content: str) -> str:
@@ -99,7 +90,7 @@ def with_copy_buttons(content: str) -> str:
             f'<code id="code-block-{place}">'
         )
 
-    return _BLOCK_OF_CODE.sub(block, content)
+    return re.sub(r"<pre>(<span></span>)?<code>", block, content)
 
 
 def plain_names(content: str) -> str:
@@ -124,7 +115,7 @@ def with_tables(content: str) -> str:
     def table(match: re.Match[str]) -> str:
         columns: dict[int, list[str]] = {}
         for row in match[0].split("</tr>"):
-            for number, text in enumerate(_CELL.findall(row), 1):
+            for number, text in enumerate(re.findall(r"(?s)<td\b[^>]*>(.*?)</td>", row), 1):
                 columns.setdefault(number, []).append(_TAG.sub("", text).strip())
         names = " ".join(
             f"n{number}"
@@ -139,7 +130,7 @@ def with_tables(content: str) -> str:
         told = _LONG_CODE.sub(lambda code: _BREAKS.sub(r"\g<0><wbr>", code[0]), told)
         return f'<div class="table {names}">{told}</div>'
 
-    return _TABLE.sub(table, content)
+    return re.sub(r"<table>.*?</table>", table, content, flags=re.DOTALL)
 
 
 def with_whole_words(content: str) -> str:
@@ -175,7 +166,7 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
             section = heading
             return match[0]
         if kind == "table":
-            head = _FIRST_CELL.search(inside)
+            head = re.search(r"<th\b[^>]*>(.*?)</th>", inside, flags=re.DOTALL)
             called = html.unescape(_TAG.sub(" ", head[1])) if head else ""
         else:  # its letters are elements of their own
             left = _LEFT_SIDE.match(_TAG.sub("", html.unescape(inside)))
@@ -208,7 +199,7 @@ def trim_styles(site: Path) -> None:
     for file in site.rglob("*.html"):
         text = file.read_text(encoding="utf-8")
         asked.update(_PROPERTY_USED.findall(text))
-        for values in _CLASSES.findall(text):
+        for values in re.findall(r' (?:class|id)="([^"]*)"', text):
             names.update(values.split())
     for file in [*site.glob("assets/javascripts/*.js"), *site.glob("assets/*.js")]:
         if file.name != "codemirror.js":  # its words are many, and none is of the theme
@@ -216,11 +207,11 @@ def trim_styles(site: Path) -> None:
     own = {file: process_stylesheet(file.read_text()) for file in site.glob("assets/*.css")}
     sheets = {file: file.read_text() for file in site.glob("assets/stylesheets/*.css")}
     for file, text in sheets.items():
-        unused = {*_CSS_NAME.findall(text)} - names
+        unused = {*re.findall(r"[.#]([A-Za-z_][\w-]*)", text)} - names
         sheets[file] = process_stylesheet(text, unused_symbols=unused)
     asked.update(_PROPERTY_USED.findall("".join([*own.values(), *sheets.values()])))
     for file, text in sheets.items():
-        unused = {*_PROPERTY.findall(text)} - asked - names
+        unused = {*re.findall(r"(?<=[{;])--[\w-]+(?=:)", text)} - asked - names
         sheets[file] = process_stylesheet(text, unused_symbols=unused)
     for file, text in {**own, **sheets}.items():
         file.write_text(text, encoding="utf-8")
@@ -239,7 +230,6 @@ _TRIMMED = (
         r'<div class="highlight"><pre><code>\1</code></pre></div>',
     ),
 )
-_IMAGE = re.compile(r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>')
 
 
 def notebook(page: str, images: Sequence[str]) -> str:
@@ -249,17 +239,15 @@ def notebook(page: str, images: Sequence[str]) -> str:
     """
     for pattern, replacement in _TRIMMED:
         page = re.sub(pattern, replacement, page, flags=re.DOTALL)
-    remaining = iter(images)
-    return _IMAGE.sub(lambda match: next(remaining, match[0]), page)
-
-
-_COMMENT = re.compile(r"^ *// .*\n", re.MULTILINE)
+    left, drawn = iter(images), r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>'
+    return re.sub(drawn, lambda match: next(left, match[0]), page)
 
 
 def write_light(site: Path) -> None:
     """Leave the site's own scripts as they run: every page asks for them."""
     for file in site.glob("assets/*.js"):
-        file.write_text(_COMMENT.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
+        text = re.sub(r"(?m)^ *// .*\n", "", file.read_text(encoding="utf-8"))
+        file.write_text(text, encoding="utf-8")
 
 
 _RULES = (  # columns of tables have styles, which run nothing; a frame holds the browser's Python
@@ -279,7 +267,8 @@ def write_policy(site: Path, pyodide: str) -> None:
     pyodide: where that is fetched from, an address or a folder of the site.
     """
     pages = (file.read_text(encoding="utf-8") for file in site.rglob("*.html"))
-    inline = {text.encode() for page in pages for text in _INLINE.findall(page)}
+    script = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: none, or a file
+    inline = {text.encode() for page in pages for text in script.findall(page)}
     digests = (base64.b64encode(hashlib.sha256(text).digest()).decode() for text in inline)
     scripts = " ".join(sorted(f"'sha256-{digest}'" for digest in digests))
     url = urlsplit(pyodide)

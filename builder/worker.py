@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib
-import importlib.abc
 import importlib.machinery
 import inspect
 import json
@@ -30,14 +29,14 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import CodeType, ModuleType, SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
-from builder.source import absent_packages, module_path
+from builder.source import module_path
 from builder.storage import made_once, sealed, write_whole
 
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
@@ -77,19 +76,17 @@ class _FromSource(importlib.machinery.SourceFileLoader):
         return code
 
 
-class _SnippetFinder(importlib.abc.MetaPathFinder):
-    """Finds the project's modules as usual, and loads them from source."""
+def _load_from_source(folder: Path, kept: Path) -> None:
+    """Have the modules in a folder loaded in this way."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """None for a module that is not of the project."""
-        if not fullname.startswith(f"{PACKAGE}."):
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec and spec.origin and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = _FromSource(fullname, spec.origin)
-        return spec
+    def finder(place: str) -> importlib.machinery.FileFinder:
+        if not Path(place).is_relative_to(folder):
+            raise ImportError(place)  # for Python's own
+        return importlib.machinery.FileFinder(place, (_FromSource, [".py"]))
+
+    _FromSource.kept = kept
+    sys.path_hooks.insert(0, finder)
+    sys.path.insert(0, str(folder))
 
 
 class _Run:
@@ -99,7 +96,8 @@ class _Run:
         self.failures: list[str] = []
         self.seconds: dict[str, float] = {}
         self.reads: dict[str, str] = {}
-        self.shown: dict[str, Any] = {}  # what can be read off each figure
+        self.numbers: dict[str, Any] = {}  # of its example
+        self.drawn: Functions = {}
 
     def guarded(self, function: str, action: Callable[[], Any], line: int = 1) -> Any:
         """Run a step, time it, turn whatever it raises into a failure with function and line.
@@ -127,6 +125,11 @@ class _Run:
         if isinstance(problem, SyntaxError):
             places.append((problem.filename or "", problem.lineno or 1))
             message = f"{problem.msg}: {(problem.text or '').strip()}"
+        if isinstance(problem, ModuleNotFoundError):
+            from serving_mathematics.support.extras import install_command
+
+            brought = install_command(problem.name or "")
+            message = f"{message}: {brought}" if brought else message
         own = self.root / SOURCES if function == "import" else self.path
         file, line = [place for place in places if Path(place[0]).is_relative_to(own)][-1]
         where = Path(file).relative_to(self.root).as_posix()
@@ -156,45 +159,30 @@ class _Run:
 
         results = []
         for name, function in functions.items():
-            line, before = _line(function), len(self.failures)
             with checks.recording() as rows:
-                returned = self.guarded(name, function, line)
-            failed = len(self.failures) > before
-            swallowed = [row for row in rows if not row.passed]
-            problem: Exception | None = None
-            if not failed and not rows:
-                problem = AssertionError(f"{name} compared nothing")
-            elif not failed and swallowed:
-                problem = AssertionError(str(swallowed[0]))
-            elif returned is not None:
-                problem = TypeError(f"{name} returned {returned!r}; a check returns nothing")
-            if problem:
-                self.failures.append(self.failure(name, problem, line))
-            compared = [dataclasses.asdict(row) for row in rows]
-            told = {"name": name, "line": line, "comparisons": compared}
-            results.append(told | _claim(name, function.__doc__))
+                self.guarded(name, partial(_compare, name, function, rows), _line(function))
+            told = {"name": name, "line": _line(function)}
+            told["comparisons"] = [dataclasses.asdict(row) for row in rows]
+            told["claim"] = (paragraphs(function.__doc__) or [name])[0]
+            results.append(told | {"source": paragraph(function.__doc__, "Source")})
         return results
 
-    def figures(self, functions: Functions) -> list[dict[str, Any]]:
-        drawn = [
-            self.guarded(name, partial(self.figure, name, function), _line(function))
+    def each(
+        self, make: Callable[[str, Callable[..., Any]], dict[str, Any]], functions: Functions
+    ) -> list[dict[str, Any]]:
+        """What is made of each function, but for those that fail."""
+        made = [
+            self.guarded(name, partial(make, name, function), _line(function))
             for name, function in functions.items()
         ]
-        return [figure for figure in drawn if figure]
+        return [one for one in made if one]
 
     def figure(self, name: str, function: Callable[..., Any]) -> dict[str, Any]:
         from matplotlib.figure import Figure
 
-        from builder import captions
-        from builder.figures import (
-            house_style,
-            light_and_dark,
-            nothing_finite,
-            on_dark,
-            without_words,
-        )
+        from builder import captions, figures
 
-        with house_style(self.root / SOURCES / "house.mplstyle"):
+        with figures.house_style(self.root / SOURCES / "house.mplstyle"):
             figure = Figure()
             returned = function(figure)
             if returned is not None:
@@ -202,62 +190,43 @@ class _Run:
             drawn = [axes for axes in figure.axes if axes.has_data()]
             if not drawn and not any(axes.patches or axes.texts for axes in figure.axes):
                 raise ValueError(f"{name} drew nothing")
-            if any(nothing_finite(axes) for axes in drawn):
+            if any(figures.nothing_finite(axes) for axes in drawn):
                 raise ValueError(f"{name} drew axes without a finite number")
             short = name.removeprefix("figure_")
-            light, dark = light_and_dark(figure, f"{self.name}.{short}")
-            self.shown[short] = captions.drawn(figure)
-        card = without_words(light)
-        drawings = {"light": light, "dark": dark, "light-card": card, "dark-card": on_dark(card)}
+            light, dark = figures.light_and_dark(figure, f"{self.name}.{short}")
+            shown = captions.drawn(figure) + captions.written(self.path.read_text("utf-8"))
+        card = figures.without_words(light)
+        drawings = {"light": light, "dark": dark}
+        drawings |= {"light-card": card, "dark-card": figures.on_dark(card)}
         for variant, svg in drawings.items():
             write_whole(self.folder / f"{short}-{variant}.svg", svg.encode())
+        told = paragraphs(function.__doc__)
+        if wrong := captions.untrue(" ".join(told), shown, self.numbers.values()):
+            problem = ValueError(
+                f"the docstring says {', '.join(wrong)}, which is neither drawn nor a number"
+                " that the figure is drawn with nor a field of example(): correct it, or"
+                " compute it where it can be seen"
+            )
+            self.failures.append(self.failure(name, problem, _line(function)))
         width, height = figure.get_size_inches()
-        return _caption(function.__doc__) | {
+        return {
+            "caption": [text for text in told if not text.startswith("Alt:")],
+            "alt": paragraph(function.__doc__, "Alt"),
             "name": short,
             "width": round(width * 96),
             "height": round(height * 96),
             "labels": [[axes.get_xlabel(), axes.get_ylabel()] for axes in drawn if axes.axison],
         }
 
-    def compare_captions(self, found: dict[str, Any], functions: Functions) -> None:
-        """A failure for every figure of which a number is told that it does not show."""
-        from builder import captions
-
-        figures = found["figures"]
-        written = captions.written(self.path.read_text(encoding="utf-8")) if figures else []
-        for figure in figures:
-            text = " ".join([*figure["caption"], figure["alt"]])
-            shown = self.shown[figure["name"]] + written
-            if wrong := captions.untrue(text, shown, found["example"].values()):
-                name = f"figure_{figure['name']}"
-                problem = ValueError(
-                    f"the docstring says {', '.join(wrong)}, which is neither drawn nor a number"
-                    " that the figure is drawn with nor a field of example(): correct it, or"
-                    " compute it where it can be seen"
-                )
-                self.failures.append(self.failure(name, problem, _line(functions[name])))
-
-    def sliders(self, defined: Mapping[str, Functions]) -> list[dict[str, Any]]:
-        """The grids of the sliders and steppers, each of which belongs to a figure of its name."""
-        drawn = defined["figure"]
-        found = [
-            self.guarded(name, partial(self.slider, kind, name, function, drawn), _line(function))
-            for kind in ("slider", "stepper")
-            for name, function in defined[kind].items()
-        ]
-        return [slider for slider in found if slider]
-
-    def slider(
-        self, kind: str, name: str, function: Callable[[], Any], drawn: Iterable[str]
-    ) -> dict[str, Any]:
+    def slider(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
+        """The grid of a slider or a stepper, each of which belongs to a figure of its name."""
         from builder.sliders import grid
 
-        short = name.removeprefix(f"{kind}_")
-        if f"figure_{short}" not in drawn:
+        kind, _, short = name.partition("_")
+        if f"figure_{short}" not in self.drawn:
             raise ValueError(f"{name} needs figure_{short}, which stands in its place on paper")
-        lead = paragraphs(function.__doc__)
-        told = {"kind": kind, "name": short, "lead": lead[0] if lead else ""}
-        return told | {"data": grid(function(), kind)}
+        lead = (paragraphs(function.__doc__) or [""])[0]
+        return {"kind": kind, "name": short, "lead": lead, "data": grid(function(), kind)}
 
     def example(self, function: Callable[[], Any]) -> dict[str, Any]:
         result = function()
@@ -275,38 +244,43 @@ class _Run:
             values[key] = plain
         return values
 
-    def record(self, needs: list[str]) -> dict[str, Any]:
-        """Import the module and run its checks, figures, sliders and example, in this order.
-
-        needs: its optional packages, as pip calls them. A module for which one is not installed is
-        left alone, and its record says so.
-        """
-        if absent := absent_packages(needs):
-            return empty_record() | {"needs": needs, "absent": absent}
+    def record(self) -> dict[str, Any]:
+        """Import the module and run its checks, example, figures and sliders, in this order."""
         self.watch_reads()
         module = self.guarded("import", lambda: importlib.import_module(f"{PACKAGE}.{self.name}"))
-        found = empty_record() | {"needs": needs}
+        found = empty_record()
         if module is not None:
             from serving_mathematics.support.checks import functions
 
             found["hints"] = {str(k): str(v) for k, v in vars(module).get("HINTS", {}).items()}
-            kinds = ("check", "figure", "slider", "stepper")
-            defined = {kind: functions(module, f"{kind}_") for kind in kinds}
-            found["checks"] = self.checks(defined["check"])
-            found["figures"] = self.figures(defined["figure"])
-            found["sliders"] = self.sliders(defined)
+            found["checks"] = self.checks(functions(module, "check_"))
             example = vars(module).get("example")
             if example is not None:
                 numbers = self.guarded("example", lambda: self.example(example), _line(example))
-                found["example"] = numbers or {}
-            self.compare_captions(found, defined["figure"])
+                found["example"] = self.numbers = numbers or {}
+            self.drawn = functions(module, "figure_")
+            found["figures"] = self.each(self.figure, self.drawn)
+            moving = functions(module, "slider_") | functions(module, "stepper_")
+            found["sliders"] = self.each(self.slider, moving)
         reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
 
 
+def _compare(name: str, check: Callable[[], Any], rows: Sequence[Any]) -> None:
+    """Run a check. rows: what it compares meanwhile, which must be something that holds."""
+    returned = check()
+    if not rows:
+        raise AssertionError(f"{name} compared nothing")
+    for row in rows:
+        if not row.passed:
+            raise AssertionError(str(row))
+    if returned is not None:
+        raise TypeError(f"{name} returned {returned!r}; a check returns nothing")
+
+
 def empty_record() -> dict[str, Any]:
     """The record of a module that did not get as far as its import."""
-    keys = ("checks", "figures", "sliders", "failures", "needs", "absent")
+    keys = ("checks", "figures", "sliders", "failures", "needs")
     lists: dict[str, Any] = {key: [] for key in keys}
     return lists | {"example": {}, "hints": {}, "seconds": {}, "reads": {}}
 
@@ -323,21 +297,6 @@ def file_digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return "absent"
-
-
-def _claim(name: str, docstring: str | None) -> dict[str, str]:
-    """What a check says, and where its expectation is from."""
-    text = paragraphs(docstring)
-    return {"claim": text[0] if text else name, "source": paragraph(docstring, "Source")}
-
-
-def _caption(docstring: str | None) -> dict[str, Any]:
-    """What is said of a figure, and its description."""
-    text = paragraphs(docstring)
-    return {
-        "caption": [p for p in text if not p.startswith("Alt:")],
-        "alt": paragraph(docstring, "Alt"),
-    }
 
 
 def leave(folder: Path, name: str, record: dict[str, Any]) -> None:
@@ -378,26 +337,23 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def main(root: str, name: str, folder: str, needs: list[str], timeout_s: float) -> None:
-    """Run one module, leave its record in `folder`, and end this process.
-
-    needs: its optional packages, as pip calls them. timeout_s: after which the process is ended.
+def main(root: str, name: str, folder: str, timeout_s: float) -> None:
+    """Run one module, leave its record in `folder`, and end this process, at the latest after
+    `timeout_s`.
     """
     os.setpgid(0, 0)  # whatever the module starts is in its group
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
     with contextlib.suppress(ValueError):  # where less is allowed
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     place = Path(folder)
-    _FromSource.kept = place.parent / "bytecode"
-    sys.meta_path.insert(0, _SnippetFinder())
+    _load_from_source(Path(root, "snippets"), place.parent / "bytecode")
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
-    sys.path.insert(0, str(Path(root, "snippets")))
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(nowhere, number)
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
-    record = _Run(Path(root), name, place).record(needs)
+    record = _Run(Path(root), name, place).record()
     signal.setitimer(signal.ITIMER_REAL, 0)
     leave(place, name, record)
     os._exit(0)  # what the module left to do at exit, or in threads, is not waited for

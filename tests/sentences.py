@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from builder.pages import told
+from builder.directives import told
 from builder.sliders import curves_of
 
 _NAMED = re.compile(r"\{([^{}]*)\}")

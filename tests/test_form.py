@@ -6,7 +6,7 @@ import pytest
 
 from author import form
 from author.form import AIMS, form_of, problems
-from builder.pages import LINES_OPEN
+from builder.directives import LINES_OPEN
 from builder.runner import Run
 
 from .conftest import CHAPTERS

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from builder import ROOT
-from builder.pages import told
+from builder.directives import told
 
 from . import contrast
 from .browsing import PATIENCE_MS

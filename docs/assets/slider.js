@@ -11,7 +11,7 @@ const title = ({ label, unit }) => (unit ? `${label} [${unit}]` : label);
 const { format: tick } = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const written = []; // by decimals: making one takes a hundred times as long as using it
 
-// A value in a sentence, as `told` of builder/pages.py writes it.
+// A value in a sentence, as `told` of builder/directives.py writes it.
 function told(value, { unit, decimals }) {
   const least = 10 ** -decimals;
   const small = value > 0 && value < least / 2;

@@ -87,7 +87,6 @@ def _site(folder: Path) -> dict[str, Any]:
         "site": dataclasses.asdict(site),
         "plain": plain.replace(str(folder), "…"),
         "problems": made.problems,
-        "absent": [run.name for run in made.absent],
         "figures": made.figures,
         "pages": made.pages,
         "files": {path: _told(path, made.files[path], folder) for path in sorted(made.files)},
@@ -624,8 +623,6 @@ def _sources(folder: Path) -> dict[str, Any]:
         (package / name / "__init__.py").touch()
     (package / "checks.py").write_text("import scipy\n", encoding="utf-8")
     (package / "house.mplstyle").touch()
-    optional = 'fastapi = "fastapi"\ngrpc = "grpcio"\nhttpx = "httpx"\n'
-    (folder / "pyproject.toml").write_text(f"[tool.handbook.optional]\n{optional}")
     names = module_names(folder)
     told: dict[str, Any] = {"names": names}
     found = source.Sources(folder, folder / "cache")

@@ -499,8 +499,6 @@ RECORD_FAULTS: dict[str, list[tuple[str, str, Any]]] = {  # of which module what
     "no lead": [("first", "sliders.0.lead", "Move it")],
     "an empty label": [("first", "sliders.0.data.panels.0.x.label", "")],
     "a unit in a label": [("first", "sliders.0.data.controls.0.label", "load [1]")],
-    "not run": [("first", "absent", ["a", "b"])],
-    "figures that may lack": [("first", "needs", ["a", "b"])],
     "a check without a source": [
         ("first", "checks.4.source", ""),
         ("first", "checks.4.claim", "A"),

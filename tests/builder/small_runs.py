@@ -24,7 +24,7 @@ from ..clockwork import Clock
 ENDS = {  # of a module: the seconds it took, its exit status, and what it had left
     "part.fine": (3.0, 0, {}),
     "part.failed": (2.0, 0, {"failures": 2}),
-    "part.lacks": (1.0, 0, {"absent": ["fastapi", "httpx"]}),
+    "part.lacks": (1.0, 0, {}),
     "part.hangs": (0.0, -signal.SIGALRM, {"step": "7 check_it"}),
     "part.crashes": (0.0, -signal.SIGSEGV, {"step": "9 figure_it"}),
     "part.exits": (0.0, 3, {}),
@@ -50,10 +50,10 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
 
     def flush(self) -> None:
         """Leave a record, or what there is without one."""
-        root, self.name, folder, needs, limit_s = json.loads(self.text)
+        root, self.name, folder, limit_s = json.loads(self.text)
         self.text = ""
         took, self.status, left = ENDS[self.name]
-        self.told.append(f"{self.name} {needs} within {limit_s:g} s")
+        self.told.append(f"{self.name} within {limit_s:g} s")
         if left and self.status:
             Path(folder, worker.STEP).write_text(left["step"], encoding="utf-8")
         if self.status != 0:
@@ -61,7 +61,6 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         record = worker.empty_record()
         record |= {"seconds": {"import": 0.125, "b": took}}
         record["failures"] = ["some.py:4: check_it: E: m"] * left.get("failures", 0)
-        record["absent"] = left.get("absent", [])
         Path(folder, "line-light.svg").write_text("<svg/>", encoding="utf-8")
         worker.leave(Path(folder), self.name, record)
         if self.name == "part.changes":
@@ -107,9 +106,6 @@ def write_modules(root: Path) -> None:
         if name == "part.lacks":
             text += "import fastapi\n"
         module_path(root, name).write_text(text, encoding="utf-8")
-    (root / "pyproject.toml").write_text(
-        '[tool.handbook.optional]\nfastapi = "fastapi"\n', encoding="utf-8"
-    )
 
 
 MODULE = '''"""A module.
@@ -250,7 +246,7 @@ def record_of(root: Path, text: str, name: str = "small.one") -> dict[str, Any]:
         mock.patch.object(importlib, "import_module", imported),
         redirect_stdout(io.StringIO()),
     ):
-        record = run.record([])
+        record = run.record()
     record["seconds"] = {name: seconds >= 0 for name, seconds in record["seconds"].items()}
     files = {file.name: file.stat().st_size > 500 for file in sorted(folder.glob("*.svg"))}
     step = (folder / worker.STEP).read_text(encoding="utf-8")

@@ -409,7 +409,7 @@ def runs_of(root: Path) -> list[Run]:
     ]
     return [
         run_of(root, "part.twice.exercises", hints={"tripled": "Use `double`.", "both": "2 & 2."}),
-        run_of(root, "part.twice.server", needs=["fastapi", "pydantic"], absent=["fastapi"]),
+        run_of(root, "part.twice.server", needs=["fastapi"]),
         run_of(root, "part.twice.shared", seconds={"import": 0.125}),
         run_of(
             root,

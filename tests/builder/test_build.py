@@ -259,67 +259,16 @@ def test_two_builds_at_once_both_succeed_and_the_cache_is_whole(project: Project
     assert project.leftovers == []
 
 
-SERVER = '''
-"""A server.
-
-Source: hand.
-"""
-
-import nowhere
-from serving_mathematics.support import checks
-
-
-def serve(port: int) -> None:
-    """Serve."""
-    nowhere.run(port)
-
-
-def check_port() -> None:
-    """Ports are ports.
-
-    Source: hand.
-    """
-    checks.equal("port", 1, 1)
-'''
-OPTIONAL = '[tool.handbook.optional]\nnowhere = "nowhere-server"\n'
-
-
-def test_module_without_its_optional_package_is_shown_and_said_not_to_run(
-    project: Project,
-) -> None:
-    project.write("pyproject.toml", OPTIONAL)
-    project.chapter("part.sum")
-    project.module("part.server", SERVER)
-    page = project.root / "docs" / "part" / "sum.md"
-    text = page.read_text().replace("question:", "modules: [part/server]\nquestion:", 1)
-    page.write_text(text.replace("{{ code double }}", "{{ code double }}\n\n{{ code serve }}"))
-    outcome = project.build()
-    assert outcome.status == 0, outcome.text
-    assert "part.server: NOT RUN, needs nowhere-server" in outcome.text
-    assert (
-        "not run, as their pages say: snippets/serving_mathematics/part/server.py" in outcome.text
-    )
-    built = (project.root / "site" / "part" / "sum" / "index.html").read_text()
-    assert "nowhere.run(port)" in built
-    assert "Needs <code>pip install nowhere-server</code>" in built
-    assert (
-        "The checks of <code>snippets/serving_mathematics/part/server.py</code> did not run"
-        in built
-    )
-    again = project.build("--strict")
-    assert again.status != 0, "a strict build takes nothing for granted"
-    assert "pip install nowhere-server" in again.text
-
-
-def test_package_that_is_not_declared_optional_is_a_failure(project: Project) -> None:
-    project.write("pyproject.toml", OPTIONAL.replace("nowhere =", "elsewhere ="))
+def test_a_package_that_is_missing_is_a_failure_that_says_what_brings_it(project: Project) -> None:
+    project.chapter("part.sum", "import nowhere\n")
+    missing = "No module named 'fastapi'"
     project.chapter(
-        "part.sum",
-        GOOD.replace("from serving_mathematics", "import nowhere\nfrom serving_mathematics", 1),
+        "part.server", f'raise ModuleNotFoundError("{missing}", name="fastapi.routing")'
     )
     outcome = project.build()
-    assert outcome.status != 0
-    assert "No module named 'nowhere'" in outcome.text
+    assert outcome.status == 1
+    assert "sum.py:1: import: ModuleNotFoundError: No module named 'nowhere'\n" in outcome.text
+    assert f"server.py:1: import: ModuleNotFoundError: {missing}: pip install f" in outcome.text
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from builder.chapter_notes import citation, minutes, neighbours
-from builder.pages import Page, markup
+from builder.chapter_notes import minutes, neighbours
+from builder.expansion import Site
+from builder.markup import listed, markup
+from builder.pages import Page
 
 PROSE = "word " * 440
 
@@ -45,13 +47,14 @@ def test_the_line_says_what_there_is() -> None:
 
 def test_an_entry_has_what_is_known() -> None:
     cited = {"author": "Us", "version": "1.2", "commit": "abc", "date": "2026-11-28"}
-    entry = citation("Little's law", "capacity/littles-law.md", "Book", "https://a.test/", cited)
+    page = Page("capacity/littles-law.md", {"title": "Little's law"})
+    entry = listed("citation", page, Site("Book", address="https://a.test/", cited=cited))
     for part in (
         "@incollection{littles-law,\n  author = {{Us}},\n  title = {Little's law},",
         "  year = {2026},\n  date = {2026-11-28},\n  note = {version 1.2, commit abc},",
         "  url = {https://a.test/capacity/littles-law/},\n}",
     ):
         assert part in entry
-    bare = citation("T", "a/b.md", "Book", "https://a.test/", {"version": "1.2"})
+    bare = listed("citation", page, Site("Book", cited={"version": "1.2"}))
     assert "year" not in bare
     assert "note = {version 1.2}" in bare

@@ -18,7 +18,7 @@ from unittest import mock
 import pytest
 
 from builder import ROOT, figures, live
-from builder.pages import bundle
+from builder.directives import bundle
 from builder.source import module_path
 
 from ..conftest import CHAPTERS, Chapter

@@ -11,9 +11,11 @@ from typing import Any
 import markdown
 import pytest
 
-from builder import figures, pages
+from builder import figures, markup, pages
+from builder.expansion import Site
+from builder.filling import expand
 from builder.outline import read
-from builder.pages import Page, expand, module_names_of
+from builder.pages import Page, module_names_of
 from builder.runner import Run
 from builder.sliders import grid
 from builder.worker import empty_record
@@ -311,7 +313,7 @@ def test_card_has_the_figure_without_its_words_and_with_their_boxes() -> None:
         '<g id="line2d_1"><g/></g></svg>'
     )
     assert figures.without_words(svg) == kept
-    card = pages.markup("image", "../", "part.twice", FIGURE, True)
+    card = markup.markup("image", "../", "part.twice", FIGURE, True)
     assert 'alt="" src="../figures/part/twice/line-dark-card.svg"' in card
 
 
@@ -334,7 +336,7 @@ def test_checks_are_a_table_with_escaped_text() -> None:
 )
 def test_what_holds_is_shown_to_hold(expected: str, got: str, shown: list[str]) -> None:
     row = COMPARISON | {"expected": expected, "got": got}
-    assert pages._compared(row)[1:3] == shown
+    assert markup.compared(row)[1:3] == shown
 
 
 def test_cards_of_a_part() -> None:
@@ -531,25 +533,25 @@ def test_notation_lists_each_meaning_and_the_chapter_says_so() -> None:
         for use in pages.symbol_uses(path, path[2:5], TABLE.format(meaning=meaning))
     ]
     page = pages.Page("notation.md", {}, uses=uses)
-    text = pages.expand("{{ notation }}", page)
+    text = expand("{{ notation }}", page)
     assert not page.errors
     row = "$N$, $\\rho = a/c$: "
     assert f"| $N$ | {row}servers | [one](a/one.md#symbols) |" in text
     assert f"|  | {row}clients | [two](b/two.md#symbols) |" in text
     timed = TABLE.replace("$N$, ", "").replace("| 1 |", "| 1/s |").format(meaning="load")
     page = pages.Page("notation.md", {}, uses=pages.symbol_uses("a/one.md", "one", timed))
-    assert "| load [1/s] | [one]" in pages.expand("{{ notation }}", page)
+    assert "| load [1/s] | [one]" in expand("{{ notation }}", page)
 
     chapter = pages.Page("a/one.md", {}, uses=uses)
-    told = pages.expand(TABLE.format(meaning="servers"), chapter)
+    told = expand(TABLE.format(meaning="servers"), chapter)
     note = "All symbols: [Notation](../notation.md). With other meanings elsewhere: $N$, $\\rho$."
     assert f"`n` |\n\n{note}\n\n</details>\n\n## Next" in told
     alone = pages.Page("a/one.md", {}, uses=uses[:2])
-    told = pages.expand(TABLE.format(meaning="servers"), alone)
+    told = expand(TABLE.format(meaning="servers"), alone)
     assert "`n` |\n\nAll symbols: [Notation](../notation.md).\n\n</details>\n\n## Next" in told
     elsewhere = pages.Page("c/three.md", {}, uses=uses)
     text = TABLE.format(meaning="servers")
-    assert "All symbols" not in pages.expand(text, elsewhere)
+    assert "All symbols" not in expand(text, elsewhere)
 
 
 def test_symbols_are_folded_wherever_they_stand() -> None:
@@ -582,10 +584,10 @@ def test_terms_stand_under_the_symbols_of_the_chapters_they_link_to() -> None:
     ]
     assert [term.pages for term in terms] == [("a/one.md", "b/two.md"), ("b/two.md",)]
     text = TABLE.format(meaning="servers")
-    told = pages.expand(text, pages.Page("b/two.md", {}, terms=terms))
+    told = expand(text, pages.Page("b/two.md", {}, terms=terms))
     burn, erlang = "[burn rate](../glossary.md#burn-rate)", "[Erlang C](../glossary.md#erlang-c)"
     assert f"`n` |\n\nTerms: {burn}, {erlang}.\n\n</details>\n\n## Next" in told
-    told = pages.expand(text, pages.Page("c/three.md", {}, terms=terms))
+    told = expand(text, pages.Page("c/three.md", {}, terms=terms))
     assert "Terms: " not in told
 
 
@@ -615,7 +617,8 @@ def test_overview_for_language_models() -> None:
         page_of(*runs, path="a/one-two.md", title="One", description="Because."),
         page_of(path="b/idle.md", title="Idle", description="Never."),
     ]
-    text = pages.llms_text("Site", "A site.", "https://site.test/", chapters, {"a": "Part A"})
+    site = Site("Site", "A site.", "https://site.test/")
+    text = markup.listed("overview", site, chapters, {"a": "Part A"})
     assert text.split("\n") == [
         "# Site",
         "",
@@ -662,7 +665,7 @@ def test_references_of_all_chapters_are_one_list_with_links_back() -> None:
     other = pages.references_of("b/other.md", "Other", SOURCES)
     assert [r.anchor for r in one] == ["little-1961", "erlang-1917"]
     page = pages.Page("references.md", {}, references=[*one, *other])
-    assert pages.expand("{{ references }}", page).split("\n") == [
+    assert expand("{{ references }}", page).split("\n") == [
         "- Erlang (1917). Cited in [One](a/one.md#erlang-1917), [Other](b/other.md#erlang-1917).",
         "  { #erlang-1917 }",
         "- Little (1961). *A proof*, continued here."
@@ -681,7 +684,7 @@ def test_sections_of_one_work_are_listed_apart_and_other_works_are_a_problem() -
         "docs/b/other.md: source erlang-1917 is another work than in docs/a/one.md"
     ]
     page = pages.Page("references.md", {}, references=[*one, *third])
-    listed = pages.expand("{{ references }}", page)
+    listed = expand("{{ references }}", page)
     assert listed.count("Erlang (1917).") == 2
     assert listed.count("{ #erlang-1917 }") == 1
 
@@ -735,3 +738,8 @@ def test_what_runs_in_the_browser_and_what_does_not() -> None:
     page = page_of(served)
     page.pyodide = "assets/py/"
     assert "data-live" not in whole("{{ downloads }}", page)
+
+
+def test_only_an_index_page_has_the_address_of_its_folder() -> None:
+    paths = ("index.md", "part/index.md", "part/one.md", "part/reindex.md")
+    assert [pages.folder_of(path) for path in paths] == ["", "part/", "part/one/", "part/reindex/"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builder.pages import told
+from builder.directives import told
 from builder.sliders import LARGEST, as_json, grid, legend
 
 from ..sentences import reading

@@ -12,8 +12,8 @@ from textwrap import dedent
 import pytest
 
 from builder import BuildError, source
+from builder.directives import bundle
 from builder.outline import read
-from builder.pages import bundle
 from builder.source import Module, Sources, module_names, self_contained, shown
 
 from .project import Project

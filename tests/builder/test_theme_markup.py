@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.pages import markup
+from builder.markup import markup
 from builder.theme_markup import (
     content,
     named_sections,

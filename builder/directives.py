@@ -1,0 +1,349 @@
+"""What each `{{ … }}` directive puts on a page: code, figures, what moves, checks, downloads, lists
+of the whole site.
+
+What comes out is Markdown that any Python-Markdown generator renders: code is fenced, and finished
+HTML stands in a line of its own, because Markdown reads what is indented or blank in between.
+"""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import functools
+import io
+import itertools
+import json
+import math
+import re
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from serving_mathematics.exercises import unwritten
+
+from builder import PACKAGE, SOURCES, BuildError
+from builder.listings import beside_the_algorithm
+from builder.markup import block, inline, listed, markup
+from builder.outline import Symbol
+from builder.pages import Page, Reference
+from builder.runner import Run
+from builder.sliders import curves_of, legend
+from builder.source import Module, Sources, module_path, self_contained, shown
+
+LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
+LINES_OVER = 6  # that are not worth a button
+IN_BROWSER = {"numpy", "matplotlib", "pydantic"}  # packages that the browser's Python can load
+
+
+def _find_symbol(page: Page, name: str) -> tuple[Run, Symbol]:
+    found = [(run, run.outline.symbols[name]) for run in page.runs if name in run.outline.symbols]
+    if len(found) != 1:
+        reason = "is defined more than once in" if found else "is not defined in"
+        there = ", ".join(run.path for run in page.runs)
+        raise BuildError(f"{name} {reason} {there or 'any module, because the page has none'}")
+    return found[0]
+
+
+def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
+    """(module, shown source, self-contained source) of symbols of one module."""
+    if not names:
+        raise BuildError("name what to show: {{ code function }}")
+    found = [_find_symbol(page, name) for name in names]
+    owners = sorted({run.name for run, _ in found})
+    if len(owners) > 1:
+        raise BuildError(f"{' '.join(names)} come from several modules ({', '.join(owners)})")
+    run = found[0][0]
+    source = run.record["source"]
+    text = "\n\n\n".join(shown(source, symbol) for _, symbol in found)
+    module = Module(run.name, source, run.outline)
+    return run, text, self_contained(module, names, page.sources.module)
+
+
+def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
+    run, text, whole = _code_block(page, names)
+    ours = re.search(rf"^( *>>> )?from {PACKAGE}\.", whole, re.MULTILINE)
+    needed = ("The examples in it need" if ours[1] else "The copy needs") if ours else ""
+    lines, aside, told = text.count("\n") + 1, beside_the_algorithm(text), ", ".join(names)
+    long = lines - len(aside) > LINES_OPEN + LINES_OVER
+    folded = long or bool(aside)
+    unfold = [markup("unfold", long and lines, told)] if folded else []
+    call = _call(page, run, names) if runs else None
+    copied = whole.rstrip().count("\n") + 1
+    tools = markup("tools", page, run, told, call, _listed(page, whole), copied, needed)
+    defined = f"<p hidden>{told}</p>"  # for the search, which skips code
+    classes = ".python .snippet" + " .is-folded" * folded + " .is-long" * long
+    marked = f' hl_lines="{" ".join(map(str, aside))}"' if aside else ""  # which the page folds
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"^`{3,}", text, re.MULTILINE)), default=0))
+    head = f'{fence} {{ {classes} title="{run.address}"{marked} data-search-exclude="" }}'
+    return f"{head}\n{text}\n{fence}\n{block(*unfold, tools, defined)}"
+
+
+def _listing(page: Page, names: list[str]) -> str:
+    """Code between the words of a page, or, where its front matter says `code: folded`, the names
+    that open it: a page that says how something is decided is read without.
+    """
+    code = _code(page, names)
+    if page.meta.get("code") != "folded":
+        return code
+    opened = block("<details class='listing' markdown='1'>")
+    told = ", ".join(f"<code>{name}</code>" for name in names)
+    return f"{opened}<summary>Code: {told}</summary>\n\n{code}\n</details>\n"
+
+
+def _listed(page: Page, text: str) -> str:
+    """The place of what a button copies in a list of its page, which docs/assets/handbook.js loads
+    when somebody goes to the button: in the page it would be a third of its weight.
+    """
+    if text not in page.copies:
+        page.copies.append(text)
+    return f"{page.base}{page.copies_address}#{page.copies.index(text)}"
+
+
+def _call(page: Page, run: Run, names: list[str]) -> str | None:
+    """The example of what is shown, for the button that opens an editor with it; None where it
+    cannot run in a browser.
+    """
+    if not page.pyodide or run.record["needs"]:
+        return None
+    examples = (_examples_of(run, run.outline.symbols[name]) for name in names)
+    calls = ([one.source for one in each if one.exc_msg is None] for each in examples)
+    return "".join(next(filter(None, calls), [])).rstrip("\n")
+
+
+def _answers(page: Page, names: list[str]) -> list[str]:
+    """The button that opens an editor with the functions of an exercise, to be filled in."""
+    run, _ = _find_symbol(page, names[0])
+    if not page.pyodide or run.record["needs"]:
+        return []
+    asked = (_parsed(run, run.outline.symbols[name]) for name in names)
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    stubs = (unwritten(x) if isinstance(x, functions) else ast.unparse(x) for x in asked)
+    return [markup("answers", run, names, "\n\n\n".join(stubs))]
+
+
+def _parsed(run: Run, symbol: Symbol) -> ast.stmt:
+    return ast.parse(shown(run.record["source"], symbol)).body[0]
+
+
+def _examples_of(run: Run, symbol: Symbol) -> list[doctest.Example]:
+    """The examples in a definition's docstring."""
+    node = _parsed(run, symbol)
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return []
+    return doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
+
+
+def _solution(page: Page, names: list[str]) -> str:
+    hints = [h for n in names if (h := _find_symbol(page, n)[0].record["hints"].get(n))]
+    hint = f"<p>{inline(' '.join(hints))}</p>"
+    folds = [f'<details class="tip"><summary>Hint</summary>{hint}</details>'] if hints else []
+    return (
+        f"{_examples(page, names)}"
+        f"{block(*_answers(page, names), *folds, '''<details class='success' markdown='1'>''')}"
+        f"<summary>Solution</summary>\n\n{_code(page, names, runs=False)}\n</details>\n"
+    )
+
+
+def _examples(page: Page, names: list[str]) -> str:
+    """What stands above an exercise's folds: the examples of the solution's docstrings, which ran
+    as doctests, so that the reader sees what is asked before the answer.
+    """
+    lines = []
+    for name in names:
+        for example in _examples_of(*_find_symbol(page, name)):
+            first, *more = example.source.rstrip("\n").split("\n")
+            lines += [f">>> {first}", *(f"... {line}".rstrip() for line in more)]
+            lines += example.want.rstrip("\n").split("\n") if example.want else []
+    body = "\n".join(lines)
+    return f'``` {{ .pycon data-search-exclude="" }}\n{body}\n```\n\n' if lines else ""
+
+
+def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]]:
+    """The one figure, slider or stepper of that name, and the module it is from."""
+    if len(names) != 1:
+        raise BuildError(f"name one {kind}: {{{{ {kind} name }}}}")
+    listed = "figures" if kind == "figure" else "sliders"
+    there = [
+        (run, item)
+        for run in page.runs
+        for item in run.record[listed]
+        if item.get("kind", kind) == kind
+    ]
+    found = [(run, item) for run, item in there if item["name"] == names[0]]
+    if len(found) != 1:
+        known = ", ".join(item["name"] for _, item in there) or "none"
+        raise BuildError(f"no single {kind} {names[0]}; the page's modules have: {known}")
+    return found[0]
+
+
+def _figure(page: Page, names: list[str], *above: str) -> str:
+    """A figure, numbered in the order of the page."""
+    run, figure = _named(page, names, "figure")
+    page.figures_shown.append(figure["name"])
+    return block(
+        "".join([*above, markup("figure", page, run.name, figure, len(page.figures_shown))])
+    )
+
+
+def _moving(kind: str, page: Page, names: list[str]) -> str:
+    """What moves, and below it its figure."""
+    run, slider = _named(page, names, kind)
+    moves = markup("moving", page, run.name, slider, _sentences(slider["data"]))
+    return _figure(page, names, moves)
+
+
+def _sentences(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a slider says where it starts, the longest that it may say, whose place is kept free,
+    the times of its clock, and what its marks mean.
+    """
+    controls, clock = data["controls"], data.get("clock")
+    runs = math.prod(len(control["texts"]) for control in controls)
+    run = functools.reduce(lambda at, one: at * len(one["texts"]) + one["start"], controls, 0)
+    texts = {control["label"]: (control["texts"], control["start"]) for control in controls}
+    times = _texts(clock) if clock else []
+    if clock:
+        texts[clock["label"]] = (times, clock["start"])
+    for part in curves_of(data):
+        words, at = _texts(part), run  # the same in every frame
+        if clock and len(words) != runs:
+            at = run * len(times) + clock["start"]
+        texts[part["label"]] = (words, at)
+
+    def sentence(which: str, pick: Callable[[Sequence[str], int], str]) -> str:
+        return re.sub(r"\{([^{}]*)\}", lambda label: pick(*texts[label[1]]), data[which])
+
+    there = all(words[at] for words, at in texts.values())
+    widest = [
+        sentence(which, lambda words, _: max(words, key=len)) for which in ("reading", "absent")
+    ]
+    return {
+        "first": sentence("reading" if there else "absent", lambda words, at: words[at]),
+        "longest": max(widest, key=len),
+        "times": times,
+        "legend": legend(data),
+    }
+
+
+def _texts(part: Mapping[str, Any]) -> list[str]:
+    """The values of a curve or a clock; empty where there is none."""
+    unit, decimals = part["unit"], part["decimals"]
+    return ["" if value is None else told(value, unit, decimals) for value in part["values"]]
+
+
+def told(value: float, unit: str, decimals: int) -> str:
+    """A value with its unit, as docs/assets/slider.js writes it; one that would read as nothing is
+    less than the last digit.
+    """
+    least = 10.0**-decimals
+    small = 0 < value < least / 2
+    shown = least if small else value
+    shown = math.copysign(math.floor(abs(shown) / least + 0.5 + 1e-9) * least, shown)
+    text = f"{shown:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    space = " " if unit and unit != "%" else ""
+    return f"{'less than ' * small}{text}{space}{unit}"
+
+
+def _checks(page: Page) -> str:
+    if not any(run.record["checks"] for run in page.runs):
+        raise BuildError("the page's modules have no checks")
+    return block(markup("checks", page.runs))
+
+
+def _downloads(page: Page) -> str:
+    if not page.runs:
+        raise BuildError("{{ downloads }} needs a page with modules")
+    notebook, archive = page.download("ipynb"), page.download("zip")
+    live, place = _live(page, archive)
+    return block(markup("downloads", page, notebook, archive, page.all_modules, live, place))
+
+
+def _live(page: Page, archive: str) -> tuple[str, str]:
+    """What a reader's browser needs to run the page's modules, and from where it loads Python and
+    without which; nothing where none can run there.
+    """
+    here = [run for run in page.runs if not run.record["needs"]]
+    if not page.pyodide or not here:
+        return "", ""
+    address = page.pyodide if "://" in page.pyodide else page.base + page.pyodide
+    imported = {one.module.partition(".")[0] for run in here for one in run.outline.imports}
+    settings = {
+        "modules": [run.name for run in here],
+        "packages": sorted({"numpy", "matplotlib", *imported & IN_BROWSER}),
+        "pyodide": address,
+        "downloads": f"{page.base}downloads/",
+        "bundle": f"{page.base}downloads/{archive}",
+    }
+    left_out = ", ".join(run.file for run in page.runs if run.record["needs"])
+    without = f" ({left_out}: only on a machine of your own)" if left_out else ""
+    return json.dumps(settings), (urlsplit(address).netloc or "this site") + without
+
+
+def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> bytes:
+    """Modules, with every project file they import, as a zip whose bytes depend on the contents
+    only.
+
+    data: files that the modules read, relative to the project; one that is absent is left out.
+    Raises BuildError for one that would lie outside of the zip.
+    """
+    root = sources.root
+    there = [name for name in data if (root / name).is_file()]
+    for name in there:
+        if not name.startswith("snippets/"):
+            raise BuildError(
+                f"{', '.join(names)}: a module reads {name}, which a download of it would lack:"
+                " keep the file beside the module, under snippets/"
+            )
+    files = {root / SOURCES / "house.mplstyle", *(root / name for name in there)}
+    # the command, and what runs exercises in the browser
+    for start in ("__main__", "exercises", *names):
+        files.update(sources.dependencies(module_path(root, start))[0])
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(files):
+            name = file.relative_to(root / "snippets").as_posix()
+            entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, sources.content(file), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _chapters(page: Page, names: list[str]) -> str:
+    part = names[0] if len(names) == 1 else page.part
+    chapters = [chapter for chapter in page.chapters if chapter.part == part]
+    if not chapters:
+        raise BuildError(f"no chapter in part {part!r} to show")
+    return block(markup("cards", page, chapters))
+
+
+def _notation(page: Page) -> str:
+    by_letter = sorted(page.uses, key=lambda use: (use.symbol.strip("\\").lower(), use.symbol))
+    found = itertools.groupby(by_letter, key=lambda use: use.symbol)
+    return listed("notation", [(symbol, list(uses)) for symbol, uses in found])
+
+
+def _references(page: Page) -> str:
+    cited = defaultdict[str, list[Reference]](list)  # of each text
+    for source in sorted(page.references, key=lambda source: source.text.lower()):
+        cited[source.text].append(source)
+    return listed("references", cited)
+
+
+NAMED: dict[str, Callable[[Page, list[str]], str]] = {
+    "code": _listing,
+    "solution": _solution,
+    "figure": _figure,
+    "slider": functools.partial(_moving, "slider"),
+    "stepper": functools.partial(_moving, "stepper"),
+    "chapters": _chapters,
+}
+ALL: dict[str, Callable[[Page], str]] = {  # of a page or of the site, without a choice
+    "checks": _checks,
+    "downloads": _downloads,
+    "exercises": lambda page: block(markup("exercises", page)),
+    "gallery": lambda page: block(markup("gallery", page)),
+    "report": lambda page: block(markup("report", page)),
+    "notation": _notation,
+    "references": _references,
+}

@@ -1,0 +1,149 @@
+"""Fills a page: replaces the `{{ … }}` directives of its Markdown by what ran.
+
+A directive on a line of its own embeds code, a figure, the checks, a solution, the downloads, or
+the cards of a part; inside a line it prints a number of `example()`. Every name is looked up in the
+records of the page's modules, and a name that is not there is an error.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import textwrap
+
+from builder import BuildError
+from builder.directives import ALL, NAMED
+from builder.markup import block, listed, markup
+from builder.pages import Page, section, several_meanings
+
+NOTATION = "notation.md"  # the page with every symbol
+WIDEST = 99  # characters of a value in a line
+_BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
+_CLOSE = re.compile(r"\{\{([a-z]\w*)[^{}]*\}\}")
+_ALONE = re.compile(r"^([ \t]*)\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
+_VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
+_HYPHEN = re.compile(r"(?<=[\s(|])-(?=\d)")  # before a number in a cell
+
+
+def expand(markdown: str, page: Page) -> str:
+    """The Markdown of a page, directives replaced; what is wrong is added to `page.errors`."""
+    lines, fence, opened, cells = list[str](), "", 0, 0
+    for number, line in enumerate(markdown.split("\n"), 1 + page.head.count("\n")):
+        mark = _FENCE.match(line)
+        told = line.startswith("|") or _ALONE.match(line)
+        if mark and not fence:
+            fence, opened = mark[1], number
+        elif mark and line.strip() == fence:
+            inside = len(lines) + 1 + opened - number
+            if line.startswith(fence) and inside < len(lines):  # what it stands in takes no room
+                lines[inside:] = textwrap.dedent("\n".join(lines[inside:])).split("\n")
+            fence = ""
+        elif not fence and "{{" in line:
+            line = _expand_line(line, page, number)
+        for row in line.split("\n") if told and not fence else [""]:
+            wanted, cells = cells, _cells(row)
+            if cells and wanted and cells != wanted:
+                wrong = f"{cells} cells in a table of {wanted}: {row[:80]}"
+                page.errors.append(f"docs/{page.path}:{number}: {wrong}")
+        lines.append(line)
+    if fence:
+        page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
+    text = "\n".join(lines)
+    if symbols := section(text, "Symbols"):
+        text = text.replace(f"## Symbols\n{symbols}", _folded_symbols(symbols, page), 1)
+    if page.question:
+        asked = f'<p class="question">{html.escape(page.question)}</p>'
+        question = block(asked, *([page.note] if page.note else []))
+        title = re.compile(r"^# .+$", re.MULTILINE)
+        text = title.sub(lambda found: f"{found[0]}\n\n{question}\n", text, count=1)
+    return text
+
+
+def _cells(row: str) -> int:
+    """Cells in a row of a table, of which Markdown would drop those that are too many; 0 of another
+    line.
+    """
+    bare = re.sub(r"`[^`]*`|\\\|", "", row.strip())
+    return bare.count("|") - 1 if bare.startswith("|") else 0
+
+
+def _folded_symbols(table: str, page: Page) -> str:
+    mine = {use.symbol for use in page.uses if use.path == page.path}
+    clashing = sorted(mine & several_meanings(page.uses))
+    terms = [term for term in page.terms if page.path in term.pages]
+    return listed("symbols", table.strip(), NOTATION if mine else "", clashing, terms)
+
+
+def _expand_line(line: str, page: Page, number: int) -> str:
+    directive, value = _BLOCK.match(line), _ALONE.match(line)
+    indented = _BLOCK.match(line.strip())
+    try:
+        if directive and directive[1] in NAMED:
+            return NAMED[directive[1]](page, directive[2].split())
+        if directive and directive[1] in ALL:
+            if directive[2]:
+                raise BuildError(f"{{{{ {directive[1]} }}}} takes no names")
+            return ALL[directive[1]](page)
+        if indented and indented[1] in {*NAMED, *ALL}:
+            raise BuildError(f"{line.strip()} must begin its line")
+        if value and isinstance(found := _found(page, value[2]), str):
+            # Markdown that the module wrote, as far in as the line
+            return textwrap.indent(_safely_linked(value[2], found), value[1])
+        line = _VALUE.sub(lambda match: _value(page, match), line)
+        known = {*NAMED, *ALL, *(name for run in page.runs for name in run.record["example"])}
+        if "{{ " in line or not known.isdisjoint(_CLOSE.findall(line)):  # TeX has braces, too
+            raise BuildError(f"not a directive: {line.strip()[:80]}")
+    except BuildError as problem:
+        page.errors.append(f"docs/{page.path}:{number}: {problem}")
+        return block(markup("error_box", str(problem)))
+    return line
+
+
+def _found(page: Page, name: str) -> int | float | str:
+    """A number or a text of `example()`, or of the whole site."""
+    of_site = name.startswith("site.")
+    places = [page.of_the_site] if of_site else [run.record["example"] for run in page.runs]
+    key = name.removeprefix("site.")
+    found: list[int | float | str] = [values[key] for values in places if key in values]
+    if len(found) != 1:
+        reason = "several modules of the page have it" if found else "no module of the page has it"
+        raise BuildError(f"no single example value {name}: {reason}")
+    return found[0]
+
+
+def _value(page: Page, match: re.Match[str]) -> str:
+    """A value in a line: a number in its format; a text as it is, with nothing that Markdown would
+    read, but for cells of a table, which the module may write.
+    """
+    name, spec, line = match[1], match[2] or "", match.string
+    value = _found(page, name)
+    if any(int(number) > WIDEST for number in re.findall(r"\d+", spec)):
+        raise BuildError(f"{name}:{spec} is wider than {WIDEST} characters")
+    try:
+        text = format(value, spec)
+    except ValueError as problem:
+        raise BuildError(f"value {name} = {value!r} cannot be formatted with {spec!r}") from problem
+    if not isinstance(value, str):
+        if len(text) > WIDEST:
+            raise BuildError(f"{name} is wider than {WIDEST} characters: {text[:20]}…")
+        return text.replace("-", "\N{MINUS SIGN}", 1)
+    below = text.split("\n")[1:]
+    if not all(row.lstrip().startswith("|") for row in below):
+        raise BuildError(f"{name} has several lines that are no rows of a table")
+    if line[: match.start()].count("`") % 2:
+        return text.replace("`", "\N{PRIME}")
+    escaped = html.escape(text, quote=False)
+    if line.startswith("|"):
+        return _safely_linked(name, escaped)
+    return re.sub(r"([\\`*_\[\]#|$])", r"\\\1", escaped)
+
+
+def _safely_linked(name: str, markdown: str) -> str:
+    """Markdown of a value, which may link to pages and to other sites, and run nothing; with minus
+    signs before its numbers.
+    """
+    for scheme in re.findall(r"(?i)\]\(\s*(?:<|&lt;)?\s*([a-z][\w+.-]*):", markdown):
+        if scheme.lower() not in ("http", "https", "mailto"):
+            raise BuildError(f"value {name} links to {scheme}:…, which is no page and no site")
+    return markdown if "<" in markdown else _HYPHEN.sub("\N{MINUS SIGN}", markdown)
