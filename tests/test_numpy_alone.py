@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -41,6 +42,14 @@ def test_importing_every_pure_module_takes_numpy_alone() -> None:
     loaded = set(json.loads(done.stdout))
     assert "numpy" in loaded
     assert not loaded & HEAVY
+
+
+def test_copies_can_be_read_by_python_3_11() -> None:
+    """A copy reads its annotations; an array takes parameters from 3.12 on."""
+    annotation = re.compile(r"(?:->|: )[^=\"'#\n]*\barray\[\w+\]")
+    for name in module_names(ROOT):
+        written = annotation.findall(HERE.sources.module(name).source)
+        assert not written, f"{name}: write {written[0]} in quotes, under a name of its own"
 
 
 def test_the_planners_download_plans(site: Path, tmp_path: Path) -> None:

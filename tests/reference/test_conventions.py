@@ -48,6 +48,8 @@ def test_every_stream_twice_changes_nothing(drawn: list[Any]) -> None:
 
 def test_means_of_one_stream_agree() -> None:
     assert mean_pace([[0.0, 1.0, 5.0]]) == MeanPace(tpot_s=2.5, itl_s=2.5)
+    streams: Any = ([0.0, 1.0, 5.0] for _ in range(2))  # which can be looked at once
+    assert mean_pace(streams) == MeanPace(tpot_s=2.5, itl_s=2.5)
 
 
 @pytest.mark.parametrize(

@@ -101,9 +101,9 @@ def mean_pace(streams_s: Sequence[npt.ArrayLike]) -> MeanPace:
     """
     gaps = [np.diff(np.atleast_1d(as_floats(streams_s=stream))) for stream in streams_s]
     require(len(gaps) > 0, "streams_s", "at least one stream", streams_s)
-    for stream, steps in zip(streams_s, gaps, strict=True):
+    for steps in gaps:
         sound = steps.ndim == 1 and steps.size > 0 and np.all((steps >= 0) & (steps < math.inf))
-        require(sound, "streams_s", "two or more sorted, finite times in each stream", stream)
+        require(sound, "streams_s", "two or more sorted, finite times in each stream", steps)
     every = np.concatenate(gaps)
     return MeanPace(float(np.mean([steps.mean() for steps in gaps])), float(every.mean()))
 

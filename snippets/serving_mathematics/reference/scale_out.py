@@ -132,9 +132,8 @@ def chunk_limits(
     >>> chunk_limits(10_000, item_s=0.01, workers=5, dispatch_s=0.001)  # 0.095 s, and 1.25 s
     (10, 125)
     """
-    items, workers, spread = as_number(items=items, workers=workers, spread=spread)
-    for name, count in (("items", items), ("workers", workers)):
-        require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
+    spread = as_number(spread=spread)
+    items, workers = require_positive_integer(items=items, workers=workers)
     item_s = require_positive(item_s=item_s)
     dispatch_s = require_non_negative(dispatch_s=dispatch_s)
     share = require_in("(0, 1)", share=share)
@@ -156,10 +155,9 @@ def most_workers(
     >>> most_workers(11_400, item_s=0.02, dispatch_s=0.01)  # W(W−1) ≤ 60
     8
     """
-    item_s, dispatch_s, spread = as_number(item_s=item_s, dispatch_s=dispatch_s, spread=spread)
+    spread = as_number(spread=spread)
     items = require_positive_integer(items=items)
-    for name, seconds in (("item_s", item_s), ("dispatch_s", dispatch_s)):
-        require(0 < seconds < math.inf, name, "positive and finite", seconds)
+    item_s, dispatch_s = require_positive(item_s=item_s, dispatch_s=dispatch_s)
     share = require_in("(0, 1)", share=share)
     require(1 <= spread < math.inf, "spread", "finite and at least 1", spread)
     product = share**2 * items * item_s / ((1 - share) * spread * dispatch_s)

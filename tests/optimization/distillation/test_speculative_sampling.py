@@ -118,6 +118,10 @@ def test_lengths_and_means_are_counted_from_the_tokens() -> None:
     assert run.per_round().standard_error == pytest.approx(0.5)
     assert run.per_round().half_width == pytest.approx(0.98)
     assert isinstance(run.per_round(), _MeanTokens)
+    with pytest.raises(ValueError, match="skip must be below the 2 rounds"):
+        run.per_round(skip=2)
+    with pytest.raises(ValueError, match="contexts must be two or more"):
+        _Rounds(tokens[:, :1], run.passed).per_round()
 
 
 def test_many_rounds_of_one_context_follow_the_formula() -> None:

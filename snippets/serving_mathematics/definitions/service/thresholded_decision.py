@@ -22,10 +22,10 @@ import numpy.typing as npt
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
-    as_number,
     as_numbers,
     require,
     require_in,
+    require_positive,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -55,10 +55,9 @@ def cost_threshold(false_positive_cost: float, false_negative_cost: float) -> fl
     >>> cost_threshold(false_positive_cost=1.0, false_negative_cost=9.0)
     0.1
     """
-    false_positive_cost, false_negative_cost = as_number(
+    false_positive_cost, false_negative_cost = require_positive(
         false_positive_cost=false_positive_cost, false_negative_cost=false_negative_cost
     )
-    _require_costs(false_positive_cost, false_negative_cost)
     return false_positive_cost / (false_positive_cost + false_negative_cost)
 
 
@@ -67,15 +66,6 @@ def _probabilities(argument: str, values: npt.ArrayLike) -> FloatArray:
     p = as_floats(values=values)
     require(np.all((p >= 0) & (p <= 1)), argument, "in [0, 1]", p)
     return p
-
-
-def _require_costs(false_positive_cost: float, false_negative_cost: float) -> None:
-    """Refuse costs that are not positive and finite."""
-    for name, cost in (
-        ("false_positive_cost", false_positive_cost),
-        ("false_negative_cost", false_negative_cost),
-    ):
-        require(0 < cost < math.inf, name, "positive and finite", cost)
 
 
 def check_two_of_five_are_escalated() -> None:

@@ -22,8 +22,6 @@ import numpy.typing as npt
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
-    as_number,
-    require,
     require_positive,
     require_positive_integer,
     require_work,
@@ -120,18 +118,11 @@ def generation_time(
     >>> generation_time(tiny, Device(1e9, 14.0, 1.0), 1, 1, 2, bytes_per_number=1.0, overlap=False)
     (0.6428571428571429, 0.7857142857142857)
     """
-    output_tokens = as_number(output_tokens=output_tokens)
-    require_work(output_tokens, output_tokens=output_tokens)
-    batch, input_tokens, devices = as_number(
-        batch=batch, input_tokens=input_tokens, devices=devices
+    batch, devices = require_positive_integer(batch=batch, devices=devices)
+    input_tokens, output_tokens = require_positive_integer(
+        input_tokens=input_tokens, output_tokens=output_tokens
     )
-    for name, count in (
-        ("batch", batch),
-        ("input_tokens", input_tokens),
-        ("output_tokens", output_tokens),
-        ("devices", devices),
-    ):
-        require(count % 1 == 0 and count >= 1, name, "a positive integer", count)
+    require_work(output_tokens, output_tokens=output_tokens)
     bytes_per_number = require_positive(bytes_per_number=bytes_per_number)
     peak, bandwidth = devices * device.peak_flops, devices * device.bandwidth
     matrices = model.layer_parameters + model.head_parameters

@@ -27,6 +27,7 @@ from serving_mathematics.support.require import (
     require_in,
     require_non_negative,
     require_positive,
+    require_positive_integer,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -47,9 +48,9 @@ def kv_bytes_per_token(
     >>> kv_bytes_per_token(layers=32, kv_heads=8, head_dim=128)
     131072.0
     """
-    layers, kv_heads, head_dim = as_number(layers=layers, kv_heads=kv_heads, head_dim=head_dim)
-    for name, count in (("layers", layers), ("kv_heads", kv_heads), ("head_dim", head_dim)):
-        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
+    layers, kv_heads, head_dim = require_positive_integer(
+        layers=layers, kv_heads=kv_heads, head_dim=head_dim
+    )
     bytes_per_number = require_positive(bytes_per_number=bytes_per_number)
     return 2 * layers * kv_heads * head_dim * bytes_per_number
 
@@ -66,11 +67,9 @@ def latent_bytes_per_token(
     >>> latent_bytes_per_token(layers=10, latent_dim=512, rope_dim=64)
     11520.0
     """
-    layers, latent_dim, rope_dim = as_number(
+    layers, latent_dim, rope_dim = require_positive_integer(
         layers=layers, latent_dim=latent_dim, rope_dim=rope_dim
     )
-    for name, count in (("layers", layers), ("latent_dim", latent_dim), ("rope_dim", rope_dim)):
-        require(1 <= count < math.inf and count % 1 == 0, name, "a positive integer", count)
     bytes_per_number = require_positive(bytes_per_number=bytes_per_number)
     return layers * (latent_dim + rope_dim) * bytes_per_number
 

@@ -102,7 +102,11 @@ class _Rounds:
         return np.asarray((self.tokens >= 0).sum(axis=2))
 
     def per_round(self, skip: int = 0) -> _MeanTokens:
-        """Mean tokens per round after the first ones; standard error from the sequences."""
+        """Mean tokens per round after the first ones; standard error from the sequences, of which
+        there are two or more. Raises ValueError otherwise."""
+        rounds, sequences = self.lengths.shape
+        require(0 <= skip < rounds, "skip", f"below the {rounds} rounds", skip)
+        require(sequences >= 2, "contexts", "two or more for a standard error", sequences)
         means = self.lengths[skip:].mean(axis=0)
         error = float(means.std(ddof=1) / math.sqrt(means.size))
         return _MeanTokens(float(means.mean()), error, 1.96 * error)
