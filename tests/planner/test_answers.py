@@ -392,7 +392,7 @@ def test_formats_are_searched_and_said() -> None:
         if one.run and one.question.deployment.precision == "bf16"
     )
     assert usd > told.plan.best.usd_per_hour
-    assert f" In BF16 it costs ${usd:,.2f}." in said
+    assert f" In BF16 it costs ~${usd:,.2f}." in said
     assert " it costs " not in answer_summary(TOLD)
     assert answer_record(told)["model"] == "meta-llama/Llama-3.3-70B-Instruct"
 
