@@ -6,9 +6,10 @@ data, groups that share the sequences evenly, and may each read as many tokens i
 planned, since one of them reads a prompt; caches that travel by NIXL, which all three engines can
 use; a draft model that is called after EAGLE-3 is a head of that kind.
 
-Source: vLLM pull requests 29431 (the longest request that fits), 32773 (FP8 made while loading) and 44132
-(with a scale an output), and its documentation of several machines; `tpu_worker.py` of tpu-inference, which is told no other
-length than at first; SGLang pull request 24241, released with 0.5.11;
+Source: vLLM pull requests 29431 (the longest request that fits), 32773 (FP8 made while loading) and
+44132 (with a scale for each output), and its documentation of several machines; `tpu_worker.py` of
+tpu-inference, which is told no other length than at first; SGLang pull request 24241, released with
+0.5.11;
 vLLM documentation, engine arguments, speculative decoding and NixlConnector, and
 `vllm/config/vllm.py` (0.33), where each data-parallel rank offloads as much as is named; SGLang
 documentation, server arguments, speculative decoding, PD disaggregation and router, and its
@@ -129,6 +130,13 @@ def planned_limits(told: Answered) -> Limits:
     return told if isinstance(told, Routed) else told.plan.best
 
 
+def _eight_bits_of_vllm(one: Deployment) -> str:
+    """What vLLM calls weights in eight bits that it makes while loading: with a scale for each
+    output where it has the kernels, from 0.24 on, and for each matrix elsewhere."""
+    multiplied = one.system.fp8_flops_per_s > one.system.bf16_flops_per_s
+    return "fp8" if one.architecture.routed_parameters or not multiplied else "fp8_per_channel"
+
+
 def launch_words(question: Question, best: Limits, backend: str = "") -> list[str]:
     """The command that starts one replica, as words.
 
@@ -195,7 +203,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         )
         words += [word for flag, width in widths if width > 1 for word in (flag, f"{width}")]
         words += ["--enable-expert-parallel"] if one.expert > 1 else []
-        words += ["--quantization", "fp8_per_channel"] if eight_bits else []  # before 0.24: fp8
+        words += ["--quantization", _eight_bits_of_vllm(one)] if eight_bits else []
         words += ["--kv-cache-dtype", "fp8"] if stored(one).cache == 1 else []
         return words + _guess_words(one, backend)
     if backend == "sglang":
