@@ -27,11 +27,17 @@ from builder.theme_markup import POLICY
 from .fetch_pyodide import FOLDER
 
 PATIENCE_MS = 60_000  # how long anything may take on a machine with other work
+MOUSE = "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
 OPTIONS = [  # no name is looked up: Chromium asks its maker about forms, accounts and updates
     "--no-sandbox",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    # What Chromium has by itself and its shell has not: a process for a frame that is shut in, and
+    # pictures that are asked for when they come near. (Playwright's own settings would be lost.)
+    "--site-per-process",
+    f"--blink-settings={MOUSE},lazyLoadingImageMarginPxUnknown=1250",
 ]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SHELL = "chromium-headless-shell"  # Chromium without windows, which takes less work
+NAMES = (SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -85,9 +91,12 @@ def served(site: Path, *, policed: bool = True) -> Iterator[str]:
 
 
 def _started(driver: Playwright) -> Browser:
-    """The first browser that starts: one of this machine, or Playwright's own. Raises Error."""
+    """The first browser that starts: one without windows, of this machine or (None) Playwright's
+    own, or another of this machine. Raises Error.
+    """
     problem: Error | None = None
-    for path in [*filter(None, map(shutil.which, NAMES)), None]:
+    first, *others = map(shutil.which, NAMES)
+    for path in dict.fromkeys([first, None, *others]):
         try:
             return driver.chromium.launch(executable_path=path, args=OPTIONS)
         except Error as why:

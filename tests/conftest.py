@@ -130,7 +130,7 @@ def page(tab: Page) -> Iterator[Page]:
     yield tab
     if tab.url.startswith("http"):
         tab.evaluate("localStorage.clear(); sessionStorage.clear()")  # what a reader chose or wrote
+    tab.goto("about:blank")  # before the size, at which a page would be laid out again
     tab.unroute_all()
     tab.emulate_media(media="null", color_scheme="null")
     tab.set_viewport_size(DESK)
-    tab.goto("about:blank")

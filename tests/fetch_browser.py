@@ -2,22 +2,25 @@
 
 First the library that Playwright itself needs, where a small system lacks it. Then Playwright's own
 Chromium, which goes to the folder of its cache, and what it needs of the system; where that cannot
-be had, the package of Debian or Ubuntu, by `apt-get` as root or with `sudo`.
+be had, a package of Debian or Ubuntu, by `apt-get` as root or with `sudo`. Where there is one
+without windows, it is that one.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 
-from .browsing import why_none_starts
+from .browsing import SHELL, why_none_starts
 
 OWN = "Playwright's own Chromium, about 110 MB, to Playwright's cache in your home"
 DRIVER = "libatomic1, which Playwright itself needs, 10 kB, by apt-get"
 LIBRARIES = "the libraries of the system that Chromium needs, up to 100 MB, by apt-get"
+SMALL = "Chromium without windows of this system's packages, about 160 MB with what it needs"
 PACKAGE = "Chromium of this system's packages, about 210 MB with what it needs, by apt-get"
 LIMIT_S = 900.0  # for one download
 
@@ -91,16 +94,17 @@ def libraries() -> None:
     ran(as_root(*PLAYWRIGHT, "install-deps", "chromium"))
 
 
-def package() -> None:
-    """The system's Chromium, with a font."""
-    apt_get("chromium", "fonts-dejavu-core")
+def package(name: str) -> None:
+    """A browser of the system's packages, with a font."""
+    apt_get(name, "fonts-dejavu-core")
 
 
 WAYS: list[tuple[str, Callable[[], None]]] = [
     (DRIVER, driver),
     (OWN, own),
     (LIBRARIES, libraries),
-    (PACKAGE, package),
+    (SMALL, functools.partial(package, SHELL)),
+    (PACKAGE, functools.partial(package, "chromium")),
 ]
 
 

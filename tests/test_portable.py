@@ -92,6 +92,7 @@ def test_where_no_browser_can_be_had_each_way_says_why() -> None:
     assert said[1].startswith(f"- {fetch_browser.OWN}: ")
     assert "ECONNREFUSED" in said[1]
     assert said[2:] == [
+        f"- {fetch_browser.SMALL}: there is no apt-get",
         f"- {fetch_browser.PACKAGE}: there is no apt-get",
         "Install Chromium, and the tests take it.",
     ]
@@ -132,7 +133,7 @@ def test_playwrights_own_browser_is_fetched_and_found(
             address = f"http://127.0.0.1:{host.server_port}"
             monkeypatch.setenv("PLAYWRIGHT_DOWNLOAD_HOST", address)
             monkeypatch.setenv("PATH", f"{alone}:/usr/bin:/bin")
-            monkeypatch.setattr(browsing, "NAMES", ())
+            monkeypatch.setattr(browsing, "NAMES", ["none"])
             assert browsing.why_none_starts()
             fetch_browser.fetch()
             assert browsing.why_none_starts() is None
@@ -153,9 +154,9 @@ def test_packages_are_installed_as_root_or_by_sudo(
     write(alone / "apt-get", f'echo apt-get "$@" $DEBIAN_FRONTEND >> {told}')
     if not root:
         with pytest.raises(OSError, match="apt-get takes root, and there is no sudo"):
-            fetch_browser.package()
+            fetch_browser.package("chromium")
         write(alone / "sudo", f'echo sudo $1 >> {told}; shift; exec "$@"')
-    fetch_browser.package()
+    fetch_browser.package("chromium")
     lines = told.read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line.startswith("apt-get")]
     assert commands == [

@@ -22,7 +22,7 @@ from . import contrast
 from .browsing import PATIENCE_MS
 from .profiles import THOROUGH, TODAY, todays
 from .sentences import reading
-from .visits import DESK, PHONE, tab_of_many
+from .visits import DESK, PHONE, tab_of_many, turned
 
 SHIFTS = """
     window.shift = 0;
@@ -292,7 +292,7 @@ def test_names_and_values_stand_where_their_lines_end_and_every_mark_is_named(
         expect(picture).not_to_have_attribute("width", str(width))
         assert moving.evaluate(LOOK) == [], shown
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            turned(page, scheme)
             assert unnamed(moving.evaluate(MEANT)) == [], (shown, scheme)
 
 
@@ -323,8 +323,7 @@ def test_theme_recolours_the_plot_without_drawing_it_again(
     slider, _ = opened(page, origin, SLIDERS[0], site)
     curve = slider.locator(".curve.state-answer").first
     light, before = curve.evaluate("(one) => getComputedStyle(one).stroke"), drawn(slider)
-    page.emulate_media(color_scheme="dark")
-    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    turned(page, "dark")
     assert curve.evaluate("(one) => getComputedStyle(one).stroke") != light
     assert drawn(slider) == before
 
@@ -479,9 +478,9 @@ def test_colours_of_the_pictures_can_be_told_from_the_page(
     page: Page, origin: str, site: Path
 ) -> None:
     """Source: WCAG 2.2, 1.4.11, three to one; of words in these colours, 1.4.3."""
+    stepper, _ = opened(page, origin, STEPPERS[0], site)
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        stepper, _ = opened(page, origin, STEPPERS[0], site)
+        turned(page, scheme)
         colours = stepper.evaluate(
             """(stepper) => ["answer", "prompt", "wait", "broken", "axis", "free"].map((name) => {
                 stepper.style.color = `var(--hb-${name})`;

@@ -172,13 +172,22 @@ def look_of(place: int, day: int) -> Look:
     return Look(wide, not wide, (tuple(SCHEMES)[turn // 2 % 2],))
 
 
+def new_tab(context: BrowserContext) -> Page:
+    """A tab that has drawn a frame: in its first, Chromium without windows tells the page of a
+    pointer in the corner, which would be a reader's first sign.
+    """
+    page = context.new_page()
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    return page
+
+
 class _Tab:
     """A tab that goes from page to page, fetches all that each of them asks for, and notes what it
     asked for and said.
     """
 
     def __init__(self, context: BrowserContext) -> None:
-        self.page = context.new_page()
+        self.page = new_tab(context)
         network = context.new_cdp_session(self.page)
         network.send("Network.enable")
         network.send("Network.setCacheDisabled", {"cacheDisabled": True})
@@ -241,5 +250,5 @@ def tab_of_many(browser: Browser, script: str = "", **settings: Any) -> Iterator
     context = browser.new_context(viewport=DESK, **settings)
     if script:
         context.add_init_script(script)
-    yield context.new_page()
+    yield new_tab(context)
     context.close()
