@@ -162,8 +162,8 @@ def figure_block_lifetime(figure: Figure) -> None:
     The book's agents on one engine. Left, how long the cache keeps a token from its entry, how long
     it keeps one that is not used, and how long a session is away in the median: its pause, and its
     wait for a place. Right, the share of reusable tokens that is found: points simulated, line by
-    the rule that a prefix is found if it comes back before it would go unused. This run jumps between 40% and 50%; another still finds nine in ten
-    at 50%.
+    the rule that a prefix is found if it comes back before it would go unused. This run jumps
+    between 40% and 50%; another still finds nine in ten at 50%.
 
     Alt: Two panels against load from 20 to 60 percent. Left, on a logarithmic axis, two lifetimes
     fall, the unused one below the other, towards the rising time that sessions stay away. Right,

@@ -258,8 +258,8 @@ def figure_goodput(figure: Figure) -> None:
     its most, but they serve different requests.
 
     The chat machine, each limit at its best setting: on requests, on tokens as vLLM counts them
-    (dashed), and on tokens with those of the prompt that comes. Left: work in time, over what a full
-    engine does with all its places. Right: long prompts in time.
+    (dashed), and on tokens with those of the prompt that comes. Left: work in time, over what an
+    engine with all its places taken does. Right: long prompts in time.
 
     Alt: Two panels against the load, from below the ceiling to twice it. In the left one a curve
     without a limit falls to zero just past the ceiling, and the curves for three limits stay near

@@ -120,8 +120,8 @@ def _constant_lines() -> list[str]:
 
 
 def check_scores_meet_their_aims() -> None:
-    """Errors of models that were left out are at most 15% in the median, 22% in the mean, and signed
-    10% for each number of devices.
+    """Errors of models that were left out are at most 15% in the median, 22% in the mean, and 10%
+    signed for each number of devices.
 
     Source: the record of scores; the aims were set before.
     """
