@@ -124,7 +124,7 @@ def _sweep_rows() -> list[str]:
         ]
         cells = (
             f"{row['precision']}",
-            f"{row['replicas']}{' may keep them' * (row['decided'] != 'yes')}",
+            f"{row['replicas']}{' (may)' * (row['decided'] != 'yes')}",
             f"{row['batch_limit']:,}",
             *times,
             f"{row['usd_per_million_tokens']:.3f}",
