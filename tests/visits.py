@@ -250,5 +250,5 @@ def tab_of_many(browser: Browser, script: str = "", **settings: Any) -> Iterator
     context = browser.new_context(viewport=DESK, **settings)
     if script:
         context.add_init_script(script)
-    yield new_tab(context)
+    yield new_tab(context) if settings.get("java_script_enabled", True) else context.new_page()
     context.close()
