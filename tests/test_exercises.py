@@ -55,7 +55,7 @@ ALIKE = {  # what no input in range tells from the solution, but for last digits
         "abs(share - 1) > 0.1",
         "abs(time - 1) > 0.05",
     ),
-    "objective_verdict": ("<= 1 - confidence", "<= 1 - confidence first"),
+    "objective_verdict": ("(1 - confidence) * terms.sum()", "* terms.sum() first"),
     "what_has_changed": ("abs(math.log(prompt_tokens)) > math.log1p(tolerance)",),
     "what_is_kept": ("- 1) <= 0.1", "- 1) <= 0.1 first"),
     "what_is_off": ("np.diff(measured)[0] / np.diff(predicted)[0] > 1.15",),

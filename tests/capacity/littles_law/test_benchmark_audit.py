@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.littles_law.benchmark_audit import (
     WRK_114,
@@ -36,6 +36,7 @@ def test_audit_balances(users: float, throughput: float, latency: float) -> None
     assert audit.in_flight == pytest.approx(throughput * latency)
     assert audit.ratio == pytest.approx(audit.in_flight / users)
     assert audit.missing_s + latency == pytest.approx(audit.cycle_s)
+    assume(not math.isclose(abs(audit.ratio - 1), 0.02))  # a border that rounds to either side
     expected = "time missing" if audit.ratio < 0.98 else "too many in flight"
     assert audit.verdict == (expected if abs(audit.ratio - 1) > 0.02 else "consistent")
 
