@@ -31,9 +31,9 @@ MOUSE = "primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,available
 OPTIONS = [  # no name is looked up: Chromium asks its maker about forms, accounts and updates
     "--no-sandbox",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-    # What Chromium has by itself and its shell has not: a process for a frame that is shut in, words
-    # as wide as their letters, and pictures that are asked for when they come near. (Playwright's own
-    # settings would be lost.)
+    # What Chromium has by itself and its shell has not: a process for a frame that is shut in,
+    # words as wide as their letters, and pictures that are asked for when they come near.
+    # (Playwright's own settings would be lost.)
     "--site-per-process",
     "--font-render-hinting=none",
     f"--blink-settings={MOUSE},lazyLoadingImageMarginPxUnknown=1250",
