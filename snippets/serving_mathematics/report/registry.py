@@ -105,7 +105,7 @@ class Rule:
 def _there(run: Run, asked: Asked, name: str) -> bool:
     kind, _, counter = name.rpartition(":")
     if name == "asked:promise":
-        return asked.ttft_s > 0 or asked.tpot_s > 0
+        return asked.promised
     if name == "asked:price":
         return asked.price_per_hour > 0
     if kind == "moments":

@@ -307,7 +307,7 @@ def _answer(options: argparse.Namespace, inputs: set[tuple[int, int]]) -> int:
     if options.fail_on:
         worst = _worst(found, changed)
         bad = worst and levels.index(worst) <= levels.index(options.fail_on)
-        if found.unjudged and (asked.ttft_s > 0 or asked.tpot_s > 0):
+        if found.unjudged and asked.promised:
             print(f"the objective was not judged: it takes {found.unjudged}", file=sys.stderr)
             return 3
         return 3 if bad or problems else 0

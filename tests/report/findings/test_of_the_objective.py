@@ -65,6 +65,7 @@ SUMMARY = {"ttft_s": 0.5, "ttft_p99_s": 0.9, "tpot_s": 0.03, "tpot_p99_s": 0.06,
         ({}, {"ttft_s": 0.8, "quantile": 0.9}, "", ""),  # and breaks more
         ({"ttft_p99_s": np.nan}, {"ttft_s": 1.0}, "", ""),  # a mean keeps nothing
         ({"failed": 100.0}, {"ttft_s": 1.0}, "problem", "10% of the requests failed"),
+        ({"failed": 0.0, "completed": 0.0}, {"ttft_s": 1.0}, "note", "TTFT at p99"),  # none counted
     ],
 )
 def test_a_summary_keeps_or_breaks_what_its_percentiles_tell(

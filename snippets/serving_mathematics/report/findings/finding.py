@@ -54,6 +54,11 @@ class Asked:
         require(whole, "places", "a whole number", self.places)
         require(self.engine in ("vllm", "sglang"), "engine", "vllm or sglang", self.engine)
 
+    @property
+    def promised(self) -> bool:
+        """Whether there is an objective."""
+        return self.ttft_s > 0 or self.tpot_s > 0
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -99,7 +99,7 @@ def _in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
     >>> _in_time(run, Asked(ttft_s=1.0)).tolist()
     [1.0, 0.0]
     """
-    if not (asked.ttft_s > 0 or asked.tpot_s > 0) or not run.size:
+    if not asked.promised or not run.size:
         return None
     kept = np.ones(run.size)
     if asked.ttft_s > 0:
@@ -176,9 +176,10 @@ def _of_summary(run: Run, asked: Asked) -> Finding | None:
     """What is promised against what is told of all requests together; None where that decides
     nothing."""
     told = [_promise_told(run, asked, *one) for one in _limits_of(asked)]
-    failed = run.said("failed") / (run.said("failed") + run.said("completed"))
-    if failed > 1 - asked.quantile:
-        told.append((False, f"{percent(failed)} of the requests failed"))
+    failed = run.said("failed")
+    every = failed + run.said("completed")
+    if failed > (1 - asked.quantile) * every:
+        told.append((False, f"{percent(failed / every)} of the requests failed"))
     broken = [words for kept, words in told if kept is False]
     if not told or (not broken and any(kept is None for kept, _ in told)):
         return None
