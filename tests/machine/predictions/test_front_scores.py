@@ -20,7 +20,6 @@ from serving_mathematics.machine.predictions.front_scores import (
     after_own_runs,
     latencies_of,
     main,
-    mean_front,
     measure_fronts,
     score_harness,
 )
@@ -69,7 +68,7 @@ def test_means_have_prompts_in_them_and_first_tokens_are_scored() -> None:
     assert first["behind its own"]["median"] < 1e-3
     assert first["behind the benchmark's front"]["signed"] > 0.3
     assert set(told["benchmark"]) == {
-        *("harness left out", "unknown", "fitted, behind the unknown front")
+        *("fitted to strangers", "unknown", "fitted, behind the unknown front")
     }
 
 
@@ -83,14 +82,6 @@ def test_more_own_runs_leave_less_and_three_stand_for_more() -> None:
         bounds = [(one[ONE_IN_TEN], one[NINE_IN_TEN]) for one in found if one]
         assert all(low < 1 < high for low, high in bounds)
     assert after_own_runs({}, "own", 1) is None
-
-
-def test_the_mean_of_fronts_is_geometric() -> None:
-    two = mean_front([FRONTS["ml-energy"], FRONTS["inference-perf"]])
-    assert two.sequence_s == pytest.approx((55e-6 * 9e-6) ** 0.5)
-    assert two.scale == pytest.approx((1.19 * 1.09) ** 0.5)
-    three = mean_front([FRONTS["ml-energy"], FRONTS["inference-perf"], FRONTS["engine"]])
-    assert three.scale == pytest.approx((1.19 * 1.09 * FRONTS["engine"].scale) ** (1 / 3))
 
 
 def test_the_record_is_written_or_the_folder_named(

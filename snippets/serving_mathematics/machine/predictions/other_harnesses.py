@@ -49,7 +49,8 @@ def example() -> SimpleNamespace:
         named = told["named fronts"]
         own = told.get("own front, model left out")  # of several models only
         three = told.get("unknown front and 3 of the deployment")
-        cells = [named["benchmark"], named["unknown"], own, three]
+        strangers = told["fitted to strangers"]
+        cells = [named["benchmark"], strangers, named["unknown"], own, three]
         rows.append(f"| {words} | " + " | ".join(map(_percent, cells)) + " |")
     away = record["harnesses"]["ml-energy"]
     models = away["own front, model left out"]["by model"]
