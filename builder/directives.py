@@ -29,7 +29,7 @@ from builder.markup import block, inline, listed, markup
 from builder.outline import Symbol
 from builder.pages import Page, Reference
 from builder.runner import Run
-from builder.sliders import curves_of, legend
+from builder.sliders import curves_of, legend, one_of_many
 from builder.source import Module, Sources, module_path, self_contained, shown
 
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
@@ -212,7 +212,8 @@ def _sentences(data: Mapping[str, Any]) -> dict[str, Any]:
         texts[part["label"]] = (words, at)
 
     def sentence(which: str, pick: Callable[[Sequence[str], int], str]) -> str:
-        return re.sub(r"\{([^{}]*)\}", lambda label: pick(*texts[label[1]]), data[which])
+        said = re.sub(r"\{([^{}]*)\}", lambda label: pick(*texts[label[1]]), data[which])
+        return one_of_many(said)
 
     there = all(words[at] for words, at in texts.values())
     widest = [

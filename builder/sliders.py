@@ -34,6 +34,7 @@ STATES = {  # of a lane, of a place and of a curve, with the words below the pic
     "free": "free place",
 }
 _NAME = re.compile(r"\{([^{}]*)\}")
+_ONE = re.compile(r"(?<![\d.,])1 (?!times)([a-z]{2,}[^\Ws])s\b")
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ def _grid(given: object, kind: str) -> dict[str, Any]:
         panels = _listed("panels", told["panels"], 1, 3)
         listed = _listed("controls", told.get("controls", ()), 0, 3)
     controls = [_control(f"controls[{i}]", control) for i, control in enumerate(listed)]
-    clock = _clock(told["clock"]) if "clock" in told else None
     absent = _text("absent", told.get("absent", ""), empty=True)
     shape = tuple(len(control["texts"]) for control in controls)
+    clock = _clock(told["clock"], shape) if "clock" in told else None
     runs = _Runs(shape, listed[0]["values"] if listed else None, clock, bool(absent))
     drawn = [
         _panel("" if kind == "slider" else f"panels[{i}]", panel, runs)
@@ -109,6 +110,13 @@ def _grid(given: object, kind: str) -> dict[str, Any]:
     return found
 
 
+def one_of_many(sentence: str) -> str:
+    """A sentence made for any number, with "1 request" for "1 requests"; as docs/assets/slider.js
+    mends it.
+    """
+    return _ONE.sub(r"1 \1", sentence)
+
+
 def curves_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every curve of a grid, and what is only said."""
     of_panels = [curve for panel in data["panels"] for curve in panel.get("curves", ())]
@@ -119,6 +127,8 @@ def legend(data: Mapping[str, Any]) -> dict[str, str]:
     """What the marks of the pictures mean: states, other settings, and what has yet to come."""
     kinds = {panel["kind"]: panel for panel in data["panels"]}
     found: dict[str, str] = dict(data["legend"])
+    for panel in data["panels"]:
+        found |= {"shade": panel["shade"]} if "shade" in panel else {}
     if "lanes" in kinds:
         found["future"] = "still to come"
     if "load" in kinds and len(data["controls"]) > 1:
@@ -171,31 +181,45 @@ def _values(part: str, told: Mapping[str, Any]) -> list[Any]:
 
 
 def _control(part: str, given: object) -> dict[str, Any]:
-    told = _fields(part, given, {"label", "values", "start"}, {"text", "names"})
+    told = _fields(part, given, {"label", "values", "start"}, {"text"})
     values = _values(part, told)
     if len(values) < 2:
         raise ValueError(f"{part} must have two or more values, got {values}")
     if told["start"] not in values:
         raise ValueError(f"{part} starts at {told['start']!r}, which is none of its values")
     text = str(told.get("text", "{}"))
-    texts = [text.format(value) for value in values]
+    texts = [one_of_many(text.format(value)) for value in values]
     if len(set(texts)) < len(texts):
         raise ValueError(f"{part} has two values that read alike: {texts}")
     label = _text(f"{part} label", told["label"])
-    names = {"names": True} if told.get("names") else {}
+    counted = all(isinstance(value, numbers.Real) for value in values)
+    names = {} if counted or all(text[:1].isdigit() for text in texts) else {"names": True}
     return {"label": label, "texts": texts, "start": values.index(told["start"])} | names
 
 
-def _clock(given: object) -> dict[str, Any]:
-    told = _fields("clock", given, {"label", "unit", "values"}, {"decimals", "start"})
+def _clock(given: object, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The times of all frames, and what happens meanwhile: start, end and words, in all runs or for
+    each.
+    """
+    told = _fields("clock", given, {"label", "unit", "values"}, {"decimals", "start", "events"})
     times = _values("clock", told)
-    plain = {name: told[name] for name in told if name != "start"}
+    plain = {name: told[name] for name in told if name not in ("start", "events")}
     found = _quantity("clock", plain, [(len(times),)], False)
     if len(times) < 2 or any(b <= a for a, b in itertools.pairwise(found["values"])):
         raise ValueError(f"clock must have two or more values that increase in 4 digits: {times}")
     if told.get("start", times[0]) not in times:
         raise ValueError(f"clock starts at {told['start']!r}, which is none of its values")
-    return found | {"start": times.index(told.get("start", times[0]))}
+    runs: list[Any] = []
+    if events := told.get("events"):
+        same = isinstance(events[0], tuple)
+        runs = [events] * math.prod(shape) if same else _each_run("clock events", events, shape)
+    for event in itertools.chain(*runs):
+        start, end, words = _listed("clock event", event, 3, 3)
+        _text("clock event", words)
+        if not times[0] <= start <= end <= times[-1]:
+            raise ValueError(f"clock event {event} must be in {times[0], times[-1]}")
+    happens = {"events": [list(map(list, run)) for run in runs]} if runs else {}
+    return found | {"start": times.index(told.get("start", times[0]))} | happens
 
 
 def _quantity(
@@ -240,7 +264,10 @@ def _curves(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     ]
     drawn = [value for curve in curves for value in curve["values"]]
     y = _fields(f"{part}y", told["y"], {"label", "unit"}, {"log", "range", "limit"})
-    return {"y": _axis(f"{part}y", y, drawn), "curves": curves}
+    shade = {"shade": _text(f"{part}shade", told["shade"])} if "shade" in told else {}
+    if shade and len(curves) != 2:
+        raise ValueError(f"{part}shade must be between two curves, got {len(curves)}")
+    return {"y": _axis(f"{part}y", y, drawn), "curves": curves} | shade
 
 
 def _load(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
@@ -320,7 +347,7 @@ _PANELS: dict[str, tuple[_Make, set[str], set[str]]] = {  # the fields that it n
         {"label", "prompts", "waiting", "cache", "engines", "of"},
     ),
     "lanes": (_lanes, {"label", "lanes", "bars"}, set()),
-    "curves": (_curves, {"y", "curves"}, set()),
+    "curves": (_curves, {"y", "curves"}, {"shade"}),
     "load": (_load, {"x", "y", "curves"}, set()),
 }
 

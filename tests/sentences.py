@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from builder.directives import told
-from builder.sliders import curves_of
+from builder.sliders import curves_of, one_of_many
 
 _NAMED = re.compile(r"\{([^{}]*)\}")
 
@@ -34,4 +34,4 @@ def reading(data: Mapping[str, Any], setting: Sequence[int], frame: int = 0) -> 
             sentence = data["absent"]
         else:
             words[part["label"]] = told(value, part["unit"], part["decimals"])
-    return _NAMED.sub(lambda named: words.get(named[1], ""), sentence)
+    return one_of_many(_NAMED.sub(lambda named: words.get(named[1], ""), sentence))

@@ -7,6 +7,10 @@ for (const button of document.querySelectorAll(".snippet-fold")) {
     button.setAttribute("aria-expanded", String(!folded));
     button.innerHTML = folded ? more : more.replace(/^[^<]*/, "Show less");
     if (folded) block.scrollIntoView({ block: "nearest" });
+    for (const code of block.querySelectorAll("pre > code")) { // which may have become wider than its place
+      widths.unobserve(code);
+      widths.observe(code);
+    }
   });
 }
 

@@ -21,6 +21,9 @@ function told(value, { unit, decimals }) {
   return `${small ? "less than " : ""}${text}${unit && unit !== "%" ? " " : ""}${unit}`;
 }
 
+// "1 requests" in a sentence that was made for any number, as `one_of_many` of builder/sliders.py mends it.
+const oneOfMany = (sentence) => sentence.replace(/(?<![\d.,])1 (?!times)([a-z]{2,}[^\Ws])s\b/g, "1 $1");
+
 // From a value on an axis to pixels, and back to the axis for what lies beyond.
 function scale({ log, range }, from, to) {
   const f = log ? Math.log : (value) => value;
@@ -146,6 +149,12 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   };
 }
 
+// What happens while the clock runs, such as a stop: a band from its start to its end, behind what is drawn after it.
+function events(add, { clock, run }, across, top, bottom) {
+  for (const [start, end] of clock.events?.[run()] ?? [])
+    add("path", { class: "event", d: square(across(start) - 0.5, top, across(end) - across(start) + 1, bottom - top) });
+}
+
 // Lanes: what was is solid, what comes is faint, a line is now.
 const THICK = { waits: 0.4, idle: 0.4, starts: 0.7, broken: 0.7 };
 const SHAPE = { // states differ by their shape, too
@@ -175,6 +184,7 @@ function lanes(plot, panel, world) {
   }
   if (!shared) add("text", { class: "title", x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, title(clock));
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
+  events(add, world, across, top, bottom);
   const past = svg("rect", { x: left, y: 0, height });
   add("clipPath", { id: `${plot.id}-past` }).append(past);
   const bars = panel.bars[world.run()];
@@ -207,7 +217,7 @@ function lanes(plot, panel, world) {
 
 // What stands at the ends of lines, in one column: pushed apart as little as may be, all of it between top and bottom.
 function apart(ends, top, bottom) {
-  const all = [...ends].sort((a, b) => a.y - b.y || a.x - b.x);
+  const all = [...ends].sort((a, b) => (Math.abs(a.y - b.y) < 4 && (a.mean ?? 0) - (b.mean ?? 0)) || a.y - b.y || a.x - b.x);
   for (const end of all) end.at = end.y - end.tall / 2;
   for (let turn = 0, moved = true; moved && turn < 300; turn += 1) {
     moved = false;
@@ -231,7 +241,7 @@ function halves(name) {
 
 // A plane with axes, and at its right a column for what stands at the ends of its lines: kind, name, the longest value.
 const LINE = 13;
-function plane(plot, x, y, named) {
+function plane(plot, x, y, named, possible = []) {
   const picture = board(plot);
   const { image, add, long, width, height } = picture;
   const [top, bottom] = [26, height - 36];
@@ -241,9 +251,11 @@ function plane(plot, x, y, named) {
   const lines = (split) => ends.map(({ name, value }) => [value, ...split(name)].filter(Boolean));
   const fit = (split) => lines(split).reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 4;
   const whole = (name) => [name];
-  if (!fit(whole)) ends = ends.filter(({ kind }) => kind !== "of-ghost"); // the legend has them
-  lines(width < 420 && fit(halves) ? halves : whole).forEach((all, i) => Object.assign(ends[i], { lines: all }));
+  for (const most of [1, 0]) if (!fit(whole)) ends = ends.filter(({ far = 0 }) => far <= most); // of the others the next ones, or none
+  const split = width < 420 && fit(halves) ? halves : whole;
+  lines(split).forEach((all, i) => Object.assign(ends[i], { lines: all }));
   const words = ends.flatMap((end) => end.lines.map((text) => [text, `label ${end.value === text ? "now" : end.kind}`]));
+  words.push(...possible.flatMap(split).map((text) => [text, "label of-answer"])); // the axes stay where they are at every setting
   const right = width - 12 - Math.max(0, ...long(words.map(([text]) => text), (_, i) => words[i][1]));
   const up = scale(y, bottom, top);
   const across = scale(x, left, right);
@@ -267,9 +279,9 @@ function plane(plot, x, y, named) {
     add("path", { class: "limit", d: `M${left} ${up(y.limit.at)}H${right}` });
   }
 
-  // A line, of which points at most 5 pixels apart are kept, which values should not cover. Its place for a name is where it
-  // ends, or before that, where it is apart from the lines before it; none for a faint one that never is.
-  const [ground, drawn, paths] = [add("g", {}), [], []];
+  // A line, of which points at most 5 pixels apart are kept, which values should not cover. Its name stands where it ends, or
+  // where it leaves through the frame.
+  const [ground, drawn] = [add("g", {}), []];
   const line = (className, found, clip = inside) => {
     const far = (value) => Math.min(Math.max(value, -1e4), 1e4);
     const path = found.map(([a, b]) => [far(across(a)), far(up(b))]);
@@ -280,12 +292,12 @@ function plane(plot, x, y, named) {
       const steps = Math.min(Math.ceil(Math.hypot(bx - ax, by - ay) / 5), 200);
       for (let k = 0; k <= steps; k += faint ? 2 : 1) drawn.push([ax + ((bx - ax) * k) / (steps || 1), ay + ((by - ay) * k) / (steps || 1)]);
     });
-    const alone = ([px, py]) => paths.flat().every(([a, b]) => a !== px || Math.abs(b - py) > 6);
-    const seen = path.filter(([, py]) => py > top - 1 && py < bottom + 1);
-    const last = seen.at(-1);
-    const at = seen.findLast((point) => alone(point) && (point === last || point[0] > (left + right) / 2)) ?? (faint ? null : last);
-    if (at) paths.push(path);
-    return at && { x: at[0], y: at[1] };
+    const last = path.findLastIndex(([, py]) => py > top - 1 && py < bottom + 1);
+    if (last < 0) return null;
+    const [[ax, ay], [bx, by]] = [path[last], path[last + 1] ?? path[last]];
+    const edge = Math.min(Math.max(by, top), bottom);
+    const ex = by === ay ? bx : ax + ((bx - ax) * (edge - ay)) / (by - ay);
+    return { x: ex, y: by < top ? top - (right - ex) / 1e3 : edge, mean: path.reduce((sum, [, py]) => sum + Math.max(py, top), 0) / path.length };
   };
 
   // A value beside its point, where it covers little, and least of all a point or another value.
@@ -316,7 +328,7 @@ function plane(plot, x, y, named) {
       leader.setAttribute("d", ex && Math.hypot(from - ex, middle - ey) > 7 ? `M${ex} ${ey}L${from + 6} ${middle}` : "");
     }
   };
-  return { add, up, across, left, top, bottom, line, value, arrange };
+  return { image, add, up, across, left, top, bottom, line, value, arrange, shown: (end) => ends.includes(end) };
 }
 
 const hue = ({ state }, i) => state ?? ["answer", "prompt"][i];
@@ -329,19 +341,24 @@ function load(plot, panel, world) {
   const points = (curve, at) => x.values.map((value, i) => [value, curve.values[index([i, ...at.slice(1)])]]).filter(([, value]) => value !== null);
   const texts = controls[1]?.texts ?? [];
   const main = curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: curves.length > 1 ? curve.label : texts[setting[1]] ?? "", curve }));
-  const others = texts.map((name, i) => ({ kind: "of-ghost", name, i })).filter(({ i }) => i !== setting[1]);
-  const p = plane(plot, x, y, [...main, ...others]);
+  const others = texts.map((name, i) => ({ kind: "of-ghost", name, i, far: Math.abs(i - setting[1]) })).filter(({ far }) => far);
+  const p = plane(plot, x, y, [...main, ...others], curves.length > 1 ? [] : texts);
   main.forEach((end, i) => Object.assign(end, p.line(`curve state-${hue(end.curve, i)}`, points(end.curve, setting))));
-  for (const end of others) Object.assign(end, p.line("ghost", points(curves[0], [0, end.i, ...setting.slice(2)])));
+  for (const end of others.filter(p.shown)) Object.assign(end, p.line("ghost", points(curves[0], [0, end.i, ...setting.slice(2)])));
   const px = p.across(clamped(x, x.values[setting[0]]));
+  const spoken = [];
   curves.forEach((curve, i) => {
     const value = world.at(curve.values);
     const py = value === null ? p.top : p.up(clamped(y, value));
-    p.add("path", { class: "drop", d: `M${value === null ? px : p.left} ${py}H${px}V${p.bottom}` });
+    const beyond = value !== null && value > y.range[1]; // an arrow through the frame, and no height on the axis
+    p.add("path", { class: "drop", d: `M${value === null || beyond ? px : p.left} ${py}H${px}V${p.bottom}` });
     if (value === null) return;
-    p.add("circle", { class: `point state-${hue(curve, i)}`, cx: px, cy: py, r: 5.5 });
-    p.value(px, py, told(value, { ...curve, unit: "" }));
+    const point = beyond ? ["path", { d: `M${px - 6.5} ${py + 6}L${px} ${py - 6}L${px + 6.5} ${py + 6}z` }] : ["circle", { cx: px, cy: py, r: 5.5 }];
+    p.add(point[0], { class: `point state-${hue(curve, i)}`, ...point[1] });
+    p.value(px, py, `${told(value, { ...curve, unit: "" })}${beyond ? " ↑" : ""}`);
+    spoken.push(`${curve.label} ${told(value, curve)}`);
   });
+  p.image.setAttribute("aria-label", `${title(y)} against ${title(x)}: ${spoken.join(", ")}`);
   p.arrange();
   return Object.assign(() => {}, { across: p.across });
 }
@@ -354,12 +371,23 @@ function curves(plot, panel, world) {
   const longest = (curve, i) => all[i].map(([, value]) => plain(value, curve)).reduce((a, b) => (b.length > a.length ? b : a), "–");
   const ends = panel.curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: panel.curves.length > 1 ? curve.label : "", value: longest(curve, i) }));
   const p = plane(plot, clock, panel.y, ends);
+  events(p.add, world, p.across, p.top, p.bottom);
+  for (const [start, end, words] of clock.events?.[world.run()] ?? []) {
+    const late = start + end > clock.range[0] + clock.range[1]; // its words stand where there is room
+    p.add("text", { class: "event", x: p.across(late ? start : end) + (late ? -5 : 5), y: p.top + 10, "text-anchor": late ? "end" : "start" }, words);
+  }
   const past = svg("rect", { x: p.left, y: p.top - 1, height: p.bottom - p.top + 2 });
   p.add("clipPath", { id: `${plot.id}-past` }).append(past);
+  if (panel.shade) {
+    const [upper, lower] = all.map((one) => one.map(([time, value]) => `${p.across(time)} ${p.up(value)}`));
+    p.add("path", { class: "shade", "clip-path": `url(#${plot.id}-past)`, d: `M${[...upper, ...lower.reverse()].join("L")}z` });
+  }
   panel.curves.forEach((curve, i) => p.line(`curve state-${hue(curve, i)}`, all[i], `${plot.id}-past`));
   const points = panel.curves.map((curve, i) => p.add("circle", { class: `point state-${hue(curve, i)}`, r: 5 }));
   const move = () => {
     const px = p.across(world.now());
+    const spoken = panel.curves.map((curve) => [curve, world.at(curve.values)]).filter(([, value]) => value !== null);
+    p.image.setAttribute("aria-label", `${title(panel.y)} against ${title(clock)}: ${spoken.map(([curve, value]) => `${curve.label} ${told(value, curve)}`).join(", ")}`);
     past.setAttribute("width", Math.max(px - p.left, 0));
     panel.curves.forEach((curve, i) => {
       const [value, next] = [world.at(curve.values), world.at(curve.values, Math.min(world.frame() + 1, world.frames - 1))];
@@ -441,7 +469,8 @@ export async function open(place) {
     const parts = [...panels.flatMap((panel) => panel.curves ?? []), ...readouts].map((part) => [part, world.at(part.values)]);
     for (const [part, value] of parts) words.set(part.label, value === null ? "" : told(value, part));
     const there = parts.every(([, value]) => value !== null);
-    const said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
+    let said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
+    said = oneOfMany(said);
     if (sentence.textContent !== said) sentence.textContent = said;
   }
 
@@ -476,16 +505,18 @@ export async function open(place) {
     pause();
     touched = true;
     position = Math.min(Math.max(to, 0), frames - 1);
+    ready();
     show();
   }
+  const ready = () => { buttons[0].textContent = !touched || frame() === frames - 1 ? "Play all" : "Play"; };
   function pause() {
     if (!playing) return;
     cancelAnimationFrame(playing);
     playing = 0;
-    buttons[0].textContent = "Play";
     position = frame();
     output.removeAttribute("aria-live"); // a screen reader hears where it stopped, and nothing before
     sentence.textContent = "";
+    ready();
     show();
   }
   function play() {
@@ -513,6 +544,7 @@ export async function open(place) {
     buttons[-1].addEventListener("click", () => go(frame() - 1));
     buttons[1].addEventListener("click", () => go(frame() + 1));
     buttons[0].addEventListener("click", () => (playing ? pause() : play()));
+    ready();
     new IntersectionObserver((seen) => { if (!seen.at(-1).isIntersecting) pause(); }).observe(place);
   }
 

@@ -86,7 +86,7 @@ def test_what_is_absent_is_said() -> None:
     values = [[1.0, 2.0], [3.0, None], [None, None]]
     data = grid(slider(curves__0__values=values, absent="Nothing there."))
     assert data["panels"][0]["curves"][0]["values"] == [1, 2, 3, None, None, None]
-    assert reading(data, [1, 0]) == "ρ = 0.50, 1 servers: 3.0 s, 1% late."
+    assert reading(data, [1, 0]) == "ρ = 0.50, 1 server: 3.0 s, 1% late."  # one of many
     assert reading(data, [1, 1]) == "Nothing there."
     named = slider(curves__0__values=values, absent="Nothing at {servers}.")
     assert reading(grid(named), [1, 1]) == "Nothing at 16."
@@ -243,6 +243,18 @@ def test_a_stepper_is_controls_a_clock_panels_and_a_sentence() -> None:
     assert reading(data, [1], 1) == "0.5 s, 2 a second: 0, 4.0 s, 1.0%."
 
 
+def test_what_happens_meanwhile_may_differ_between_runs_and_two_curves_have_a_shade() -> None:
+    once = grid(stepper(clock__events=[(0.5, 0.5, "jump")]), "stepper")
+    assert once["clock"]["events"] == [[[0.5, 0.5, "jump"]]] * 2
+    stalls = grid(stepper(clock__events=[[], [(0, 1, "stall")]]), "stepper")
+    assert stalls["clock"]["events"] == [[], [[0, 1, "stall"]]]
+    assert "events" not in grid(stepper(clock__events=[]), "stepper")["clock"]
+    curve = stepper()["panels"][2]["curves"][0]
+    two = stepper(panels__2__curves=[curve, curve | {"label": "lost"}], panels__2__shade="between")
+    two["reading"] += " {lost}"
+    assert legend(grid(two, "stepper"))["shade"] == "between"
+
+
 def test_places_may_change_and_a_stepper_needs_neither_controls_nor_clock() -> None:
     places = np.full((2, 3, 2), 2)
     data = grid(stepper(panels__0__places=places), "stepper")
@@ -275,6 +287,10 @@ WRONG_STEPPERS = [
     ({"clock__values": [0.0, 0.0, 1.0]}, "clock must have two or more values that increase"),
     ({"clock__values": [0.0, np.nan, 1.0]}, r"clock \(time\) must have finite numbers"),
     ({"clock__start": 0.7}, "clock starts at 0.7, which is none of its values"),
+    ({"clock__events": [(0, 2, "stall")]}, r"event \(0, 2, 'stall'\) must be in \(0.0, 1.0\)"),
+    ({"clock__events": [[(0, 1, "stall")]]}, "events for each value of a control must be a list"),
+    ({"clock__events": [(0, 1)]}, "clock event must be a list of 3 to 3, got 2"),
+    ({"panels__2__shade": "inside"}, r"panels\[2\] shade must be between two curves, got 1"),
     ({ENGINE + "places": 1}, r"\[0\] running must be at most places, got 2 of 1 at \(0, 1, 0\)"),
     ({ENGINE + "prompts": np.ones((2, 3, 2))}, r"prompts must be at most running, got 1 of 0"),
     ({ENGINE + "waiting": np.full((2, 3, 2), -1)}, r"waiting must be integers .* got -1"),

@@ -11,10 +11,11 @@ from serving_mathematics.capacity.littles_law.staircases import FRAMES, LOADS, L
 def test_inside_is_the_distance_of_the_staircases() -> None:
     stepper = staircases.stepper_staircases()
     come, done = (curve["values"] for curve in stepper["panels"][0]["curves"])
-    engine = stepper["panels"][1]
-    inside = np.add(engine["running"], engine["waiting"])
-    assert inside.shape == (len(LOADS), len(LOGS), FRAMES)
-    np.testing.assert_array_equal(np.subtract(come, done), inside)
+    clock = stepper["clock"]["values"]
+    inside = [staircases._run(load).series(clock) for load in LOADS]
+    counted = np.array([one.running + one.waiting for one in inside])
+    assert np.shape(come) == (len(LOADS), len(LOGS), FRAMES)
+    np.testing.assert_array_equal(np.subtract(come, done)[:, 0], counted)
     assert np.all(np.diff(come, axis=-1) >= 0)
 
 

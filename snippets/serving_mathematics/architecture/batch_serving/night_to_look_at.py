@@ -96,11 +96,10 @@ def stepper_night() -> dict[str, Any]:
             {"label": "shards", "values": list(SHARDS), "start": 4, "text": "{}"},
             {
                 "label": "each shard pays",
-                "names": True,
                 "values": list(PAYS),
                 "start": "filling and emptying",
             },
-            {"label": "what happens", "names": True, "values": list(MISHAPS), "start": MISHAPS[1]},
+            {"label": "what happens", "values": list(MISHAPS), "start": MISHAPS[1]},
         ],
         "clock": {
             "label": "time",

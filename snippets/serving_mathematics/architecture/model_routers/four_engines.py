@@ -251,7 +251,6 @@ def stepper_four_engines() -> dict[str, Any]:
             },
             {
                 "label": "who asks",
-                "names": True,
                 "values": ["200 customers", "one asks two in five"],
                 "start": "200 customers",
             },

@@ -166,14 +166,12 @@ def stepper_harmless_releases() -> dict[str, Any]:
         "controls": [
             {
                 "label": "what is counted",
-                "names": True,
                 "values": ["requests", "minutes"],
                 "start": "requests",
             },
-            {"label": "the test", "names": True, "values": list(RULES), "start": RULES[0]},
+            {"label": "the test", "values": list(RULES), "start": RULES[0]},
             {
                 "label": "its steps are",
-                "names": True,
                 "values": ["as before", "1% longer"],
                 "start": "as before",
             },

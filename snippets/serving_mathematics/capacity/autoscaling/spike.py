@@ -232,7 +232,7 @@ def stepper_spike() -> dict[str, Any]:
 
     return {
         "controls": [
-            {"label": "signal", "names": True, "values": SIGNALS, "start": SIGNALS[0]},
+            {"label": "signal", "values": SIGNALS, "start": SIGNALS[0]},
             {"label": "start-up", "values": STARTUPS_MIN, "text": "{} min", "start": 3},
             {"label": "load", "values": JUMPS, "text": "times {:g}", "start": 2.0},
         ],
@@ -242,6 +242,7 @@ def stepper_spike() -> dict[str, Any]:
             "decimals": 0,
             "values": clock,
             "start": clock[6],
+            "events": [(3, 3, "the load jumps")],
         },
         "panels": [
             {

@@ -69,8 +69,8 @@ def figure_staircases(figure: Figure) -> None:
     """Between the two staircases lie those inside; their area is the same, summed over time or over
     requests.
 
-    The book's chat machine from empty, at four fifths of its ceiling: requests that have come, and
-    that are done. On paper and in the SVG, those inside are shaded.
+    The book's chat machine from empty: requests that have come, that are done, and shaded those
+    inside.
 
     Alt: Two rising staircases against time. The upper one begins at once, the lower one a few
     seconds later; they climb at the same slope, and the area between them is shaded.
@@ -90,7 +90,6 @@ def figure_staircases(figure: Figure) -> None:
     axes.set(xlim=(0, 20), ylim=(0, None), xlabel="time [s]", ylabel="requests")
 
 
-# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_staircases() -> dict[str, Any]:
     """Play a load test from empty. Then change what its log holds, and see whether it adds up."""
     clock = np.linspace(0, CLIP_S, FRAMES)
@@ -102,58 +101,37 @@ def stepper_staircases() -> dict[str, Any]:
         times = np.sort(getattr(_run(load), which))
         return [int(n) for n in np.searchsorted(times, clock, side="right")]
 
-    def of_it(load: int, log: str) -> list[float]:
-        gauge, by_log = _logged(load, log)
-        shares = 100 * by_log / np.where(gauge > 0, gauge, 1.0)
-        return [float(share) for share in shares]
+    def curve(label: str, decimals: int, state: str, value: Any) -> dict[str, Any]:
+        told = {"label": label, "unit": "", "decimals": decimals, "state": state}
+        return told | {"values": each(value)}
 
-    seen = {load: _run(load).series(clock) for load in LOADS}
     return {
         "controls": [
             {"label": "load", "values": list(LOADS), "text": "{}%", "start": 80},
-            {"label": "log", "names": True, "values": list(LOGS), "start": LOGS[1]},
+            {"label": "log", "values": list(LOGS), "start": LOGS[1]},
         ],
         "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[50]},
         "panels": [
             {
                 "kind": "curves",
                 "y": {"label": "requests", "unit": ""},
+                "shade": "inside: between the two",
                 "curves": [
-                    {
-                        "label": "come",
-                        "unit": "",
-                        "decimals": 0,
-                        "values": each(lambda load, _: stairs(load, "arrival_s")),
-                    },
-                    {
-                        "label": "done",
-                        "unit": "",
-                        "decimals": 0,
-                        "values": each(lambda load, _: stairs(load, "completion_s")),
-                    },
+                    curve("come", 0, "waits", lambda load, _: stairs(load, "arrival_s")),
+                    curve("done", 0, "waits", lambda load, _: stairs(load, "completion_s")),
                 ],
             },
             {
-                "kind": "engine",
-                "label": "inside now",
-                "places": CHAT.places,
-                "running": each(lambda load, _: seen[load].running.tolist()),
-                "prompts": each(lambda load, _: seen[load].prompts.tolist()),
-                "waiting": each(lambda load, _: seen[load].waiting.tolist()),
+                "kind": "curves",
+                "y": {"label": "inside, on average so far", "unit": ""},
+                "curves": [
+                    curve("by the gauge", 1, "answer", lambda load, log: _logged(load, log)[0]),
+                    curve("by the log", 1, "prompt", lambda load, log: _logged(load, log)[1]),
+                ],
             },
         ],
-        "readouts": [
-            {
-                "label": label,
-                "unit": "",
-                "decimals": 1,
-                "values": each(lambda load, log, i=i: _logged(load, log)[i].tolist()),
-            }
-            for i, label in ((0, "gauge"), (1, "by the log"))
-        ]
-        + [{"label": "of it", "unit": "%", "decimals": 0, "values": each(of_it)}],
-        "reading": "After {time} the gauge has {gauge} inside on average, which is right. Rate"
-        " times latency, by a log of {log}, says {by the log}, which is {of it} of that.",
+        "reading": "After {time} {come} have come and {done} are done. The gauge averaged {by the"
+        " gauge} inside, which is right. Rate times latency, by a log of {log}, says {by the log}.",
     }
 
 

@@ -271,8 +271,8 @@ def stepper_storm() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "load", "values": loads, "text": "{}%", "start": 50},
-            {"label": "the engine", "names": True, "values": GUARDS, "start": GUARDS[0]},
-            {"label": "retries", "names": True, "values": HABITS, "start": HABITS[1]},
+            {"label": "the engine", "values": GUARDS, "start": GUARDS[0]},
+            {"label": "retries", "values": HABITS, "start": HABITS[1]},
         ],
         "clock": {
             "label": "time",
@@ -280,6 +280,7 @@ def stepper_storm() -> dict[str, Any]:
             "decimals": 0,
             "values": np.arange(BIN_S, CLIP_S + 1, BIN_S),
             "start": 210,
+            "events": [(*OUTAGE_S, "stands still")],
         },
         "panels": [
             {

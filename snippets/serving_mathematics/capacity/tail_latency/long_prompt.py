@@ -119,7 +119,6 @@ def stepper_long_prompt() -> dict[str, Any]:
                 "label": "prompts are read",
                 "values": list(READ),
                 "start": "in order of arrival",
-                "names": True,
             },
         ],
         "clock": {

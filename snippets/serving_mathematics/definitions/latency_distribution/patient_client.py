@@ -105,7 +105,13 @@ def stepper_patient_client() -> dict[str, Any]:
         "controls": [
             {"label": "stall", "values": STALLS_S, "text": "{} s", "start": 6},
         ],
-        "clock": {"label": "time", "unit": "s", "values": clock, "start": CLIP_S},
+        "clock": {
+            "label": "time",
+            "unit": "s",
+            "values": clock,
+            "start": CLIP_S,
+            "events": [[(STALLED, STALLED + stall_s, "stalls")] for stall_s in STALLS_S],
+        },
         "panels": [
             {
                 "kind": "lanes",

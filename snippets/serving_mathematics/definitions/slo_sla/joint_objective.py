@@ -280,7 +280,6 @@ def slider_goodput() -> dict[str, Any]:
             {"label": "load", "values": [100 * x for x in LOADS], "text": "{:g}%", "start": 80.0},
             {
                 "label": "machine",
-                "names": True,
                 "values": list(_machines()),
                 "start": "chat, 256 places",
             },

@@ -150,7 +150,6 @@ def stepper_released_changes() -> dict[str, Any]:
         "controls": [
             {
                 "label": "change",
-                "names": True,
                 "values": list(CHANGES),
                 "start": "another tool parser",
             },

@@ -337,8 +337,8 @@ def stepper_next_sequence() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "sequences", "values": list(BATCHES), "start": FEW, "text": "{}"},
-            {"label": "machine", "names": True, "values": list(named), "start": named[0]},
-            {"label": "prompts", "names": True, "values": list(PROMPTS), "start": "as they are"},
+            {"label": "machine", "values": list(named), "start": named[0]},
+            {"label": "prompts", "values": list(PROMPTS), "start": "as they are"},
         ],
         "panels": [
             panel("gap", "ms", gaps, 1, "time per token"),

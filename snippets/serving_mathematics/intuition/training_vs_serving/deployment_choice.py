@@ -337,7 +337,6 @@ def stepper_cheapest() -> dict[str, Any]:
             },
             {
                 "label": "model",
-                "names": True,
                 "values": [f"{one.name}, {one.score:.0f}%" for one in _zoo()],
                 "start": "70B FP8 on 2, 84%",
             },

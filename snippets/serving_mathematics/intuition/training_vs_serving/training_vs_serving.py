@@ -379,7 +379,7 @@ def stepper_lifetime_flops() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "served", "values": list(SERVED_T), "start": 10, "text": "{} trillion"},
-            {"label": "constants", "names": True, "values": list(LAWS), "start": "unrounded"},
+            {"label": "constants", "values": list(LAWS), "start": "unrounded"},
             {
                 "label": "quality",
                 "values": list(SIZES_B),

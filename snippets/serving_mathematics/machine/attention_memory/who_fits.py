@@ -181,8 +181,8 @@ def stepper_who_fits() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "context", "values": LENGTHS, "text": "{:,} tokens", "start": 32_768},
-            {"label": "model", "names": True, "values": names, "start": SHOWN["latent"][0]},
-            {"label": "devices", "names": True, "values": list(SPLITS), "start": SPLITS[0]},
+            {"label": "model", "values": names, "start": SHOWN["latent"][0]},
+            {"label": "devices", "values": list(SPLITS), "start": SPLITS[0]},
         ],
         "panels": [
             {

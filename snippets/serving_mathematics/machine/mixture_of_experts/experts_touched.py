@@ -155,7 +155,6 @@ def stepper_experts_touched() -> dict[str, Any]:
             {"label": "experts", "values": list(EXPERTS), "text": "8 of {}", "start": 384},
             {
                 "label": "popularity",
-                "names": True,
                 "values": list(ROUTINGS),
                 "text": "{}",
                 "start": ROUTINGS[0],

@@ -221,7 +221,7 @@ def stepper_more_devices() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "devices", "values": list(DEVICES), "start": 8, "text": "{}"},
-            {"label": "split", "names": True, "values": list(SPLITS), "start": start},
+            {"label": "split", "values": list(SPLITS), "start": start},
             {"label": "requests", "values": list(REQUESTS), "start": 16, "text": "{}"},
         ],
         "panels": [

@@ -172,7 +172,7 @@ def slider_padded_plan() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "factor", "values": PADDINGS.tolist(), "text": "× {:.2f}", "start": 1.0},
-            {"label": "model", "names": True, "values": models, "start": ALL},
+            {"label": "model", "values": models, "start": ALL},
             {"label": "your runs", "values": list(OWN), "start": "none"},
         ],
         "x": {"label": "factor on the prediction", "unit": "", "range": (0.75, 2)},
