@@ -26,12 +26,12 @@ PALETTE = {  # ink on a light page: ink on a dark page
     "#23272e": "#e3e6ea",  # text
     "#6f7680": "#9aa3ae",  # axes
     "#dfe3e8": "#3a414b",  # grid
-    "#0077bb": "#56b0f5",  # primary
-    "#ee7733": "#f9b863",  # secondary
-    "#009988": "#239a87",  # tertiary
-    "#cc3311": "#f9501f",  # error
+    "#1f6f8b": "#5bb0cc",  # primary
+    "#c9701a": "#eba35a",  # secondary
+    "#9a4fd6": "#b57df2",  # tertiary
+    "#b3261e": "#ff7a6e",  # error
     "#555555": "#bcc3cc",  # neutral
-    "#ee3377": "#ff6aa2",  # highlight
+    "#2c2270": "#e6dc5c",  # highlight
 }
 
 _INK = re.compile("|".join(PALETTE))

@@ -20,7 +20,7 @@ from ..visits import PHONE
 def drawing() -> Figure:
     """Lines, dots, text and clipping in every ink of the house."""
     figure = Figure(layout="constrained")
-    axes = figure.add_subplot(xlabel=r"utilization $\rho$ [1]", ylabel="wait [s]", title="#0077bb")
+    axes = figure.add_subplot(xlabel=r"utilization $\rho$ [1]", ylabel="wait [s]", title="#1f6f8b")
     x = np.linspace(0, 0.95, 50)
     for slope in range(6):
         axes.plot(x, slope / (1 - x), label=f"slope {slope}")

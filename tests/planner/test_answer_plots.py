@@ -185,5 +185,5 @@ def test_a_file_holds_all_plots_and_the_colours_of_the_page() -> None:
     assert [float(one.get("y", "")) for one in inner] == [0.0, 428.0]
     assert root.get("viewBox") == "0 0 360 642"
     page = set(re.findall(r"#[0-9a-f]{6}", CSS.read_text(encoding="utf-8")))
-    of_curves = {"#1f6f8b", "#5bb0cc", "#cc3311", "#ff6b4a", "#dfdbd2", "#333a42"}
+    of_curves = {"#1f6f8b", "#5bb0cc", "#b3261e", "#ff7a6e", "#dfdbd2", "#333a42"}
     assert of_curves <= set(re.findall(r"#[0-9a-f]{6}", STYLE)) & page

@@ -54,15 +54,15 @@ svg { background: #fff; font: 12px sans-serif }
 .title, .chosen-label { fill: #1f2328 } text { fill: #596270 } path { fill: none }
 .label { paint-order: stroke; stroke: #fff; stroke-width: 4px; stroke-linejoin: round }
 .grid { stroke: #dfdbd2 } .axis { stroke: #6f7680 } .curve, .interval { stroke: #1f6f8b }
-.limit { stroke: #cc3311; stroke-dasharray: 2 4; stroke-width: 1.5 } .of-limit { fill: #cc3311 }
+.limit { stroke: #b3261e; stroke-dasharray: 2 4; stroke-width: 1.5 } .of-limit { fill: #b3261e }
 .point { fill: #fff; stroke: #1f6f8b; stroke-width: 1.5 } .point.front { fill: #1f6f8b }
-.point.chosen { fill: #ee7733; stroke: #fff } .chosen-label { font-weight: 600 }
+.point.chosen { fill: #c9701a; stroke: #fff } .chosen-label { font-weight: 600 }
 @media (prefers-color-scheme: dark) {
 svg { background: #14181d } .title, .chosen-label { fill: #e6e9ed } .label { stroke: #14181d }
 text { fill: #a9b1ba } .grid { stroke: #333a42 } .axis { stroke: #9aa3ae }
-.curve, .interval { stroke: #5bb0cc } .limit { stroke: #ff6b4a } .of-limit { fill: #ff6b4a }
+.curve, .interval { stroke: #5bb0cc } .limit { stroke: #ff7a6e } .of-limit { fill: #ff7a6e }
 .point { fill: #14181d; stroke: #5bb0cc } .point.front { fill: #5bb0cc }
-.point.chosen { fill: #ff9a5c; stroke: #14181d }
+.point.chosen { fill: #eba35a; stroke: #14181d }
 }
 """
 

@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 def figure_night(figure: Figure) -> None:
     """Few shards make a mishap expensive, many make starts expensive; in between there is room.
 
-    On paper and in the SVG: when a night of four engine-hours on four engines is over, against the
-    number of shards, each of which starts an engine of its own. The bound is for shards in any
-    order on equal engines.
+    A night of four engine-hours on four engines. The bound is for shards in any order on equal
+    engines.
 
     Alt: Line chart with a logarithmic axis of shards. At the left an undisturbed night ends long
     before one in which an engine is killed. Three lines zigzag through a wide valley and rise
@@ -91,6 +90,14 @@ def stepper_night() -> dict[str, Any]:
         ]
         for rows in runs
     ]
+
+    def done(bars: list[Bar]) -> list[float]:
+        """Percent of the rows at each moment."""
+        spans = np.array([(start, stop) for _, start, stop, state in bars if state == "answer"])
+        passed = np.clip(60 * clock[:, None] - spans[:, 0], 0, spans[:, 1] - spans[:, 0])
+        whole: list[float] = (100 * passed.sum(axis=1) / np.diff(spans).sum()).tolist()
+        return whole
+
     return {
         "controls": [
             {"label": "shards", "values": list(SHARDS), "start": 4, "text": "{}"},
@@ -124,10 +131,17 @@ def stepper_night() -> dict[str, Any]:
                 "decimals": 0,
                 "values": (np.array(end) / 60).tolist(),
             },
+            {
+                "label": "done",
+                "unit": "%",
+                "decimals": 0,
+                "values": [[[done(bars) for bars in row] for row in rows] for rows in runs],
+            },
             {"label": "lost work", "unit": "min", "decimals": 0, "values": lost},
         ],
-        "reading": "{shards} shards, each of which pays {each shard pays}; {what happens}: over"
-        " after {over after}, with {lost work} of work done twice.",
+        "reading": "After {time}, {done} of the rows are done. {shards} shards, each of which pays"
+        " {each shard pays}; {what happens}: over after {over after}, with {lost work} of work"
+        " done twice.",
     }
 
 

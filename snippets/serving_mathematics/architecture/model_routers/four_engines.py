@@ -119,8 +119,7 @@ def figure_four_engines(figure: Figure) -> None:
     """A little slack serves nearly all in time, whoever asks; with none caches are wasted, and with
     too much one engine is overloaded when one customer sends two requests in five.
 
-    Four chat machines. On paper and in the SVG: requests with all that is promised, against the
-    slack.
+    Four chat machines; in time is a request with all that is promised.
 
     Alt: Line chart with two lines. Both begin low without slack, rise to nearly all within a few
     requests and stay there over a wide range; the line with one large customer falls steeply at the
@@ -295,9 +294,10 @@ def stepper_four_engines() -> dict[str, Any]:
             {"label": "a token", "unit": "ms", "decimals": 0, "values": of("token_s", 1000)},
             {"label": "in time", "unit": "%", "decimals": 0, "values": of("kept", 100)},
         ],
-        "reading": "Slack: {slack}. Caches find {found} of the prompt tokens, a token takes"
-        f" {{a token}} ({1000 * CHAT.promise.tpot_s:.0f} are promised), and {{in time}} of the"
-        " requests keep both promises.",
+        "reading": "After {time} a first token takes {first token now}. Slack: {slack}. Caches find"
+        " {found} of the prompt tokens, a token takes {a token}"
+        f" ({1000 * CHAT.promise.tpot_s:.0f} are promised), and {{in time}} of the requests keep"
+        " both promises.",
     }
 
 

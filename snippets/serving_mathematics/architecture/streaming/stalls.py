@@ -150,8 +150,7 @@ def figure_stall(figure: Figure) -> None:
     """A prompt of 32,000 tokens comes after half a second: whole, it stops the stream; in chunks of
     512 the stream goes on more slowly, and the newcomer waits longer.
 
-    The mixture with sixteen streams. Triangles, on paper and in the SVG: the newcomer's first
-    token.
+    The mixture with sixteen streams.
 
     Alt: Tokens on the screen against time. Both curves rise together at first. One stays flat for a
     long while and then rises again, the other goes on rising with a smaller slope until both rise
@@ -165,8 +164,9 @@ def figure_stall(figure: Figure) -> None:
         times, first_s = _stalled(PROMPTS[2], chunk)
         counts = np.arange(1, times.size + 1)
         axes.step(times, counts, where="post", color=colour)
-        axes.plot(first_s, np.interp(first_s, times, counts), "^", color="C1")
+        (mark,) = axes.plot(first_s, np.interp(first_s, times, counts), "^", color="C1")
         axes.annotate(text, at, color=colour)
+    axes.legend([mark], ["the newcomer's first token"], loc="lower right")
     axes.set(xlim=(0, CLIP_S), ylim=(0, 130), xlabel="time [s]", ylabel="tokens on the screen")
 
 

@@ -221,8 +221,6 @@ def figure_storm(figure: Figure) -> None:
     have gone, nobody is answered any more. Cancelling ends that at half load, and not near the
     ceiling; a limit ends it in both.
 
-    On paper and in the SVG: half load above, nine tenths of the ceiling below.
-
     Alt: Six panels of rates against time over five minutes, a column for each guard of the engine.
     In the first column attempts rise after the outage and stay high, while answers stay at zero. In
     the second they fall back in the upper panel; in the lower one attempts stay three times as high
@@ -237,7 +235,7 @@ def figure_storm(figure: Figure) -> None:
             axes.plot(moments, storm.attempts, color="C1")
             axes.plot(moments, storm.in_time, color="C0")
             axes.axvspan(*OUTAGE_S, color="C4", alpha=0.2, lw=0)
-            axes.set_title(guard)
+            axes.set_title(f"{guard}, {100 * load:.0f}% load")
             axes.set(xlabel="time [s]", ylabel="rate [% of the ceiling]")
     grid[0, 0].annotate("attempts", (110, 140), color="C1")
     grid[0, 0].annotate("in time", (150, 12), color="C0")

@@ -112,6 +112,11 @@ def stepper_long_prompt() -> dict[str, Any]:
     """Twelve short prompts, and a long one among them. Make it longer: who waits?"""
     clock = np.linspace(0, CLIP_S, FRAMES)
     told = [[_first_ms(long, read) for read in READ] for long in LONGS.values()]
+
+    def answered(long: int, read: str) -> list[int]:
+        begun = np.sort(_served(long, read).first_token_s)
+        return [int(n) for n in np.searchsorted(begun, clock, side="right")]
+
     return {
         "controls": [
             {"label": "long prompt", "values": list(LONGS), "start": "8,000 tokens"},
@@ -138,19 +143,27 @@ def stepper_long_prompt() -> dict[str, Any]:
         ],
         "readouts": [
             {
-                "label": label,
-                "unit": "ms",
+                "label": "begun",
+                "unit": "",
                 "decimals": 0,
-                "values": [
-                    [None if isnan(one[place]) else one[place] for one in row] for row in told
-                ],
-            }
-            for place, label in enumerate(("half", "slowest short", "long one"))
+                "values": [[answered(long, read) for read in READ] for long in LONGS.values()],
+            },
+            *(
+                {
+                    "label": label,
+                    "unit": "ms",
+                    "decimals": 0,
+                    "values": [
+                        [None if isnan(one[place]) else one[place] for one in row] for row in told
+                    ],
+                }
+                for place, label in enumerate(("half", "slowest short", "long one"))
+            ),
         ],
-        "reading": "Half of the requests have their first token within {half}. The slowest of the"
-        " short ones waits {slowest short} for it, and the long one {long one}.",
-        "absent": "Without a long one, half of the requests have their first token within {half},"
-        " and the slowest waits {slowest short}.",
+        "reading": "After {time}, {begun} have their first token; half of all take {half} or less"
+        " for it, the slowest of the short ones {slowest short}, and the long one {long one}.",
+        "absent": "After {time}, {begun} have their first token; without a long one, half of all"
+        " take {half} or less for it, and the slowest {slowest short}.",
     }
 
 

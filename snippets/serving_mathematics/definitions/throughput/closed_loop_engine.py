@@ -213,8 +213,8 @@ def figure_closed_loop(figure: Figure) -> None:
     """The same number of clients is a full engine or an idle one: it depends on how long they stay
     away.
 
-    The chat machine, simulated; on paper and in the SVG with the closed form. Who waits beside a
-    free place waits for the step in progress to end.
+    The chat machine, simulated. Who waits beside a free place waits for the step in progress to
+    end.
 
     Alt: Line chart with two logarithmic axes of tokens a second against clients. Three curves rise
     along lines and level off at the same ceiling, the one without a pause first, the one with the
@@ -222,8 +222,9 @@ def figure_closed_loop(figure: Figure) -> None:
     """
     axes = figure.subplots()
     for away, colour in _COLOURS.items():
-        axes.loglog(CLIENTS, [_told(clients, away) for clients in CLIENTS], color=colour)
-        axes.loglog(CLIENTS, _curve("tokens", away), "o", color=colour)
+        law = axes.loglog(CLIENTS, [_told(clients, away) for clients in CLIENTS], color=colour)
+        runs = axes.loglog(CLIENTS, _curve("tokens", away), "o", color=colour)
+    axes.legend([*law, *runs], ["closed form", "simulated"], loc="lower right")
     for text, x, y, colour in (
         ("ask again at once", 7, 1500, "C0"),
         ("10 s away", 13, 380, "C1"),

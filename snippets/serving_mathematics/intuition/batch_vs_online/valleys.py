@@ -176,7 +176,8 @@ def stepper_valleys() -> dict[str, Any]:
             },
         ],
         "readouts": [],
-        "reading": "With a peak of {peak}, and batch work of {batch work} that may wait {deadline},"
+        "reading": "At {time of day} {online} engines serve, {with batch} with batch work."
+        " With a peak of {peak}, and batch work of {batch work} that may wait {deadline},"
         " one fleet of {one fleet} engines does both. Two fleets, with the batch one full, would"
         " be {two fleets}.",
     }

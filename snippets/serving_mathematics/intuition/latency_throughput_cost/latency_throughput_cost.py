@@ -249,8 +249,7 @@ def figure_next_sequence(figure: Figure) -> None:
     """Each sequence more makes tokens slower and cheaper, at first hardly slower and much cheaper.
 
     The book's three engines, from one sequence to as many as they may run. The two with long
-    contexts have eight GPUs, so their price starts higher. Dots, on paper and in the SVG, are where
-    the time per token has doubled.
+    contexts have eight GPUs, so their price starts higher.
 
     Alt: Two charts with logarithmic axes over the sequences that run. Time per token is flat and
     then rises, for the chat machine last. The price of a million tokens falls along a straight
@@ -264,11 +263,12 @@ def figure_next_sequence(figure: Figure) -> None:
         batch = np.arange(1.0, most + 1)
         for axes, values in ((upper, 1e3 * law.gap_s(batch)), (lower, law.price(batch))):
             axes.plot(batch, values, color=COLOURS[name])
-            axes.plot(law.twice, values[law.twice - 1], "o", color=COLOURS[name])
+            mark = axes.plot(law.twice, values[law.twice - 1], "o", color=COLOURS[name])
         place = {"chat": (120, 20), "mixture": (9, 60), "agents": (22, 24)}[name]
         upper.annotate(name, place, color=COLOURS[name])
     for axes, label in ((upper, "time per token [ms]"), (lower, "price [$ per million]")):
         axes.set(xscale="log", yscale="log", xlabel="sequences that run", ylabel=label)
+    lower.legend(mark, ["its tokens take twice as long"], loc="lower left")
     upper.set_yticks([10, 20, 50, 100], ["10", "20", "50", "100"])
     lower.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     lower.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])

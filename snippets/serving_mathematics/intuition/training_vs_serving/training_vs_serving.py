@@ -290,7 +290,7 @@ def figure_lifetime_flops(figure: Figure) -> None:
     """The more tokens a model will serve, the smaller the one of equal loss that costs least.
 
     Every point of a curve has the loss of the compute-optimal model of 70 billion parameters, under
-    the unrounded constants; on paper and in the SVG dots mark the cheapest.
+    the unrounded constants.
 
     Alt: Lifetime operations against parameters, both on logarithmic axes, one U-shaped curve for
     each of no inference, 10 and 100 trillion tokens. The dots move left as demand grows, from 70
@@ -309,7 +309,7 @@ def figure_lifetime_flops(figure: Figure) -> None:
         ]
         axes.plot(sizes / 1e9, cost, color=colour)
         best = lifetime_optimum(UNROUNDED, target, demand)
-        axes.plot(best.parameters / 1e9, best.flops, "o", color=colour)
+        mark = axes.plot(best.parameters / 1e9, best.flops, "o", color=colour)
         axes.annotate(
             text,
             (255, cost[-1]),
@@ -320,6 +320,7 @@ def figure_lifetime_flops(figure: Figure) -> None:
             va="bottom",
             rotation={0.0: 12, 1e13: 14, 1e14: 20}.get(demand, 22),
         )
+    axes.legend(mark, ["cheapest"], loc="upper left")
     axes.set(
         xscale="log",
         yscale="log",

@@ -133,8 +133,8 @@ def example() -> SimpleNamespace:
 def figure_who_fits(figure: Figure) -> None:
     """Longer contexts leave room for fewer sequences; a full cache takes as long to read as before.
 
-    Eight H200 that share layers, a cache in BF16. On paper and in the SVG also the time to read
-    a full cache, which falls where a model selects what it reads, or keeps states.
+    Eight H200 that share layers, a cache in BF16; where a model selects what it reads, or keeps
+    states, reading a full cache takes less.
 
     Alt: Two line charts against the tokens of each sequence, with logarithmic axes. On the left
     sequences that fit fall in proportion for five models, gpt-oss-120b far above the others. On the

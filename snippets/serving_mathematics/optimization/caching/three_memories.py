@@ -172,6 +172,9 @@ def stepper_three_memories() -> dict[str, Any]:
 
     shape = len(SHARED), len(RATES), round(SPAN_S / FRAME_S) + 1, len(WAYS)
 
+    def waiting(way: int) -> list[Any]:
+        return [[frames[:, way].tolist() for frames in row] for row in np.array(frames("waiting"))]
+
     def answered(way: str) -> list[list[float]]:
         return [[_shown(way, s, rate).answered_per_s for rate in RATES] for s in SHARED]
 
@@ -202,8 +205,13 @@ def stepper_three_memories() -> dict[str, Any]:
             for name, way in zip(
                 ("answered, reserved", "answered, blocks", "answered, shared"), WAYS, strict=True
             )
+        ]
+        + [
+            {"label": name, "unit": "", "decimals": 0, "values": waiting(way)}
+            for way, name in enumerate(("wait, reserved", "wait, blocks", "wait, shared"))
         ],
-        "reading": "With {common beginning} before each prompt and {rate}, reserving memory"
+        "reading": "After {time} {wait, reserved}, {wait, blocks} and {wait, shared} wait."
+        " With {common beginning} before each prompt and {rate}, reserving memory"
         " answers {answered, reserved} requests a second, blocks {answered, blocks}, and shared"
         " blocks {answered, shared}.",
     }
