@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from serving_mathematics.architecture.batch_serving.night_of_shards import (
     ENGINES,
@@ -19,7 +20,7 @@ from serving_mathematics.architecture.batch_serving.night_to_look_at import step
 
 def test_the_stepper_says_when_the_night_is_over() -> None:
     stepper = stepper_night()
-    over, lost = (readout["values"] for readout in stepper["readouts"])
+    over, done, lost = (readout["values"] for readout in stepper["readouts"])
     (lanes,) = stepper["panels"]
     assert lanes["lanes"] == ["1", "2", "3", "4"]
     for i, n in enumerate(SHARDS):
@@ -29,6 +30,9 @@ def test_the_stepper_says_when_the_night_is_over() -> None:
                 bars = lanes["bars"][i][j][k]
                 assert max(end for _, _, end, _ in bars) == pytest.approx(over[i][j][k], abs=0.01)
                 assert sum(state == "answer" for *_, state in bars) == n
+                assert done[i][j][k] == sorted(done[i][j][k])
+                after = np.array(stepper["clock"]["values"]) >= over[i][j][k]
+                assert np.array(done[i][j][k])[after] == pytest.approx(100)
                 broken = [end for *_, end, state in bars if state == "broken"]
                 assert broken == ([KILLED_AT_S / 60] if mishap == MISHAPS[1] else [])
                 assert (lost[i][j][k] > 0) == (mishap == MISHAPS[1])

@@ -20,7 +20,8 @@ def test_the_stepper_shows_what_was_served() -> None:
             answers = sorted(begin for _, begin, _, state in shown if state == "answer")
             seen = got.first_token_s[got.first_token_s < long_prompt.CLIP_S]
             assert answers == pytest.approx(np.sort(seen))
-    half, short, own = (one["values"] for one in told["readouts"])
+    begun, half, short, own = (one["values"] for one in told["readouts"])
+    assert begun[0][0][-1] == long_prompt.COUNT < begun[1][0][-1]
     assert own[0] == [None] * len(long_prompt.READ)  # there is none
     assert np.all(np.array(half) <= np.array(short) + 1e-9)
     assert math.isfinite(max(map(max, own[1:])))
