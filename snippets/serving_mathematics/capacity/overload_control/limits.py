@@ -8,9 +8,10 @@ more requests with the same work.
 
 A limit on tokens may count the prompt that comes, which a gateway knows, or not: vLLM checks before
 it has looked at it, and counts the prompts of all who have no first token, as long as they are. So
-what a step may read hardly matters to it. A line of v prompt tokens, read at r tokens a second
-beside the steps, is read within the promise τ if v ≤ rτ. Requests that wait for a place wait for
-others to end, which no count of tokens knows.
+what a step may read hardly matters to it. A line of v prompt tokens, of which a full engine reads r
+a second while it answers, is read within the promise τ if v ≤ rτ. Requests that wait for a place
+wait for others to end, which no count of tokens knows. With nothing to answer the engine reads
+faster, by a factor that depends on how long answers are, so that speed tells nothing here.
 
 `python -m serving_mathematics.capacity.overload_control.limits` runs the engine under each limit,
 in some seconds, and writes records/queue_limits.json.
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.design import Admit, Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
@@ -42,7 +44,7 @@ from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import step_line
-from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import require_in, require_positive
@@ -60,8 +62,8 @@ VLLM_STEP_TOKENS = 8192  # that its server reads in a step of a device with 70 G
 POLICIES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "nothing": ("", (0.0,)),
     "requests": ("most_waiting", (1, 2, 3, 5, 10, 20)),
-    "tokens": ("unread", (0.07, 0.14, 0.28, 0.4, 0.56)),  # as vLLM counts them
-    "with its own": ("most_waiting_tokens", (0.06, 0.12, 0.18, 0.25, 0.4)),  # as a gateway can
+    "tokens": ("unread", (0.125, 0.25, 0.5, 0.6, 0.75, 1.0)),  # as vLLM counts them
+    "with its own": ("most_waiting_tokens", (0.125, 0.25, 0.375, 0.5, 0.85)),  # as a gateway
     "no long prompt": ("longest", (0.5, 0.7, 0.8, 0.9)),
 }
 
@@ -78,33 +80,51 @@ class InTime(NamedTuple):
     let_in: float
 
 
-def queue_tokens(tokens_per_s: float, ttft_s: float, share: float = 0.2) -> int:
+def queue_tokens(tokens_per_s: float, ttft_s: float, share: float = 0.5) -> int:
     """Prompt tokens that may wait, ⌊s·r·τ⌋: the share of what is read within the promise.
 
-    tokens_per_s: r that the engine reads with nothing else in its steps. ttft_s: τ. share: s in (0,
-    1]; steps write answers too, and requests wait for a place. Raises ValueError outside these
-    ranges.
+    tokens_per_s: r that the engine reads while it is full, found ones included. ttft_s: τ. share: s
+    in (0, 1]; requests also wait for a place. Raises ValueError outside these ranges.
 
-    >>> queue_tokens(tokens_per_s=50_000.0, ttft_s=1.0)
-    10000
+    >>> queue_tokens(tokens_per_s=25_000.0, ttft_s=1.0)
+    12500
     """
     tokens_per_s, ttft_s = require_positive(tokens_per_s=tokens_per_s, ttft_s=ttft_s)
     share = require_in("(0, 1]", share=share)
     return math.floor(share * tokens_per_s * ttft_s + 1e-9)
 
 
-def _read_per_s(machine: Machine) -> float:
-    """Prompt tokens that a machine reads a second, found ones included, with nothing else to do."""
-    prompts = machine.sample.prompt_tokens
-    return float(prompts.sum() / machine.prompt_s(prompts, machine.sample.cached_tokens).sum())
+def _written(drawn: Lengths, longer: float) -> Lengths:
+    """The same with answers so many times as long, after prompts as many times shorter."""
+    if longer == 1:
+        return drawn
+    prompts, cached = ((part / longer).astype(np.int64) for part in (drawn.prompt_tokens, drawn.cached_tokens))
+    outputs = np.rint(drawn.output_tokens * longer).astype(np.int64)
+    return Lengths(np.maximum(prompts, 1), np.minimum(cached, np.maximum(prompts - 1, 0)), outputs)
 
 
 @functools.cache
-def _asked(machine: Machine, load: float, seed: int = 1) -> Requests:
+def _ceiling_per_s(machine: Machine, longer: float = 1.0) -> float:
+    """Requests a second that it carries at most, with all its places or as many as memory holds."""
+    asked = _written(machine.sample, longer)
+    most = replace(machine.engine, max_sequences=machine.sequences_at_most)
+    return saturated_rate(asked.prompt_tokens, asked.output_tokens, most, asked.cached_tokens)
+
+
+def _read_per_s(machine: Machine, longer: float = 1.0) -> float:
+    """Prompt tokens that it reads a second, found ones included, while the places are taken with
+    which it keeps its promise per token."""
+    prompts = _written(machine.sample, longer).prompt_tokens
+    return _ceiling_per_s(machine.limited(_places(machine)), longer) * float(prompts.mean())
+
+
+@functools.cache
+def _asked(machine: Machine, load: float, seed: int = 1, longer: float = 1.0) -> Requests:
     """Requests at a load, given in the ceiling of the machine."""
     rng = np.random.default_rng(seed)
-    arrivals = np.cumsum(rng.exponential(1 / (load * machine.ceiling_per_s), REQUESTS))
-    drawn = draw_lengths(rng, machine.traffic, REQUESTS)
+    rate_per_s = load * _ceiling_per_s(machine, longer)
+    arrivals = np.cumsum(rng.exponential(1 / rate_per_s, REQUESTS))
+    drawn = _written(draw_lengths(rng, machine.traffic, REQUESTS), longer)
     prompts, outputs, cached = drawn.prompt_tokens, drawn.output_tokens, drawn.cached_tokens
     return Requests(arrivals, prompts, outputs, cached_tokens=cached)
 
@@ -138,10 +158,11 @@ def _served(
     places: int,
     seed: int = 1,
     step_tokens: int = 0,
+    longer: float = 1.0,
 ) -> InTime:
     """What is in time at a load. step_tokens: that a step reads at most, where it is not what the
-    machine's does."""
-    asked = _asked(machine, load, seed)
+    machine's does. longer: answers are so many times as long, and prompts as many times shorter."""
+    asked = _asked(machine, load, seed, longer)
     limit = POLICIES[policy][0]
     limits: dict[str, Any] = {}
     if limit == "longest":
@@ -155,7 +176,7 @@ def _served(
     elif limit == "most_waiting":
         limits = {limit: setting}
     elif limit:
-        tokens = queue_tokens(_read_per_s(machine), machine.promise.ttft_s, setting)
+        tokens = setting * _read_per_s(machine, longer) * machine.promise.ttft_s
         limits = {"admit": _unread_below(tokens)} if limit == "unread" else {limit: tokens}
     limited = machine.limited(places)
     if step_tokens:
@@ -170,7 +191,8 @@ def _served(
     own_s = own_s + (asked.output_tokens - 1) * float(machine.step_s(most)) / most
     counted = np.arange(REQUESTS) >= WARM
     span = float(asked.arrival_s[-1] - asked.arrival_s[WARM])
-    long = asked.prompt_tokens > np.quantile(machine.sample.prompt_tokens, LONG)
+    prompts = _written(machine.sample, longer).prompt_tokens
+    long = asked.prompt_tokens > np.quantile(prompts, LONG)
     return InTime(
         float(good[counted].mean()),
         min(float((own_s * good)[counted].sum()) / span, 1.0),
@@ -203,6 +225,13 @@ def _best(machine: Machine, policy: str) -> float:
     places, settings = _places(machine), POLICIES[policy][1]
     kept = [x for x in settings if _calm(machine, policy, x) >= machine.promise.share]
     return max(kept or settings, key=lambda setting: _worst(machine, policy, setting, places))
+
+
+def _as_before() -> InTime:
+    """The chat machine at twice its ceiling with answers three times as long, under the limit on
+    tokens that is best for its own lengths."""
+    share = _best(CHAT, "tokens") * _read_per_s(CHAT) / _read_per_s(CHAT, 3.0)
+    return _served(CHAT, 2.0, "tokens", share, _places(CHAT), longer=3.0)
 
 
 def example() -> SimpleNamespace:
@@ -246,6 +275,8 @@ def example() -> SimpleNamespace:
         large_step_work=100 * large.work,
         gateway_tokens=itself,
         read_per_s=_read_per_s(CHAT),
+        longer_per_s=_read_per_s(CHAT, 3.0),
+        longer_lost=100 * _as_before().work,
         requests_let_in=100 * kept,
         all_let_in=100 * every,
         mixture_one_percent=100 * _calm(MIXTURE, "requests", 1, 0.5),
@@ -464,6 +495,27 @@ def check_a_setting_half_or_twice_as_large() -> None:
         checks.inside(f"tokens × {factor}, requests at 0.8", calm, low, high, kind="simulation")
     right, wrong = (_served(CHAT, 2.0, "tokens", best * of, places).work for of in (1.0, 2.0))
     checks.inside("tokens × 2, at 2", wrong / right, 0.0, 0.5, kind="simulation")
+
+
+def check_other_lengths() -> None:
+    """With answers two or three times as long, after prompts as many times shorter, half of what the
+    full engine then reads keeps past the ceiling nine tenths or more of the most requests that any
+    setting keeps, on the chat machine and on the mixture. As many tokens as are right for the chat
+    machine's own lengths keep next to nothing with three times.
+
+    Source: the same engines, with other lengths.
+    """
+    for machine, longer in ((CHAT, 2.0), (CHAT, 3.0), (MIXTURE, 2.0)):
+        places, settings = _places(machine), POLICIES["tokens"][1]
+        for load in (1.2, 2.0):
+            kept = {
+                share: _served(machine, load, "tokens", share, places, longer=longer).requests
+                for share in settings
+            }
+            label = f"{machine.name}, answers × {longer:g}, at {load}: half over the best"
+            checks.inside(label, kept[0.5] / max(kept.values()), 0.9, 1.0, kind="simulation")
+    lost = _as_before().work
+    checks.inside("chat, answers × 3, tokens as before", lost, 0.0, 0.1, kind="simulation")
 
 
 def check_a_step_of_any_size() -> None:
