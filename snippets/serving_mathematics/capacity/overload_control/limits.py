@@ -7,8 +7,7 @@ all places), and for long and short prompts apart, because a limit that prefers 
 more requests with the same work.
 
 A limit on tokens may count the prompt that comes, which a gateway knows, or not: vLLM checks before
-it has looked at it, and counts the prompts of all who have no first token, as long as they are. So
-what a step may read hardly matters to it. A line of v prompt tokens, of which a full engine reads r
+it has looked at it, and counts the prompts of all who have no first token, as long as they are. A line of v prompt tokens, of which a full engine reads r
 a second while it answers, is read within the promise τ if v ≤ rτ. Requests that wait for a place
 wait for others to end, which no count of tokens knows. With nothing to answer the engine reads
 faster, by a factor that depends on how long answers are, so that speed tells nothing here.
@@ -57,7 +56,6 @@ LONG = 0.9  # a long prompt is longer than so many of all
 SEEDS = (1, 2, 3)
 LOADS = (0.6, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
 PLACES = {"chat": 195, "mixture": 40}  # with which a full engine keeps its promise per token
-VLLM_STEP_TOKENS = 8192  # that its server reads in a step of a device with 70 GiB or more
 # what is limited, and settings; those of tokens are shares of what is read in time
 POLICIES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "nothing": ("", (0.0,)),
@@ -157,11 +155,10 @@ def _served(
     setting: float,
     places: int,
     seed: int = 1,
-    step_tokens: int = 0,
     longer: float = 1.0,
 ) -> InTime:
-    """What is in time at a load. step_tokens: that a step reads at most, where it is not what the
-    machine's does. longer: answers are so many times as long, and prompts as many times shorter."""
+    """What is in time at a load. longer: answers are so many times as long, and prompts as many times
+    shorter."""
     asked = _asked(machine, load, seed, longer)
     limit = POLICIES[policy][0]
     limits: dict[str, Any] = {}
@@ -179,8 +176,6 @@ def _served(
         tokens = setting * _read_per_s(machine, longer) * machine.promise.ttft_s
         limits = {"admit": _unread_below(tokens)} if limit == "unread" else {limit: tokens}
     limited = machine.limited(places)
-    if step_tokens:
-        limited = replace(limited, token_budget=step_tokens)
     done = simulate_fleet(asked, Fleet([limited.engine], **limits))
     later = np.maximum(asked.output_tokens - 1, 1)
     good = done.first_token_s - asked.arrival_s + limited.made.around_s <= machine.promise.ttft_s
@@ -259,7 +254,6 @@ def example() -> SimpleNamespace:
         queue_tokens(_read_per_s(CHAT), CHAT.promise.ttft_s, _best(CHAT, policy))
         for policy in ("tokens", "with its own")
     )
-    large = _served(CHAT, 2.0, "tokens", _best(CHAT, "tokens"), places, 1, VLLM_STEP_TOKENS)
     most = _best(CHAT, "requests")
     kept, every = (_served(CHAT, 2.0, "requests", most, n).let_in for n in (places, CHAT.places))
     return SimpleNamespace(
@@ -271,8 +265,6 @@ def example() -> SimpleNamespace:
         queued_requests=places + int(most),
         best_share=_best(CHAT, "tokens"),
         best_tokens=wait,
-        large_step_tokens=VLLM_STEP_TOKENS,
-        large_step_work=100 * large.work,
         gateway_tokens=itself,
         read_per_s=_read_per_s(CHAT),
         longer_per_s=_read_per_s(CHAT, 3.0),
@@ -516,22 +508,6 @@ def check_other_lengths() -> None:
             checks.inside(label, kept[0.5] / max(kept.values()), 0.9, 1.0, kind="simulation")
     lost = _as_before().work
     checks.inside("chat, answers × 3, tokens as before", lost, 0.0, 0.1, kind="simulation")
-
-
-def check_a_step_of_any_size() -> None:
-    """The same limit on tokens keeps nearly as much work where a step reads 8,192, as vLLM's server
-    does on a large device if nobody says otherwise: below the ceiling, and past it, all but a
-    twentieth.
-
-    Source: the same runs.
-    """
-    places, best = _places(CHAT), _best(CHAT, "tokens")
-    for load, least in ((0.9, 0.98), (2.0, 0.95)):
-        own, more = (
-            _served(CHAT, load, "tokens", best, places, step_tokens=tokens).work
-            for tokens in (CHAT.token_budget, VLLM_STEP_TOKENS)
-        )
-        checks.inside(f"at {load}", more / own, least, 1.05, kind="simulation")
 
 
 def check_a_run_is_made_again() -> None:
