@@ -87,8 +87,8 @@ def example() -> SimpleNamespace:
 
 
 def _late_of_a_spike(work: FloatArray, times: float) -> float:
-    """Share of a week's work that is late, with engines for all but twenty minutes, if twenty at the
-    top of its third day bring so many times the work."""
+    """Share of a week's work that is late, with engines for all but twenty minutes, if twenty at
+    the top of its third day bring so many times the work."""
     spiked = work.copy()
     spiked[2 * DAY_MIN : 2 * DAY_MIN + 20] *= times
     return _late(spiked, float(np.quantile(spiked, MOST)) / HOT)
@@ -122,8 +122,8 @@ def check_twenty_minutes_of_a_week() -> None:
 
 def check_one_spike_is_late() -> None:
     """Where the busiest twenty minutes are one spike of three times the work at the top of a day,
-    engines for all but twenty make up to a fortieth late, and more than a hundredth, because what is
-    left behind outlasts it; without a wave of the day they keep 99%.
+    engines for all but twenty make up to a fortieth late, and more than a hundredth, because what
+    is left behind outlasts it; without a wave of the day they keep 99%.
 
     Source: the same weeks, with a spike.
     """

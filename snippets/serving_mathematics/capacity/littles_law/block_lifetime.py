@@ -143,7 +143,7 @@ def example() -> SimpleNamespace:
         calm_lifetime_min=calm.lifetime / 60,
         calm_unused_min=calm.unused / 60,
         calm_away_s=calm.away,
-        calm_away_most_s=calm.away_most,
+        pause_s=PAUSE_S,
         calm_found=100 * calm.found,
         busy_unused_min=busy.unused / 60,
         busy_found=100 * busy.found,

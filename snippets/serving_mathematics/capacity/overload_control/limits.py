@@ -7,10 +7,11 @@ all places), and for long and short prompts apart, because a limit that prefers 
 more requests with the same work.
 
 A limit on tokens may count the prompt that comes, which a gateway knows, or not: vLLM checks before
-it has looked at it, and counts the prompts of all who have no first token, as long as they are. A line of v prompt tokens, of which a full engine reads r
-a second while it answers, is read within the promise τ if v ≤ rτ. Requests that wait for a place
-wait for others to end, which no count of tokens knows. With nothing to answer the engine reads
-faster, by a factor that depends on how long answers are, so that speed tells nothing here.
+it has looked at it, and counts the prompts of all who have no first token, as long as they are. A
+line of v prompt tokens, of which a full engine reads r a second while it answers, is read within
+the promise τ if v ≤ rτ. Requests that wait for a place wait for others to end, which no count of
+tokens knows. With nothing to answer the engine reads faster, by a factor that depends on how long
+answers are, so that speed tells nothing here.
 
 `python -m serving_mathematics.capacity.overload_control.limits` runs the engine under each limit,
 in some seconds, and writes records/queue_limits.json.
@@ -99,7 +100,8 @@ def _written(drawn: Lengths, longer: float) -> Lengths:
     """The same with answers so many times as long, after prompts as many times shorter."""
     if longer == 1:
         return drawn
-    prompts, cached = ((part / longer).astype(np.int64) for part in (drawn.prompt_tokens, drawn.cached_tokens))
+    whole = (drawn.prompt_tokens, drawn.cached_tokens)
+    prompts, cached = ((part / longer).astype(np.int64) for part in whole)
     outputs = np.rint(drawn.output_tokens * longer).astype(np.int64)
     return Lengths(np.maximum(prompts, 1), np.minimum(cached, np.maximum(prompts - 1, 0)), outputs)
 
@@ -164,8 +166,8 @@ def _served(
     seed: int = 1,
     longer: float = 1.0,
 ) -> InTime:
-    """What is in time at a load. longer: answers are so many times as long, and prompts as many times
-    shorter."""
+    """What is in time at a load. longer: answers are so many times as long, and prompts as many
+    times shorter."""
     asked = _asked(machine, load, seed, longer)
     limit = POLICIES[policy][0]
     limits: dict[str, Any] = {}
@@ -502,10 +504,10 @@ def check_a_setting_half_or_twice_as_large() -> None:
 
 
 def check_other_lengths() -> None:
-    """With answers two or three times as long, after prompts as many times shorter, half of what the
-    full engine then reads keeps past the ceiling nine tenths or more of the most requests that any
-    setting keeps, on the chat machine and on the mixture. As many tokens as are right for the chat
-    machine's own lengths keep next to nothing with three times.
+    """With answers two or three times as long, after prompts as many times shorter, half of what
+    the full engine then reads keeps past the ceiling nine tenths or more of the most requests that
+    any setting keeps, on the chat machine and on the mixture. As many tokens as are right for the
+    chat machine's own lengths keep next to nothing with three times.
 
     Source: the same engines, with other lengths.
     """
@@ -523,11 +525,11 @@ def check_other_lengths() -> None:
 
 
 def check_a_deadline_needs_the_newest_first() -> None:
-    """A gateway that drops what has waited for nine tenths of the promised first token keeps as much
-    work in time at twice the ceiling as the best limit on tokens, or more, if it sends the newest
-    first, on both machines. In order of arrival it keeps less than a fifth of the chat machine's, as
-    the next has then waited for most of its time. Below the ceiling it costs at most a hundredth of
-    the requests of the chat machine.
+    """A gateway that drops what has waited for nine tenths of the promised first token keeps as
+    much work in time at twice the ceiling as the best limit on tokens, or more, if it sends the
+    newest first, on both machines. In order of arrival it keeps less than a fifth of the chat
+    machine's, as the next has then waited for most of its time. Below the ceiling it costs at most
+    a hundredth of the requests of the chat machine.
 
     Source: the same engine, two draws; limits of the page.
     """

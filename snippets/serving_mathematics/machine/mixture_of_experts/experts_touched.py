@@ -229,8 +229,8 @@ def check_experts_lead_in_between() -> None:
     sequences in a step each costs less. So it is also if experts take 1.7 times what is computed,
     as in four bits on Hopper, or that much less, or popularity is as it was counted.
 
-    Source: parts of the step of the book's mixture, which takes 8 of 384; 1 to 4,096 sequences, also
-    more than its memory holds; the error of `expert_kernels` for four bits.
+    Source: parts of the step of the book's mixture, which takes 8 of 384; 1 to 4,096 sequences,
+    also more than its memory holds; the error of `expert_kernels` for four bits.
     """
     checks.inside("cache, over that many", MIXTURE.cache_tokens / (2000 * FULL), 1.0, 1.03)
     counts = [2**i for i in range(13)]

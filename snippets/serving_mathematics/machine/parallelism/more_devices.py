@@ -281,7 +281,9 @@ def check_which_split_is_best_turns_with_the_requests() -> None:
     kept = [found[f"mixture, {way}", 32, 128][0] for way in ("attention apart", "copies of eight")]
     checks.holds("128 requests: kept", max(kept) < 0.8 * promise_ms, got=kept)
     checks.inside("shared, over the promise", found[wide, 32, 128][0] / promise_ms, 2.0, 2.2)
-    late = [row[0] for (split, n, c), row in found.items() if (n, c) == (32, 512) and split in mixture]
+    late = [
+        row[0] for (split, n, c), row in found.items() if (n, c) == (32, 512) and split in mixture
+    ]
     checks.holds("512 requests: late", min(late) > promise_ms, got=late)
 
 

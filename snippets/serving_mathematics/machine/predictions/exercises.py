@@ -28,7 +28,7 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "running_requests": (
-        "A request stays for its first token and for the O − 1 that follow. Where the first takes so "
+        "A request stays for its first token and for the O − 1 that follow. Where the first takes "
         "much longer than its prompt, it holds a place only for the latter. Little's law, twice."
     ),
     "what_is_off": (

@@ -27,11 +27,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from serving_mathematics.core.hardware.calibration import KERNELS
 from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.deployments import cache_room_bytes, sequence_bytes
 from serving_mathematics.core.hardware.step_terms import (
     engine_runs,
     roofline_parts,
 )
-from serving_mathematics.core.hardware.deployments import cache_room_bytes, sequence_bytes
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
@@ -120,8 +120,8 @@ def example() -> SimpleNamespace:
 
 
 def _full_gain(tokens: float) -> float:
-    """Tokens a second of the chat machine's model on an H200 over those on an H100, each with as many
-    sequences of so many tokens as its memory holds, while they decode."""
+    """Tokens a second of the chat machine's model on an H200 over those on an H100, each with as
+    many sequences of so many tokens as its memory holds, while they decode."""
     rates = []
     for name in ("h100", "h200"):
         one = replace(CHAT.deployment, system=find_system(name))

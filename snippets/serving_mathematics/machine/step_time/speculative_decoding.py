@@ -209,7 +209,7 @@ def example() -> SimpleNamespace:
 
 
 def _peak(model: str, precision: str, tensor: int, drafter: str = OWN_HEADS) -> tuple[int, float]:
-    """Sequences at which a mixture on H200 must yield most, of up to E/k, and their share of E/k."""
+    """Sequences, up to E/k, at which a mixture on H200 must yield most, and their share of E/k."""
     architecture = find_model(model)[0]
     part = next(part for _, _, part in architecture.layers if part.experts)
     guessing = replace(
