@@ -256,9 +256,8 @@ def queue_flags(
     """Flags that let an engine refuse what it would answer too late.
 
     inside: requests that it may hold, running and waiting, ≥ 1. prompt_tokens_per_s: that it reads
-    at its busiest while it answers, positive; half to three quarters of what it reads with nothing
-    else to do. ttft_s: promised. prompt_tokens: of a prompt, in the mean. engine: vllm or sglang.
-    Raises ValueError otherwise.
+    at its busiest while it answers, positive. ttft_s: promised. prompt_tokens: of a prompt, in the
+    mean. engine: vllm or sglang. Raises ValueError otherwise.
 
     Two fifths of what is read within the promise may wait, because requests wait for a place too.
     Past the ceiling the chat machine then keeps nearly nine tenths of its work in time and the

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from serving_mathematics.capacity.autoscaling.ramps import (
     CALM_S,
+    DELAY_S,
     DOUBLES_S,
     STARTUP_S,
     _followed,
@@ -17,9 +18,9 @@ from serving_mathematics.capacity.autoscaling.ramps import (
 def test_a_fleet_that_follows_has_the_load_that_the_ramp_leaves() -> None:
     loads = _followed(0.5)
     assert loads[:CALM_S] == pytest.approx(0.5)
-    assert loads[CALM_S + STARTUP_S] == pytest.approx(0.5 * 1.3)  # the exercise's 1 + rD
-    assert loads.max() == pytest.approx(0.65)
-    assert loads[-1] == pytest.approx(0.5 * 2 / 1.7, rel=0.002)
+    assert loads[CALM_S + DELAY_S] == pytest.approx(0.5 * 1.45)  # the exercise's 1 + rD
+    assert loads.max() == pytest.approx(0.725)
+    assert loads[-1] == pytest.approx(0.5 * 2 / 1.55, rel=0.002)
     assert loads.size == CALM_S + DOUBLES_S
 
 

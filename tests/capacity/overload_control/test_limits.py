@@ -35,7 +35,7 @@ def test_below_the_ceiling_a_limit_changes_nothing() -> None:
 
 
 def test_all_is_short_and_long() -> None:
-    found = _served.again(CHAT, 2.0, "with its own", 0.18, _places(CHAT))
+    found = _served.again(CHAT, 2.0, "with its own", 0.375, _places(CHAT))
     mixed = LONG * found.short + (1 - LONG) * found.long
     assert found.requests == pytest.approx(mixed, abs=0.02)
 

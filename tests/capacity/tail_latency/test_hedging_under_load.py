@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 from serving_mathematics.capacity.tail_latency.hedging_under_load import (
     hedged_load,
-    highest_load_for_percentile,
     loaded_quantile,
     smallest_stable_delay,
     tipping_load,
@@ -83,21 +82,6 @@ def test_loaded_quantile_inverts_the_product_of_tails(q: float, rho: float, dela
 def test_loaded_quantile_without_hedging_is_mm1() -> None:
     assert loaded_quantile(0.5, 0.75, math.inf) == pytest.approx(4 * math.log(2))
     assert loaded_quantile(0.99, 0.0, 0.0) == pytest.approx(math.log(100) / 2)
-
-
-@given(st.floats(0.64, 0.9999))
-def test_highest_load_is_where_the_delay_reaches_the_cliff(p: float) -> None:
-    rho = highest_load_for_percentile(p)
-    scale = -math.log1p(-p)
-    assert 0.5 < rho < 1
-    assert scale / (1 - rho * 0.999) > smallest_stable_delay(rho * 0.999)
-    above = min(rho * 1.001, (1 + rho) / 2)
-    assert scale / (1 - above) < smallest_stable_delay(above)
-
-
-def test_highest_load_of_early_percentiles_is_half() -> None:
-    assert highest_load_for_percentile(0.1) == highest_load_for_percentile(0.632) == 0.5
-    assert highest_load_for_percentile(1 - math.exp(-1.0)) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_numbers_of_the_page() -> None:
     told = example()
     assert told.share_at_ratio == pytest.approx(1 - (15 / 16) ** 16)
     assert 0 < told.counted_lower < 0.5
-    assert told.share_alone < told.share_512 < told.share_64 < 1
+    assert told.share_alone < told.share_full < told.share_64 < 1
 
 
 def test_the_stepper_is_the_formula() -> None:

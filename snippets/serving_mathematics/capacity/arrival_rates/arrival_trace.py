@@ -282,9 +282,6 @@ def example() -> SimpleNamespace:
         tokens_out_60s=trace.generated_dispersion[trace.windows_s.index(60)],
         wait_80_trace_s=trace.mean_waits_s[trace.utilizations.index(0.8)],
         wait_80_poisson_s=_poisson_wait_s(trace, 0.0),
-        answers_found=trace.generated_waits_s[trace.utilizations.index(0.8)]
-        / _poisson_wait_s(trace, trace.generated_scv),
-        answers_by_arrivals=_times_by_arrivals(trace, trace.generated_scv),
     )
 
 

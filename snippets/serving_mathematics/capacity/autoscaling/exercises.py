@@ -143,8 +143,8 @@ def example() -> SimpleNamespace:
     """Answers that the page prints beside an exercise."""
     per_s = float(round(replica_of(CHAT).most_per_s))
     return SimpleNamespace(
-        pencil_target_percent=100 * target_for_ramp(1 / 600, 180.0),
-        pencil_most_percent=100 * target_for_ramp(1 / 600, 180.0) * promised_load("chat"),
+        pencil_target_percent=100 * target_for_ramp(1 / 600, 270.0),
+        pencil_most_percent=100 * target_for_ramp(1 / 600, 270.0) * promised_load("chat"),
         board_busy=what_happened(9, 4, 64, 1.4),
         board_slow=what_happened(20, 0, 64, 1.5),
         kept_with_startup_s=keep_alive(1 / 600, 0.1, 180.0)[0],

@@ -57,6 +57,7 @@ BURST_S = slice(7200, 8400)  # of the surprise
 MOST = 60  # replicas
 LATE = 0.02  # share of the requests that may be late
 WRONG = 0.2  # what is believed may be wrong by
+KEPT_PLACES = 195  # of chat, with which a full engine keeps its promise to 99 in a hundred
 SETTINGS = {  # share of the places; time per token over that of a full engine; share of capacity
     "requests": (0.16, 0.2, 0.22, 0.25, 0.3, 0.4, 0.5),
     "tokens": (0.25, 0.34, 0.38, 0.4, 0.45, 0.5, 0.6),
@@ -230,6 +231,7 @@ def example() -> SimpleNamespace:
         cliff_ms=1e3 * 0.6 * full_s,
         waiting_late=100 * min(_run("waiting", s).late_share for s in SETTINGS["waiting"]),
         ceiling_percent=100 / (1 + HPA_TOLERANCE),
+        kept_places=KEPT_PLACES,
         hot_percent=40,
         hot_late=100 * _run("requests", 0.4).late_share,
         hot_hours=_run("requests", 0.4).replica_hours,
@@ -339,7 +341,8 @@ def check_where_the_ranking_turns() -> None:
     pay less than time per token: on chat with 128 places and on the mixture with 16, and much less
     with 64, with half of the places for a target where 256 want a fifth. Where it takes less than a
     sixth, as on both machines with all places, they pay more, and more than the share of the page
-    for as many places of chat as keep its promise to 99 in a hundred. A surprise of four times the
+    for as many places of chat as keep its promise to 99 in a hundred, where arrivals pay as much as
+    that share. A surprise of four times the
     load is later on time per token.
 
     Source: the same shift; the signal of a full engine.
@@ -353,10 +356,12 @@ def check_where_the_ranking_turns() -> None:
         low, high = (0.2, 0.4) if paid[0] < paid[1] else (0.0, 0.16)
         checks.inside(f"{label}: lone request over a full engine", lone, low, high)
         checks.holds(f"{label}: a tenth apart", max(paid) > 1.1 * min(paid), got=paid)
-    kept = CHAT.limited(195)
+    kept = CHAT.limited(KEPT_PLACES)
     told = _run("tokens", 0.38, machine=kept)
     paid = [told.replica_hours, _run("requests", _best("requests", kept), machine=kept)[1]]
     checks.holds("195 places: less", told.late_share <= LATE and paid[0] < 0.97 * paid[1], got=paid)
+    arrivals = _run("arrivals", _best("arrivals", kept), machine=kept)[1]
+    checks.inside("195 places: over arrivals", paid[0] / arrivals, 0.97, 1.03)
     checks.inside("195 places: lone request over a full engine", _lone_share(kept), 0.16, 1 / 6)
     few = CHAT.limited(64)
     targets = [_best("requests", machine) for machine in (few, CHAT)]

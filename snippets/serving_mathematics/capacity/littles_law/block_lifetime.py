@@ -142,6 +142,8 @@ def example() -> SimpleNamespace:
         agents_cache_millions=AGENTS.cache_tokens / 1e6,
         calm_lifetime_min=calm.lifetime / 60,
         calm_unused_min=calm.unused / 60,
+        calm_away_s=calm.away,
+        pause_s=PAUSE_S,
         calm_found=100 * calm.found,
         busy_unused_min=busy.unused / 60,
         busy_found=100 * busy.found,

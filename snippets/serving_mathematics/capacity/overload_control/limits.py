@@ -7,10 +7,11 @@ all places), and for long and short prompts apart, because a limit that prefers 
 more requests with the same work.
 
 A limit on tokens may count the prompt that comes, which a gateway knows, or not: vLLM checks before
-it has looked at it, and counts the prompts of all who have no first token, as long as they are. So
-what a step may read hardly matters to it. A line of v prompt tokens, read at r tokens a second
-beside the steps, is read within the promise τ if v ≤ rτ. Requests that wait for a place wait for
-others to end, which no count of tokens knows.
+it has looked at it, and counts the prompts of all who have no first token, as long as they are. A
+line of v prompt tokens, of which a full engine reads r a second while it answers, is read within
+the promise τ if v ≤ rτ. Requests that wait for a place wait for others to end, which no count of
+tokens knows. With nothing to answer the engine reads faster, by a factor that depends on how long
+answers are, so that speed tells nothing here.
 
 `python -m serving_mathematics.capacity.overload_control.limits` runs the engine under each limit,
 in some seconds, and writes records/queue_limits.json.
@@ -34,7 +35,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.design import Admit, Fleet
+from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
@@ -42,7 +45,7 @@ from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import step_line
-from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import require_in, require_positive
@@ -55,14 +58,15 @@ LONG = 0.9  # a long prompt is longer than so many of all
 SEEDS = (1, 2, 3)
 LOADS = (0.6, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
 PLACES = {"chat": 195, "mixture": 40}  # with which a full engine keeps its promise per token
-VLLM_STEP_TOKENS = 8192  # that its server reads in a step of a device with 70 GiB or more
 # what is limited, and settings; those of tokens are shares of what is read in time
 POLICIES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "nothing": ("", (0.0,)),
     "requests": ("most_waiting", (1, 2, 3, 5, 10, 20)),
-    "tokens": ("unread", (0.07, 0.14, 0.28, 0.4, 0.56)),  # as vLLM counts them
-    "with its own": ("most_waiting_tokens", (0.06, 0.12, 0.18, 0.25, 0.4)),  # as a gateway can
+    "tokens": ("unread", (0.125, 0.25, 0.5, 0.6, 0.75, 1.0)),  # as vLLM counts them
+    "with its own": ("most_waiting_tokens", (0.125, 0.25, 0.375, 0.5, 0.85)),  # as a gateway
     "no long prompt": ("longest", (0.5, 0.7, 0.8, 0.9)),
+    "a deadline": ("deadline", (0.9,)),  # what has waited for so much of the promise is dropped
+    "a deadline, newest first": ("newest", (0.9,)),
 }
 
 
@@ -78,33 +82,52 @@ class InTime(NamedTuple):
     let_in: float
 
 
-def queue_tokens(tokens_per_s: float, ttft_s: float, share: float = 0.2) -> int:
+def queue_tokens(tokens_per_s: float, ttft_s: float, share: float = 0.5) -> int:
     """Prompt tokens that may wait, ⌊s·r·τ⌋: the share of what is read within the promise.
 
-    tokens_per_s: r that the engine reads with nothing else in its steps. ttft_s: τ. share: s in (0,
-    1]; steps write answers too, and requests wait for a place. Raises ValueError outside these
-    ranges.
+    tokens_per_s: r that the engine reads while it is full, found ones included. ttft_s: τ. share: s
+    in (0, 1]; requests also wait for a place. Raises ValueError outside these ranges.
 
-    >>> queue_tokens(tokens_per_s=50_000.0, ttft_s=1.0)
-    10000
+    >>> queue_tokens(tokens_per_s=25_000.0, ttft_s=1.0)
+    12500
     """
     tokens_per_s, ttft_s = require_positive(tokens_per_s=tokens_per_s, ttft_s=ttft_s)
     share = require_in("(0, 1]", share=share)
     return math.floor(share * tokens_per_s * ttft_s + 1e-9)
 
 
-def _read_per_s(machine: Machine) -> float:
-    """Prompt tokens that a machine reads a second, found ones included, with nothing else to do."""
-    prompts = machine.sample.prompt_tokens
-    return float(prompts.sum() / machine.prompt_s(prompts, machine.sample.cached_tokens).sum())
+def _written(drawn: Lengths, longer: float) -> Lengths:
+    """The same with answers so many times as long, after prompts as many times shorter."""
+    if longer == 1:
+        return drawn
+    whole = (drawn.prompt_tokens, drawn.cached_tokens)
+    prompts, cached = ((part / longer).astype(np.int64) for part in whole)
+    outputs = np.rint(drawn.output_tokens * longer).astype(np.int64)
+    return Lengths(np.maximum(prompts, 1), np.minimum(cached, np.maximum(prompts - 1, 0)), outputs)
 
 
 @functools.cache
-def _asked(machine: Machine, load: float, seed: int = 1) -> Requests:
+def _ceiling_per_s(machine: Machine, longer: float = 1.0) -> float:
+    """Requests a second that it carries at most, with all its places or as many as memory holds."""
+    asked = _written(machine.sample, longer)
+    most = replace(machine.engine, max_sequences=machine.sequences_at_most)
+    return saturated_rate(asked.prompt_tokens, asked.output_tokens, most, asked.cached_tokens)
+
+
+def _read_per_s(machine: Machine, longer: float = 1.0) -> float:
+    """Prompt tokens that it reads a second, found ones included, while the places are taken with
+    which it keeps its promise per token."""
+    prompts = _written(machine.sample, longer).prompt_tokens
+    return _ceiling_per_s(machine.limited(_places(machine)), longer) * float(prompts.mean())
+
+
+@functools.cache
+def _asked(machine: Machine, load: float, seed: int = 1, longer: float = 1.0) -> Requests:
     """Requests at a load, given in the ceiling of the machine."""
     rng = np.random.default_rng(seed)
-    arrivals = np.cumsum(rng.exponential(1 / (load * machine.ceiling_per_s), REQUESTS))
-    drawn = draw_lengths(rng, machine.traffic, REQUESTS)
+    rate_per_s = load * _ceiling_per_s(machine, longer)
+    arrivals = np.cumsum(rng.exponential(1 / rate_per_s, REQUESTS))
+    drawn = _written(draw_lengths(rng, machine.traffic, REQUESTS), longer)
     prompts, outputs, cached = drawn.prompt_tokens, drawn.output_tokens, drawn.cached_tokens
     return Requests(arrivals, prompts, outputs, cached_tokens=cached)
 
@@ -129,6 +152,10 @@ def _unread_below(most_tokens: float) -> Admit:
     return short_enough
 
 
+def _newest_first(request: int, ledger: Ledger) -> float:
+    return -float(ledger.requests.arrival_s[request])
+
+
 @recorded(InTime, "queue_limits")
 def _served(
     machine: Machine,
@@ -137,11 +164,11 @@ def _served(
     setting: float,
     places: int,
     seed: int = 1,
-    step_tokens: int = 0,
+    longer: float = 1.0,
 ) -> InTime:
-    """What is in time at a load. step_tokens: that a step reads at most, where it is not what the
-    machine's does."""
-    asked = _asked(machine, load, seed)
+    """What is in time at a load. longer: answers are so many times as long, and prompts as many
+    times shorter."""
+    asked = _asked(machine, load, seed, longer)
     limit = POLICIES[policy][0]
     limits: dict[str, Any] = {}
     if limit == "longest":
@@ -152,14 +179,16 @@ def _served(
             return 0.0 if prompts[request] <= cut else math.inf
 
         limits = {"admit": short_enough, "most_waiting": 5.0}
+    elif limit in ("deadline", "newest"):
+        patience_s = np.full(REQUESTS, setting * machine.promise.ttft_s)
+        asked = replace(asked, patience_s=patience_s)
+        limits = {"schedule": _newest_first if limit == "newest" else None}
     elif limit == "most_waiting":
         limits = {limit: setting}
     elif limit:
-        tokens = queue_tokens(_read_per_s(machine), machine.promise.ttft_s, setting)
+        tokens = setting * _read_per_s(machine, longer) * machine.promise.ttft_s
         limits = {"admit": _unread_below(tokens)} if limit == "unread" else {limit: tokens}
     limited = machine.limited(places)
-    if step_tokens:
-        limited = replace(limited, token_budget=step_tokens)
     done = simulate_fleet(asked, Fleet([limited.engine], **limits))
     later = np.maximum(asked.output_tokens - 1, 1)
     good = done.first_token_s - asked.arrival_s + limited.made.around_s <= machine.promise.ttft_s
@@ -170,7 +199,8 @@ def _served(
     own_s = own_s + (asked.output_tokens - 1) * float(machine.step_s(most)) / most
     counted = np.arange(REQUESTS) >= WARM
     span = float(asked.arrival_s[-1] - asked.arrival_s[WARM])
-    long = asked.prompt_tokens > np.quantile(machine.sample.prompt_tokens, LONG)
+    prompts = _written(machine.sample, longer).prompt_tokens
+    long = asked.prompt_tokens > np.quantile(prompts, LONG)
     return InTime(
         float(good[counted].mean()),
         min(float((own_s * good)[counted].sum()) / span, 1.0),
@@ -205,6 +235,13 @@ def _best(machine: Machine, policy: str) -> float:
     return max(kept or settings, key=lambda setting: _worst(machine, policy, setting, places))
 
 
+def _as_before() -> InTime:
+    """The chat machine at twice its ceiling with answers three times as long, under the limit on
+    tokens that is best for its own lengths."""
+    share = _best(CHAT, "tokens") * _read_per_s(CHAT) / _read_per_s(CHAT, 3.0)
+    return _served(CHAT, 2.0, "tokens", share, _places(CHAT), longer=3.0)
+
+
 def example() -> SimpleNamespace:
     """Numbers of the page: shares in percent."""
     places = _places(CHAT)
@@ -230,7 +267,6 @@ def example() -> SimpleNamespace:
         queue_tokens(_read_per_s(CHAT), CHAT.promise.ttft_s, _best(CHAT, policy))
         for policy in ("tokens", "with its own")
     )
-    large = _served(CHAT, 2.0, "tokens", _best(CHAT, "tokens"), places, 1, VLLM_STEP_TOKENS)
     most = _best(CHAT, "requests")
     kept, every = (_served(CHAT, 2.0, "requests", most, n).let_in for n in (places, CHAT.places))
     return SimpleNamespace(
@@ -242,13 +278,14 @@ def example() -> SimpleNamespace:
         queued_requests=places + int(most),
         best_share=_best(CHAT, "tokens"),
         best_tokens=wait,
-        large_step_tokens=VLLM_STEP_TOKENS,
-        large_step_work=100 * large.work,
         gateway_tokens=itself,
         read_per_s=_read_per_s(CHAT),
+        newest_work=100 * _served(CHAT, 2.0, "a deadline, newest first", 0.9, places).work,
+        oldest_work=100 * _served(CHAT, 2.0, "a deadline", 0.9, places).work,
+        longer_per_s=_read_per_s(CHAT, 3.0),
+        longer_lost=100 * _as_before().work,
         requests_let_in=100 * kept,
         all_let_in=100 * every,
-        mixture_one_percent=100 * _calm(MIXTURE, "requests", 1, 0.5),
         long_tokens=int(np.quantile(CHAT.sample.prompt_tokens, LONG)),
     )
 
@@ -466,20 +503,46 @@ def check_a_setting_half_or_twice_as_large() -> None:
     checks.inside("tokens × 2, at 2", wrong / right, 0.0, 0.5, kind="simulation")
 
 
-def check_a_step_of_any_size() -> None:
-    """The same limit on tokens keeps nearly as much work where a step reads 8,192, as vLLM's server
-    does on a large device if nobody says otherwise: below the ceiling, and past it, all but a
-    twentieth.
+def check_other_lengths() -> None:
+    """With answers two or three times as long, after prompts as many times shorter, half of what
+    the full engine then reads keeps past the ceiling nine tenths or more of the most requests that
+    any setting keeps, on the chat machine and on the mixture. As many tokens as are right for the
+    chat machine's own lengths keep next to nothing with three times.
 
-    Source: the same runs.
+    Source: the same engines, with other lengths.
     """
-    places, best = _places(CHAT), _best(CHAT, "tokens")
-    for load, least in ((0.9, 0.98), (2.0, 0.95)):
-        own, more = (
-            _served(CHAT, load, "tokens", best, places, step_tokens=tokens).work
-            for tokens in (CHAT.token_budget, VLLM_STEP_TOKENS)
-        )
-        checks.inside(f"at {load}", more / own, least, 1.05, kind="simulation")
+    for machine, longer in ((CHAT, 2.0), (CHAT, 3.0), (MIXTURE, 2.0)):
+        places, settings = _places(machine), POLICIES["tokens"][1]
+        for load in (1.2, 2.0):
+            kept = {
+                share: _served(machine, load, "tokens", share, places, longer=longer).requests
+                for share in settings
+            }
+            label = f"{machine.name}, answers × {longer:g}, at {load}: half over the best"
+            checks.inside(label, kept[0.5] / max(kept.values()), 0.9, 1.0, kind="simulation")
+    lost = _as_before().work
+    checks.inside("chat, answers × 3, tokens as before", lost, 0.0, 0.1, kind="simulation")
+
+
+def check_a_deadline_needs_the_newest_first() -> None:
+    """A gateway that drops what has waited for nine tenths of the promised first token keeps as
+    much work in time at twice the ceiling as the best limit on tokens, or more, if it sends the
+    newest first, on both machines. In order of arrival it keeps less than a fifth of the chat
+    machine's, as the next has then waited for most of its time. Below the ceiling it costs at most
+    a hundredth of the requests of the chat machine.
+
+    Source: the same engine, two draws; limits of the page.
+    """
+    for machine, seed in ((CHAT, 1), (CHAT, 2), (MIXTURE, 1), (MIXTURE, 2)):
+        places = _places(machine)
+        limit = _served(machine, 2.0, "tokens", _best(machine, "tokens"), places, seed).work
+        newest = _served(machine, 2.0, "a deadline, newest first", 0.9, places, seed).work
+        label = f"{machine.name}, draw {seed}: newest first, over the limit"
+        checks.inside(label, newest / limit, 0.98, 1.5, kind="simulation")
+    oldest = _served(CHAT, 2.0, "a deadline", 0.9, _places(CHAT)).work
+    checks.inside("chat, in order of arrival", oldest, 0.0, 0.2, kind="simulation")
+    calm = _served(CHAT, 0.8, "a deadline, newest first", 0.9, _places(CHAT)).requests
+    checks.inside("chat, at 0.8", calm, 0.99, 1.0, kind="simulation")
 
 
 def check_a_run_is_made_again() -> None:

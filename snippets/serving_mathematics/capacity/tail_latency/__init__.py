@@ -13,7 +13,6 @@ __all__, __getattr__, __dir__ = exported(
             "hedged_load",
             "tipping_load",
             "loaded_quantile",
-            "highest_load_for_percentile",
         ],
     },
 )

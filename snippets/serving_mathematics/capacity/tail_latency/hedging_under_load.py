@@ -122,23 +122,6 @@ def loaded_quantile(probability: float, utilization: float, delay: float) -> flo
     return alone if alone <= delay else (alone + delay) / 2
 
 
-def highest_load_for_percentile(percentile: float) -> float:
-    """Utilization beyond which hedging at this percentile of the unhedged response has no steady
-    state.
-
-    percentile: q in (0, 1), measured before hedging was switched on. Returns 1/(1 +
-    (1−q)·e·ln(1/(1−q))) where that is above 1/2, else 1/2. Raises ValueError outside the range.
-
-    >>> round(highest_load_for_percentile(0.95), 4)
-    0.7107
-    """
-    percentile = require_in("(0, 1)", percentile=percentile)
-    scale = -math.log1p(-percentile)
-    if scale <= 1:
-        return 0.5
-    return 1 / (1 + (1 - percentile) * math.e * scale)
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page, in percent; copies leave at the p95 without copies."""
     alone, hedged = math.log(100), loaded_quantile(0.99, 0.0, math.log(20))
@@ -146,8 +129,6 @@ def example() -> SimpleNamespace:
         exponential_cut=100 * (1 - hedged / alone),
         stale_extra=100 * (hedged_load(0.6, math.log(20) / 0.5) / 0.6 - 1),
         tip_at_60=100 * tipping_load(0.6, math.log(20) / 0.4),
-        highest_for_p95=100 * highest_load_for_percentile(0.95),
-        highest_for_p99=100 * highest_load_for_percentile(0.99),
     )
 
 
@@ -238,30 +219,18 @@ def check_fixed_points_solve_the_equation() -> None:
         checks.close(f"tangent at ρ = {rho}", slope, 1.0, atol=1e-4)
 
 
-def check_where_a_percentile_ends() -> None:
-    """A delay at the p95 has a steady state just below 71% load and none just above; by hand, its
-    p99 without load is (ln 100 + ln 20)/2.
+def check_a_quantile_by_hand() -> None:
+    """Without load the p99 with copies at the p95 is (ln 100 + ln 20)/2.
 
-    Source: `smallest_stable_delay` on both sides of the closed form; the product of two tails.
+    Source: the product of two tails.
     """
-    for percentile in (0.95, 0.99):
-        load = highest_load_for_percentile(percentile)
-        for factor, stable in ((0.999, True), (1.001, False)):
-            rho = load * factor
-            delay = -math.log1p(-percentile) / (1 - rho)
-            checks.holds(
-                f"p{100 * percentile:g}, load × {factor}",
-                (delay > smallest_stable_delay(rho)) == stable,
-            )
-    checks.close("p95", highest_load_for_percentile(0.95), 0.7107, atol=5e-5)
     by_hand = (math.log(100) + math.log(20)) / 2
-    checks.close("p99 by hand", loaded_quantile(0.99, 0.0, math.log(20)), by_hand, rtol=1e-12)
+    checks.close("p99", loaded_quantile(0.99, 0.0, math.log(20)), by_hand, rtol=1e-12)
 
 
 def check_bad_input_is_refused() -> None:
-    """Delays without a steady state, saturated loads and percentiles of 1 are errors."""
+    """Delays without a steady state, saturated loads and unknown quantiles are errors."""
     checks.raises("too early", hedged_load, 0.8, 15.0, match="delay must be above 18.4632 for a")
     checks.raises("d < 0", hedged_load, 0.3, -1.0, match="delay must be non-negative, got -1.0")
     checks.raises("ρ = 1", smallest_stable_delay, 1.0, match="utilization must be in [0, 1)")
     checks.raises("NaN q", loaded_quantile, math.nan, 0.3, 1.0, match="probability must be in (0,")
-    checks.raises("p = 1", highest_load_for_percentile, 1.0, match="percentile must be in (0, 1)")

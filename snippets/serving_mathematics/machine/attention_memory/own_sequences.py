@@ -222,7 +222,6 @@ def example() -> SimpleNamespace:
         filled_rows="\n".join(_filled_rows()),
         own_shared=fit[False],
         own_apart=fit[True],
-        own_times=fit[True] / fit[False],
         own_pairs=len(gains),
         own_pairs_median=1 - 1 / float(np.median(gains)),
     )

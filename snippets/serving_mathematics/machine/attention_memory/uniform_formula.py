@@ -59,12 +59,11 @@ def _off_percent(name: str) -> float:
     return 100 * (uniform_estimate(*arguments) / held - 1)
 
 
-def _by_query_heads(name: str) -> tuple[float, float]:
+def _by_query_heads(name: str) -> float:
     """The formula with as many cached heads as `config.json` says of a latent, which is one for
-    each query head [GiB], and how many times that is what is held."""
+    each query head [GiB]."""
     (layers, _, hidden, heads, tokens), _, _ = ESTIMATES[name]
-    estimate = uniform_estimate(layers, heads, hidden, heads, tokens)
-    return estimate / GIB, estimate / held_bytes(find_model(name)[0], tokens)
+    return uniform_estimate(layers, heads, hidden, heads, tokens) / GIB
 
 
 def example() -> SimpleNamespace:
@@ -73,9 +72,9 @@ def example() -> SimpleNamespace:
         gemma_percent=_off_percent("Gemma-3-27B"),
         deepseek_percent=_off_percent("DeepSeek-V3.1"),
         times_too_little=1 / (1 + min(map(_off_percent, ESTIMATES)) / 100),
-        times_too_much=max(_by_query_heads(name)[1] for name in LATENTS),
+        times_too_much=1 + max(map(_off_percent, ESTIMATES)) / 100,
         query_heads=" and ".join(f"{ESTIMATES[name][0][3]}" for name in LATENTS),
-        query_heads_gib=" and ".join(f"{_by_query_heads(name)[0]:.0f}" for name in LATENTS),
+        query_heads_gib=" and ".join(f"{_by_query_heads(name):.0f}" for name in LATENTS),
         glm_percent=100 * (5120 / 96 / 128 - 1),
         estimate_rows="\n".join(_estimate_rows()),
     )

@@ -155,7 +155,22 @@ def example() -> SimpleNamespace:
         kernels_error=float(np.median(np.abs(_eight_and_sixteen("routed") - 1))),
         four_bit_error=float(np.median(np.abs(_scored()["gpt-oss-120b"]["routed"] - 1))),
         b200_error=_error("routed", "b200_sxm"),
+        farthest=max(ratio for routing in ROUTINGS for ratio in _drawn_ratios(routing)) - 1,
     )
+
+
+def _drawn_ratios(routing: str) -> list[float]:
+    """Measured over predicted, of the figure's kernels of a routing."""
+    line = _kernels(
+        system="h100_sxm", backend="vllm", model="Qwen3-30B-A3B", devices=1, routing=routing
+    )
+    found = []
+    for tokens, seconds in zip(line["x"], line["seconds"], strict=True):
+        if tokens <= DECODING_TOKENS:
+            touched = _touched_as_routed("Qwen3-30B-A3B", routing, tokens)
+            told = _predicted_s("Qwen3-30B-A3B", "h100", "vllm", touched, 8 * tokens)
+            found.append(seconds / told)
+    return found
 
 
 def figure_touched_kernels(figure: Figure) -> None:

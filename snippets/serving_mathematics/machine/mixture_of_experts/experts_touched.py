@@ -14,6 +14,7 @@ Source: Huang et al. (2025), arXiv 2505.19645; MCP Tool Shop's counts of Qwen3-3
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ ROUTINGS = ("all alike", "as counted in one model")
 TOKENS = 128
 COUNTED_SHARE = 65 / 128  # of the experts take COUNTED_CHOICES of all choices
 COUNTED_CHOICES = 0.9
+FULL = 430  # sequences of 2,000 tokens that the book's mixture has memory for, about
 
 
 @cache
@@ -103,13 +105,14 @@ def example() -> SimpleNamespace:
     alike, counted = (_touched(128, routing) for routing in ROUTINGS)
     return SimpleNamespace(
         share_at_ratio=alike[15] / 16 / CHOSEN,
+        share_at_third=-3 * math.expm1(-1 / 3),
         counted_lower=1 - counted[31] / alike[31],
         share_alone=_share(1),
         share_64=_share(64),
-        share_512=_share(512),
-        own_tokens=round(MIXTURE.mean_context_tokens, -3),
+        full_sequences=FULL,
+        share_full=_share(FULL),
+        own_tokens=int(round(MIXTURE.mean_context_tokens, -3)),
         own_share_64=_share(64, MIXTURE.mean_context_tokens),
-        own_share_512=_share(512, MIXTURE.mean_context_tokens),
     )
 
 
@@ -225,9 +228,10 @@ def check_experts_lead_in_between() -> None:
     sequences in a step each costs less. So it is also if experts take 1.7 times what is computed,
     as in four bits on Hopper, or that much less, or popularity is as it was counted.
 
-    Source: parts of the step of the book's mixture, which takes 8 of 384; 1 to 4,096 sequences;
-    the error of `expert_kernels` for four bits.
+    Source: parts of the step of the book's mixture, which takes 8 of 384; 1 to 4,096 sequences,
+    also more than its memory holds; the error of `expert_kernels` for four bits.
     """
+    checks.inside("cache, over that many", MIXTURE.cache_tokens / (2000 * FULL), 1.0, 1.03)
     counts = [2**i for i in range(13)]
     parts = np.array([_experts_ms(count) for count in counts])
     shares = _counted_popularity(384)
@@ -246,6 +250,18 @@ def check_experts_lead_in_between() -> None:
         checks.inside(f"{label}: peak over E/k", peak / 48, 1.0, 6.0)
         checks.holds(f"{label}: falls on both sides", bool(share[0] < share.max() > share[-1]))
         checks.holds(f"{label}: a sequence costs less", bool(np.all(np.diff(steps / counts) < 0)))
+
+
+def check_a_third_pay_for_nearly_all() -> None:
+    """In a step of a third of E/k tokens each pays for 3(1 − exp(−1/3)) of its own experts, or a
+    little more.
+
+    Source: the mean over tokens that choose independently.
+    """
+    for experts in EXPERTS[1:]:
+        count = round(experts / CHOSEN / 3)
+        pays = float(_touched(experts, ROUTINGS[0])[count - 1]) / count / CHOSEN
+        checks.inside(f"8 of {experts}, {count} tokens", pays / example().share_at_third, 1.0, 1.05)
 
 
 def check_counted_popularity() -> None:

@@ -101,7 +101,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         board_weights_ms=1e3 * BOARD[0],
         board_token_ms=1e3 * BOARD[1],
-        board_day=engine_width(*BOARD, 4.0),
+        board_day=engine_width(*BOARD, 10.0),
         board_peak=engine_width(*BOARD, 40.0),
         half_devices=worthwhile_devices(0.004, 0.018, 0.5),
         send_us=1e6 * SEND_S,

@@ -28,8 +28,8 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "running_requests": (
-        "A request stays for its first token and for the O − 1 that follow; it holds a place only "
-        "for the latter. Little's law, twice."
+        "A request stays for its first token and for the O − 1 that follow. Where the first takes "
+        "much longer than its prompt, it holds a place only for the latter. Little's law, twice."
     ),
     "what_is_off": (
         "With one sequence a step is weights and floors. What the others add is the difference of"
@@ -47,7 +47,8 @@ def running_requests(
 ) -> float:
     """Requests that answer at a time, of those that a closed loop holds.
 
-    concurrency: C >= 1. first_token_s: time to the first token [s], >= 0. per_token_s: time of each
+    concurrency: C >= 1. first_token_s: time to the first token [s], >= 0, nearly all of which is a
+    wait for memory; where prompts take most of it, more run. per_token_s: time of each
     further one [s], > 0. answer_tokens: O > 1, of an answer in the mean, the first among them.
     Raises ValueError outside.
 

@@ -110,7 +110,7 @@ def _compared() -> list[tuple[str, str, Deployment]]:
 
 def figure_break_even(figure: Figure) -> None:
     """Guesses from the text cost a dense model's devices little until dozens of sequences are in a
-    step; a mixture must yield most with ten, because more tokens touch more experts.
+    step; this mixture must yield most with ten, because more tokens touch more experts.
 
     Three guesses, 2,000 tokens of context, a host that works as it does without guesses: Qwen3-32B
     in 16 bits on two H100, whose lines end where memory is full, and DeepSeek-R1 in 8 bits on eight
@@ -202,7 +202,29 @@ def example() -> SimpleNamespace:
         even_alike=alike,
         host_least=float(host.min()) - 1,
         host_most=float(host.max()) - 1,
+        even_yield=expected_tokens(0.7, GUESSES),
+        peak_r1=_peak("DeepSeek-R1", "fp8", 8)[0],
+        peak_small=_peak("Qwen3-30B-A3B", "fp8", 1)[0],
     )
+
+
+def _peak(model: str, precision: str, tensor: int, drafter: str = OWN_HEADS) -> tuple[int, float]:
+    """Sequences, up to E/k, at which a mixture on H200 must yield most, and their share of E/k."""
+    architecture = find_model(model)[0]
+    part = next(part for _, _, part in architecture.layers if part.experts)
+    guessing = replace(
+        WORKED,
+        architecture=architecture,
+        system=find_system("H200"),
+        precision=precision,
+        tensor=tensor,
+        draft_tokens=GUESSES,
+        drafter=drafter,
+    )
+    most = part.experts / part.chosen
+    counts = np.arange(1.0, most + 1)
+    peak = int(counts[np.argmax(break_even_tokens(guessing, FITTED, counts, CONTEXT_TOKENS))])
+    return peak, peak / most
 
 
 def _even_on(guessing: Deployment, devices: int) -> float:
@@ -297,6 +319,25 @@ def check_a_full_memory_asks_a_draft_for_more() -> None:
     for one, cache in ((_compared()[0][2], 64), (_compared()[1][2], 64 + 28)):
         fit = (room - weight_bytes(one) * 2) / (2 * 2 * cache * 8 * 128 * CONTEXT_TOKENS)
         checks.close(f"fit with {cache} layers of cache", _fit(one, CONTEXT_TOKENS), fit, rtol=0.02)
+
+
+def check_a_mixture_must_yield_most_near_a_third() -> None:
+    """Three guesses must yield most with a quarter to a half of E/k sequences, for mixtures of 2 of
+    8 to 10 of 512 experts, from the text and with heads of their own.
+
+    Source: the step with every number of sequences up to E/k, at 2,000 tokens.
+    """
+    for model, precision, tensor in (
+        ("Mixtral-8x7B", "bf16", 2),
+        ("Qwen3-30B-A3B", "fp8", 1),
+        ("MiniMax-M2.5", "fp8", 8),
+        ("DeepSeek-R1", "fp8", 8),
+        ("Kimi-K2.5", "int4", 8),
+        ("Qwen3.5-397B-A17B", "fp8", 8),
+    ):
+        for drafter in (OWN_HEADS, FROM_TEXT):
+            share = _peak(model, precision, tensor, drafter)[1]
+            checks.inside(f"{model}, {drafter}: of E/k", share, 0.25, 0.5)
 
 
 def check_more_devices_ask_a_draft_for_more() -> None:
