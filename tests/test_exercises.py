@@ -9,7 +9,6 @@ import inspect
 import io
 import math
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -297,18 +296,6 @@ def run(*arguments: str) -> Done:
     return Done(status, out.getvalue(), errors.getvalue())
 
 
-def started(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, as a reader starts it."""
-    return subprocess.run(
-        [sys.executable, "-m", "serving_mathematics.exercises", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_command_lists_prints_and_checks(tmp_path: Path) -> None:
     listed = run()
     assert listed.returncode == 0
@@ -327,7 +314,7 @@ def test_command_lists_prints_and_checks(tmp_path: Path) -> None:
     hints = run("capacity/littles-law", "--hint")
     assert [line.partition(":")[0] for line in hints.stdout.splitlines()] == [*own]
     solved = ROOT / SOURCES / "capacity" / "littles_law" / "exercises.py"
-    checked = started("capacity/littles-law", str(solved))
+    checked = run("capacity/littles-law", str(solved))
     assert checked.returncode == 0, checked.stdout
     assert checked.stdout.count(": right, ") == len(exercises.exercises("capacity/littles-law")[1])
 
@@ -451,21 +438,35 @@ def test_wrong_use_is_explained(tmp_path: Path, arguments: list[str], message: s
     assert "Traceback" not in done.stderr
 
 
-def test_an_answer_that_ends_python_or_never_ends_is_wrong(tmp_path: Path) -> None:
+@pytest.fixture
+def ended(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[[Path], Done]:
+    """The command on a file of answers, with three seconds for each; what their processes print,
+    too."""
+    monkeypatch.setattr(exercises, "TIME_S", 3)
+
+    def run(file: Path) -> Done:
+        return Done(exercises.main(["capacity/littles-law", str(file)]), *capfd.readouterr())
+
+    return run
+
+
+def test_an_answer_that_ends_python_or_never_ends_is_wrong(
+    tmp_path: Path, ended: Callable[[Path], Done]
+) -> None:
     """The one ended the command with 0 and without a word, as if it were right."""
     file = tmp_path / "answers.py"
     file.write_text(
         "def latency_from_gauge(*given, **named): raise SystemExit(0)\n"
         "def lost_request_time(*given, **named):\n    while True: pass\n"
     )
-    once = "import sys; from serving_mathematics import exercises; exercises.TIME_S = 3; "
-    once += f"sys.exit(exercises.main(['capacity/littles-law', {str(file)!r}]))"
-    done = subprocess.run([sys.executable, "-c", once], capture_output=True, text=True, timeout=60)
+    done = ended(file)
     assert done.returncode == 1
     assert "latency_from_gauge: not yet. SystemExit: 0 (answers.py:1, asked " in done.stdout
     assert "not yet. TimeoutError: it did not end within 3 s (answers.py:3, asked " in done.stdout
-    file.write_text("while True: pass\n")
-    done = subprocess.run([sys.executable, "-c", once], capture_output=True, text=True, timeout=60)
+    file.write_text("import time; time.sleep(99)\n")
+    done = ended(file)
     assert (done.returncode, done.stdout) == (2, "")
     assert "answers.py:1 cannot be run: TimeoutError: it did not end" in done.stderr
 
@@ -483,14 +484,14 @@ ENDS = {
 }
 
 
-def test_whatever_an_answer_does_it_is_wrong_and_the_next_one_is_judged(tmp_path: Path) -> None:
+def test_whatever_an_answer_does_it_is_wrong_and_the_next_one_is_judged(
+    tmp_path: Path, ended: Callable[[Path], Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With `os._exit` the command ended with 0 and no word; threads and loops held it for ever. A
     third of the ends today, others tomorrow."""
+    monkeypatch.setattr(exercises, "PATIENCE_S", 2)
     path = ROOT / SOURCES / "capacity" / "littles_law" / "exercises.py"
-    file, wrong = tmp_path / "answers.py", dict[str, str]()
-    once = "import sys; from serving_mathematics import exercises; exercises.TIME_S = 3; "
-    once += "exercises.PATIENCE_S = 2; "
-    once += f"sys.exit(exercises.main(['capacity/littles-law', {str(file)!r}]))"
+    file, wrong = tmp_path / "answers.py", dict[str, Done]()
     head = "import ctypes, os, subprocess, sys, threading, time\n"
     head += "def on():\n    while True:\n        try: time.sleep(1)\n"
     head += "        except BaseException: pass\n"
@@ -498,15 +499,15 @@ def test_whatever_an_answer_does_it_is_wrong_and_the_next_one_is_judged(tmp_path
     for name, (does, told) in todays([*ENDS.items()]):
         body = f"def latency_from_gauge(*given, **named):\n    {does}\n    return 1.0\n"
         file.write_text(f"{path.read_text()}\n\n{head}{body}")
-        done = subprocess.run([sys.executable, "-c", once], capture_output=True, timeout=100)
-        said = [line for line in done.stdout.decode().splitlines() if line.startswith("latency")]
-        fine = done.returncode == 1 and len(said) == 1 and b"Traceback" not in done.stderr
+        done = ended(file)
+        said = [line for line in done.stdout.splitlines() if line.startswith("latency")]
+        fine = done.returncode == 1 and len(said) == 1 and "Traceback" not in done.stderr
         fine = fine and said[0].startswith("latency_from_gauge: not yet. ") and told in said[0]
-        if not fine or done.stdout.count(b": right, ") != others:
-            wrong[name] = f"{done.returncode} {done.stdout!r} {done.stderr!r}"
+        if not fine or done.stdout.count(": right, ") != others:
+            wrong[name] = done
     assert not wrong
     file.write_text("import os\nos._exit(0)\n")
-    done = subprocess.run([sys.executable, "-c", once], capture_output=True, text=True, timeout=60)
+    done = ended(file)
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot be run: it ended Python, with exit status 0" in done.stderr
 

@@ -254,10 +254,6 @@ def test_objectives_energy_and_prices_are_asked_in_the_page(form: Form) -> None:
     assert form.rows() == form.expected(dict(values))
     expect(form.answer).to_contain_text("together in 90% of cases")
     expect(form.answer).to_contain_text("kg of CO₂. A token takes least energy")
-    own = {"device": OTHER, "peak_tflops": "989", "bandwidth_gb_per_s": "3350", "memory_gib": "80"}
-    form.fill(QUICK | own | {"ttft_s": "3", "power_w": "650"})
-    form.pressed()
-    expect(form.answer).to_contain_text("measured on other devices")
     form.fill(values | {"e2e_s": "0.01"})
     form.pressed()
     assert form.problem("e2e_s").startswith("no fleet keeps an E2E latency of 0.01 s at p90")

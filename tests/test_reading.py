@@ -90,6 +90,11 @@ def test_nothing_is_wider_than_the_paper(page: Page, origin: str) -> None:
     assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
 
 
+def fits_at_four_times_its_size(page: Page) -> None:
+    page.set_viewport_size({"width": 320, "height": 225})
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
 LINES = """(headings) => headings.filter((one) => one.checkVisibility()).map((one) => Math.round(
     one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight)))"""
 
@@ -106,6 +111,7 @@ def test_the_mark_of_a_heading_has_no_line_of_its_own(page: Page, origin: str) -
             style = page.add_style_tag(content=".headerlink { display: none !important; }")
             assert headings.evaluate_all(LINES) == before
             style.evaluate("one => one.remove()")
+    fits_at_four_times_its_size(page)
 
 
 OVERLAP = """(blocks) => blocks.filter((one) => one.checkVisibility()).map((block) => {
@@ -232,6 +238,7 @@ def test_the_home_page_says_every_answer_as_its_module_does(page: Page, origin: 
     some = list(itertools.product(*map(range, sizes)))[TODAY % 5 :: 5]
     for places, told in zip(some, page.evaluate(CHOSEN, some), strict=True):
         assert told == list(first_answers._sentence(places, record)), places
+    fits_at_four_times_its_size(page)
 
 
 def test_the_address_of_the_home_page_holds_the_question(page: Page, origin: str) -> None:
@@ -362,6 +369,7 @@ def test_what_was_wrong_in_the_form_is_forgotten_when_it_is_mended(page: Page, o
     field.fill("2")
     expect(told).to_be_empty()
     expect(field).to_have_attribute("aria-invalid", "false")
+    fits_at_four_times_its_size(page)
 
 
 def test_a_definition_is_shown_once_on_a_page(site: Path) -> None:
@@ -410,10 +418,3 @@ def test_a_browser_without_webassembly_is_told(browser: Browser, origin: str) ->
     expect(status).to_contain_text("Python could not be run: this browser has no WebAssembly")
     assert not [url for url in asked if "pyodide" in url]
     context.close()
-
-
-@pytest.mark.parametrize("slug", ["", "planner/", "optimization/batching/"])
-def test_a_page_fits_a_window_at_four_times_its_size(page: Page, origin: str, slug: str) -> None:
-    page.set_viewport_size({"width": 320, "height": 225})
-    page.goto(origin + slug)
-    assert page.evaluate("document.documentElement.scrollWidth") == 320

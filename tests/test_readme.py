@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
+from serving_mathematics.__main__ import main
 
 from builder import ROOT
 
@@ -27,15 +26,11 @@ def test_it_opens_with_the_problem_a_command_and_a_picture() -> None:
 
 
 @pytest.mark.parametrize(("words", "answer"), COMMANDS)
-def test_its_command_answers_so(words: str, answer: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "serving_mathematics", *shlex.split(words)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout.split("\n\n")[0] == answer.rstrip("\n")
+def test_its_command_answers_so(
+    words: str, answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(words)) == 0
+    assert capsys.readouterr().out.split("\n\n")[0] == answer.rstrip("\n")
 
 
 def test_its_code_returns_so() -> None:

@@ -177,7 +177,7 @@ def test_cache_that_cannot_be_written_is_refused_only_when_something_must_run(
     ran: Project,
 ) -> None:
     below_a_file = ran.write("file", "") / "cache"
-    outcome = ran.run(SNIPPETS_CACHE=str(below_a_file))
+    outcome = Project(ran.root, below_a_file).run()
     assert outcome.status == 2
     assert f"error: cannot write the cache {below_a_file}: Not a directory; set" in outcome.text
 

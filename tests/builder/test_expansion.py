@@ -186,7 +186,7 @@ def test_configuration_takes_its_values_from_the_environment(
 
 def test_unknown_folder_is_said(twice: Project) -> None:
     (twice.root / "file").touch()
-    outcome = twice.command("builder", "--expand", "file/plain")
+    outcome = expanded(twice, "file/plain")
     assert outcome.status == 2
     assert "error: cannot write" in outcome.text
     assert sys.executable not in outcome.text

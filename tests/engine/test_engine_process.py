@@ -296,22 +296,6 @@ def test_closing_while_another_child_is_started_ends_both(small_model: Path) -> 
     run(test())
 
 
-def test_a_model_that_makes_the_engine_crash_ends_the_child_with_a_message(tmp_path: Path) -> None:
-    """Half of a model: the engine reads beyond its end."""
-    from serving_mathematics.engine.token_engine import model_path
-
-    half = tmp_path / "half.gguf"
-    half.write_bytes(model_path().read_bytes()[:50_000_000])
-
-    async def test() -> None:
-        with pytest.raises(EngineMissing, match="is the model file whole"):
-            await EngineProcess(SETTINGS, half).start()
-        with pytest.raises(EngineMissing, match="no model at"):
-            await EngineProcess(SETTINGS, tmp_path / "none.gguf").start()
-
-    run(test())
-
-
 BEYOND_THE_PIPE = "a" * (1 << 20)  # characters; a socket of the system holds fewer
 
 

@@ -38,18 +38,6 @@ from .half_a_result import half_a_result
 QUICK = ["--requests", "150", "--ttft-s", "2", "--parallelism", "tp1"]
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "serving_mathematics.planner", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'snippets'}{os.pathsep}{ROOT}"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 ANSWERS: dict[str, Answered] = {}
 
 
@@ -100,15 +88,13 @@ def test_files_in_and_out(
 ) -> None:
     grid = {"rate_per_s": [2, 9], "requests": 150, "ttft_s": 2, "parallelism": "tp1"}
     (tmp_path / "grid.json").write_text(json.dumps(grid))
-    done = command(tmp_path, "--grid", "grid.json", "--workers", "2", "--out", "plans.csv")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "2 of 2 questions" in done.stderr or done.stderr == ""
+    monkeypatch.chdir(tmp_path)
+    assert told(capsys, "--grid", "grid.json", "--out", "plans.csv")[:2] == (0, "")
     with (tmp_path / "plans.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["rate_per_s"] for row in rows] == ["2.0", "9.0"]
     assert all(int(row["replicas"]) >= 1 for row in rows)
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["grid.json", "plans.csv"]
-    monkeypatch.chdir(tmp_path)
     assert told(capsys, "--grid", "grid.json", "--out", "plans.json")[0] == 0
     records = json.loads((tmp_path / "plans.json").read_text())
     same = [{name: str(value) for name, value in record.items()} for record in records]

@@ -510,15 +510,9 @@ def test_a_model_without_gaps_is_refused(gaps: Any) -> None:
 
 
 @pytest.mark.parametrize("gap", ["NaN", "Infinity", "-0.1", "1e999", '"1"', "true", "null", "[]"])
-def test_gaps_that_would_hang_a_stream_end_with_2_and_one_line(gap: str) -> None:
+def test_gaps_that_would_hang_a_stream_are_refused(gap: str) -> None:
     with pytest.raises(ValueError, match="gaps_s must be numbers from 0 to 3600"):
         paced([0.0, json.loads(gap)])
-    if gap == "NaN":
-        module = "serving_mathematics.architecture.streaming.token_server"
-        command = [sys.executable, "-m", module, "--gaps", f"[{gap}]"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == "gaps_s must be numbers from 0 to 3600, got nan\n"
 
 
 def test_a_head_that_does_not_come_ends_its_connection() -> None:

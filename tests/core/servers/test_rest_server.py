@@ -608,15 +608,16 @@ WITH_FEW_FILES = {
 }
 
 
-def test_ports_that_cannot_be_and_too_few_files_end_with_2_and_one_line() -> None:
-    """The commands of all servers, in one process, asked for one port after the other, and in the
-    end with too few files for its connections, before anybody connects: at the limit a server
-    accepts nothing, and fills the log."""
+def test_what_cannot_be_served_ends_with_2_and_one_line() -> None:
+    """The commands of all servers, in one process, asked for one port after the other, one for a
+    gap that would hang a stream, and in the end with too few files for its connections, before
+    anybody connects: at the limit a server accepts nothing, and fills the log."""
     quiet = os.environ | {"GRPC_VERBOSITY": "NONE"}  # its library has a line of its own
     with listen() as taken:
         ports = ["-1", "65536", "9" * 30, str(taken.getsockname()[1])]
         modules = [*WITH_FEW_FILES, "core.servers.grpc_server"]
         asked = [[module, "--port", port] for module in modules for port in ports]
+        asked.append(["architecture.streaming.token_server", "--gaps", "[NaN]"])
         few = [[module, *words] for module, words in WITH_FEW_FILES.items()]
         done = subprocess.run(
             [sys.executable, "-Wignore", "-c", ASKED_IN_TURN, *map(json.dumps, asked + few)],
@@ -629,7 +630,9 @@ def test_ports_that_cannot_be_and_too_few_files_end_with_2_and_one_line() -> Non
     assert done.stdout.split() == ["2"] * len(asked + few), done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == len(asked + few), done.stderr
-    assert all(words[-1] in line for words, line in zip(asked, lines, strict=False)), lines
+    told = zip((words[-1] for words in asked[:-1]), lines, strict=False)
+    assert all(port in line for port, line in told), lines
+    assert lines[len(asked) - 1] == "gaps_s must be numbers from 0 to 3600, got nan"
     said = "connections must be at most 108, where this process may open"
     assert [line for line in lines if line.startswith(said)] == lines[len(asked) :]
 
