@@ -512,6 +512,22 @@ def test_whatever_an_answer_does_it_is_wrong_and_the_next_one_is_judged(
     assert "cannot be run: it ended Python, with exit status 0" in done.stderr
 
 
+def test_an_end_between_two_answers_passes_over_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    chapter = "capacity/littles-law"
+    one, two, *_ = exercises.exercises(chapter)[1]
+
+    def told(_chapter: str, _file: Path, _hint: bool, left: list[str]) -> Iterator[object]:
+        yield {one, two}
+        if one in left:
+            yield from (one, exercises.Verdict(one, 3, "", ""))
+        yield "it ended Python, with exit status 9"
+
+    monkeypatch.setattr(exercises, "_told_apart", told)
+    _, verdicts = exercises._apart(chapter, Path("answers.py"), hint=False)
+    assert [verdict.exercise for verdict in verdicts] == [one, two]
+    assert "exit status 9" in str(verdicts[1])
+
+
 def test_what_an_answer_returned_is_told_where_a_check_cannot_take_it() -> None:
     """The words of a refusal are of an argument that the reader has not heard of."""
 

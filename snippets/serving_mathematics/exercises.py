@@ -410,7 +410,8 @@ def _here(
         for name in [name for name in names if name in given]:
             tell(name)
             with _in_time(within_s):
-                tell(verify(chapter, given[name], name, hint=hint))
+                verdict = verify(chapter, given[name], name, hint=hint)
+            tell(verdict)
     except ExerciseError as problem:
         tell(problem)
 
@@ -453,6 +454,8 @@ def _apart(chapter: str, file: Path, *, hint: bool) -> tuple[set[str], list[Verd
         if not name:
             if given is None:
                 raise ExerciseError(f"{file} cannot be run: {ended}")
+            name = next((one for one in left if one in given), "")  # none is passed over
+        if not name:
             break
         hints = getattr(exercises(chapter)[0], "HINTS", {}) if hint else {}
         verdicts.append(Verdict(name, 0, f"{ended[0].upper()}{ended[1:]}.", hints.get(name, "")))
