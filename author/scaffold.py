@@ -95,7 +95,10 @@ def begin(part: str, name: str, title: str = "", task: str = "") -> list[str]:
     texts["mkdocs.yml"] = in_navigation(_read("mkdocs.yml"), page)
     texts["docs/start.md"] = on_a_path(_read("docs/start.md"), page, title, task)
     texts["README.md"] = in_readme(_read("README.md"), _title_of(part), title)
-    there = {path: _read(path) for path in texts if path not in new}
+    changed = [path for path in (*texts, _kept(part, module)) if (ROOT / path).exists()]
+    there = {path: _read(path) for path in changed}
+    folders = {(ROOT / path).parent for path in new}
+    made = [folder for folder in folders if not folder.exists()]
     try:
         for path, text in texts.items():
             write_whole(ROOT / path, text.encode())
@@ -104,7 +107,7 @@ def begin(part: str, name: str, title: str = "", task: str = "") -> list[str]:
     except BaseException:
         for path in (*new, _kept(part, module)):
             (ROOT / path).unlink(missing_ok=True)
-        for folder in {(ROOT / path).parent for path in new if path.endswith(".py")}:
+        for folder in made:
             shutil.rmtree(folder, ignore_errors=True)
         for path, text in there.items():
             write_whole(ROOT / path, text.encode())

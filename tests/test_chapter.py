@@ -210,6 +210,10 @@ def test_what_is_ended_before_its_end_is_not_begun(
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
+    mine = (f"{SOURCES}/capacity/{SLUG}/mine.py", f"tests/kept/capacity/{SLUG}.json")
+    for name in mine:  # what somebody has there already
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("mine", encoding="utf-8")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     monkeypatch.setattr(scaffold, "ROOT", tmp_path)
 
