@@ -308,10 +308,12 @@ def _lint(files: Sequence[Path], deadline: float) -> list[str]:
     if not names:
         return []
     options = ["--output-format=concise", "--quiet"]
-    _, output = _command(["ruff", "check", *options, *names], deadline)
+    status, output = _command(["ruff", "check", *options, *names], deadline)
     found = [_sentence(line) for line in output.splitlines() if re.match(r"\S+:\d+:\d+: ", line)]
-    _, output = _command(["ruff", "format", "--check", *names], deadline)
-    unformatted = re.findall(r"^Would reformat: (\S+)", output, re.MULTILINE)
+    formatted, told = _command(["ruff", "format", "--check", *names], deadline)
+    unformatted = re.findall(r"^Would reformat: (\S+)", told, re.MULTILINE)
+    if not {status, formatted} <= {0, 1}:
+        found.append(_not_seen("ruff", None if None in (status, formatted) else output or told))
     if unformatted:
         found.append(f"not formatted: run `.venv/bin/ruff format {' '.join(unformatted)}`.")
     return found
@@ -322,10 +324,17 @@ def _types(page: Chapter, deadline: float) -> list[str]:
     if not names:
         return []
     status, output = _command(["mypy", "--no-error-summary", *names], deadline)
-    if status is None:
-        return ["types were not looked at in time, which happens the first time: run it again."]
     found = re.findall(r"^(\S+:\d+): error: (.+)$", output, re.MULTILINE)
+    if status is None or (status and not found):
+        return [_not_seen("mypy", output if status else None)]
     return [_sentence(f"{place}: {text}") for place, text in found]
+
+
+def _not_seen(tool: str, output: str | None) -> str:
+    """Why a tool said nothing of the modules. output: None when time was up."""
+    if output is None:
+        return f"{tool} did not end in time, which happens the first time: run it again."
+    return f"{tool} could not look: {' '.join(output.split())[-300:]}"
 
 
 def _kept(page: Chapter, deadline: float) -> list[str]:
@@ -349,7 +358,7 @@ def _kept(page: Chapter, deadline: float) -> list[str]:
 
 
 def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def _advice(page: Chapter) -> list[str]:

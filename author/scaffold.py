@@ -153,14 +153,13 @@ def _read(path: str) -> str:
 
 def _free(slug: str, new: Sequence[str]) -> None:
     """Raise BuildError unless the name is one and free, in every part."""
-    module = slug.replace("-", "_")
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", slug) or keyword.iskeyword(module):
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", slug):
         raise BuildError(
             f"NAME must be lower-case words with hyphens, such as spot-instances, got {slug!r}"
         )
     if len(slug) > LONGEST:
         raise BuildError(f"NAME must have at most {LONGEST} characters, got {len(slug)}")
-    if slug in ("index", "exercises"):
+    if slug in ("index", "exercises") or keyword.iskeyword(slug.replace("-", "_")):
         raise BuildError(f"NAME must not be {slug}, which has a meaning of its own")
     taken = [path for path in new if (ROOT / path).exists()]
     taken += [f"docs/{file.relative_to(ROOT / 'docs')}" for file in ROOT.glob(f"docs/*/{slug}.md")]

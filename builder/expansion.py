@@ -120,7 +120,7 @@ def expand(
     """
     made = Expansion(problems=failures(runs))
     by_name = {run.name: run for run in runs}
-    written = _read(root, site, made.problems)
+    written = _read(root, site, made)
     for page in written:
         names, wrong = pages.module_names_of(page.path, page.meta, list(by_name))
         page.runs = [by_name[name] for name in names]
@@ -128,11 +128,11 @@ def expand(
         if page.is_chapter and not names:
             folder = f"{SOURCES}/{package_of(page.path).replace('.', '/')}"
             made.problems.append(f"docs/{page.path}: a chapter needs a module in {folder}/")
-    shown = {run.name for page in written for run in page.runs}
+    shown = {run.name for page in written for run in page.runs}  # by a page that can be read
     made.problems += [
         f"{run.path}: no page shows this module"
         for run in runs
-        if run.name not in shown and not is_core(run.name)
+        if not made.pages and run.name not in shown and not is_core(run.name)
     ]
     sources = sources or Sources(root)
     of_all = _collected(written, made.problems)
@@ -160,23 +160,28 @@ def expand(
     return made
 
 
-def _read(root: Path, site: Site, problems: list[str]) -> list[pages.Page]:
-    """The pages as written: those of the navigation in its order, then the others."""
+def _read(root: Path, site: Site, made: Expansion) -> list[pages.Page]:
+    """The pages as written: those of the navigation in its order, then the others. In the place of
+    one that cannot be read stands why.
+    """
     place = {path: number for number, path in enumerate(site.order)}
     found = []
     for file in plain_files(root / "docs"):
         if file.suffix != ".md":
             continue
-        path = file.relative_to(root / "docs").as_posix()
+        path, told = file.relative_to(root / "docs").as_posix(), ""
         try:
             head, text, meta = front_matter(path, file.read_text(encoding="utf-8-sig"))
             found.append(pages.Page(path, meta, text, head))
         except UnicodeDecodeError as problem:
-            problems.append(f"docs/{path}: not UTF-8 at byte {problem.start}")
+            told = f"docs/{path}: not UTF-8 at byte {problem.start}"
         except OSError as problem:
-            problems.append(f"docs/{path}: {problem.strerror}")
+            told = f"docs/{path}: {problem.strerror}"
         except BuildError as problem:
-            problems.append(str(problem))
+            told = str(problem)
+        if told:
+            made.problems.append(told)
+            made.pages[path] = block(markup("error_box", told))
     return sorted(found, key=lambda page: place.get(page.path, len(place)))
 
 

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import sys
+from collections.abc import Callable
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
+from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -86,6 +88,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(_file(path, content, config))
     _State.pages = PageCache(default_cache(ROOT), config, files)
     return files
+
+
+def on_serve(server: LiveReloadServer, *, builder: Callable[[], None], **_: Any) -> None:
+    """A build that comes to no page is said, and leaves those of the build before, of which MkDocs
+    would show none.
+    """
+
+    def build() -> None:
+        try:
+            builder()
+        except Abort:
+            pass  # which was said
+        except Exception as problem:
+            log.error(str(problem))
+
+    server.builder = build
 
 
 def _file(path: str, content: str | bytes | Path, config: MkDocsConfig) -> File:

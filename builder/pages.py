@@ -4,15 +4,16 @@ its symbols, sources and terms, of which other pages show something.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from builder import ROOT
+from builder import ROOT, BuildError
 from builder.runner import Run
 from builder.source import Sources, holds_exercises, package_of
 
@@ -20,6 +21,16 @@ _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTAL
 _AUTHOR, _YEAR = re.compile(r"\w*"), re.compile(r"\(\d{4}\)|$")
 _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
+
+
+class Missing(BuildError):
+    """Nothing has a name, which a module may define that failed."""
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence on an unknown name: the known one that is like it, if one is."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near and near[0] != name else ""
 
 
 @dataclass

@@ -235,8 +235,10 @@ class _Run:
         values = {}
         for key, value in vars(result).items():
             plain = value.item() if getattr(value, "shape", None) == () else value
-            if not isinstance(plain, int | float | str) or (
-                isinstance(plain, float) and math.isnan(plain)
+            if not isinstance(plain, str) and (
+                isinstance(plain, bool)
+                or not isinstance(plain, int | float)
+                or not math.isfinite(plain)
             ):
                 raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
             if isinstance(plain, str) and (odd := _CONTROL.search(plain)):

@@ -162,7 +162,7 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
     [
         ("capacities", NAME, "", "PART must be one of architecture, capacity, definitions"),
         ("capacity", "Spot!", "", "NAME must be lower-case words with hyphens"),
-        ("capacity", "class", "", "NAME must be lower-case words"),
+        ("capacity", "class", "", "NAME must not be class, which has a meaning of its own"),
         ("capacity", "a" * 300, "", "NAME must have at most 60 characters, got 300"),
         ("capacity", "exercises", "", "NAME must not be exercises"),
         ("capacity", "autoscaling", "", "capacity/autoscaling/__init__.py is there already"),

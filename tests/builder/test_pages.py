@@ -392,7 +392,7 @@ def test_question_stands_under_the_title() -> None:
         ("{{ downloads double }}", "{{ downloads }} takes no names"),
         ("{{ report all }}", "{{ report }} takes no names"),
         ("{{ chapters nowhere }}", "no chapter in part 'nowhere' to show"),
-        ("{{ codes double }}", "not a directive: {{ codes double }}"),
+        ("{{ codes double }}", "not a directive: {{ codes double }}; did you mean code?"),
         ("See {{ code double }} here", "not a directive: See {{ code double }} here"),
         ("Two is {{doubled}}.", "not a directive: Two is {{doubled}}."),
         ("{{code double}}", "not a directive: {{code double}}"),
