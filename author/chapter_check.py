@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import functools
 import os
 import re
 import signal
@@ -29,7 +30,7 @@ from builder import PACKAGE, ROOT, BuildError
 from builder.filling import expand
 from builder.maths import to_mathml
 from builder.pages import Page
-from builder.runner import Run, failures, run_all
+from builder.runner import Progress, Run, failures, run_all
 from builder.source import Sources, holds_exercises, module_names, module_path
 
 LIMIT_S = 17.0
@@ -175,7 +176,7 @@ def _runs(page: Chapter, deadline: float) -> tuple[dict[str, Run], list[str]]:
             Sources(ROOT),
             names=page.modules,
             timeout_s=max(1.0, deadline - time.monotonic() - 2),
-            progress=lambda line: print(line, file=sys.stderr, flush=True),
+            progress=Progress(functools.partial(print, file=sys.stderr, flush=True)),
         )
     except BuildError as problem:
         return {}, [str(problem)]
