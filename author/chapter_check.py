@@ -29,7 +29,7 @@ from author.contracts import Chapter
 from builder import PACKAGE, ROOT, BuildError
 from builder.filling import expand
 from builder.maths import to_mathml
-from builder.pages import Page
+from builder.pages import PAGE_LINK, Page
 from builder.runner import Progress, Run, failures, run_all
 from builder.source import Sources, holds_exercises, module_names, module_path
 
@@ -216,7 +216,7 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> tuple[list[str], str]
             to_mathml(match[1] or match[2], display=bool(match[1]))
         except BuildError as problem:
             problems.append(_sentence(f"{where}: {problem}"))
-    for target, anchor in re.findall(r"\]\(([\w./-]+\.md)(#[\w-]+)?\)", text):
+    for target, anchor in PAGE_LINK.findall(text):
         file = (ROOT / "docs" / page.path).parent / target
         if not file.is_file():
             problems.append(f"{where}: links to {target}, which is not there.")

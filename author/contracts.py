@@ -445,7 +445,7 @@ def path_problems(page: Chapter, _records: Records) -> list[str]:
 def glossary_problems(page: Chapter, _records: Records) -> list[str]:
     """A term of the glossary leads to each chapter."""
     terms, _ = terms_of("glossary.md", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"))
-    if any(page.path in term.pages for term in terms):
+    if any(page.path in dict(term.links) for term in terms):
         return []
     return [
         f"docs/glossary.md: no term leads to {page.path}: add an item, in alphabetical order,"

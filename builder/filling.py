@@ -72,7 +72,7 @@ def _cells(row: str) -> int:
 def _folded_symbols(table: str, page: Page) -> str:
     mine = {use.symbol for use in page.uses if use.path == page.path}
     clashing = sorted(mine & several_meanings(page.uses))
-    terms = [term for term in page.terms if page.path in term.pages]
+    terms = [term for term in page.terms if page.path in dict(term.links)]
     return listed("symbols", table.strip(), NOTATION if mine else "", clashing, terms)
 
 

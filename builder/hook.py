@@ -91,15 +91,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_serve(server: LiveReloadServer, *, builder: Callable[[], None], **_: Any) -> None:
-    """A build that comes to no page is said, and leaves those of the build before, of which MkDocs
-    would show none.
-    """
+    """A build that ends early leaves the pages of the one before; MkDocs would show none."""
 
     def build() -> None:
         try:
             builder()
-        except Abort:
-            pass  # which was said
         except Exception as problem:
             log.error(str(problem))
 
@@ -169,7 +165,7 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
     """
     folder, site = Path(config.site_dir), site_from(config)
     if (folder / search_index.INDEX).is_file():  # a site may do without a search
-        search_index.write(folder, Path(config.docs_dir))
+        search_index.write(folder, _State.made.terms)
     theme_markup.write_light(folder)
     theme_markup.trim_styles(folder)
     if not _State.serving:

@@ -151,8 +151,8 @@ def run_all(
 
     names: dotted names in the package, all by default. jobs: worker processes at a time, one per
     core but at least two by default. timeout_s: limit for one module. progress: is told of each run
-    how many there are. again: run modules once more whose last run failed. Raises BuildError when the
-    cache cannot be written or a file cannot be parsed.
+    how many there are. again: run modules once more whose last run failed. Raises BuildError when
+    the cache cannot be written or a file cannot be parsed.
     """
     root = sources.root
     wanted = list(module_names(root) if names is None else names)

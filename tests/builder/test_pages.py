@@ -582,7 +582,7 @@ def test_terms_stand_under_the_symbols_of_the_chapters_they_link_to() -> None:
         ("burn rate", "glossary.md#burn-rate"),
         ("Erlang C", "glossary.md#erlang-c"),
     ]
-    assert [term.pages for term in terms] == [("a/one.md", "b/two.md"), ("b/two.md",)]
+    assert [list(dict(term.links)) for term in terms] == [["a/one.md", "b/two.md"], ["b/two.md"]]
     text = TABLE.format(meaning="servers")
     told = expand(text, pages.Page("b/two.md", {}, terms=terms))
     burn, erlang = "[burn rate](../glossary.md#burn-rate)", "[Erlang C](../glossary.md#erlang-c)"
