@@ -45,6 +45,7 @@ LICENCE = (
     "Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES; shortened and rounded here"
 )
 SOURCE = f"{PACKAGE} {VERSION} on PyPI"
+FROM_PACKAGE = SOURCE + ": systems/{}.yaml"  # the source of a device that is not typed
 CACHE = Path(".cache/machine")
 
 KEPT_KEYS = """
@@ -247,7 +248,7 @@ def _system_row(text: str, name: str) -> dict[str, Any] | None:
         "link_bytes_per_s": number("intra_node_bw"),
         "domain_devices": int(number("num_gpus_per_rack") or number("num_gpus_per_node") or 8),
         "outside_bytes_per_s": number("inter_rack_bw") or number("inter_node_bw"),
-        "source": f"{SOURCE}: systems/{name}.yaml",
+        "source": FROM_PACKAGE.format(name),
     }
     return {key: value for key, value in row.items() if value is not None}
 
@@ -281,7 +282,10 @@ def _make_records(wheel: Path) -> None:
 
 def _typed(name: str) -> dict[str, dict[str, Any]]:
     """What is typed in a file of the records, by name."""
-    return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    try:
+        return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ValueError(f"records/{name}.toml is not TOML: {problem}") from problem
 
 
 def _write_with_typed(models: dict[str, Any], devices: dict[str, Any]) -> None:
@@ -295,6 +299,8 @@ def _write_with_typed(models: dict[str, Any], devices: dict[str, Any]) -> None:
     rows = devices["systems"] | _typed("typed_devices")
     for name, row in rows.items():
         read_system(name, row)
+        if not row.get("source"):
+            raise ValueError(f"system {name} must have a 'source'")
     write_record("machine_models", models | {"models": configs}, packed=True)
     write_record("machine_systems", devices | {"systems": dict(sorted(rows.items()))})
 
@@ -501,7 +507,17 @@ def main() -> int:
             for name, config in models["models"].items()
             if name not in _typed("typed_models")
         }
-        _write_with_typed(models, devices)
+        devices["systems"] = {
+            name: row
+            for name, row in devices["systems"].items()
+            if row["source"] == FROM_PACKAGE.format(name)
+        }
+        try:
+            _write_with_typed(models, devices)
+        except ValueError as problem:
+            sys.exit(f"error: {problem}")
+        counts = [len(_typed(f"typed_{kind}")) for kind in ("devices", "models")]
+        print("taken into the records: {} devices, {} models".format(*counts))
         return 0
     wheel = _fetch_wheel()
     _make_records(wheel)
