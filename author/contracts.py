@@ -67,7 +67,8 @@ RECORDS = (
     "from serving_mathematics.support.measuring import read_record"  # what a copy may still import
 )
 FORBIDDEN = {
-    r"\bnp\.random\.(seed|rand|randn|random|normal|exponential|choice)\b": (
+    r"\bnp\.random\.(seed|rand|randn|random|normal|exponential|choice)\b"
+    r"|default_rng\(\)|^\s*(?:import|from) random\b": (
         "global random state: take an argument rng: np.random.Generator"
     ),
     r"\bpyplot\b|\brcParams\b": "global state of figures: draw on the figure that is handed in",

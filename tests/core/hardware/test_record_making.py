@@ -365,15 +365,15 @@ def test_what_is_typed_is_taken_into_the_records(
     if more:
         with pytest.raises(
             SystemExit,
-            match=r"(one|a/b): config.json must have|typed_models.toml is not TOML: .* line",
+            match=r"(one|a/b): config.json must have|typed_models.toml is not TOML: Expected",
         ):
             record_making.main()
         assert not list(tmp_path.glob("machine_*"))
         return
     once = read_record("machine_systems")
     once["systems"]["gone"] = once["systems"]["h200_sxm"] | {"source": "typed once"}
-    both = {"machine_systems": once, "machine_models": read_record("machine_models")}
-    monkeypatch.setattr(record_making, "read_record", both.get)
+    known = {"machine_systems": once}
+    monkeypatch.setattr(record_making, "read_record", lambda n: known.get(n) or read_record(n))
     assert record_making.main() == 0
     for name in ("machine_models.json.gz", "machine_systems.json"):
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()

@@ -305,6 +305,19 @@ def _write_with_typed(models: dict[str, Any], devices: dict[str, Any]) -> None:
     write_record("machine_systems", devices | {"systems": dict(sorted(rows.items()))})
 
 
+def _take_typed() -> None:
+    """Write the records of models and devices with what is typed now in the place of what was."""
+    models, devices = read_record("machine_models"), read_record("machine_systems")
+    typed = _typed("typed_models")
+    configs = {name: row for name, row in models["models"].items() if name not in typed}
+    rows = {
+        name: row
+        for name, row in devices["systems"].items()
+        if row["source"] == FROM_PACKAGE.format(name)
+    }
+    _write_with_typed(models | {"models": configs}, devices | {"systems": rows})
+
+
 def _named(names: Iterable[str], end: str) -> str:
     return next(name for name in names if name.endswith(f"/{end}"))
 
@@ -501,19 +514,8 @@ def main() -> int:
     """Fetch, read, write; kernels only where pyarrow is there. With `--typed`, fetch nothing, and
     take into the records what is typed."""
     if sys.argv[1:] == ["--typed"]:
-        models, devices = read_record("machine_models"), read_record("machine_systems")
-        models["models"] = {
-            name: config
-            for name, config in models["models"].items()
-            if name not in _typed("typed_models")
-        }
-        devices["systems"] = {
-            name: row
-            for name, row in devices["systems"].items()
-            if row["source"] == FROM_PACKAGE.format(name)
-        }
         try:
-            _write_with_typed(models, devices)
+            _take_typed()
         except ValueError as problem:
             sys.exit(f"error: {problem}")
         counts = [len(_typed(f"typed_{kind}")) for kind in ("devices", "models")]

@@ -55,7 +55,7 @@ def read_system(name: str, row: Mapping[str, Any]) -> System:
             f"system {name} has {odd[0]!r}, which is none of {', '.join(known)}, source"
         )
     slower = {key: row.get("bf16_flops_per_s") for key in ("fp8_flops_per_s", "fp4_flops_per_s")}
-    given = slower | {key: value for key, value in row.items() if value is not None}
+    given: dict[str, Any] = slower | {key: value for key, value in row.items() if value is not None}
     try:
         numbers = {key: given[key] for key in known if key != "generation"}
         devices = require_positive_integer(domain_devices=numbers.pop("domain_devices"))
