@@ -111,28 +111,13 @@ def _outlined(tree: ast.Module) -> Outline:
                 imports.append(Import(first, head, list(zip(written, bound, strict=True))))
             case ast.Expr(ast.Call(func=ast.Attribute(value=ast.Name(id=name)))):
                 changed[name] = first
-            case ast.If(test=ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
-                pass
             case _:
-                changed |= {name: first for part in ast.walk(node) for name in _binds(part)}
+                stored = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+                changed |= {part.id: first for part in stored if isinstance(part.ctx, ast.Store)}
         changed |= {name: first for name in names if name in found}
         for name in names:
             found[name] = Symbol(first, node.end_lineno or first, sorted(_uses(node)))
     return Outline(found, imports, changed)
-
-
-def _binds(part: ast.AST) -> list[str]:
-    """The name that a part of a statement binds, in a list."""
-    match part:
-        case (
-            ast.Name(id=name, ctx=ast.Store())
-            | ast.alias(asname=str(name))
-            | ast.alias(name=name)
-            | ast.FunctionDef(name=name)
-            | ast.ClassDef(name=name)
-        ):
-            return [name]
-    return []
 
 
 def _uses(node: ast.AST) -> set[str]:
