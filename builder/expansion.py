@@ -22,6 +22,7 @@ import yaml
 from builder import SOURCES, BuildError, chapter_notes, filling, notebooks, pages
 from builder.directives import bundle
 from builder.markup import block, figure_address, listed, markup, slider_address
+from builder.pages import Term
 from builder.runner import Run, failures
 from builder.sliders import as_json
 from builder.source import Sources, holds_exercises, is_core, package_of
@@ -54,7 +55,7 @@ class Expansion:
     files: dict[str, bytes | Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)  # of the companion notebook, as HTML
-    terms: list[pages.Term] = field(default_factory=list)  # of the glossary
+    terms: list[Term] = field(default_factory=list)  # of the glossary
 
 
 def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
