@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import functools
 import os
 import re
 import signal
@@ -28,8 +29,8 @@ from author.contracts import Chapter
 from builder import PACKAGE, ROOT, BuildError
 from builder.filling import expand
 from builder.maths import to_mathml
-from builder.pages import Page
-from builder.runner import Run, failures, run_all
+from builder.pages import PAGE_LINK, Page
+from builder.runner import Progress, Run, failures, run_all
 from builder.source import Sources, holds_exercises, module_names, module_path
 
 LIMIT_S = 17.0
@@ -175,7 +176,7 @@ def _runs(page: Chapter, deadline: float) -> tuple[dict[str, Run], list[str]]:
             Sources(ROOT),
             names=page.modules,
             timeout_s=max(1.0, deadline - time.monotonic() - 2),
-            progress=lambda line: print(line, file=sys.stderr, flush=True),
+            progress=Progress(functools.partial(print, file=sys.stderr, flush=True)),
         )
     except BuildError as problem:
         return {}, [str(problem)]
@@ -215,7 +216,7 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> tuple[list[str], str]
             to_mathml(match[1] or match[2], display=bool(match[1]))
         except BuildError as problem:
             problems.append(_sentence(f"{where}: {problem}"))
-    for target, anchor in re.findall(r"\]\(([\w./-]+\.md)(#[\w-]+)?\)", text):
+    for target, anchor in PAGE_LINK.findall(text):
         file = (ROOT / "docs" / page.path).parent / target
         if not file.is_file():
             problems.append(f"{where}: links to {target}, which is not there.")
@@ -308,10 +309,12 @@ def _lint(files: Sequence[Path], deadline: float) -> list[str]:
     if not names:
         return []
     options = ["--output-format=concise", "--quiet"]
-    _, output = _command(["ruff", "check", *options, *names], deadline)
+    status, output = _command(["ruff", "check", *options, *names], deadline)
     found = [_sentence(line) for line in output.splitlines() if re.match(r"\S+:\d+:\d+: ", line)]
-    _, output = _command(["ruff", "format", "--check", *names], deadline)
-    unformatted = re.findall(r"^Would reformat: (\S+)", output, re.MULTILINE)
+    formatted, told = _command(["ruff", "format", "--check", *names], deadline)
+    unformatted = re.findall(r"^Would reformat: (\S+)", told, re.MULTILINE)
+    if not {status, formatted} <= {0, 1}:
+        found.append(_not_seen("ruff", None if None in (status, formatted) else output or told))
     if unformatted:
         found.append(f"not formatted: run `.venv/bin/ruff format {' '.join(unformatted)}`.")
     return found
@@ -322,10 +325,17 @@ def _types(page: Chapter, deadline: float) -> list[str]:
     if not names:
         return []
     status, output = _command(["mypy", "--no-error-summary", *names], deadline)
-    if status is None:
-        return ["types were not looked at in time, which happens the first time: run it again."]
     found = re.findall(r"^(\S+:\d+): error: (.+)$", output, re.MULTILINE)
+    if status is None or (status and not found):
+        return [_not_seen("mypy", output if status else None)]
     return [_sentence(f"{place}: {text}") for place, text in found]
+
+
+def _not_seen(tool: str, output: str | None) -> str:
+    """Why a tool said nothing of the modules. output: None when time was up."""
+    if output is None:
+        return f"{tool} did not end in time, which happens the first time: run it again."
+    return f"{tool} could not look: {' '.join(output.split())[-300:]}"
 
 
 def _kept(page: Chapter, deadline: float) -> list[str]:
@@ -349,7 +359,7 @@ def _kept(page: Chapter, deadline: float) -> list[str]:
 
 
 def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def _advice(page: Chapter) -> list[str]:

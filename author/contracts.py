@@ -67,7 +67,8 @@ RECORDS = (
     "from serving_mathematics.support.measuring import read_record"  # what a copy may still import
 )
 FORBIDDEN = {
-    r"\bnp\.random\.(seed|rand|randn|random|normal|exponential|choice)\b": (
+    r"\bnp\.random\.(seed|rand|randn|random|normal|exponential|choice)\b"
+    r"|default_rng\(\)|^\s*(?:import|from) random\b": (
         "global random state: take an argument rng: np.random.Generator"
     ),
     r"\bpyplot\b|\brcParams\b": "global state of figures: draw on the figure that is handed in",
@@ -445,7 +446,7 @@ def path_problems(page: Chapter, _records: Records) -> list[str]:
 def glossary_problems(page: Chapter, _records: Records) -> list[str]:
     """A term of the glossary leads to each chapter."""
     terms, _ = terms_of("glossary.md", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"))
-    if any(page.path in term.pages for term in terms):
+    if any(page.path in dict(term.links) for term in terms):
         return []
     return [
         f"docs/glossary.md: no term leads to {page.path}: add an item, in alphabetical order,"

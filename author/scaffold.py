@@ -95,7 +95,10 @@ def begin(part: str, name: str, title: str = "", task: str = "") -> list[str]:
     texts["mkdocs.yml"] = in_navigation(_read("mkdocs.yml"), page)
     texts["docs/start.md"] = on_a_path(_read("docs/start.md"), page, title, task)
     texts["README.md"] = in_readme(_read("README.md"), _title_of(part), title)
-    there = {path: _read(path) for path in texts if path not in new}
+    changed = [path for path in (*texts, _kept(part, module)) if (ROOT / path).exists()]
+    there = {path: _read(path) for path in changed}
+    folders = {(ROOT / path).parent for path in new}
+    made = [folder for folder in folders if not folder.exists()]
     try:
         for path, text in texts.items():
             write_whole(ROOT / path, text.encode())
@@ -104,7 +107,7 @@ def begin(part: str, name: str, title: str = "", task: str = "") -> list[str]:
     except BaseException:
         for path in (*new, _kept(part, module)):
             (ROOT / path).unlink(missing_ok=True)
-        for folder in {(ROOT / path).parent for path in new if path.endswith(".py")}:
+        for folder in made:
             shutil.rmtree(folder, ignore_errors=True)
         for path, text in there.items():
             write_whole(ROOT / path, text.encode())
@@ -150,14 +153,13 @@ def _read(path: str) -> str:
 
 def _free(slug: str, new: Sequence[str]) -> None:
     """Raise BuildError unless the name is one and free, in every part."""
-    module = slug.replace("-", "_")
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", slug) or keyword.iskeyword(module):
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", slug):
         raise BuildError(
             f"NAME must be lower-case words with hyphens, such as spot-instances, got {slug!r}"
         )
     if len(slug) > LONGEST:
         raise BuildError(f"NAME must have at most {LONGEST} characters, got {len(slug)}")
-    if slug in ("index", "exercises"):
+    if slug in ("index", "exercises") or keyword.iskeyword(slug.replace("-", "_")):
         raise BuildError(f"NAME must not be {slug}, which has a meaning of its own")
     taken = [path for path in new if (ROOT / path).exists()]
     taken += [f"docs/{file.relative_to(ROOT / 'docs')}" for file in ROOT.glob(f"docs/*/{slug}.md")]

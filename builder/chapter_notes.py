@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from builder.pages import section
+from builder.pages import PAGE_LINK, section
 
 WORDS_A_MINUTE = 220
 FIGURE_WORDS = 60  # that a figure takes as long as
@@ -36,7 +36,7 @@ def neighbours(texts: Mapping[str, str]) -> dict[str, tuple[list[str], list[str]
     links = {
         path: Counter(
             target
-            for link in re.findall(r"\]\(([\w./-]+\.md)[#)]", text)
+            for link, _ in PAGE_LINK.findall(text)
             if (target := posixpath.normpath(posixpath.join(posixpath.dirname(path), link)))
             in order
         )

@@ -27,7 +27,7 @@ from builder import PACKAGE, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.markup import block, inline, listed, markup
 from builder.outline import Symbol
-from builder.pages import Page, Reference
+from builder.pages import Missing, Page, Reference, meant
 from builder.runner import Run
 from builder.sliders import curves_of, legend, one_of_many
 from builder.source import Module, Sources, module_path, self_contained, shown
@@ -39,10 +39,12 @@ IN_BROWSER = {"numpy", "matplotlib", "pydantic"}  # packages that the browser's 
 
 def _find_symbol(page: Page, name: str) -> tuple[Run, Symbol]:
     found = [(run, run.outline.symbols[name]) for run in page.runs if name in run.outline.symbols]
-    if len(found) != 1:
-        reason = "is defined more than once in" if found else "is not defined in"
-        there = ", ".join(run.path for run in page.runs)
-        raise BuildError(f"{name} {reason} {there or 'any module, because the page has none'}")
+    there = ", ".join(run.path for run in page.runs) or "any module, because the page has none"
+    if not found:
+        near = meant(name, (known for run in page.runs for known in run.outline.symbols))
+        raise Missing(f"{name} is not defined in {there}{near}")
+    if len(found) > 1:
+        raise BuildError(f"{name} is defined more than once in {there}")
     return found[0]
 
 
@@ -174,7 +176,7 @@ def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]
     found = [(run, item) for run, item in there if item["name"] == names[0]]
     if len(found) != 1:
         known = ", ".join(item["name"] for _, item in there) or "none"
-        raise BuildError(f"no single {kind} {names[0]}; the page's modules have: {known}")
+        raise Missing(f"no single {kind} {names[0]}; the page's modules have: {known}")
     return found[0]
 
 
@@ -248,7 +250,7 @@ def told(value: float, unit: str, decimals: int) -> str:
 
 def _checks(page: Page) -> str:
     if not any(run.record["checks"] for run in page.runs):
-        raise BuildError("the page's modules have no checks")
+        raise Missing("the page's modules have no checks")
     return block(markup("checks", page.runs))
 
 

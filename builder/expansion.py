@@ -9,6 +9,7 @@ what comes out to MkDocs, and `write` puts it into a folder for any other (`pyth
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ import yaml
 from builder import SOURCES, BuildError, chapter_notes, filling, notebooks, pages
 from builder.directives import bundle
 from builder.markup import block, figure_address, listed, markup, slider_address
+from builder.pages import Term
 from builder.runner import Run, failures
 from builder.sliders import as_json
 from builder.source import Sources, holds_exercises, is_core, package_of
@@ -53,6 +55,7 @@ class Expansion:
     files: dict[str, bytes | Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)  # of the companion notebook, as HTML
+    terms: list[Term] = field(default_factory=list)  # of the glossary
 
 
 def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
@@ -62,9 +65,15 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
     found = re.match(r"(?s)---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", text)
     if not found:
         return "", text, {}
+    return found[0], text[found.end() :], _values(path, found[1])
+
+
+@functools.cache
+def _values(path: str, written: str) -> dict[str, Any]:
+    """What stands in a page's front matter."""
     try:
-        meta = yaml.safe_load(found[1]) or {}
-        node = yaml.compose(found[1], Loader=yaml.SafeLoader)
+        meta = yaml.safe_load(written) or {}
+        node = yaml.compose(written, Loader=yaml.SafeLoader)
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         line = f":{mark.line + 2}" if mark else ""
@@ -80,7 +89,7 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")
-    return found[0], text[found.end() :], meta
+    return meta
 
 
 def plain_files(folder: Path) -> list[Path]:
@@ -120,7 +129,7 @@ def expand(
     """
     made = Expansion(problems=failures(runs))
     by_name = {run.name: run for run in runs}
-    written = _read(root, site, made.problems)
+    written = _read(root, site, made)
     for page in written:
         names, wrong = pages.module_names_of(page.path, page.meta, list(by_name))
         page.runs = [by_name[name] for name in names]
@@ -128,14 +137,14 @@ def expand(
         if page.is_chapter and not names:
             folder = f"{SOURCES}/{package_of(page.path).replace('.', '/')}"
             made.problems.append(f"docs/{page.path}: a chapter needs a module in {folder}/")
-    shown = {run.name for page in written for run in page.runs}
+    shown = {run.name for page in written for run in page.runs}  # by a page that can be read
     made.problems += [
         f"{run.path}: no page shows this module"
         for run in runs
-        if run.name not in shown and not is_core(run.name)
+        if not made.pages and run.name not in shown and not is_core(run.name)
     ]
     sources = sources or Sources(root)
-    of_all = _collected(written, made.problems)
+    of_all = _collected(written, made)
     of_all |= {"every_run": runs, "pyodide": site.pyodide, "sources": sources}
     chapters = {page.path: page for page in written if page.is_chapter}
     placed = chapter_notes.neighbours({path: page.text for path, page in chapters.items()})
@@ -160,41 +169,46 @@ def expand(
     return made
 
 
-def _read(root: Path, site: Site, problems: list[str]) -> list[pages.Page]:
-    """The pages as written: those of the navigation in its order, then the others."""
+def _read(root: Path, site: Site, made: Expansion) -> list[pages.Page]:
+    """The pages as written: those of the navigation in its order, then the others. In the place of
+    one that cannot be read stands why.
+    """
     place = {path: number for number, path in enumerate(site.order)}
     found = []
     for file in plain_files(root / "docs"):
         if file.suffix != ".md":
             continue
-        path = file.relative_to(root / "docs").as_posix()
+        path, told = file.relative_to(root / "docs").as_posix(), ""
         try:
             head, text, meta = front_matter(path, file.read_text(encoding="utf-8-sig"))
             found.append(pages.Page(path, meta, text, head))
         except UnicodeDecodeError as problem:
-            problems.append(f"docs/{path}: not UTF-8 at byte {problem.start}")
+            told = f"docs/{path}: not UTF-8 at byte {problem.start}"
         except OSError as problem:
-            problems.append(f"docs/{path}: {problem.strerror}")
+            told = f"docs/{path}: {problem.strerror}"
         except BuildError as problem:
-            problems.append(str(problem))
+            told = str(problem)
+        if told:
+            made.problems.append(told)
+            made.pages[path] = block(markup("error_box", told))
     return sorted(found, key=lambda page: place.get(page.path, len(place)))
 
 
-def _collected(written: list[pages.Page], problems: list[str]) -> dict[str, Any]:
+def _collected(written: list[pages.Page], made: Expansion) -> dict[str, Any]:
     """What every page may show of the others."""
     chapters = [page for page in written if page.is_chapter]
-    uses, references, terms = list[pages.SymbolUse](), list[pages.Reference](), list[pages.Term]()
+    uses, references = list[pages.SymbolUse](), list[pages.Reference]()
     for page in sorted(chapters, key=lambda page: page.path):
         uses += pages.symbol_uses(page.path, page.title, page.text)
         references += pages.references_of(page.path, page.title, page.text)
-    problems += pages.reference_problems(references)
+    made.problems += pages.reference_problems(references)
     for page in written:
         if page.meta.get("glossary"):
-            terms, wrong = pages.terms_of(page.path, page.text)
-            problems += wrong
+            made.terms, wrong = pages.terms_of(page.path, page.text)
+            made.problems += wrong
     if not any(page.path == filling.NOTATION for page in written):
         uses.clear()
-    return {"chapters": chapters, "uses": uses, "references": references, "terms": terms}
+    return {"chapters": chapters, "uses": uses, "references": references, "terms": made.terms}
 
 
 def _add_files(

@@ -8,13 +8,14 @@ records of the page's modules, and a name that is not there is an error.
 from __future__ import annotations
 
 import html
+import itertools
 import re
 import textwrap
 
 from builder import BuildError
 from builder.directives import ALL, NAMED
 from builder.markup import block, listed, markup
-from builder.pages import Page, section, several_meanings
+from builder.pages import Missing, Page, meant, section, several_meanings
 
 NOTATION = "notation.md"  # the page with every symbol
 WIDEST = 99  # characters of a value in a line
@@ -71,7 +72,7 @@ def _cells(row: str) -> int:
 def _folded_symbols(table: str, page: Page) -> str:
     mine = {use.symbol for use in page.uses if use.path == page.path}
     clashing = sorted(mine & several_meanings(page.uses))
-    terms = [term for term in page.terms if page.path in term.pages]
+    terms = [term for term in page.terms if page.path in dict(term.links)]
     return listed("symbols", table.strip(), NOTATION if mine else "", clashing, terms)
 
 
@@ -93,9 +94,11 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         line = _VALUE.sub(lambda match: _value(page, match), line)
         known = {*NAMED, *ALL, *(name for run in page.runs for name in run.record["example"])}
         if "{{ " in line or not known.isdisjoint(_CLOSE.findall(line)):  # TeX has braces, too
-            raise BuildError(f"not a directive: {line.strip()[:80]}")
+            word = re.sub(r".*?\{\{\s*(\w*).*", r"\1", line)
+            raise BuildError(f"not a directive: {line.strip()[:80]}{meant(word, known)}")
     except BuildError as problem:
-        page.errors.append(f"docs/{page.path}:{number}: {problem}")
+        if not (isinstance(problem, Missing) and any(run.failed for run in page.runs)):
+            page.errors.append(f"docs/{page.path}:{number}: {problem}")
         return block(markup("error_box", str(problem)))
     return line
 
@@ -106,9 +109,12 @@ def _found(page: Page, name: str) -> int | float | str:
     places = [page.of_the_site] if of_site else [run.record["example"] for run in page.runs]
     key = name.removeprefix("site.")
     found: list[int | float | str] = [values[key] for values in places if key in values]
-    if len(found) != 1:
-        reason = "several modules of the page have it" if found else "no module of the page has it"
-        raise BuildError(f"no single example value {name}: {reason}")
+    told = f"no single example value {name}:"
+    if not found:
+        near = meant(key, itertools.chain(*places))
+        raise Missing(f"{told} no module of the page has it{near}")
+    if len(found) > 1:
+        raise BuildError(f"{told} several modules of the page have it")
     return found[0]
 
 

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import sys
+from collections.abc import Callable
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
+from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -88,6 +90,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_serve(server: LiveReloadServer, *, builder: Callable[[], None], **_: Any) -> None:
+    """A build that ends early leaves the pages of the one before; MkDocs would show none."""
+
+    def build() -> None:
+        try:
+            builder()
+        except Exception as problem:
+            log.error(str(problem))
+
+    server.builder = build
+
+
 def _file(path: str, content: str | bytes | Path, config: MkDocsConfig) -> File:
     if path == COMPANION and isinstance(content, bytes):  # mkdocs-jupyter reads a file
         kept = default_cache(ROOT) / "notebook" / path
@@ -151,7 +165,7 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
     """
     folder, site = Path(config.site_dir), site_from(config)
     if (folder / search_index.INDEX).is_file():  # a site may do without a search
-        search_index.write(folder, Path(config.docs_dir))
+        search_index.write(folder, _State.made.terms)
     theme_markup.write_light(folder)
     theme_markup.trim_styles(folder)
     if not _State.serving:

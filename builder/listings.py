@@ -6,6 +6,7 @@ import ast
 import functools
 import re
 
+REFUSES = ("raise ValueError", "raise TypeError")
 _RULE = re.compile(r"require(_\w+)?|as_(number|numbers|floats)|widen_fields")  # require.py
 
 
@@ -36,8 +37,9 @@ def _checks_only(statement: ast.stmt, arguments: set[str]) -> bool:
     """Whether a statement does nothing but refuse arguments, or widen them under their names."""
     match statement:
         case ast.If(orelse=[], body=body) | ast.For(orelse=[], body=body):
-            raised = (isinstance(s, ast.Raise) or _checks_only(s, arguments) for s in body)
-            return all(raised)
+            return all(
+                ast.unparse(s).startswith(REFUSES) or _checks_only(s, arguments) for s in body
+            )
         case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
             return bool(_RULE.fullmatch(name))
         case ast.Assign(targets=[target], value=ast.Call(func=ast.Name(id=name))):

@@ -10,13 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
-from builder.expansion import COMPANION
+from builder.expansion import COMPANION, front_matter
 
 _UNREAD = re.compile(  # lines of finished HTML that are nothing without a script
     r'<p (?:hidden|class="snippet-)|<div class="(?:slider|stepper|live)\b|<form\b'
     r"|</?(?:div|details)\b[^>]*>$"
 )
-_SAID = re.compile(r'^description: "?(.*?)"?$', re.MULTILINE)
 _FENCE = re.compile(r"^ *(`{3,}|~{3,})(?: \{ \.(\w+).*)?")
 _WRITTEN: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [  # in a line of finished HTML
     (r'<(script|button)\b.*?</\1>|<div class="checks".*?</div>|<img class="only-dark"[^>]*>', ""),
@@ -40,7 +39,7 @@ _TEXTS = [(re.compile(pattern), text) for pattern, text in _WRITTEN]
 
 def markdown(path: str, text: str) -> str:
     """An expanded page as plain Markdown. path: of the page in docs."""
-    head, _, body = text.partition("\n---\n") if text.startswith("---\n") else ("", "", text)
+    _, body, meta = front_matter(path, text)
     deeper = "" if PurePosixPath(path).name == "index.md" else "../"  # is the page in the site
     lines, fence = [], ""
     for line in body.split("\n"):
@@ -60,8 +59,8 @@ def markdown(path: str, text: str) -> str:
             lines.append(html.unescape(line).replace(f"]({deeper}", "](").strip())
     told = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     told = re.sub(rf"(\]\((?:\.\./)*){COMPANION}", rf"\1downloads/{COMPANION}", told)
-    if (said := _SAID.search(head)) and told.startswith("# "):
-        told = told.replace("\n", f"\n\n> {said[1]}\n", 1)
+    if (said := meta.get("description")) and told.startswith("# "):
+        told = told.replace("\n", f"\n\n> {said}\n", 1)
     return f"{told}\n"
 
 

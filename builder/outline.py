@@ -39,6 +39,7 @@ class Outline:
 
     symbols: dict[str, Symbol]
     imports: list[Import]
+    changed: dict[str, int]  # names that a line binds or changes beside their definition
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def read(source: bytes) -> Syntax:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return Syntax(Outline({}, []), _hash(source), True, [])
+        return Syntax(Outline({}, [], {}), _hash(source), True, [])
     found = _outlined(tree)
     imported: list[tuple[int, str, str]] = []
     for node in ast.walk(tree):
@@ -84,6 +85,7 @@ def _hash(text: bytes) -> str:
 def _outlined(tree: ast.Module) -> Outline:
     found: dict[str, Symbol] = {}
     imports: list[Import] = []
+    changed: dict[str, int] = {}
     for node in tree.body:
         names: list[str] = []
         first = node.lineno
@@ -92,12 +94,10 @@ def _outlined(tree: ast.Module) -> Outline:
                 names = [node.name]
                 first = min([first, *(decorator.lineno for decorator in node.decorator_list)])
             case ast.Assign():
-                names = [
-                    part.id
-                    for target in node.targets
-                    for part in ast.walk(target)
-                    if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
-                ]
+                targets = [part for target in node.targets for part in ast.walk(target)]
+                named = [part for part in targets if isinstance(part, ast.Name)]
+                names = [part.id for part in named if isinstance(part.ctx, ast.Store)]
+                changed |= {part.id: first for part in named if part.id not in names}
             case ast.AnnAssign(target=ast.Name(id=name)):
                 names = [name]
             case ast.Import():
@@ -109,9 +109,15 @@ def _outlined(tree: ast.Module) -> Outline:
                 written = [ast.unparse(alias) for alias in node.names]
                 head = f"from {'.' * node.level}{node.module or ''} import "
                 imports.append(Import(first, head, list(zip(written, bound, strict=True))))
+            case ast.Expr(ast.Call(func=ast.Attribute(value=ast.Name(id=name)))):
+                changed[name] = first
+            case _:
+                stored = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+                changed |= {part.id: first for part in stored if isinstance(part.ctx, ast.Store)}
+        changed |= {name: first for name in names if name in found}
         for name in names:
             found[name] = Symbol(first, node.end_lineno or first, sorted(_uses(node)))
-    return Outline(found, imports)
+    return Outline(found, imports, changed)
 
 
 def _uses(node: ast.AST) -> set[str]:

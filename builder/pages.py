@@ -4,22 +4,34 @@ its symbols, sources and terms, of which other pages show something.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from builder import ROOT
+from builder import ROOT, BuildError
 from builder.runner import Run
 from builder.source import Sources, holds_exercises, package_of
 
+PAGE_LINK = re.compile(r"\]\(([\w./-]+\.md)(#[\w-]+)?\)")
 _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
 _AUTHOR, _YEAR = re.compile(r"\w*"), re.compile(r"\(\d{4}\)|$")
 _TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
+
+
+class Missing(BuildError):
+    """Nothing has a name, which a module may define that failed."""
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence on an unknown name: the known one that is like it, if one is."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near and near[0] != name else ""
 
 
 @dataclass
@@ -238,13 +250,13 @@ def reference_problems(references: Sequence[Reference]) -> list[str]:
 
 @dataclass(frozen=True)
 class Term:
-    """An entry of the glossary: its headword, its address from the docs folder, and the pages that
-    it links to.
+    """An entry of the glossary: its headword, its address from the docs folder, and its links: to
+    which page, and to what there.
     """
 
     name: str
     address: str
-    pages: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
 
 
 def terms_of(path: str, markdown: str) -> tuple[list[Term], list[str]]:
@@ -254,9 +266,8 @@ def terms_of(path: str, markdown: str) -> tuple[list[Term], list[str]]:
     terms, problems = [], []
     for entry in _ENTRY.finditer(markdown):
         written = _TERM.match(entry[0].rstrip())
-        linked = re.findall(r"\]\(([\w./-]+\.md)[#)]", written[2]) if written else []
-        if written and linked:
-            terms.append(Term(written[1], f"{path}#{written[3]}", tuple(dict.fromkeys(linked))))
+        if written and (linked := PAGE_LINK.findall(written[2])):
+            terms.append(Term(written[1], f"{path}#{written[3]}", tuple(linked)))
         else:
             reason = "links to no chapter" if written else "has no text or no anchor"
             problems.append(f"docs/{path}: the entry {entry[1]} {reason}")

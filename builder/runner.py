@@ -13,7 +13,6 @@ import atexit
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -123,12 +122,13 @@ class Progress:
         """tell: is given the lines that stay."""
         self.tell, self.ran, self._told = tell, 0, time.monotonic()
 
-    def __call__(self, line: str) -> None:
-        """A module has run: a line that begins with `[count/total]`."""
+    def __call__(self, total: int, run: Run) -> None:
+        """A module has run, one of so many."""
         self.ran += 1
-        count, total = map(int, re.findall(r"\d+", line)[:2])
-        now = time.monotonic()
-        if total <= self.FEW or count == total or "FAILED" in line:
+        failed, now = len(run.record["failures"]), time.monotonic()
+        verdict = f"{failed} FAILED" if failed else f"{run.seconds:.1f} s"
+        line = f"[{self.ran}/{total}] {run.name}: {verdict}"
+        if total <= self.FEW or self.ran == total or failed:
             self.tell(line)
         elif sys.stderr.isatty():
             print(f"\033[K{line[: self.WIDTH]}", end="\r", file=sys.stderr, flush=True)
@@ -143,16 +143,16 @@ def run_all(
     names: Iterable[str] | None = None,
     jobs: int | None = None,
     timeout_s: float = TIMEOUT_S,
-    progress: Callable[[str], object] = str,
+    progress: Callable[[int, Run], object] = lambda *_: None,
     again: bool = True,
 ) -> list[Run]:
     """A record for each module, from the cache or from a run; modules that failed are in the list
     too.
 
     names: dotted names in the package, all by default. jobs: worker processes at a time, one per
-    core but at least two by default. timeout_s: limit for one module. progress: is told a line per
-    finished module. again: run modules once more whose last run failed. Raises BuildError when the
-    cache cannot be written or a file cannot be parsed.
+    core but at least two by default. timeout_s: limit for one module. progress: is told of each run
+    how many there are. again: run modules once more whose last run failed. Raises BuildError when
+    the cache cannot be written or a file cannot be parsed.
     """
     root = sources.root
     wanted = list(module_names(root) if names is None else names)
@@ -174,13 +174,9 @@ def run_all(
             raise BuildError("the builder was edited since it started; stop it and start again")
         _prepare(sources.cache)
         at_once = jobs or max(2, processors())
-        for count, run in enumerate(_execute(sources, missing, at_once, timeout_s), 1):
+        for run in _execute(sources, missing, at_once, timeout_s):
             done[run.name] = run
-            if run.failed:
-                verdict = f"{len(run.record['failures'])} FAILED"
-            else:
-                verdict = f"{run.seconds:.1f} s"
-            progress(f"[{count}/{len(missing)}] {run.name}: {verdict}")
+            progress(len(missing), run)
     return [done[name] for name in wanted]
 
 
@@ -315,8 +311,8 @@ def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
     step = "1 module"
     with contextlib.suppress(OSError):
         step = (folder / worker.STEP).read_text(encoding="utf-8")
-    for file in folder.iterdir():
-        file.unlink()
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     if status == -signal.SIGALRM:
         message = f"ran longer than the limit of {timeout_s:g} s and was ended"
     elif status < 0:

@@ -10,18 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from builder.pages import Term, folder_of
 from builder.storage import write_whole
 
 INDEX, WORKER = "search/search_index.json", "search/worker.js"
 _HERE = Path(__file__).parent
-_TERM = re.compile(r"^- \*\*(.+?)\*\*(.*?)^  \{ #", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\(([\w/-]+)\.md(#[\w-]+)?\)")
 
 
 def table() -> dict[str, Any]:
@@ -29,26 +28,25 @@ def table() -> dict[str, Any]:
     return dict(yaml.safe_load((_HERE / "search.yml").read_text(encoding="utf-8")))
 
 
-def write(site: Path, docs: Path) -> None:
-    """Complete the index of a built site from the glossary in docs. Raises OSError."""
-    glossary = docs / "glossary.md"
-    terms = _TERM.findall(glossary.read_text(encoding="utf-8")) if glossary.is_file() else []
+def write(site: Path, terms: Iterable[Term]) -> None:
+    """Complete the index of a built site with the terms of the glossary. Raises OSError."""
     told = completed(json.loads((site / INDEX).read_bytes()), table(), terms)
     write_whole(site / INDEX, json.dumps(told, separators=(",", ":")).encode())
     write_whole(site / WORKER, (_HERE / "search-worker.js").read_bytes())
 
 
 def completed(
-    index: Mapping[str, Any], told: Mapping[str, Any], terms: Sequence[tuple[str, str]]
+    index: Mapping[str, Any], told: Mapping[str, Any], terms: Iterable[Term]
 ) -> dict[str, Any]:
     """The index with other names of pages and sections, their weights, and how words are read.
 
-    told: the table. terms: of the glossary, with the text that links to where each is explained.
+    told: the table. terms: of the glossary.
     """
     names = defaultdict[str, list[str]](list)
-    links = [(term, page, part) for term, text in terms for page, part in _LINK.findall(text)]
-    for term, page, part in [*links, *((words, page, "") for page, words in told["also"].items())]:
-        for place in {f"{page}/", f"{page}/{part}"}:
+    links = [(term.name, folder_of(page), part) for term in terms for page, part in term.links]
+    also = [(words, f"{page}/", "") for page, words in told["also"].items()]
+    for term, page, part in links + also:
+        for place in {page, page + part}:
             names[place].append(term)
     for entry in index["docs"]:
         page, _, part = entry["location"].partition("#")

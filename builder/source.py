@@ -123,6 +123,11 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
             if name in needed:
                 continue
             needed.add(name)
+            if name in place.outline.changed:
+                raise BuildError(
+                    f"{place.name}:{place.outline.changed[name]}: {name} cannot be copied, which is"
+                    " bound or changed here beside its definition: write it in one statement"
+                )
             if name in place.outline.symbols:
                 pending += place.outline.symbols[name].uses
             elif name in bound:

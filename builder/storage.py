@@ -49,10 +49,16 @@ def renewed(folder: Path) -> Iterator[Path]:
             yield fresh
             written, before = sorted(fresh.iterdir()), fresh / ".old"
             before.mkdir()
-            for entry in [entry for entry in folder.iterdir() if entry != fresh]:
-                entry.rename(before / entry.name)
-            for entry in written:
-                entry.rename(folder / entry.name)
+            moves = [(old, before / old.name) for old in folder.iterdir() if old != fresh]
+            moves += [(new, folder / new.name) for new in written]
+            try:
+                for source, target in moves:
+                    source.rename(target)
+            except BaseException:
+                for source, target in reversed(moves):
+                    if not os.path.lexists(source):
+                        target.rename(source)
+                raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
             with contextlib.suppress(OSError):  # unless there is something in it

@@ -204,8 +204,8 @@ def trim_styles(site: Path) -> None:
     for file in [*site.glob("assets/javascripts/*.js"), *site.glob("assets/*.js")]:
         if file.name != "codemirror.js":  # its words are many, and none is of the theme
             names.update(_WORDS.findall(file.read_text(encoding="utf-8")))
-    own = {file: process_stylesheet(file.read_text()) for file in site.glob("assets/*.css")}
-    sheets = {file: file.read_text() for file in site.glob("assets/stylesheets/*.css")}
+    own = {file: process_stylesheet(file.read_text("utf-8")) for file in site.glob("assets/*.css")}
+    sheets = {file: file.read_text("utf-8") for file in site.glob("assets/stylesheets/*.css")}
     for file, text in sheets.items():
         unused = {*re.findall(r"[.#]([A-Za-z_][\w-]*)", text)} - names
         sheets[file] = process_stylesheet(text, unused_symbols=unused)

@@ -42,6 +42,7 @@ from builder.storage import made_once, sealed, write_whole
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
 RECORD = "record"  # JSON, below its seal
 MOST_BYTES = 2**32  # of memory that a module takes: it fails, and not whatever else runs here
+GRACE_S = 2.0  # after its limit, for a module that hears no alarm
 STEP = "step.txt"  # where the module is: line and function
 Functions = Mapping[str, Callable[..., Any]]  # by their names
 
@@ -235,8 +236,8 @@ class _Run:
         values = {}
         for key, value in vars(result).items():
             plain = value.item() if getattr(value, "shape", None) == () else value
-            if not isinstance(plain, int | float | str) or (
-                isinstance(plain, float) and math.isnan(plain)
+            if type(plain) not in (int, float, str) or (
+                isinstance(plain, float) and not math.isfinite(plain)
             ):
                 raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
             if isinstance(plain, str) and (odd := _CONTROL.search(plain)):
@@ -252,7 +253,9 @@ class _Run:
         if module is not None:
             from serving_mathematics.support.checks import functions
 
-            found["hints"] = {str(k): str(v) for k, v in vars(module).get("HINTS", {}).items()}
+            told = vars(module).get("HINTS", {})
+            hints = self.guarded("HINTS", lambda: {str(k): str(v) for k, v in told.items()})
+            found["hints"] = hints or {}
             found["checks"] = self.checks(functions(module, "check_"))
             example = vars(module).get("example")
             if example is not None:
@@ -312,23 +315,24 @@ def serve() -> None:
     child of its own, which may crash, and tell its exit status. Whatever a module has started and
     left in its group ends with it, and all the more when nobody asks any more.
     """
-    for asked in sys.stdin:
+    for line in sys.stdin:
+        asked = json.loads(line)
         over, held = os.pipe()
         child = os.fork()
         if child == 0:
             end = os.fdopen(held, "wb")
             os.register_at_fork(after_in_child=end.close)  # whoever the module forks may live on
-            main(*json.loads(asked))
+            main(*asked)
         os.setpgid(child, child)
         os.close(held)
-        ended, _, _ = select.select([over, sys.stdin], [], [])
+        ended, _, _ = select.select([over, sys.stdin], [], [], asked[-1] + GRACE_S)
         if over not in ended:
             end_group(child)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         end_group(child)
         os.close(over)
-        if over in ended:
-            print(status, flush=True)
+        if sys.stdin not in ended:
+            print(status if ended else -signal.SIGALRM, flush=True)
 
 
 def end_group(leader: int) -> None:

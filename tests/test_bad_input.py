@@ -191,7 +191,8 @@ def call_of(module: types.ModuleType, name: str, full_name: str) -> inspect.Boun
     arguments = ARGUMENTS.get(full_name)
     call = None if arguments is not None else example_call(module, name)
     if call is None:
-        assert arguments is not None, f"{full_name} needs an example, or ARGUMENTS here"
+        told = "needs an example, or ARGUMENTS in tests/test_bad_input.py"
+        assert arguments is not None, f"{full_name} {told}"
         rng = np.random.default_rng(1)
         call = inspect.signature(vars(module)[name]).bind(rng, **arguments)
         call.apply_defaults()

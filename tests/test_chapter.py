@@ -162,7 +162,7 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
     [
         ("capacities", NAME, "", "PART must be one of architecture, capacity, definitions"),
         ("capacity", "Spot!", "", "NAME must be lower-case words with hyphens"),
-        ("capacity", "class", "", "NAME must be lower-case words"),
+        ("capacity", "class", "", "NAME must not be class, which has a meaning of its own"),
         ("capacity", "a" * 300, "", "NAME must have at most 60 characters, got 300"),
         ("capacity", "exercises", "", "NAME must not be exercises"),
         ("capacity", "autoscaling", "", "capacity/autoscaling/__init__.py is there already"),
@@ -210,6 +210,10 @@ def test_what_is_ended_before_its_end_is_not_begun(
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
+    mine = (f"{SOURCES}/capacity/{SLUG}/mine.py", f"tests/kept/capacity/{SLUG}.json")
+    for name in mine:  # what somebody has there already
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("mine", encoding="utf-8")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     monkeypatch.setattr(scaffold, "ROOT", tmp_path)
 

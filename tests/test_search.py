@@ -11,6 +11,7 @@ import yaml
 from playwright.sync_api import Browser
 
 from builder import ROOT
+from builder.pages import Term
 from builder.search_index import completed, table
 
 QUESTIONS: dict[str, dict[str, list[str]]] = yaml.safe_load(
@@ -147,8 +148,8 @@ def test_the_index_is_completed_from_titles_terms_and_the_table() -> None:
         "boost": {"a chapter": 1, "another page": 0.5},
         "sections": {"checks": 0.2},
     }
-    text = " — Said. [C](a/b.md#c), [D](d.md)\n"
-    made = completed(index, told, [("term", text)])
+    term = Term("term", "glossary.md#term", (("a/b.md", "#c"), ("d.md", "")))
+    made = completed(index, told, [term])
     assert made["config"]["lang"] == ["en"]
     assert [(entry["words"], entry["boost"]) for entry in made["docs"]] == [
         ("term, bee, c law, Checks", 1),

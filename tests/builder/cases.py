@@ -312,7 +312,7 @@ def _check(folder: Path) -> dict[str, Any]:
     def ran(*given: Any, **options: Any) -> list[Run]:
         roots = [str(sources.root) for sources in given]
         asked.append([roots, options["timeout_s"], list(options["names"])])
-        options["progress"]("ran")
+        options["progress"].tell("ran")
         clock.now += 3.6
         there = small_chapter.records_of(folder)
         for told_as in ("import", "check_1"):
@@ -443,7 +443,8 @@ def _ran(folder: Path) -> dict[str, Any]:
     def run(**options: Any) -> dict[str, Any]:
         started.clear()
         lines.clear()
-        runs = runner.run_all(Sources(folder, cache), jobs=1, progress=lines.append, **options)
+        progress = runner.Progress(lines.append)
+        runs = runner.run_all(Sources(folder, cache), jobs=1, progress=progress, **options)
         found = {run.name: _of_run(run) for run in runs}
         return {"runs": found, "lines": list(lines), "started": list(started)}
 

@@ -212,7 +212,7 @@ def slider_alone():
 
 def example():
     """Numbers."""
-    return SimpleNamespace(a=1, b=np.float64(2.5), c="text", d=np.array(3), e=float("inf"))
+    return SimpleNamespace(a=1, b=np.float64(2.5), c="text", d=np.array(3), e=-1e300)
 '''
 ODD = [  # what `example` may not return, as text
     "5",

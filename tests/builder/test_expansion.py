@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -134,6 +135,27 @@ def test_who_comes_second_touches_nothing(tmp_path: Path) -> None:
         ):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("ended_at", range(6))
+def test_what_ends_between_two_renames_leaves_the_last_one(
+    ended_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (tmp_path / name).write_text("old", encoding="utf-8")
+    rename, left = Path.rename, iter(range(6))
+
+    def ending(source: Path, target: Path) -> Path:
+        if next(left, None) == ended_at:
+            sys.exit(143)
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", ending)
+    with contextlib.suppress(SystemExit), storage.renewed(tmp_path) as fresh:
+        for name in "bcd":
+            (fresh / name).write_text("new", encoding="utf-8")
+    found = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
+    assert found == dict.fromkeys("abc", "old")
 
 
 @pytest.mark.parametrize(

@@ -341,6 +341,30 @@ FAULTS = {
         "def example() -> SimpleNamespace:",
         "TypeError: example field wait must be a number or a text, got",
     ),
+    "example_of_infinity": fault(
+        """
+        def example() -> SimpleNamespace:
+            return SimpleNamespace(wait=float("inf"))
+        """,
+        "example",
+        "def example() -> SimpleNamespace:",
+        "TypeError: example field wait must be a number or a text, got inf",
+    ),
+    "example_of_a_truth": fault(
+        """
+        def example() -> SimpleNamespace:
+            return SimpleNamespace(stable=True)
+        """,
+        "example",
+        "def example() -> SimpleNamespace:",
+        "TypeError: example field stable must be a number or a text, got True",
+    ),
+    "hints_of_a_list": fault(
+        'HINTS = ["a"]',
+        "HINTS",
+        IMPORTS.split("\n")[0],
+        "AttributeError: 'list' object has no attribute 'items'",
+    ),
     "example_of_an_array": fault(
         """
         def example() -> SimpleNamespace:
@@ -497,11 +521,16 @@ def check_endless() -> None:
 """
 
 
-def test_hanging_module_is_ended_with_its_children(project: Project) -> None:
-    project.module("part.endless", HANGS)
+DEAF = "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)"
+
+
+@pytest.mark.parametrize("deaf", ["", DEAF])
+def test_hanging_module_is_ended_with_its_children(deaf: str, project: Project) -> None:
+    text = HANGS.replace("\n\n\n", f"\n{deaf}\n\n", 1)
+    project.module("part.endless", text)
     outcome = project.run("--timeout", "2")
     assert outcome.status == 1
-    line = HANGS.lstrip("\n").split("\n").index("def check_endless() -> None:") + 1
+    line = text.lstrip("\n").split("\n").index("def check_endless() -> None:") + 1
     assert (
         f"snippets/serving_mathematics/part/endless.py:{line}: check_endless: Ended:"
         " ran longer than the limit of 2 s and was ended" in outcome.text

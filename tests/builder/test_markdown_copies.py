@@ -17,7 +17,7 @@ from builder.markdown_copies import markdown
 EXPANDED = """\
 ---
 title: One
-description: "What it is: one."
+description: 'It''s "one": two.'
 ---
 
 # One
@@ -43,7 +43,7 @@ Text with $x<1$ and [a link](two.md).
 PLAIN = """\
 # One
 
-> What it is: one.
+> It's "one": two.
 
 What is `1`?
 

@@ -392,7 +392,7 @@ def test_question_stands_under_the_title() -> None:
         ("{{ downloads double }}", "{{ downloads }} takes no names"),
         ("{{ report all }}", "{{ report }} takes no names"),
         ("{{ chapters nowhere }}", "no chapter in part 'nowhere' to show"),
-        ("{{ codes double }}", "not a directive: {{ codes double }}"),
+        ("{{ codes double }}", "not a directive: {{ codes double }}; did you mean code?"),
         ("See {{ code double }} here", "not a directive: See {{ code double }} here"),
         ("Two is {{doubled}}.", "not a directive: Two is {{doubled}}."),
         ("{{code double}}", "not a directive: {{code double}}"),
@@ -582,7 +582,7 @@ def test_terms_stand_under_the_symbols_of_the_chapters_they_link_to() -> None:
         ("burn rate", "glossary.md#burn-rate"),
         ("Erlang C", "glossary.md#erlang-c"),
     ]
-    assert [term.pages for term in terms] == [("a/one.md", "b/two.md"), ("b/two.md",)]
+    assert [list(dict(term.links)) for term in terms] == [["a/one.md", "b/two.md"], ["b/two.md"]]
     text = TABLE.format(meaning="servers")
     told = expand(text, pages.Page("b/two.md", {}, terms=terms))
     burn, erlang = "[burn rate](../glossary.md#burn-rate)", "[Erlang C](../glossary.md#erlang-c)"

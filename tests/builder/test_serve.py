@@ -186,6 +186,26 @@ def test_failure_shows_on_its_page_until_it_is_mended(
     assert "two is 4.0." in served.page("part/twice/")
 
 
+def test_what_is_no_page_keeps_no_other_from_being_served(served: Served) -> None:
+    """A page that cannot be read says why; links and what MkDocs refuses are said in the log."""
+    file, link = served.project.root / "docs/part/twice.md", served.project.root / "docs/link.md"
+    text = file.read_bytes()
+    file.write_bytes(text + b"Caf\xe9\n")
+    assert "build-error" in served.wait_for("part/twice/", "docs/part/twice.md: not UTF-8 at byte")
+    assert "no page shows" not in served.log  # because of that
+    file.write_bytes(text)
+    served.wait_for("part/twice/", "two is 4.0.")
+    link.symlink_to("/etc/hostname")
+    served.edit("docs/part/twice.md", "two is", "two then is")
+    wait_until(lambda: "docs/link.md is a link to /etc/hostname" in served.log, "the sentence")
+    assert "two is 4.0." in served.page("part/twice/")
+    link.unlink()
+    served.wait_for("part/twice/", "two then is 4.0.")
+    served.edit("docs/part/twice.md", "two then is", "two is")
+    served.wait_for("part/twice/", "two is 4.0.")
+    assert "Traceback" not in served.log
+
+
 def test_module_that_failed_is_run_when_the_server_starts_and_not_for_the_edits_of_others(
     served: Served,
 ) -> None:

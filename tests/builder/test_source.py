@@ -250,6 +250,24 @@ def test_renamed_import_cannot_be_copied() -> None:
         copied(own, "f", halves=HALVES, checked=FINITE)
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "WIDE += [2]",
+        "WIDE[0] = 2",
+        "WIDE.append(2)",
+        "WIDE = [2]",
+        "if len(WIDE):\n    WIDE = [2]",
+        "for WIDE in ():\n    pass",
+    ],
+)
+def test_what_is_bound_or_changed_beside_its_definition_cannot_be_copied(beside: str) -> None:
+    own = f"WIDE = [1]\n{beside}\n\n\ndef f(x):\n    return WIDE\n\n\ndef g(x):\n    return x\n"
+    with pytest.raises(BuildError, match=r"part\.own:2: WIDE cannot be copied, which is bound or"):
+        copied(own, "f")
+    assert "WIDE" not in copied(own, "g")
+
+
 def test_what_reads_the_package_is_imported_and_not_copied() -> None:
     record = "HERE = __file__\n\n\ndef read():\n    return HERE\n\n\ndef plain():\n    return 1\n"
     own = (

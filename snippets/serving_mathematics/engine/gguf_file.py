@@ -33,8 +33,7 @@ ALIGNMENT = 32  # bytes, at which a tensor begins; gguf.md, where the file names
 KINDS = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 8: "Q8_0"}  # of those in ggml.h
 BLOCK_BYTES = {"F32": 128, "F16": 64, "Q4_0": 18, "Q4_1": 20, "Q8_0": 34}  # of 32 weights
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # gguf.md, values
-_LETTERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"}
-_LETTERS[12] = "d"
+_LETTERS = dict(zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True))
 
 
 def decoded(blocks: Bytes, kind: str) -> FloatArray:

@@ -39,7 +39,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_BYTES, MOST_ROWS, read_json, read_table
 from serving_mathematics.support.require import require
 
-KNOWN = {  # names of the three columns in compared form: letters and digits, in lower case
+KNOWN = {  # names of the columns in compared form: letters and digits, in lower case
     "time": (
         *("timestamp", "time", "ts", "tsec", "arrivaltime", "arrivals", "arrivaltimestamp"),
         *("requesttime", "requesttimestamp", "starttime", "createdat", "t", "arrived", "date"),

@@ -61,6 +61,7 @@ TOLD = {  # of a run, as its tool says
     "delay_p99_s": "99th percentile of the same",
     "power_w": "mean of all devices",
 }
+MOST_GUESSED = 16  # places of a round of guesses that are looked at
 COUNTERS = {  # of an engine; those that only grow, and levels
     "running": "requests in the batch",
     "waiting": "requests that wait",
@@ -86,13 +87,12 @@ COUNTERS = {  # of an engine; those that only grow, and levels
     "started_s": "when its process started",
     "others_running": "in the batch of each other engine, in the mean",
     "others_waiting": "before each other engine, in the mean",
+    **{
+        f"accepted_at_{place}": f"guesses accepted at place {place}, so far"
+        for place in range(1, MOST_GUESSED + 1)
+    },
 }
 PAUSE_LEAST_S, PAUSE_TIMES = 10.0, 10.0  # without a request, and times the next longest
-MOST_GUESSED = 16  # places of a round of guesses that are looked at
-COUNTERS |= {
-    f"accepted_at_{place}": f"guesses accepted at place {place}, so far"
-    for place in range(1, MOST_GUESSED + 1)
-}
 GAUGES = (
     *("running", "waiting", "cache", "power_w", "started_s"),
     *("others_running", "others_waiting"),

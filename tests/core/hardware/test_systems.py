@@ -34,6 +34,21 @@ def test_a_missing_number_is_named(key: str) -> None:
         read_system("x", {name: value for name, value in ROW.items() if name != key})
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"memory_bytes": -3e11}, "system x: memory_bytes must be positive and finite, got -3"),
+        ({"memory_bytes": "3e11"}, "system x: memory_bytes must be .*'3e11'"),
+        ({"domain_devices": 2.5}, "system x: domain_devices must be a positive integer, got 2.5"),
+        ({"generation": "blackwel"}, "system x: generation must be one of .*, got 'blackwel'"),
+        ({"fp8_flop_per_s": 1e15}, "system x has 'fp8_flop_per_s', which is none of generation"),
+    ],
+)
+def test_a_field_that_is_none_is_named(change: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        read_system("x", ROW | change)
+
+
 @pytest.mark.parametrize(("name", "pod_bytes_per_s"), [("tpu_v5e", 51.2e12), ("tpu_v6e", 102.4e12)])
 def test_links_of_a_pod_of_256_carry_its_all_reduces(name: str, pod_bytes_per_s: float) -> None:
     """Source: Google Cloud documentation, all-reduce bandwidth per Pod, beside that of a chip."""

@@ -39,8 +39,8 @@ READ: dict[str, dict[str, Any]] = {
     "a quarter of a step each": {"most_tokens": 512},
     "shortest first": {"order": "shortest"},
 }
-LANES = [str(lane + 1) for lane in range(COUNT)]
-LANES.insert(LONG_AT, "long")
+_SHORTS = [str(lane + 1) for lane in range(COUNT)]
+LANES = [*_SHORTS[:LONG_AT], "long", *_SHORTS[LONG_AT:]]
 CLIP_S, FRAMES = 2.4, 49
 
 

@@ -46,7 +46,6 @@ HPA_TOLERANCE = 0.1  # ratio, Kubernetes --horizontal-pod-autoscaler-tolerance, 
 KNATIVE_PANIC_THRESHOLD = 2.0  # ratio, Knative panic-threshold-percentage: "200.0"
 KNATIVE_MAX_SCALE_UP = 1000.0  # ratio per tick, Knative max-scale-up-rate: "1000.0"
 KNATIVE_MAX_SCALE_DOWN = 2.0  # ratio per tick, Knative max-scale-down-rate: "2.0"
-HPA_SYNC_S = 15.0  # [s] --horizontal-pod-autoscaler-sync-period, default
 HPA_STABILIZATION_S = 300.0  # [s] --horizontal-pod-autoscaler-downscale-stabilization, default
 HPA_SCALE_UP_RATIO = 2  # per 15 s, default scaleUp policy "Percent 100"
 HPA_SCALE_UP_REPLICAS = 4  # per 15 s, default scaleUp policy "Pods 4"; the larger limit holds

@@ -45,6 +45,7 @@ LICENCE = (
     "Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES; shortened and rounded here"
 )
 SOURCE = f"{PACKAGE} {VERSION} on PyPI"
+FROM_PACKAGE = SOURCE + ": systems/{}.yaml"  # the source of a device that is not typed
 CACHE = Path(".cache/machine")
 
 KEPT_KEYS = """
@@ -247,7 +248,7 @@ def _system_row(text: str, name: str) -> dict[str, Any] | None:
         "link_bytes_per_s": number("intra_node_bw"),
         "domain_devices": int(number("num_gpus_per_rack") or number("num_gpus_per_node") or 8),
         "outside_bytes_per_s": number("inter_rack_bw") or number("inter_node_bw"),
-        "source": f"{SOURCE}: systems/{name}.yaml",
+        "source": FROM_PACKAGE.format(name),
     }
     return {key: value for key, value in row.items() if value is not None}
 
@@ -281,7 +282,10 @@ def _make_records(wheel: Path) -> None:
 
 def _typed(name: str) -> dict[str, dict[str, Any]]:
     """What is typed in a file of the records, by name."""
-    return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    try:
+        return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ValueError(f"records/{name}.toml is not TOML: {problem}") from problem
 
 
 def _write_with_typed(models: dict[str, Any], devices: dict[str, Any]) -> None:
@@ -295,8 +299,23 @@ def _write_with_typed(models: dict[str, Any], devices: dict[str, Any]) -> None:
     rows = devices["systems"] | _typed("typed_devices")
     for name, row in rows.items():
         read_system(name, row)
+        if not row.get("source"):
+            raise ValueError(f"system {name} must have a 'source'")
     write_record("machine_models", models | {"models": configs}, packed=True)
     write_record("machine_systems", devices | {"systems": dict(sorted(rows.items()))})
+
+
+def _take_typed() -> None:
+    """Write the records of models and devices with what is typed now in the place of what was."""
+    models, devices = read_record("machine_models"), read_record("machine_systems")
+    typed = _typed("typed_models")
+    configs = {name: row for name, row in models["models"].items() if name not in typed}
+    rows = {
+        name: row
+        for name, row in devices["systems"].items()
+        if row["source"] == FROM_PACKAGE.format(name)
+    }
+    _write_with_typed(models | {"models": configs}, devices | {"systems": rows})
 
 
 def _named(names: Iterable[str], end: str) -> str:
@@ -495,13 +514,12 @@ def main() -> int:
     """Fetch, read, write; kernels only where pyarrow is there. With `--typed`, fetch nothing, and
     take into the records what is typed."""
     if sys.argv[1:] == ["--typed"]:
-        models, devices = read_record("machine_models"), read_record("machine_systems")
-        models["models"] = {
-            name: config
-            for name, config in models["models"].items()
-            if name not in _typed("typed_models")
-        }
-        _write_with_typed(models, devices)
+        try:
+            _take_typed()
+        except ValueError as problem:
+            sys.exit(f"error: {problem}")
+        counts = [len(_typed(f"typed_{kind}")) for kind in ("devices", "models")]
+        print("taken into the records: {} devices, {} models".format(*counts))
         return 0
     wheel = _fetch_wheel()
     _make_records(wheel)
