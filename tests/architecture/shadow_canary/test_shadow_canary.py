@@ -33,7 +33,7 @@ def test_samples_have_the_power_of_the_normal_model(
 
 @given(st.floats(0.001, 0.999))
 def test_a_canary_has_the_power_of_the_normal_model(share: float) -> None:
-    """m answers of the new version and m(1 − f)/f of the old one, as of means where rates are near."""
+    """m answers of the new version and m(1 − f)/f of the old one; near rates are as means."""
     old, new, answers = 0.01, 0.02, canary_answers(0.01, 0.02, share)
     pooled = share * new + (1 - share) * old
     for count, comparison in ((answers, np.greater_equal), (answers - 1, np.less_equal)):
