@@ -28,7 +28,7 @@ KINDS = ("embedding", "shortest", "token id")
 NUMBERS, REPEATS = 8192, 40
 
 
-class NumberCost(NamedTuple):
+class _NumberCost(NamedTuple):
     """Bytes of a number with its comma, and the time to write and to read it [ns]."""
 
     size_bytes: float
@@ -45,8 +45,8 @@ def _numbers(kind: str) -> list[float]:
     return [float(str(one)) for one in drawn] if kind == "shortest" else list(drawn.tolist())
 
 
-@recorded(NumberCost, "number_digits")
-def number_cost(kind: str) -> NumberCost:
+@recorded(_NumberCost, "number_digits")
+def _number_cost(kind: str) -> _NumberCost:
     """What a number of this kind takes in JSON with Python's `json`: one of KINDS."""
     numbers = _numbers(kind)
     text = json.dumps(numbers, separators=(",", ":"))
@@ -58,24 +58,24 @@ def number_cost(kind: str) -> NumberCost:
         json.loads(text)
         least["write"] = min(least["write"], written - started)
         least["read"] = min(least["read"], time.perf_counter_ns() - written)
-    return NumberCost(
+    return _NumberCost(
         len(text) / NUMBERS, round(least["write"] / NUMBERS, 1), round(least["read"] / NUMBERS, 1)
     )
 
 
-def number_s(kind: str) -> float:
+def _number_s(kind: str) -> float:
     """Time to write a number as digits and to read it [s]."""
-    cost = number_cost(kind)
+    cost = _number_cost(kind)
     return (cost.write_ns + cost.read_ns) / 1e9
 
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    long, short = number_cost("embedding"), number_cost("shortest")
+    long, short = _number_cost("embedding"), _number_cost("shortest")
     return SimpleNamespace(
-        digit_ns=1e9 * number_s("embedding"),
+        digit_ns=1e9 * _number_s("embedding"),
         digit_bytes=long.size_bytes,
-        short_ns=1e9 * number_s("shortest"),
+        short_ns=1e9 * _number_s("shortest"),
         short_bytes=short.size_bytes,
     )
 
@@ -87,17 +87,17 @@ def check_long_digits_cost_more() -> None:
     Source: the digits of each number counted; the same measurement made again, to a factor of four.
     """
     for kind, size in (("embedding", 21.5), ("shortest", 12.7), ("token id", 7.0)):
-        checks.close(f"{kind} [B]", number_cost(kind).size_bytes, size, atol=0.1)
-        again = number_cost.again(kind)
-        checks.equal(f"{kind}: bytes again", again.size_bytes, number_cost(kind).size_bytes)
-        ratio = (again.write_ns + again.read_ns) / 1e9 / number_s(kind)
+        checks.close(f"{kind} [B]", _number_cost(kind).size_bytes, size, atol=0.1)
+        again = _number_cost.again(kind)
+        checks.equal(f"{kind}: bytes again", again.size_bytes, _number_cost(kind).size_bytes)
+        ratio = (again.write_ns + again.read_ns) / 1e9 / _number_s(kind)
         checks.inside(f"{kind}: time again, over the record", ratio, 0.25, 4, kind="measured")
     drawn = np.array(_numbers("embedding"), dtype=np.float32)
     same = (np.array(_numbers("shortest"), dtype=np.float32) == drawn).all()
     checks.holds("the same float32", bool(same), got=f"{drawn.size} numbers")
-    times = [number_s(kind) for kind in KINDS]
+    times = [_number_s(kind) for kind in KINDS]
     checks.holds("slower", times[0] > times[1] > times[2], got=np.round(times, 9).tolist())
 
 
 if __name__ == "__main__":
-    number_cost.make()
+    _number_cost.make()

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_mathematics.architecture.rest_grpc.number_digits import number_cost, number_s
+from serving_mathematics.architecture.rest_grpc.number_digits import _number_cost, _number_s
 from serving_mathematics.architecture.rest_grpc.rest_grpc import (
     CONTINENT,
     INITIAL_WINDOW_BYTES,
@@ -77,7 +77,7 @@ def _payloads() -> dict[str, _Payload]:
     """By name."""
     short, long = (float(machine.sample.prompt_tokens.mean()) for machine in (CHAT, AGENTS))
     floats = EMBEDDINGS * WIDTH
-    digits = number_cost("embedding").size_bytes
+    digits = _number_cost("embedding").size_bytes
     none = {"JSON": 0.0, "bytes": 0.0}
 
     def prompt(size: dict[str, float], numbers: dict[str, float]) -> _Payload:
@@ -118,7 +118,7 @@ def _call(
         what.answer[encoding],
         round_trip_s,
         link,
-        work_s=number_s("token id" if "ids" in payload else "embedding") * what.numbers[encoding],
+        work_s=_number_s("token id" if "ids" in payload else "embedding") * what.numbers[encoding],
         stream_window_bytes=STREAM_WINDOW_BYTES if capped else math.inf,
         **how,
     )
