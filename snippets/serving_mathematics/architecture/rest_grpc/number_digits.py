@@ -84,14 +84,12 @@ def check_long_digits_cost_more() -> None:
     """A float32 takes 21.5 bytes as `tolist()` makes it, 12.7 in shortest digits, and both
     read back as the same float32; an id of six digits takes seven. The longer, the slower.
 
-    Source: the digits of each number counted; the same measurement made again, to a factor of four.
+    Source: the digits of each number counted, and again; a test measures the order again.
     """
     for kind, size in (("embedding", 21.5), ("shortest", 12.7), ("token id", 7.0)):
         checks.close(f"{kind} [B]", _number_cost(kind).size_bytes, size, atol=0.1)
-        again = _number_cost.again(kind)
-        checks.equal(f"{kind}: bytes again", again.size_bytes, _number_cost(kind).size_bytes)
-        ratio = (again.write_ns + again.read_ns) / 1e9 / _number_s(kind)
-        checks.inside(f"{kind}: time again, over the record", ratio, 0.25, 4, kind="measured")
+        again = _number_cost.again(kind).size_bytes
+        checks.equal(f"{kind}: bytes again", again, _number_cost(kind).size_bytes)
     drawn = np.array(_numbers("embedding"), dtype=np.float32)
     same = (np.array(_numbers("shortest"), dtype=np.float32) == drawn).all()
     checks.holds("the same float32", bool(same), got=f"{drawn.size} numbers")
