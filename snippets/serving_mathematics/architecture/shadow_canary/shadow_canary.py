@@ -85,7 +85,8 @@ def canary_answers(
     pooled, fewer = f * new + (1 - f) * old, f / (1 - f)  # the new version's answers over the old's
     separate = new * (1 - new) + fewer * old * (1 - old)
     root = z_alpha * math.sqrt(pooled * (1 - pooled) / (1 - f)) + z_power * math.sqrt(separate)
-    return math.ceil((root / (new - old)) ** 2)
+    answers: int = math.ceil((root / (new - old)) ** 2)
+    return answers
 
 
 def _error_harm(
