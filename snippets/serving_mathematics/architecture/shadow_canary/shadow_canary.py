@@ -135,6 +135,7 @@ def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     return SimpleNamespace(
         errors_even=canary_answers(0.001, 0.002),
+        slow_hours=2 * canary_answers(0.001, 0.002) / 3600,
         errors_at_5=canary_answers(0.001, 0.002, 0.05),
     )
 
