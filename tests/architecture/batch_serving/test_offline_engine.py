@@ -233,9 +233,26 @@ def test_the_job_commits_a_shard_whole_or_not_at_all(tmp_path: Path) -> None:
     made.write_text(three + two + one)
     assert run_job(tmp_path, copied) == 0
     assert scores.read_text() == three + two + one
+    assert not (tmp_path / "rejects-0007.jsonl").read_text()
     assert scores.stat().st_mode & stat.S_IROTH
     assert run_job(tmp_path, "exit 9") == 0  # it is not asked again
     assert scores.read_text() == three + two + one
+
+
+def test_the_job_sets_a_bad_row_aside(tmp_path: Path) -> None:
+    """One row in a hundred may fail: the others have their scores, and it stands beside them."""
+    rows, scores, made = (tmp_path / name for name in ("rows-0007", "scores-0007.jsonl", "made"))
+    names = [f"row {number}" for number in range(200)]
+    rows.write_text("".join(json.dumps({"custom_id": name}) + "\n" for name in names))
+    for failed, ends in ((3, 1), (2, 0)):
+        lines = [answered(name, status=400 if n < failed else 200) for n, name in enumerate(names)]
+        made.write_text("".join(lines))
+        assert run_job(tmp_path, f'cp "{made}" "$5"') == ends
+        assert scores.exists() == (ends == 0)
+    assert scores.read_text() == "".join(lines[2:])
+    rejects = tmp_path / "rejects-0007.jsonl"
+    assert rejects.read_text() == "".join(lines[:2])
+    assert rejects.stat().st_mode & stat.S_IROTH
 
 
 def test_the_job_is_in_time_with_one_more_try() -> None:

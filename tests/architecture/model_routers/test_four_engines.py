@@ -84,6 +84,7 @@ LOADS = {  # requests that run and wait
         ((180.0, 30.0, 40.0, 22.0), 30.0, 0.6, {"RouterCrowdsAnEngine"}),
         ((180.0, 30.0, 40.0, 22.0), 0.0, 0.6, set()),
         ((250.0, 251.0, 249.0, 250.0), 30.0, 0.6, set()),  # full, and even
+        ((9.0, 5.0, 5.0, 5.0), 1.0, 0.6, set()),  # so few that this is chance
         ((50.0, 52.0, 49.0, 51.0), 0.0, 0.3, {"RouterMissesPrefixes"}),
         ((0.0, 0.0, 0.0, 0.0), 0.0, math.nan, set()),
     ],

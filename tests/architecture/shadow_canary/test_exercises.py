@@ -22,8 +22,9 @@ def test_canary_minutes_scale() -> None:
     base = canary_minutes(50.0, 0.5, 0.01, 0.02)
     assert base == pytest.approx(2 * samples_per_arm(0.01, 0.02) / 50 / 60)
     assert canary_minutes(100.0, 0.5, 0.01, 0.02) == pytest.approx(base / 2)
-    small = canary_minutes(50.0, 0.1, 0.01, 0.02)
-    assert small == pytest.approx(base * (1 / 0.1 + 1 / 0.9) / 4, rel=1e-3)
+    even = canary_minutes(50.0, 0.5, 0.5, 0.501)  # where both rates have nearly one variance
+    small = canary_minutes(50.0, 0.1, 0.5, 0.501)
+    assert small == pytest.approx(even * (1 / 0.1 + 1 / 0.9) / 4, rel=1e-3)
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(0.1, 10))

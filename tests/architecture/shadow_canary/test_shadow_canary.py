@@ -32,14 +32,19 @@ def test_samples_have_the_power_of_the_normal_model(
 
 
 @given(st.floats(0.001, 0.999))
-def test_a_canary_answers_what_makes_the_variance_of_an_even_split(share: float) -> None:
-    """m answers of the new version and m(1 − f)/f of the old one, as sharp as n and n."""
-    answers, even = canary_answers(0.01, 0.02, share), samples_per_arm(0.01, 0.02)
-    old = answers * (1 - share) / share
-    assert 1 / answers + 1 / old <= 2 / even
-    fewer = answers - 1
-    assert 1 / fewer + 1 / (fewer * (1 - share) / share) >= 2 / even
-    assert canary_answers(0.01, 0.02) == even
+def test_a_canary_has_the_power_of_the_normal_model(share: float) -> None:
+    """m answers of the new version and m(1 − f)/f of the old one; near rates are as means."""
+    old, new, answers = 0.01, 0.02, canary_answers(0.01, 0.02, share)
+    pooled = share * new + (1 - share) * old
+    for count, comparison in ((answers, np.greater_equal), (answers - 1, np.less_equal)):
+        others = count * (1 - share) / share
+        limit = stats.norm.ppf(0.975) * math.sqrt(pooled * (1 - pooled) * (1 / count + 1 / others))
+        error = math.sqrt(new * (1 - new) / count + old * (1 - old) / others)
+        reached = stats.norm.sf((limit - (new - old)) / error)
+        assert comparison(reached, 0.8) or reached == pytest.approx(0.8, abs=1e-9)
+    assert canary_answers(0.01, 0.02) == samples_per_arm(0.01, 0.02)
+    alike = canary_answers(0.5, 0.501, share) * 2 * (1 - share)
+    assert alike == pytest.approx(samples_per_arm(0.5, 0.501), rel=0.01)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(50, 2000), st.floats(0.001, 0.4))

@@ -62,9 +62,10 @@ def test_the_stepper_says_what_the_page_says() -> None:
 def test_the_page_says_how_a_gateway_shares_and_what_it_costs() -> None:
     page = (ROOT / "docs/optimization/hardware-scheduling.md").read_text(encoding="utf-8")
     answer = page.split("## The answer")[1].split("## On your engine")[0]
-    for name in ("few_fair_end_s:.0f", "few_first_end_s:.0f", "longest_times"):
+    for name in ("fair_p90_s:.1f", "first_p90_s:.1f", "longest_times"):
         assert f"{{{{ {name} }}}}" in answer
     production = page.split("## In production")[1].split("## Exercises")[0]
-    for said in ("one counter per tenant", "`--max-num-seqs`", "overwrite what clients send"):
+    assert "overwrite what clients send" in production
+    for said in ("one counter per tenant", "`--max-num-seqs`", "`--max-num-batched-tokens`"):
         assert said in production
     assert example().few_fair_end_s > 2 * example().few_first_end_s

@@ -132,8 +132,8 @@ def _linear_s(first: int, end: int) -> float:
 
 
 def figure_window(figure: Figure) -> None:
-    """Greedy batches grow by themselves when the load does; a window costs its delay where there
-    is little to wait for, and gains nothing where there is much.
+    """An encoder's greedy batches grow by themselves when the load does; a window costs its delay
+    where there is little to wait for, and gains nothing where there is much.
 
     A batch of b takes b + 5 ms, at most 20 in a batch; requests come one by one, at random. No
     batching and greedy batching are exact; the points are simulated, and so is what a window adds.

@@ -99,6 +99,11 @@ def _gap_over_step(machine: Machine, budget: int) -> float:
     return found.gap / full_step_s(machine.limited(token_budget=budget), found.decoding)
 
 
+def _tpot_growth(load: float) -> float:
+    """By how much the p99 of TPOT is longer on chat with 4,096 tokens than with 1,024."""
+    return _p99s(CHAT, load, 4096).tpot / _p99s(CHAT, load, 1024).tpot - 1
+
+
 def _left_for_long_prompts(machine: Machine, budget: int) -> float:
     """Of the prompt tokens that a gap as long as the p99 would pay at their mean price, the share
     that this budget, which has that gap, leaves out."""
@@ -115,6 +120,8 @@ def example() -> SimpleNamespace:
         gap_over_step_mixture=_gap_over_step(MIXTURE, 512),
         gap_times=_p99s(CHAT, 0.6, 4096).gap / _p99s(CHAT, 0.6, 1024).gap,
         mixture_gap_times=large[1] / small[1],
+        default_gap_ms=1e3 * _p99s(CHAT, 0.6, 8192).gap,
+        busy_tpot_percent=100 * _tpot_growth(0.8),
     )
 
 
@@ -169,7 +176,7 @@ def slider_token_budget() -> dict[str, Any]:
 def check_large_budgets_stall_who_decodes() -> None:
     """With every doubling of the budget the p99 gap grows, on both machines, until the budget is
     longer than the prompts; on the chat machine the p99 of TPOT hardly moves meanwhile, from 1,024
-    on, while the gap more than doubles.
+    on, while the gap more than doubles; at 80% load it grows by a tenth to a quarter.
 
     Source: `simulate` for gaps and TPOT.
     """
@@ -179,6 +186,8 @@ def check_large_budgets_stall_who_decodes() -> None:
         checks.holds(f"{machine.name}: gaps grow", bool(np.all(np.diff(gaps) > 0)), got=got)
     tpots = [_p99s(CHAT, 0.6, budget)[2] for budget in BUDGETS[2:]]
     checks.inside("chat: TPOT, most over least", max(tpots) / min(tpots), 1.0, 1.05)
+    checks.close("chat, 40% load: TPOT grows by", _tpot_growth(0.4), 0.0, atol=0.05)
+    checks.inside("chat, 80% load: TPOT grows by", _tpot_growth(0.8), 0.1, 0.25)
     ends = [_p99s(CHAT, 0.6, budget)[1] for budget in (1024, 8192)]
     checks.inside("chat: gap meanwhile", ends[1] / ends[0], 2.0, 4.0)
 

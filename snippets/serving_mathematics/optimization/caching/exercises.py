@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.core.machines.machines import AGENTS
+from serving_mathematics.core.machines.machines import AGENTS, CHAT
 from serving_mathematics.optimization.caching.caching import sequence_bytes
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
@@ -42,6 +42,9 @@ HINTS = {
         "attention grow with its place, so take their mean over the prefix."
     ),
 }
+
+
+MATRICES = 6.98e9  # parameters of Llama-3-8B that every token of a prompt is multiplied with
 
 
 def longest_context(
@@ -126,14 +129,22 @@ def break_even_bandwidth(
     return kv_bytes_per_token * flops_per_s / operations
 
 
+def _chat_flops_per_s(tokens: int = 4096) -> float:
+    """Operations a second with which the chat machine reads a prompt of so many tokens."""
+    operations = 2 * MATRICES * tokens + 2 * 32 * 4096 * tokens * (tokens + 1)
+    return operations / float(CHAT.prompt_s([tokens])[0])
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    gqa, width = (8.030e9, 131_072.0, 400e12), 32 * 4096.0
+    width, flops_per_s = 32 * 4096.0, _chat_flops_per_s()
+    gqa = MATRICES, 131_072.0, flops_per_s
     return SimpleNamespace(
         pencil_tokens=longest_context(20e9, 40, 507_904.0, 52 / 62, 1024),
         board_first=what_the_cache_says(0.0, 0.35, 0.94),
         board_second=what_the_cache_says(0.1, 0.90, 0.92),
         board_third=what_the_cache_says(0.0, 0.05, 0.06),
+        chat_tflops=flops_per_s / 1e12,
         gqa_bandwidth_gb=break_even_bandwidth(*gqa) / 1e9,
         gqa_128k_bandwidth_gb=break_even_bandwidth(*gqa, 131_072, width) / 1e9,
     )

@@ -128,6 +128,19 @@ def _two_modes(easy: float, hard: float, switch: float) -> tuple[FloatArray, Flo
     return target, passing * target + (1 - passing) * np.eye(7)[6]
 
 
+def _tested_acceptance(target: FloatArray, draft: FloatArray, draft_tokens: int) -> float:
+    """Of the tokens that are tested, up to a round's first refusal, the share that is accepted."""
+    every, accepted = _transition_matrix(target), _transition_matrix(np.minimum(target, draft))
+    reached, kernel = np.eye(len(target)), np.zeros((len(target), len(target)))
+    ways = [reached]
+    for _ in range(draft_tokens):
+        kernel += reached @ (every - accepted)
+        ways.append(reached := reached @ accepted)
+    starts = _context_shares(np.maximum(kernel + reached @ every, 0.0))
+    found = [float((starts @ way).sum()) for way in ways]
+    return sum(found[1:]) / sum(found[:-1])
+
+
 def _best_lengths() -> tuple[int, int]:
     """Of easy passages, and of hard ones."""
     return best_draft_length(EASY, COST), best_draft_length(HARD, COST)
@@ -136,9 +149,12 @@ def _best_lengths() -> tuple[int, int]:
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     formula = expected_tokens((EASY + HARD) / 2, GAMMA)
-    exact = exact_tokens_per_round(*_two_modes(EASY, HARD, 1 / RUN_LENGTH), GAMMA)
+    modes = _two_modes(EASY, HARD, 1 / RUN_LENGTH)
+    exact = exact_tokens_per_round(*modes, GAMMA)
+    tested = expected_tokens(_tested_acceptance(*modes, GAMMA), GAMMA)
     return SimpleNamespace(
         modes_error_percent=100 * (formula / exact - 1),
+        tested_error_percent=100 * (tested / exact - 1),
         easy_length=_best_lengths()[0],
         hard_length=_best_lengths()[1],
     )
@@ -210,6 +226,34 @@ def check_formula_needs_independence() -> None:
         slow = exact_tokens_per_round(*_two_modes(easy, hard, 1e-7), gamma)
         rounds = (1 / expected_tokens(easy, gamma) + 1 / expected_tokens(hard, gamma)) / 2
         checks.close(f"endless, γ = {gamma}", slow, 1 / rounds, rtol=1e-5)
+
+
+def check_tested_tokens_promise_too_much() -> None:
+    """Acceptance averaged over the tokens that were tested promises half as much too much as that
+    averaged over the output's, for two pairs of modes and two lengths of drafts; where each token
+    draws its mode afresh the two are one.
+
+    Source: the matrices, and positions of an output drawn one by one.
+    """
+    rng = np.random.default_rng(7)
+    for easy, hard, gamma in ((EASY, HARD, GAMMA), (EASY, HARD, 7), (0.8, 0.1, 4)):
+        modes = _two_modes(easy, hard, 1 / RUN_LENGTH)
+        tested = _tested_acceptance(*modes, gamma)
+        exact = exact_tokens_per_round(*modes, gamma)
+        over = [expected_tokens(a, gamma) / exact - 1 for a in (tested, (easy + hard) / 2)]
+        label = f"{easy:g} and {hard:g}, γ = {gamma}"
+        checks.inside(f"{label}: excess, tested over all", over[0] / over[1], 0.4, 0.7)
+        mode = np.cumsum(rng.random(200_000) < 1 / RUN_LENGTH) % 2
+        passes = rng.random(mode.size) < np.where(mode, hard, easy)
+        place = seen = good = 0
+        while place + gamma < mode.size:
+            run = passes[place : place + gamma]
+            accepted = gamma if run.all() else int(run.argmin())
+            seen, good = seen + min(accepted + 1, gamma), good + accepted
+            place += accepted + 1
+        checks.close(f"{label}: drawn", good / seen, tested, rtol=0.02, kind="simulation")
+        afresh = _tested_acceptance(*_two_modes(easy, hard, 0.5), gamma)
+        checks.close(f"{label}: afresh", afresh, (easy + hard) / 2, rtol=1e-9)
 
 
 def check_no_one_length_fits() -> None:

@@ -77,7 +77,7 @@ def example() -> SimpleNamespace:
     one = CHAT.deployment.system
     return SimpleNamespace(
         int4_alone=rates["int4"][0] / rates["BF16"][0],
-        fp8_alone=rates["FP8"][0] / rates["BF16"][0],
+        fp8_full=rates["FP8"][-1] / rates["BF16"][-1],
         tiny_slower=1 / float(_fewer_gain("Qwen3-0.6B", 1, "h100", [1])[0]) - 1,
         half_ridge=round(one.bf16_flops_per_s / one.bandwidth_bytes_per_s / 2),
         fp8_ceiling=_machine("FP8").ceiling_per_s / CHAT.ceiling_per_s,
@@ -159,12 +159,15 @@ def check_four_bits_for_few_eight_for_many() -> None:
     So it is behind the front of an installed engine, with half as many places, and with prompts
     that are found in a cache for int4 in small batches.
 
-    Before any prompt int4 leads up to half of the places, and FP8 above.
+    Before any prompt int4 leads up to half of the places, and FP8 above, by a tenth over 16 bits
+    where all are taken.
 
     Source: `core.machines`; the machine with other limits, and with another front.
     """
     ahead = [size for size in BATCHES if _rate("int4", size) > _rate("FP8", size)]
     checks.equal("int4 leads up to, of 256 places", max(ahead), CHAT.places // 2)
+    full = _rate("FP8", CHAT.places) / _rate("BF16", CHAT.places)
+    checks.inside("FP8 with all places taken", full, 1.05, 1.15)
     for base, label in (
         (CHAT, "benchmark"),
         (INSTALLED, "installed"),

@@ -1,0 +1,101 @@
+"""What a number costs that Python writes as digits and reads again.
+
+A float32 that `tolist()` has made a Python float is written with the digits of a double, up to 17
+of them, which is what engines send as embeddings. Rounded to the shortest digits that read back as
+the same float32 it is half as long. Token ids are whole numbers, and cheapest.
+
+`python -m serving_mathematics.architecture.rest_grpc.number_digits` measures the three, in a
+second, and writes records/number_digits.json.gz.
+
+Assumes: the standard library's `json` at both ends; the fastest of many repetitions.
+
+Source: vLLM, entrypoints/pooling/utils.py, `encode_pooling_output_float`, for `tolist()`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from serving_mathematics.support import checks
+from serving_mathematics.support.measuring import recorded
+
+KINDS = ("embedding", "shortest", "token id")
+NUMBERS, REPEATS = 8192, 40
+
+
+class _NumberCost(NamedTuple):
+    """Bytes of a number with its comma, and the time to write and to read it [ns]."""
+
+    size_bytes: float
+    write_ns: float
+    read_ns: float
+
+
+def _numbers(kind: str) -> list[float]:
+    """Numbers as a program holds them before it writes them."""
+    rng = np.random.default_rng(0)
+    if kind == "token id":
+        return list(rng.integers(100_000, 163_840, NUMBERS).tolist())
+    drawn = (rng.standard_normal(NUMBERS) / 64).astype(np.float32)  # of vectors of length 1
+    return [float(str(one)) for one in drawn] if kind == "shortest" else list(drawn.tolist())
+
+
+@recorded(_NumberCost, "number_digits")
+def _number_cost(kind: str) -> _NumberCost:
+    """What a number of this kind takes in JSON with Python's `json`: one of KINDS."""
+    numbers = _numbers(kind)
+    text = json.dumps(numbers, separators=(",", ":"))
+    least = {"write": float("inf"), "read": float("inf")}
+    for _ in range(REPEATS):
+        started = time.perf_counter_ns()
+        json.dumps(numbers)
+        written = time.perf_counter_ns()
+        json.loads(text)
+        least["write"] = min(least["write"], written - started)
+        least["read"] = min(least["read"], time.perf_counter_ns() - written)
+    return _NumberCost(
+        len(text) / NUMBERS, round(least["write"] / NUMBERS, 1), round(least["read"] / NUMBERS, 1)
+    )
+
+
+def _number_s(kind: str) -> float:
+    """Time to write a number as digits and to read it [s]."""
+    cost = _number_cost(kind)
+    return (cost.write_ns + cost.read_ns) / 1e9
+
+
+def example() -> SimpleNamespace:
+    """The numbers quoted in the text."""
+    long, short = _number_cost("embedding"), _number_cost("shortest")
+    return SimpleNamespace(
+        digit_ns=1e9 * _number_s("embedding"),
+        digit_bytes=long.size_bytes,
+        short_ns=1e9 * _number_s("shortest"),
+        short_bytes=short.size_bytes,
+    )
+
+
+def check_long_digits_cost_more() -> None:
+    """A float32 takes 21.5 bytes as `tolist()` makes it, 12.7 in shortest digits, and both
+    read back as the same float32; an id of six digits takes seven. The longer, the slower.
+
+    Source: the digits of each number counted, and again; a test measures the order again.
+    """
+    for kind, size in (("embedding", 21.5), ("shortest", 12.7), ("token id", 7.0)):
+        checks.close(f"{kind} [B]", _number_cost(kind).size_bytes, size, atol=0.1)
+        again = _number_cost.again(kind).size_bytes
+        checks.equal(f"{kind}: bytes again", again, _number_cost(kind).size_bytes)
+    drawn = np.array(_numbers("embedding"), dtype=np.float32)
+    same = (np.array(_numbers("shortest"), dtype=np.float32) == drawn).all()
+    checks.holds("the same float32", bool(same), got=f"{drawn.size} numbers")
+    times = [_number_s(kind) for kind in KINDS]
+    checks.holds("slower", times[0] > times[1] > times[2], got=np.round(times, 9).tolist())
+
+
+if __name__ == "__main__":
+    _number_cost.make()
