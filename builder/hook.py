@@ -33,7 +33,7 @@ from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.markdown_copies import write_markdown
 from builder.maths import MathML
 from builder.page_cache import PageCache
-from builder.runner import Progress, run_all, warm_up
+from builder.runner import Progress, run_all
 from builder.source import Sources, default_cache
 from builder.storage import renewed, write_whole
 
@@ -51,12 +51,9 @@ class _State:
 
 
 def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> None:
-    """Remember whether a failure stops the build or is shown on the page, and start the process
-    that modules fork from while MkDocs reads its configuration.
-    """
+    """Remember whether a failure stops the build or is shown on the page."""
     end_in_order()
     _State.serving = command == "serve"
-    warm_up()
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

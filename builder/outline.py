@@ -58,7 +58,7 @@ def read(source: bytes) -> Syntax:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return Syntax(Outline({}, [], {}), _hash(source), True, [])
+        return Syntax(Outline({}, [], {}), hashlib.sha256(source).hexdigest(), True, [])
     found = _outlined(tree)
     imported: list[tuple[int, str, str]] = []
     for node in ast.walk(tree):
@@ -74,12 +74,8 @@ def read(source: bytes) -> Syntax:
                 | ast.AsyncFunctionDef(body=[ast.Expr(ast.Constant(str())) as docstring, *_])
             ):
                 docstring.value = ast.Constant("")
-    behaviour = _hash(ast.dump(tree).encode())
+    behaviour = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return Syntax(found, behaviour, b"__doc__" in source, imported)
-
-
-def _hash(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()
 
 
 def _outlined(tree: ast.Module) -> Outline:

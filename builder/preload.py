@@ -4,13 +4,9 @@ import gc
 
 gc.disable()  # what is loaded here stays; collecting it over and over is a third of the work
 
-import asyncio  # which snippets import, as those in the last line
-import concurrent.futures.thread
 import contextlib
-import csv
 import functools
 import io
-import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -50,4 +46,4 @@ gc.freeze()
 gc.set_threshold(50_000, 20)  # runs are short
 gc.enable()
 
-__all__ = ["asyncio", "concurrent", "csv", "numpy", "pkgutil", "worker"]
+__all__ = ["numpy", "worker"]

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -160,28 +160,34 @@ def run_all(
         if not module_path(root, name).is_file():
             raise BuildError(f"no module {name}: {module_path(root, name)} does not exist")
     done: dict[str, Run] = {}
-    missing: list[str] = []
-    for name in wanted:
-        run = cached(sources, name)
-        if run and not (again and run.failed):
-            done[name] = run
-        else:
-            if not missing:
-                warm_up()  # while the others are looked up
-            missing.append(name)
-    if missing:
-        if builder_digest() != _LOADED:
-            raise BuildError("the builder was edited since it started; stop it and start again")
-        _prepare(sources.cache)
-        at_once = jobs or max(2, processors())
-        for run in _execute(sources, missing, at_once, timeout_s):
+    busy: list[subprocess.Popen[str]] = []
+    asked: list[Future[Run]] = []
+    pool = ThreadPoolExecutor(jobs or max(2, processors()))
+    try:
+        for name in wanted:
+            run = cached(sources, name)
+            if run and not (again and run.failed):
+                done[name] = run
+                continue
+            if not asked:
+                _prepare(sources.cache)
+            asked.append(pool.submit(_run, sources, name, timeout_s, busy))
+        for future in as_completed(asked):
+            run = future.result()
             done[run.name] = run
-            progress(len(missing), run)
+            progress(len(asked), run)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for found in busy:
+            _pipe(found.stdin).close()  # for which it waits
+        pool.shutdown()
     return [done[name] for name in wanted]
 
 
 def _prepare(cache: Path) -> None:
     """Make the cache, and clear what killed builds left."""
+    if builder_digest() != _LOADED:
+        raise BuildError("the builder was edited since it started; stop it and start again")
     with _writing(cache):
         cache.mkdir(parents=True, exist_ok=True)
     for leftover in cache.glob("tmp-*"):
@@ -204,12 +210,6 @@ def _writing(cache: Path) -> Iterator[None]:
 _idle: list[subprocess.Popen[str]] = []  # workers that wait for a module
 
 
-def warm_up() -> None:
-    """Start a worker, so that the first run need not wait for it."""
-    if not _idle:
-        _idle.append(_worker())
-
-
 def _worker() -> subprocess.Popen[str]:
     """A process that runs one module after the other."""
     return subprocess.Popen(
@@ -230,23 +230,6 @@ def _dismiss() -> None:
             pass  # it ends because nobody can ask any more
 
 
-def _execute(sources: Sources, names: list[str], jobs: int, timeout_s: float) -> Iterator[Run]:
-    """Run modules, at most `jobs` at a time, each in a process of its own; yield them as they
-    finish.
-    """
-    busy: list[subprocess.Popen[str]] = []
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        asked = [pool.submit(_run, sources, name, timeout_s, busy) for name in names]
-        for run in as_completed(asked):
-            yield run.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for found in busy:
-            _pipe(found.stdin).close()  # for which it waits
-        pool.shutdown()
-
-
 def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Popen[str]]) -> Run:
     """Have a worker run a module, again while its files change meanwhile, and put what came out
     into the cache.
@@ -258,7 +241,7 @@ def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Po
         with _writing(sources.cache):
             folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
             try:
-                asked = [str(sources.root), name, str(folder), timeout_s]
+                asked = [str(sources.root), name, str(folder), timeout_s, sources.shared(name)]
                 status = _ended(asked, busy)
                 if not sources.unchanged(name):
                     sources = Sources(sources.root, sources.cache)

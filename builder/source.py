@@ -219,6 +219,7 @@ class Sources:
         """
         self.root, self.cache = root, (cache or default_cache(root)).absolute()
         self.content = functools.cache(Path.read_bytes)
+        self.text = functools.cache(lambda file: hashlib.sha256(self.content(file)).hexdigest())
         self.place = functools.cache(lambda file: file.relative_to(root).as_posix())
         self.syntax = functools.cache(self._syntax)
         self.imports = functools.cache(self._imports)
@@ -285,6 +286,12 @@ class Sources:
         imported = self.dependencies(module_path(self.root, name))[1]
         return sorted(known[package] for package in imported if package in known)
 
+    def shared(self, name: str) -> dict[str, str]:
+        """The files that a module stands on as others do, with a hash of each text."""
+        files, folder = self.dependencies(module_path(self.root, name))[0], self.root / SOURCES
+        common = (CORE, SUPPORT, "__init__.py")
+        return {str(f): self.text(f) for f in files if f.relative_to(folder).parts[0] in common}
+
     def unchanged(self, name: str) -> bool:
         """Whether all that decides a module's run still stands in the files."""
         files, _ = self.dependencies(module_path(self.root, name))
@@ -300,10 +307,9 @@ class Sources:
 
     def _syntax(self, file: Path) -> Syntax:
         """What is read in a file."""
-        content = self.content(file)
-        key = f"{self._builder} {hashlib.sha256(content).hexdigest()}"
+        key = f"{self._builder} {self.text(file)}"
         place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
-        kept = made_once(place, key, lambda: pickle.dumps(read(content)))
+        kept = made_once(place, key, lambda: pickle.dumps(read(self.content(file))))
         found: Syntax = pickle.loads(kept)
         return found
 

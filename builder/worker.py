@@ -64,12 +64,14 @@ class _FromSource(importlib.machinery.SourceFileLoader):
     would take the bytecode of an edit made in the same second.
     """
 
+    folder = Path()  # of the modules that are loaded in this way
     kept = Path()  # folder of the bytecode
+    texts: dict[str, str] = {}  # noqa: RUF012 (of each file that was loaded, a hash of its text)
 
     def get_code(self, fullname: str) -> CodeType:
         """The compiled text."""
         source = self.get_data(self.path)
-        text = hashlib.sha256(source).hexdigest()
+        text = self.texts[self.path] = hashlib.sha256(source).hexdigest()
         file = self.kept / f"{fullname}.pyc"
         key = f"{sys.version} {sys.flags.optimize} {self.path} {text}"
         kept = made_once(file, key, lambda: marshal.dumps(self.source_to_code(source, self.path)))
@@ -77,17 +79,37 @@ class _FromSource(importlib.machinery.SourceFileLoader):
         return code
 
 
-def _load_from_source(folder: Path, kept: Path) -> None:
-    """Have the modules in a folder loaded in this way."""
+def _finder(place: str) -> importlib.machinery.FileFinder:
+    """What finds the modules in a folder that are loaded in this way."""
+    if not Path(place).is_relative_to(_FromSource.folder):
+        raise ImportError(place)  # for Python's own
+    return importlib.machinery.FileFinder(place, (_FromSource, [".py"]))
 
-    def finder(place: str) -> importlib.machinery.FileFinder:
-        if not Path(place).is_relative_to(folder):
-            raise ImportError(place)  # for Python's own
-        return importlib.machinery.FileFinder(place, (_FromSource, [".py"]))
 
-    _FromSource.kept = kept
-    sys.path_hooks.insert(0, finder)
-    sys.path.insert(0, str(folder))
+def share(root: str, _: str, folder: str, timeout_s: float, texts: Mapping[str, str]) -> None:
+    """Import what a module stands on as others do before it runs, with these arguments of `main`,
+    in a child, which then has it: most of what is imported. What fails here fails there again, and
+    is told. None of it reads data while it is imported.
+
+    texts: a hash of each file. When one has changed or is gone, or with it all, all is forgotten.
+    """
+    known, snippets = _FromSource.texts, Path(root, "snippets")
+    stale = any(texts.get(f, text) != text or not Path(f).exists() for f, text in known.items())
+    if stale or _FromSource.folder != snippets:
+        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+            del sys.modules[name]
+        known.clear()
+        sys.path_importer_cache.clear()
+        _FromSource.folder, sys.path[0] = snippets, str(snippets)
+    _FromSource.kept = Path(folder).parent / "bytecode"
+    Path(folder, STEP).write_text("1 import", encoding="utf-8")
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    with contextlib.redirect_stdout(None):
+        for file in texts.keys() - known.keys():
+            parts = Path(file).relative_to(snippets).with_suffix("").parts
+            with contextlib.suppress(BaseException):
+                importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class _Run:
@@ -315,8 +337,16 @@ def serve() -> None:
     child of its own, which may crash, and tell its exit status. Whatever a module has started and
     left in its group ends with it, and all the more when nobody asks any more.
     """
+    sys.dont_write_bytecode = True  # a watched folder must not change because it was read
+    warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
+    warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
+    with contextlib.suppress(ValueError):  # where less is allowed
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+    sys.path_hooks.insert(0, _finder)
+    sys.path.insert(0, "")
     for line in sys.stdin:
         asked = json.loads(line)
+        share(*asked)
         over, held = os.pipe()
         child = os.fork()
         if child == 0:
@@ -325,7 +355,7 @@ def serve() -> None:
             main(*asked)
         os.setpgid(child, child)
         os.close(held)
-        ended, _, _ = select.select([over, sys.stdin], [], [], asked[-1] + GRACE_S)
+        ended, _, _ = select.select([over, sys.stdin], [], [], asked[3] + GRACE_S)
         if over not in ended:
             end_group(child)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -341,22 +371,16 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def main(root: str, name: str, folder: str, timeout_s: float) -> None:
+def main(root: str, name: str, folder: str, timeout_s: float, _: Mapping[str, str]) -> None:
     """Run one module, leave its record in `folder`, and end this process, at the latest after
     `timeout_s`.
     """
     os.setpgid(0, 0)  # whatever the module starts is in its group
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    with contextlib.suppress(ValueError):  # where less is allowed
-        resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     place = Path(folder)
-    _load_from_source(Path(root, "snippets"), place.parent / "bytecode")
-    sys.dont_write_bytecode = True  # a watched folder must not change because it was read
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(nowhere, number)
-    warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
-    warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     record = _Run(Path(root), name, place).record()
     signal.setitimer(signal.ITIMER_REAL, 0)
     leave(place, name, record)

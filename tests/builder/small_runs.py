@@ -50,7 +50,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
 
     def flush(self) -> None:
         """Leave a record, or what there is without one."""
-        root, self.name, folder, limit_s = json.loads(self.text)
+        root, self.name, folder, limit_s, _ = json.loads(self.text)
         self.text = ""
         took, self.status, left = ENDS[self.name]
         self.told.append(f"{self.name} within {limit_s:g} s")

@@ -497,15 +497,37 @@ def test_a_text_is_compiled_once(project: Project) -> None:
     assert file.read_bytes() != whole
 
 
+def test_an_edit_of_what_a_worker_has_imported_counts(project: Project) -> None:
+    """Before it runs modules, a worker imports what they stand on, once for all of them."""
+    given = (
+        "from types import SimpleNamespace\n\n\ndef example():\n    return SimpleNamespace(a=value)"
+    )
+    project.module(
+        "part.top", f"from serving_mathematics.core.low import value\n{CHECK}\n{given}\n"
+    )
+    for value in (1, 2):
+        project.module("core.low", f"value = {value}\nprint(value)\n{CHECK}")
+        assert project.run().status == 0
+        assert project.record("part.top").record["example"] == {"a": value}
+    project.module("core.low", f"value = 2\n{CHECK}").unlink()
+    assert "No module named 'serving_mathematics.core.low'" in project.run().text
+    project.module("core.low", "value = 1 / 0\n")
+    assert (
+        project.run().text.count("core/low.py:1: import: ZeroDivisionError: division by zero") == 1
+    )
+
+
 @pytest.mark.parametrize("damage", [b"", b"damaged", b"\0" * 200])
 def test_damaged_bytecode_is_compiled_again(project: Project, damage: bytes) -> None:
-    project.module("part.base", f"value = 1\n{CHECK}")
+    project.module("part.low", f"value = 1\n{CHECK}")
+    project.module("part.base", f"from serving_mathematics.part.low import value\n{CHECK}")
     assert project.run().status == 0
-    file = project.cache / "bytecode" / "serving_mathematics.support.checks.pyc"
+    file = project.cache / "bytecode" / "serving_mathematics.part.low.pyc"
     whole = file.read_bytes()
     for content in (damage, whole[:64] + damage):
         file.write_bytes(content)
-        project.module("part.base", f"value = {len(content)}\n{CHECK}")
+        text = f"from serving_mathematics.part.low import value\nvalue += {len(content)}\n{CHECK}"
+        project.module("part.base", text)
         outcome = project.run()
         assert (outcome.status, outcome.ran) == (0, {"part.base"}), outcome.text
         assert file.read_bytes() == whole

@@ -45,3 +45,26 @@ def test_two_workers_read_the_same_glyphs_at_once() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["4", "4", "4"]  # outlines of 0, 1, 2 and 3
+
+
+READING = """
+import importlib, sys
+from builder import ROOT
+from builder.source import CORE, SUPPORT, SOURCES
+
+opened = []
+sys.addaudithook(lambda event, given: event == "open" and opened.append(str(given[0])))
+for folder in (CORE, SUPPORT):
+    for file in (ROOT / SOURCES / folder).rglob("*.py"):
+        parts = file.relative_to(ROOT / "snippets").with_suffix("").parts
+        importlib.import_module(".".join(parts).removesuffix(".__init__"))
+print(*(name for name in opened if f"{ROOT}/snippets" in name and ".py" not in name))
+"""
+
+
+def test_what_is_imported_before_modules_run_reads_no_data() -> None:
+    """A module would not be run again when these change."""
+    done = subprocess.run(
+        [sys.executable, "-c", READING], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
