@@ -178,9 +178,10 @@ def run_all(
             progress(len(asked), run)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for found in busy:
-            _pipe(found.stdin).close()  # for which it waits
-        pool.shutdown()
+        while not all(future.done() for future in asked):
+            for found in [*busy]:  # one that is about to begin is not there yet
+                _pipe(found.stdin).close()  # for which it waits
+            time.sleep(0.01)
     return [done[name] for name in wanted]
 
 
@@ -267,7 +268,7 @@ def _ended(asked: list[Any], busy: list[subprocess.Popen[str]]) -> int:
         found = _worker()
     busy.append(found)
     told = ""
-    with contextlib.suppress(OSError):  # it has ended, as will show
+    with contextlib.suppress(OSError, ValueError):  # it has ended, or shall, as will show
         print(json.dumps(asked), file=found.stdin, flush=True)
         told = _pipe(found.stdout).readline()
     busy.remove(found)
