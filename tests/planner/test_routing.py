@@ -180,7 +180,7 @@ def test_of_an_overloaded_fleet_it_is_told_by_how_much(like: str) -> None:
     asked = {"like": like, "rate_per_s": 100, "batch_limit": 32, "requests": 1600}
     found = told(**asked, routers="least-requests")
     limits = _Limits(found.question, found.places, found.budget, found.longest, found.replicas)
-    (seen,) = _serve(limits, 0, [(found.best.router, 0.0)])
+    (seen,) = _serve(limits, 0, ((found.best.router, 0.0),))
     slope = np.polyfit(seen.moments, seen.got.ttft, 1)[0]
     assert found.load == pytest.approx(1 + slope, rel=0.05)
     none = replace(seen, found=0 * seen.found)
@@ -468,7 +468,7 @@ def test_agents_are_answered_at_any_rate_that_a_run_can_show() -> None:
     agents = {"like": "agents", "replicas": 16, "parallelism": "tp8", "requests": 1600}
     (question,) = read_choices(SMALL | agents | {"routers": "session"})
     assert question.routing
-    routers = [(one, 0.0) for one in question.routing.routers]
+    routers = tuple((one, 0.0) for one in question.routing.routers)
     (seen,) = _serve(routing._limits(question, 2048), 0, routers)
     assert seen.found.sum() > 0.4 * seen.prompts.sum()
     with pytest.raises(ValueError, match="requests must be at least 1,600, a run of 100 s of"):

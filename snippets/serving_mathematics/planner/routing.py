@@ -80,6 +80,7 @@ from serving_mathematics.planner.routed_requests import (
     _begins_alone,
     _kinds_of,
     _nominal_s,
+    _whole_rule,
     drawn_requests,
     traced_share,
 )
@@ -373,10 +374,11 @@ class _Seen:
     loaded: IntArray  # from host memory and each tier below, shape (tiers, n)
 
 
+@functools.lru_cache(maxsize=16 * DRAWS)  # fleets of one size are asked for more than once
 def _serve(
     limits: _Limits,
     draw: int,
-    ways: Sequence[tuple[Router, float]],
+    ways: tuple[tuple[Router, float], ...],
     slowness: float = 1.0,
     lost_at: float | None = None,
     apart: float = 1.0,
@@ -560,13 +562,20 @@ def _with_budgets(question: Question) -> list[_Limits]:
     return [_limits(question, budget) for budget in budgets]
 
 
+def _sought_by(limits: _Limits) -> tuple[Router, float]:
+    """The way behind which a number of replicas is sought: a router that looks at loads and
+    prefixes, with most host memory."""
+    routing = _routing(limits.question)
+    shares = _sample(limits.question, 0, limits.longest).asked.prefixes is not None
+    rule = cache_aware if shares else least_requests
+    asked = (one for one in routing.routers if _whole_rule(one)[0] is rule)
+    return next(asked, Router("", rule)), max(routing.host_gib)
+
+
 def _once(limits: _Limits, apart: float = 1.0) -> tuple[tuple[ClassRun, ...], float]:
-    """What each class gets of one draw behind a router that looks at loads and prefixes, and the
-    share of all that keep all limits."""
-    question, routing = limits.question, _routing(limits.question)
-    shares = _sample(question, 0, limits.longest).asked.prefixes is not None
-    router = Router("", cache_aware if shares else least_requests)
-    (seen,) = _serve(limits, 0, [(router, max(routing.host_gib))], apart=apart)
+    """What each class gets of one draw in that way, and the share of all that keep all limits."""
+    question = limits.question
+    (seen,) = _serve(limits, 0, (_sought_by(limits),), 1.0, None, apart, "")
     goals = _judged(seen.got, seen.which, question.goals, question.class_names, 1.0)[2]
     return goals, float(_kept(question, seen).mean())
 
@@ -641,9 +650,7 @@ class _Behind:
     ) -> list[list[_Seen]]:
         """Of each way, some draws, as `_serve` has them."""
         more = slowness, lost_at, 1.0, left_out
-        each = [(draw, ways) for draw in some]
-        if len(self.draws) == 1:
-            each = [(0, [way]) for way in ways]
+        each = [(draw, (way,)) for draw in some for way in ways]
         runs = []
         if self.executor is None:
             for draw, mine in each:
@@ -656,11 +663,10 @@ class _Behind:
             runs = [run for task in tasks for run in task.result()]
         return [runs[place :: len(ways)] for place in range(len(ways))]
 
-    def alone(self, way: Way, left_out: str = "") -> Way:
+    def alone(self, router: Router, host_gib: float, left_out: str = "") -> Way:
         """What one way comes to in this fleet, or in it without a tier."""
-        ways = [(way.router, way.host_gib)]
-        (runs,) = self.served(ways, self.draws, left_out=left_out)
-        return _way(self.question, self.rate, way.router, way.host_gib, runs)
+        (runs,) = self.served([(router, host_gib)], self.draws, left_out=left_out)
+        return _way(self.question, self.rate, router, host_gib, runs)
 
     @functools.cached_property
     def compared(self) -> tuple[list[Way], list[list[_Seen]]]:
@@ -709,7 +715,7 @@ class _Behind:
                 found,
                 WORTH_OF * token_bytes / one.bytes_per_s,
                 WORTH_OF * each_s,
-                _margin(best, self.alone(best, one.name)),
+                _margin(best, self.alone(best.router, best.host_gib, one.name)),
             )
             for one, found in zip(
                 _tiers(question, best.host_gib), (best.loaded, *best.below), strict=True
@@ -728,6 +734,16 @@ def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way
     that do so in one; and what it comes to with one fewer, None where one is the least. None where
     these are not cheaper. Raises Infeasible where no number does."""
     goals, most = fleet.question.goals, _of_interest(fleet.question, cheaper)
+    way, count = _sought_by(fleet.limits), fleet.limits.replicas
+
+    def enough(replicas: int) -> bool:
+        return reaches(fleet.of(replicas).alone(*way).classes, goals)
+
+    while count < most and not enough(count):
+        count += 1
+    while count > 1 and enough(count - 1):
+        count -= 1
+    fleet = fleet.of(count)
     while not reaches(fleet.best.classes, goals):
         if fleet.limits.replicas >= most:
             if cheaper is None:
@@ -736,7 +752,7 @@ def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way
         fleet = fleet.of(fleet.limits.replicas + 1)
     while fleet.limits.replicas > 1:
         smaller = fleet.of(fleet.limits.replicas - 1)
-        fewer = smaller.alone(fleet.best)
+        fewer = smaller.alone(fleet.best.router, fleet.best.host_gib)
         if not (reaches(fewer.classes, goals) and reaches(smaller.best.classes, goals)):
             return fleet, fewer
         fleet = smaller
