@@ -541,12 +541,12 @@ class Stub:
     def __init__(self, replicas: int, own: int, others: int) -> None:
         self.limits, self.question = SimpleNamespace(replicas=replicas), SimpleNamespace(goals=())
         self.own, self.others = own, others
-        self.best = SimpleNamespace(classes=replicas >= own)
+        self.best = SimpleNamespace(classes=replicas >= own, router=None, host_gib=0.0)
 
     def of(self, replicas: int) -> Stub:
         return Stub(replicas, self.own, self.others)
 
-    def alone(self, _: object) -> Any:
+    def alone(self, *_: object) -> Any:
         return SimpleNamespace(classes=self.limits.replicas >= self.others)
 
 
@@ -559,6 +559,7 @@ def test_the_fewest_replicas_are_found_from_above_and_below(
 ) -> None:
     """None fewer keep the promise, behind the router that is taken or that it would be."""
     monkeypatch.setattr(routing, "reaches", lambda classes, _: classes)
+    monkeypatch.setattr(routing, "_sought_by", lambda _: (None, 0.0))
     monkeypatch.setattr(routing, "_of_interest", lambda _, cheaper: 256 if cheaper is None else 5)
     stub: Any = Stub(begin, own, others)
     settled = _settled_behind(stub, None)
