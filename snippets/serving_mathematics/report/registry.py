@@ -162,7 +162,11 @@ FINDINGS = (
     Rule(
         growing_queue,
         "Was the load served?",
-        (("sent_s", "ttft_s"), ("sent_s", "latency_s")),
+        (
+            ("sent_s", "ttft_s"),
+            ("sent_s", "latency_s"),
+            ("told:rate_asked", "told:duration_s", "told:ttft_s"),
+        ),
         FEW,
     ),
     Rule(

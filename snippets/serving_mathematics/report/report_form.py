@@ -18,6 +18,7 @@ from typing import Any
 
 from serving_mathematics.report.comparison import Difference
 from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.findings.of_the_objective import WORST
 from serving_mathematics.report.reading import _require_new, joined, read_file
 from serving_mathematics.report.registry import FINDINGS, report
 from serving_mathematics.report.rendering import _report_body, report_html, summary_lines
@@ -157,7 +158,9 @@ def _said(rule: Any) -> str:
 
 def example() -> SimpleNamespace:
     """The form, and the table of what it asks."""
-    return SimpleNamespace(ask_form=ask_form(), finding_rows=_finding_rows())
+    return SimpleNamespace(
+        ask_form=ask_form(), finding_rows=_finding_rows(), worst_error_percent=100 * WORST
+    )
 
 
 def check_form_answers_as_the_command() -> None:

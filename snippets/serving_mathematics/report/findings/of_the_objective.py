@@ -49,13 +49,16 @@ from serving_mathematics.report.findings.of_the_engine import _hits_fell
 from serving_mathematics.report.findings.of_the_tenants import _called
 from serving_mathematics.report.own_engine import (
     FASTEST_TIMES,
+    LEAST_BUDGET,
     MOST_SERVED,
+    SURE,
     OwnEngine,
     _changed,
     _found_tokens,
     _simulated,
     breaking_rate,
     fit_own,
+    held_rate,
     twice_alone,
 )
 from serving_mathematics.report.waiting import (
@@ -85,7 +88,7 @@ COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
 ROOM = 1.2  # times the rate of the log, below which more is to be planned for
-NEAR, ELSEWHERE = 1.1, 1.5  # the same, as far as the engine may be off; where it is not the cause
+ELSEWHERE = 1.5  # the same, from which the engine's speed is not the cause
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -441,38 +444,45 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     rate, busiest = _rates_simulated(run)
     some = told[_simulated(run)]
     kept = some[np.isfinite(some)]
-    times = breaking_rate(run, own, asked)
-    if math.isnan(times) or not (rate > 0 and kept.size):
+    if not (rate > 0 and kept.size):
         return None
     share = wilson_interval(int(kept.sum()), kept.size)  # of requests that come in both alike
-    who, held = f"one engine of {_places_said(own)}", min(times, FASTEST_TIMES)
-    who += "" if own.memory > 0 else " whose memory lasts"
+    late = share.high < asked.quantile
+    elsewhere = breaking_rate(run, own, asked) if late else math.nan
+    times = elsewhere if elsewhere >= ELSEWHERE else held_rate(run, own, asked)
+    if share.low >= asked.quantile:
+        times = max(1.0, times) if times > 0 else 1.0  # as was seen
+    if math.isnan(times):
+        return None
+    lasting = "" if own.memory > 0 else " whose memory lasts"
+    held = min(times, FASTEST_TIMES)
     minute = f", {sized(held * busiest)} in the busiest minute" if busiest > 0 else ""
     at = f"{sized(held * rate)} requests a second{minute}, {sized(held, 2)} times these"
     level = "warning" if times < ROOM else "note"
-    late = share.high < asked.quantile
-    if (times < 1 / NEAR and share.low >= asked.quantile) or (late and NEAR < times < ELSEWHERE):
-        return None  # another engine than that of the log
-    if late and times >= ELSEWHERE:
+    how = f"simulated with the log's own requests{_those(run)}; {_error(own)}"
+    if elsewhere >= ELSEWHERE:
         level = "note"
-        seen = f"{percent(share.share)} of these requests kept the objective, and {who} would "
-        seen += f"keep it up to {at}: its speed is not what makes them late"
+        seen = f"{percent(share.share)} of these requests kept the objective, and one engine of "
+        seen += f"{_places_said(own)}{lasting} would keep it up to {at}: its speed is not what "
+        seen += "makes them late"
         change = "before replicas are added look at places, memory, a stall or a cold start, a "
         change += "slow replica, and at what stands before the engine"
         why = "more replicas would have the same"
     else:
-        breaks = "holds up to" if math.isinf(times) else "breaks at about"
-        seen = f"the objective {breaks} {at}, on {who}"
+        seen = f"the objective holds up to {at}, on one engine of {_places_held(own)}{lasting}"
         below = f"{sized(held * busiest)} a second" if busiest > 0 else "it"
-        change = f"plan replicas so that the busiest minute stays below {below}, with one down"
+        change = f"plan replicas so that the busiest minute stays below {below}, with one down; a "
+        change += "test at a higher rate says how far beyond it breaks"
         why = "between today's load and this one lies all the room for a burst or a lost replica"
+        how += f"; on the safe side: steps of {LEAST_BUDGET:,} tokens, promised times "
+        how += f"{percent(1 - SURE)} shorter and by what it falls short of the log's late requests"
     return Finding(
         "breaking_load",
         level,
         f"{seen}; a {_step_word(run)} takes {_costs(own)}",
         why,
         change,
-        f"simulated with the log's own requests{_those(run)}; {_error(own)}",
+        how,
         "definitions/utilization",
         run.where,
     )
@@ -490,6 +500,13 @@ def _rates_simulated(run: Run) -> tuple[float, float]:
     within = np.searchsorted(sent, sent + 60.0) - np.arange(sent.size)
     minute = float(within.max()) / 60.0 if seconds >= 180.0 else math.nan
     return (sent.size - 1) / seconds, minute
+
+
+def _places_held(own: OwnEngine) -> str:
+    """The places of the engine on the safe side, in words."""
+    if not own.ran > 0:
+        return _places_said(own)
+    return f"{own.ran:.0f} places, as many as ran at most (more: --places)"
 
 
 def _places_said(own: OwnEngine) -> str:
@@ -542,12 +559,18 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
     if EDGE < rate / most < 1:
         change = f"test five times as long: so near, a run may end before its first queue; {change}"
     used, lasting = rate / most, "" if own.memory > 0 else " if memory lasts"
+    fewer = ""
+    if own.ran > 0:
+        ran = saturated_rate(
+            prompts, outputs, replace(engine, max_sequences=max(1, int(own.ran))), found
+        )
+        fewer = f"; {percent(rate / ran)} of what as many as ran would carry"
     minute = f", {percent(busiest / most)} in the busiest minute" if busiest > 0 else ""
     return Finding(
         "ceiling",
         "warning" if used > NEARLY else "note",
         f"{sized(rate)} requests a second came, {percent(used)} of the {sized(most)} that one "
-        f"engine of {_places_said(own)} carries{lasting}{minute}",
+        f"engine of {_places_said(own)} carries{lasting}{minute}{fewer}",
         "this is its utilization: GPU utilization is 100% from the first request on",
         change,
         f"from the costs of a step in the log{_those(run)}, if it has every request of one engine; "
