@@ -47,9 +47,12 @@ from serving_mathematics.support.require import require
 LEAST_TOLD, TOLD_SHARE = 200, 0.9  # requests that tell costs, and of all that have later tokens
 MOST_SERVED = 4000  # in a row, that are simulated
 MOST_FAILED = 0.01  # of the requests, whose work is not told
-BUDGET, LEAST_BUDGET = 8192, 2048  # tokens of a step, which no log tells: usual, and on the safe side
+BUDGET, LEAST_BUDGET = (
+    8192,
+    2048,
+)  # tokens of a step, which no log tells; on the safe side
 SURE = 0.9  # of the promised times, that are simulated to be on the safe side
-ONE_STEP, FASTEST = 0.25, 0.01  # of a step, within which tokens are its own; share of times a token
+ONE_STEP, FASTEST = 0.25, 0.01  # of a step, in which tokens are its own; of times a token
 RATES = 9  # halvings of the interval in which the rate lies
 FASTEST_TIMES = 16.0  # times the rate of the log
 DEFAULT_PLACES = 256.0  # of an engine that never filled them
@@ -376,9 +379,7 @@ def held_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
     inf
     """
     places = max(1, int(own.ran)) if own.ran > 0 else own.engine.max_sequences
-    engine = replace(
-        own.engine, max_sequences=places, token_budget=max(LEAST_BUDGET, places)
-    )
+    engine = replace(own.engine, max_sequences=places, token_budget=max(LEAST_BUDGET, places))
     sample, served = _workload(run), _simulated(run)
     ttft, tpot = latencies_s(sample, simulate(sample, engine))
 

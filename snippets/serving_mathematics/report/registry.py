@@ -29,6 +29,7 @@ from serving_mathematics.report.findings.of_the_engine import (
 )
 from serving_mathematics.report.findings.of_the_objective import (
     _no_engine,
+    _no_load,
     _undecided,
     breaking_load,
     canary,
@@ -259,6 +260,7 @@ FINDINGS = (
         (("sent_s", "ttft_s", "latency_s", "asked:promise"),),
         3 * FEW,
         False,
+        _no_load,
     ),
     Rule(
         breaking_load,

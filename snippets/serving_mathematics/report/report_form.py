@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from serving_mathematics.report.comparison import Difference
+from serving_mathematics.report.comparison import CHANCE, WORTH_ONE, Difference
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.of_the_objective import WORST
 from serving_mathematics.report.reading import _require_new, joined, read_file
@@ -24,6 +25,7 @@ from serving_mathematics.report.registry import FINDINGS, report
 from serving_mathematics.report.rendering import _report_body, report_html, summary_lines
 from serving_mathematics.report.report_command import NUMBERS, _compared_runs, read_asked
 from serving_mathematics.support import checks
+from serving_mathematics.support.files import MOST_ROWS
 
 MOST_TOLD = 5  # files that could not be read, when none could
 FIELDS = {
@@ -159,7 +161,11 @@ def _said(rule: Any) -> str:
 def example() -> SimpleNamespace:
     """The form, and the table of what it asks."""
     return SimpleNamespace(
-        ask_form=ask_form(), finding_rows=_finding_rows(), worst_error_percent=100 * WORST
+        ask_form=ask_form(),
+        finding_rows=_finding_rows(),
+        worst_error_percent=100 * WORST,
+        most_rows=MOST_ROWS,
+        counted_percent=100 * CHANCE * math.sqrt(WORTH_ONE * 2 / 1000),
     )
 
 

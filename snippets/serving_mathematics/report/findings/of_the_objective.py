@@ -339,35 +339,15 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     >>> sorted(load_kept(run, Asked(ttft_s=1.0)).files)
     ['hpa.yaml', 'keda.yaml']
     """
-    told = _in_time(run, asked)
-    if told is None or not run.has("sent_s", "latency_s") or _changed(run) is not None:
+    held = _load_held(run, asked)
+    if isinstance(held, str):
         return None
-    if _passed_share(run) > PASSED or _hits_fell(run) is not None:
-        return None  # of several engines, of which only one may be late
-    known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
-    kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
-    if kept.size < 3 * FEW:
-        return None
-    order = np.argsort(inside, kind="stable")
-    parts = np.array_split(order, BINS)
-    shares = [wilson_interval(int(kept[x].sum()), x.size) for x in parts]
-    broken = [place for place, one in enumerate(shares) if one.high < asked.quantile]
-    if not broken:
-        most, seen = (
-            float(inside.max()),
-            "the objective held with up to {:g} inside, the most that came",
-        )
-    else:
-        first = broken[0]
-        below = np.concatenate(parts[:first]) if first else order[:0]
-        most = float(inside[below].max()) if first else 0.0
-        holds = first > 0 and kept[below].mean() >= asked.quantile
-        lost = all(one.share < asked.quantile for one in shares[first:])
-        if not (holds and lost) or _stood_still(run, most):
-            return None  # late for another reason than load
-        seen = "the objective holds with up to {:g} requests inside, and breaks beyond"
-    if most < 1:
-        return None
+    most, broken = held
+    seen = (
+        "the objective holds with up to {:g} requests inside, and breaks beyond"
+        if broken
+        else "the objective held with up to {:g} inside, the most that came"
+    )
     speed, files, change = _prompt_speed(run), {}, "test at a higher load, until it breaks"
     if broken:
         twice = twice_alone(run)
@@ -397,6 +377,48 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     )
 
 
+def _load_held(run: Run, asked: Asked) -> tuple[float, bool] | str:
+    """How many requests were inside at most while the objective held, and whether it broke beyond;
+    else what a log lacks that would tell."""
+    told = _in_time(run, asked)
+    if told is None or not run.has("sent_s", "latency_s"):
+        return "when each request was sent, its times and tokens"
+    if _changed(run) is not None or _hits_fell(run) is not None:
+        return "an engine and a prefix cache that are the same all the time"
+    if _passed_share(run) > PASSED:
+        return "requests of one queue: of several, one may be late alone"
+    known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
+    kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
+    if kept.size < 3 * FEW:
+        return f"{3 * FEW} requests or more that tell it"
+    order = np.argsort(inside, kind="stable")
+    parts = np.array_split(order, BINS)
+    shares = [wilson_interval(int(kept[x].sum()), x.size) for x in parts]
+    broken = [place for place, one in enumerate(shares) if one.high < asked.quantile]
+    if not broken:
+        most = float(inside.max())
+    else:
+        first = broken[0]
+        below = np.concatenate(parts[:first]) if first else order[:0]
+        most = float(inside[below].max()) if first else 0.0
+        holds = first > 0 and kept[below].mean() >= asked.quantile
+        lost = all(one.share < asked.quantile for one in shares[first:])
+        if not (holds and lost) or _stood_still(run, most):
+            most = 0.0
+    if most < 1:
+        return (
+            "a number inside up to which enough are in time and beyond which too many are late; "
+            "here requests are late for another reason too, so there is no target to scale on"
+        )
+    return most, bool(broken)
+
+
+def _no_load(run: Run, asked: Asked) -> str:
+    """What a log lacks that would tell a target to scale on; empty where it does."""
+    held = _load_held(run, asked)
+    return f"{held} (with it come hpa.yaml, keda.yaml, flags.txt)" if isinstance(held, str) else ""
+
+
 def _stood_still(run: Run, most: float) -> bool:
     """Whether next to nothing was answered for part of the time in which more than so many were
     inside, as of an engine that hangs and not of one that is full."""
@@ -412,7 +434,8 @@ def _stood_still(run: Run, most: float) -> bool:
 
 
 def _prompt_speed(run: Run) -> float:
-    """Prompt tokens a second in the busiest twentieth of the time; NaN where they are not told."""
+    """Prompt tokens a second in the busiest twentieth of the time, those of requests that do not
+    tell as many as of the others; NaN where they are not told."""
     if not run.has("sent_s", "ttft_s", "prompt_tokens"):
         return math.nan
     first = run.column("sent_s") + run.column("ttft_s")
@@ -426,7 +449,8 @@ def _prompt_speed(run: Run) -> float:
         weights=run.column("prompt_tokens")[known],
         minlength=100,
     )
-    return float(np.quantile(counts, 0.95) / (span / 100))
+    share = float(known[run.good()].mean())
+    return float(np.quantile(counts, 0.95) / (span / 100) / max(share, 1 / known.size))
 
 
 def breaking_load(run: Run, asked: Asked) -> Finding | None:
@@ -471,8 +495,7 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     else:
         seen = f"the objective holds up to {at}, on one engine of {_places_held(own)}{lasting}"
         below = f"{sized(held * busiest)} a second" if busiest > 0 else "it"
-        change = f"plan replicas so that the busiest minute stays below {below}, with one down; a "
-        change += "test at a higher rate says how far beyond it breaks"
+        change = f"plan replicas so that the busiest minute stays below {below}, with one down"
         why = "between today's load and this one lies all the room for a burst or a lost replica"
         how += f"; on the safe side: steps of {LEAST_BUDGET:,} tokens, promised times "
         how += f"{percent(1 - SURE)} shorter and by what it falls short of the log's late requests"
