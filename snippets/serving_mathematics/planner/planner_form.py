@@ -201,6 +201,8 @@ def _answered(
 ) -> Answered:
     """The answer to the fields of a form."""
     asked = _asked(values)
+    if str(asked.get("price_per_hour", "")) == str(FIELDS["price_per_hour"].default):
+        del asked["price_per_hour"]  # which stood there: the answer says that nobody gave it
     load = functools.cache(lambda _, columns: read_requests(log, columns))
 
     def shared(_name: str) -> Requests:

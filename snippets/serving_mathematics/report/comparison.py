@@ -121,7 +121,7 @@ def differences(first: Run, second: Run) -> list[Difference]:
     rule = f"runs with times of {FEW} requests or more, of the same kind"
     require(len(pairs) > 0, both, rule, f"{first.size} and {second.size} requests")
     wrong = ANY_CHANCE / len(pairs)
-    return [replace(_welch(*pair, wrong), unit=unit) for *pair, unit in pairs]
+    return [replace(_welch(title, a, b, wrong), unit=unit) for title, a, b, unit in pairs]
 
 
 def _short(run: Run) -> str:
