@@ -30,6 +30,7 @@ from serving_mathematics.report.findings.of_the_engine import (
 from serving_mathematics.report.findings.of_the_objective import (
     _no_engine,
     _no_load,
+    _no_rate,
     _undecided,
     breaking_load,
     canary,
@@ -268,7 +269,7 @@ FINDINGS = (
         (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens", "asked:promise"),),
         LEAST_TOLD,
         False,
-        _no_engine,
+        _no_rate,
     ),
     Rule(
         ceiling,

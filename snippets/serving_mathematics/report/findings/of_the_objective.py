@@ -618,6 +618,15 @@ def _no_engine(run: Run, asked: Asked) -> str:
     return f"a simulated engine whose {of} are within {percent(WORST)} of the log's; {far}"
 
 
+def _no_rate(run: Run, asked: Asked) -> str:
+    """What a log lacks that would tell a rate up to which the objective holds; empty where nothing
+    is promised of it."""
+    if _in_time(run, asked) is None:
+        return ""
+    alone = "a promise that a request alone keeps with some room"
+    return _no_engine(run, asked) or alone
+
+
 def _error(own: OwnEngine) -> str:
     parts = f"{percent(own.tpot_error)} in TPOT and {percent(own.ttft_error)} in TTFT"
     return f"the engine fitted to it is off by {parts}"
