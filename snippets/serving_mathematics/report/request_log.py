@@ -122,7 +122,7 @@ EMPTY_SHARE, EMPTY_LEAST = 0.5, 100  # of the span, in which nothing came; reque
 OWN_ENGINE, UNLIKE = 50, 1.5  # requests of a model, and times the time per token of another
 FIRST_LEAST_S = 1e-3  # of a time to the first token in the median: no engine is faster
 SAMPLE = 2000  # moments that say a unit
-LARGEST = 1e100  # number of a column
+MOST_SIZE = 1e100  # number of a column
 ENDLESS = 10.0  # times the longest other latency
 DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
@@ -284,10 +284,10 @@ def _numbers(cells: Sequence[Any], column: str, first: int) -> FloatArray:
             except (TypeError, ValueError, OverflowError):
                 where = f"row {place + first}, column {column}"
                 require(False, where, "a number", repr(str(cell)[:40]))
-    wrong = np.flatnonzero(~(np.abs(np.nan_to_num(found)) <= LARGEST))
+    wrong = np.flatnonzero(~(np.abs(np.nan_to_num(found)) <= MOST_SIZE))
     if wrong.size:
         where = f"row {int(wrong[0]) + first}, column {column}"
-        require(False, where, f"at most {LARGEST:g} in size", f"{found[wrong[0]]:g}")
+        require(False, where, f"at most {MOST_SIZE:g} in size", f"{found[wrong[0]]:g}")
     return found
 
 
