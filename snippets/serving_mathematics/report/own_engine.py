@@ -47,10 +47,7 @@ from serving_mathematics.support.require import require
 LEAST_TOLD, TOLD_SHARE = 200, 0.9  # requests that tell costs, and of all that have later tokens
 MOST_SERVED = 4000  # in a row, that are simulated
 MOST_FAILED = 0.01  # of the requests, whose work is not told
-BUDGET, LEAST_BUDGET = (
-    8192,
-    2048,
-)  # tokens of a step, which no log tells; on the safe side
+BUDGET, LEAST_BUDGET = 8192, 2048  # tokens of a step, which no log tells; the latter to be sure
 SURE = 0.9  # of the promised times, that are simulated to be on the safe side
 ONE_STEP, FASTEST = 0.25, 0.01  # of a step, in which tokens are its own; of times a token
 RATES = 9  # halvings of the interval in which the rate lies

@@ -28,7 +28,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_ROWS
 
 MOST_TOLD = 5  # files that could not be read, when none could
-FIELDS = {
+TYPED = {
     "ttft_s": "Promised time to first token (s)",
     "tpot_s": "Promised time per token (s)",
     "quantile": "Share of requests that keep it",
@@ -41,11 +41,11 @@ FIELDS = {
 def ask_form() -> str:
     """The form on one line of HTML: files, files to compare with, and what is promised.
 
-    >>> ask_form().count("<label") == len(FIELDS) + 2
+    >>> ask_form().count("<label") == len(TYPED) + 2
     True
     """
     controls = ""
-    for name, label in FIELDS.items():
+    for name, label in TYPED.items():
         value = ' value="0.99"' if name == "quantile" else ""
         mode = "" if name == "columns" else ' inputmode="decimal"'
         controls += (

@@ -53,7 +53,7 @@ MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last o
 MOST_WAITED = 0.9  # of all that was waited, by those who waited longest
 MOST_QUEUE = 0.5  # of the time to first token
 EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
-WHOLE = 0.99  # of the answers, that are over after a while
+OVER_BY = 0.99  # of the answers, that are over after a while
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
@@ -283,7 +283,7 @@ def _own_prefill(run: Run) -> FloatArray | None:
     usual = _known_mean(inside)
     good = run.good() & np.isfinite(run.column("ttft_s"))
     sent, lasted = run.column("sent_s"), run.column("latency_s")
-    long = _known_quantile(lasted[good], WHOLE)
+    long = _known_quantile(lasted[good], OVER_BY)
     told = (sent > np.nanmin(sent) + long) & (sent < np.nanmax(sent + lasted) - long)
     alone = good & told & (inside <= max(1.0, EMPTY * usual))
     if alone.sum() < 20 or usual < 2:
