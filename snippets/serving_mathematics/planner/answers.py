@@ -47,7 +47,7 @@ from serving_mathematics.planner.configurations import (
     answer,
 )
 from serving_mathematics.planner.costs import (
-    api_summary,
+    _api_summary,
     cost_lines,
     cost_record,
     energy_summary,
@@ -72,12 +72,12 @@ from serving_mathematics.planner.lines import (
     _count,
     _model,
     _per_second,
+    _price_said,
     _promised,
     _promised_lines,
     _values,
     listed,
     overloaded,
-    price_said,
     unmeasured,
     with_interval,
 )
@@ -364,7 +364,7 @@ def answer_summary(told: Answered) -> str:
     rest += _misfit(question)
     if one.system.name == GIVEN:
         rest += f" {BORROWED} are taken from {find_system(LIKE).shown}."
-    rest += _apart_summary(told) + energy_summary(told) + api_summary(told)
+    rest += _apart_summary(told) + energy_summary(told) + _api_summary(told)
     rest += _elsewhere(told.others)
     rest += _unmeasured_others(told)
     if question.calibration is None and (assumed := untuned(one)):
@@ -379,7 +379,7 @@ def answer_summary(told: Answered) -> str:
     first = "" if told.error.known else unmeasured(question, best.concurrency)
     return (
         f"{first}{given_said(told, sure) if given else said}{spare}, at "
-        f"${best.usd_per_hour:,.2f} an hour, {price_said(question)}"
+        f"${best.usd_per_hour:,.2f} an hour, {_price_said(question)}"
         f"{_tuned(told)}{_cut_summary(question)}{rest}"
     )
 

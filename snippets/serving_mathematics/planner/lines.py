@@ -149,15 +149,15 @@ def _per_second(rate_per_s: float) -> str:
     return f"{rate} request{'' if rate == '1' else 's'}/s"
 
 
-def price_said(question: Question) -> str:
+def _price_said(question: Question) -> str:
     """The price of a GPU, whether the reader gave it, and what spot has saved of it.
 
     question: that was asked.
 
     >>> from serving_mathematics.planner.questions import read_question
-    >>> price_said(read_question({"rate_per_s": 1}))
+    >>> _price_said(read_question({"rate_per_s": 1}))
     '$2.00 a GPU (you gave no price)'
-    >>> price_said(read_question({"rate_per_s": 1, "price_per_hour": 2, "spot_share": 0.5}))
+    >>> _price_said(read_question({"rate_per_s": 1, "price_per_hour": 2, "spot_share": 0.5}))
     '$1.40 a GPU (30% less by spot)'
     """
     notes = [] if question.priced else ["you gave no price"]

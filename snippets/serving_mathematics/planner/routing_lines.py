@@ -21,11 +21,11 @@ from serving_mathematics.planner.lines import (
     _count,
     _model,
     _per_second,
+    _price_said,
     _promised,
     _promised_lines,
     listed,
     overloaded,
-    price_said,
     unmeasured,
     with_interval,
 )
@@ -291,7 +291,7 @@ def routed_summary(told: Routed) -> str:
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
         f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
-        f"${told.usd_per_hour:,.2f} an hour, {price_said(question)}.{rest}"
+        f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}.{rest}"
     )
 
 

@@ -11,6 +11,8 @@ Source: Welch (1947); Law (2015), *Simulation Modeling and Analysis*, section 10
 instead of requests; Little (1961) for the ladder.
 """
 
+# In one piece: two runs, and the stages of one test, which share what is told apart from chance.
+
 from __future__ import annotations
 
 import math

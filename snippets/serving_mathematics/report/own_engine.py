@@ -17,6 +17,8 @@ Source: Yu et al. (2022) for the step; Agrawal et al. (2024) for prompts in it; 
 `core.batching.event_skipping`.
 """
 
+# In one piece: costs of a step and the simulation by them, which share a log's requests.
+
 from __future__ import annotations
 
 import functools
