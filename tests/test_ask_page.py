@@ -81,8 +81,8 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
 def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
     tab: Page, origin: str
 ) -> None:
-    """300 MB of blanks in 300 kB ended the page, and files that were chosen while others were read
-    were passed over. A little more than the limit is as much as any more."""
+    """300 MB of blanks in 300 kB ended the page, and files and promises that came while others were
+    read were passed over. A little more than the limit is as much as any more."""
     page = tab
     if not page.url.startswith(f"{origin}ask-your-log/"):
         with_own_python(page, "ask-your-log")
@@ -99,5 +99,8 @@ def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
     expect(status).to_contain_text("cut.csv.gz: ", timeout=PATIENCE_MS)
     choose("one.json", detailed(clean(count=300), failed=0).encode())
     choose("two.csv", log_csv(clean(count=400)).encode())
+    typed = "document.querySelector('#ask-ttft_s').value = '0.5'"
+    page.evaluate(f"{typed}; document.querySelector('form.ask').requestSubmit()")  # meanwhile
     expect(status).to_have_text("The report is below.", timeout=PATIENCE_MS)
     expect(page.locator(".ask-answer")).to_contain_text("400 requests", timeout=PATIENCE_MS)
+    expect(page.locator(".ask-answer")).to_contain_text("first token in 500 ms")

@@ -14,7 +14,9 @@ export function open(form) {
   const files = form.elements.files;
   const drop = form.querySelector(".ask-drop");
   let working = false;
-  let again = false; // other files were chosen meanwhile
+  let again = false; // other files were chosen, or Ask was pressed, meanwhile
+  let of = ""; // what the fields said when they were read
+  const fields = () => Object.fromEntries([...form.querySelectorAll("input[type=text]")].map((one) => [one.name, one.value.trim()]));
   const busy = (now, told) => {
     working = now;
     asks.setAttribute("aria-disabled", String(working));
@@ -44,7 +46,7 @@ export function open(form) {
         ...[...parsed.body.childNodes].map((node) => document.adoptNode(node)),
         make("p", {}, make("a", { href: whole, download: "report.html", textContent: "Keep it as one file" })));
       answer.hidden = false;
-      busy(false, "The report is below.");
+      busy(false, of === JSON.stringify(fields()) ? "The report is below." : "The report below is of what the fields said before: press Ask again.");
       const wanted = location.hash.length > 1 && answer.querySelector(`#found-${CSS.escape(location.hash.slice(1))}`);
       (wanted || answer).scrollIntoView();
       answer.focus({ preventScroll: true });
@@ -72,11 +74,15 @@ export function open(form) {
     return found;
   };
   const ask = async () => {
-    if (working) return;
+    if (working) {
+      again = true;
+      status.textContent = "What the form says now comes next.";
+      return;
+    }
     busy(true, "Reading the files…");
     answer.hidden = true;
-    const asked = { site: new URL(`${settings.downloads}../`, document.baseURI).href };
-    for (const field of form.querySelectorAll("input[type=text]")) asked[field.name] = field.value.trim();
+    of = JSON.stringify(fields());
+    const asked = { ...fields(), site: new URL(`${settings.downloads}../`, document.baseURI).href };
     const all = [...files.files, ...form.elements.against.files];
     const size = all.reduce((sum, file) => sum + file.size, 0);
     if (size > LARGEST) return refuse("files", `files must be smaller than ${LARGEST / 2 ** 20} MiB together in a browser, got ${Math.ceil(size / 2 ** 20)} MiB; the command takes larger ones.`);

@@ -217,7 +217,7 @@ TUNED = (
 
 def test_an_answer_says_for_which_engine_it_is() -> None:
     """Where nobody named what stands before the devices, and there only."""
-    assert f" a GPU{TUNED}" in answer_summary(PLAIN)
+    assert f" a GPU (you gave no price){TUNED}" in answer_summary(PLAIN)
     behind = answer(read_choices({"rate_per_s": 1, "requests": 400, "front": "unknown"}))
     assert "tuned engine" not in answer_summary(behind)
 
@@ -248,7 +248,7 @@ def test_the_summary_counts() -> None:
     split = {1: "1 × H100 SXM", 2: "2 × H100 SXM (tp2)"}[QUESTION.deployment.devices]
     assert answer_summary(PLAIN) == (
         f"{n} replicas of Llama-3.1-8B in BF16 on {split} keep a TTFT of 1.5 s and a TPOT of 50 ms "
-        f"at p99 for 60 requests/s, at ${usd} an hour, $2.00 a GPU{TUNED}"
+        f"at p99 for 60 requests/s, at ${usd} an hour, $2.00 a GPU (you gave no price){TUNED}"
     )
     spare = replace(PLAIN, question=replace(QUESTION, spare_replicas=2))
     assert "for 60 requests/s, and 2 more that may fail, at" in answer_summary(spare)
@@ -271,7 +271,7 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
     assert " may keep a TTFT of 1.5 s " in doubtful
     assert doubtful.endswith(f"{TUNED} {n + 1} keep both.")
     both = answer_summary(with_plan(PLAIN, best=unsure, one_more=unsure))
-    assert both.endswith(f" a GPU{TUNED}")
+    assert both.endswith(f" a GPU (you gave no price){TUNED}")
     edge = with_plan(PLAIN, load=0.95)
     narrow = f"{math.ceil(n * 0.95 / 0.9)} stay below 90% of what they could serve, beyond which"
     few = math.ceil(n * 0.95 / 0.9) == n + 1

@@ -44,7 +44,9 @@ def made() -> Answer:
 def test_the_headline_says_gpus_rate_and_how() -> None:
     text = answer_summary(made())
     assert text.startswith("9 × H100 SXM carry 163 requests/s of Llama-3.1-8B: 9 replicas in FP8 ")
-    assert " TPOT of 50 ms at p90, at $18.00 an hour, $2.00 a GPU, with a tuned engine. " in text
+    assert (
+        " TPOT of 50 ms at p90, at $18.00 an hour, $2.00 a GPU (you gave no price), with a " in text
+    )
     assert "In BF16 they carry " in text
     assert "Where steps err as those of measured runs did, they carry 80 to 300." in text
     assert "it takes" not in text

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.planner.answers import _misfit
 from serving_mathematics.planner.capacity_planner import Fleets
 from serving_mathematics.planner.configurations import _error
 from serving_mathematics.planner.load_tests import (
@@ -430,3 +431,12 @@ def test_thousands_of_a_table_are_numbers() -> None:
 def test_what_is_typed_may_have_blanks_and_powers() -> None:
     (run,) = read_load_runs("1.6e1 : 0.25 : 0.011", 1000, 200)
     assert (run.load, run.ttft_s, run.tpot_s) == (16.0, 0.25, 0.011)
+
+
+def test_runs_that_contradict_each_other_are_told() -> None:
+    """The last takes twice as long as one engine would that has the others."""
+    runs = "1:0.3:0.015,16:0.5:0.022,64:1.2:0.06"
+    asked = {"rate_per_s": 1, "model": "Qwen3-32B", "device": "H100", "parallelism": "tp2"}
+    asked |= {"precision": "fp8", "front": "benchmark"}
+    (one,) = read_choices(asked | {"load_test": runs})
+    assert _misfit(one).startswith(" Of the load test, the run of 64 at a time, 1,000 in, 250 out ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,25 @@ def test_the_nearest_run_is_of_the_same_deployment_where_there_is_one() -> None:
     )
     assert len({run.what for run in (first, *others)}) == 3
     assert nearest_runs(one, 32, 1024, 1024, count=1) == [first]
+
+
+def test_a_run_that_beats_its_data_sheet_is_marked() -> None:
+    """Of the runs like a plan of Qwen3-32B, those whose devices would read weights and cache at
+    more than their bandwidth; by hand."""
+    asked = {"rate_per_s": 1, "model": "Qwen3-32B", "precision": "fp8", "parallelism": "tp2"}
+    (one,) = (x.deployment for x in read_choices(asked | {"device": "H100"}))
+    weights, token = one.architecture.parameters, 64 * 2 * 8 * 128 * 2
+    for run in nearest_runs(one, 48, 4000, 1000):
+        size, prompt, answer, held = (
+            float(found.replace(",", ""))
+            for found in re.search(
+                r"(\d) × .* ([\d,]+) in, ([\d,]+) out, (\d+) at", run.what
+            ).groups()
+        )
+        width = 2 if "bf16" in run.what else 1
+        read = (width * weights + held * (prompt + answer / 2) * token) / size / 3.35e12
+        assert run.beyond == (run.tpot_s < read)
+    assert nearest_runs(one, 48, 4000, 1000)[0].beyond
 
 
 def test_the_command_writes_the_record(

@@ -19,7 +19,9 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
 from serving_mathematics.core.hardware.fronts import steps_alone
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
+from serving_mathematics.planner.answers import comparison_rows
 from serving_mathematics.planner.capacity_planner import _require_enough
+from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.fields import FIELDS, meant_number, read_value
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.questions import (
@@ -157,9 +159,12 @@ def test_a_split_that_fits_in_one_format_is_no_refusal_where_formats_are_searche
     assert [one.deployment.precision for one in found] == ["fp8"]
     found = read_choices(asked | {"parallelism": "tp1,tp2"})
     assert sorted(one.deployment.precision for one in found) == ["bf16", "fp8", "fp8"]
-    for other in ({"precision": "bf16,fp8"}, {"device": "L4"}):
-        with pytest.raises(ValueError, match="parallelism: weights must be below"):
-            read_choices(asked | {"parallelism": "tp1"} | other)
+    with pytest.raises(ValueError, match="parallelism: weights must be below"):
+        read_choices(asked | {"parallelism": "tp1", "device": "L4"})
+    found = read_choices(asked | {"parallelism": "tp1,tp2", "precision": "bf16", "requests": 100})
+    assert [one.deployment.tensor for one in found] == [2, 1]  # the one that cannot be is last
+    rows = {row[1]: row[0] for row in comparison_rows(answer(found))}
+    assert rows["bf16, tp1"].startswith("none of")
 
 
 def test_weights_must_be_below_what_is_left_of_the_memory() -> None:

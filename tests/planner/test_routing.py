@@ -225,7 +225,7 @@ def test_what_is_said_is_what_was_found() -> None:
     record, summary = answer_record(found), answer_summary(found)
     assert record["router"] == found.best.router.name
     assert summary.startswith(f"Behind {record['router']} 2 replicas of Llama-3.1-8B in FP8")
-    assert f"${record['usd_per_hour']:.2f} an hour, $2.00 a GPU." in summary
+    assert f"${record['usd_per_hour']:.2f} an hour, $2.00 a GPU (you gave no price)." in summary
     assert f"Caches find {100 * float(record['found_share']):.3g}% of the prompt tokens" in summary
     assert max(map(len, summary_text(found).splitlines())) <= 100
     for way in found.ways:

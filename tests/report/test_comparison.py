@@ -15,6 +15,7 @@ from serving_mathematics.report.comparison import (
     ladder,
     step_model,
 )
+from serving_mathematics.report.engine_metrics import scrapes_run
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
@@ -125,3 +126,27 @@ def test_a_step_as_the_model_has_it_is_a_note() -> None:
         assert said is not None
         assert said.level == level
     assert step_model([Run("a", "", told=told)], Asked()) is None
+
+
+def test_prefix_hits_that_were_lost_are_a_difference() -> None:
+    """In a column of a log, and in counters of an engine."""
+    run = clean(count=1000)
+    found = [np.floor(share * run.columns["prompt_tokens"]) for share in (0.5, 0.05)]
+    logs = [replace(run, columns={**run.columns, "cached_tokens": x}) for x in found]
+    scrapes = [
+        scrapes_run(
+            [
+                f"vllm:prefix_cache_queries_total 1e6\nvllm:prefix_cache_hits_total {hits}\n"
+                "vllm:prompt_tokens_total 1e6\nvllm:time_to_first_token_seconds_sum 200\n"
+                "vllm:time_to_first_token_seconds_count 2000\n"
+            ],
+            "a",
+        )
+        for hits in (5e5, 5e4)
+    ]
+    for first, second in (logs, scrapes):
+        (one,) = (x for x in differences(first, second) if x.real)
+        assert one.name == "prompt tokens that no cache had, mean"
+        assert one.level == "problem"
+        assert one.change == pytest.approx(0.9, abs=0.01)
+        assert not any(x.level for x in differences(second, first))

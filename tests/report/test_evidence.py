@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.report.evidence import (
@@ -36,6 +39,26 @@ def test_a_counter_that_fell_tells_nothing() -> None:
     series = Series(np.arange(3.0), {"preemptions": np.array([5.0, 2.0, 9.0])})
     assert np.isnan(series.grown("preemptions"))
     assert np.isnan(series.grown("drafts"))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_an_engine_counted_before_and_after_a_restart_is_added(told: bool) -> None:
+    """Both counters from 0 on, also the one that is larger soon; of one that falls alone nothing is
+    told, nor of a process that is another where nothing fell."""
+    grows = np.r_[np.arange(1.0, 6), np.arange(1.0, 6)]
+    values = {
+        "ttft_count": 10 * grows,
+        "ttft_s": grows,
+        "drafts": np.r_[np.zeros(5), 9 * grows[5:]],
+    }
+    start = {"started_s": np.repeat([1.0, 7.0], 5)} if told else {}
+    series = Series(np.arange(10.0), values | start)
+    assert [series.grown(name) for name in values] == [90.0, 9.0, 45.0]
+    alone = replace(series, values=values | start | {"drafts": np.arange(10.0)[::-1]})
+    assert np.isnan(alone.grown("drafts"))
+    assert alone.grown("ttft_s") == 9.0
+    other = {"ttft_count": np.arange(10.0), "started_s": np.repeat([1.0, 7.0], 5)}
+    assert np.isnan(Series(np.arange(10.0), other).grown("ttft_count"))
 
 
 def test_rates_are_by_hand() -> None:

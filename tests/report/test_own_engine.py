@@ -15,6 +15,7 @@ from serving_mathematics.report.own_engine import (
     _kept_share,
     breaking_rate,
     fit_own,
+    held_rate,
     twice_alone,
 )
 
@@ -77,6 +78,30 @@ def test_as_many_as_a_client_lets_in_are_no_places() -> None:
     own = fit_own(run, Asked(places=16))
     assert own is not None
     assert own.engine.step_s == pytest.approx(0.012 + 16 * 2e-4, rel=0.05)
+
+
+@pytest.mark.parametrize(("places", "budget", "load"), [(32, 2048, 0.7), (64, 8192, 0.6)])
+@pytest.mark.parametrize("share", [0.9, 0.99])
+def test_the_rate_that_holds_is_below_the_true_one(
+    places: int, budget: int, load: float, share: float
+) -> None:
+    """Of a log with four digits and places and budget unknown, against the engine that wrote it;
+    with the costs of all moments as they were, at most a twentieth off."""
+    rng, count = np.random.default_rng(17), 1500
+    engine = Engine(0.01, 6e-5, 2e-4, token_budget=budget, max_sequences=places)
+    prompts, outputs = (np.ceil(rng.lognormal(mean, 0.9, count)) + 1 for mean in (6.5, 4.0))
+    each = float(prompts.mean()) * 6e-5 + float(outputs.mean()) * (2e-4 + 0.01 / min(places, 64))
+    sent = np.cumsum(rng.exponential(each / load, count))
+    run = _log(sent, Workload(sent, prompts, outputs), engine)
+    limit = float(np.quantile(run.columns["ttft_s"], share)) * 1.5
+    rounded = {name: np.round(x, 4) for name, x in run.columns.items()}
+    asked = Asked(ttft_s=limit, quantile=share)
+    own = fit_own(replace(run, columns=rounded), asked)
+    assert own is not None
+    assert own.engine.prefill_token_s == pytest.approx(6e-5, rel=0.05)
+    true = breaking_rate(run, OwnEngine(engine, 0, 0), asked)
+    told = held_rate(replace(run, columns=rounded), own, asked)
+    assert 0.6 * true < told <= 1.01 * true
 
 
 def test_prompt_tokens_that_a_cache_had_cost_nothing() -> None:

@@ -41,7 +41,7 @@ def test_files_and_a_run_before() -> None:
         "site": "/book/",
     }
     told = json.loads(form_report(json.dumps(asked), lambda _, text: said.append(text)))
-    assert "no difference between the two is told from chance" in "\n".join(told["summary"])
+    assert "no difference is told from chance in TTFT, TPOT, latency" in "\n".join(told["summary"])
     assert 'href="/book/definitions/' in told["body"]
     assert 'href="/book/' not in told["html"]
     assert said[:2] == ["Reading new.json…", "Reading old.csv…"]

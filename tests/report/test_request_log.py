@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from serving_mathematics.report.evidence import _rates_told
 from serving_mathematics.report.request_log import read_log
 
 from .example_runs import clean, log_csv
@@ -59,7 +60,7 @@ def test_failures_are_counted(status: str, failed: int) -> None:
         ("ttft,prompt_tokens\n20,1\n30,1", "rename it to ttft_ms, or say columns"),
         ("ts_s,ttft_ms\n1\n", "row 2 must be 2 fields long"),
         ("ts_s,prompt_tokens,ttft_ms\n1,-4,5\n", "row 2, column prompt_tokens must be a count"),
-        ("ts_s,ttft_ms\n1,inf\n", "column ttft_ms must be of finite numbers"),
+        ("ts_s,ttft_ms\n1,inf\n", "row 2, column ttft_ms must be at most 1e+100 in size"),
         ("[1, 2]", "row 1 must be one JSON object"),
         ('[{"ts": 1}, {"ts"', "line 1 must be JSON"),
         ("ts,ttft_ms\n100,5\n150,6\n", "columns unit=s or unit=ms"),
@@ -258,3 +259,16 @@ def test_an_hour_without_a_request_between_two_runs_is_said() -> None:
             for note in run.notes
             if "nothing" in note
         ] == told
+
+
+def test_one_row_that_lasts_longer_than_the_log_is_named_and_left_out() -> None:
+    """Rates are those of the rest; empty cells are counted."""
+    rows = [f"{i},{i % 7 + 1},0.2,100,20" for i in range(400)]
+    rows[250] = "250,864000,0.2,100,20"
+    rows[9] = "9,2,,100,20"
+    head = "timestamp_s,e2e_s,ttft_s,prompt_tokens,completion_tokens"
+    run = read_log("\n".join([head, *rows]), "a.csv")
+    notes = "; ".join(run.notes)
+    assert "row 252, column e2e_s: 864,000 s is longer than the log and was left out" in notes
+    assert "no value in 1 of 400 requests that did not fail: ttft_s (1)" in notes
+    assert _rates_told(run)["seconds"] < 410

@@ -47,6 +47,7 @@ from serving_mathematics.planner.configurations import (
     answer,
 )
 from serving_mathematics.planner.costs import (
+    _api_summary,
     cost_lines,
     cost_record,
     energy_summary,
@@ -71,6 +72,7 @@ from serving_mathematics.planner.lines import (
     _count,
     _model,
     _per_second,
+    _price_said,
     _promised,
     _promised_lines,
     _values,
@@ -99,6 +101,7 @@ from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
 BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
+MISFIT = 1.5  # times what the other runs of a load test say of one, from which they contradict it
 FEW_CUT = 0.005  # of the requests, that the context may cut without a word
 
 
@@ -189,6 +192,7 @@ def answer_lines(told: Answered) -> list[Line]:
         lines.append(Line("separate fleets", _apart(told), "", "optimization/hardware-scheduling"))
     for run, which in zip(told.near, ("nearest", "second", "third"), strict=False):
         said = f"{run.what}: {sized(1e3 * run.tpot_s)} ms a token, {run.ratio:.2f} of the predicted"
+        said += ", less than one token a step takes at the peaks of its data sheet" * run.beyond
         lines.append(Line(f"{which} measured run", said, "", "machine/predictions"))
     return lines + _read_lines(question)
 
@@ -357,9 +361,11 @@ def answer_summary(told: Answered) -> str:
     if not given and told.error.known and (low, high) != (best.replicas, best.replicas):
         many = f"{low:,}" if low == high else f"{low:,} to {high:,}" if high else f"{low:,} or more"
         rest += f" Where steps err as those of measured runs did, it takes {many}."
+    rest += _misfit(question)
     if one.system.name == GIVEN:
         rest += f" {BORROWED} are taken from {find_system(LIKE).shown}."
-    rest += _apart_summary(told) + energy_summary(told) + _elsewhere(told.others)
+    rest += _apart_summary(told) + energy_summary(told) + _api_summary(told)
+    rest += _elsewhere(told.others)
     rest += _unmeasured_others(told)
     if question.calibration is None and (assumed := untuned(one)):
         rest += f" {assumed[0].upper()}{assumed[1:]}."
@@ -373,7 +379,7 @@ def answer_summary(told: Answered) -> str:
     first = "" if told.error.known else unmeasured(question, best.concurrency)
     return (
         f"{first}{given_said(told, sure) if given else said}{spare}, at "
-        f"${best.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU"
+        f"${best.usd_per_hour:,.2f} an hour, {_price_said(question)}"
         f"{_tuned(told)}{_cut_summary(question)}{rest}"
     )
 
@@ -427,7 +433,8 @@ def _elsewhere(others: Sequence[Elsewhere]) -> str:
         f"${_rounded_down(one.even_usd_per_hour)} a GPU"
         for one in others
     ]
-    return f" Cheaper would be {', '.join(said)}." if said else ""
+    spot = " before what spot saves" if any(one.question.spot_saves for one in others) else ""
+    return f" Cheaper would be {', '.join(said)}{spot}." if said else ""
 
 
 def _unmeasured_others(told: Answer) -> str:
@@ -602,6 +609,26 @@ def _guessing(told: Answer) -> Line:
 def _is_tuned(question: Question) -> bool:
     """Whether steps are those of the published benchmarks."""
     return question.calibration is None and question.front == FRONTS["benchmark"]
+
+
+def _misfit(question: Question) -> str:
+    """Which run of a load test is furthest off what the others say of it, as a sentence, where one
+    engine of the step model does not explain them all; empty elsewhere."""
+    found = question.calibration
+    if found is None or found.held_out is None:
+        return ""
+    off = [
+        run.per_token_s / float(told)
+        for run, told in zip(found.runs, found.held_out.per_token_s, strict=True)
+    ]
+    far = max(range(len(off)), key=lambda place: abs(math.log(off[place])))
+    if 1 / MISFIT < off[far] < MISFIT:
+        return ""
+    return (
+        f" Of the load test, the run of {found.runs[far].label} took {sized(off[far], 2)} times "
+        "what its other runs say: one engine of the step model does not explain them all, so "
+        "measure it again, or give the runs near this load alone."
+    )
 
 
 def _tuned(told: Answer) -> str:

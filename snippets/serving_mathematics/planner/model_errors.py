@@ -31,6 +31,8 @@ import numpy.typing as npt
 from serving_mathematics.core.hardware.catalogue import find_model, systems
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.fronts import find_front
+from serving_mathematics.core.hardware.step_terms import DATA_SHEET
+from serving_mathematics.core.hardware.step_time import count_work, decode_step_s
 from serving_mathematics.machine.predictions.calibration_scores import kept_error
 from serving_mathematics.machine.predictions.front_scores import (
     FRONT_SCORES,
@@ -95,11 +97,14 @@ UNKNOWN = ModelError(1.0, 1.0, 1.0, runs=0, devices=0)
 
 @dataclass(frozen=True)
 class NearRun:
-    """A measured run: what was deployed, its time per token, and measured over predicted."""
+    """A measured run: what was deployed, its time per token, measured over predicted, and whether
+    it is faster than one token a step allows by the data sheet: it guessed, or was another engine
+    than the record says."""
 
     what: str
     tpot_s: float
     ratio: float
+    beyond: bool = False
 
 
 @functools.cache
@@ -279,10 +284,32 @@ def nearest_runs(
                 f"{row['precision']}, {row['prompt_tokens']:,.0f} in, {row['output_tokens']:,.0f} "
                 f"out, {row['concurrency']:,.0f} at a time"
             )
-            found[kind] = NearRun(what, float(row["tpot_s"]), float(row["tpot_ratio"]))
+            beyond = row["model"] in families and _least_s(deployment, row) > float(row["tpot_s"])
+            found[kind] = NearRun(what, float(row["tpot_s"]), float(row["tpot_ratio"]), beyond)
         if len(found) == count:
             break
     return list(found.values())
+
+
+def _least_s(deployment: Deployment, row: Mapping[str, Any]) -> float:
+    """The least that a step of a run takes, all devices reading and computing at their peaks.
+
+    deployment: of the run's model. row: of the run.
+    """
+    own = replace(
+        deployment,
+        system=systems()[row["system"]],
+        precision=str(row["precision"]),
+        tensor=int(row["devices"]),
+        pipeline=1,
+        attention_data=1,
+        expert=1,
+        draft_tokens=0,
+        accepted_tokens=1.0,
+    )
+    held = np.full(1, float(row["prompt_tokens"] + row["output_tokens"] / 2))
+    many = np.full(1, float(row["concurrency"]))
+    return float(decode_step_s(count_work([own]), DATA_SHEET, many, held)[0])
 
 
 def _shown(system: str) -> str:

@@ -201,6 +201,8 @@ def _answered(
 ) -> Answered:
     """The answer to the fields of a form."""
     asked = _asked(values)
+    if str(asked.get("price_per_hour", "")) == str(FIELDS["price_per_hour"].default):
+        del asked["price_per_hour"]  # which stood there: the answer says that nobody gave it
     load = functools.cache(lambda _, columns: read_requests(log, columns))
 
     def shared(_name: str) -> Requests:
@@ -242,10 +244,12 @@ def answer_html(told: Answered, command: str = "") -> str:
         f"<details><summary>{html.escape(title)}</summary>{body}</details>"
         for title, body in folded
     )
-    first, end, rest = map(html.escape, answer_summary(told).partition(" a GPU."))
+    said = answer_summary(told)
+    first = said[: said.find(".", said.find(" a GPU")) + 1]  # its first sentence, with the price
     return (
         f'<p class="planner-of">Answer to: {html.escape(asked_text(question))}</p>'
-        f'<p class="planner-summary"><strong>{first}{end}</strong>{rest}</p>'
+        f'<p class="planner-summary"><strong>{html.escape(first)}</strong>'
+        f"{html.escape(said[len(first) :])}</p>"
         f'<div class="planner-plots">{drawn}</div>{_lines_html(main, False)}{details}'
     )
 

@@ -88,6 +88,8 @@ class Question:
     grams_per_kwh: float | None = None  # CO₂ of the reader's grid
     api_usd: tuple[float, float] | None = None  # of an API, for 10⁶ tokens in and out
     routing: Routing | None = None  # of a fleet that is given, whose routers are compared
+    priced: bool = True  # whether the reader gave the price
+    spot_saves: float = 0.0  # share of the price that is saved, which it has already left out
     gpus: int | None = None  # that are there, where the rate that they carry is asked for
 
     def __post_init__(self) -> None:

@@ -383,7 +383,7 @@ def read_choices(
         memory_share=told["memory_share"],
     )
     choices, refused = [], ""
-    lacking: dict[tuple[str, str], Impossible] = {}  # splits that were asked for, in no format yet
+    lacking: list[tuple[Deployment, float, Impossible]] = []  # that were asked for
     for system, price in zip(systems, prices, strict=True):
         for precision in formats:
             for split, chosen in _parallelisms(told["parallelism"], model, system):
@@ -392,18 +392,17 @@ def read_choices(
                     _require_possible(one, told["memory_share"], told["reserved_gib"] * 2**30)
                 except Impossible as problem:
                     refused = refused or str(problem)
-                    if chosen and not searched:
-                        raise
-                    if chosen:
-                        lacking.setdefault((system.name, str(split)), problem)
+                    lacking += [(one, saved * price, problem)] * chosen
                     continue
                 choices.append((one, saved * price))
     there = {(one.system.name, str(_widths(one))) for one, _ in choices}
-    for key, why in lacking.items():
-        if key not in there:
-            raise why
-    if not choices:
-        raise Impossible(refused)
+    left = [
+        one
+        for one in lacking
+        if not searched or (one[0].system.name, str(_widths(one[0]))) not in there
+    ]
+    if not choices or (left and (told["gpus"] is not None or routing is not None)):
+        raise left[0][2] if left else Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
     if told["gpus"] is not None:
         _require_a_replica(told["gpus"], told["spare_replicas"], [one for one, _ in choices])
@@ -436,9 +435,11 @@ def read_choices(
             if told["api_input_price"]
             else None,
             routing=routing,
+            priced="price_per_hour" in given,
+            spot_saves=1 - saved,
             gpus=told["gpus"],
         )
-        for one, price in choices
+        for one, price in [*choices, *((one, price) for one, price, _ in left)]
     ]
     if unlike:
         return asked + _unlike(asked, told)

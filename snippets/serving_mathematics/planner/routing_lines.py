@@ -21,6 +21,7 @@ from serving_mathematics.planner.lines import (
     _count,
     _model,
     _per_second,
+    _price_said,
     _promised,
     _promised_lines,
     listed,
@@ -290,7 +291,7 @@ def routed_summary(told: Routed) -> str:
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
         f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
-        f"${told.usd_per_hour:,.2f} an hour, ${question.price_per_hour:,.2f} a GPU.{rest}"
+        f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}.{rest}"
     )
 
 

@@ -280,6 +280,8 @@ def _counts(cells: Sequence[object], column: str, first: int, least: int) -> npt
         fine = re.fullmatch(r"\d{1,9}(\.0+)?", text, re.ASCII) and float(text) >= least
         if not fine:
             rule = f"a whole number, at least {least}"
+            hint = " (leave out rows without one: failed requests, empty cells)"
+            rule += hint if least and text.strip() in ("", "0", "None", "null", "nan") else ""
             require(False, f"row {place + first}, column {column}", rule, repr(text[:40]))
         found[place] = int(float(text))
     return found

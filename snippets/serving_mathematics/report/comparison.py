@@ -4,17 +4,20 @@ Two runs are compared by blocks in order and not by requests, because those that
 are slow together: the mean of each of ten blocks is a replication, and Welch's test compares them.
 A difference that it does not tell from chance, all numbers together, is noise. Runs of other rates
 or other tokens are not compared by their times: a time per token is held against what the first
-run's costs of a step give at the second's load.
+run's costs of a step give at the second's load. An engine's counters tell means and no spread:
+times differ by more than those of requests may of which ten in a row are worth one.
 
 Source: Welch (1947); Law (2015), *Simulation Modeling and Analysis*, section 10.2, for replications
 instead of requests; Little (1961) for the ladder.
 """
 
+# In one piece: two runs, and the stages of one test, which share what is told apart from chance.
+
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,19 +47,22 @@ STEPS_TELL = 0.05  # of a time per token, within which the costs of a step give 
 MODEL_FACTOR = 1.3  # of the step model, which is off by a ninth in the mean
 KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is sent
 CHANCE = 3.0  # standard errors of a Poisson count, by which a load may fall short
+WORTH_ONE = 10.0  # requests in a row, where counters tell no spread
 WAITED, OF_LATE = 0.05, 0.5  # of a stage's time, and of how much longer it took, that was a queue
 METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
     "ttft_s": ("TTFT, mean", np.mean),
     "ttft_p95_s": ("TTFT, p95", lambda x: np.quantile(x, 0.95)),
     "tpot_s": ("TPOT, mean", np.mean),
     "latency_s": ("latency, mean", np.mean),
+    "read_tokens": ("prompt tokens that no cache had, mean", np.mean),
 }
 
 
 @dataclass(frozen=True)
 class Difference:
     """One number of two runs. change: b over a, less one, with its interval, and whether it is
-    told from chance. unlike: whether the runs are of other loads, which the name says.
+    told from chance. unlike: whether the runs are of other loads, which the name says. unit: of
+    both, seconds where none is said.
 
     >>> Difference("TTFT", 0.1, 0.2, 1.0, 0.8, 1.2).real
     True
@@ -69,6 +75,7 @@ class Difference:
     low: float
     high: float
     unlike: bool = False
+    unit: str = "s"
 
     @property
     def level(self) -> str:
@@ -84,15 +91,19 @@ class Difference:
 def differences(first: Run, second: Run) -> list[Difference]:
     """What two runs differ in, by blocks.
 
-    first, second: with times of at least 100 requests each. Raises ValueError where they have no
-    times in common.
+    first, second: with times of at least 100 requests each, or an engine's counters. Raises
+    ValueError where they have no times in common.
 
     >>> rng = np.random.default_rng(0)
     >>> runs = [Run("", "", {"ttft_s": rng.gamma(9, k / 90, 500)}) for k in (1, 2)]
     >>> [one.real for one in differences(*runs)]
     [True, True]
     """
-    both = f"{first.where} and {second.where}"
+    both = f"{_short(first)} and {_short(second)}"
+    if not (first.size or second.size) and first.series is not None and second.series is not None:
+        found = _of_counters(first, second)
+        require(len(found) > 0, both, "scrapes that tell a mean of requests", "none in common")
+        return found
     unlike = _other_load(first, second)
     if unlike:
         same = _at_second_load(first, second, unlike)
@@ -108,10 +119,63 @@ def differences(first: Run, second: Run) -> list[Difference]:
                 break
             parts.append(np.array([float(statistic(x)) for x in _blocks_of(values, RUN_BLOCKS)]))
         if len(parts) == 2:
-            pairs.append((title, parts[0], parts[1]))
+            pairs.append((title, parts[0], parts[1], _unit(name)))
     rule = f"runs with times of {FEW} requests or more, of the same kind"
     require(len(pairs) > 0, both, rule, f"{first.size} and {second.size} requests")
-    return [_welch(*pair, ANY_CHANCE / len(pairs)) for pair in pairs]
+    wrong = ANY_CHANCE / len(pairs)
+    return [replace(_welch(title, a, b, wrong), unit=unit) for title, a, b, unit in pairs]
+
+
+def _short(run: Run) -> str:
+    """The file of a run, and of how many more it is."""
+    names = run.where.split(", ")
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _of_counters(first: Run, second: Run) -> list[Difference]:
+    """What the means of two engines' counters differ in.
+
+    >>> from serving_mathematics.report.evidence import Series
+    >>> told, series = {"completed": 2e4, "ttft_s": 0.1}, Series(np.zeros(1), {})
+    >>> runs = [Run("", "", told=told | {"ttft_s": x}, series=series) for x in (0.1, 0.2)]
+    >>> [(one.name, one.level) for one in _of_counters(*runs)]
+    [('TTFT, mean', 'problem')]
+    """
+    counts = [run.said("completed") for run in (first, second)]
+    if not min(counts) > 0:
+        return []
+    error = math.sqrt(sum(1 / count for count in counts))
+    tokens = [
+        _told_apart([run.said(f"{of}_tokens") for run in (first, second)], [0, 0], f"{of} tokens")
+        for of in ("prompt", "output")
+    ]
+    unlike = ", ".join(filter(None, tokens))
+    found = []
+    for name, (title, _) in METRICS.items():
+        a, b = (_counted_mean(run, name) for run in (first, second))
+        if a > 0 and b > 0:
+            change = b / a - 1
+            half = max(WORSE, CHANCE * error * (1 if _unit(name) != "s" else WORTH_ONE**0.5))
+            title += f", of other loads ({unlike})" if unlike else ""
+            found.append(
+                Difference(title, a, b, change, change - half, change + half, unit=_unit(name))
+            )
+    return found
+
+
+def _counted_mean(run: Run, name: str) -> float:
+    """The mean that an engine's counters tell; NaN where they do not."""
+    if name != "read_tokens" or run.series is None:
+        return run.said(name)
+    found, asked, read = (
+        run.series.grown(x) for x in ("prefix_found", "prefix_asked", "prompt_tokens")
+    )
+    found /= asked if asked > 0 else read if read > 0 else math.nan
+    return run.said("prompt_tokens") * (1 - found)
+
+
+def _unit(name: str) -> str:
+    return "tokens" if name.endswith("tokens") else "s"
 
 
 def _other_load(first: Run, second: Run) -> str:
@@ -170,6 +234,8 @@ def _at_second_load(first: Run, second: Run, unlike: str) -> Difference | None:
 
 def _values(run: Run, name: str) -> FloatArray:
     values = run.tpot_s() if name == "tpot_s" and run.size else run.column(name)
+    if name == "read_tokens":
+        values = run.column("prompt_tokens") - run.column("cached_tokens")
     if not values.size:
         return values
     values = values[run.good()]

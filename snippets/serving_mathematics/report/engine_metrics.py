@@ -103,7 +103,7 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
     "power_w": ("POWER_USAGE", "power_usage"),
     "joules": ("TOTAL_ENERGY_CONSUMPTION", "consumption"),
 }
-UNITS = {"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 1e-3}  # mJ
+COUNTED_IN = {"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 1e-3}  # mJ
 LABELLED = {  # counters of Triton that share a name
     ("nv_trt_llm_request_metrics", 'request_type="waiting"'): "waiting",
     ("nv_trt_llm_request_metrics", 'request_type="active"'): "running",
@@ -170,7 +170,7 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
         require(not (counter and value < 0), name, "not negative, as counters are", f"{value:g}")
         engine = engine or which
         if counter and counter not in found and name not in passed and name != _LOADED:
-            found[counter] = value * UNITS.get(name, 1.0)
+            found[counter] = value * COUNTED_IN.get(name, 1.0)
     if _LOADED in samples and _LOADED not in passed:
         found["prefix_found"] = found.get("prefix_found", 0.0) + samples[_LOADED]
     rule = "a scrape of vLLM, SGLang, TensorRT-LLM or TGI"
@@ -375,7 +375,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         told = [] if name in passed else _counters_of(name, labels)
         if not told:
             continue
-        rows = _rows_of(one, UNITS.get(name, 1.0), f"{where}: result {place + 1}")
+        rows = _rows_of(one, COUNTED_IN.get(name, 1.0), f"{where}: result {place + 1}")
         of = " ".join(str(metric[x]) for x in ENGINE_LABELS if x in metric)
         if of and told[0] in ("running", "waiting", "cache"):
             level = levels.setdefault(of, {}).setdefault(told[0], {})

@@ -93,6 +93,7 @@ COUNTERS = {  # of an engine; those that only grow, and levels
     },
 }
 PAUSE_LEAST_S, PAUSE_TIMES = 10.0, 10.0  # without a request, and times the next longest
+SELDOM = 0.25  # of the scrapes, at which a counter may begin anew
 GAUGES = (
     *("running", "waiting", "cache", "power_w", "started_s"),
     *("others_running", "others_waiting"),
@@ -114,12 +115,38 @@ class Series:
     engines: Mapping[str, Mapping[str, FloatArray]] = field(default_factory=dict)
 
     def grown(self, name: str) -> float:
-        """By how much a counter grew from its first to its last value; NaN where it is not told
-        twice, or began anew."""
-        known, started = self.level(name), self.level("started_s")
-        if known.size < 2 or (np.diff(known) < 0).any() or (np.diff(started) != 0).any():
+        """By how much a counter grew from its first to its last value, from 0 on where the engine
+        began anew; NaN where it is not told twice, fell for another reason, or is of others."""
+        values = np.asarray(self.values.get(name, []), dtype=float)
+        told = np.flatnonzero(np.isfinite(values))
+        known = values[told]
+        if known.size < 2:
             return math.nan
-        return float(known[-1] - known[0])
+        anew, other = (np.r_[0, np.cumsum(x)] for x in self._starts(values.shape))
+        begun, odd = np.diff(anew[told]) > 0, np.diff(other[told]) > 0
+        steps = np.diff(known)
+        if (odd | ((steps < 0) & ~begun)).any():
+            return math.nan
+        return float(np.where(begun, known[1:], steps).sum())
+
+    def _starts(self, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.bool_], ...]:
+        """Between which moments the engine began anew: its counters fell, with another start of its
+        process or, where that is not told, seldom and most of them; and between which the process
+        is another and nothing fell.
+
+        shape: of what is told at the moments; where that is no series, nothing is known.
+        """
+        counted = [np.asarray(x, dtype=float) for name, x in self.values.items()]
+        counted = [x for x, name in zip(counted, self.values, strict=True) if name not in GAUGES]
+        counted = [x for x in counted if x.shape == shape]
+        fell = np.sum([np.diff(x) < 0 for x in counted], axis=0)
+        had = np.sum([x[:-1] > 0 for x in counted], axis=0)
+        started = np.asarray(self.values.get("started_s", []), dtype=float)
+        later = np.diff(started) if started.shape == shape else np.full(fell.shape, math.nan)
+        other = np.nan_to_num(later) != 0
+        most = np.isnan(later) & (2 * fell > had) & (len(self.engines) < 2)
+        most &= most.sum() <= SELDOM * most.size
+        return (other & (fell > 0)) | most, other & (fell == 0)
 
     def level(self, name: str) -> FloatArray:
         """The values that are told."""

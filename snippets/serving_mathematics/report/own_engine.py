@@ -17,6 +17,8 @@ Source: Yu et al. (2022) for the step; Agrawal et al. (2024) for prompts in it; 
 `core.batching.event_skipping`.
 """
 
+# In one piece: costs of a step and the simulation by them, which share a log's requests.
+
 from __future__ import annotations
 
 import functools
@@ -47,7 +49,9 @@ from serving_mathematics.support.require import require
 LEAST_TOLD, TOLD_SHARE = 200, 0.9  # requests that tell costs, and of all that have later tokens
 MOST_SERVED = 4000  # in a row, that are simulated
 MOST_FAILED = 0.01  # of the requests, whose work is not told
-BUDGET = 8192  # tokens of a step, where the reader does not say
+BUDGET, LEAST_BUDGET = 8192, 2048  # tokens of a step, which no log tells; the latter to be sure
+SURE = 0.9  # of the promised times, that are simulated to be on the safe side
+ONE_STEP, FASTEST = 0.25, 0.01  # of a step, in which tokens are its own; of times a token
 RATES = 9  # halvings of the interval in which the rate lies
 FASTEST_TIMES = 16.0  # times the rate of the log
 DEFAULT_PLACES = 256.0  # of an engine that never filled them
@@ -76,6 +80,28 @@ class OwnEngine:
     memory: float = math.nan
 
 
+def _by_steps(first_s: FloatArray, end_s: FloatArray, step_s: float) -> tuple[FloatArray, ...]:
+    """The same moments, those of one step alike: written to a digit or sent through a network, they
+    are a little apart, and a prompt of the same step would count as read in a later one.
+
+    first_s, end_s: of each request [s]. step_s: of the fastest steps.
+
+    >>> first, end = _by_steps(np.array([1.0, 1.0002]), np.array([1.5, 1.4999]), 0.01)
+    >>> first.tolist(), end.tolist()
+    ([1.0002, 1.0002], [1.5, 1.5])
+    """
+    moments = np.sort(np.r_[first_s, end_s])
+    begins = np.r_[True, np.diff(moments) > ONE_STEP * step_s]
+    starts, lasts = moments[begins], moments[np.r_[begins[1:], True]]
+    lasts = np.where(lasts - starts <= ONE_STEP * step_s, lasts, math.nan)  # of several engines
+
+    def snapped(times: FloatArray) -> FloatArray:
+        own = lasts[np.searchsorted(starts, times, side="right") - 1]
+        return np.asarray(np.where(np.isnan(own), times, own))
+
+    return snapped(first_s), snapped(end_s)
+
+
 def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Of each request that tells it: mean batch, prompt tokens in a step, and TPOT."""
     sent, ttft, whole = (run.column(n) for n in ("sent_s", "ttft_s", "latency_s"))
@@ -84,6 +110,8 @@ def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
     first, end = (sent + ttft)[good], (sent + whole)[good]
     if not first.size:
         return first, first, first
+    steps = output[good] - 1
+    first, end = _by_steps(first, end, float(np.quantile((end - first) / steps, FASTEST)))
 
     def area(moments: FloatArray) -> FloatArray:
         """How many sequences decoded, integrated up to each moment."""
@@ -97,7 +125,7 @@ def _counted(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
     lasting = np.maximum(end - first, 1e-9)
     batch = (area(end) - area(first)) / lasting
     order = np.argsort(first, kind="stable")
-    firsts, steps = first[order], output[good] - 1
+    firsts = first[order]
     tokens = (prompt - _found_tokens(run))[good][order]
     read = np.cumsum(tokens)
     read = np.column_stack([np.r_[0.0, read[:-1]], read]).ravel()
@@ -334,6 +362,37 @@ def breaking_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
         else:
             high = middle
     return low
+
+
+def held_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
+    """Times the rate of a log up to which its objective holds, on the safe side: with as many
+    places as ran, where others are not known, the smallest usual budget of a step, and promised
+    times a tenth shorter, and shorter by as much as the simulation falls short of the log at that
+    quantile. As `breaking_rate` elsewhere.
+
+    run, own, asked: as for `_kept_share`.
+
+    >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
+    >>> columns |= {"output_tokens": np.ones(4), "ttft_s": np.full(4, 0.5)}
+    >>> held_rate(Run("", "", columns), OwnEngine(Engine(0.5), 0, 0), Asked(ttft_s=5.0))
+    inf
+    """
+    places = max(1, int(own.ran)) if own.ran > 0 else own.engine.max_sequences
+    engine = replace(own.engine, max_sequences=places, token_budget=max(LEAST_BUDGET, places))
+    sample, served = _workload(run), _simulated(run)
+    ttft, tpot = latencies_s(sample, simulate(sample, engine))
+
+    def shorter(predicted: FloatArray, seen: FloatArray) -> float:
+        told = _known_quantile(seen[served], asked.quantile)
+        off = _known_quantile(predicted, asked.quantile) / told if told > 0 else math.nan
+        return SURE * (off if off < 1 else 1.0)
+
+    tighter = replace(
+        asked,
+        ttft_s=asked.ttft_s * shorter(ttft, run.column("ttft_s")),
+        tpot_s=asked.tpot_s * shorter(tpot, run.tpot_s()),
+    )
+    return breaking_rate(run, replace(own, engine=engine), tighter)
 
 
 def check_costs_are_found_again() -> None:

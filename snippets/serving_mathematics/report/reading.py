@@ -803,8 +803,9 @@ def _after(before: Run, run: Run) -> Run:
     fell = [name.replace("_", " ") for name, x in known.items() if (np.diff(x) < 0).any()]
     notes = ["several scrapes"]
     if (np.diff(series.level("started_s")) != 0).any():
-        notes.append("their processes started at different times: nothing is counted between them")
-    if fell:
+        told = "what each counted is added where counters fell; else report the later alone"
+        notes.append(f"their processes started at different times: {told}")
+    elif fell:
         told = f"{', '.join(fell[:2])} fell between them"
         notes.append(f"{told}: the engine began anew, or the files are in the other order")
     return replace(before, where=where, notes=tuple(notes), series=series, told=_means(series))

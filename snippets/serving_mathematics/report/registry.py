@@ -29,6 +29,8 @@ from serving_mathematics.report.findings.of_the_engine import (
 )
 from serving_mathematics.report.findings.of_the_objective import (
     _no_engine,
+    _no_load,
+    _no_rate,
     _undecided,
     breaking_load,
     canary,
@@ -162,7 +164,11 @@ FINDINGS = (
     Rule(
         growing_queue,
         "Was the load served?",
-        (("sent_s", "ttft_s"), ("sent_s", "latency_s")),
+        (
+            ("sent_s", "ttft_s"),
+            ("sent_s", "latency_s"),
+            ("told:rate_asked", "told:duration_s", "told:ttft_s"),
+        ),
         FEW,
     ),
     Rule(
@@ -255,6 +261,7 @@ FINDINGS = (
         (("sent_s", "ttft_s", "latency_s", "asked:promise"),),
         3 * FEW,
         False,
+        _no_load,
     ),
     Rule(
         breaking_load,
@@ -262,7 +269,7 @@ FINDINGS = (
         (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens", "asked:promise"),),
         LEAST_TOLD,
         False,
-        _no_engine,
+        _no_rate,
     ),
     Rule(
         ceiling,

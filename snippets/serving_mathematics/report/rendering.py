@@ -23,6 +23,7 @@ from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding, 
 from serving_mathematics.report.registry import FINDINGS, Report
 from serving_mathematics.report.report_plots import run_plots
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 
 LINES, TERMINAL_WIDTH = 15, 110  # of a terminal
 SIGNS = {"problem": "✗", "warning": "!", "note": "·"}
@@ -172,7 +173,7 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
     )
     lines += [row for rows in said for row in rows][:6]
     if changed and not shown:
-        lines.append("· no difference between the two is told from chance")
+        lines += textwrap.wrap(_no_difference(changed), TERMINAL_WIDTH, subsequent_indent="  ")
     left = LINES - len(lines) - 1
     groups: dict[tuple[str, str], list[Finding]] = {}
     for one in found.findings:
@@ -217,6 +218,18 @@ def _headline(found: Report, changed: Sequence[Difference] = ()) -> str:
     return f"{tools}: {runs}{requests}; {', '.join(told) or 'nothing found'}"
 
 
+def _no_difference(changed: Sequence[Difference]) -> str:
+    """That nothing is told from chance, of which numbers, and what was not looked at.
+
+    >>> _no_difference([Difference("TTFT, mean", 0.1, 0.1, 0.0, -0.1, 0.1)])
+    '· no difference is told from chance in TTFT; prompt tokens that a cache had are not told'
+    """
+    names = list(dict.fromkeys(one.name.partition(",")[0] for one in changed))
+    hits = any(one.unit == "tokens" for one in changed)
+    left = "" if hits else "; prompt tokens that a cache had are not told"
+    return f"· no difference is told from chance in {', '.join(names)}{left}"
+
+
 def _difference_text(one: Difference) -> str:
     """A difference between two runs in a sentence.
 
@@ -231,7 +244,8 @@ def _difference_text(one: Difference) -> str:
     change = f"{change} ({low} to {high})"
     noise = "within what the costs tell" if one.unlike else "not told from chance"
     noise = "" if one.real else f", {noise}"
-    return f"{sign} {one.name}: {duration(one.first)} → {duration(one.second)}, {change}{noise}"
+    told = duration if one.unit == "s" else sized
+    return f"{sign} {one.name}: {told(one.first)} → {told(one.second)}, {change}{noise}"
 
 
 def report_markdown(found: Report, changed: Sequence[Difference] = ()) -> str:

@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from serving_mathematics.planner.fields import FIELDS, meant_number
 from serving_mathematics.report.comparison import Difference, differences
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
@@ -125,7 +126,11 @@ def read_asked(fields: dict[str, Any]) -> Asked:
             number = float(value) if not isinstance(value, bool) else math.nan
         except (TypeError, ValueError, OverflowError):
             number = math.nan
-        require(math.isfinite(number), name, "a number", repr(value)[:40])
+        fine = 0 < number < 1 if name == "quantile" else math.isfinite(number)
+        meant = math.nan if fine or name not in FIELDS else meant_number(FIELDS[name], str(value))
+        rule = "in (0, 1)" if name == "quantile" and math.isfinite(number) else "a number"
+        rule += f" (did you mean {meant:.10g}?)" if math.isfinite(meant) else ""
+        require(fine, name, rule, repr(value)[:40])
         found[name] = number
     if fields.get("engine") is not None:
         found["engine"] = str(fields["engine"])

@@ -12,20 +12,23 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from serving_mathematics.report.comparison import Difference
+from serving_mathematics.report.comparison import CHANCE, WORTH_ONE, Difference
 from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.findings.of_the_objective import WORST
 from serving_mathematics.report.reading import _require_new, joined, read_file
 from serving_mathematics.report.registry import FINDINGS, report
 from serving_mathematics.report.rendering import _report_body, report_html, summary_lines
 from serving_mathematics.report.report_command import NUMBERS, _compared_runs, read_asked
 from serving_mathematics.support import checks
+from serving_mathematics.support.files import MOST_ROWS
 
 MOST_TOLD = 5  # files that could not be read, when none could
-FIELDS = {
+TYPED = {
     "ttft_s": "Promised time to first token (s)",
     "tpot_s": "Promised time per token (s)",
     "quantile": "Share of requests that keep it",
@@ -38,11 +41,11 @@ FIELDS = {
 def ask_form() -> str:
     """The form on one line of HTML: files, files to compare with, and what is promised.
 
-    >>> ask_form().count("<label") == len(FIELDS) + 2
+    >>> ask_form().count("<label") == len(TYPED) + 2
     True
     """
     controls = ""
-    for name, label in FIELDS.items():
+    for name, label in TYPED.items():
         value = ' value="0.99"' if name == "quantile" else ""
         mode = "" if name == "columns" else ' inputmode="decimal"'
         controls += (
@@ -157,7 +160,13 @@ def _said(rule: Any) -> str:
 
 def example() -> SimpleNamespace:
     """The form, and the table of what it asks."""
-    return SimpleNamespace(ask_form=ask_form(), finding_rows=_finding_rows())
+    return SimpleNamespace(
+        ask_form=ask_form(),
+        finding_rows=_finding_rows(),
+        worst_error_percent=100 * WORST,
+        most_rows=MOST_ROWS,
+        counted_percent=100 * CHANCE * math.sqrt(WORTH_ONE * 2 / 1000),
+    )
 
 
 def check_form_answers_as_the_command() -> None:

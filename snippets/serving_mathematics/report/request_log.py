@@ -122,6 +122,8 @@ EMPTY_SHARE, EMPTY_LEAST = 0.5, 100  # of the span, in which nothing came; reque
 OWN_ENGINE, UNLIKE = 50, 1.5  # requests of a model, and times the time per token of another
 FIRST_LEAST_S = 1e-3  # of a time to the first token in the median: no engine is faster
 SAMPLE = 2000  # moments that say a unit
+MOST_SIZE = 1e100  # number of a column
+ENDLESS = 10.0  # times the longest other latency
 DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
 LONGEST_S = 1000.0  # what it is at most, whatever a name says: milliseconds are taken for seconds
@@ -282,7 +284,10 @@ def _numbers(cells: Sequence[Any], column: str, first: int) -> FloatArray:
             except (TypeError, ValueError, OverflowError):
                 where = f"row {place + first}, column {column}"
                 require(False, where, "a number", repr(str(cell)[:40]))
-    require(not np.isinf(found).any(), f"column {column}", "of finite numbers", "an infinite one")
+    wrong = np.flatnonzero(~(np.abs(np.nan_to_num(found)) <= MOST_SIZE))
+    if wrong.size:
+        where = f"row {int(wrong[0]) + first}, column {column}"
+        require(False, where, f"at most {MOST_SIZE:g} in size", f"{found[wrong[0]]:g}")
     return found
 
 
@@ -516,6 +521,8 @@ def _run(
         told = f"{chosen['sent']} is taken as when each was sent"
         notes.append(f"{told} (of the end, say --columns end={chosen['sent']})")
     _require_sense(columns, chosen, first)
+    notes += _gaps(columns)
+    _leave_endless(columns, chosen, first, notes)
     _leave_whole_answers(columns, notes)
     share = _reusable(columns, chosen, first)
     if any(isinstance(one, list) for one in hashes) and "prompt" in chosen:
@@ -688,6 +695,54 @@ def _count_tries(
     columns["attempt"] = np.ones(of.size)
     columns["attempt"][order] = tries
     notes.append(f"{column} stands at several moments: a later one is another try")
+
+
+def _gaps(columns: Mapping[str, FloatArray]) -> list[str]:
+    """How many requests that did not fail have no value in a column that others have, in words.
+
+    >>> _gaps({"ttft_s": np.array([0.1, math.nan]), "latency_s": np.ones(2)})
+    ['no value in 1 of 2 requests that did not fail: ttft_s (1)']
+    """
+    size = next((x.size for x in columns.values()), 0)
+    good = np.nan_to_num(columns.get("failed", np.zeros(size))) == 0
+    names = ("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens")
+    gaps = {name: np.isnan(columns[name]) & good for name in names if name in columns}
+    told = ", ".join(f"{name} ({x.sum():,})" for name, x in gaps.items() if x.any())
+    some = np.any(list(gaps.values()), axis=0).sum() if told else 0
+    whole = f"{some:,} of {good.sum():,} requests that did not fail"
+    return [f"no value in {whole}: {told}"] if told else []
+
+
+def _leave_endless(
+    columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int, notes: list[str]
+) -> None:
+    """Take out latencies of a few requests that last longer than the log and than ten times any
+    other: rates are over the time until the last end, and one such row would set them.
+
+    >>> columns = {"sent_s": np.arange(500.0), "latency_s": np.r_[np.ones(499), 864e3]}
+    >>> notes = []
+    >>> _leave_endless(columns, {"latency": "e2e"}, 2, notes)
+    >>> notes
+    ['row 501, column e2e: 864,000 s is longer than the log and was left out']
+    """
+    if not {"sent_s", "latency_s"} <= set(columns):
+        return
+    sent, lasted = columns["sent_s"], columns["latency_s"]
+    came = _known_numbers(sent)
+    if came.size < EMPTY_LEAST:
+        return
+    long = np.flatnonzero(lasted > float(came.max() - came.min()))
+    rest = np.delete(lasted, long)
+    usual = float(np.nanmax(rest)) if np.isfinite(rest).any() else math.inf
+    long = long[lasted[long] > ENDLESS * usual]
+    if not 0 < long.size <= max(1, 0.01 * came.size):
+        return
+    more = f" and {long.size - 1} more" if long.size > 1 else ""
+    column = chosen.get("latency") or chosen.get("end") or "latency"
+    told = f"row {int(long[0]) + first}{more}, column {column}: {lasted[long[0]]:,.6g} s"
+    notes.append(f"{told} is longer than the log and was left out")
+    columns["latency_s"] = lasted.copy()
+    columns["latency_s"][long] = math.nan
 
 
 def _leave_whole_answers(columns: dict[str, FloatArray], notes: list[str]) -> None:

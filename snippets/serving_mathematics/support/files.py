@@ -178,7 +178,9 @@ def read_text(name: str, most: int = MOST_BYTES) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: must be UTF-8 text, got {error.reason}") from None
+        wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+        hint = "; it looks like UTF-16: save it as UTF-8" if wide else ""
+        raise ValueError(f"{name}: must be UTF-8 text, got {error.reason}{hint}") from None
 
 
 def read_json(text: str) -> Any:
@@ -263,7 +265,9 @@ def read_table(text: str, what: str, most: int = MOST_ROWS) -> list[list[str]]:
     text = text.removeprefix("\ufeff")
     count = max(text.count("\n"), text.count("\r")) - 1  # below the header
     if count > most:
-        raise ValueError(f"{what} must be of at most {most:,} rows, got about {count:,}")
+        raise ValueError(
+            f"{what} must be of at most {most:,} rows, got about {count:,}: take rows in a row"
+        )
     cells = text.count(",")
     if cells > MOST_VALUES:
         raise ValueError(f"{what} must be of at most {MOST_VALUES:,} cells, got {cells:,}")

@@ -22,6 +22,7 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import as_floats, require, require_finite, require_in
 
 LEVELS = ("problem", "warning", "note")  # worst first
+LARGEST_BATCH = 100_000  # of an engine's batch
 FEW = 100  # requests below which nothing is said of their order
 
 
@@ -52,6 +53,9 @@ class Asked:
             require(not value <= 0 and value != math.inf, name, "positive and finite", value)
         whole = math.isnan(self.places) or self.places == int(self.places)
         require(whole, "places", "a whole number", self.places)
+        require(
+            not self.places > LARGEST_BATCH, "places", f"at most {LARGEST_BATCH:,}", self.places
+        )
         require(self.engine in ("vllm", "sglang"), "engine", "vllm or sglang", self.engine)
 
     @property

@@ -53,6 +53,7 @@ MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last o
 MOST_WAITED = 0.9  # of all that was waited, by those who waited longest
 MOST_QUEUE = 0.5  # of the time to first token
 EMPTY = 0.25  # of the usual number inside, up to which a prompt's own time is read off
+OVER_BY = 0.99  # of the answers, that are over after a while
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
@@ -272,7 +273,8 @@ def _waiting(
 
 def _own_prefill(run: Run) -> FloatArray | None:
     """What each prompt takes by itself, from those that came to a nearly empty engine; None where
-    there are too few of them."""
+    there are too few of them. A log may be cut from a longer one: who was inside is told from one
+    long answer after its first request on, and until one before its last end."""
     if not run.has("sent_s", "latency_s", "ttft_s") or run.size < FEW:
         return None
     if _tick_s(run.column("sent_s")) > _known_quantile(run.column("ttft_s")):
@@ -280,7 +282,10 @@ def _own_prefill(run: Run) -> FloatArray | None:
     inside = _inside_at(run, run.column("sent_s"))
     usual = _known_mean(inside)
     good = run.good() & np.isfinite(run.column("ttft_s"))
-    alone = good & (inside <= max(1.0, EMPTY * usual))
+    sent, lasted = run.column("sent_s"), run.column("latency_s")
+    long = _known_quantile(lasted[good], OVER_BY)
+    told = (sent > np.nanmin(sent) + long) & (sent < np.nanmax(sent + lasted) - long)
+    alone = good & told & (inside <= max(1.0, EMPTY * usual))
     if alone.sum() < 20 or usual < 2:
         return None
     ttft = run.column("ttft_s")

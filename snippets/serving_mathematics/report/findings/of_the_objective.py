@@ -49,13 +49,16 @@ from serving_mathematics.report.findings.of_the_engine import _hits_fell
 from serving_mathematics.report.findings.of_the_tenants import _called
 from serving_mathematics.report.own_engine import (
     FASTEST_TIMES,
+    LEAST_BUDGET,
     MOST_SERVED,
+    SURE,
     OwnEngine,
     _changed,
     _found_tokens,
     _simulated,
     breaking_rate,
     fit_own,
+    held_rate,
     twice_alone,
 )
 from serving_mathematics.report.waiting import (
@@ -85,7 +88,7 @@ COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
 STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
 ROOM = 1.2  # times the rate of the log, below which more is to be planned for
-NEAR, ELSEWHERE = 1.1, 1.5  # the same, as far as the engine may be off; where it is not the cause
+ELSEWHERE = 1.5  # the same, from which the engine's speed is not the cause
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -336,35 +339,15 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     >>> sorted(load_kept(run, Asked(ttft_s=1.0)).files)
     ['hpa.yaml', 'keda.yaml']
     """
-    told = _in_time(run, asked)
-    if told is None or not run.has("sent_s", "latency_s") or _changed(run) is not None:
+    held = _load_held(run, asked)
+    if isinstance(held, str):
         return None
-    if _passed_share(run) > PASSED or _hits_fell(run) is not None:
-        return None  # of several engines, of which only one may be late
-    known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
-    kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
-    if kept.size < 3 * FEW:
-        return None
-    order = np.argsort(inside, kind="stable")
-    parts = np.array_split(order, BINS)
-    shares = [wilson_interval(int(kept[x].sum()), x.size) for x in parts]
-    broken = [place for place, one in enumerate(shares) if one.high < asked.quantile]
-    if not broken:
-        most, seen = (
-            float(inside.max()),
-            "the objective held with up to {:g} inside, the most that came",
-        )
-    else:
-        first = broken[0]
-        below = np.concatenate(parts[:first]) if first else order[:0]
-        most = float(inside[below].max()) if first else 0.0
-        holds = first > 0 and kept[below].mean() >= asked.quantile
-        lost = all(one.share < asked.quantile for one in shares[first:])
-        if not (holds and lost) or _stood_still(run, most):
-            return None  # late for another reason than load
-        seen = "the objective holds with up to {:g} requests inside, and breaks beyond"
-    if most < 1:
-        return None
+    most, broken = held
+    seen = (
+        "the objective holds with up to {:g} requests inside, and breaks beyond"
+        if broken
+        else "the objective held with up to {:g} inside, the most that came"
+    )
     speed, files, change = _prompt_speed(run), {}, "test at a higher load, until it breaks"
     if broken:
         twice = twice_alone(run)
@@ -394,6 +377,48 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
     )
 
 
+def _load_held(run: Run, asked: Asked) -> tuple[float, bool] | str:
+    """How many requests were inside at most while the objective held, and whether it broke beyond;
+    else what a log lacks that would tell."""
+    told = _in_time(run, asked)
+    if told is None or not run.has("sent_s", "latency_s"):
+        return "when each request was sent, its times and tokens"
+    if _changed(run) is not None or _hits_fell(run) is not None:
+        return "an engine and a prefix cache that are the same all the time"
+    if _passed_share(run) > PASSED:
+        return "requests of one queue: of several, one may be late alone"
+    known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
+    kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
+    if kept.size < 3 * FEW:
+        return f"{3 * FEW} requests or more that tell it"
+    order = np.argsort(inside, kind="stable")
+    parts = np.array_split(order, BINS)
+    shares = [wilson_interval(int(kept[x].sum()), x.size) for x in parts]
+    broken = [place for place, one in enumerate(shares) if one.high < asked.quantile]
+    if not broken:
+        most = float(inside.max())
+    else:
+        first = broken[0]
+        below = np.concatenate(parts[:first]) if first else order[:0]
+        most = float(inside[below].max()) if first else 0.0
+        holds = first > 0 and kept[below].mean() >= asked.quantile
+        lost = all(one.share < asked.quantile for one in shares[first:])
+        if not (holds and lost) or _stood_still(run, most):
+            most = 0.0
+    if most < 1:
+        return (
+            "a number inside up to which enough are in time and beyond which too many are late; "
+            "here requests are late for another reason too, so there is no target to scale on"
+        )
+    return most, bool(broken)
+
+
+def _no_load(run: Run, asked: Asked) -> str:
+    """What a log lacks that would tell a target to scale on; empty where it does."""
+    held = _load_held(run, asked)
+    return f"{held} (with it come hpa.yaml, keda.yaml, flags.txt)" if isinstance(held, str) else ""
+
+
 def _stood_still(run: Run, most: float) -> bool:
     """Whether next to nothing was answered for part of the time in which more than so many were
     inside, as of an engine that hangs and not of one that is full."""
@@ -409,7 +434,8 @@ def _stood_still(run: Run, most: float) -> bool:
 
 
 def _prompt_speed(run: Run) -> float:
-    """Prompt tokens a second in the busiest twentieth of the time; NaN where they are not told."""
+    """Prompt tokens a second in the busiest twentieth of the time, those of requests that do not
+    tell as many as of the others; NaN where they are not told."""
     if not run.has("sent_s", "ttft_s", "prompt_tokens"):
         return math.nan
     first = run.column("sent_s") + run.column("ttft_s")
@@ -423,7 +449,8 @@ def _prompt_speed(run: Run) -> float:
         weights=run.column("prompt_tokens")[known],
         minlength=100,
     )
-    return float(np.quantile(counts, 0.95) / (span / 100))
+    share = float(known[run.good()].mean())
+    return float(np.quantile(counts, 0.95) / (span / 100) / max(share, 1 / known.size))
 
 
 def breaking_load(run: Run, asked: Asked) -> Finding | None:
@@ -441,38 +468,44 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     rate, busiest = _rates_simulated(run)
     some = told[_simulated(run)]
     kept = some[np.isfinite(some)]
-    times = breaking_rate(run, own, asked)
-    if math.isnan(times) or not (rate > 0 and kept.size):
+    if not (rate > 0 and kept.size):
         return None
     share = wilson_interval(int(kept.sum()), kept.size)  # of requests that come in both alike
-    who, held = f"one engine of {_places_said(own)}", min(times, FASTEST_TIMES)
-    who += "" if own.memory > 0 else " whose memory lasts"
+    late = share.high < asked.quantile
+    elsewhere = breaking_rate(run, own, asked) if late else math.nan
+    times = elsewhere if elsewhere >= ELSEWHERE else held_rate(run, own, asked)
+    if share.low >= asked.quantile:
+        times = max(1.0, times) if times > 0 else 1.0  # as was seen
+    if math.isnan(times):
+        return None
+    lasting = "" if own.memory > 0 else " whose memory lasts"
+    held = min(times, FASTEST_TIMES)
     minute = f", {sized(held * busiest)} in the busiest minute" if busiest > 0 else ""
     at = f"{sized(held * rate)} requests a second{minute}, {sized(held, 2)} times these"
     level = "warning" if times < ROOM else "note"
-    late = share.high < asked.quantile
-    if (times < 1 / NEAR and share.low >= asked.quantile) or (late and NEAR < times < ELSEWHERE):
-        return None  # another engine than that of the log
-    if late and times >= ELSEWHERE:
+    how = f"simulated with the log's own requests{_those(run)}; {_error(own)}"
+    if elsewhere >= ELSEWHERE:
         level = "note"
-        seen = f"{percent(share.share)} of these requests kept the objective, and {who} would "
-        seen += f"keep it up to {at}: its speed is not what makes them late"
+        seen = f"{percent(share.share)} of these requests kept the objective, and one engine of "
+        seen += f"{_places_said(own)}{lasting} would keep it up to {at}: its speed is not what "
+        seen += "makes them late"
         change = "before replicas are added look at places, memory, a stall or a cold start, a "
         change += "slow replica, and at what stands before the engine"
         why = "more replicas would have the same"
     else:
-        breaks = "holds up to" if math.isinf(times) else "breaks at about"
-        seen = f"the objective {breaks} {at}, on {who}"
+        seen = f"the objective holds up to {at}, on one engine of {_places_held(own)}{lasting}"
         below = f"{sized(held * busiest)} a second" if busiest > 0 else "it"
         change = f"plan replicas so that the busiest minute stays below {below}, with one down"
         why = "between today's load and this one lies all the room for a burst or a lost replica"
+        how += f"; on the safe side: steps of {LEAST_BUDGET:,} tokens, promised times "
+        how += f"{percent(1 - SURE)} shorter and by what it falls short of the log's late requests"
     return Finding(
         "breaking_load",
         level,
         f"{seen}; a {_step_word(run)} takes {_costs(own)}",
         why,
         change,
-        f"simulated with the log's own requests{_those(run)}; {_error(own)}",
+        how,
         "definitions/utilization",
         run.where,
     )
@@ -490,6 +523,13 @@ def _rates_simulated(run: Run) -> tuple[float, float]:
     within = np.searchsorted(sent, sent + 60.0) - np.arange(sent.size)
     minute = float(within.max()) / 60.0 if seconds >= 180.0 else math.nan
     return (sent.size - 1) / seconds, minute
+
+
+def _places_held(own: OwnEngine) -> str:
+    """The places of the engine on the safe side, in words."""
+    if not own.ran > 0:
+        return _places_said(own)
+    return f"{own.ran:.0f} places, as many as ran at most (more: --places)"
 
 
 def _places_said(own: OwnEngine) -> str:
@@ -542,12 +582,18 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
     if EDGE < rate / most < 1:
         change = f"test five times as long: so near, a run may end before its first queue; {change}"
     used, lasting = rate / most, "" if own.memory > 0 else " if memory lasts"
+    fewer = ""
+    if own.ran > 0:
+        ran = saturated_rate(
+            prompts, outputs, replace(engine, max_sequences=max(1, int(own.ran))), found
+        )
+        fewer = f"; {percent(rate / ran)} of what as many as ran would carry"
     minute = f", {percent(busiest / most)} in the busiest minute" if busiest > 0 else ""
     return Finding(
         "ceiling",
         "warning" if used > NEARLY else "note",
         f"{sized(rate)} requests a second came, {percent(used)} of the {sized(most)} that one "
-        f"engine of {_places_said(own)} carries{lasting}{minute}",
+        f"engine of {_places_said(own)} carries{lasting}{minute}{fewer}",
         "this is its utilization: GPU utilization is 100% from the first request on",
         change,
         f"from the costs of a step in the log{_those(run)}, if it has every request of one engine; "
@@ -570,6 +616,15 @@ def _no_engine(run: Run, asked: Asked) -> str:
     of = "first tokens" if off == own.ttft_error else "times per token"
     far = f"here they are off by {percent(abs(off))}"
     return f"a simulated engine whose {of} are within {percent(WORST)} of the log's; {far}"
+
+
+def _no_rate(run: Run, asked: Asked) -> str:
+    """What a log lacks that would tell a rate up to which the objective holds; empty where nothing
+    is promised of it."""
+    if _in_time(run, asked) is None:
+        return ""
+    alone = "a promise that a request alone keeps with some room"
+    return _no_engine(run, asked) or alone
 
 
 def _error(own: OwnEngine) -> str:

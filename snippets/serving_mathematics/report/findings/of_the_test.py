@@ -363,16 +363,19 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
     second in each second. Times that rise by less than a hundredth are of longer prompts or a
     fuller batch.
 
-    run: with when each request was sent, and its time to first token or latency.
+    run: with when each request was sent, and its time to first token or latency; of a summary, with
+    the rate that was asked for, how long it took and the mean time to first token.
 
     >>> rises = {"sent_s": np.arange(200.0), "ttft_s": 0.1 + 0.05 * np.arange(200)}
     >>> growing_queue(Run("", "", rises), Asked()).level
     'problem'
     """
     if not run.has("sent_s"):
-        return None
+        return _unserved(run)
     series = _series(run)
-    if series.size < FEW or all_at_once(run, asked) is not None:
+    if series.size < FEW:
+        return _unserved(run)
+    if all_at_once(run, asked) is not None:
         return None
     medians = np.array([float(np.median(x)) for x in _blocks_of(series, TREND_BLOCKS)])
     signs = np.sign(medians[None, :] - medians[:, None])
@@ -400,6 +403,43 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
         "lower the rate until the last tenth is as fast as the middle, or say the rate that was "
         "served and no latency",
         "ten blocks in order, 1 in 2,000 by chance",
+        "definitions/utilization",
+        run.where,
+    )
+
+
+def _unserved(run: Run) -> Finding | None:
+    """What is said of a summary whose requests took longer to serve than to come, and waited for
+    most of what was longer; None elsewhere.
+
+    Where a queue grows, the last request waits about twice the mean; a client that sends too slowly
+    makes a test longer too, and nobody waits in the engine.
+
+    >>> told = {"rate_asked": 14.0, "completed": 1000.0, "duration_s": 132.0, "ttft_s": 29.9}
+    >>> _unserved(Run("", "", told=told)).seen.partition(",")[0]
+    '14 requests a second were asked for and 7.6 were served'
+    >>> _unserved(Run("", "", told=told | {"ttft_s": 1.0})) is None
+    True
+    """
+    asked, whole, first = (run.said(x) for x in ("rate_asked", "duration_s", "ttft_s"))
+    count = run.said("completed") + float(np.nan_to_num(run.said("failed")))
+    if not (0 < asked < math.inf and whole > 0 and count >= 20):
+        return None
+    coming = count / asked
+    longer = whole - coming
+    if not min(2 * first, longer) > max(longer / 2, coming * max(SLOW_SENDING, 3 / count**0.5)):
+        return None
+    return Finding(
+        "growing_queue",
+        "problem",
+        f"{sized(asked)} requests a second were asked for and {sized(count / whole, 2)} were "
+        f"served, and a first token took {duration(first)} in the mean: a queue grew until the "
+        "last had come",
+        "the load is above what the engine carries, so every percentile says how long the test was",
+        "lower the rate, or say the rate that was served and no latency; a test with every request "
+        "(--save-detailed, --output-details) says what they waited for",
+        "the waiting of the last, twice the mean, is most of what the test took longer than "
+        f"{duration(coming)}",
         "definitions/utilization",
         run.where,
     )
