@@ -61,7 +61,7 @@ LOADS = (  # of the ceiling
 )
 SEEDS, REQUESTS = 8, 20_000  # runs of each load, and requests of each, of which a tenth is left out
 FLEET = 8  # replicas, of which one is lost
-PEAK_SHARE = 0.35  # of the requests above 7/8 of the peak, on a smooth day of peak 2.5 over the mean
+PEAK_SHARE = 0.35  # of the requests above 7/8 of the peak, on a smooth day that peaks at 2.5
 
 
 class _Shares(NamedTuple):

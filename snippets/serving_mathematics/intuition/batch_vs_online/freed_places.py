@@ -50,8 +50,8 @@ PLENTY = 400  # batch requests in flight: more than there are places
 def late_behind_batch(ended_per_s: float, online_per_s: float, limit_s: float) -> float:
     """Share of online requests that wait for a place for longer than a limit, e^(−(X − λ)t).
 
-    ended_per_s: X, answers of both kinds that the full engine ends. online_per_s: λ. limit_s: t [s].
-    All non-negative; 1 where more come than are ended. Raises ValueError otherwise.
+    ended_per_s: X, answers of both kinds that the full engine ends. online_per_s: λ. limit_s: t
+    [s]. All non-negative; 1 where more come than are ended. Raises ValueError otherwise.
 
     >>> round(late_behind_batch(ended_per_s=9.0, online_per_s=4.0, limit_s=1.0), 4)
     0.0067
@@ -143,8 +143,8 @@ def example() -> SimpleNamespace:
 
 def check_late_behind_batch() -> None:
     """At four loads, with three numbers of places and answers of three lengths, first tokens are
-    late for half to one and a half times as many as the formula says, where that is two in a hundred
-    or more; and for fewer than two where it says less.
+    late for half to one and a half times as many as the formula says, where that is two in a
+    hundred or more; and for fewer than two where it says less.
 
     Source: simulation, against ends a second by the closed form.
     """
