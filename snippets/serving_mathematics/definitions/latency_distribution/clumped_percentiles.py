@@ -263,6 +263,7 @@ def example() -> SimpleNamespace:
         chat_held_by_own=100 * chat["held"]["by_own"],
         chat_worth=int(COUNT / chat["effect"]),
         chat_held=100 * chat["held"]["alone"],
+        chat_held_low=100 * chat["held"]["alone_low"],
         chat_held_by_effect=100 * chat["held"]["by_effect"],
         chat_held_by_blocks=100 * chat["held"]["blocks"],
         mixture_effect=mixture["effect"],
@@ -287,26 +288,29 @@ def figure_held(figure: Figure) -> None:
     same interval for n/D requests holds it.
 
     Share of simulated windows, of 2,000 first tokens each, whose 95% interval holds the true p99,
-    against load. Bars are 95% intervals of the shares. Hollow: both intervals have their lower
-    ends alone, since n/D requests are too few for an upper one.
+    against load. Bars are 95% intervals of the shares. Hollow: lower ends alone, for which n/D
+    requests are enough there.
 
     Alt: Two panels, chat and mixture, of the share held against load in percent. A lower curve
-    falls from near nine in ten to a third or less. An upper curve stays near the dotted line at 95
-    percent; its points at the higher loads are hollow.
+    falls from near nine in ten to a third or less; hollow points above its end stay near three in
+    four. An upper curve stays near the dotted line at 95 percent; its points at the higher loads
+    are hollow.
     """
     figure.set_size_inches(5.8, 2.8)
     for axes, name in zip(figure.subplots(1, 2, sharey=True), LOADS, strict=True):
         rows = [row for row in _recorded() if row["machine"] == name and not row["minutes"]]
         loads = [100 * row["load"] for row in rows]
         for kind, colour in (("alone", "C3"), ("by_effect", "C0")):
-            ends = [kind if kind != "alone" or _two_ends(row) else "alone_low" for row in rows]
-            share = np.array([row["held"][one] for row, one in zip(rows, ends, strict=True)])
+            share = np.array([row["held"][kind] for row in rows])
             half = 1.96 * np.sqrt(np.maximum(share * (1 - share), 0.02) / WINDOWS)
             axes.plot(loads, 100 * share, color=colour)
             for load, held, room, row in zip(loads, 100 * share, 100 * half, rows, strict=True):
-                face, size = (colour, 4) if _two_ends(row) else ("none", 7)
+                face, size = (colour, 4) if kind == "alone" or _two_ends(row) else ("none", 7)
                 axes.errorbar(load, held, room, color=colour)
                 axes.plot(load, held, "o", color=colour, ms=size, mfc=face)
+        for load, row in zip(loads, rows, strict=True):
+            if not _two_ends(row):
+                axes.plot(load, 100 * row["held"]["alone_low"], "o", color="C3", ms=7, mfc="none")
         axes.axhline(95, color="C4", linestyle=":")
         axes.set_title(name)
         axes.set(ylim=(0, 105), xlabel="load [%]", ylabel="p99 held [%]")
