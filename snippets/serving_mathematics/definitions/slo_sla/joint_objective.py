@@ -122,8 +122,8 @@ def missed_without_spare(replicas: int, up: float, peak_share: float, kept: floa
     the requests, those that come while n − 1 replicas are too few, in [0, 1]. kept: share of these
     that keep the promise meanwhile, in [0, 1]. Raises ValueError outside these ranges.
 
-    >>> missed_without_spare(2, up=0.9, peak_share=0.5, kept=0.0)  # 0.19 of the time one is down
-    0.095
+    >>> missed_without_spare(2, up=0.5, peak_share=0.5, kept=0.0)  # 3/4 of the time one is down
+    0.375
     """
     replicas = require_positive_integer(replicas=replicas)
     up, peak_share, kept = require_in("[0, 1]", up=up, peak_share=peak_share, kept=kept)

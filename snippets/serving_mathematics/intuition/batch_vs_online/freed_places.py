@@ -136,7 +136,6 @@ def example() -> SimpleNamespace:
         seven_told=100
         * late_behind_batch(_ended_per_s("seven times", 176), 0.4 * ceiling, CHAT.promise.ttft_s),
         seven_in_flight=IN_FLIGHT[0.4],
-        seven_kept=100 * (1 - few.late),
         seven_work=100 * few.work / long.work,
     )
 
