@@ -94,7 +94,6 @@ def example() -> SimpleNamespace:
         documents_in_flight=longer["documents", "a number in flight"]["in_flight"],
         long_answer_tokens=LONGER["long answers"][1],
         long_kept=100 * longer["long answers", "places and priority"]["mean"]["kept"],
-        long_in_flight=longer["long answers", "a number in flight"]["in_flight"],
         rule_rows="\n".join(_table_row(*row) for row in ROWS),
         filled_percent=100 * both["mean"]["work"],
         priority_first=100 * priority["mean"]["first"],
