@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from serving_mathematics.core.machines.machines import CHAT as MACHINE
 from serving_mathematics.intuition.endpoints_as_contracts.chat_contract import CHAT, read_contract
 
 from builder import ROOT
@@ -68,6 +69,12 @@ def test_the_page_hands_out_the_contract() -> None:
     assert "](../downloads/endpoint-contract.json)" in PAGE.read_text("utf-8")
 
 
+def test_lengths_alone_do_not_fire_the_alert_on_prompts() -> None:
+    """The mean of a thousand prompts stays within a tenth, at three standard errors."""
+    prompts = MACHINE.sample.prompt_tokens
+    assert 3 * prompts.std() / prompts.mean() / 1000**0.5 < 0.1
+
+
 def commands() -> list[str]:
     """What the page has for a shell."""
     return re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -78,6 +85,7 @@ class Engine(BaseHTTPRequestHandler):
 
     missing: ClassVar[set[str]] = set()
     fields: ClassVar[tuple[str, ...]] = ("id", "created")  # of an answer
+    cache = "auto"  # type of SGLang's
     asked = 0
 
     def do_GET(self) -> None:
@@ -89,7 +97,11 @@ class Engine(BaseHTTPRequestHandler):
         told = {
             "/v1/models": {"data": [moving | {"max_model_len": 8192}]},
             "/version": {"version": "0.9"},
-            "/server_info": {"version": "0.5", "asked": self.asked},
+            "/server_info": {
+                "version": "0.5",
+                "kv_cache_dtype": self.cache,
+                "random_seed": self.asked,
+            },
             "/openapi.json": {"properties": {name: {"type": "integer"} for name in self.fields}},
         }.get(self.path)
         self.wfile.write(json.dumps(told if found else {"detail": "Not Found"}).encode())
@@ -123,8 +135,12 @@ def test_a_fingerprint_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         assert (first.returncode, again.returncode) == (0, 0)
         assert first.stdout == again.stdout
         assert re.fullmatch(r"[0-9a-f]{64}  -\n", first.stdout)
-        told = {summed(command.replace(" version ", " server_info ")).stdout for _ in range(2)}
-        assert len(told) == 1  # SGLang's, of which all but the version moves
+        other = command.replace(" version ", " server_info ")
+        told = {summed(other).stdout for _ in range(2)}
+        assert len(told) == 1  # SGLang's, of which the seed moves
+        with monkeypatch.context() as changed:
+            changed.setattr(Engine, "cache", "fp8_e5m2")
+            assert summed(other).stdout not in told
         with monkeypatch.context() as changed:
             changed.setattr(Engine, "fields", ("id",))
             assert summed().stdout != first.stdout  # a field that answers no longer have

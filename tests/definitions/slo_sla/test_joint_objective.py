@@ -16,6 +16,7 @@ from serving_mathematics.core.machines.traffic import draw_lengths, trace_record
 from serving_mathematics.definitions.slo_sla import joint_objective
 from serving_mathematics.definitions.slo_sla.joint_objective import (
     joint_attainment,
+    missed_without_spare,
     replicas_for,
 )
 from serving_mathematics.definitions.utilization.engine_under_load import _limit
@@ -89,6 +90,16 @@ def test_a_loss_at_the_cap_leaves_less_than_a_quarter() -> None:
         after = slice(8000, int(np.searchsorted(arrivals, arrivals[8000] + 900)))
         kept.append(joint_attainment(ttft[after] + CHAT.made.around_s, tpot[after], 1.0, 0.05))
     assert float(np.mean(kept)) < 0.25
+
+
+@given(st.integers(1, 12), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_what_is_missed_is_counted_over_states(
+    replicas: int, up: float, peak_share: float, kept: float
+) -> None:
+    """Over how many replicas are there: all of them, or fewer."""
+    fewer = float(stats.binom.pmf(range(replicas), replicas, up).sum())
+    missed = missed_without_spare(replicas, up, peak_share, kept)
+    assert missed == pytest.approx(fewer * peak_share * (1 - kept), abs=1e-9)
 
 
 def test_the_busiest_minutes_have_half_as_many_requests_again() -> None:

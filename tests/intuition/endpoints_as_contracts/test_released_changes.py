@@ -45,7 +45,7 @@ def test_no_check_alone_tells_of_all() -> None:
     assert all(len(missed) >= 5 for missed in alone.values())
     everywhere = [name for name in CHANGES if all(name in missed for missed in alone.values())]
     assert set(everywhere) == {
-        "more neighbours in a batch",
+        "a larger batch, on many GPUs",
         "a shorter time-out",
     }
     assert _missed(CHECKS[:2], CALLERS) == everywhere

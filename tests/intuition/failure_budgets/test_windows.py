@@ -25,14 +25,14 @@ def test_the_slider_says_what_the_page_says() -> None:
     six = pages[:, rules.index("2.4 over 6 h"), 0]
     assert six[loads.index(1440)] > 1 / 12 > six[loads.index(2400)]
     assert loads.index(1440) < np.searchsorted(loads, told.six_hours_quiet) <= loads.index(2400)
-    guard = errors_worth_a_page(120, 0.001, 1 / 12)
+    guard = errors_worth_a_page(132, 0.001, 1 / 12)
     assert (
-        pages[loads.index(120), hour, leasts.index("6 errors")]
+        pages[loads.index(132), hour, leasts.index("6 errors")]
         < 1 / 12
-        < pages[loads.index(120), hour, leasts.index(f"{guard - 1} errors")]
+        < pages[loads.index(132), hour, leasts.index(f"{guard - 1} errors")]
     )
     needs, outage = (np.array(one["values"]) for one in data["readouts"][:2])
-    assert needs[loads.index(120), hour].tolist() == [2, 2, 3, 4, 6]
+    assert needs[loads.index(132), hour].tolist() == [2, 2, 3, 4, 6]
     assert outage[loads.index(4800), hour, 0] == pytest.approx(60 * 70 / 4800)
 
 
@@ -48,7 +48,7 @@ def test_a_time_to_notice_lies_within_the_window() -> None:
                 need, minutes = told["needs"][i][j][k], told["twentieth"][i][j][k]
                 seen = stats.poisson.sf(need - 1, PARTIAL * load * hours)  # in one whole window
                 assert (seen > 0.5) if minutes is not None else (seen < 0.6)
-    for load, rule, least in ((120, 1, 4), (48, 3, 4), (240, 0, 0), (960, 1, 0)):
+    for load, rule, least in ((132, 0, 4), (48, 3, 4), (276, 1, 0), (960, 0, 0)):
         at = loads.index(load)
         need, minutes = told["needs"][at][rule][least], told["twentieth"][at][rule][least]
         waits = rng.exponential(60 / (PARTIAL * load), (2000, need)).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Service: s(x): What is a service?"""
+"""Service: s(x): What is the p99 of a chain of calls?"""
 
 from serving_mathematics.support.exports import exported
 

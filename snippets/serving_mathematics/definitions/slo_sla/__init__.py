@@ -5,7 +5,11 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "definitions.slo_sla.joint_objective": ["joint_attainment", "replicas_for"],
+        "definitions.slo_sla.joint_objective": [
+            "joint_attainment",
+            "replicas_for",
+            "missed_without_spare",
+        ],
         "definitions.slo_sla.monthly_attainment": [
             "downtime_exceeds",
             "internal_target",

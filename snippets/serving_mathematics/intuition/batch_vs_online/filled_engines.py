@@ -1,7 +1,7 @@
 """What each rule does with batch work in the valleys of one engine, at its best setting.
 
 Priority says who is next, so it protects the first token. Places say how many share a step, so they
-protect the time per token. Only both together fill the engine and keep the promise.
+protect the time per token. It takes both, and answers that end often (`freed_places`).
 
 Assumes: what `engine_backfill` assumes, which made the record.
 
@@ -94,7 +94,6 @@ def example() -> SimpleNamespace:
         documents_in_flight=longer["documents", "a number in flight"]["in_flight"],
         long_answer_tokens=LONGER["long answers"][1],
         long_kept=100 * longer["long answers", "places and priority"]["mean"]["kept"],
-        long_in_flight=longer["long answers", "a number in flight"]["in_flight"],
         rule_rows="\n".join(_table_row(*row) for row in ROWS),
         filled_percent=100 * both["mean"]["work"],
         priority_first=100 * priority["mean"]["first"],
@@ -102,11 +101,13 @@ def example() -> SimpleNamespace:
         given_up=100 * _best("mixture", "all at once")["mean"]["given_up"],
         alone_token_ms=1000 * alone["mean"]["token_s"],
         filled_token_ms=1000 * both["mean"]["token_s"],
+        filled_slower=both["mean"]["token_s"] / alone["mean"]["token_s"],
     )
 
 
 def figure_engine_backfill(figure: Figure) -> None:
-    """Only places and priority together fill an engine and keep its promise.
+    """Where places are freed soon, only places and priority together fill an engine and keep its
+    promise.
 
     One engine through a wave of online work, with as much batch work as it takes. Each point is a
     setting; to the right more work is done, above the dotted line the promise is kept.

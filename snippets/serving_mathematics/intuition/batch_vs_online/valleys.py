@@ -70,7 +70,6 @@ def example() -> SimpleNamespace:
     week = np.concatenate([_day(2.5)] * 5 + [0.5 * _day(2.5)] * 2)
     return SimpleNamespace(
         saving_h=_saving_h(2.5, 1.0),
-        surely_h=24 / 2.5,
         shared_engines=_fleet(2.5, 1.0, 24.0),
         separate_engines=_two_fleets(2.5, 1.0, 24.0),
         flat_engines=_fleet(1.2, 1.0, 24.0),

@@ -117,7 +117,7 @@ CHANGES = {
     ),
     "another tool parser": _Endpoint(_with(tool_parser="e6a0"), loses_piece=True),
     "a faster engine": _Endpoint(_with(engine="d5b8")),
-    "more neighbours in a batch": _Endpoint(busy_label="ham"),
+    "a larger batch, on many GPUs": _Endpoint(busy_label="ham"),
     "a shorter time-out": _Endpoint(timeout_s=60.0),
 }
 

@@ -38,7 +38,7 @@ COMMAND = "python -m serving_mathematics.intuition.failure_budgets.late_together
 LOADS = (0.3, 0.4, 0.5, 0.6, 0.7)  # of the mixture's ceiling
 SEEDS, REQUESTS = 12, 300_000  # runs of each load, and requests of each, about four days
 AGAIN = 20_000  # requests of a run that is made again here
-CHAT_LOAD, CHAT_REQUESTS = 0.8, 100_000
+CHAT_LOAD, CHAT_HOT, CHAT_REQUESTS = 0.8, 0.9, 100_000
 
 
 def clump_size(failures: npt.ArrayLike) -> float:
@@ -135,17 +135,19 @@ def example() -> SimpleNamespace:
         mixture_most=_interval(high.counted)[1] / high.months,
         mixture_computed=high.computed,
         chat_clump=chat["clump"],
+        chat_hot_clump=_run(CHAT, CHAT_HOT, 0, CHAT_REQUESTS)["clump"],
+        chat_hot_percent=100 * CHAT_HOT,
         chat_per_h=per_h,
         chat_load_percent=100 * CHAT_LOAD,
     )
 
 
 def figure_late_together(figure: Figure) -> None:
-    """Late first tokens page a service that keeps its promise, and more so the hotter it runs.
+    """Late first tokens page a service that spends just its budget, and more so the hotter it runs.
 
-    The book's mixture at constant load. Points are simulated days with 95% intervals, the line the
-    exact formula with the clump from the counts of the same days. With so few pages a formula that
-    is wrong by half would not show.
+    The book's mixture at constant load, with the limit that one in a thousand misses at that load.
+    Points are simulated days with 95% intervals, the line the exact formula with the clump from the
+    counts of the same days. With so few pages a formula that is wrong by half would not show.
 
     Alt: Chart of pages in 30 days against load from 30 to 70 percent. A line rises from near zero
     to thirteen, through simulated points with wide bars. A dotted line for independent

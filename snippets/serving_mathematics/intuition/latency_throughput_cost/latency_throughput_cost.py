@@ -57,6 +57,7 @@ FloatArray = npt.NDArray[np.float64]
 _MACHINES = {"chat": CHAT, "mixture": MIXTURE, "agents": AGENTS}
 COLOURS = {"chat": "C0", "mixture": "C3", "agents": "C2"}
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+EXTRACTED = (4000, 20)  # tokens of a prompt and of its answer, as where a fact is looked up
 FEW = 8  # sequences of a quiet hour, in the text
 PROMPTS = {"as they are": 1.0, "read at half the speed": 2.0, "all found in a cache": 0.0}
 WEIGHTS_BYTES = 2 * (8_029_995_008 - 128_256 * 4096)  # [B] that a step of *chat* reads
@@ -197,6 +198,26 @@ def _stop(name: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _priced(name: str, batch: int) -> float:
+    """Of a token with so many sequences, over that with as many as promise and memory allow."""
+    law = _Law(_MACHINES[name])
+    machine = law.machine
+    memory = int(machine.cache_tokens / machine.mean_context_tokens)
+    best = min(law.promised, machine.places, memory)
+    return float(law.price(batch) / law.price(best))
+
+
+def _extracting() -> tuple[int, float]:
+    """Where short answers to long prompts have doubled their time per token on the chat machine,
+    and how many times cheaper a token is there than alone."""
+    prompt, answer = EXTRACTED
+    batch = np.arange(1.0, CHAT.places + 1)
+    asked = CHAT.step_s(batch, prompt + answer / 2), float(CHAT.prompt_s([prompt])[0]), answer - 1
+    gaps, rates = token_gap_s(batch, *asked), answers_per_s(batch, *asked)
+    twice = int(np.searchsorted(gaps, 2 * gaps[0]))
+    return twice + 1, float(rates[twice] / rates[0])
+
+
 def example() -> SimpleNamespace:
     """Numbers of the page, in the unit that the name says."""
     law, installed = _Law(CHAT), _Law(INSTALLED)
@@ -212,8 +233,13 @@ def example() -> SimpleNamespace:
     gaps = 1e3 * law.gap_s([1, FEW, CHAT.places])
     dear = float(_Law(MIXTURE, whole).price(found.promised) / found.price(found.promised))
     wrong, short = CHAT.how_wrong, _Law(SHORT_MIXTURE)
+    extracted_twice, extracted_times = _extracting()
     dearer, cheaper = short.price([short.twice, SHORT_MIXTURE.places]).tolist()
     return SimpleNamespace(
+        extracted_prompt=EXTRACTED[0],
+        extracted_answer=EXTRACTED[1],
+        extracted_twice=extracted_twice,
+        extracted_times=extracted_times,
         short_twice=short.twice,
         short_places=SHORT_MIXTURE.places,
         short_times=dearer / cheaper,
@@ -431,6 +457,26 @@ def check_doubling_is_where_to_look() -> None:
     twice, full = law.price([law.twice, SHORT_MIXTURE.places]).tolist()
     checks.inside("mixture, short contexts: at all places, over that", full / twice, 0.0, 0.49)
     checks.holds("within the promise", law.promised == SHORT_MIXTURE.places)
+
+
+def check_how_much_cheaper_is_in_the_prompt() -> None:
+    """Where steps are a line, the price at twice the time is (1 + 2k)/(1 + k)² of that alone, with
+    k the part of a step that all share over what each sequence adds: half or more where long
+    prompts have short answers. With eight sequences a token of *chat* costs four times as much as
+    at the promise or more, one of the machines with long contexts under twice as much.
+
+    Source: s + u alone, u + s/(1 + k) among 1 + k; the laws.
+    """
+    for share in (1.0, 10.0):
+        batch = 1 + share
+        steps, prompt_s = np.array([share, share]), 1.0  # each token of an answer has a prompt
+        alone, many = answers_per_s([1.0, batch], steps, prompt_s, 1.0).tolist()
+        told = (1 + 2 * share) / (1 + share) ** 2
+        checks.close(f"k = {share:g}", alone / many, told, rtol=1e-12)
+    checks.inside("short answers: times cheaper", _extracting()[1], 1.2, 2.0)
+    checks.inside("chat, eight sequences", _priced("chat", FEW), 4, 6)
+    for name in ("mixture", "agents"):
+        checks.inside(f"{name}, eight sequences", _priced(name, FEW), 1, 2)
 
 
 def check_places_by_the_promise() -> None:

@@ -1,4 +1,4 @@
-"""Training or serving: Which model do I train if it must be served for years?"""
+"""Training or serving: Which model do I train for years of serving, and which do I deploy?"""
 
 from serving_mathematics.support.exports import exported
 

@@ -32,6 +32,11 @@ import numpy as np
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine, Promise
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import share_tokens, step_line
+from serving_mathematics.intuition.training_vs_serving.training_vs_serving import (
+    DAY_PEAK,
+    DEAR,
+    IN_TRAINING,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
@@ -488,6 +493,18 @@ def check_plans_stay_below_the_peak() -> None:
         }
         most = max(shares, key=shares.__getitem__)
         checks.inside(f"{limit} ms, {most}", shares[most], 0.0, 0.5)
+
+
+def check_a_served_operation_is_dear() -> None:
+    """Two fifths of the 16-bit peak in training are three times the operations a second that the
+    page's choice does in the mean of a day, to a tenth.
+
+    Source: table 4 of Grattafiori et al. (2024); operations over the devices' dense peaks.
+    """
+    best, count = cheapest(_zoo(), FLOOR, REQUESTS_PER_S, LIMIT_S)
+    served = _peak_share(best.name, REQUESTS_PER_S, count) * PEAKS["fp8"] / DAY_PEAK
+    ratio = IN_TRAINING * PEAKS["bf16"] / served
+    checks.close("training over serving", ratio, DEAR, rtol=0.1)
 
 
 def check_bad_input_is_refused() -> None:

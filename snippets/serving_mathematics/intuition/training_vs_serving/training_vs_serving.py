@@ -71,6 +71,9 @@ SARDANA = ScalingLaw(1.69, 406.4, 410.7, 0.336, 0.283)  # Sardana et al. (2024),
 REFITTED = ScalingLaw(1.8172, 482.01, 2085.43, 0.3478, 0.3658)  # Besiroglu et al. (2024)
 LAWS = {"as printed": PRINTED, "unrounded": UNROUNDED, "refitted": REFITTED}
 CHINCHILLA, LLAMA = 1.4e12, 15e12  # tokens of two 70B models: Hoffmann et al.; Meta's model card
+IN_TRAINING = 0.4  # of the peak in 16 bits: Grattafiori et al. (2024), table 4, 38 to 43%
+DAY_PEAK = 2.5  # busiest minute over the mean, for which a fleet is built
+DEAR = 3  # a served operation over one of training: see `deployment_choice`
 SERVED_T = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # trillion tokens
 SIZES_B = (7, 70, 400)  # billion parameters of the compute-optimal model, whose loss is matched
 
@@ -256,7 +259,7 @@ def example() -> SimpleNamespace:
         lifetime_optimum(law, loss(law, size, compute_optimal_tokens(law, size)), demand)
         for law in LAWS.values()
     ]
-    dear = lifetime_optimum(UNROUNDED, loss(UNROUNDED, size, tokens), 10 * demand)
+    dear = lifetime_optimum(UNROUNDED, loss(UNROUNDED, size, tokens), DEAR * demand)
     believed = optima[0].parameters  # the choice under one law, paid for under another
     target = loss(REFITTED, size, compute_optimal_tokens(REFITTED, size))
     paid = lifetime_flops(believed, tokens_for_loss(REFITTED, believed, target), demand)
@@ -266,9 +269,9 @@ def example() -> SimpleNamespace:
         least_saving_percent=100 * min(savings),
         most_saving_percent=100 * max(savings),
         dear_least_percent=100
-        * min(lifetime_saving(law, size, 10 * demand) for law in LAWS.values()),
+        * min(lifetime_saving(law, size, DEAR * demand) for law in LAWS.values()),
         dear_most_percent=100
-        * max(lifetime_saving(law, size, 10 * demand) for law in LAWS.values()),
+        * max(lifetime_saving(law, size, DEAR * demand) for law in LAWS.values()),
         best_tokens_t=best.tokens / 1e12,
         trained_tokens_t=tokens / 1e12,
         least_b=min(one.parameters for one in optima) / 1e9,
@@ -281,6 +284,7 @@ def example() -> SimpleNamespace:
         llama_most_b=max(one.parameters for one in _owned(LLAMA)) / 1e9,
         chinchilla_factor=max(_regrets(CHINCHILLA)),
         regret_percent=100 * (paid / optima[2].flops - 1),
+        dear_factor=DEAR,
         dear_b=dear.parameters / 1e9,
         law_rows="\n".join(_law_row(name, law) for name, law in LAWS.items()),
     )

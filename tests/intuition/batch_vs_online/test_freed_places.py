@@ -1,0 +1,43 @@
+"""Waiting for a place behind batch work: the formula's ends, and the queue that it is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from serving_mathematics.intuition.batch_vs_online.freed_places import (
+    PLACES,
+    SHAPES,
+    _ended_per_s,
+    late_behind_batch,
+)
+
+
+def test_against_ends_drawn_one_by_one() -> None:
+    """Ends of answers and online requests as two Poisson streams: each request takes the first end
+    that nobody before it took."""
+    rng = np.random.default_rng(2)
+    ends = np.cumsum(rng.exponential(1 / 5.0, 400_000))
+    comes = np.cumsum(rng.exponential(1 / 3.0, 200_000))
+    waits, place = [], 0
+    for moment in comes[comes < 0.9 * ends[-1]]:
+        place = max(place, int(np.searchsorted(ends, moment)))
+        waits.append(ends[place] - moment)
+        place += 1
+    for limit in (0.5, 1.0, 2.0):
+        late = float(np.mean(np.array(waits) > limit))
+        assert late_behind_batch(5.0, 3.0, limit) == pytest.approx(late, rel=0.05)
+
+
+def test_ends() -> None:
+    assert late_behind_batch(3.0, 5.0, 1.0) == late_behind_batch(5.0, 3.0, 0.0) == 1
+    assert late_behind_batch(5.0, 0.0, 1.0) == math.exp(-5)
+
+
+def test_more_places_and_shorter_answers_end_more() -> None:
+    for shape in SHAPES:
+        assert sorted(_ended_per_s(shape, n) for n in PLACES) == [
+            _ended_per_s(shape, n) for n in PLACES
+        ]
+    assert _ended_per_s("as they are", 96) > _ended_per_s("twice", 96)
