@@ -125,5 +125,4 @@ def test_the_stepper_says_the_numbers_of_the_page() -> None:
     assert ratio == pytest.approx(1000 * data / size[at])
     assert (size[:-1] > size[1:]).all()
     assert page.least_b < page.best_parameters_b < page.most_b
-    assert page.dear_b < page.best_parameters_b
     assert page.regret_percent < 12.5

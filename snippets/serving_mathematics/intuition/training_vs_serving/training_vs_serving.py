@@ -259,7 +259,6 @@ def example() -> SimpleNamespace:
         lifetime_optimum(law, loss(law, size, compute_optimal_tokens(law, size)), demand)
         for law in LAWS.values()
     ]
-    dear = lifetime_optimum(UNROUNDED, loss(UNROUNDED, size, tokens), DEAR * demand)
     believed = optima[0].parameters  # the choice under one law, paid for under another
     target = loss(REFITTED, size, compute_optimal_tokens(REFITTED, size))
     paid = lifetime_flops(believed, tokens_for_loss(REFITTED, believed, target), demand)
@@ -285,7 +284,6 @@ def example() -> SimpleNamespace:
         chinchilla_factor=max(_regrets(CHINCHILLA)),
         regret_percent=100 * (paid / optima[2].flops - 1),
         dear_factor=DEAR,
-        dear_b=dear.parameters / 1e9,
         law_rows="\n".join(_law_row(name, law) for name, law in LAWS.items()),
     )
 
