@@ -5,6 +5,8 @@ resolved, its tests, examples and linters run, side by side and within a time li
 complaint is a sentence that says where and what to do.
 """
 
+# In one piece: the kinds of complaint of one command, each a few lines.
+
 from __future__ import annotations
 
 import argparse

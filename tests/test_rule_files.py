@@ -24,7 +24,7 @@ IN_NO_RULE: dict[
     "littles-law": {11, 43, 96, 99},
     "mixture": {13_000},
     "percentile-worth": {95},
-    "plan-holds": {3.1, 211, 1154},
+    "plan-holds": {1.2, 3.1, 211, 1154},
     "release": {0.2, 1.05, 1.25, 5.2},
     "service-law": {0.5, 50},
     "step-time": {0.32, 3.1, 2000},

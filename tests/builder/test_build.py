@@ -182,7 +182,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
         f"docs/part/renamed.md:10: double is not defined in {SOURCES}/part/renamed.py",
         f"docs/part/no-module.md: a chapter needs a module in {SOURCES}/part/no_module/",
         "docs/part/extras.md: front matter lists module nowhere, which does not exist",
-        "docs/part/directives.md:7: not a directive: {{ codes double }}",
+        "docs/part/directives.md:7: not a directive: {{ codes double }}; did you mean code?",
         "docs/part/directives.md:9: no single example value tripled: no module of the page has it",
         "docs/part/directives.md:11: value doubled = 4.0 cannot be formatted with '.2q'",
     ],

@@ -61,7 +61,7 @@ def _rows(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
         yield f"row {place}", dict(zip(header, row, strict=False))
 
 
-def _number(row: Mapping[str, str], column: str, name: str, positive: bool = True) -> float:
+def _cell(row: Mapping[str, str], column: str, name: str, positive: bool = True) -> float:
     require(column in row, "file", f"a table with {column}", ", ".join(row)[:80])
     try:
         value = float(row[column])
@@ -90,30 +90,30 @@ def read_ml_energy(lines: Iterable[str]) -> list[HarnessRun]:
         task = row.get("task", "")
         require(task in PROMPT_TOKENS, f"{name}: task", f"one of {', '.join(PROMPT_TOKENS)}", task)
         model, _ = find_model(row.get("model", ""))
-        devices = int(_number(row, "num_gpus", name))
-        groups = int(_number(row, "data_parallel", name))
+        devices = int(_cell(row, "num_gpus", name))
+        groups = int(_cell(row, "data_parallel", name))
         deployment = replace(
             WORKED,
             architecture=model,
             system=find_system(row.get("gpu", "")),
             precision=find_precision(row.get("weight_precision", "")),
             input_tokens=PROMPT_TOKENS[task],
-            output_tokens=max(1.0, _number(row, "avg_output_len", name)),
-            concurrency=_number(row, "avg_batch_size", name),
+            output_tokens=max(1.0, _cell(row, "avg_output_len", name)),
+            concurrency=_cell(row, "avg_batch_size", name),
             tensor=max(1, devices // groups),
             attention_data=groups,
-            expert=int(_number(row, "expert_parallel", name)),
+            expert=int(_cell(row, "expert_parallel", name)),
         )
         runs.append(
             HarnessRun(
                 "ml-energy",
                 family_name(model),
                 deployment,
-                per_token_s=1e-3 * _number(row, "median_itl_ms", name),
+                per_token_s=1e-3 * _cell(row, "median_itl_ms", name),
                 first_token_s=math.nan,
-                rate=_number(row, "output_throughput_tokens_per_sec", name),
-                power_w=_number(row, "avg_power_watts", name),
-                joules=_number(row, "energy_per_token_joules", name),
+                rate=_cell(row, "output_throughput_tokens_per_sec", name),
+                power_w=_cell(row, "avg_power_watts", name),
+                joules=_cell(row, "energy_per_token_joules", name),
                 task=task,
             )
         )
@@ -186,10 +186,10 @@ def read_request_log(
     )
     begin, runs = queued.min(), []
     for name, second in _rows(series):
-        at = begin + _number(second, "t", name)
+        at = begin + _cell(second, "t", name)
         alive = (first <= at) & (last > at)
         reading, made, running = (
-            _number(second, column, name, positive=False)
+            _cell(second, column, name, positive=False)
             for column in ("prompt_throughput", "gen_throughput", "running")
         )
         if reading > 0 or running < 2 or made == 0 or not alive.any():

@@ -12,6 +12,8 @@ Source: Leviathan, Kalman and Matias (2023), arXiv 2211.17192, theorem 3.8, of w
 form for a batch; vLLM documentation, speculative decoding, and pull request 31998.
 """
 
+# In one piece: what guesses cost a step and must yield, on dense models and on mixtures.
+
 from __future__ import annotations
 
 from dataclasses import replace
