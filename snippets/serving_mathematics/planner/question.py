@@ -44,6 +44,7 @@ _RULES: dict[str, Callable[..., Any]] = {  # of what is not None
     **dict.fromkeys(("price_per_hour", "power_w"), require_positive),
     **dict.fromkeys(("usd_per_kwh", "grams_per_kwh", "reserved_bytes"), require_non_negative),
     "memory_share": functools.partial(require_in, "(0, 1]"),
+    "spot_saves": functools.partial(require_in, "[0, 1)"),
 }
 USUAL = (  # of vLLM's server from 0.28 on, by least memory [GiB]: of an A100 or a TPU the last
     (160, (16384, 1024)),
