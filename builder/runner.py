@@ -20,9 +20,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO, Any
 
 from serving_mathematics.support.measuring import processors
@@ -162,6 +163,7 @@ def run_all(
     done: dict[str, Run] = {}
     busy: list[subprocess.Popen[str]] = []
     asked: list[Future[Run]] = []
+    over: SimpleQueue[Future[Run]] = SimpleQueue()  # in the order in which they end
     pool = ThreadPoolExecutor(jobs or max(2, processors()))
     try:
         for name in wanted:
@@ -172,8 +174,9 @@ def run_all(
             if not asked:
                 _prepare(sources.cache)
             asked.append(pool.submit(_run, sources, name, timeout_s, busy))
-        for future in as_completed(asked):
-            run = future.result()
+            asked[-1].add_done_callback(over.put)
+        for _ in asked:
+            run = over.get().result()
             done[run.name] = run
             progress(len(asked), run)
     finally:

@@ -280,8 +280,8 @@ def test_killed_build_takes_its_workers_along(project: Project) -> None:
 
 
 def test_build_after_a_killed_run_is_clean(project: Project) -> None:
-    project.chapter("part.twice")
     killed(project, "builder")
+    project.chapter("part.twice")  # which nobody can still be running
     project.module("part.waits", "value = 1\n")
     project.write("docs/part/waits.md", "# Waits\n")
     assert project.leftovers
