@@ -259,7 +259,10 @@ function plane(plot, x, y, named, possible = []) {
   const right = width - 12 - Math.max(0, ...long(words.map(([text]) => text), (_, i) => words[i][1]));
   const up = scale(y, bottom, top);
   const across = scale(x, left, right);
-  image.setAttribute("aria-label", `${title(y)} against ${title(x)}`);
+  const tell = (values) => { // to who cannot see it: each curve that has a value, and it
+    const said = values.filter(([, value]) => value !== null).map(([curve, value]) => `${curve.label} ${told(value, curve)}`);
+    image.setAttribute("aria-label", `${title(y)} against ${title(x)}: ${said.join(", ")}`);
+  };
   const inside = `${plot.id}-inside`;
   add("clipPath", { id: inside }).append(svg("rect", { x: left, y: top - 1, width: right - left + 1, height: bottom - top + 2 }));
 
@@ -328,7 +331,7 @@ function plane(plot, x, y, named, possible = []) {
       leader.setAttribute("d", ex && Math.hypot(from - ex, middle - ey) > 7 ? `M${ex} ${ey}L${from + 6} ${middle}` : "");
     }
   };
-  return { image, add, up, across, left, top, bottom, line, value, arrange, shown: (end) => ends.includes(end) };
+  return { tell, add, up, across, left, top, bottom, line, value, arrange, shown: (end) => ends.includes(end) };
 }
 
 const hue = ({ state }, i) => state ?? ["answer", "prompt"][i];
@@ -346,7 +349,6 @@ function load(plot, panel, world) {
   main.forEach((end, i) => Object.assign(end, p.line(`curve state-${hue(end.curve, i)}`, points(end.curve, setting))));
   for (const end of others.filter(p.shown)) Object.assign(end, p.line("ghost", points(curves[0], [0, end.i, ...setting.slice(2)])));
   const px = p.across(clamped(x, x.values[setting[0]]));
-  const spoken = [];
   curves.forEach((curve, i) => {
     const value = world.at(curve.values);
     const py = value === null ? p.top : p.up(clamped(y, value));
@@ -356,9 +358,8 @@ function load(plot, panel, world) {
     const point = beyond ? ["path", { d: `M${px - 6.5} ${py + 6}L${px} ${py - 6}L${px + 6.5} ${py + 6}z` }] : ["circle", { cx: px, cy: py, r: 5.5 }];
     p.add(point[0], { class: `point state-${hue(curve, i)}`, ...point[1] });
     p.value(px, py, `${told(value, { ...curve, unit: "" })}${beyond ? " ↑" : ""}`);
-    spoken.push(`${curve.label} ${told(value, curve)}`);
   });
-  p.image.setAttribute("aria-label", `${title(y)} against ${title(x)}: ${spoken.join(", ")}`);
+  p.tell(curves.map((curve) => [curve, world.at(curve.values)]));
   p.arrange();
   return Object.assign(() => {}, { across: p.across });
 }
@@ -386,8 +387,7 @@ function curves(plot, panel, world) {
   const points = panel.curves.map((curve, i) => p.add("circle", { class: `point state-${hue(curve, i)}`, r: 5 }));
   const move = () => {
     const px = p.across(world.now());
-    const spoken = panel.curves.map((curve) => [curve, world.at(curve.values)]).filter(([, value]) => value !== null);
-    p.image.setAttribute("aria-label", `${title(panel.y)} against ${title(clock)}: ${spoken.map(([curve, value]) => `${curve.label} ${told(value, curve)}`).join(", ")}`);
+    p.tell(panel.curves.map((curve) => [curve, world.at(curve.values)]));
     past.setAttribute("width", Math.max(px - p.left, 0));
     panel.curves.forEach((curve, i) => {
       const [value, next] = [world.at(curve.values), world.at(curve.values, Math.min(world.frame() + 1, world.frames - 1))];
@@ -469,8 +469,7 @@ export async function open(place) {
     const parts = [...panels.flatMap((panel) => panel.curves ?? []), ...readouts].map((part) => [part, world.at(part.values)]);
     for (const [part, value] of parts) words.set(part.label, value === null ? "" : told(value, part));
     const there = parts.every(([, value]) => value !== null);
-    let said = (there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named));
-    said = oneOfMany(said);
+    const said = oneOfMany((there ? data.reading : data.absent).replace(/\{([^{}]*)\}/g, (_, named) => words.get(named)));
     if (sentence.textContent !== said) sentence.textContent = said;
   }
 
