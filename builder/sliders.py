@@ -250,8 +250,8 @@ def _panel(part: str, given: object, runs: _Runs) -> dict[str, Any]:
     told = _fields(part, given, {"kind", *needed}, more)
     if kind in ("lanes", "curves") and not runs.clock:
         raise ValueError(f"{part} kind {kind} needs a clock")
-    if kind == "load" and not runs.controls:
-        raise ValueError(f"{part} kind load needs a control, along which its curves run")
+    if kind in ("load", "dots") and not runs.controls:
+        raise ValueError(f"{part} kind {kind} needs a control, along whose values it is drawn")
     return {"kind": kind} | make(f"{part} ".lstrip(), told, runs)
 
 
@@ -272,21 +272,32 @@ def _curves(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
 
 def _load(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """Curves along the first control, and the axis below them."""
+    return {"x": _along(part, told, runs)} | _curves(part, told, runs)
+
+
+def _along(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+    """The axis of the first control, with its values."""
     along = _numbers("controls[0]", runs.along, [runs.controls[:1]], absent=False)
     if any(after <= before for before, after in itertools.pairwise(along)):
         raise ValueError("controls[0], which runs along the axis, must have increasing numbers")
     x = _fields(f"{part}x", told["x"], {"label", "unit"}, {"log", "range"})
-    return {"x": _axis(f"{part}x", x, along) | {"values": along}} | _curves(part, told, runs)
+    return _axis(f"{part}x", x, along) | {"values": along}
 
 
 def _lanes(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
-    """Bars in lanes along the clock: the index of the lane, start, end, state, and a text at its
-    end where there is one.
+    """Bars in lanes along the clock, or along an axis of their own, for each of its frames: the
+    index of the lane, start, end, state, and a text at its end where there is one.
     """
-    times = runs.clock["values"] if runs.clock else [0]
     lanes = [_text(f"{part}lanes", lane) for lane in _listed(f"{part}lanes", told["lanes"], 1, 40)]
+    axis, times, shape = {}, runs.clock["values"] if runs.clock else [0], runs.controls
+    if told["kind"] == "bars":
+        x = _fields(f"{part}x", told["x"], {"label", "unit"}, {"range"})
+        axis = {"x": _axis(f"{part}x", {"range": (0, 1e300), **x}, [0])}
+        times, shape = axis["x"]["range"], runs.moving
+        if "range" not in x:
+            del axis["x"]["range"]
     bars = []
-    for run in _each_run(f"{part}bars", told["bars"], runs.controls):
+    for run in _each_run(f"{part}bars", told["bars"], shape):
         kept = []
         for bar in run:
             if not isinstance(bar, Sequence) or len(bar) not in (4, 5):
@@ -303,7 +314,34 @@ def _lanes(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
             text = [_text(f"{where} text", word) for word in words]
             kept.append([lanes.index(lane), *span, state, *text])
         bars.append(kept)
-    return {"label": _text(f"{part}label", told["label"]), "lanes": lanes, "bars": bars}
+    return {"label": _text(f"{part}label", told["label"]), "lanes": lanes, "bars": bars} | axis
+
+
+def _cells(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+    """A table of states, for each run its rows; a column without a name is a gap."""
+    rows, columns = (
+        [_text(f"{part}{of}", name, empty=of == "columns") for name in _listed(of, told[of], 1, 40)]
+        for of in ("rows", "columns")
+    )
+    cells = _each_run(f"{part}cells", told["cells"], runs.controls)
+    for run in cells:
+        for row in _listed(f"{part}cells of a run", run, len(rows), len(rows)):
+            for state in _listed(f"{part}cells of a row", row, len(columns), len(columns)):
+                if state not in list(STATES):
+                    raise ValueError(f"{part}cells must have {_one_of(STATES, state)}")
+    label = _text(f"{part}label", told["label"])
+    return {"label": label, "rows": rows, "columns": columns, "cells": cells}
+
+
+def _dots(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
+    """Values along the axis of the first control, as many for each setting of the others."""
+    shape = (*runs.controls[1:], np.shape(told["dots"])[-1])
+    dots = _numbers(f"{part}dots", told["dots"], [shape], absent=False)
+    return {
+        "label": _text(f"{part}label", told["label"]),
+        "x": _along(part, told, runs),
+        "dots": dots,
+    }
 
 
 def _each_run(part: str, given: Any, shape: tuple[int, ...]) -> list[Any]:
@@ -347,6 +385,9 @@ _PANELS: dict[str, tuple[_Make, set[str], set[str]]] = {  # the fields that it n
         {"label", "prompts", "waiting", "cache", "engines", "of"},
     ),
     "lanes": (_lanes, {"label", "lanes", "bars"}, set()),
+    "bars": (_lanes, {"label", "lanes", "bars", "x"}, set()),
+    "cells": (_cells, {"label", "rows", "columns", "cells"}, set()),
+    "dots": (_dots, {"label", "x", "dots"}, set()),
     "curves": (_curves, {"y", "curves"}, {"shade"}),
     "load": (_load, {"x", "y", "curves"}, set()),
 }
@@ -356,6 +397,8 @@ def _legend(given: object, panels: Sequence[Mapping[str, Any]]) -> dict[str, str
     """The states that the pictures show, with their words."""
     words = _fields("legend", given, set(), set(STATES))
     there = {bar[3] for panel in panels for run in panel.get("bars", ()) for bar in run}
+    there |= {s for p in panels for run in p.get("cells", ()) for row in run for s in row}
+    there |= {"answer", "broken"} if any("dots" in panel for panel in panels) else set()
     for engine in (panel for panel in panels if panel["kind"] == "engine"):
         more = {"prompts": "prompt", "waiting": "waits"}
         there |= {"answer", "free", *(state for part, state in more.items() if part in engine)}

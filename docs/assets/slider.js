@@ -163,44 +163,54 @@ const SHAPE = { // states differ by their shape, too
   starts: (x, y, width, height) => Array.from({ length: Math.ceil(width / 4) }, (_, i) => square(x + 4 * i, y, Math.min(2, width - 4 * i), height)).join(""),
 };
 SHAPE.cached = SHAPE.idle;
-function lanes(plot, panel, world) {
+
+// Rows with names above one axis, and how bars are drawn in them. room: what is kept free at the right.
+function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 }) {
   const picture = board(plot);
-  const { image, add, long, width, height } = picture;
-  const { clock } = world;
+  const { add, long, width, height } = picture;
   const left = 10 + Math.max(...long(world.lanes)); // the same in all, whose axes are one
-  const below = plot.nextElementSibling; // lanes right below share their axis
-  const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
-  const [right, top, bottom] = [width - 8, 22, height - (shared ? 4 : 38)];
-  const across = scale(clock, left, right);
+  const [right, top, bottom] = [width - room, 22, height - (shared ? 4 : 38)];
+  const across = scale(axis, left, right);
   const high = (bottom - top) / panel.lanes.length;
   add("text", { class: "title", x: 0, y: 13 }, panel.label);
-  const skipped = Math.ceil(13 / high); // lanes to a name, so that names do not overlap
+  const skipped = Math.ceil(13 / high); // rows to a name, so that names do not overlap
   panel.lanes.forEach((name, i) => {
     if (i % skipped === 0) add("text", { x: left - 7, y: top + (i + 0.5) * high + 4, "text-anchor": "end" }, name);
   });
-  for (const value of ticks(clock, (right - left) / 60)) {
+  for (const value of ticks(axis, (right - left) / 60)) {
     add("path", { class: "grid", d: `M${across(value)} ${top}V${bottom + (shared ? 0 : 5)}` });
     if (!shared) add("text", { x: across(value), y: bottom + 18, "text-anchor": "middle" }, tick(value));
   }
-  if (!shared) add("text", { class: "title", x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, title(clock));
+  if (!shared) add("text", { class: "title", x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, title(axis));
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
+  const middle = (lane) => top + (lane + 0.5) * high;
+  const draw = (group, bars) => {
+    for (const state of new Set(bars.map((bar) => bar[3]))) {
+      const thick = Math.min(high * 0.74, most) * (THICK[state] ?? 1);
+      const shape = SHAPE[state] ?? square;
+      const one = ([lane, start, end]) => shape(across(start), middle(lane) - thick / 2, Math.max(across(end) - across(start) - 1, 1), thick);
+      group.append(svg("path", { class: `bar state-${state}`, d: bars.filter((bar) => bar[3] === state).map(one).join("") }));
+    }
+  };
+  return { ...picture, across, left, right, top, bottom, middle, draw };
+}
+
+function lanes(plot, panel, world) {
+  const { clock } = world;
+  const below = plot.nextElementSibling; // lanes right below share their axis
+  const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
+  const p = rows(plot, panel, world, clock, { shared });
+  const { image, add, long, width, across, left, right, top, bottom } = p;
   events(add, world, across, top, bottom);
-  const past = svg("rect", { x: left, y: 0, height });
+  const past = svg("rect", { x: left, y: 0, height: p.height });
   add("clipPath", { id: `${plot.id}-past` }).append(past);
   const bars = panel.bars[world.run()];
-  const groups = [add("g", { class: "future" }), add("g", { "clip-path": `url(#${plot.id}-past)` })];
-  for (const state of new Set(bars.map((bar) => bar[3]))) {
-    const thick = Math.min(high * 0.74, 18) * (THICK[state] ?? 1);
-    const shape = SHAPE[state] ?? square;
-    const one = ([lane, start, end]) => shape(across(start), top + (lane + 0.5) * high - thick / 2, Math.max(across(end) - across(start) - 1, 1), thick);
-    const d = bars.filter((bar) => bar[3] === state).map(one).join("");
-    for (const group of groups) group.append(svg("path", { class: `bar state-${state}`, d }));
-  }
+  for (const group of [add("g", { class: "future" }), add("g", { "clip-path": `url(#${plot.id}-past)` })]) p.draw(group, bars);
   const cursor = add("path", { class: "cursor" });
   const told = bars.filter((bar) => bar[4]);
   const lengths = long(told.map((bar) => bar[4]), () => "label now");
   const texts = told.map(([lane, , end, , words], i) => {
-    const text = add("text", { class: "label now", x: across(end) + 4, y: top + (lane + 0.5) * high + 4 }, words);
+    const text = add("text", { class: "label now", x: across(end) + 4, y: p.middle(lane) + 4 }, words);
     const beyond = across(end) + 4 + lengths[i];
     if (beyond > width) marks(text, { x: across(end) - 5, "text-anchor": "end" });
     return [Math.min(beyond + 2, right), text]; // it comes when the line of now is past it
@@ -213,6 +223,113 @@ function lanes(plot, panel, world) {
     for (const [beyond, text] of texts) text.style.display = px > beyond - 0.01 ? "" : "none";
   };
   return Object.assign(move, { across });
+}
+
+// Stacked bars on an axis of their own, which holds those of the run where it has no range; words stand at a row's end, and
+// within a bar that others follow where there is room.
+function bars(plot, panel, world) {
+  const { x } = panel;
+  const of = (frame = world.frame()) => panel.bars[panel.bars.length > world.runs ? world.run() * world.frames + frame : world.run()];
+  const words = [...new Set(panel.bars.flatMap((run) => run.map((bar) => bar[4] ?? "")))];
+  const lengths = new Map(board(plot).long(words, () => "label now").map((length, i) => [words[i], length]));
+  const ends = world.each(of).flatMap((run) => run.map((bar) => bar[2]));
+  const p = rows(plot, panel, world, { ...x, range: x.range ?? [0, Math.max(...ends)] }, { room: 12 + Math.max(...lengths.values()), most: 30 });
+  const group = p.add("g", {});
+  return () => {
+    const now = of();
+    group.replaceChildren();
+    p.draw(group, now);
+    const said = panel.lanes.map((name, lane) => {
+      const mine = now.filter((bar) => bar[0] === lane);
+      const last = Math.max(...mine.map((bar) => bar[2]));
+      for (const [, start, end, , text] of mine) {
+        if (!text || (end < last && p.across(end) - p.across(start) < lengths.get(text) + 8)) continue;
+        const place = end < last ? { x: (p.across(start) + p.across(end)) / 2, "text-anchor": "middle" } : { x: p.across(end) + 6 };
+        group.append(svg("text", { class: "label now", y: p.middle(lane) + 4, ...place }, text));
+      }
+      return `${name}: ${mine.map((bar) => bar[4]).filter(Boolean).join(", ") || tick(mine.length ? last : 0)}`;
+    });
+    p.image.setAttribute("aria-label", `${panel.label}, against ${title(x)}. ${said.join("; ")}`);
+  };
+}
+
+// A table of marks. A row or a column whose names are a control's is lit where that stands.
+function cells(plot, panel, world) {
+  const { image, add, long, width, height } = board(plot);
+  const { columns } = panel;
+  const lengths = long(columns);
+  const left = 12 + Math.max(...long(panel.rows));
+  const pitch = (beyond) => Math.min((width - left - beyond) / columns.length, 34);
+  const slant = pitch(0.71 * lengths.at(-1)) > 17 ? 0.71 : 1; // upright where there is no room to slant
+  const wide = pitch(slant < 1 ? slant * lengths.at(-1) : 4);
+  const top = 24 + slant * Math.max(...lengths);
+  const high = Math.min((height - top - 2) / panel.rows.length, 34);
+  const centre = (row, column) => [left + (column + 0.5) * wide, top + (row + 0.5) * high];
+  const now = panel.cells[world.run()];
+  add("text", { class: "title", x: 0, y: 13 }, panel.label);
+  const [named, across] = [panel.rows, columns].map((names) => world.controls.findIndex(({ texts }) => texts.join() === names.join()));
+  const [row, column] = [named, across].map((k) => world.setting()[k]);
+  plot.onclick = ({ clientX, clientY }) => {
+    const { x, y } = plot.getBoundingClientRect();
+    world.put(named, Math.floor((clientY - y - top) / high));
+    world.put(across, Math.floor((clientX - x - left) / wide));
+  };
+  if (row !== undefined) add("path", { class: "event", d: square(0, top + row * high, left + columns.length * wide, high) });
+  if (column !== undefined) add("path", { class: "event", d: square(left + column * wide, top, wide, panel.rows.length * high) });
+  panel.rows.forEach((name, i) => add("text", { class: i === row ? "now" : "", x: left - 8, y: centre(i, 0)[1] + 4, "text-anchor": "end" }, name));
+  columns.forEach((name, i) => {
+    add("text", { class: i === column ? "now" : "", transform: `translate(${centre(0, i)[0] + 4} ${top - 6}) rotate(${slant < 1 ? -45 : -90})` }, name);
+  });
+  const side = Math.min(wide, high) * 0.62;
+  for (const state of new Set(now.flat())) {
+    const [size, shape] = state === "free" ? [Math.min(side, 4), square] : [side, SHAPE[state] ?? square];
+    const d = now.flatMap((all, i) => all.map((one, k) => {
+      const [cx, cy] = centre(i, k);
+      return one === state && columns[k] ? shape(cx - size / 2, cy - size / 2, size, size) : "";
+    }));
+    add("path", { class: `bar state-${state}`, d: d.join("") });
+  }
+  const said = now[row] && columns.map((name, k) => name && `${name} ${world.words[now[row][k]]}`).filter(Boolean);
+  image.setAttribute("aria-label", `${panel.label}, ${panel.rows.length} by ${columns.length}${said ? `. ${panel.rows[row]}: ${said.join(", ")}` : ""}`);
+  return () => {};
+}
+
+// Dots stacked along the first control, those beyond where it stands broken.
+function dots(plot, panel, world) {
+  const { x } = panel;
+  const { image, add, width, height } = board(plot);
+  const [left, right, top, bottom] = [8, width - 8, 26, height - 36];
+  const across = scale(x, left, right);
+  const many = panel.dots.length / world.sizes.slice(1).reduce((all, size) => all * size, 1);
+  const stacks = (size) => { // for every setting: how many stand in each column of that width
+    const columns = {};
+    for (const [i, value] of panel.dots.entries()) (columns[`${Math.floor(i / many)} ${Math.floor(across(clamped(x, value)) / size)}`] ??= []).push(i);
+    return columns;
+  };
+  const sizes = Array.from({ length: 24 }, (_, i) => 14 - i / 2);
+  const size = sizes.find((one) => Math.max(...Object.values(stacks(one)).map((column) => column.length)) * one <= bottom - top) ?? 2;
+  const at = x.values[world.setting()[0]];
+  const run = world.index([0, ...world.setting().slice(1)]);
+  add("text", { class: "title", x: 0, y: 13 }, panel.label);
+  for (const value of ticks(x, (right - left) / 42)) {
+    add("path", { class: "grid", d: `M${across(value)} ${bottom}v5` });
+    add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
+  }
+  add("path", { class: "axis", d: `M${left} ${bottom}H${right}` });
+  add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
+  const d = { answer: "", broken: "" };
+  for (const [key, column] of Object.entries(stacks(size))) {
+    const [setting, place] = key.split(" ").map(Number);
+    if (setting !== run) continue;
+    column.map((i) => panel.dots[i]).sort((a, b) => a - b).forEach((value, i) => {
+      d[value > at ? "broken" : "answer"] += `M${(place + 0.5) * size} ${(bottom - (i + 0.5) * size).toFixed(1)}h0`;
+    });
+  }
+  for (const state of Object.keys(d)) add("path", { class: `dots state-${state}`, "stroke-width": size * 0.8, d: d[state] });
+  add("path", { class: "cursor", d: `M${across(at)} ${top - 6}V${bottom}` });
+  const beyond = d.broken.split("M").length - 1;
+  image.setAttribute("aria-label", `${panel.label}, ${many} dots against ${title(x)}: ${beyond} beyond ${tick(at)}`);
+  return Object.assign(() => {}, { across });
 }
 
 // What stands at the ends of lines, in one column: pushed apart as little as may be, all of it between top and bottom.
@@ -403,7 +520,7 @@ function curves(plot, panel, world) {
   return Object.assign(move, { across: p.across });
 }
 
-const DRAW = { engine, lanes, curves, load };
+const DRAW = { engine, lanes, bars, cells, dots, curves, load };
 
 export async function open(place) {
   const plots = [...place.querySelectorAll(".slider-plot")];
@@ -429,7 +546,7 @@ export async function open(place) {
   const frame = () => Math.min(Math.floor(position), frames - 1);
   const beyond = () => position - frame();
   const world = {
-    clock, controls, sizes, index, setting, frames, frame, beyond,
+    clock, controls, sizes, runs, index, setting, frames, frame, beyond, words: data.legend,
     lanes: panels.flatMap((panel) => panel.lanes ?? []),
     run: () => index(setting()),
     now: () => clock.values[frame()] + beyond() * ((clock.values[frame() + 1] ?? clock.values.at(-1)) - clock.values[frame()]),
@@ -474,6 +591,11 @@ export async function open(place) {
   }
 
   const update = () => [draw, say].forEach((one) => one());
+  world.put = (control, value) => { // as a touch of the picture does
+    if (!inputs[control] || !(value in controls[control].texts)) return;
+    inputs[control].value = String(value);
+    update();
+  };
   const show = () => [move, say].forEach((one) => one());
   for (const input of inputs) input.addEventListener("input", update);
 
@@ -481,14 +603,13 @@ export async function open(place) {
   plots.forEach((plot, i) => {
     plot.id = `${place.id}-panel-${i}`;
     const panel = panels[i];
-    if (panel.kind === "engine") return;
+    if (["engine", "bars", "cells"].includes(panel.kind)) return;
     const point = (event) => {
       const aim = event.clientX - plot.getBoundingClientRect().left;
-      const far = (panel.kind === "load" ? panel.x : clock).values.map((value) => Math.abs(moves[i].across(value) - aim));
+      const far = (panel.x ?? clock).values.map((value) => Math.abs(moves[i].across(value) - aim));
       const nearest = far.indexOf(Math.min(...far));
-      if (panel.kind !== "load") return go(nearest);
-      inputs[0].value = String(nearest);
-      update();
+      if (panel.x) world.put(0, nearest);
+      else go(nearest);
     };
     plot.addEventListener("pointerdown", (event) => plot.setPointerCapture(event.pointerId));
     for (const kind of ["pointerdown", "pointermove"])

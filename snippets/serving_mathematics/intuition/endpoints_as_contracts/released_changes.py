@@ -41,6 +41,7 @@ ASKED: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "the schema": CHECKS[:1],
     "schema and fingerprints": CHECKS[:2],
+    "all four": CHECKS,
 }
 
 
@@ -123,72 +124,52 @@ def figure_released_changes(figure: Figure) -> None:
     axes.grid(False)
 
 
-# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_released_changes() -> dict[str, Any]:
-    """Make a change, then let the build check it: who breaks, and which checks would object?"""
+    """Pick a change, then let the build ask more checks: what would reach which caller?"""
+    breaking = [told for told, broken in map(_outcomes, CHANGES) if broken]
 
-    def bars(change: str, asked: str, panel: str) -> list[tuple[str, float, float, str]]:
+    def row(change: str, asked: str) -> list[str]:
         told, broken = _outcomes(change)
-        if panel == "checks":
-            return [(one, 0.0, 1.0, "broken" if one in told else "answer") for one in CHECKS]
-        held = bool(told & set(ASKED[asked]))
-        after = [(one, "broken" if one in broken and not held else "answer") for one in CALLERS]
-        return [
-            bar
-            for one, state in after
-            for bar in ((one, 0.0, 1.0, "answer"), (one, 1.0, 2.0, state))
-        ]
+        stopped = told & set(ASKED[asked])
+        objects = {one: "answer" if one in stopped else "cached" for one in told}
+        breaks = dict.fromkeys(broken, "idle" if stopped else "broken")
+        return [(objects | breaks).get(column, "free") for column in (*CHECKS, "", *CALLERS)]
 
     def per_run(value: Callable[[str, str], Any]) -> list[list[Any]]:
         return [[value(change, asked) for asked in ASKED] for change in CHANGES]
 
-    def breaks(change: str, asked: str) -> int:
-        told, broken = _outcomes(change)
-        return 0 if told & set(ASKED[asked]) else len(broken)
+    def counted(label: str, value: Callable[[str, str], Any]) -> dict[str, Any]:
+        return {"label": label, "unit": "", "decimals": 0, "values": per_run(value)}
 
     return {
         "controls": [
-            {
-                "label": "change",
-                "values": list(CHANGES),
-                "start": "another tool parser",
-            },
-            {"label": "the build asks", "values": list(ASKED), "start": "nothing"},
+            {"label": "change", "values": list(CHANGES), "start": "another tool parser"},
+            {"label": "the build asks", "values": list(ASKED), "start": "the schema"},
         ],
-        "clock": {
-            "label": "stage",
-            "unit": "",
-            "decimals": 1,
-            "values": [round(0.2 * step, 1) for step in range(11)],
-            "start": 2.0,
-        },
         "panels": [
             {
-                "kind": "lanes",
-                "label": "what checks would say before the release",
-                "lanes": list(CHECKS),
-                "bars": per_run(lambda change, asked: bars(change, asked, "checks")),
-            },
-            {
-                "kind": "lanes",
-                "label": "callers, before and after the release at 1",
-                "lanes": list(CALLERS),
-                "bars": per_run(lambda change, asked: bars(change, asked, "callers")),
+                "kind": "cells",
+                "label": "checks of the build, and callers",
+                "rows": list(CHANGES),
+                "columns": [*CHECKS, "", *CALLERS],
+                "cells": per_run(lambda _, asked: [row(change, asked) for change in CHANGES]),
             },
         ],
         "readouts": [
-            {"label": "callers that break", "unit": "", "decimals": 0, "values": per_run(breaks)},
-            {
-                "label": "checks that would object",
-                "unit": "",
-                "decimals": 0,
-                "values": per_run(lambda change, _: len(_outcomes(change)[0])),
-            },
+            counted("breaks", lambda change, _: len(_outcomes(change)[1])),
+            counted("object", lambda change, asked: len(_outcomes(change)[0] & set(ASKED[asked]))),
+            counted("stopped", lambda _, asked: sum(bool(t & set(ASKED[asked])) for t in breaking)),
         ],
-        "legend": {"answer": "fine", "broken": "objects, or breaks"},
-        "reading": "Made: {change}. The build asks {the build asks}, and stops at an objection."
-        " Callers that break: {callers that break} of six. Checks that would have objected:"
-        " {checks that would object} of four.",
+        "legend": {
+            "answer": "a check that is asked objects",
+            "cached": "would object, is not asked",
+            "broken": "a caller breaks",
+            "idle": "would break, the build stops it",
+            "free": "sees nothing, or reads on",
+        },
+        "reading": "Of six callers, {change} would break {breaks}; of the checks that the build asks,"
+        f" {{object}} object. Of {len(breaking)} changes that break somebody the build stops"
+        " {stopped}.",
     }
 
 

@@ -155,10 +155,10 @@ def figure_padded_plan(figure: Figure) -> None:
     )
 
 
-def slider_padded_plan() -> dict[str, Any]:
+def stepper_padded_plan() -> dict[str, Any]:
     """Lengthen the predicted time until nine in ten runs are no slower. Then measure three runs of
     your own."""
-    models = list(_covered())
+    models, hundred = list(_covered()), (np.arange(100) + 0.5) / 100
 
     def each(key: str, scale: float) -> list[list[list[float]]]:
         """By factor, model and own runs."""
@@ -175,20 +175,30 @@ def slider_padded_plan() -> dict[str, Any]:
             {"label": "model", "values": models, "start": ALL},
             {"label": "your runs", "values": list(OWN), "start": "none"},
         ],
-        "x": {"label": "factor on the prediction", "unit": "", "range": (0.75, 2)},
-        "y": {
-            "label": "runs that are no slower",
-            "unit": "%",
-            "range": (0, 100),
-            "limit": {"at": 100 * SHARE, "label": "nine in ten"},
-        },
-        "curves": [
-            {"label": "no slower", "unit": "%", "values": each("covered", 100), "decimals": 0}
+        "panels": [
+            {
+                "kind": "dots",
+                "label": "the runs, each dot one in a hundred",
+                "x": {
+                    "label": "measured over predicted time per token",
+                    "unit": "",
+                    "range": (0.78, 2),
+                },
+                "dots": [
+                    [
+                        np.interp(hundred, _covered()[m][few]["covered"], PADDINGS).tolist()
+                        for few in OWN.values()
+                    ]
+                    for m in models
+                ],
+            }
         ],
         "readouts": [
+            {"label": "no slower", "unit": "%", "values": each("covered", 100), "decimals": 0},
             {"label": "error", "unit": "%", "values": each("median error", 100), "decimals": 1},
             {"label": "runs", "unit": "", "values": runs, "decimals": 0},
         ],
+        "legend": {"answer": "no slower than the plan", "broken": "slower"},
         "reading": "Of {runs} runs of {model}, {no slower} took no longer per token than predicted"
         " {factor}, with {your runs} of the deployment measured before. The median error is"
         " {error}.",

@@ -8,6 +8,8 @@ Source: `step_time`, for every number.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from functools import cache
 from itertools import accumulate
 from types import SimpleNamespace
@@ -23,9 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MACHINES = {"chat": CHAT, "mixture": MIXTURE}
-SEQUENCES = (1, 4, 16, 64)
-CONTEXTS = (500, 2000, 6000)
-FRAMES = 61
+SEQUENCES = (1, 2, 4, 8, 16, 32, 64)
+CONTEXTS = (500, 1000, 2000, 4000, 6000)
 LANES = (  # name, members of `Parts`, state of a bar, colour of an area
     ("floors", ("kernels",), "starts", "C4"),
     ("weights", ("weights", "vocabulary"), "answer", "C0"),
@@ -52,15 +53,16 @@ def _lanes_ms(machine: Machine, sequences: int, context: int) -> tuple[float, ..
     )
 
 
-def _bars(machine: Machine, sequences: int, context: int) -> list[tuple[str, float, float, str]]:
-    """The parts one after the other, as (lane, start, end, state)."""
-    times = _lanes_ms(machine, sequences, context)
+def _bars(name: str, sequences: int, context: int) -> list[tuple[Any, ...]]:
+    """The parts one after the other, as (machine, start, end, state), the whole beside the last."""
+    times = _lanes_ms(_MACHINES[name], sequences, context)
     ends = list(accumulate(times))
-    return [
+    bars: list[tuple[Any, ...]] = [
         (name, end - time, end, state)
-        for (name, _, state, _), time, end in zip(LANES, times, ends, strict=True)
+        for (_, _, state, _), time, end in zip(LANES, times, ends, strict=True)
         if time > 1e-3
     ]
+    return [*bars[:-1], (*bars[-1], f"{ends[-1]:.1f} ms")]
 
 
 def figure_step_in_parts(figure: Figure) -> None:
@@ -85,70 +87,62 @@ def figure_step_in_parts(figure: Figure) -> None:
 
 
 def stepper_step_in_parts() -> dict[str, Any]:
-    """Add sequences, then context: what takes the time on each machine, and what never shrinks?"""
-    runs = [(count, context) for count in SEQUENCES for context in CONTEXTS]
-    shape = (len(SEQUENCES), len(CONTEXTS))
-    whole = {n: [sum(_lanes_ms(m, *run)) for run in runs] for n, m in _MACHINES.items()}
-    floors = {
-        n: [100 * _lanes_ms(m, *run)[0] / sum(_lanes_ms(m, *run)) for run in runs]
-        for n, m in _MACHINES.items()
+    """Add sequences, then context: what grows on each machine, and what never shrinks?"""
+
+    def each(told: Callable[[int, int], Any]) -> list[list[Any]]:
+        return [[told(count, context) for context in CONTEXTS] for count in SEQUENCES]
+
+    def bars(count: int, context: int) -> list[tuple[Any, ...]]:
+        return [bar for name in _MACHINES for bar in _bars(name, count, context)]
+
+    def whole(name: str, count: int, context: int) -> float:
+        return sum(_lanes_ms(_MACHINES[name], count, context))
+
+    said = {
+        "step": ("ms", 1, whole),
+        "floors": (
+            "%",
+            0,
+            lambda name, *run: 100 * _lanes_ms(_MACHINES[name], *run)[0] / whole(name, *run),
+        ),
+        "a token": ("ms", 2, lambda name, count, context: whole(name, count, context) / count),
     }
-    clock = np.linspace(0, 1.02 * max(map(max, whole.values())), FRAMES)
+    readouts = [
+        {
+            "label": f"{name} {what}",
+            "unit": unit,
+            "decimals": decimals,
+            "values": each(functools.partial(told, name)),
+        }
+        for what, (unit, decimals, told) in said.items()
+        for name in _MACHINES
+    ]
     return {
         "controls": [
             {"label": "sequences", "values": list(SEQUENCES), "text": "{} in a step", "start": 16},
             {"label": "context", "values": list(CONTEXTS), "text": "{:,} tokens", "start": 2000},
         ],
-        "clock": {
-            "label": "time",
-            "unit": "ms",
-            "decimals": 1,
-            "values": clock,
-            "start": clock[-1],
-        },
         "panels": [
             {
-                "kind": "lanes",
-                "label": f"one step of {name}",
-                "lanes": [lane for lane, _, _, _ in LANES],
-                "bars": _nested([_bars(machine, *run) for run in runs], shape),
+                "kind": "bars",
+                "label": "one step",
+                "lanes": list(_MACHINES),
+                "x": {"label": "time", "unit": "ms", "range": (0, 35)},
+                "bars": each(bars),
             }
-            for name, machine in _MACHINES.items()
         ],
-        "readouts": [
-            {
-                "label": f"{name} step",
-                "unit": "ms",
-                "decimals": 1,
-                "values": _nested(whole[name], shape),
-            }
-            for name in _MACHINES
-        ]
-        + [
-            {
-                "label": f"{name} floors",
-                "unit": "%",
-                "decimals": 0,
-                "values": _nested(floors[name], shape),
-            }
-            for name in _MACHINES
-        ],
+        "readouts": readouts,
         "legend": {
             "starts": "floors of kernels",
-            "answer": "reads weights and experts",
+            "answer": "reads weights, then experts",
             "cached": "reads the cache",
             "prompt": "messages between devices",
             "idle": "the host's work",
         },
         "reading": "With {sequences} and {context} of context, chat takes {chat step}"
-        " ({chat floors} of it floors), and the mixture {mixture step} ({mixture floors}).",
+        " ({chat floors} of it floors), and the mixture {mixture step} ({mixture floors})."
+        " For each sequence that is {chat a token}, and {mixture a token}.",
     }
-
-
-def _nested(values: list[Any], shape: tuple[int, int]) -> list[list[Any]]:
-    """Values of runs, by the first control and then the second."""
-    rows, columns = shape
-    return [values[row * columns : (row + 1) * columns] for row in range(rows)]
 
 
 def example() -> SimpleNamespace:
