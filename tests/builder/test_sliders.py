@@ -343,5 +343,79 @@ def test_what_needs_a_clock_or_a_control_says_so() -> None:
             grid(told, "stepper")
     axes = {name: {"label": name, "unit": ""} for name in "xy"}
     load = {"kind": "load", "curves": [{"label": "a", "unit": "", "values": 1}], **axes}
-    with pytest.raises(ValueError, match=r"panels\[0\] kind load needs a control"):
-        grid({"panels": [load], "reading": "{a}"}, "stepper")
+    dots = {"kind": "dots", "label": "a", "x": axes["x"], "dots": [1]}
+    for panel in (load, dots):
+        kind = panel["kind"]
+        with pytest.raises(ValueError, match=rf"panels\[0\] kind {kind} needs a control"):
+            grid({"panels": [panel], "reading": "{a}"}, "stepper")
+
+
+def pictures(**changes: Any) -> dict[str, Any]:
+    """A stepper without a clock: bars, a table and dots; two controls of two and three values."""
+    return slider(
+        **{
+            "controls": [
+                {"label": "factor", "values": [1, 2], "start": 1},
+                {"label": "who", "values": ["I", "you", "they"], "start": "you"},
+            ],
+            "panels": [
+                {
+                    "kind": "bars",
+                    "label": "a call",
+                    "lanes": ["JSON", "gRPC"],
+                    "x": {"label": "time", "unit": "ms"},
+                    "bars": [[[("gRPC", 0, 1e4, "answer", "10 s")]] * 3, [[]] * 3],
+                },
+                {
+                    "kind": "cells",
+                    "label": "who breaks",
+                    "rows": ["I", "you", "they"],
+                    "columns": ["a", "", "b"],
+                    "cells": [[[["free", "free", "broken"]] * 3] * 3] * 2,
+                },
+                {
+                    "kind": "dots",
+                    "label": "runs",
+                    "x": {"label": "factor", "unit": ""},
+                    "dots": [[0.5, 1.5], [0.5, 2.5], [1, 2]],
+                },
+            ],
+            "reading": "{factor} {who}",
+        }
+        | changes
+    )
+
+
+def without_clock(**changes: Any) -> dict[str, Any]:
+    return {k: v for k, v in pictures(**changes).items() if k in ("controls", "panels", "reading")}
+
+
+def test_bars_tables_and_dots_are_kept_as_they_are_drawn() -> None:
+    data = grid(without_clock(), "stepper")
+    bars, cells, dots = data["panels"]
+    assert bars["bars"][0] == [[1, 0, 10000, "answer", "10 s"]]
+    assert len(bars["bars"]) == len(cells["cells"]) == 6
+    assert bars["x"] == {"label": "time", "unit": "ms", "log": False}  # as long as the run
+    assert cells["cells"][0][0] == ["free", "free", "broken"]
+    assert dots["dots"] == [0.5, 1.5, 0.5, 2.5, 1, 2]
+    assert dots["x"]["values"] == [1, 2]
+    assert legend(data).keys() == {"answer", "broken", "free"}
+    timed = without_clock() | {"clock": {"label": "t", "unit": "s", "values": [0, 1]}}
+    timed["panels"] = [timed["panels"][0] | {"bars": [[[[]] * 2] * 3] * 2}]
+    assert len(grid(timed, "stepper")["panels"][0]["bars"]) == 12  # for each frame
+
+
+def test_wrong_pictures_name_part_rule_and_value() -> None:
+    for changes, message in (
+        ({"panels__0__x__range": (0, 5)}, r"bars .* must start before its end, in \(0.0, 5.0\)"),
+        ({"panels__0__bars": [[[]] * 3]}, "for each value of a control must be a list of 2 to 2"),
+        ({"panels__1__cells": [[[["free"] * 3] * 2] * 3] * 2}, "of a run must be a list of 3 to 3"),
+        ({"panels__1__cells": [[[["free"]] * 3] * 3] * 2}, "of a row must be a list of 3 to 3"),
+        ({"panels__1__cells": [[[["no"] * 3] * 3] * 3] * 2}, "must have one of answer.* got 'no'"),
+        ({"panels__1__rows": ["I", "", "they"]}, "rows must be a text, got ''"),
+        ({"panels__2__dots": [[1, 2]] * 2}, r"dots must have shape \(3, 2\), got \(2, 2\)"),
+        ({"panels__2__dots": 1}, "something that cannot be read: IndexError"),
+        ({"panels__2__dots": [[1, np.nan]] * 3}, "must have finite numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            grid(without_clock(**changes), "stepper")

@@ -19,24 +19,25 @@ from serving_mathematics.intuition.endpoints_as_contracts.released_changes impor
 )
 
 
-def test_stepper_shows_the_outcomes() -> None:
+def test_the_table_shows_the_outcomes() -> None:
     told = stepper_released_changes()
-    broken, objecting = (part["values"] for part in told["readouts"])
-    for row, change in enumerate(CHANGES):
-        seen, hurt = _outcomes(change)
-        for column, asked in enumerate(ASKED.values()):
-            held = bool(seen & set(asked))
-            assert broken[row][column] == (0 if held else len(hurt))
-            assert objecting[row][column] == len(seen)
-            bars = told["panels"][1]["bars"][row][column]
-            red = {name for name, _, _, state in bars if state == "broken"}
-            assert red == (set() if held else hurt)
-            said = {
-                name
-                for name, _, _, state in told["panels"][0]["bars"][row][column]
-                if state == "broken"
-            }
-            assert said == seen
+    (panel,) = told["panels"]
+    breaks, objects, stopped = (part["values"] for part in told["readouts"])
+    for column, asked in enumerate(ASKED.values()):
+        reach = [name for name in CHANGES if _outcomes(name)[1] and name in _missed(asked, CALLERS)]
+        assert stopped[0][column] == example().breaking - len(reach)
+        for row, change in enumerate(CHANGES):
+            seen, hurt = _outcomes(change)
+            assert breaks[row][column] == len(hurt)
+            assert objects[row][column] == len(seen & set(asked))
+            marks = dict(zip(panel["columns"], panel["cells"][row][column][row], strict=True))
+            states = [
+                {name for name, state in marks.items() if state == one}
+                for one in ("answer", "cached", "broken", "idle")
+            ]
+            spared = bool(seen & set(asked))
+            assert states[:2] == [seen & set(asked), seen - set(asked)]
+            assert states[2:] == ([set(), hurt] if spared else [hurt, set()])
 
 
 def test_no_check_alone_tells_of_all() -> None:

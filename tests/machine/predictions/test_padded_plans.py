@@ -19,22 +19,24 @@ from serving_mathematics.machine.predictions.padded_plans import (
     _left_out,
     _one_factor,
     example,
-    slider_padded_plan,
+    stepper_padded_plan,
 )
 from serving_mathematics.support.measuring import read_record
 
 
-def test_the_slider_is_the_record() -> None:
-    told = slider_padded_plan()
+def test_the_dots_and_what_is_said_are_the_record() -> None:
+    told = stepper_padded_plan()
     _, models, own = (control["values"] for control in told["controls"])
-    covered = np.array(told["curves"][0]["values"])
-    error, runs = (np.array(readout["values"]) for readout in told["readouts"])
+    covered, error, runs = (np.array(readout["values"]) for readout in told["readouts"])
+    dots = np.array(told["panels"][0]["dots"])
     assert covered.shape == error.shape == runs.shape == (PADDINGS.size, len(models), len(own))
     assert (np.diff(covered, axis=0) >= 0).all()
     for column, model in enumerate(models):
         for place, few in enumerate(OWN.values()):
             kept = _covered()[model][few]
             assert covered[:, column, place] == pytest.approx(100 * np.array(kept["covered"]))
+            within = (dots[column, place][:, None] <= PADDINGS).sum(axis=0)
+            assert within == pytest.approx(covered[:, column, place], abs=1)  # a dot in a hundred
             assert error[0, column, place] == pytest.approx(100 * kept["median error"])
         assert (runs[:, column] == _covered()[model]["runs"]).all()
     assert error[0, 0, 0] == pytest.approx(100 * kept_error(3, method="before")["median"])

@@ -133,16 +133,16 @@ def example() -> SimpleNamespace:
 def figure_padded_plan(figure: Figure) -> None:
     """Three runs of one's own narrow what must be added to a plan, for nearly every model.
 
-    Faint lines are single models without own runs. A factor of one is the prediction itself.
+    A factor of one is the prediction itself.
 
     Alt: Line chart of the share of runs that are no slower than predicted times a factor, from 0.8
     to 2. Three thick lines rise from near zero to near all runs, steepest with three own runs, then
     with one, then without. Faint lines of single models spread widely around the last.
     """
     axes = figure.subplots()
-    for name, told in _covered().items():
-        if name != ALL:
-            axes.plot(PADDINGS, 100 * np.array(told["0"]["covered"]), color="C4", linewidth=0.5)
+    single = [told["0"]["covered"] for name, told in _covered().items() if name != ALL]
+    lines = axes.plot(PADDINGS, 100 * np.array(single).T, color="C4", linewidth=0.5)
+    lines[0].set_label("single models, none of your own")
     for own, colour in (("none", "C3"), ("one", "C1"), ("three", "C0")):
         covered = 100 * np.array(_covered()[ALL][OWN[own]]["covered"])
         axes.plot(PADDINGS, covered, color=colour, label=f"{own} of your own")
@@ -186,7 +186,12 @@ def stepper_padded_plan() -> dict[str, Any]:
                 },
                 "dots": [
                     [
-                        np.interp(hundred, _covered()[m][few]["covered"], PADDINGS).tolist()
+                        np.interp(
+                            hundred,
+                            _covered()[m][few]["covered"],
+                            PADDINGS,
+                            right=1.02 * PADDINGS[-1],  # slower than any factor tried
+                        ).tolist()
                         for few in OWN.values()
                     ]
                     for m in models

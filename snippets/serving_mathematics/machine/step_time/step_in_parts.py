@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _MACHINES = {"chat": CHAT, "mixture": MIXTURE}
 SEQUENCES = (1, 2, 4, 8, 16, 32, 64)
 CONTEXTS = (500, 1000, 2000, 4000, 6000)
+CONTEXT = 2000  # of the figure and the text
 LANES = (  # name, members of `Parts`, state of a bar, colour of an area
     ("floors", ("kernels",), "starts", "C4"),
     ("weights", ("weights", "vocabulary"), "answer", "C0"),
@@ -76,7 +77,7 @@ def figure_step_in_parts(figure: Figure) -> None:
     """
     counts = np.unique(np.geomspace(1, SEQUENCES[-1], 24).round())
     for axes, (name, machine) in zip(figure.subplots(1, 2), _MACHINES.items(), strict=True):
-        times = [_lanes_ms(machine, int(count), CONTEXTS[1]) for count in counts]
+        times = [_lanes_ms(machine, int(count), CONTEXT) for count in counts]
         looks = {"colors": [x[3] for x in LANES], "labels": [x[0] for x in LANES]}
         axes.stackplot(counts, np.array(times).T, **looks)
         axes.set(xscale="log", xlim=(1, SEQUENCES[-1]), ylim=(0, 35))
@@ -147,8 +148,8 @@ def stepper_step_in_parts() -> dict[str, Any]:
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    alone = {name: _lanes_ms(machine, 1, CONTEXTS[1]) for name, machine in _MACHINES.items()}
-    many = {name: _lanes_ms(machine, 64, CONTEXTS[1]) for name, machine in _MACHINES.items()}
+    alone = {name: _lanes_ms(machine, 1, CONTEXT) for name, machine in _MACHINES.items()}
+    many = {name: _lanes_ms(machine, 64, CONTEXT) for name, machine in _MACHINES.items()}
     return SimpleNamespace(
         chat_alone_ms=sum(alone["chat"]),
         chat_weights=alone["chat"][1] / sum(alone["chat"]),
@@ -156,7 +157,7 @@ def example() -> SimpleNamespace:
         mixture_alone_ms=sum(alone["mixture"]),
         mixture_floors=alone["mixture"][0] / sum(alone["mixture"]),
         mixture_experts_many=many["mixture"][2] / sum(many["mixture"]),
-        parts_context=CONTEXTS[1],
+        parts_context=CONTEXT,
         parts_low=CHAT.how_wrong.low,
         parts_high=CHAT.how_wrong.high,
         mixture_low=MIXTURE.how_wrong.low,
@@ -184,7 +185,7 @@ def check_what_leads_stays_what_leads() -> None:
     """
 
     def leader(name: str, count: int, error: float) -> str:
-        floors, *others = _lanes_ms(_MACHINES[name], count, CONTEXTS[1])
+        floors, *others = _lanes_ms(_MACHINES[name], count, CONTEXT)
         return LANES[int(np.argmax([error * floors, *others]))][0]
 
     for error in (0.8, 1.0, 1.2):
