@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -162,6 +163,7 @@ def run_all(
             raise BuildError(f"no module {name}: {module_path(root, name)} does not exist")
     done: dict[str, Run] = {}
     busy: list[subprocess.Popen[str]] = []
+    given_up = threading.Event()
     asked: list[Future[Run]] = []
     over: SimpleQueue[Future[Run]] = SimpleQueue()  # in the order in which they end
     pool = ThreadPoolExecutor(jobs or max(2, processors()))
@@ -173,18 +175,17 @@ def run_all(
                 continue
             if not asked:
                 _prepare(sources.cache)
-            asked.append(pool.submit(_run, sources, name, timeout_s, busy))
+            asked.append(pool.submit(_run, sources, name, timeout_s, busy, given_up))
             asked[-1].add_done_callback(over.put)
         for _ in asked:
             run = over.get().result()
             done[run.name] = run
             progress(len(asked), run)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        while not all(future.done() for future in asked):
-            for found in [*busy]:  # one that is about to begin is not there yet
-                _pipe(found.stdin).close()  # for which it waits
-            time.sleep(0.01)
+        given_up.set()
+        for found in [*busy]:  # one that is about to begin is not there yet, and sees it itself
+            _pipe(found.stdin).close()  # for which it waits
+        pool.shutdown(cancel_futures=True)
     return [done[name] for name in wanted]
 
 
@@ -234,11 +235,17 @@ def _dismiss() -> None:
             pass  # it ends because nobody can ask any more
 
 
-def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Popen[str]]) -> Run:
+def _run(
+    sources: Sources,
+    name: str,
+    timeout_s: float,
+    busy: list[subprocess.Popen[str]],
+    given_up: threading.Event,
+) -> Run:
     """Have a worker run a module, again while its files change meanwhile, and put what came out
     into the cache.
 
-    busy: where the worker is held meanwhile.
+    busy: where the worker is held meanwhile. given_up: whether nobody waits for it any more.
     """
     for _ in range(ATTEMPTS):
         sources.digest(name)  # of what stands there now
@@ -246,7 +253,7 @@ def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Po
             folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
             try:
                 asked = [str(sources.root), name, str(folder), timeout_s, sources.shared(name)]
-                status = _ended(asked, busy)
+                status = _ended(asked, busy, given_up)
                 if not sources.unchanged(name):
                     sources = Sources(sources.root, sources.cache)
                     continue
@@ -263,25 +270,26 @@ def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Po
     )
 
 
-def _ended(asked: list[Any], busy: list[subprocess.Popen[str]]) -> int:
+def _ended(asked: list[Any], busy: list[subprocess.Popen[str]], given_up: threading.Event) -> int:
     """Ask a worker, and wait for the exit status of the module, or its own if it ends first."""
     try:
         found = _idle.pop()
     except IndexError:  # asked before, another thread might take the last one in between
         found = _worker()
     busy.append(found)
+    if given_up.is_set():
+        _pipe(found.stdin).close()
     told = ""
     with contextlib.suppress(OSError, ValueError):  # it has ended, or shall, as will show
         print(json.dumps(asked), file=found.stdin, flush=True)
         told = _pipe(found.stdout).readline()
     busy.remove(found)
-    if told:
+    if told and not given_up.is_set():
         _idle.append(found)
         return int(told)
-    given_up = _pipe(found.stdin).closed
     with contextlib.suppress(OSError), found:  # it may not have read what was asked
         pass
-    if given_up:
+    if given_up.is_set():
         raise BuildError("the run was given up")
     return found.returncode
 
