@@ -369,7 +369,7 @@ def limited() -> Iterator[None]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPROF"), reason="needs a clock of processor time")
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::ResourceWarning")  # of what is ended
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("name", called_modules())
 def test_bad_numbers_are_refused_by_name(name: str) -> None:

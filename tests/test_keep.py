@@ -27,7 +27,7 @@ def test_no_answer_changes_in_silence(name: str) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::ResourceWarning")  # of what is ended
 @pytest.mark.parametrize("name", computing_modules())
 def test_no_rule_changes_in_silence_and_each_is_kept_to_the_letter(name: str) -> None:
     rules = keep.held_rules(name)
