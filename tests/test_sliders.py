@@ -183,8 +183,18 @@ LOOK = """(moving) => {
     const found = [], heights = new Set();
     const seen = (one) => one.textContent && one.getClientRects().length > 0;
     const boxed = (one) => {  // without its halo
-        const { x, y, width, height } = one.getBBox(), { e, f } = one.getScreenCTM();
+        const { x, y, width, height } = one.getBBox(), { b, e, f } = one.getScreenCTM();
+        if (b) return one.getBoundingClientRect();
         return { left: e + x, right: e + x + width, top: f + y, bottom: f + y + height };
+    };
+    const lies = (one, other) => {  // the middle line of one, turned as it is, in the other's box
+        const { x, y, width, height } = one.getBBox(), box = other.getBBox();
+        const way = other.getScreenCTM().inverse().multiply(one.getScreenCTM());
+        return Array.from({ length: Math.ceil(width / 3) }, (_, k) => 3 * k).some((far) => {
+            const at = new DOMPoint(x + far, y + height / 2).matrixTransform(way);
+            return at.x > box.x && at.x < box.x + box.width
+                && at.y > box.y - 1 && at.y < box.y + box.height + 1;
+        });
     };
     const look = (at) => {
         heights.add(moving.clientHeight);
@@ -196,13 +206,14 @@ LOOK = """(moving) => {
             const frame = picture.getBoundingClientRect();
             const texts = [...picture.querySelectorAll("text")].filter(seen)
                 .map((one) => [one, one.textContent, boxed(one)]);
-            texts.forEach(([, said, a], i) => {
+            texts.forEach(([one, said, a], i) => {
                 if (a.left < frame.left - 1 || a.right > frame.right + 6
                     || a.top < frame.top - 3 || a.bottom > frame.bottom + 4)
                     found.push(`${at}: ${said} is cut`);
-                for (const [, other, b] of texts.slice(i + 1))  // letters, within their boxes
+                for (const [two, other, b] of texts.slice(i + 1))  // letters, within their boxes
                     if (a.left + 1 < b.right && b.left + 1 < a.right
-                        && a.top + 3 < b.bottom - 3 && b.top + 3 < a.bottom - 3)
+                        && a.top + 3 < b.bottom - 3 && b.top + 3 < a.bottom - 3
+                        && (lies(one, two) || lies(two, one)))
                         found.push(`${at}: ${said} lies on ${other}`);
             });
             const points = [...picture.querySelectorAll("circle")].filter(

@@ -283,9 +283,10 @@ function cells(plot, panel, world) {
   const side = Math.min(wide, high) * 0.62;
   for (const state of new Set(now.flat())) {
     const [size, shape] = state === "free" ? [Math.min(side, 4), square] : [side, SHAPE[state] ?? square];
+    const tall = size * (THICK[state] ?? 1);
     const d = now.flatMap((all, i) => all.map((one, k) => {
       const [cx, cy] = centre(i, k);
-      return one === state && columns[k] ? shape(cx - size / 2, cy - size / 2, size, size) : "";
+      return one === state && columns[k] ? shape(cx - size / 2, cy - tall / 2, size, tall) : "";
     }));
     add("path", { class: `bar state-${state}`, d: d.join("") });
   }
