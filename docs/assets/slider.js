@@ -225,14 +225,15 @@ function lanes(plot, panel, world) {
   return Object.assign(move, { across });
 }
 
-// Stacked bars on an axis of their own, which holds those of the run where it has no range; words stand at a row's end, and
-// within a bar that others follow where there is room.
+// Stacked bars on an axis of their own, which without a range holds those of all the first control's values; words stand at a
+// row's end, and within a bar that others follow where there is room.
 function bars(plot, panel, world) {
   const { x } = panel;
-  const of = (frame = world.frame()) => panel.bars[panel.bars.length > world.runs ? world.run() * world.frames + frame : world.run()];
+  const of = (frame = world.frame(), run = world.run()) => panel.bars[panel.bars.length > world.runs ? run * world.frames + frame : run];
   const words = [...new Set(panel.bars.flatMap((run) => run.map((bar) => bar[4] ?? "")))];
   const lengths = new Map(board(plot).long(words, () => "label now").map((length, i) => [words[i], length]));
-  const ends = world.each(of).flatMap((run) => run.map((bar) => bar[2]));
+  const along = Array.from({ length: world.sizes[0] ?? 1 }, (_, i) => world.index(world.setting().map((one, k) => (k ? one : i))));
+  const ends = along.flatMap((run) => world.each((frame) => of(frame, run))).flatMap((all) => all.map((bar) => bar[2]));
   const p = rows(plot, panel, world, { ...x, range: x.range ?? [0, Math.max(...ends)] }, { room: 12 + Math.max(...lengths.values()), most: 30 });
   const group = p.add("g", {});
   return () => {

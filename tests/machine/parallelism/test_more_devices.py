@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,7 @@ from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.machine.parallelism.more_devices import (
-    DEVICES,
     REQUESTS,
-    SPLITS,
     _deployed,
     _found,
     example,
@@ -20,19 +20,78 @@ from serving_mathematics.machine.parallelism.more_devices import (
 )
 
 
-def test_the_stepper_says_what_the_loop_says() -> None:
+def _readouts() -> dict[str, Any]:
+    return {one["label"]: np.array(one["values"]) for one in stepper_more_devices()["readouts"]}
+
+
+def test_every_row_is_as_long_as_the_loops_token_and_holds_its_weights() -> None:
+    told, said = stepper_more_devices(), _readouts()
+    devices, ways, requests = (control["values"] for control in told["controls"])
+    gigabytes = 16.06  # of the model's weights, which a device of n that share has an nth of
+    for i, n in enumerate(devices):
+        for j, way in enumerate(ways):
+            for k, count in enumerate(requests):
+                bars = told["panels"][0]["bars"][i][j][k]
+                alone = replace(CHAT.deployment, concurrency=count / n)
+                copy = 1e3 * float(loop_latencies(count_work([alone]), FITTED).per_token_s[0])
+                assert [bar[2] for bar in bars if bar[0] == "copy"][-1] == pytest.approx(copy)
+                assert said["copy"][i, j, k] == pytest.approx(copy)
+                rows = {bar[0]: [one for one in bars if one[0] == bar[0]] for bar in bars}
+                width = {"layers shared": n, "copies of two": 2}.get(way)
+                if way == "copies of two" and n == 1:
+                    assert rows.keys() == {"copy"}
+                    assert said["time"][i, j, k] is None
+                    continue
+                assert rows.keys() == {"copy", *(str(1 + d) for d in range(n))}
+                for name, row in rows.items():
+                    assert row[0][1] == 0
+                    assert all(end == start for (_, _, end, *_), (_, start, *_) in pairwise(row))
+                    if name != "copy":
+                        assert row[-1][2] == pytest.approx(said["time"][i, j, k], rel=1e-3)
+                        if width:
+                            assert row[-1][4] == f"{gigabytes / width:.1f} GB"
+
+
+def test_stages_take_turns_and_other_copies_serve_others() -> None:
     told = stepper_more_devices()
-    times, prices = (np.array(panel["curves"][0]["values"]) for panel in told["panels"])
-    runs = np.array(told["readouts"][1]["values"])
-    assert times.shape == prices.shape == runs.shape == (6, 8, 4)
-    for i, devices in enumerate(DEVICES):
-        for k, requests in enumerate(REQUESTS):
-            one = replace(CHAT.deployment, tensor=devices, concurrency=float(requests))
-            loop = loop_latencies(count_work([one]), FITTED)
-            assert times[i, 0, k] == pytest.approx(1e3 * float(loop.per_token_s[0]))
-    place = DEVICES.index(8), list(SPLITS).index("chat, layers shared"), REQUESTS.index(128)
-    assert times[place] == example().many_shared_ms
-    assert runs[place] > 100
+    devices, ways, _ = (control["values"] for control in told["controls"])
+
+    def at_work(way: str) -> list[list[float]]:
+        """From when to when each of eight devices works on the token, with 16 requests."""
+        bars = told["panels"][0]["bars"][devices.index(8)][ways.index(way)][0]
+        busy = [[b for b in bars if b[0] == str(1 + d) and b[3] != "idle"] for d in range(8)]
+        return [[row[0][1], row[-1][2]] if row else [] for row in busy]
+
+    turns = at_work("stages")
+    assert all(end == pytest.approx(start) for (_, end), (start, _) in pairwise(turns))
+    assert len({round(end - start, 6) for start, end in turns}) == 1
+    assert [bool(row) for row in at_work("copies of two")] == [True] * 2 + [False] * 6
+    assert len(set(map(tuple, at_work("layers shared")))) == 1
+
+
+def test_sharing_divides_the_weights_and_adds_messages() -> None:
+    told = stepper_more_devices()
+
+    def parts(place: int) -> dict[str, float]:
+        bars = told["panels"][0]["bars"][place][0][0]
+        return {state: end - start for row, start, end, state, *_ in bars if row == "1"}
+
+    one, eight, sixteen = parts(0), parts(3), parts(4)
+    assert one["answer"] / eight["answer"] == pytest.approx(8)
+    assert one["starts"] == pytest.approx(eight["starts"])  # floors stay
+    assert "prompt" not in one
+    assert 5 * eight["prompt"] < sixteen["prompt"] < sum(sixteen.values())  # across nodes
+
+
+def test_prices_and_runs_are_those_of_the_splits() -> None:
+    said = _readouts()
+    assert said["time"][3, 0, 2] == example().many_shared_ms
+    assert said["time"][3, 1, 2] == example().many_twos_ms
+    assert said["price"][3, 0, 0] == _found()["chat, layers shared", 8, 16][1]
+    assert said["copies"][4, 2, 1] == _found()["chat, copies", 16, 64][1]
+    assert (said["runs"][:4, 0] > 100).all()
+    assert not said["runs"][4, 0].any()  # none beyond eight devices
+    assert not said["runs"][1:, 2].any()  # none with stages
 
 
 def test_what_cannot_be_is_absent() -> None:
@@ -69,6 +128,3 @@ def test_it_says_who_waits() -> None:
     assert 50 < shared[2] < 100 < apart[2]
     assert _found()["chat, layers shared", 8, 512][2] == 512
     assert _found()["chat, copies", 8, 128][2] == 128
-    told = stepper_more_devices()["readouts"][0]
-    place = DEVICES.index(8), list(SPLITS).index("mixture, layers shared"), REQUESTS.index(512)
-    assert np.array(told["values"])[place] == shared[2]

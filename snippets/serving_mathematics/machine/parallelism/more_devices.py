@@ -9,6 +9,8 @@ Assumes: what `benchmark_loops` does; the machines' own traffic and price of a d
 Source: `benchmark_loops` with the fitted step; published runs, counted.
 """
 
+# In one piece: one table of predictions, of which a third is its picture and a third are checks.
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import (
+    interruptions_s,
     loop_latencies,
     tokens_per_s_per_device,
 )
@@ -31,7 +34,7 @@ from serving_mathematics.core.hardware.deployments import (
     weight_bytes,
 )
 from serving_mathematics.core.hardware.published_runs import _engine_runs
-from serving_mathematics.core.hardware.step_time import FITTED, count_work
+from serving_mathematics.core.hardware.step_time import FITTED, count_work, step_parts
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.support import checks
 
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEVICES = (1, 2, 4, 8, 16, 32)
-REQUESTS = (1, 16, 128, 512)
+REQUESTS = (1, 16, 64, 128, 512)
+_DRAWN, _ROWS = REQUESTS[1:4], DEVICES[:5]  # by the stepper: requests, and devices
+_COPY = "copy"  # its first row
 
 
 class _Split(NamedTuple):
@@ -175,7 +180,7 @@ def figure_more_devices(figure: Figure) -> None:
     """More devices make tokens faster, but cost more than they gain. Which split is best depends on
     the requests.
 
-    The book's chat machine; the line of shared layers turns up where messages leave a node.
+    The book's chat machine; shared layers take longer again where messages leave a node.
 
     Alt: Two panels of time per token against devices, both axes logarithmic, each with a line for
     shared layers, for copies, for copies of two devices and for stages. With few requests the line
@@ -201,43 +206,106 @@ def figure_more_devices(figure: Figure) -> None:
     axes.legend()
 
 
+@cache
+def _token_ms() -> dict[tuple[str, int, int], dict[str, float]]:
+    """What the time of one of chat's tokens is made of, by the state that draws it [ms]: the step
+    of `_found`, and the prompts of others. By split, devices and requests."""
+    there = {key: one for key in _found() if (one := _deployed(*key)) and "chat" in key[0]}
+    work = count_work([*there.values()])
+    running = np.minimum(work.concurrency, work.room)
+    step = step_parts(work, FITTED, running, work.prompt + work.answer / 2)
+    drawn = {
+        "answer": step.weights + step.vocabulary,
+        "cached": step.cache,
+        "starts": step.kernels + step.host,
+        "waits": interruptions_s(work, FITTED, running),
+        "prompt": step.messages,
+    }
+    return {
+        key: {state: 1e3 * float(each_s[row]) for state, each_s in drawn.items()}
+        for row, key in enumerate(there)
+    }
+
+
+def _devices(split: str, devices: int, requests: int) -> list[tuple[Any, ...]]:
+    """One token's way as bars, (row, start, end, state), on each device of a split: what of it is
+    done there, when others are served, and at the end of a row the weights that it holds. Stages
+    take it in turns of one length."""
+    one = _deployed(split, devices, requests)
+    if one is None:
+        return []
+    parts = _token_ms()[split, devices, requests]
+    whole, holds = sum(parts.values()), f"{weight_bytes(one) / 1e9:.1f} GB"
+    bars: list[tuple[Any, ...]] = []
+    for device in range(devices):
+        row, start = str(device + 1), whole * (device % one.pipeline) / one.pipeline
+        mine = {state: time / one.pipeline for state, time in parts.items()}
+        turns = [("idle", start), *mine.items(), ("idle", whole - start - whole / one.pipeline)]
+        if device >= one.devices:
+            turns = [("idle", whole)]
+        end, drawn = 0.0, []
+        for state, time in turns:
+            if time > 1e-3:
+                drawn.append((row, end, end + time, state))
+                end += time
+        bars += [*drawn[:-1], (*drawn[-1], holds)]
+    return bars
+
+
 def stepper_more_devices() -> dict[str, Any]:
-    """Add devices, and split them in another way. What does a faster token cost?"""
-    shape = (len(DEVICES), len(SPLITS), len(REQUESTS))
-    times, prices, running, runs = (np.full(shape, None, dtype=object) for _ in range(4))
-    for i, devices in enumerate(DEVICES):
-        for j, split in enumerate(SPLITS):
-            for k, requests in enumerate(REQUESTS):
-                row = _found().get((split, devices, requests))
-                if row is not None:
-                    times[i, j, k], prices[i, j, k], running[i, j, k] = row
-                    runs[i, j, k] = _measured(split, devices)
-    x, start = {"label": "devices", "unit": "", "log": True}, "chat, layers shared"
+    """Add devices: what of a token's time shrinks, what stays, and what is new? You pay for its
+    length times the rows."""
+    ways = [split.removeprefix("chat, ") for split in SPLITS if "chat" in split]
+    ways.remove("copies")
 
-    def panel(label: str, unit: str, values: Any, decimals: int, what: str) -> dict[str, Any]:
-        curve = {"label": label, "unit": unit.removeprefix("$"), "values": values}
-        y = {"label": what, "unit": unit, "log": True}
-        return {"kind": "load", "x": x, "y": y, "curves": [curve | {"decimals": decimals}]}
+    def each(told: Callable[[str, int, int], Any]) -> list[Any]:
+        return [[[told(f"chat, {w}", n, c) for c in _DRAWN] for w in ways] for n in _ROWS]
 
+    def bars(split: str, devices: int, requests: int) -> list[tuple[Any, ...]]:
+        copy = [(_COPY, *bar[1:]) for bar in _devices("chat, copies", devices, requests)]
+        first = [bar for bar in copy if bar[3] != "idle"]
+        return [*first, *_devices(split, devices, requests)]
+
+    def found(place: int, split: str | None = None) -> Callable[[str, int, int], float | None]:
+        return lambda s, n, c: _found().get((split or s, n, c), [None] * 3)[place]
+
+    said = {
+        "time": ("ms", 1, found(0)),
+        "copy": ("ms", 1, found(0, "chat, copies")),
+        "price": ("", 2, found(1)),
+        "copies": ("", 2, found(1, "chat, copies")),
+        "runs": ("", 0, lambda *key: _measured(key[0], key[1])),
+    }
     return {
         "controls": [
-            {"label": "devices", "values": list(DEVICES), "start": 8, "text": "{}"},
-            {"label": "split", "values": list(SPLITS), "start": start},
-            {"label": "requests", "values": list(REQUESTS), "start": 16, "text": "{}"},
+            {"label": "devices", "values": list(_ROWS), "start": 8, "text": "{}"},
+            {"label": "split", "values": ways, "start": "layers shared"},
+            {"label": "requests", "values": list(_DRAWN), "start": 16, "text": "{}"},
         ],
         "panels": [
-            panel("time", "ms", times, 1, "time per token"),
-            panel("price", "$", prices, 2, "price of a million"),
+            {
+                "kind": "bars",
+                "label": "one token on each device, and the weights held",
+                "lanes": [_COPY, *map(str, range(1, _ROWS[-1] + 1))],
+                "x": {"label": "time", "unit": "ms"},
+                "bars": each(bars),
+            }
         ],
         "readouts": [
-            {"label": "running", "unit": "", "values": running, "decimals": 0},
-            {"label": "runs", "unit": "", "values": runs, "decimals": 0},
+            {"label": label, "unit": unit, "decimals": decimals, "values": each(told)}
+            for label, (unit, decimals, told) in said.items()
         ],
-        "reading": "On {devices} devices with {requests} requests ({split}), of which {running} run"
-        " at once, a token takes {time}, and a million of them cost ${price}. Published runs split"
-        " like this, of any model of the kind: {runs}.",
-        "absent": "This split is impossible: weights and cache do not fit, devices do not divide"
-        " evenly, or a copy has nothing to do.",
+        "legend": {
+            "answer": "reads weights",
+            "cached": "reads the cache",
+            "starts": "floors, and the host",
+            "waits": "prompts of others",
+            "prompt": "messages",
+            "idle": "serves others",
+        },
+        "reading": "A token takes {time}, and {copy} on a copy; a million cost ${price}, in copies"
+        " ${copies}. Published runs on as many devices, split so: {runs}.",
+        "absent": "A copy of two needs two devices.",
     }
 
 
