@@ -1,8 +1,11 @@
-"""The pipeline: bounds on drawn laws, the slider against the parts, and the rules handed out."""
+"""The pipeline: bounds on drawn laws, the stepper against the parts, and the rules handed out."""
 
 from __future__ import annotations
 
+import functools
 import re
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.service.pipeline import (
     PERCENTILES,
+    TOGETHER,
     TOOLS,
+    _drawn,
     _parts,
+    _whole,
     example,
     law_of,
     percentile_bound,
-    slider_pipeline,
+    stepper_pipeline,
 )
 from serving_mathematics.definitions.service.service import (
     Service,
@@ -80,19 +86,67 @@ def test_bad_input_is_refused() -> None:
         law_of([1.0], 0.0, 10)
 
 
-def test_the_slider_says_the_numbers_of_the_page() -> None:
-    told = slider_pipeline()
-    whole, added = (curve["values"] for curve in told["curves"])
-    at = PERCENTILES.index(99.0), TOOLS.index(2), 2
-    assert whole[at[0]][at[1]][at[2]] == pytest.approx(example().whole_p99)
-    ratio = added[at[0]][at[1]][at[2]] / whole[at[0]][at[1]][at[2]]
-    assert ratio == pytest.approx(example().added_factor)
+@functools.cache
+def _told() -> dict[str, Any]:
+    return stepper_pipeline()
+
+
+def _at(tools: int, percentile: int, lengths: int = 0) -> tuple[list[Any], dict[str, float]]:
+    """The bars of a setting, and what is said of it."""
+    told = _told()
+    i, k = TOOLS.index(tools), PERCENTILES.index(percentile)
+    said = {one["label"]: one["values"][i][k][lengths] for one in told["readouts"]}
+    return told["panels"][0]["bars"][i][k][lengths], said
+
+
+def test_the_stepper_says_the_numbers_of_the_page() -> None:
+    _, said = _at(2, 99)
+    assert said["whole"] == pytest.approx(example().whole_p99)
+    assert said["times"] == pytest.approx(example().added_factor)
     lookup, answer, tool = _parts(80)
     parts = [float(part.ok.sum()) for part in (lookup, answer, tool, answer, tool, answer)]
-    answered = told["readouts"][0]["values"][at[0]][at[1]][at[2]]
-    assert answered == pytest.approx(100 * np.prod(parts), abs=0.01)
-    missing = [value is None for rows in whole for row in rows for value in row]
-    assert 0 < sum(missing) < len(missing) / 4  # where too many fail, and only there
+    assert said["answered"] == pytest.approx(100 * np.prod(parts), abs=0.01)
+    _, medians = _at(2, 50)
+    assert 1 - medians["times"] == pytest.approx(example().medians_short_percent / 100)
+
+
+@pytest.mark.parametrize("tools", TOOLS)
+def test_the_parts_are_added_and_sessions_end_at_the_percentile_of_the_whole(tools: int) -> None:
+    lookup, answer, tool = _parts(80)
+    laws = [lookup, answer, *([tool, answer] * tools)]
+    for percentile in PERCENTILES:
+        limits = [answer_quantile(law, percentile / 100) for law in laws]
+        for lengths in range(len(TOGETHER)):
+            bars, said = _at(tools, percentile, lengths)
+            rows = {bar[0]: [one for one in bars if one[0] == bar[0]] for bar in bars}
+            added, *sessions = rows.values()
+            assert [end - start for _, start, end, *_ in added] == pytest.approx(limits)
+            assert added[-1][2] == pytest.approx(said["sum"])
+            assert {bar[3] for bar in added} <= {"starts", "answer", "prompt"}
+            assert len(sessions) == 5
+            for row in sessions:
+                assert row[-1][2] == pytest.approx(said["whole"], rel=0.01)
+                assert all(a[2] == b[1] for a, b in pairwise(row))
+                if len(row) == len(laws):  # no look-up took nothing
+                    late = [bar[2] - bar[1] > own for bar, own in zip(row, limits, strict=True)]
+                    assert [bar[3] == "broken" for bar in row] == late
+
+
+def test_drawn_sessions_are_those_of_the_law_and_of_the_engine() -> None:
+    for tools in TOOLS:
+        _, whole = _drawn(tools, 0.0)
+        for percentile in PERCENTILES:
+            law = answer_quantile(_whole(80, tools), percentile / 100)
+            assert np.quantile(whole, percentile / 100) == pytest.approx(law, rel=0.02)
+    assert _at(2, 99, 1)[1]["whole"] == pytest.approx(example().alike_p99, rel=0.05)  # as simulated
+    times, _ = _drawn(2, 1.0)
+    assert (times[:, 1] == times[:, 5]).all()  # all answers of a session
+
+
+def test_percentiles_of_parts_meet_only_where_the_parts_are_slow_together() -> None:
+    apart, alike, equal = (_at(2, 99, lengths)[1]["times"] for lengths in range(3))
+    assert apart > 1.2 * alike > 1.2 * equal > 1.2
+    assert _at(0, 99)[1]["times"] < 1.05 < 1.4 < _at(1, 99)[1]["times"] < _at(4, 99)[1]["times"]
 
 
 ASKED = 'envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="engines"}'

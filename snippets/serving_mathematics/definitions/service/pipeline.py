@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -60,11 +60,14 @@ FloatArray = npt.NDArray[np.float64]
 
 STEP_S, CELLS = 0.02, 6000  # two minutes
 LOADS, TOOLS = (30, 60, 80), (0, 1, 2, 4)  # of the engine [%]; calls of a tool
-PERCENTILES = (50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5)
+PERCENTILES = (50, 75, 90, 95, 99)
 LOOKUP_S, TOOL_S, SPREAD = 0.1, 0.8, 1.0  # means, and the spread of the logarithm
 LOOKUP_FAILS, TOOL_FAILS, CUT = 0.0005, 0.001, 2e-6  # by choice; a cut for each token
 REQUESTS, SESSIONS = 16_000, 4000
 ALIKE = 0.7  # correlation of the lengths of a session's answers, by choice
+TOGETHER = {"unrelated": 0.0, f"alike, ρ = {ALIKE}": ALIKE, "all equal": 1.0}
+DRAWN, SHOWN = 20_000, 5  # sessions; of them, at a percentile
+_ROWS = ("parts added", *(f"session {i + 1}" for i in range(SHOWN)))
 
 
 def percentile_bound(parts: Sequence[Service], probability: float) -> float:
@@ -188,55 +191,97 @@ def example() -> SimpleNamespace:
     )
 
 
-def slider_pipeline() -> dict[str, Any]:
-    """Call more tools, lower the load, and ask for a higher percentile."""
+@functools.cache
+def _drawn(tools: int, alike: float) -> tuple[FloatArray, FloatArray]:
+    """Sessions at 80%: how long each part takes [s], shape (sessions, parts), and the whole, by
+    which they are sorted: for ever where a part fails. Times of a session's answers go together as
+    normal scores of that correlation."""
+    rng, row = np.random.default_rng(13), _row(80, tools)
+    of_session, failed = rng.standard_normal(DRAWN), np.zeros(DRAWN, dtype=bool)
+    times = np.empty((DRAWN, len(row)))
+    for i, part in enumerate(row):
+        scores, share = rng.standard_normal(DRAWN), float(part.ok.sum())
+        if i % 2:  # an answer
+            scores = alike**0.5 * of_session + (1 - alike) ** 0.5 * scores
+        ranks = (np.argsort(np.argsort(scores)) + 0.5) / DRAWN
+        times[:, i] = STEP_S * np.searchsorted(np.cumsum(part.ok), ranks * share)
+        failed |= rng.random(DRAWN) > share
+    whole = np.where(failed, np.inf, times.sum(axis=1))
+    order = np.argsort(whole, kind="stable")
+    return times[order], whole[order]
 
-    def or_none(found: float) -> float | None:
-        return None if math.isnan(found) else found
 
-    def asked(load: int, tools: int, percentile: float, added: bool) -> float:
-        share = percentile / 100
-        if share > float(_whole(load, tools).ok.sum()):
-            return math.nan
-        return _added(load, tools, share) if added else answer_quantile(_whole(load, tools), share)
+def _whole_s(tools: int, percentile: int, alike: float) -> float:
+    """A percentile of all sessions: by the law where lengths are unrelated, else of those drawn."""
+    if not alike:
+        return answer_quantile(_whole(80, tools), percentile / 100)
+    return float(_drawn(tools, alike)[1][math.ceil(DRAWN * percentile / 100) - 1])
 
-    def table(added: bool) -> list[list[list[float | None]]]:
-        return [
-            [[or_none(asked(load, tools, p, added)) for load in LOADS] for tools in TOOLS]
-            for p in PERCENTILES
+
+def _stacked(tools: int, percentile: int, alike: float) -> list[tuple[Any, ...]]:
+    """Each part at its percentile, one on the other, and sessions whose whole is at it, of which
+    what takes longer than that is broken: (row, start, end, state), the sum beside the last."""
+    limits = [answer_quantile(part, percentile / 100) for part in _row(80, tools)]
+    parts, whole = _drawn(tools, alike)
+    first = int(np.searchsorted(whole, _whole_s(tools, percentile, alike))) - SHOWN // 2
+    rows = [limits, *parts[first : first + SHOWN].tolist()]
+    states = ["starts", "answer", *(["prompt", "answer"] * tools)]
+    bars: list[tuple[Any, ...]] = []
+    for name, row in zip(_ROWS, rows, strict=True):
+        ends = np.cumsum(row).tolist()
+        drawn = [
+            (name, start, end, state if time <= limit or row is limits else "broken")
+            for time, start, end, state, limit in zip(
+                row, [0.0, *ends], ends, states, limits, strict=False
+            )
+            if time > 0
         ]
+        bars += [*drawn[:-1], (*drawn[-1], f"{ends[-1]:.1f} s")]
+    return bars
 
-    answered = [
-        [[100 * float(_whole(load, tools).ok.sum()) for load in LOADS] for tools in TOOLS]
-        for _ in PERCENTILES
-    ]
+
+def stepper_pipeline() -> dict[str, Any]:
+    """Call more tools, then ask for another percentile: why do those of the parts not add up?"""
+
+    def each(told: Callable[[int, int, float], Any]) -> list[Any]:
+        return [[[told(k, p, a) for a in TOGETHER.values()] for p in PERCENTILES] for k in TOOLS]
+
+    def added(tools: int, percentile: int, _alike: float) -> float:
+        return _added(80, tools, percentile / 100)
+
+    said: dict[str, tuple[str, int, Callable[[int, int, float], float]]] = {
+        "whole": ("s", 1, _whole_s),
+        "sum": ("s", 1, added),
+        "times": ("", 1, lambda *at: added(*at) / _whole_s(*at)),
+        "answered": ("%", 1, lambda tools, *_: 100 * float(_whole(80, tools).ok.sum())),
+    }
     return {
         "controls": [
-            {"label": "percentile", "values": list(PERCENTILES), "text": "p{:g}", "start": 99.0},
-            {
-                "label": "tools called",
-                "values": [f"{count} tool call{'s' * (count != 1)}" for count in TOOLS],
-                "start": "2 tool calls",
-            },
-            {
-                "label": "load of the engine",
-                "values": list(LOADS),
-                "text": "{}%",
-                "start": 80,
-            },
+            {"label": "pipeline", "values": list(TOOLS), "text": "{} tool calls", "start": 2},
+            {"label": "percentile", "values": list(PERCENTILES), "text": "p{}", "start": 99},
+            {"label": "answers' lengths", "values": list(TOGETHER), "start": "unrelated"},
         ],
-        "x": {"label": "percentile", "unit": "", "range": (50, 100)},
-        "y": {"label": "time until the whole is done", "unit": "s", "range": (0, 90)},
-        "curves": [
-            {"label": "whole", "unit": "s", "values": table(False)},
-            {"label": "sum of the parts", "unit": "s", "values": table(True), "state": "broken"},
+        "panels": [
+            {
+                "kind": "bars",
+                "label": "the parts at their percentile, and sessions at theirs",
+                "lanes": list(_ROWS),
+                "x": {"label": "time until the whole is done", "unit": "s"},
+                "bars": each(_stacked),
+            }
         ],
-        "readouts": [{"label": "answered", "unit": "%", "values": answered, "decimals": 2}],
-        "reading": "With {tools called} and the engine at {load of the engine}, the"
-        " {percentile} of the whole is {whole}; the parts' {percentile} add up to"
-        " {sum of the parts}. In the end {answered} of the requests are answered.",
-        "absent": "With {tools called} only {answered} of the requests are ever"
-        " answered, so that there is no {percentile}.",
+        "readouts": [
+            {"label": label, "unit": unit, "decimals": decimals, "values": each(told)}
+            for label, (unit, decimals, told) in said.items()
+        ],
+        "legend": {
+            "starts": "look-up",
+            "answer": "answer of the engine",
+            "prompt": "tool call",
+            "broken": "a part beyond its percentile",
+        },
+        "reading": "With {pipeline} the {percentile} of the whole is {whole}; those of its parts"
+        " add up to {sum}, {times} times as much. Of all sessions, {answered} are answered.",
     }
 
 
