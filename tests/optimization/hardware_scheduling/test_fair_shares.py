@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from serving_mathematics.core.machines.machines import CHAT
@@ -35,21 +37,25 @@ def test_the_burst_is_one_tenants_and_comes_at_once() -> None:
 def test_the_stepper_counts_who_is_there(run: int) -> None:
     told = stepper_three_orders()
     clock = np.asarray(told["clock"]["values"])
-    engine, curves = told["panels"]
+    engine, bars = told["panels"]
     machine = CHAT.limited(PLACES[run])
     asked, others, at = _asked(machine)
     for place, order in enumerate(ORDERS):
         served = _served(machine, order)
-        for frame in (0, 12, 40, 110):
+        for frame in (0, 8, 40, 100):
             now = at - BEFORE_S + clock[frame]
             let_in = served.admitted_s <= now
             waits = (asked.arrival_s <= now) & ~let_in
-            assert engine["running"][run][frame][place] == np.sum(
-                let_in & (served.completion_s > now)
-            )
-            assert engine["waiting"][run][frame][place] == np.sum(waits)
-            assert curves["curves"][place]["values"][run][frame] == np.sum(waits & others)
+            inside = let_in & (served.completion_s > now)
+            assert engine["running"][run][frame][place] == np.sum(inside)
+            assert engine["prompts"][run][frame][place] == np.sum(inside & ~others)
+            drawn = {bar[3]: bar[1:3] for bar in bars["bars"][run][frame] if bar[0] == order}
+            ends = np.cumsum([0, np.sum(waits & others), np.sum(waits & ~others)]).tolist()
+            spans = zip(("broken", "waits"), pairwise(ends), strict=True)
+            assert drawn == {state: span for state, span in spans if span[0] < span[1]}
+            assert told["readouts"][place]["values"][run][frame] == ends[1]
         assert max(row[place] for row in engine["running"][run]) <= PLACES[run]
+    assert not bars["bars"][run][-1]  # in the end nobody waits
 
 
 def test_the_stepper_says_what_the_page_says() -> None:

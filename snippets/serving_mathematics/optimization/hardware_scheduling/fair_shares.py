@@ -47,7 +47,7 @@ BoolArray = npt.NDArray[np.bool_]
 PLACES = (16, 64, 256)
 STEADY, BURST, OTHERS = 500, 150, 9  # requests of nine tenants, of the tenth at once; these nine
 LOAD = 0.7  # of the nine
-FRAMES, CLIP_S = 111, 55.0
+FRAMES, CLIP_S = 101, 80.0  # until nobody waits
 BEFORE_S = 5.0  # shown before the burst
 ORDERS = ("first come", "shortest prompt", "fair")
 
@@ -164,21 +164,17 @@ def _burst_end_s(machine: Machine, order: str) -> float:
     return float(_served(machine, order).completion_s[~others].max() - at)
 
 
-def _inside(machine: Machine, order: str, clock: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Who runs, who waits, and how many of those that wait are the others', at each moment."""
+def _there(machine: Machine, order: str, clock: FloatArray) -> IntArray:
+    """Who has a place and who waits, of the others and of the burst's tenant, at each moment, shape
+    (2, 2, moments)."""
     asked, others, _ = _asked(machine)
-    served = _served(machine, order)
-
-    def passed(times: FloatArray) -> IntArray:
-        return np.searchsorted(np.sort(times), clock, side="right")
-
-    admitted = passed(served.admitted_s)
-    waits = passed(asked.arrival_s[others]) - passed(served.admitted_s[others])
-    return (
-        admitted - passed(served.completion_s),
-        passed(asked.arrival_s) - admitted,
-        waits,
+    served, both = _served(machine, order), (others, ~others)
+    times = (asked.arrival_s, served.admitted_s, served.completion_s)
+    come, let_in, done = (
+        np.array([np.searchsorted(np.sort(t[whose]), clock, side="right") for whose in both])
+        for t in times
     )
+    return np.array([let_in - done, come - let_in])
 
 
 def example() -> SimpleNamespace:
@@ -203,7 +199,7 @@ def figure_three_orders(figure: Figure) -> None:
     """A burst of one tenant: in order of arrival all others wait behind it, with counted tokens
     hardly any do.
 
-    The chat machine with 16 places; requests of the nine other tenants that wait.
+    The chat machine with 16 places, and nine other tenants.
 
     Alt: Waiting requests of the other tenants against time. The curve for the order of arrival
     rises steeply after the burst, stays high and falls late; that for shortest prompt first rises
@@ -213,69 +209,68 @@ def figure_three_orders(figure: Figure) -> None:
     at = _asked(few)[2]
     axes = figure.subplots()
     for order, colour in zip(ORDERS, ("C3", "C1", "C0"), strict=True):
-        axes.plot(clock, _inside(few, order, at + clock)[2], color=colour, label=order)
+        axes.plot(clock, _there(few, order, at + clock)[1, 0], color=colour, label=order)
     axes.legend()
     axes.set(xlabel="time since the burst [s]", ylabel="others waiting [requests]")
 
 
 def stepper_three_orders() -> dict[str, Any]:
-    """One tenant asks for 150 answers at once. Play it: who waits? Then give the engine more
-    places."""
-    clock = np.linspace(0.0, CLIP_S, FRAMES)
-    runs = []
-    for places in PLACES:
-        machine = CHAT.limited(places)
-        at = _asked(machine)[2] - BEFORE_S
-        runs.append([_inside(machine, order, at + clock) for order in ORDERS])
-    running, waiting = (
-        [[[int(own[part][frame]) for own in run] for frame in range(FRAMES)] for run in runs]
-        for part in (0, 1)
-    )
+    """One tenant asks for 150 answers at once. Play it: whose requests wait? Then give the engine
+    more places."""
+    clock, machines = np.linspace(0.0, CLIP_S, FRAMES), [CHAT.limited(few) for few in PLACES]
+    runs = [
+        [_there(machine, order, _asked(machine)[2] - BEFORE_S + clock) for order in ORDERS]
+        for machine in machines
+    ]
+    inside, waits = np.moveaxis(np.array(runs), (2, -1), (0, 2))  # places, frame, order, whose
+
+    def bars(counted: IntArray) -> list[tuple[Any, ...]]:
+        drawn: list[tuple[Any, ...]] = []
+        for order, (others, tenant) in zip(ORDERS, counted.tolist(), strict=True):
+            drawn += [(order, 0, others, "broken", f"{others}")] * (others > 0)
+            drawn += [(order, others, others + tenant, "waits")] * (tenant > 0)
+        return drawn
+
+    def said(label: str, unit: str, decimals: int, values: Any) -> dict[str, Any]:
+        return {"label": label, "unit": unit, "decimals": decimals, "values": values}
+
     return {
         "controls": [
-            {
-                "label": "places",
-                "values": [f"{places} places" for places in PLACES],
-                "start": "16 places",
-            }
+            {"label": "places", "values": list(PLACES), "text": "{} places", "start": 16},
         ],
-        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[30]},
+        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[8]},
         "panels": [
             {
                 "kind": "engine",
                 "engines": list(ORDERS),
                 "places": list(PLACES),
-                "running": running,
-                "waiting": waiting,
+                "running": inside.sum(axis=-1),
+                "prompts": inside[..., 1],
             },
             {
-                "kind": "curves",
-                "y": {"label": "others waiting", "unit": ""},
-                "curves": [
-                    {
-                        "label": order,
-                        "unit": "",
-                        "decimals": 0,
-                        "state": ("waits", "prompt", "answer")[place],
-                        "values": [run[place][2] for run in runs],
-                    }
-                    for place, order in enumerate(ORDERS)
-                ],
+                "kind": "bars",
+                "label": "whose requests wait",
+                "lanes": list(ORDERS),
+                "x": {"label": "requests", "unit": ""},
+                "bars": [[bars(counted) for counted in run] for run in waits],
             },
         ],
         "readouts": [
-            {
-                "label": f"p90 {order}",
-                "unit": "s",
-                "decimals": 1,
-                "values": [_p90(CHAT.limited(places), order) for places in PLACES],
-            }
-            for order in ORDERS
+            *(said(order, "", 0, waits[..., i, 0]) for i, order in enumerate(ORDERS)),
+            *(
+                said(f"p90 {order}", "s", 1, [_p90(machine, order) for machine in machines])
+                for order in ORDERS[::2]
+            ),
         ],
-        "reading": "After {time}, {first come} requests of the other nine tenants wait in order of"
-        " arrival, {shortest prompt} with the shortest prompt first, {fair} with fair shares. In"
-        " the whole run, one in ten of their first tokens takes {p90 first come}, {p90 shortest"
-        " prompt} and {p90 fair} or more.",
+        "legend": {
+            "answer": "another tenant's, has a place",
+            "prompt": "the one tenant's, has a place",
+            "waits": "the one tenant's, waits",
+            "broken": "another tenant's, waits",
+        },
+        "reading": "After {time}, {first come} of the others' requests wait in order of arrival,"
+        " {shortest prompt} by shortest prompt, {fair} by fair shares. The p90 of their first"
+        " tokens is {p90 first come}, by fair shares {p90 fair}.",
     }
 
 
