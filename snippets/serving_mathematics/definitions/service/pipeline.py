@@ -257,7 +257,7 @@ def stepper_pipeline() -> dict[str, Any]:
     }
     return {
         "controls": [
-            {"label": "pipeline", "values": list(TOOLS), "text": "{} tool calls", "start": 2},
+            {"label": "pipeline", "values": list(TOOLS), "text": "{} tools", "start": 2},
             {"label": "percentile", "values": list(PERCENTILES), "text": "p{}", "start": 99},
             {"label": "answers' lengths", "values": list(TOGETHER), "start": "unrelated"},
         ],
@@ -280,7 +280,7 @@ def stepper_pipeline() -> dict[str, Any]:
             "prompt": "tool call",
             "broken": "a part beyond its percentile",
         },
-        "reading": "With {pipeline} the {percentile} of the whole is {whole}; those of its parts"
+        "reading": "With {pipeline}, the {percentile} of the whole is {whole}; those of its parts"
         " add up to {sum}, {times} times as much. Of all sessions, {answered} are answered.",
     }
 
