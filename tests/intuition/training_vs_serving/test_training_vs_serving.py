@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,14 +116,33 @@ def test_laws_that_do_not_fall_are_refused(field: str) -> None:
 def test_the_stepper_says_the_numbers_of_the_page() -> None:
     told, page = stepper_lifetime_flops(), example()
     at = SERVED_T.index(10), list(constants).index("unrounded"), SIZES_B.index(70)
-    size, saved = (panel["curves"][0]["values"] for panel in told["panels"])
-    assert size[at] == pytest.approx(page.best_parameters_b)
-    across = saved[at[0], :, at[2]]
+    said = {one["label"]: np.array(one["values"]) for one in told["readouts"]}
+    assert said["size"][at] == pytest.approx(page.best_parameters_b)
+    across = said["saved"][at[0], :, at[2]]
     assert across.min() == pytest.approx(page.least_saving_percent)
     assert across.max() == pytest.approx(page.most_saving_percent)
-    data, ratio = (readout["values"][at] for readout in told["readouts"])
-    assert data == pytest.approx(page.best_tokens_t)
-    assert ratio == pytest.approx(1000 * data / size[at])
-    assert (size[:-1] > size[1:]).all()
+    assert said["data"][at] == pytest.approx(page.best_tokens_t)
+    assert said["ratio"] == pytest.approx(1000 * said["data"] / said["size"])
+    assert (said["size"][:-1] > said["size"][1:]).all()
     assert page.least_b < page.best_parameters_b < page.most_b
     assert page.regret_percent < 12.5
+
+
+def test_bars_are_the_operations_of_training_and_serving_at_one_loss() -> None:
+    told = stepper_lifetime_flops()
+    said = {one["label"]: np.array(one["values"]) for one in told["readouts"]}
+    for (i, j, k), size in np.ndenumerate(said["size"]):
+        law, served = list(constants.values())[j], 1e12 * SERVED_T[i]
+        first = 1e9 * SIZES_B[k]
+        tokens = compute_optimal_tokens(law, first)
+        owned, data = 1e9 * size, 1e12 * said["data"][i, j, k]
+        assert loss(law, owned, data) == pytest.approx(loss(law, first, tokens))
+        whole = 6 * first * tokens + 2 * first * served
+        rows = {"cheapest to train": (first, tokens), "cheapest to own": (owned, data)}
+        for name, (n, d) in rows.items():
+            bars = [bar for bar in told["panels"][0]["bars"][i][j][k] if bar[0] == name]
+            spans = {bar[3]: bar[2] - bar[1] for bar in bars}
+            assert spans["prompt"] == pytest.approx(100 * 6 * n * d / whole)
+            assert spans.get("answer", 0) == pytest.approx(100 * 2 * n * served / whole)
+            assert bars[-1][4] == f"{n / 1e9:.0f} B, {d / 1e12:.1f} T"
+        assert 100 - bars[-1][2] == pytest.approx(said["saved"][i, j, k], abs=1e-9)

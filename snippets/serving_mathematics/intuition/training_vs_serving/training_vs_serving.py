@@ -23,6 +23,7 @@ which they solve numerically; the condition is derived on the page.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,8 @@ CHINCHILLA, LLAMA = 1.4e12, 15e12  # tokens of two 70B models: Hoffmann et al.; 
 IN_TRAINING = 0.4  # of the peak in 16 bits: Grattafiori et al. (2024), table 4, 38 to 43%
 DAY_PEAK = 2.5  # busiest minute over the mean, for which a fleet is built
 DEAR = 3  # a served operation over one of training: see `deployment_choice`
-SERVED_T = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # trillion tokens
+SERVED_T = (0, 1, 2, 5, 10, 20, 50, 100)  # trillion tokens
+_TWO = ("cheapest to train", "cheapest to own")
 SIZES_B = (7, 70, 400)  # billion parameters of the compute-optimal model, whose loss is matched
 
 
@@ -291,8 +293,8 @@ def example() -> SimpleNamespace:
 def figure_lifetime_flops(figure: Figure) -> None:
     """The more tokens a model will serve, the smaller the one of equal loss that costs least.
 
-    Every point of a curve has the loss of the compute-optimal model of 70 billion parameters, under
-    the unrounded constants.
+    All models have the loss of the compute-optimal one of 70 billion parameters, under the
+    unrounded constants.
 
     Alt: Lifetime operations against parameters, both on logarithmic axes, one U-shaped curve for
     each of no inference, 10 and 100 trillion tokens. The dots move left as demand grows, from 70
@@ -367,50 +369,66 @@ def figure_rounding(figure: Figure) -> None:
     axes.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
 
 
+def _lives(served_t: float, law: ScalingLaw, size_b: float) -> tuple[Training, Training]:
+    """Of one loss, the model that is cheapest to train and the one that is cheapest to own."""
+    size, served = 1e9 * size_b, 1e12 * served_t
+    tokens = compute_optimal_tokens(law, size)
+    trained = Training(size, tokens, lifetime_flops(size, tokens, served))
+    return trained, lifetime_optimum(law, loss(law, size, tokens), served)
+
+
 def stepper_lifetime_flops() -> dict[str, Any]:
-    """Serve more tokens, and watch the best model of the same loss shrink."""
-    shape = (len(SERVED_T), len(LAWS), len(SIZES_B))
-    sizes, savings, ratios, tokens = (np.empty(shape) for _ in range(4))
-    for (i, j, k), _ in np.ndenumerate(sizes):
-        law, size, served = list(LAWS.values())[j], 1e9 * SIZES_B[k], 1e12 * SERVED_T[i]
-        target = loss(law, size, compute_optimal_tokens(law, size))
-        best = lifetime_optimum(law, target, served)
-        sizes[i, j, k], tokens[i, j, k] = best.parameters / 1e9, best.tokens / 1e12
-        savings[i, j, k] = 100 * lifetime_saving(law, size, served)
-        ratios[i, j, k] = best.tokens / best.parameters
-    x = {"label": "tokens served", "unit": "trillion", "log": True}
+    """Serve more tokens: which of two models of the same quality costs less over its life?"""
+
+    def each(told: Callable[[Training, Training], Any]) -> list[Any]:
+        laws = LAWS.values()
+        return [[[told(*_lives(t, law, b)) for b in SIZES_B] for law in laws] for t in SERVED_T]
+
+    def bars(trained: Training, owned: Training) -> list[tuple[Any, ...]]:
+        drawn: list[tuple[Any, ...]] = []
+        for row, one in zip(_TWO, (trained, owned), strict=True):
+            words = f"{one.parameters / 1e9:.0f} B, {one.tokens / 1e12:.1f} T"
+            training, whole = (
+                100 * flops / trained.flops
+                for flops in (lifetime_flops(one.parameters, one.tokens), one.flops)
+            )
+            parts = [(row, 0, training, "prompt"), (row, training, whole, "answer")]
+            drawn += [part for part in parts if part[1] < part[2] - 1e-6]
+            drawn[-1] = (*drawn[-1][:4], words)
+        return drawn
+
     return {
         "controls": [
-            {"label": "served", "values": list(SERVED_T), "start": 10, "text": "{} trillion"},
+            {"label": "served", "values": list(SERVED_T), "start": 10, "text": "{} T tokens"},
             {"label": "constants", "values": list(LAWS), "start": "unrounded"},
-            {
-                "label": "quality",
-                "values": list(SIZES_B),
-                "start": 70,
-                "text": "{} billion parameters",
-            },
+            {"label": "quality", "values": list(SIZES_B), "start": 70, "text": "of {}B"},
         ],
         "panels": [
             {
-                "kind": "load",
-                "x": x,
-                "y": {"label": "best size", "unit": "billion", "log": True},
-                "curves": [{"label": "size", "unit": "", "values": sizes, "decimals": 1}],
-            },
-            {
-                "kind": "load",
-                "x": x,
-                "y": {"label": "saved of its life's operations", "unit": "%"},
-                "curves": [{"label": "saved", "unit": "%", "values": savings, "decimals": 0}],
-            },
+                "kind": "bars",
+                "label": "two models of one loss: size, tokens of training",
+                "lanes": list(_TWO),
+                "x": {
+                    "label": "operations over its life, of those of the first",
+                    "unit": "%",
+                    "range": (0, 100),
+                },
+                "bars": each(bars),
+            }
         ],
         "readouts": [
-            {"label": "data", "unit": "", "values": tokens, "decimals": 1},
-            {"label": "ratio", "unit": "", "values": ratios, "decimals": 0},
+            {"label": label, "unit": unit, "decimals": decimals, "values": each(told)}
+            for label, unit, decimals, told in (
+                ("saved", "%", 0, lambda *two: 100 * max(0.0, 1 - two[1].flops / two[0].flops)),
+                ("size", "", 0, lambda _, owned: owned.parameters / 1e9),
+                ("data", "", 1, lambda _, owned: owned.tokens / 1e12),
+                ("ratio", "", 0, lambda _, owned: owned.tokens / owned.parameters),
+            )
         ],
-        "reading": "With {served} tokens to serve and the quality of {quality}, the cheapest"
-        " model to own has {size} billion, trained on {data} trillion tokens. These are {ratio} for"
-        " each parameter, and {saved} of all operations are saved.",
+        "legend": {"prompt": "training", "answer": "serving"},
+        "reading": "With {served} to serve, the model that is cheapest to own has {size} billion"
+        " parameters and is trained on {data} trillion tokens, {ratio} for each. It saves {saved}"
+        " of all operations.",
     }
 
 
