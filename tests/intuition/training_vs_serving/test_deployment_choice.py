@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.training_vs_serving.deployment_choice import (
     FLOOR,
+    FLOORS,
     LIMIT_S,
     LIMITS_MS,
     RATES,
@@ -95,22 +96,41 @@ def test_replicas_that_cannot_be(name: str, bad: float) -> None:
 
 def test_the_stepper_says_the_numbers_of_the_page() -> None:
     told, page = stepper_cheapest(), example()
-    price = told["panels"][0]["curves"][0]["values"]
-    at, limit = RATES.index(REQUESTS_PER_S), LIMITS_MS.index(1000 * LIMIT_S)
-    able = {
-        one.name: price[at, j, limit]
-        for j, one in enumerate(_zoo())
-        if price[at, j, limit] is not None and one.score >= FLOOR
-    }
-    assert min(able, key=able.__getitem__) == page.chosen
-    assert able[page.chosen] == page.chosen_price
-    assert price[at, [one[0] for one in ZOO].index("405B FP8 on 8"), limit] is None
+    at = RATES.index(REQUESTS_PER_S), LIMITS_MS.index(1000 * LIMIT_S), FLOORS.index(FLOOR)
+    bars = told["panels"][0]["bars"][at[0]][at[1]][at[2]]
+    said = {one["label"]: np.array(one["values"])[at] for one in told["readouts"]}
+    assert [name for name, *_, state, _ in bars if state == "answer"] == [page.chosen]
+    assert said["price"] == page.chosen_price
+    assert said["peak"] == page.peak_percent < 50
     assert page.zoo_rows.count("\n") == len(ZOO) - 3
-    counts, gaps = (told["readouts"][i]["values"] for i in (0, 1))
-    for j, one in enumerate(_zoo()):
-        if counts[at, j, limit] is not None:
-            assert gaps[at, j, limit] <= 1000 * LIMIT_S * (1 + 1e-9)
-            assert price[at, j, limit] == counts[at, j, limit] * one.price_per_hour
     assert page.slow_factor > 1
     assert page.prompts_factor > 1
-    assert page.peak_percent < 50
+
+
+def test_bars_are_the_fewest_replicas_and_the_cheapest_by_brute_force() -> None:
+    told = stepper_cheapest()
+    zoo = {one.name: one for one in _zoo() if one.name in told["panels"][0]["lanes"]}
+    assert len(zoo) == len(ZOO) - 1
+    said = {one["label"]: np.array(one["values"]) for one in told["readouts"]}
+    for at in np.ndindex(said["price"].shape):
+        rate, limit_s, floor = RATES[at[0]], LIMITS_MS[at[1]] / 1000, FLOORS[at[2]]
+        bars = {bar[0]: bar[1:] for bar in told["panels"][0]["bars"][at[0]][at[1]][at[2]]}
+        prices = {}
+        for name, one in zoo.items():
+            start, end, state, text = bars[name]
+            able = one.step_s < limit_s
+            assert (state == "broken") == (text == "never") == (not able)
+            if not able:
+                continue
+            count = round(end / one.price_per_hour)
+            assert (start, end, text) == (0, count * one.price_per_hour, f"${end:,.0f}")
+            assert _gap_s(one, rate / count) <= limit_s * (1 + 1e-9)
+            assert count == 1 or rate / (count - 1) > carried_per_s(one, limit_s)
+            assert (state == "idle") == (one.score < floor)
+            if one.score >= floor:
+                prices[name] = end
+        assert said["able"][at] == sum(bar[2] != "broken" for bar in bars.values())
+        assert said["price"][at] == min(prices.values())
+        (best,) = [name for name, bar in bars.items() if bar[2] == "answer"]
+        assert prices[best] == said["price"][at]
+        assert said["gap"][at] <= 1000 * limit_s * (1 + 1e-9)
