@@ -16,6 +16,7 @@ Source: Denning and Buzen (1978) for the loop; own simulation of the book's mach
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,6 @@ RECORD = "closed_loop_engine"
 COMMAND = "python -m serving_mathematics.definitions.throughput.closed_loop_engine"
 CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 AWAY_S = (0, 10, 60)
-FRAMES, FRAME_S = 40, 0.5  # of the clip
 LEAST_REQUESTS, LEAST_ROUNDS = 12_000, 40
 
 
@@ -93,8 +93,8 @@ def rates_of(machine: Machine) -> FloatArray:
 
 
 def _simulated(engine: Engine, clients: int, away_s: float) -> dict[str, Any]:
-    """A loop after its first rounds: tokens a second, time per token [s], first token [s], mean
-    numbers inside, and a clip.
+    """A loop after its first rounds: tokens a second, time per token [s], first token [s], and mean
+    numbers inside: of all, of those that wait and of those whose prompt is read.
     """
     rounds = max(LEAST_ROUNDS, -(-LEAST_REQUESTS // clients))
     size, rng = clients * rounds, np.random.default_rng(41)
@@ -118,24 +118,18 @@ def _simulated(engine: Engine, clients: int, away_s: float) -> dict[str, Any]:
     spent = (found.completion_s - found.first_token_s)[counted].sum()
     moments = np.linspace(begin, end, 400)
 
-    def passed(times: FloatArray, at: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        return np.searchsorted(np.sort(times), at, side="right")
-
-    def shown(at: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.int64]]:
-        sent, let_in = passed(found.sent_s, at), passed(found.admitted_s, at)
-        first, over = passed(found.first_token_s, at), passed(found.completion_s, at)
-        return {"waiting": sent - let_in, "prompts": let_in - first, "running": let_in - over}
-
-    inside = shown(moments)
-    clip = shown(begin + FRAME_S * np.arange(FRAMES))
+    sent, let_in, first, over = (
+        np.searchsorted(np.sort(times), moments, side="right")
+        for times in (found.sent_s, found.admitted_s, found.first_token_s, found.completion_s)
+    )
     return {
         "tokens": float(answers[counted].sum() / (end - begin)),
         "requests": float(counted.sum() / (end - begin)),
         "token": float(spent / (answers[counted] - 1).sum()),
         "first": float((found.first_token_s - found.sent_s)[counted].mean()),
-        "inside": float((inside["waiting"] + inside["running"]).mean()),
-        "waiting": float(inside["waiting"].mean()),
-        "clip": {part: np.maximum(values, 0).tolist() for part, values in clip.items()},
+        "inside": float((sent - over).mean()),
+        "waiting": float((sent - let_in).mean()),
+        "prompts": float((let_in - first).mean()),
     }
 
 
@@ -238,8 +232,8 @@ def figure_closed_loop(figure: Figure) -> None:
 def stepper_closed_loop() -> dict[str, Any]:
     """Add clients, then send them away between answers: when are all places taken?"""
 
-    def clips(part: str) -> list[list[list[int]]]:
-        return [[_cells()[n, away]["clip"][part] for away in AWAY_S] for n in CLIENTS]
+    def counted(told: Callable[[dict[str, float]], float]) -> list[list[int]]:
+        return [[round(told(_cells()[n, away])) for away in AWAY_S] for n in CLIENTS]
 
     def curves(kind: str, scale: float = 1.0) -> list[list[float]]:
         return [[scale * float(_cells()[n, away][kind]) for away in AWAY_S] for n in CLIENTS]
@@ -250,18 +244,13 @@ def stepper_closed_loop() -> dict[str, Any]:
             {"label": "clients", "values": list(CLIENTS), "start": 128},
             {"label": "time away", "values": list(AWAY_S), "text": "{} s away", "start": 0},
         ],
-        "clock": {
-            "label": "time",
-            "unit": "s",
-            "values": (FRAME_S * np.arange(FRAMES)).round(1).tolist(),
-        },
         "panels": [
             {
                 "kind": "engine",
                 "places": CHAT.places,
-                "running": clips("running"),
-                "prompts": clips("prompts"),
-                "waiting": clips("waiting"),
+                "running": counted(lambda cell: cell["inside"] - cell["waiting"]),
+                "prompts": counted(lambda cell: cell["prompts"]),
+                "waiting": counted(lambda cell: cell["waiting"]),
             },
             {
                 "kind": "load",
@@ -295,9 +284,9 @@ def stepper_closed_loop() -> dict[str, Any]:
             {"label": "inside", "unit": "", "decimals": 0, "values": curves("inside")},
             {"label": "first token", "unit": "s", "decimals": 2, "values": curves("first")},
         ],
-        "reading": "With {clients} in the loop, {time away}, {inside} of them are inside on"
-        " average, and get {tokens a second} tokens a second together. A token takes"
-        " {time per token}, and a first one {first token}.",
+        "reading": "Together {clients} clients that are {time away} get {tokens a second} tokens a"
+        " second; {inside} of them are inside on average. A token takes {time per token}, a first"
+        " one {first token}.",
     }
 
 
