@@ -384,7 +384,7 @@ def stepper_cheapest() -> dict[str, Any]:
         ],
         "legend": {
             "answer": "cheapest of those good enough",
-            "cached": "good enough, dearer",
+            "cached": "good enough, no cheaper",
             "idle": "not good enough",
             "broken": "cannot keep the promise",
         },

@@ -298,13 +298,13 @@ def stepper_more_devices() -> dict[str, Any]:
         "legend": {
             "answer": "reads weights",
             "cached": "reads the cache",
-            "starts": "floors, and the host",
+            "starts": "floors of kernels, host",
             "waits": "prompts of others",
             "prompt": "messages",
             "idle": "serves others",
         },
         "reading": "A token takes {time}, and {copy} on a copy; a million cost ${price}, in copies"
-        " ${copies}. Published runs on as many devices, split so: {runs}.",
+        " ${copies}. Published runs of engines that are split so: {runs}.",
         "absent": "A copy of two needs two devices.",
     }
 
