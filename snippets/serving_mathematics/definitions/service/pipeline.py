@@ -198,17 +198,17 @@ def _drawn(tools: int, alike: float) -> tuple[FloatArray, FloatArray]:
     normal scores of that correlation."""
     rng, row = np.random.default_rng(13), _row(80, tools)
     of_session, failed = rng.standard_normal(DRAWN), np.zeros(DRAWN, dtype=bool)
-    times = np.empty((DRAWN, len(row)))
+    cells = np.empty((DRAWN, len(row)), dtype=int)  # sums that are the same on every processor
     for i, part in enumerate(row):
         scores, share = rng.standard_normal(DRAWN), float(part.ok.sum())
         if i % 2:  # an answer
             scores = alike**0.5 * of_session + (1 - alike) ** 0.5 * scores
         ranks = (np.argsort(np.argsort(scores)) + 0.5) / DRAWN
-        times[:, i] = STEP_S * np.searchsorted(np.cumsum(part.ok), ranks * share)
+        cells[:, i] = np.searchsorted(np.cumsum(part.ok), ranks * share)
         failed |= rng.random(DRAWN) > share
-    whole = np.where(failed, np.inf, times.sum(axis=1))
+    whole = np.where(failed, np.inf, STEP_S * cells.sum(axis=1))
     order = np.argsort(whole, kind="stable")
-    return times[order], whole[order]
+    return STEP_S * cells[order], whole[order]
 
 
 def _whole_s(tools: int, percentile: int, alike: float) -> float:
