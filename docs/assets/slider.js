@@ -489,11 +489,13 @@ function curves(plot, panel, world) {
   const all = panel.curves.map((curve) => world.each((frame) => [clock.values[frame], world.at(curve.values, frame)]).filter(([, value]) => value !== null));
   const longest = (curve, i) => all[i].map(([, value]) => plain(value, curve)).reduce((a, b) => (b.length > a.length ? b : a), "–");
   const ends = panel.curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: panel.curves.length > 1 ? curve.label : "", value: longest(curve, i) }));
-  const p = plane(plot, clock, panel.y, ends);
+  const p = plane(plot, clock, panel.y, ends, [], lanesBelow(plot) ? world.lanes : []);
+  world.right = lanesBelow(plot) ? p.right : undefined;
   events(p.add, world, p.across, p.top, p.bottom);
   for (const [start, end, words] of clock.events?.[world.run()] ?? []) {
-    const late = start + end > clock.range[0] + clock.range[1]; // its words stand where there is room
-    p.add("text", { class: "event", x: p.across(late ? start : end) + (late ? -5 : 5), y: p.top + 10, "text-anchor": late ? "end" : "start" }, words);
+    const late = start + end > clock.range[0] + clock.range[1]; // its words stand where there is room: in it, or beside it
+    const [x, anchor] = p.across(end) - p.across(start) > 80 ? [end, "end"] : late ? [start, "end"] : [end, "start"];
+    p.add("text", { class: "event", x: p.across(x) + (anchor === "end" ? -5 : 5), y: p.top + 10, "text-anchor": anchor }, words);
   }
   const past = svg("rect", { x: p.left, y: p.top - 1, height: p.bottom - p.top + 2 });
   p.add("clipPath", { id: `${plot.id}-past` }).append(past);
