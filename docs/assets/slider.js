@@ -164,6 +164,9 @@ const SHAPE = { // states differ by their shape, too
 };
 SHAPE.cached = SHAPE.idle;
 
+// The lanes right below a picture, which share its axis.
+const lanesBelow = ({ offsetTop, nextElementSibling: next }) => next?.classList.contains("of-lanes") && next.offsetTop > offsetTop;
+
 // Rows with names above one axis, and how bars are drawn in them. room: what is kept free at the right.
 function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 }) {
   const picture = board(plot);
@@ -197,9 +200,8 @@ function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 })
 
 function lanes(plot, panel, world) {
   const { clock } = world;
-  const below = plot.nextElementSibling; // lanes right below share their axis
-  const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
-  const p = rows(plot, panel, world, clock, { shared });
+  const shared = lanesBelow(plot);
+  const p = rows(plot, panel, world, clock, { shared, room: plot.clientWidth - (world.right ?? plot.clientWidth - 8) });
   const { image, add, long, width, across, left, right, top, bottom } = p;
   events(add, world, across, top, bottom);
   const past = svg("rect", { x: left, y: 0, height: p.height });
@@ -359,12 +361,12 @@ function halves(name) {
 
 // A plane with axes, and at its right a column for what stands at the ends of its lines: kind, name, the longest value.
 const LINE = 13;
-function plane(plot, x, y, named, possible = []) {
+function plane(plot, x, y, named, possible = [], lanes = []) {
   const picture = board(plot);
   const { image, add, long, width, height } = picture;
-  const [top, bottom] = [26, height - 36];
+  const [top, bottom] = [26, height - (lanes.length ? 8 : 36)]; // lanes below have the axis
   const heights = ticks(y, (bottom - top) / 30);
-  const left = 10 + Math.max(...long(heights.map(tick)));
+  const left = 10 + Math.max(...long([...heights.map(tick), ...lanes]));
   let ends = y.limit ? [...named, { kind: "of-limit", name: y.limit.label }] : named;
   const lines = (split) => ends.map(({ name, value }) => [value, ...split(name)].filter(Boolean));
   const fit = (split) => lines(split).reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 4;
@@ -390,10 +392,10 @@ function plane(plot, x, y, named, possible = []) {
   }
   for (const value of ticks(x, (right - left) / 42)) {
     add("path", { class: "grid", d: `M${across(value)} ${bottom}v5` });
-    add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
+    if (!lanes.length) add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
   }
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
-  add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
+  if (!lanes.length) add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
   add("text", { class: "title", x: 2, y: 13 }, title(y));
   if (y.limit) {
     Object.assign(ends.at(-1), { x: right, y: up(y.limit.at) });
@@ -449,7 +451,7 @@ function plane(plot, x, y, named, possible = []) {
       leader.setAttribute("d", ex && Math.hypot(from - ex, middle - ey) > 7 ? `M${ex} ${ey}L${from + 6} ${middle}` : "");
     }
   };
-  return { tell, add, up, across, left, top, bottom, line, value, arrange, shown: (end) => ends.includes(end) };
+  return { tell, add, up, across, left, right, top, bottom, line, value, arrange, shown: (end) => ends.includes(end) };
 }
 
 const hue = ({ state }, i) => state ?? ["answer", "prompt"][i];
