@@ -436,8 +436,10 @@ HEARD = """(stepper) => {
 def test_a_clip_plays_when_asked_is_silent_meanwhile_and_pauses_out_of_view(
     page: Page, origin: str, site: Path
 ) -> None:
-    shown = PLAYED[0]
-    stepper, data = opened(page, origin, shown, site)
+    for shown in PLAYED:
+        stepper, data = opened(page, origin, shown, site)
+        if "clock" in data:
+            break
     start, output = stepper.evaluate(NOW), stepper.locator("output")
     page.wait_for_timeout(300)
     assert stepper.evaluate(NOW) == start  # nothing plays by itself

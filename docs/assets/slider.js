@@ -164,6 +164,9 @@ const SHAPE = { // states differ by their shape, too
 };
 SHAPE.cached = SHAPE.idle;
 
+// The lanes right below a picture, which share its axis.
+const lanesBelow = ({ offsetTop, nextElementSibling: next }) => next?.classList.contains("of-lanes") && next.offsetTop > offsetTop;
+
 // Rows with names above one axis, and how bars are drawn in them. room: what is kept free at the right.
 function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 }) {
   const picture = board(plot);
@@ -197,9 +200,8 @@ function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 })
 
 function lanes(plot, panel, world) {
   const { clock } = world;
-  const below = plot.nextElementSibling; // lanes right below share their axis
-  const shared = below?.classList.contains("of-lanes") && below.offsetTop > plot.offsetTop;
-  const p = rows(plot, panel, world, clock, { shared });
+  const shared = lanesBelow(plot);
+  const p = rows(plot, panel, world, clock, { shared, room: plot.clientWidth - (world.right ?? plot.clientWidth - 8) });
   const { image, add, long, width, across, left, right, top, bottom } = p;
   events(add, world, across, top, bottom);
   const past = svg("rect", { x: left, y: 0, height: p.height });
@@ -360,12 +362,12 @@ function halves(name) {
 
 // A plane with axes, and at its right a column for what stands at the ends of its lines: kind, name, the longest value.
 const LINE = 13;
-function plane(plot, x, y, named, possible = []) {
+function plane(plot, x, y, named, possible = [], lanes = []) {
   const picture = board(plot);
   const { image, add, long, width, height } = picture;
-  const [top, bottom] = [26, height - 36];
+  const [top, bottom] = [26, height - (lanes.length ? 8 : 36)]; // lanes below have the axis
   const heights = ticks(y, (bottom - top) / 30);
-  const left = 10 + Math.max(...long(heights.map(tick)));
+  const left = 10 + Math.max(...long([...heights.map(tick), ...lanes]));
   let ends = y.limit ? [...named, { kind: "of-limit", name: y.limit.label }] : named;
   const lines = (split) => ends.map(({ name, value }) => [value, ...split(name)].filter(Boolean));
   const fit = (split) => lines(split).reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 4;
@@ -391,10 +393,10 @@ function plane(plot, x, y, named, possible = []) {
   }
   for (const value of ticks(x, (right - left) / 42)) {
     add("path", { class: "grid", d: `M${across(value)} ${bottom}v5` });
-    add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
+    if (!lanes.length) add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
   }
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
-  add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
+  if (!lanes.length) add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
   add("text", { class: "title", x: 2, y: 13 }, title(y));
   if (y.limit) {
     Object.assign(ends.at(-1), { x: right, y: up(y.limit.at) });
@@ -450,7 +452,7 @@ function plane(plot, x, y, named, possible = []) {
       leader.setAttribute("d", ex && Math.hypot(from - ex, middle - ey) > 7 ? `M${ex} ${ey}L${from + 6} ${middle}` : "");
     }
   };
-  return { tell, add, up, across, left, top, bottom, line, value, arrange, shown: (end) => ends.includes(end) };
+  return { tell, add, up, across, left, right, top, bottom, line, value, arrange, shown: (end) => ends.includes(end) };
 }
 
 const hue = ({ state }, i) => state ?? ["answer", "prompt"][i];
@@ -490,11 +492,13 @@ function curves(plot, panel, world) {
   const all = panel.curves.map((curve) => world.each((frame) => [clock.values[frame], world.at(curve.values, frame)]).filter(([, value]) => value !== null));
   const longest = (curve, i) => all[i].map(([, value]) => plain(value, curve)).reduce((a, b) => (b.length > a.length ? b : a), "–");
   const ends = panel.curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: panel.curves.length > 1 ? curve.label : "", value: longest(curve, i) }));
-  const p = plane(plot, clock, panel.y, ends);
+  const p = plane(plot, clock, panel.y, ends, [], lanesBelow(plot) ? world.lanes : []);
+  world.right = lanesBelow(plot) ? p.right : undefined;
   events(p.add, world, p.across, p.top, p.bottom);
   for (const [start, end, words] of clock.events?.[world.run()] ?? []) {
-    const late = start + end > clock.range[0] + clock.range[1]; // its words stand where there is room
-    p.add("text", { class: "event", x: p.across(late ? start : end) + (late ? -5 : 5), y: p.top + 10, "text-anchor": late ? "end" : "start" }, words);
+    const late = start + end > clock.range[0] + clock.range[1]; // its words stand where there is room: in it, or beside it
+    const [x, anchor] = p.across(end) - p.across(start) > 80 ? [end, "end"] : late ? [start, "end"] : [end, "start"];
+    p.add("text", { class: "event", x: p.across(x) + (anchor === "end" ? -5 : 5), y: p.top + 10, "text-anchor": anchor }, words);
   }
   const past = svg("rect", { x: p.left, y: p.top - 1, height: p.bottom - p.top + 2 });
   p.add("clipPath", { id: `${plot.id}-past` }).append(past);

@@ -1,7 +1,8 @@
-"""Today's payloads: the slider against its parts, and the file to take along."""
+"""Today's payloads: the picture against its parts, and the file to take along."""
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -12,11 +13,12 @@ from serving_mathematics.architecture.rest_grpc.payloads import (
     CONNECTIONS,
     DISTANCES_MS,
     LINK_BYTES_PER_S,
+    PHOTO_BYTES,
+    WAYS,
     _call,
-    _ms,
     _payloads,
     example,
-    slider_call_times,
+    stepper_call_times,
 )
 from serving_mathematics.architecture.rest_grpc.rest_grpc import (
     CONTINENT,
@@ -28,35 +30,56 @@ from serving_mathematics.core.machines.machines import CHAT
 from builder import ROOT
 
 PAGE = ROOT / "docs/architecture/rest-grpc.md"
+SLOW = "a photo", 50
 FILE = ROOT / "docs/downloads/http2-windows.yaml"
 
 
-def test_the_slider_shows_the_calls() -> None:
-    slider = slider_call_times()
-    shape = (len(DISTANCES_MS), len(_payloads()), len(CONNECTIONS))
-    text, packed = (np.array(curve["values"]) for curve in slider["curves"])
-    assert text.shape == packed.shape == shape
-    assert text[0, 0, 0] == pytest.approx(_ms("a chat's prompt", "JSON", "new", 0.1))
-    json_trips = np.array(slider["readouts"][0]["values"]) / np.array(DISTANCES_MS)[:, None, None]
-    assert json_trips[:, 0, 0] == pytest.approx(3)  # two handshakes and the call
-    assert json_trips[:, 0, 2] == pytest.approx(1)
-    assert json_trips[-1, 3, 1] == pytest.approx(8, rel=0.01)  # far away, eight flights
-    assert json_trips[0, 3, 1] == pytest.approx(1)  # so near that every flight fills the link
-    assert (np.diff(text, axis=0) > 0).all()  # farther is slower
+CALLS = list(itertools.product(_payloads(), DISTANCES_MS[::2], CONNECTIONS))
+
+
+def drawn(state: str | None = None) -> dict[tuple[str, float, str], list[float]]:
+    """By call: how long the bars of each way are together [ms]."""
+    (panel,) = stepper_call_times()["panels"]
+    runs = (run for by_distance in panel["bars"] for row in by_distance for run in row)
+    return {
+        call: [
+            sum(bar[2] - bar[1] for bar in run if bar[0] == way and state in (None, bar[3]))
+            for way in WAYS
+        ]
+        for call, run in zip(CALLS, runs, strict=True)
+    }
+
+
+def test_the_bars_are_the_parts_of_the_calls() -> None:
+    shown = {state: drawn(state) for state in ("starts", "waits", "answer", "prompt")}
+    for payload, far, kept in CALLS:
+        for i, (encoding, grpc) in enumerate(WAYS.values()):
+            call = _call(payload, encoding, kept, far / 1000, grpc)
+            due = call.connect_s, call.waits_s, call.transfer_s, call.work_s
+            got = [one[payload, far, kept][i] for one in shown.values()]
+            assert got == pytest.approx(1000 * np.array(due), abs=4e-4 * 1000 * call.total_s)
+
+
+def test_a_row_is_one_call_from_beginning_to_end() -> None:
+    (panel,) = stepper_call_times()["panels"]
+    run = panel["bars"][list(_payloads()).index("a photo")][4][3]  # 50 ms, window never raised
+    for way in WAYS:
+        bars = [bar for bar in run if bar[0] == way]
+        for before, after in itertools.pairwise(bars):
+            assert before[2] == pytest.approx(after[1], rel=1e-3)
+        assert bars[-1][4] == f"{bars[-1][2]:,.1f} ms"
+        flights = sum(bar[3] == "answer" for bar in bars)  # an event's bytes are too few to see
+        assert flights == (PHOTO_BYTES // STREAM_WINDOW_BYTES if way == "bytes over gRPC" else 1)
 
 
 def test_only_the_window_makes_bytes_slower() -> None:
-    slider = slider_call_times()
-    text, packed = (np.array(curve["values"]) for curve in slider["curves"])
-    assert (packed[:, :, :3] <= text[:, :, :3]).all()
-    plain = np.array(slider["readouts"][-1]["values"])  # without gRPC, no window
-    assert plain[:, :, :3] == pytest.approx(packed[:, :, :3])
-    waited = np.array(DISTANCES_MS) > 1000 * STREAM_WINDOW_BYTES / LINK_BYTES_PER_S
-    for never_raised, raised in ((3, 2), (4, 1)):
-        assert (packed[-1, :, never_raised] > text[-1, :, never_raised]).any()
-        assert (plain[waited, 4, never_raised] < packed[waited, 4, never_raised]).all()
-        assert plain[~waited, 4, never_raised] == pytest.approx(packed[~waited, 4, never_raised])
-        assert plain[:, :, never_raised] == pytest.approx(plain[:, :, raised])
+    for (_, far, kept), (text, plain, packed) in drawn().items():
+        raised = not kept.endswith("small window")
+        assert plain <= text + 1e-9
+        waited = far > 1000 * STREAM_WINDOW_BYTES / LINK_BYTES_PER_S
+        assert packed == pytest.approx(plain) if raised or not waited else packed >= plain
+    photo = {kept: row for (what, far, kept), row in drawn().items() if (what, far) == SLOW}
+    assert photo["busy, small window"][2] > photo["busy, small window"][0]
 
 
 def test_example_by_hand() -> None:
@@ -69,7 +92,7 @@ def test_example_by_hand() -> None:
     assert told.embeddings_digits_percent == pytest.approx(100 * digits_ms / difference)
     assert 4e6 / digits.digit_ns == pytest.approx(7_000, rel=0.2)  # numbers in four milliseconds
     assert told.embeddings_slow_ms == pytest.approx(told.embeddings_json_kb * 8 / 100)
-    capped = _call("a photo", "bytes", "busy, window never raised", 0.05)
+    capped = _call("a photo", "bytes", "busy, small window", 0.05)
     window_s = STREAM_WINDOW_BYTES / LINK_BYTES_PER_S  # 16 whole windows and the envelope's
     assert capped.waits_s == pytest.approx(0.05 + 16 * (0.05 - window_s))
     assert told.photo_capped_ms == pytest.approx(1000 * capped.total_s)

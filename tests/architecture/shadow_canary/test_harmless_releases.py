@@ -14,6 +14,8 @@ from serving_mathematics.architecture.shadow_canary.harmless_releases import (
     COUNTS,
     RULES,
     SHOWN,
+    _alarms,
+    _limits,
     example,
     stepper_harmless_releases,
 )
@@ -25,6 +27,7 @@ from serving_mathematics.architecture.shadow_canary.same_version import (
     _run,
     _seen,
 )
+from serving_mathematics.architecture.shadow_canary.sequential_tests import msprt_ratio
 from serving_mathematics.architecture.shadow_canary.shadow_canary import _error_harm
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.support.intervals import student_quantile
@@ -42,36 +45,42 @@ TIMES = (
 )
 
 
-def test_the_stepper_blames_who_crossed_a_threshold() -> None:
+def test_a_release_is_stopped_at_its_first_look_above_the_threshold() -> None:
     stepper = stepper_harmless_releases()
-    lanes, curves = stepper["panels"]
-    last = stepper["clock"]["values"][-1]
-    assert last == LOOKS * LOOK_S / 60
-    runs = itertools.product(range(len(COUNTS)), range(len(RULES)), range(len(PAIRS)))
-    for count, rule, version in runs:
-        bars = lanes["bars"][count][rule][version]
-        blamed = {lane: start for lane, start, _, state in bars if state == "broken"}
-        rows = _seen("pairs")[list(PAIRS)[version]][:SHOWN]
-        if rule == 0:
-            for pair, row in enumerate(rows):
-                z = np.abs(row[list(COUNTS)[count]])
-                crossed = np.flatnonzero(z > 1.959964)
-                first = LOOK_S / 60 * (crossed[0] + 1) if crossed.size else math.inf
-                if first < last:
-                    assert blamed[str(pair + 1)] == first
-                else:
-                    assert str(pair + 1) not in blamed
-        share = curves["curves"][0]["values"][count][rule][version]
-        assert share[0] == 0
-        assert (np.diff(share) >= 0).all()
+    (walks, limits), grid = stepper["panels"][0]["curves"], stepper["panels"][1]
+    times, runs = stepper["clock"]["values"], itertools.product(COUNTS, RULES, PAIRS)
+    assert times[-1] == LOOKS * LOOK_S / 60
+    flat = [
+        [run for by_rule in values for row in by_rule for run in row]
+        for values in (
+            walks["values"],
+            limits["values"],
+            grid["running"],
+            stepper["clock"]["events"],
+        )
+    ]
+    for (count, rule, version), walk, limit, going, events in zip(runs, *flat, strict=True):
+        z = np.abs([row[count] for row in _seen("pairs")[version]])
+        above = z > np.array(limit)
+        assert (np.logical_or.accumulate(above, axis=1) == _alarms(version, count, rule)).all()
+        one, left = above[SHOWN[version]], z[SHOWN[version]]
+        stop = int(one.argmax()) if one.any() else LOOKS - 1
+        assert walk == [*left[: stop + 1], *[None] * (LOOKS - stop - 1)]
+        assert events == [(times[stop], times[-1], "stopped")] * int(one.any())
+        share = above.cumsum(axis=1).astype(bool).mean(axis=0)
+        assert going == pytest.approx(100 * (1 - share), abs=0.56)
+    assert (flat[1][2 * len(PAIRS)] == _limits("requests", RULES[2])).all()
+    minutes = LOOK_S / 60 * np.arange(1, LOOKS + 1)
+    at_it = msprt_ratio(minutes, _limits("minutes", RULES[2]) / np.sqrt(minutes), 1.0, 0.5)
+    assert at_it == pytest.approx(20.0)
 
 
 def test_the_page_quotes_the_stepper() -> None:
-    told, curves = example(), stepper_harmless_releases()["panels"][1]["curves"][0]["values"]
-    assert told.blamed_requests == pytest.approx(curves[0][0][0][-1], abs=0.05)
-    assert told.blamed_minutes == pytest.approx(curves[1][0][0][-1], abs=0.05)
-    assert told.found_paid == pytest.approx(curves[1][1][1][-1], abs=0.05)
-    assert told.found_any == pytest.approx(curves[1][2][1][-1], abs=0.05)
+    told, stopped = example(), stepper_harmless_releases()["readouts"][0]["values"]
+    assert told.blamed_requests == pytest.approx(stopped[0][0][0][-1], abs=0.05)
+    assert told.blamed_minutes == pytest.approx(stopped[1][0][0][-1], abs=0.05)
+    assert told.found_paid == pytest.approx(stopped[1][1][1][-1], abs=0.05)
+    assert told.found_any == pytest.approx(stopped[1][2][1][-1], abs=0.05)
     assert told.slower_tokens > told.slower_percent
 
 

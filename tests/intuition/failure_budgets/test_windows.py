@@ -1,6 +1,9 @@
-"""The slider: what the page says, and an exercise that counts otherwise."""
+"""The pager: what it shows counted otherwise, what the page says, and an exercise."""
 
 from __future__ import annotations
+
+import itertools
+import math
 
 import numpy as np
 import pytest
@@ -9,51 +12,91 @@ from serving_mathematics.intuition.failure_budgets.exercises import errors_worth
 from serving_mathematics.intuition.failure_budgets.false_pages import WINDOWS
 from serving_mathematics.intuition.failure_budgets.windows import (
     GUARDS,
-    HOURS,
-    PARTIAL,
+    LEASTS,
+    SHOWN_HOURS,
+    TONIGHT,
+    TONIGHT_FAILS,
+    TRAFFIC,
+    _in_a_month,
+    _needs,
+    _two_days,
     example,
-    slider_windows,
+    stepper_windows,
 )
 
 
-def test_the_slider_says_what_the_page_says() -> None:
-    data, told = slider_windows(), example()
-    loads, rules, leasts = (control["values"] for control in data["controls"])
-    pages = np.array(data["curves"][0]["values"])
-    assert pages.shape == (len(loads), len(rules), len(leasts))
-    hour = rules.index("14.4 over 1 h")
-    six = pages[:, rules.index("2.4 over 6 h"), 0]
-    assert six[loads.index(1440)] > 1 / 12 > six[loads.index(2400)]
-    assert loads.index(1440) < np.searchsorted(loads, told.six_hours_quiet) <= loads.index(2400)
-    guard = errors_worth_a_page(132, 0.001, 1 / 12)
-    assert (
-        pages[loads.index(132), hour, leasts.index("6 errors")]
-        < 1 / 12
-        < pages[loads.index(132), hour, leasts.index(f"{guard - 1} errors")]
-    )
-    needs, outage = (np.array(one["values"]) for one in data["readouts"][:2])
-    assert needs[loads.index(132), hour].tolist() == [2, 2, 3, 4, 6]
-    assert outage[loads.index(4800), hour, 0] == pytest.approx(60 * 70 / 4800)
+def runs() -> list[tuple[tuple[int, int, int], int, float, int]]:
+    """Of each run of the stepper: its place, traffic, window [h] and least failures."""
+    given = itertools.product(enumerate(TRAFFIC), enumerate(SHOWN_HOURS), enumerate(LEASTS))
+    return [((i, j, k), load, hours, least) for (i, load), (j, hours), (k, least) in given]
+
+
+def test_the_pager_rings_as_failures_counted_one_by_one_say() -> None:
+    """Every five minutes: enough failures in the window, and in its last twelfth."""
+    data = stepper_windows()
+    curves, lanes = data["panels"]
+    told = {one["label"]: np.array(one["values"], dtype=float) for one in data["readouts"]}
+    for (i, j, k), load, hours, least in runs():
+        failed, _, firing = _two_days(load, hours, least)
+        window, short = round(12 * hours), round(hours)
+        need = max(math.floor(0.0144 * load + 1e-9) + 1, least)
+        last = math.floor(0.0144 * load / 12 + 1e-9) + 1
+        ends = range(window, failed.size + 1)
+        rings = [
+            failed[end - window : end].sum() >= need and failed[end - short : end].sum() >= last
+            for end in ends
+        ]
+        assert firing[window - 1 :].tolist() == rings
+        pages = sum(now and not before for before, now in itertools.pairwise([False, *firing]))
+        assert told["rung"][i, j, k, -1] == pages
+        shown = [bar for bar in lanes["bars"][i][j][k] if bar[0] == "pager"]
+        starts = np.flatnonzero(np.diff([0, *firing.astype(int)]) > 0) / 12
+        assert [bar[1] for bar in shown] == starts.tolist()
+        share = curves["curves"][0]["values"][i][j][k][-1]
+        assert share == pytest.approx(failed[-window:].sum() / need)
+        assert told["outage"][i, j, k] == pytest.approx(60 * need / load)
+
+
+def test_the_two_days_are_as_most_are() -> None:
+    """As many failures and pages as expected, to two standard errors; and at little traffic one
+    failure rings, at much only the evening does."""
+    data = stepper_windows()
+    rung = np.array(data["readouts"][0]["values"])[:, 0, 0]
+    times = np.array(data["clock"]["values"])
+    evening = int(np.searchsorted(times, TONIGHT[0]))
+    for i, load in enumerate(TRAFFIC):
+        failed, _, _ = _two_days(load, 1.0, 1)
+        parts = failed[: 12 * TONIGHT[0]].sum(), failed[12 * TONIGHT[0] : 12 * TONIGHT[1]].sum()
+        for got, due in zip(parts, (0.001 * load * 36, 0.02 * load * 2), strict=True):
+            assert got == pytest.approx(due, abs=2 * math.sqrt(due))
+        due = _in_a_month(load) * TONIGHT[0] / 720
+        assert rung[i, evening] == pytest.approx(due, abs=max(0.5, 2 * math.sqrt(due)))
+    assert rung[0, evening] == 1 == _two_days(TRAFFIC[0], 1.0, 1)[0][: 12 * TONIGHT[0]].sum()
+    assert rung[-1, evening] == 0 < rung[-1, -1]
+
+
+def test_the_stepper_says_what_the_page_says() -> None:
+    told = {one["label"]: one["values"] for one in stepper_windows()["readouts"]}
+    assert told["false"][TRAFFIC.index(60)][0][0] == example().pages_at_60
+    quiet = [pages < 1 / 12 for pages in told["false"][TRAFFIC.index(120)][0]]
+    guard = errors_worth_a_page(120, 0.001, 1 / 12)
+    assert quiet == [least >= guard for least in LEASTS]
+    assert told["tonight"][TRAFFIC.index(240)][0][-1] is None  # asks for six: from 300 an hour on
+    assert told["tonight"][TRAFFIC.index(480)][0][-1] is not None
 
 
 def test_a_time_to_notice_lies_within_the_window() -> None:
-    """Where a window holds fewer errors than the rule needs, the slider tells no time; where it
-    tells one, half of the simulated incidents are seen by about then."""
-    data, rng = slider_windows(), np.random.default_rng(5)
-    loads, rules, leasts = (control["values"] for control in data["controls"])
-    told = {one["label"]: one["values"] for one in data["readouts"]}
-    for i, load in enumerate(loads):
-        for j, hours in enumerate(HOURS):
-            for k in range(len(leasts)):
-                need, minutes = told["needs"][i][j][k], told["twentieth"][i][j][k]
-                seen = stats.poisson.sf(need - 1, PARTIAL * load * hours)  # in one whole window
-                assert (seen > 0.5) if minutes is not None else (seen < 0.6)
-    for load, rule, least in ((132, 0, 4), (48, 3, 4), (276, 1, 0), (960, 0, 0)):
-        at = loads.index(load)
-        need, minutes = told["needs"][at][rule][least], told["twentieth"][at][rule][least]
-        waits = rng.exponential(60 / (PARTIAL * load), (2000, need)).sum(axis=1)
-        assert np.median(waits) == pytest.approx(minutes, rel=0.2)
-    assert told["twentieth"][loads.index(24)][rules.index("14.4 over 1 h")][-1] is None
+    """Where a window holds fewer failures than the rule needs, no time is told; where one is told,
+    half of the simulated evenings are seen by about then."""
+    rng = np.random.default_rng(5)
+    told = {one["label"]: one["values"] for one in stepper_windows()["readouts"]}
+    for (i, j, k), load, hours, least in runs():
+        need, minutes = _needs(load, hours, least), told["tonight"][i][j][k]
+        seen = stats.poisson.sf(need - 1, TONIGHT_FAILS * load * hours)  # in one whole window
+        assert (seen > 0.5) if minutes is not None else (seen < 0.64)
+        if minutes is not None:
+            waits = rng.exponential(60 / (TONIGHT_FAILS * load), (400, need)).sum(axis=1)
+            assert np.mean(waits) == pytest.approx(minutes, rel=0.2)
 
 
 @pytest.mark.parametrize(("each_minute", "longer_first"), [(1, True), (2, False), (4, False)])
@@ -61,7 +104,7 @@ def test_which_page_sees_a_partial_outage_first(each_minute: int, longer_first: 
     """One request in twenty fails, with the least errors of the files: the six-hour page at one
     request a minute, the hour's from two on."""
     rng, minutes, quiet = np.random.default_rng(6), 30 * 60, 6 * 60
-    errors = rng.binomial(each_minute, PARTIAL, (400, quiet + minutes))
+    errors = rng.binomial(each_minute, 0.05, (400, quiet + minutes))
     errors[:, :quiet] = 0
     total = np.cumsum(errors, axis=1)
     seen = []

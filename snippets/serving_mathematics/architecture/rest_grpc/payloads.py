@@ -58,9 +58,17 @@ CONNECTIONS: dict[str, dict[str, Any]] = {
     "new": {"handshakes": 2, "window_bytes": INITIAL_WINDOW_BYTES},
     "kept, after a pause": {"window_bytes": INITIAL_WINDOW_BYTES},
     "kept and busy": {"window_bytes": GROWN_BYTES},
-    "busy, window never raised": {"window_bytes": GROWN_BYTES},  # the window is of HTTP/2 only
-    "paused, window never raised": {"window_bytes": INITIAL_WINDOW_BYTES},
+    "busy, small window": {"window_bytes": GROWN_BYTES},  # HTTP/2's, never raised
+    "paused, small window": {"window_bytes": INITIAL_WINDOW_BYTES},
 }
+
+
+WAYS = {  # rows of the picture: encoding, and whether it goes over gRPC
+    "JSON over HTTP": ("JSON", False),
+    "bytes over HTTP": ("bytes", False),
+    "bytes over gRPC": ("bytes", True),
+}
+_Part = tuple[str, float]  # state, and how long it lasts [s]
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,7 @@ def _call(
 ) -> CallParts:
     """One of the calls; bytes go over gRPC, or as the body of HTTP/1.1, which has no window."""
     what, how = _payloads()[payload], CONNECTIONS[connection]
-    capped = grpc and encoding == "bytes" and connection.endswith("never raised")
+    capped = grpc and encoding == "bytes" and connection.endswith("small window")
     return call_parts(
         what.request[encoding],
         what.answer[encoding],
@@ -122,6 +130,11 @@ def _call(
         stream_window_bytes=STREAM_WINDOW_BYTES if capped else math.inf,
         **how,
     )
+
+
+def _took(way: str, payload: str, connection: str, round_trip_ms: float) -> CallParts:
+    encoding, grpc = WAYS[way]
+    return _call(payload, encoding, connection, round_trip_ms / 1000, grpc)
 
 
 def _ms(payload: str, encoding: str, connection: str, round_trip_ms: float) -> float:
@@ -158,10 +171,10 @@ def example() -> SimpleNamespace:
         embeddings_base64_kb=base64_bytes(4 * EMBEDDINGS * WIDTH) / 1000,
         embeddings_json_kb=_payloads()[vectors].answer["JSON"] / 1000,
         embeddings_kb=_payloads()[vectors].answer["bytes"] / 1000,
-        photo_capped_ms=_ms("a photo", "bytes", "busy, window never raised", 50),
+        photo_capped_ms=_ms("a photo", "bytes", "busy, small window", 50),
         photo_busy_ms=_ms("a photo", "bytes", busy, 50),
         photo_paused_ms=_ms("a photo", "bytes", paused, 50),
-        photo_paused_capped_ms=_ms("a photo", "bytes", "paused, window never raised", 50),
+        photo_paused_capped_ms=_ms("a photo", "bytes", "paused, small window", 50),
         photo_json_ms=_ms("a photo", "JSON", busy, 50),
         width=WIDTH,
         embeddings_digits_percent=100
@@ -173,11 +186,11 @@ def example() -> SimpleNamespace:
 
 
 def figure_call_times(figure: Figure) -> None:
-    """For text the two lines are one; for embeddings digits cost more than the network, unless the
-    receiver is far away.
+    """For text the format is next to nothing; for embeddings digits cost more than the network,
+    unless the receiver is far away.
 
-    Calls over a kept connection after a pause, at 1 Gbit/s, in JSON over HTTP and as bytes over
-    gRPC; what the model takes is left out.
+    At 1 Gbit/s; what the model takes is left out. On paper, calls over a kept connection after a
+    pause against the round trip.
 
     Alt: Two line charts with logarithmic axes of the time of a call against the round trip. For a
     chat's prompt the two lines cannot be told apart and rise in proportion. For embeddings the line
@@ -200,70 +213,104 @@ def figure_call_times(figure: Figure) -> None:
         axes.annotate("bytes over gRPC", (0.9, 3.4 if "chat" not in payload else 0.4), color="C0")
 
 
-# In one piece: a picture's data, panel by panel, as the page draws them.
-def slider_call_times() -> dict[str, Any]:
-    """Choose what you send, how far away you are, and what your connection is like: what does gRPC
-    gain?"""
+def _flights(size_bytes: float, round_trip_s: float, first: float, most: float) -> list[_Part]:
+    """What is sent and waited for until a body has left, flight by flight, first and most bytes in
+    one."""
+    parts: list[_Part] = []
+    while size_bytes > 0:
+        sent_s = min(size_bytes, first, most) / LINK_BYTES_PER_S
+        size_bytes, first = size_bytes - min(first, most), 2 * first
+        parts.append(("answer", sent_s))
+        if size_bytes > 0:
+            parts.append(("waits", max(0.0, round_trip_s - sent_s)))
+    return parts
 
-    def of(value: Any) -> list[list[list[float]]]:
+
+def _parts(
+    payload: str, encoding: str, connection: str, round_trip_s: float, grpc: bool = True
+) -> list[_Part]:
+    """The same call part after part, as a client sees it, of the states in which it is drawn."""
+    what, how = _payloads()[payload], CONNECTIONS[connection]
+    capped = grpc and encoding == "bytes" and connection.endswith("small window")
+    most = STREAM_WINDOW_BYTES if capped else math.inf
+    cost = _number_cost("token id" if "ids" in payload else "embedding")
+    write, read = (
+        ("prompt", 1e-9 * each * what.numbers[encoding]) for each in (cost.write_ns, cost.read_ns)
+    )
+    asked, answered = (
+        _flights(size, round_trip_s, how["window_bytes"], most)
+        for size in (what.request[encoding], what.answer[encoding])
+    )
+    half = ("waits", round_trip_s / 2)
+    opened = ("starts", how.get("handshakes", 0) * round_trip_s)
+    if payload.endswith("back"):  # digits of the answer
+        return [opened, *asked, half, write, half, *answered, read]
+    return [opened, write, *asked, half, read, half, *answered]
+
+
+def _row(way: str, payload: str, connection: str, round_trip_ms: float) -> list[tuple[Any, ...]]:
+    """The bars of a call [ms], its total at the end of the last."""
+    encoding, grpc = WAYS[way]
+    bars: list[list[Any]] = []
+    end = 0.0
+    for state, took_s in _parts(payload, encoding, connection, round_trip_ms / 1000, grpc):
+        start, end = end, end + 1000 * took_s
+        if bars and bars[-1][3] == state:
+            bars[-1][2] = end
+        elif f"{start:.4g}" != f"{end:.4g}":  # as they are kept
+            bars.append([way, start, end, state])
+    bars[-1].append(f"{end:,.1f} ms")
+    return [tuple(bar) for bar in bars]
+
+
+def stepper_call_times() -> dict[str, Any]:
+    """One call, from its beginning to its end. Change what is sent, how far away the other side is
+    and the connection: what does it wait for?"""
+
+    def of(value: Any) -> list[list[list[Any]]]:
         return [
-            [
-                [value(payload, connection, far) for connection in CONNECTIONS]
-                for payload in _payloads()
-            ]
-            for far in DISTANCES_MS
+            [[value(payload, kept, far) for kept in CONNECTIONS] for far in DISTANCES_MS[::2]]
+            for payload in _payloads()
         ]
 
-    def waits(encoding: str) -> Any:
-        return lambda p, c, far: sum(
-            1000 * getattr(_call(p, encoding, c, far / 1000), part)
-            for part in ("connect_s", "waits_s")
-        )
+    def rows(*call: Any) -> list[tuple[Any, ...]]:
+        return [bar for way in WAYS for bar in _row(way, *call)]
+
+    def format_percent(*call: Any) -> float:
+        text, packed = (_took(way, *call).total_s for way in list(WAYS)[:2])
+        return 100 * (1 - packed / text)
+
+    def waits_percent(*call: Any) -> float:
+        took = _took(list(WAYS)[2], *call)
+        return 100 * (took.connect_s + took.waits_s) / took.total_s
 
     return {
         "controls": [
-            {"label": "round trip", "values": list(DISTANCES_MS), "text": "{:g} ms", "start": 1},
             {"label": "what is sent", "values": list(_payloads()), "start": "32 embeddings back"},
+            {"label": "round trip", "values": DISTANCES_MS[::2], "text": "{:g} ms", "start": 0.5},
             {"label": "connection", "values": list(CONNECTIONS), "start": "kept, after a pause"},
         ],
-        "x": {"label": "round trip", "unit": "ms", "log": True, "range": (0.09, 220)},
-        "y": {"label": "time of a call", "unit": "ms", "log": True, "range": (0.1, 6000)},
-        "curves": [
+        "panels": [
             {
-                "label": label,
-                "unit": "ms",
-                "decimals": 1,
-                "values": of(lambda p, c, far, e=encoding: _ms(p, e, c, far)),
+                "kind": "bars",
+                "label": "one call at 1 Gbit/s, without the model",
+                "lanes": list(WAYS),
+                "x": {"label": "time", "unit": "ms"},
+                "bars": of(rows),
             }
-            for label, encoding in (("JSON over HTTP", "JSON"), ("bytes over gRPC", "bytes"))
         ],
         "readouts": [
-            {
-                "label": "round trips of JSON",
-                "unit": "ms",
-                "decimals": 1,
-                "values": of(waits("JSON")),
-            },
-            {"label": "of gRPC", "unit": "ms", "decimals": 1, "values": of(waits("bytes"))},
-            {
-                "label": "digits",
-                "unit": "ms",
-                "decimals": 1,
-                "values": of(lambda p, c, far: 1000 * _call(p, "JSON", c, far / 1000).work_s),
-            },
-            {
-                "label": "bytes over HTTP/1.1",
-                "unit": "ms",
-                "decimals": 1,
-                "values": of(
-                    lambda p, c, far: 1000 * _call(p, "bytes", c, far / 1000, grpc=False).total_s
-                ),
-            },
+            {"label": "format", "unit": "%", "decimals": 0, "values": of(format_percent)},
+            {"label": "waits", "unit": "%", "decimals": 0, "values": of(waits_percent)},
         ],
-        "reading": "{what is sent}, {round trip} away at 1 Gbit/s, connection {connection}:"
-        " {JSON over HTTP} as JSON, {bytes over gRPC} as bytes over gRPC and {bytes over HTTP/1.1}"
-        " as bytes over HTTP/1.1. JSON waits {round trips of JSON} for round trips and {digits}"
-        " for digits, gRPC {of gRPC} for round trips.",
+        "legend": {
+            "starts": "opens the connection",
+            "waits": "waits for a round trip",
+            "answer": "bytes on the link",
+            "prompt": "digits, written and read",
+        },
+        "reading": "The format decides {format} of the call as JSON. Over gRPC {waits} of the call"
+        " is spent waiting for the other side.",
     }
 
 
@@ -284,8 +331,7 @@ def check_text_gains_nothing() -> None:
             checks.inside(label, max(gains, key=abs), 0.0, 0.05)
     for far in (1, 10, 50):
         calls = [
-            _ms("an agent's prompt", encoding, "busy, window never raised", far)
-            for encoding in ENVELOPE
+            _ms("an agent's prompt", encoding, "busy, small window", far) for encoding in ENVELOPE
         ]
         windows = _payloads()["an agent's prompt"].request["bytes"] // STREAM_WINDOW_BYTES
         due = windows * (far - 1000 * STREAM_WINDOW_BYTES / LINK_BYTES_PER_S)
@@ -296,7 +342,7 @@ def check_a_connection_is_worth_more_than_an_encoding_of_text() -> None:
     """Keeping the connection saves two round trips; of text more than bytes do, at any distance and
     on a slow link; of embeddings bytes save more at each of these distances.
 
-    Source: calls at every distance of the slider, at 1 Gbit/s and at 100 Mbit/s.
+    Source: calls at every distance, at 1 Gbit/s and at 100 Mbit/s.
     """
     for link in (LINK_BYTES_PER_S, CONTINENT[1]):
         for payload in _payloads():
@@ -319,14 +365,14 @@ def check_an_unraised_window_turns_it_round() -> None:
 
     Source: flights of either, and the bytes that base64 adds; flights of the photo one by one.
     """
-    for connection in ("busy, window never raised", "paused, window never raised"):
+    for connection in ("busy, small window", "paused, small window"):
         for far in DISTANCES_MS:
             times = [_ms("a photo", encoding, connection, far) for encoding in ENVELOPE]
             told = f"{times[0]:.1f} and {times[1]:.1f} ms"
             label = f"{connection}, {far:g} ms"
             checks.holds(label, (times[1] > times[0]) == (far >= 1), got=told)
     for connection, most in (
-        ("paused, window never raised", STREAM_WINDOW_BYTES),
+        ("paused, small window", STREAM_WINDOW_BYTES),
         ("kept, after a pause", PHOTO_BYTES),
     ):
         left, window, trips = PHOTO_BYTES, INITIAL_WINDOW_BYTES, 0

@@ -50,22 +50,35 @@ COUNTS = {"requests": 0.04, "minutes": 0.5}  # and τ²/V of the mixture test: a
 RULES = ("5% at every look", "paid for 24 looks", "paid for any look")
 LOAD = 0.6  # of the ceiling, as of the pairs
 LOOKED_MINUTES = 480  # by the alert, over windows of two hours
-SHOWN = 12  # pairs in the stepper
+SHOWN = {"the same": 6, "1% slower": 48}  # the pair that walks in the picture
 LOOK_MINUTES = LOOK_S / 60
+
+
+def _observations(count: str) -> FloatArray:
+    """How many there are at each look."""
+    answers = _seen("worth")["chat"]["block"] if count == "requests" else 1.0
+    return np.asarray(np.arange(1, LOOKS + 1) * LOOK_MINUTES * answers)
 
 
 def _alarms(version: str, count: str, rule: str, narrow: float = 1.0) -> BoolArray:
     """Whether a pair was blamed up to each look, shape (pairs, looks). narrow: times that the known
     spread is too small."""
     z = narrow * np.array([row[count] for row in _seen("pairs")[version]])
-    if rule == "paid for any look":
-        answers = _seen("worth")["chat"]["block"] if count == "requests" else 1.0
-        n = np.arange(1, LOOKS + 1) * LOOK_MINUTES * answers
+    if rule == RULES[2]:
+        n = _observations(count)
         crossed = msprt_ratio(n, z / np.sqrt(n), 1.0, COUNTS[count]) >= 20.0
     else:
-        limit = 1.959964 if rule.startswith("5%") else pocock_constant(LOOKS)
-        crossed = np.abs(z) > limit
+        crossed = np.abs(z) > _limits(count, rule)
     return np.asarray(np.logical_or.accumulate(crossed, axis=1))
+
+
+def _limits(count: str, rule: str) -> FloatArray:
+    """The |z| that a test allows at each look; that of the mixture test has a ratio of 20."""
+    if rule != RULES[2]:
+        limit = 1.959964 if rule == RULES[0] else pocock_constant(LOOKS)
+        return np.full(LOOKS, limit)
+    spread = COUNTS[count] * _observations(count)
+    return np.asarray(np.sqrt(2 * (1 + 1 / spread) * np.log(20 * np.sqrt(1 + spread))))
 
 
 def _share(version: str, count: str, rule: str) -> FloatArray:
@@ -140,7 +153,8 @@ def figure_harmless_releases(figure: Figure) -> None:
     """Of releases that changed nothing, nearly all are blamed when requests are counted one by one,
     a third if a 5% test of minutes is looked at all the time, few if thresholds pay for looks.
 
-    120 pairs of chat machines, looked at every five minutes.
+    120 pairs of chat machines, looked at every five minutes. The release whose difference is drawn
+    on the screen is one of the third.
 
     Alt: Line chart of the share of releases blamed so far against minutes. The line of requests
     starts high and ends near all of them. The line of minutes at 5% climbs to about a third. The
@@ -161,76 +175,82 @@ def figure_harmless_releases(figure: Figure) -> None:
     axes.set(xlabel="since the release [min]", ylabel="blamed so far [%]")
 
 
-# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_harmless_releases() -> dict[str, Any]:
-    """Releases that changed nothing, each beside a control, an engine with the old version, and
-    looked at every five minutes. Play it, then count minutes instead of requests, and let the
-    threshold pay for its looks."""
-    times = LOOK_MINUTES * np.arange(LOOKS + 1)
-    shown: dict[str, list[Any]] = {"bars": [], "share": [], "last": []}
-    for count in COUNTS:
-        for rule in RULES:
-            for version in PAIRS:
-                blamed, bars = _alarms(version, count, rule), []
-                for pair, row in enumerate(blamed[:SHOWN]):
-                    at = times[int(row.argmax()) + 1] if row.any() else times[-1]
-                    bars.append((str(pair + 1), 0.0, float(at), "idle"))
-                    if at < times[-1]:
-                        bars.append((str(pair + 1), float(at), float(times[-1]), "broken"))
-                share = np.append(0.0, 100 * blamed.mean(axis=0))
-                shown["bars"].append(bars)
-                shown["share"].append(np.round(share, 1).tolist())
-    shape = (len(COUNTS), len(RULES), len(PAIRS))
+    """A release that changed nothing, tested every five minutes until a test stops it. Let the
+    threshold pay for its looks and step on; then count requests."""
+    times = LOOK_MINUTES * np.arange(1, LOOKS + 1)
 
-    def by_run(values: list[Any]) -> list[Any]:
-        rows = iter(values)
-        return [[[next(rows) for _ in PAIRS] for _ in RULES] for _ in range(shape[0])]
+    def each(value: Any) -> list[list[list[Any]]]:
+        return [
+            [[value(count, rule, version) for version in PAIRS] for rule in RULES]
+            for count in COUNTS
+        ]
+
+    def walk(count: str, rule: str, version: str) -> list[float | None]:
+        """Up to the look that stops it."""
+        pair = SHOWN[version]
+        stopped = np.append(False, _alarms(version, count, rule)[pair, :-1])
+        z = _seen("pairs")[version][pair][count]
+        return [None if over else abs(one) for one, over in zip(z, stopped, strict=True)]
+
+    def ends(count: str, rule: str, version: str) -> list[tuple[float, float, str]]:
+        blamed = _alarms(version, count, rule)[SHOWN[version]]
+        return [(float(times[blamed.argmax()]), float(times[-1]), "stopped")] * bool(blamed.any())
+
+    def stopped_percent(*run: str) -> list[float]:
+        return np.round(_share(run[2], *run[:2]), 1).tolist()  # type: ignore[no-any-return]
 
     return {
         "controls": [
-            {
-                "label": "what is counted",
-                "values": ["requests", "minutes"],
-                "start": "requests",
-            },
+            {"label": "what is counted", "values": list(COUNTS), "start": "minutes"},
             {"label": "the test", "values": list(RULES), "start": RULES[0]},
-            {
-                "label": "its steps are",
-                "values": ["as before", "1% longer"],
-                "start": "as before",
-            },
+            {"label": "its steps are", "values": ["as before", "1% longer"], "start": "as before"},
         ],
-        "clock": {"label": "time", "unit": "min", "values": times.tolist(), "start": 60.0},
+        "clock": {
+            "label": "time",
+            "unit": "min",
+            "decimals": 0,
+            "values": times.tolist(),
+            "start": 40.0,
+            "events": each(ends),
+        },
         "panels": [
             {
-                "kind": "lanes",
-                "label": "twelve of the releases",
-                "lanes": [str(pair + 1) for pair in range(SHOWN)],
-                "bars": by_run(shown["bars"]),
-            },
-            {
                 "kind": "curves",
-                "y": {
-                    "label": "stopped so far",
-                    "unit": "%",
-                    "range": (0, 100),
-                    "limit": {"at": 5, "label": "5%, as promised"},
-                },
+                "y": {"label": "difference, in standard errors", "unit": "", "range": (0, 6.5)},
                 "curves": [
+                    {"label": "difference", "unit": "", "values": each(walk)},
                     {
-                        "label": "stopped",
-                        "unit": "%",
-                        "decimals": 0,
-                        "values": by_run(shown["share"]),
+                        "label": "stops above",
+                        "unit": "",
+                        "values": each(lambda count, rule, _: _limits(count, rule).tolist()),
                         "state": "broken",
-                    }
+                    },
                 ],
             },
+            {
+                "kind": "engine",
+                "label": "a hundred such releases",
+                "places": 100,
+                "running": each(
+                    lambda *run: (100 - np.rint(stopped_percent(*run))).astype(int).tolist()
+                ),
+                "of": "go on",
+            },
         ],
-        "legend": {"idle": "goes on", "broken": "stopped"},
-        "readouts": [],
-        "reading": "Counting {what is counted}, {the test}: after {time}, {stopped} of all releases"
-        " are stopped. Their steps are {its steps are}.",
+        "readouts": [
+            {
+                "label": "stopped",
+                "unit": "%",
+                "decimals": 0,
+                "values": each(stopped_percent),
+            }
+        ],
+        "legend": {"answer": "goes on", "free": "stopped"},
+        "reading": "After {time} the difference is {difference} standard errors, and the test stops"
+        " above {stops above}. Of all such releases it has stopped {stopped}.",
+        "absent": "The test has stopped the release, whose difference was above its threshold once."
+        " After {time} it has stopped {stopped} of all such releases.",
     }
 
 

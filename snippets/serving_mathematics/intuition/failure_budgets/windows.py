@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import (
     alert_firing,
@@ -39,8 +40,12 @@ if TYPE_CHECKING:
 
 YEARLY = 1 / 12  # pages a month: one a year
 GUARDS = ((1.0, 1.0, 6), (6.0, 2.5, 8))  # window [h], burn rate over 14.4/w, errors to ask for
-HOURS = (1.0, 2.0, 3.0, 6.0)  # long windows of the slider; each fires at 2% of the budget
-PARTIAL = 0.05  # share that fails in the slider's smaller incident
+HOURS = (1.0, 2.0, 3.0, 6.0)  # long windows; each fires at 2% of the budget
+SHOWN_HOURS, LEASTS = (1.0, 3.0, 6.0), (1, 2, 3, 6)  # of the stepper, as what follows
+TRAFFIC = (24, 60, 120, 240, 480, 960)  # requests an hour
+DAYS_H, BEFORE = 48, 6  # what is shown, and what fills the windows before [h]
+TONIGHT, TONIGHT_FAILS = (36, 38), 0.02  # two in a hundred fail [h]
+DRAW = 236  # with about as many failures and pages as expected, at every traffic
 
 
 def _in_a_month(
@@ -148,7 +153,7 @@ def example() -> SimpleNamespace:
         pages_at_600_of_equal=_monthly_of_equal(600, 3),
         quiet_load_of_equal=12
         + next(n for n in range(3600, 0, -12) if _monthly_of_equal(n, 3) > YEARLY),
-        tonight_from=GUARDS[0][2] / 0.02,
+        tonight_from=GUARDS[0][2] / TONIGHT_FAILS,
         silent_pages_at_24=_silences(24),
         asked_from=_quiet_silence(1.0),
         asked_from_in_fives=_quiet_silence(5.0),
@@ -161,7 +166,8 @@ def figure_windows(figure: Figure) -> None:
     """Every window needs the same number of errors; a long one gathers them with nothing wrong.
 
     A service that spends exactly its budget, and rules that fire when 2% of the month's budget is
-    gone within the window. Each tooth begins where a rule needs one more whole error.
+    gone within the window. On paper, false pages against the traffic: each tooth begins where a
+    rule needs one more whole error.
 
     Alt: Four sawtooth curves on logarithmic axes against requests per hour from 24 to 4,800. All
     begin near 17 pages a month. The rule over one hour falls below one a year first, at about
@@ -188,88 +194,117 @@ _LOADS = tuple(sorted((24, 48, 96, 180, *_TEETH, 480, 720, 960, 1440, 2400, 4800
 
 def _rule(hours: float) -> str:
     """A window and its burn rate, as read."""
-    window = "30 min" if hours < 1 else f"{hours:g} h"
-    return f"{PAGE / hours:g} over {window}"
+    return f"{PAGE / hours:g} over {hours:g} h"
+
+
+def _two_days(requests_per_h: int, hours: float, least: int) -> Any:
+    """Failures of each five minutes, those in the long window, and whether the rule fires: one draw
+    of two days, on whose second evening two in a hundred fail. More traffic has the failures of
+    less, and others."""
+    share = np.full(WINDOWS * (BEFORE + DAYS_H), 1 - SLO)
+    share[WINDOWS * (BEFORE + TONIGHT[0]) : WINDOWS * (BEFORE + TONIGHT[1])] = TONIGHT_FAILS
+    asked, most = requests_per_h // WINDOWS, max(TRAFFIC) // WINDOWS
+    drawn = np.random.default_rng(DRAW).random((share.size, most)) < share[:, None]
+    failed = drawn[:, :asked].sum(axis=1)
+    requests, short = np.full(failed.size, asked), round(hours)
+    firing = alert_firing(requests, failed, WINDOWS * short, short, SLO, PAGE / hours)
+    total = np.cumsum(failed)
+    total[WINDOWS * short :] -= total[: -WINDOWS * short].copy()
+    seen = slice(WINDOWS * BEFORE - 1, None)  # from the evaluation at the beginning on
+    return failed[seen], total[seen], (firing & (total >= least))[seen]
+
+
+def _needs(requests_per_h: int, hours: float, least: int) -> int:
+    """Failures in the long window that make a page."""
+    return max(int(errors_to_fire(round(requests_per_h * hours), SLO, PAGE / hours)), least)
+
+
+def _marks(lane: str, on: npt.NDArray[np.bool_], state: str, least_h: float) -> list[Any]:
+    """Bars where something is on [h], as long as can be seen."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], on, [0]])))
+    spans = edges.reshape(-1, 2) / WINDOWS
+    return [
+        (lane, start, float(np.clip(end, start + least_h, DAYS_H)), state)
+        for start, end in spans.tolist()
+        if start < DAYS_H
+    ]
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def slider_windows() -> dict[str, Any]:
-    """Move the traffic, the rule and the least number of errors. A rule of 14.4 over 1 h pages when
-    the hour's error rate is 14.4 times what the budget allows, and that of its last 5 minutes too.
-    """
-    leasts = (1, 2, 3, 4, 6)
+def stepper_windows() -> dict[str, Any]:
+    """A service that fails just as often as it may, until two in a hundred fail on the second
+    evening. Move the traffic: when does the pager ring?"""
+    hours, times = [_rule(h) for h in SHOWN_HOURS], np.arange(3 * DAYS_H + 1) / 3
 
-    def over(value: Any) -> list[list[list[Any]]]:
-        return [[[value(n, h, k) for k in leasts] for h in HOURS] for n in _LOADS]
+    def each(value: Any) -> list[list[list[Any]]]:
+        return [[[value(n, h, k) for k in LEASTS] for h in SHOWN_HOURS] for n in TRAFFIC]
 
-    def errors(n: int, hours: float, least: int) -> int:
-        return max(int(errors_to_fire(round(n * hours), SLO, PAGE / hours)), least)
+    def over(*run: Any) -> list[float]:
+        return (_two_days(*run)[1][:: WINDOWS // 3] / _needs(*run)).tolist()  # type: ignore[no-any-return]
 
-    def partial_min(n: int, hours: float, least: int) -> float | None:
-        """Until so many errors have come, None if a whole window has fewer in the mean."""
-        minutes = 60 * errors(n, hours, least) / (PARTIAL * n)
-        return minutes if minutes <= 60 * hours else None
+    def bars(*run: Any) -> list[Any]:
+        failed, _, firing = _two_days(*run)
+        failures = _marks("failures", failed > 0, "waits", 0.25)
+        return failures + _marks("pager", firing, "broken", 0.5)
 
-    woken = (
-        "With {traffic}, a rule of {rule} that asks for {least errors} or more fires at {needs} in"
-        " its window. It wakes you {pages} times in 30 days although nothing is wrong and the"
-        " service fails just as often as it may. It notices a full outage after {outage}"
-    )
+    def rung(*run: Any) -> list[int]:
+        firing = _two_days(*run)[2]
+        begins = firing & ~np.append(False, firing[:-1])
+        return np.cumsum(begins)[:: WINDOWS // 3].tolist()  # type: ignore[no-any-return]
+
+    def false(n: int, h: float, k: int) -> float:
+        return max(_in_a_month(n, hours=h, least=k), 1e-9)
+
+    def outage_min(n: int, h: float, k: int) -> float:
+        return 60 * _needs(n, h, k) / n
+
+    def tonight_min(n: int, h: float, k: int) -> float | None:
+        """None if a whole window has fewer failures in the mean."""
+        minutes = 60 * _needs(n, h, k) / (TONIGHT_FAILS * n)
+        return minutes if minutes <= 60 * h else None
+
+    said = "After {time}, {rung} pages. With nothing wrong it pages {false} times in 30 days, on"
+    said += " average. It notices an outage after {outage}, two failures in a hundred"
     return {
         "controls": [
-            {"label": "traffic", "values": _LOADS, "text": "{:,} requests an hour", "start": 60},
-            {
-                "label": "rule",
-                "values": [_rule(h) for h in HOURS],
-                "start": _rule(1.0),
-            },
-            {
-                "label": "least errors",
-                "values": [f"{k} error{'s' * (k > 1)}" for k in leasts],
-                "start": "1 error",
-            },
+            {"label": "traffic", "values": TRAFFIC, "text": "{} an hour", "start": 24},
+            {"label": "burn rate", "values": hours, "start": hours[0]},
+            {"label": "least failures", "values": LEASTS, "text": "{} failures", "start": 1},
         ],
-        "x": {"label": "requests per hour", "unit": "", "log": True},
-        "y": {
-            "label": "false pages in 30 days",
-            "unit": "",
-            "log": True,
-            "range": (1e-3, 100),
-            "limit": {"at": YEARLY, "label": "one a year"},
+        "clock": {
+            "label": "time",
+            "unit": "h",
+            "values": times.tolist(),
+            "start": 23.0,
+            "events": [(*TONIGHT, "2 in 100 fail")],
         },
-        "curves": [
+        "panels": [
             {
-                "label": "pages",
-                "unit": "",
-                "values": over(lambda n, h, k: max(_in_a_month(n, hours=h, least=k), 1e-9)),
-                "decimals": 2,
-            }
+                "kind": "curves",
+                "y": {
+                    "label": "failures in the window, over those that page",
+                    "unit": "",
+                    "range": (0, 3.5),
+                    "limit": {"at": 1, "label": "pages from here"},
+                },
+                "curves": [{"label": "failures", "unit": "", "decimals": 2, "values": each(over)}],
+            },
+            {
+                "kind": "lanes",
+                "label": "failed requests, and pages",
+                "lanes": ["failures", "pager"],
+                "bars": each(bars),
+            },
         ],
         "readouts": [
-            {"label": "needs", "unit": "", "values": over(errors), "decimals": 0},
-            {
-                "label": "outage",
-                "unit": "min",
-                "values": over(lambda n, h, k: 60 * errors(n, h, k) / n),
-                "decimals": 1,
-            },
-            {
-                "label": "twentieth",
-                "unit": "min",
-                "values": over(partial_min),
-                "decimals": 0,
-            },
-            {
-                "label": "spent",
-                "unit": "%",
-                "values": over(lambda n, h, k: 100 * errors(n, h, k) / (0.001 * 720 * n)),
-                "decimals": 1,
-            },
+            {"label": "rung", "unit": "", "decimals": 0, "values": each(rung)},
+            {"label": "false", "unit": "", "values": each(false)},
+            {"label": "outage", "unit": "min", "values": each(outage_min)},
+            {"label": "tonight", "unit": "min", "decimals": 0, "values": each(tonight_min)},
         ],
-        "reading": woken + ", and one failing request in twenty after {twentieth}; either time"
-        " {spent} of the month's budget is gone.",
-        "absent": woken + ", when {spent} of the month's budget is gone. Of one failing request in"
-        " twenty its window holds fewer, so that it notices that by chance only.",
+        "legend": {"waits": "a request fails", "broken": "the pager rings"},
+        "reading": said + " after {tonight}.",
+        "absent": said + " only by chance.",
     }
 
 
@@ -349,7 +384,7 @@ def check_longest_quiet_window() -> None:
     """At 2% of the budget a longer window always pages oftener for nothing, and all windows ask for
     the same number of errors.
 
-    Source: the expected pages of the slider's rules, failures alone, in clumps of three, and with a
+    Source: the expected pages of the figure's rules, failures alone, in clumps of three, and with a
     threshold wrong by a fifth either way; ⌊14.4·0.001·n⌋ + 1 by hand.
     """
     for load in (240, 480, 960):
