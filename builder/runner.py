@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +153,7 @@ def run_all(
     names: dotted names in the package, all by default. jobs: worker processes at a time, one per
     core but at least two by default. timeout_s: limit for one module. progress: is told of each run
     how many there are. again: run modules once more whose last run failed. Raises BuildError when
-    the cache cannot be written or a file cannot be parsed.
+    there is no such module, and OSError when the cache cannot be written or a file cannot be read.
     """
     root = sources.root
     wanted = list(module_names(root) if names is None else names)
@@ -192,23 +192,11 @@ def _prepare(cache: Path) -> None:
     """Make the cache, and clear what killed builds left."""
     if builder_digest() != _LOADED:
         raise BuildError("the builder was edited since it started; stop it and start again")
-    with _writing(cache):
-        cache.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
     for leftover in cache.glob("tmp-*"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE_S:
                 shutil.rmtree(leftover, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _writing(cache: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as problem:
-        raise BuildError(
-            f"cannot write the cache {cache}: {problem.strerror or problem};"
-            " set SNIPPETS_CACHE to a folder that can be written"
-        ) from problem
 
 
 _idle: list[subprocess.Popen[str]] = []  # workers that wait for a module
@@ -242,21 +230,20 @@ def _run(sources: Sources, name: str, timeout_s: float, busy: list[subprocess.Po
     """
     for _ in range(ATTEMPTS):
         sources.digest(name)  # of what stands there now
-        with _writing(sources.cache):
-            folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
-            try:
-                asked = [str(sources.root), name, str(folder), timeout_s, sources.shared(name)]
-                status = _ended(asked, busy)
-                if not sources.unchanged(name):
-                    sources = Sources(sources.root, sources.cache)
-                    continue
-                if not (folder / worker.RECORD).is_file():
-                    dead = {"failures": [_death(name, folder, status, timeout_s)]}
-                    worker.leave(folder, name, worker.empty_record() | dead)
-                if run := _kept(sources, name, folder):
-                    return run
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
+        try:
+            asked = [str(sources.root), name, str(folder), timeout_s, sources.shared(name)]
+            status = _ended(asked, busy)
+            if not sources.unchanged(name):
+                sources = Sources(sources.root, sources.cache)
+                continue
+            if not (folder / worker.RECORD).is_file():
+                dead = {"failures": [_death(name, folder, status, timeout_s)]}
+                worker.leave(folder, name, worker.empty_record() | dead)
+            if run := _kept(sources, name, folder):
+                return run
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     raise BuildError(
         f"{name}: its files changed during each of {ATTEMPTS} runs; does it write a file that it"
         " reads?"

@@ -314,25 +314,20 @@ class Sources:
         return found
 
     def _digest(self, name: str) -> str:
-        """A name for everything that decides a module's run and is known before it runs. Raises
-        BuildError when a file cannot be read.
-        """
+        """A name for everything that decides a module's run and is known before it runs."""
         hashed = hashlib.sha256(name.encode())
         where = f"python {platform.python_version()} on {processor()} with {_installed()}"
         hashed.update(where.encode())
         hashed.update(self._builder.encode())
-        try:
-            path = module_path(self.root, name)
-            files, _ = self.dependencies(path)
-            syntax = {file: self.syntax(file) for file in files}
-            documented = any(one.reads_docstrings for one in syntax.values())
-            for file, one in syntax.items():
-                hashed.update(f"{self.place(file)} {one.behaviour}".encode())
-                if documented or file == path:
-                    hashed.update(self.content(file))
-            hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
-        except OSError as problem:
-            raise BuildError(f"cannot read {problem.filename}: {problem.strerror}") from problem
+        path = module_path(self.root, name)
+        files, _ = self.dependencies(path)
+        syntax = {file: self.syntax(file) for file in files}
+        documented = any(one.reads_docstrings for one in syntax.values())
+        for file, one in syntax.items():
+            hashed.update(f"{self.place(file)} {one.behaviour}".encode())
+            if documented or file == path:
+                hashed.update(self.content(file))
+        hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
         return hashed.hexdigest()[:24]
 
 
