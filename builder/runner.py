@@ -113,29 +113,22 @@ def cached(sources: Sources, name: str) -> Run | None:
 
 
 class Progress:
-    """Tells how far a run is: on a terminal in one line, which it writes again and again; elsewhere
-    now and then, unless few modules run.
-    """
+    """Tells how far a run is: now and then, unless few modules run, and what failed."""
 
-    FEW, EVERY_S, WIDTH = 8, 10.0, 79
+    FEW, EVERY_S = 8, 5.0
 
     def __init__(self, tell: Callable[[str], object]) -> None:
-        """tell: is given the lines that stay."""
+        """tell: is given each line."""
         self.tell, self.ran, self._told = tell, 0, time.monotonic()
 
     def __call__(self, total: int, run: Run) -> None:
         """A module has run, one of so many."""
         self.ran += 1
         failed, now = len(run.record["failures"]), time.monotonic()
-        verdict = f"{failed} FAILED" if failed else f"{run.seconds:.1f} s"
-        line = f"[{self.ran}/{total}] {run.name}: {verdict}"
-        if total <= self.FEW or self.ran == total or failed:
-            self.tell(line)
-        elif sys.stderr.isatty():
-            print(f"\033[K{line[: self.WIDTH]}", end="\r", file=sys.stderr, flush=True)
-        elif now - self._told > self.EVERY_S:
+        if failed or total <= self.FEW or self.ran == total or now - self._told > self.EVERY_S:
             self._told = now
-            self.tell(line)
+            verdict = f"{failed} FAILED" if failed else f"{run.seconds:.1f} s"
+            self.tell(f"[{self.ran}/{total}] {run.name}: {verdict}")
 
 
 def run_all(
