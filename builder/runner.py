@@ -135,7 +135,6 @@ def run_all(
     sources: Sources,
     *,
     names: Iterable[str] | None = None,
-    jobs: int | None = None,
     timeout_s: float = TIMEOUT_S,
     progress: Callable[[int, Run], object] = lambda *_: None,
     again: bool = True,
@@ -143,10 +142,10 @@ def run_all(
     """A record for each module, from the cache or from a run; modules that failed are in the list
     too.
 
-    names: dotted names in the package, all by default. jobs: worker processes at a time, one per
-    core but at least two by default. timeout_s: limit for one module. progress: is told of each run
-    how many there are. again: run modules once more whose last run failed. Raises BuildError when
-    there is no such module, and OSError when the cache cannot be written or a file cannot be read.
+    names: dotted names in the package, all by default. timeout_s: limit for one module. progress:
+    is told of each run how many there are. again: run modules once more whose last run failed.
+    Raises BuildError when there is no such module, and OSError when the cache cannot be written or
+    a file cannot be read.
     """
     root = sources.root
     wanted = list(module_names(root) if names is None else names)
@@ -157,7 +156,7 @@ def run_all(
     busy: list[subprocess.Popen[str]] = []
     asked: list[Future[Run]] = []
     over: SimpleQueue[Future[Run]] = SimpleQueue()  # in the order in which they end
-    pool = ThreadPoolExecutor(jobs or max(2, processors()))
+    pool = ThreadPoolExecutor(max(2, processors()))  # with a worker each
     try:
         for name in wanted:
             run = cached(sources, name)
