@@ -12,7 +12,7 @@ import importlib
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -141,7 +141,8 @@ def _draw(
     from serving_mathematics.support import checks
 
     package = sys.modules["serving_mathematics"].__file__ or ""
-    for title, draw in checks.functions(module, "figure_").items():
+    figures: Mapping[str, Callable[..., Any]] = checks.functions(module, "figure_")
+    for title, draw in figures.items():
         if title not in own:
             continue
         with _told(counts, title):
