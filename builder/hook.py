@@ -12,7 +12,6 @@ import gc
 import logging
 import sys
 from collections.abc import Callable
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,7 +139,6 @@ def on_env(env: Environment, *, config: MkDocsConfig, **_: Any) -> Environment:
     """
     env.globals["changed"] = {} if _State.serving else last_changes(Path(config.docs_dir))
     env.filters["named"] = theme_markup.named_sections
-    env.filters["rfc_date"] = functools.partial(format_datetime, usegmt=True)
     _stop_on(_State.pages.wrong if _State.pages else [])
     return env
 
