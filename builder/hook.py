@@ -104,7 +104,7 @@ def _file(path: str, content: str | bytes | Path, config: MkDocsConfig) -> File:
         kept = default_cache(ROOT) / "notebook" / path
         if not kept.is_file() or kept.read_bytes() != content:  # a full cache may be read-only
             write_whole(kept, content)
-        content = kept
+        return File(path, str(kept.parent), config.site_dir, config.use_directory_urls)
     if isinstance(content, Path):
         return File.generated(config, path, abs_src_path=str(content))
     return File.generated(config, path, content=content)
