@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gc
 import logging
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ from mkdocs.utils import get_build_date
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
 from builder import ROOT, BuildError, end_in_order, epub, search_index, theme_markup
-from builder.configuration import expect_free, site_from
+from builder.configuration import site_from
 from builder.dates import last_changes
 from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.markdown_copies import write_markdown
@@ -60,8 +61,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Look at what is to be published before MkDocs follows links in it, write beside the site that
     is there, and add the formula converter, which is not on the import path of MkDocs.
     """
-    if _State.serving and _State.pages is None:  # nothing was served yet
-        expect_free(*config.dev_addr)
+    if _State.serving and _State.pages is None:  # MkDocs would ask for the port when all is made
+        host, port = config.dev_addr
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
     plain_files(Path(config.docs_dir))
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
