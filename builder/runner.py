@@ -299,11 +299,9 @@ def _kept(sources: Sources, name: str, folder: Path) -> Run | None:
     if there and not there.failed:
         return there
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tmp-replaced-", dir=sources.cache) as aside:
-        with contextlib.suppress(OSError):  # as a rule, nothing is there
-            target.rename(Path(aside, "entry"))
-        with contextlib.suppress(OSError):  # another build was faster
-            folder.rename(target)
+    shutil.rmtree(target, ignore_errors=True)  # as a rule, nothing is there
+    with contextlib.suppress(OSError):  # another build was faster
+        folder.rename(target)
     _prune(target.parent)
     return cached(sources, name)
 
