@@ -180,7 +180,7 @@ def _runs(page: Chapter, deadline: float) -> tuple[dict[str, Run], list[str]]:
             timeout_s=max(1.0, deadline - time.monotonic() - 2),
             progress=Progress(functools.partial(print, file=sys.stderr, flush=True)),
         )
-    except BuildError as problem:
+    except (BuildError, OSError) as problem:
         return {}, [str(problem)]
     return {run.name: run for run in runs}, failures(runs)
 

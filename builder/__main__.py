@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"error: {problem}")
         return 2
     except OSError as problem:
-        _say(f"error: cannot write {problem.filename}: {problem.strerror}")
+        _say(f"error: {problem.filename}: {problem.strerror}")
         return 2
     return 0
 

@@ -4,8 +4,6 @@ neither hooks nor plugins.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,18 +60,6 @@ def plain_configuration(root: Path) -> str:
     if isinstance(theme, dict) and "custom_dir" in theme:  # a folder beside the site's mkdocs.yml
         theme["custom_dir"] = str(root / theme["custom_dir"])
     return str(yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
-
-
-def expect_free(host: str, port: int) -> None:
-    """Say at once when a server cannot listen there, of which MkDocs has a traceback later."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as problem:
-        raise BuildError(
-            f"cannot serve at {host}:{port}: {os.strerror(problem.errno or 0)}; stop what listens"
-            " there, or name another address: make serve ADDRESS=127.0.0.1:8001"
-        ) from problem
 
 
 def _read(root: Path) -> dict[str, Any]:

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
@@ -58,7 +57,9 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
     """
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": salt}):
-        _lay_out(figure)
+        for axes in figure.axes:
+            _write_as_in_text(axes.xaxis)
+            _write_as_in_text(axes.yaxis)
         told = {"Date": None, "Creator": None}
         figure.savefig(buffer, format="svg", dpi=figure.dpi, metadata=told)
     svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
@@ -87,20 +88,6 @@ def without_words(svg: str) -> str:
         else:
             kept.append(part)
     return _COORDINATES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), "".join(kept))
-
-
-def _lay_out(figure: Figure) -> None:
-    """Give everything its place. Saving would draw the figure once for that, and throw it away."""
-    for axes in figure.axes:
-        _write_as_in_text(axes.xaxis)
-        _write_as_in_text(axes.yaxis)
-    layout = figure.get_layout_engine()
-    if layout is None or not figure.axes:
-        return
-    FigureCanvasSVG(figure)  # which measures text as it will be drawn
-    layout.execute(figure)
-    with mpl.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
-        figure.set_layout_engine(None)
 
 
 def _write_as_in_text(axis: Axis) -> None:

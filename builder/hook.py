@@ -10,9 +10,9 @@ import contextlib
 import functools
 import gc
 import logging
+import socket
 import sys
 from collections.abc import Callable
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ from mkdocs.utils import get_build_date
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
 from builder import ROOT, BuildError, end_in_order, epub, search_index, theme_markup
-from builder.configuration import expect_free, site_from
+from builder.configuration import site_from
 from builder.dates import last_changes
 from builder.expansion import COMPANION, Expansion, expand, plain_files
 from builder.markdown_copies import write_markdown
@@ -47,8 +47,7 @@ class _State:
     writing = contextlib.ExitStack()  # it, meanwhile in another
     made = Expansion()
     maths = MathML()
-    pages: PageCache | None = None  # of pages that Markdown has made
-    wrong: list[str] = []  # noqa: RUF012 (what could not be made of pages)
+    pages: PageCache | None = None  # which converts them
 
 
 def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> None:
@@ -62,8 +61,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Look at what is to be published before MkDocs follows links in it, write beside the site that
     is there, and add the formula converter, which is not on the import path of MkDocs.
     """
-    if _State.serving and _State.pages is None:  # nothing was served yet
-        expect_free(*config.dev_addr)
+    if _State.serving and _State.pages is None:  # MkDocs would ask for the port when all is made
+        host, port = config.dev_addr
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
     plain_files(Path(config.docs_dir))
     _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
@@ -85,7 +86,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if written := files.get_file_from_path(path):
             files.remove(written)
         files.append(_file(path, content, config))
-    _State.pages = PageCache(default_cache(ROOT), config, files)
+    _State.pages = PageCache(default_cache(ROOT), config, files, _State.maths)
     return files
 
 
@@ -119,29 +120,19 @@ def _stop_on(problems: list[str]) -> None:
         raise BuildError(f"{len(problems)} failed:\n" + "\n".join(problems))
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
-    """Nothing to convert for a page that was made before. The companion notebook, which has no
-    front matter, gets some.
-    """
-    if page.file.src_uri == COMPANION:
+def on_pre_page(page: Page, **_: Any) -> Page:
+    """Pages are converted by their cache, but for the notebook, which mkdocs-jupyter converts."""
+    if _State.pages and page.file.src_uri != COMPANION:
+        vars(page)["render"] = functools.partial(_State.pages.render, page)
+    return page
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
+    """The companion notebook gets the front matter that it has not, and the clothes of a page."""
+    if _State.pages and page.file.src_uri == COMPANION:
         page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
         page.meta["description"] = config.extra["notebook"]["description"]
-    return "" if _State.pages and _State.pages.knows(page, markdown) else markdown
-
-
-def on_page_content(html: str, *, page: Page, **_: Any) -> str:
-    """Less markup around code, before the search reads it; and what went wrong with formulas."""
-    if _State.pages and (known := _State.pages.given(page)) is not None:
-        return known
-    wrong = [*dict.fromkeys(_State.maths.problems)]  # a heading is converted more than once
-    _State.maths.problems.clear()
-    if page.file.src_uri == COMPANION:
-        html = theme_markup.notebook(html, _State.made.figures)
-    html, called_alike = theme_markup.content(html)
-    wrong += called_alike
-    _State.wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
-    if _State.pages and not wrong:
-        _State.pages.keep(page, html)
+        html = _State.pages.lighter(page, theme_markup.notebook(html, _State.made.figures))
     return html
 
 
@@ -151,9 +142,7 @@ def on_env(env: Environment, *, config: MkDocsConfig, **_: Any) -> Environment:
     """
     env.globals["changed"] = {} if _State.serving else last_changes(Path(config.docs_dir))
     env.filters["named"] = theme_markup.named_sections
-    env.filters["rfc_date"] = functools.partial(format_datetime, usegmt=True)
-    wrong, _State.wrong = _State.wrong, []
-    _stop_on(wrong)
+    _stop_on(_State.pages.wrong if _State.pages else [])
     return env
 
 

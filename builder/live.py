@@ -12,7 +12,7 @@ import importlib
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -41,7 +41,7 @@ def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str,
         with _told(counts, "import"):
             module = _imported(name)
             _checked(module, lambda _: True, counts)
-            _draw(module, name, vars(module), counts, tell)
+            _draw(module, vars(module), counts, tell)
     finally:
         file.write_bytes(before)
     return counts
@@ -68,7 +68,7 @@ def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object])
                 print("The editor defines nothing: these are the module's own functions.")
             uses = lambda check: not own.keys().isdisjoint(names_used(check, module))  # noqa: E731
             _checked(module, uses, counts)
-            _draw(module, name, own, counts, tell)
+            _draw(module, own, counts, tell)
     return counts
 
 
@@ -133,7 +133,6 @@ def _checked(
 
 def _draw(
     module: ModuleType,
-    name: str,
     own: Iterable[str],
     counts: dict[str, Any],
     tell: Callable[[str, Any], object],
@@ -141,10 +140,22 @@ def _draw(
     """Those figures of a module whose functions are among `own`."""
     from serving_mathematics.support import checks
 
-    for title, figure in checks.functions(module, "figure_").items():
-        if title in own:
-            with _told(counts, title):
-                tell("figure", _drawn(name, title, figure))
+    package = sys.modules["serving_mathematics"].__file__ or ""
+    figures: Mapping[str, Callable[..., Any]] = checks.functions(module, "figure_")
+    for title, draw in figures.items():
+        if title not in own:
+            continue
+        with _told(counts, title):
+            from figures import house_style, light_and_dark  # type: ignore[import-not-found]
+            from matplotlib.figure import Figure
+
+            short = title.removeprefix("figure_")
+            with house_style(Path(package).with_name("house.mplstyle")):
+                figure = Figure()
+                draw(figure)
+                light, dark = light_and_dark(figure, f"live.{module.__name__}.{short}")
+            caption = " ".join((draw.__doc__ or short).split("\n\n")[0].split())
+            tell("figure", (short, caption, light, dark))
 
 
 def _code(source: str, title: str, *, session: bool = False) -> CodeType:
@@ -170,21 +181,6 @@ def answer(name: str, function: str, text: str, tell: Callable[[str, str], objec
     module = importlib.import_module(f"serving_mathematics.{name}")
     found: str = getattr(module, function)(text, tell)
     return found
-
-
-def _drawn(name: str, title: str, draw: Callable[..., Any]) -> tuple[str, str, str, str]:
-    from figures import house_style, light_and_dark  # type: ignore[import-not-found]
-    from matplotlib.figure import Figure
-
-    package = sys.modules["serving_mathematics"].__file__ or ""
-    style = Path(package).with_name("house.mplstyle")
-    short = title.removeprefix("figure_")
-    with house_style(style):
-        figure = Figure()
-        draw(figure)
-        light, dark = light_and_dark(figure, f"live.{name}.{short}")
-    caption = " ".join((draw.__doc__ or short).split("\n\n")[0].split())
-    return short, caption, light, dark
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
 """What MkDocs made of the Markdown of a page, kept: half of a build in which little has changed.
 
 For a page whose text is known MkDocs converts nothing, and its page object gets what it would have
-of the conversion: HTML, table of contents, anchors, and the links to anchors, which MkDocs goes on
-checking. A page of which anything was said to its author is made again, so that it is said again.
+of the conversion: HTML, title, table of contents, anchors, and the links to anchors, which MkDocs
+goes on checking. A page of which anything was said to its author is made again, so that it is said
+again.
 """
 
 from __future__ import annotations
@@ -19,22 +20,27 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import CountHandler
 
+from builder import theme_markup
+from builder.maths import MathML
 from builder.storage import recall, remember
 
 MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
-OURS = ("theme_markup.py", "markup.html", "hook.py", "maths.py", "page_cache.py")
-
+OURS = ("theme_markup.py", "markup.html", "maths.py", "page_cache.py")
+MADE = ("content", "_title_from_render", "toc", "present_anchor_ids")  # of a page by `Page.render`
 
 _OF_PAGES = logging.getLogger("mkdocs.structure.pages")
 _SAID = CountHandler()  # of pages, also with `-q`, which must not keep what another build tells
 
 
 class PageCache:
-    """Keeps the pages of one build, and finds those of builds before."""
+    """Converts the pages of one build, and keeps them for the builds after it."""
 
-    def __init__(self, cache: Path, config: MkDocsConfig, files: Files) -> None:
-        """cache: where to keep them. files: all that a page can link to."""
-        self.folder, self.files = cache / "pages", files
+    def __init__(self, cache: Path, config: MkDocsConfig, files: Files, maths: MathML) -> None:
+        """cache: where to keep them. files: all that a page can link to. maths: one of the
+        extensions of the configuration.
+        """
+        self.folder, self.maths = cache / "pages", maths
+        self.wrong: list[str] = []  # with the pages of this build
         made_by = [
             [importlib.metadata.version(name) for name in MAKERS],
             [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in OURS],
@@ -45,47 +51,32 @@ class PageCache:
             sorted((file.src_uri, file.url) for file in files),
         ]
         self._made_by = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
-        self._found: dict[str, bytes] = {}
-        self._keys: dict[str, str] = {}  # of pages that are being made
         _OF_PAGES.addHandler(_SAID)
         _OF_PAGES.setLevel(logging.INFO)
 
-    def knows(self, page: Page, markdown: str) -> bool:
-        """Whether `given` will have what was made of this text, so that it need not be converted.
-        It has no page without a title of its own, which MkDocs takes from the text.
-        """
-        if type(page) is not Page or "title" not in page.meta:
-            return False
-        text = f"{page.file.src_uri}\n{markdown}"
+    def render(self, page: Page, config: MkDocsConfig, files: Files) -> None:
+        """`Page.render`, or what came of it, with less markup, before the search reads it."""
+        place = self.folder / page.file.src_uri.replace("/", ".")
+        text = f"{page.file.src_uri}\n{page.markdown}"
         key = f"{self._made_by} {hashlib.sha256(text.encode()).hexdigest()}"
-        if found := recall(self._place(page), key):
-            self._found[page.file.src_uri] = found
-        else:
-            self._keys[page.file.src_uri] = key
-            _SAID.counts.clear()
-        return bool(found)
-
-    def given(self, page: Page) -> str | None:
-        """The HTML of a page that is known, once the page has all else; None for another page."""
-        found = self._found.pop(page.file.src_uri, b"")
-        if not found:
-            return None
-        html: str
-        html, page.toc, page.present_anchor_ids, kept = pickle.loads(found)
-        page.links_to_anchors = {
-            file: links
-            for address, links in kept.items()
-            if (file := self.files.get_file_from_path(address))
-        }
-        return html
-
-    def keep(self, page: Page, html: str) -> None:
-        """Keep a page as it was made now, unless something was said of it."""
-        key = self._keys.pop(page.file.src_uri, "")
-        if key and not _SAID.counts:
+        if found := recall(place, key):
+            made, links = pickle.loads(found)
+            vars(page).update(made)
+            page.links_to_anchors = {files.src_uris[path]: to for path, to in links.items()}
+            return
+        _SAID.counts.clear()
+        known = len(self.wrong)
+        Page.render(page, config, files)
+        page.content = self.lighter(page, page.content or "")
+        if len(self.wrong) == known and not _SAID.counts:
             links = {file.src_uri: to for file, to in (page.links_to_anchors or {}).items()}
-            kept = (html, page.toc, page.present_anchor_ids, links)
-            remember(self._place(page), key, pickle.dumps(kept))
+            made = {name: vars(page)[name] for name in MADE}
+            remember(place, key, pickle.dumps((made, links)))
 
-    def _place(self, page: Page) -> Path:
-        return self.folder / page.file.src_uri.replace("/", ".")
+    def lighter(self, page: Page, html: str) -> str:
+        """Less markup in a page, and what is wrong with its formulas and addresses."""
+        html, called_alike = theme_markup.content(html)
+        wrong = [*dict.fromkeys(self.maths.problems), *called_alike]  # a heading is made twice
+        self.maths.problems.clear()
+        self.wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
+        return html

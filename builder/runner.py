@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,36 +114,28 @@ def cached(sources: Sources, name: str) -> Run | None:
 
 
 class Progress:
-    """Tells how far a run is: on a terminal in one line, which it writes again and again; elsewhere
-    now and then, unless few modules run.
-    """
+    """Tells how far a run is: now and then, unless few modules run, and what failed."""
 
-    FEW, EVERY_S, WIDTH = 8, 10.0, 79
+    FEW, EVERY_S = 8, 5.0
 
     def __init__(self, tell: Callable[[str], object]) -> None:
-        """tell: is given the lines that stay."""
+        """tell: is given each line."""
         self.tell, self.ran, self._told = tell, 0, time.monotonic()
 
     def __call__(self, total: int, run: Run) -> None:
         """A module has run, one of so many."""
         self.ran += 1
         failed, now = len(run.record["failures"]), time.monotonic()
-        verdict = f"{failed} FAILED" if failed else f"{run.seconds:.1f} s"
-        line = f"[{self.ran}/{total}] {run.name}: {verdict}"
-        if total <= self.FEW or self.ran == total or failed:
-            self.tell(line)
-        elif sys.stderr.isatty():
-            print(f"\033[K{line[: self.WIDTH]}", end="\r", file=sys.stderr, flush=True)
-        elif now - self._told > self.EVERY_S:
+        if failed or total <= self.FEW or self.ran == total or now - self._told > self.EVERY_S:
             self._told = now
-            self.tell(line)
+            verdict = f"{failed} FAILED" if failed else f"{run.seconds:.1f} s"
+            self.tell(f"[{self.ran}/{total}] {run.name}: {verdict}")
 
 
 def run_all(
     sources: Sources,
     *,
     names: Iterable[str] | None = None,
-    jobs: int | None = None,
     timeout_s: float = TIMEOUT_S,
     progress: Callable[[int, Run], object] = lambda *_: None,
     again: bool = True,
@@ -151,10 +143,10 @@ def run_all(
     """A record for each module, from the cache or from a run; modules that failed are in the list
     too.
 
-    names: dotted names in the package, all by default. jobs: worker processes at a time, one per
-    core but at least two by default. timeout_s: limit for one module. progress: is told of each run
-    how many there are. again: run modules once more whose last run failed. Raises BuildError when
-    the cache cannot be written or a file cannot be parsed.
+    names: dotted names in the package, all by default. timeout_s: limit for one module. progress:
+    is told of each run how many there are. again: run modules once more whose last run failed.
+    Raises BuildError when there is no such module, and OSError when the cache cannot be written or
+    a file cannot be read.
     """
     root = sources.root
     wanted = list(module_names(root) if names is None else names)
@@ -166,7 +158,7 @@ def run_all(
     given_up = threading.Event()
     asked: list[Future[Run]] = []
     over: SimpleQueue[Future[Run]] = SimpleQueue()  # in the order in which they end
-    pool = ThreadPoolExecutor(jobs or max(2, processors()))
+    pool = ThreadPoolExecutor(max(2, processors()))  # with a worker each
     try:
         for name in wanted:
             run = cached(sources, name)
@@ -193,23 +185,11 @@ def _prepare(cache: Path) -> None:
     """Make the cache, and clear what killed builds left."""
     if builder_digest() != _LOADED:
         raise BuildError("the builder was edited since it started; stop it and start again")
-    with _writing(cache):
-        cache.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
     for leftover in cache.glob("tmp-*"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE_S:
                 shutil.rmtree(leftover, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _writing(cache: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as problem:
-        raise BuildError(
-            f"cannot write the cache {cache}: {problem.strerror or problem};"
-            " set SNIPPETS_CACHE to a folder that can be written"
-        ) from problem
 
 
 _idle: list[subprocess.Popen[str]] = []  # workers that wait for a module
@@ -249,21 +229,20 @@ def _run(
     """
     for _ in range(ATTEMPTS):
         sources.digest(name)  # of what stands there now
-        with _writing(sources.cache):
-            folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
-            try:
-                asked = [str(sources.root), name, str(folder), timeout_s, sources.shared(name)]
-                status = _ended(asked, busy, given_up)
-                if not sources.unchanged(name):
-                    sources = Sources(sources.root, sources.cache)
-                    continue
-                if not (folder / worker.RECORD).is_file():
-                    dead = {"failures": [_death(name, folder, status, timeout_s)]}
-                    worker.leave(folder, name, worker.empty_record() | dead)
-                if run := _kept(sources, name, folder):
-                    return run
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
+        try:
+            asked = [str(sources.root), name, str(folder), timeout_s, sources.shared(name)]
+            status = _ended(asked, busy, given_up)
+            if not sources.unchanged(name):
+                sources = Sources(sources.root, sources.cache)
+                continue
+            if not (folder / worker.RECORD).is_file():
+                dead = {"failures": [_death(name, folder, status, timeout_s)]}
+                worker.leave(folder, name, worker.empty_record() | dead)
+            if run := _kept(sources, name, folder):
+                return run
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     raise BuildError(
         f"{name}: its files changed during each of {ATTEMPTS} runs; does it write a file that it"
         " reads?"
@@ -328,11 +307,9 @@ def _kept(sources: Sources, name: str, folder: Path) -> Run | None:
     if there and not there.failed:
         return there
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tmp-replaced-", dir=sources.cache) as aside:
-        with contextlib.suppress(OSError):  # as a rule, nothing is there
-            target.rename(Path(aside, "entry"))
-        with contextlib.suppress(OSError):  # another build was faster
-            folder.rename(target)
+    shutil.rmtree(target, ignore_errors=True)  # as a rule, nothing is there
+    with contextlib.suppress(OSError):  # another build was faster
+        folder.rename(target)
     _prune(target.parent)
     return cached(sources, name)
 

@@ -80,13 +80,8 @@ def module_path(root: Path, name: str) -> Path:
 
 def shown(source: str, symbol: Symbol) -> str:
     """The lines of a definition, decorators included."""
-    return "\n".join(_lines(source)[symbol.first_line - 1 : symbol.last_line])
-
-
-@functools.lru_cache(maxsize=512)
-def _lines(source: str) -> list[str]:
-    """The lines as Python counts them: no page break and no Unicode separator ends one."""
-    return source.split("\n")
+    lines = source.split("\n")  # as Python counts them: no page break, no Unicode separator
+    return "\n".join(lines[symbol.first_line - 1 : symbol.last_line])
 
 
 @dataclass(frozen=True)
@@ -157,9 +152,8 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
     blocks = []
     for place in order:
         symbols = place.outline.symbols
-        spans: dict[tuple[int, int], None] = {}
+        texts: dict[int, str] = {}  # by their first lines: one statement may define several names
         for name in sorted(wanted[place.name][1] & symbols.keys()):
-            span = (symbols[name].first_line, symbols[name].last_line)
             text = shown(place.source, symbols[name])
             owner, other = kept.setdefault(name, (place.name, text))
             if owner != place.name and other != text:
@@ -168,9 +162,8 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
                     f" copied together with {', '.join(names)}: rename one"
                 )
             if owner == place.name:
-                spans[span] = None
-        code = _lines(place.source)
-        blocks += ["\n".join(code[first - 1 : last]) for first, last in sorted(spans)]
+                texts[symbols[name].first_line] = text
+        blocks += [text for _, text in sorted(texts.items())]
     lines = [head + ", ".join(sorted(what)) for head, what in sorted(imports.items(), key=_rank)]
     return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
 
@@ -314,25 +307,20 @@ class Sources:
         return found
 
     def _digest(self, name: str) -> str:
-        """A name for everything that decides a module's run and is known before it runs. Raises
-        BuildError when a file cannot be read.
-        """
+        """A name for everything that decides a module's run and is known before it runs."""
         hashed = hashlib.sha256(name.encode())
         where = f"python {platform.python_version()} on {processor()} with {_installed()}"
         hashed.update(where.encode())
         hashed.update(self._builder.encode())
-        try:
-            path = module_path(self.root, name)
-            files, _ = self.dependencies(path)
-            syntax = {file: self.syntax(file) for file in files}
-            documented = any(one.reads_docstrings for one in syntax.values())
-            for file, one in syntax.items():
-                hashed.update(f"{self.place(file)} {one.behaviour}".encode())
-                if documented or file == path:
-                    hashed.update(self.content(file))
-            hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
-        except OSError as problem:
-            raise BuildError(f"cannot read {problem.filename}: {problem.strerror}") from problem
+        path = module_path(self.root, name)
+        files, _ = self.dependencies(path)
+        syntax = {file: self.syntax(file) for file in files}
+        documented = any(one.reads_docstrings for one in syntax.values())
+        for file, one in syntax.items():
+            hashed.update(f"{self.place(file)} {one.behaviour}".encode())
+            if documented or file == path:
+                hashed.update(self.content(file))
+        hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
         return hashed.hexdigest()[:24]
 
 

@@ -444,7 +444,7 @@ def _ran(folder: Path) -> dict[str, Any]:
         started.clear()
         lines.clear()
         progress = runner.Progress(lines.append)
-        runs = runner.run_all(Sources(folder, cache), jobs=1, progress=progress, **options)
+        runs = runner.run_all(Sources(folder, cache), progress=progress, **options)
         found = {run.name: _of_run(run) for run in runs}
         return {"runs": found, "lines": list(lines), "started": list(started)}
 

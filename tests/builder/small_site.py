@@ -277,8 +277,6 @@ modules: [part/twice/twice, nothing, reference/table]
 {{ tripled }}
 {{ site.nothing }}
 {{ doubled:.2q }}
-{{ doubled:100.1f }}
-{{ doubled:99.1f }}
 {{ nonsense at all
 ~~~ never ends
 {{ code }}

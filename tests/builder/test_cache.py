@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import py_compile
+import re
 import resource
 import shutil
 import signal
@@ -166,10 +167,7 @@ def test_cache_that_is_a_file_is_refused(project: Project) -> None:
     project.cache.write_text("a file")
     outcome = project.run()
     assert outcome.status == 2
-    assert outcome.text == (
-        f"error: cannot write the cache {project.cache}: File exists;"
-        " set SNIPPETS_CACHE to a folder that can be written\n"
-    )
+    assert outcome.text == f"error: {project.cache}: File exists\n"
     assert project.cache.read_text() == "a file"
 
 
@@ -179,7 +177,7 @@ def test_cache_that_cannot_be_written_is_refused_only_when_something_must_run(
     below_a_file = ran.write("file", "") / "cache"
     outcome = Project(ran.root, below_a_file).run()
     assert outcome.status == 2
-    assert f"error: cannot write the cache {below_a_file}: Not a directory; set" in outcome.text
+    assert outcome.text == f"error: {below_a_file}: Not a directory\n"
 
     # A cache that holds everything is only read: neither it nor any folder in it changes.
     folders = [ran.cache, *(path for path in ran.cache.rglob("*") if path.is_dir())]
@@ -210,7 +208,7 @@ def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert f"error: cannot write the cache {project.cache}: File too large" in done.stderr
+    assert re.search(rf"error: {project.cache}/\S+: File too large", done.stderr)
     assert "Traceback" not in done.stderr
     whole = ("syntax", "bytecode")  # what fits there is whole
     left = [path for path in project.cache.rglob("*") if path.is_file()]

@@ -14,7 +14,6 @@ from .project import Outcome, Project
 
 PAGE = "---\ntitle: {0}\n---\n\n# {0}\n\n## Here {{ #here }}\n\n{1}\n\n## There\n\n### Inner\n"
 OTHERS = [f"other/{number}.md" for number in range(3)]
-UNTITLED = "index.md"  # by its front matter, so that it is made in each build
 Converted = Callable[[], set[str]]
 
 
@@ -36,16 +35,16 @@ def site(project: Project) -> Project:
 def converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Converted:
     """Tells which pages have been converted since it was last asked."""
     log, render = tmp_path / "converted.txt", Page.render
+    log.touch()
 
     def noted(page: Page, config: Any, files: Any) -> None:
-        if page.markdown:
-            with log.open("a", encoding="utf-8") as file:
-                file.write(f"{page.file.src_uri}\n")
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{page.file.src_uri}\n")
         render(page, config, files)
 
     def told() -> set[str]:
         found = set(log.read_text(encoding="utf-8").splitlines())
-        log.unlink()
+        log.write_text("")
         return found
 
     monkeypatch.setattr(Page, "render", noted)
@@ -74,15 +73,15 @@ def test_only_what_has_changed_is_converted(site: Project, converted: Converted)
     assert b"Here - #here" in first["a/index.html"]
     assert b'href="../part/b/#here"' in first["a/index.html"]
     good(site.build("--strict"))
-    assert converted() == {UNTITLED}
+    assert converted() == set()
     assert pages(site) == first
     changed(site, "a.md", "[here]", "[below]")
     good(site.build("--strict"))
-    assert converted() == {UNTITLED, "a.md"}
+    assert converted() == {"a.md"}
     assert b">below</a>" in pages(site)["a/index.html"]
     site.write("docs/new.md", PAGE.format("New", ""))
     good(site.build("--strict"))  # a link that led nowhere might lead there
-    assert converted() == {UNTITLED, "a.md", "part/b.md", "new.md", *OTHERS}
+    assert converted() == {"index.md", "a.md", "part/b.md", "new.md", *OTHERS}
 
 
 def test_the_same_text_at_another_place_is_another_page(site: Project) -> None:
@@ -109,7 +108,7 @@ def test_what_is_damaged_is_made_again(damage: str, site: Project, converted: Co
     else:
         file.unlink()
     good(site.build("--strict"))
-    assert converted() == {UNTITLED, "a.md"}
+    assert converted() == {"a.md"}
     assert pages(site) == first
 
 

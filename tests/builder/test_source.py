@@ -386,7 +386,7 @@ def test_what_was_read_stands_until_a_file_changes(project: Project) -> None:
 
 
 def test_absent_module_is_named(project: Project) -> None:
-    with pytest.raises(BuildError, match=r"cannot read .*nowhere\.py: No such file"):
+    with pytest.raises(OSError, match=r"No such file.*nowhere\.py"):
         Sources(project.root).digest("part.nowhere")
 
 
