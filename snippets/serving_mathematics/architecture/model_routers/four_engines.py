@@ -294,9 +294,9 @@ def stepper_four_engines() -> dict[str, Any]:
             {"label": "in time", "unit": "%", "decimals": 0, "values": of("kept", 100)},
         ],
         "reading": "{in time} of the requests keep both promises. After {time} a token takes"
-        f" {{a token}} ({1000 * CHAT.promise.tpot_s:.0f} are promised) and {{a first token}} passed"
-        f" until the first ({CHAT.promise.ttft_s:.0f} s). Slack: {{slack}}. Caches find {{found}} of"
-        " the prompt tokens.",
+        f" {{a token}} (promised: {1000 * CHAT.promise.tpot_s:.0f}), a first token"
+        f" {{a first token}} (promised: {CHAT.promise.ttft_s:.0f}). Slack: {{slack}}. Caches find"
+        " {found} of the prompt tokens.",
     }
 
 

@@ -10,7 +10,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-PAGE = Path(__file__).parents[3] / "docs/architecture/rest-grpc.md"
+PAGE = Path(__file__).parents[1] / "docs/architecture/rest-grpc.md"
 LATE_S = 0.3
 
 
