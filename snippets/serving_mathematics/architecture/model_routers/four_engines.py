@@ -272,7 +272,7 @@ def stepper_four_engines() -> dict[str, Any]:
             {
                 "kind": "curves",
                 "y": {
-                    "label": "a token of those who decode",
+                    "label": "time per token of those who decode",
                     "unit": "ms",
                     "range": (0, 100),
                     "limit": {"at": 1000 * CHAT.promise.tpot_s, "label": "promised"},
