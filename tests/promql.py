@@ -19,7 +19,7 @@ Vector = dict[str, Series]  # by instance, "" where that label is not there
 TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|!=|>=|<=|==|[-+*/^><(){}\[\]=,])')
 MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
-AGGREGATES = ("sum", "avg", "count", "max")
+AGGREGATES = ("sum", "avg", "count", "max", "min")
 FUNCTIONS = {"ln": np.log, "exp": np.exp}
 RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time", "count_over_time")
 
@@ -203,6 +203,7 @@ def aggregated(how: str, by: bool, values: Vector) -> Vector:
     total = np.nansum(rows, axis=0) if how != "count" else count
     total = total / np.maximum(count, 1) if how == "avg" else total
     total = np.max(np.nan_to_num(rows, nan=-np.inf), axis=0) if how == "max" else total
+    total = np.min(np.nan_to_num(rows, nan=np.inf), axis=0) if how == "min" else total
     return {"": np.where(count > 0, total, np.nan)}
 
 

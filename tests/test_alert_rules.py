@@ -377,6 +377,10 @@ def test_steps_of_the_batches_are_those_of_the_machine(engine: str) -> None:
         (FULL_STEP | {"waiting": 30.0, "cache": 0.95}, []),  # memory does
         ({"late": 0.02}, BATCHING[1:2]),
         (FULL_STEP | {"late": 0.02, "waiting": 160.0}, BATCHING[2:3]),
+        # streams' own steps are nearly as long as the promise: 0.71 of the budget, and no smaller
+        # one passes what comes
+        ({"step": 0.067, "tokens": 21_744.0, "late": 0.6, "running": 137.0}, BATCHING[2:3]),
+        ({"step": 0.2, "tokens": 1_000.0, "late": 0.9}, BATCHING[2:3]),  # hardly any prompts
         ({"preempted": 0.05}, BATCHING[3:]),
     ],
 )

@@ -329,7 +329,14 @@ def test_the_page_shows_the_job_and_links_the_files() -> None:
     page = PAGE.read_text(encoding="utf-8")
     *_, rule, script = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert rule in (ROOT / "docs/downloads/batch-night-vllm.yaml").read_text(encoding="utf-8")
-    assert "--enable-metrics\n```" in page
+    for shown in (
+        page,
+        JOB.read_text("utf-8"),
+        (ROOT / "docs/optimization/distillation.md").read_text("utf-8"),
+    ):
+        for command in re.findall(r"^ *vllm run-batch (?:.*\\\n)*.*", shown, re.MULTILINE):
+            # of itself it has half the places that r and the rules are of
+            assert "--max-num-seqs 256 --max-num-batched-tokens 8192" in command
     assert script in JOB.read_text(encoding="utf-8")
     for name in ("batch-night-job", "batch-night-vllm", "batch-night-sglang"):
         assert f"](../downloads/{name}.yaml)" in page

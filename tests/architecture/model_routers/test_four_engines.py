@@ -46,6 +46,8 @@ def test_the_stepper_shows_what_is_recorded() -> None:
     asked = _record()["slack"]["customers"]
     assert kept[2, 0] == pytest.approx(100 * asked[SLACKS.index(16)]["kept"])
     assert kept[2].min() > 95 > kept[0, 0]
+    token_ms = np.array(first["curves"][0]["values"]).mean(axis=2)
+    assert ((token_ms > first["y"]["limit"]["at"]) == (kept < 80)).all()  # what fails is drawn
 
 
 def test_a_crowded_engine_is_seen() -> None:
@@ -83,6 +85,9 @@ LOADS = {  # requests that run and wait
     [
         ((180.0, 30.0, 40.0, 22.0), 30.0, 0.6, {"RouterCrowdsAnEngine"}),
         ((180.0, 30.0, 40.0, 22.0), 0.0, 0.6, set()),
+        # of two and of three engines, one with a queue beside free places
+        ((256.0, 120.0), 60.0, 0.6, {"RouterCrowdsAnEngine"}),
+        ((256.0, 150.0, 140.0), 40.0, 0.6, {"RouterCrowdsAnEngine"}),
         ((250.0, 251.0, 249.0, 250.0), 30.0, 0.6, set()),  # full, and even
         ((9.0, 5.0, 5.0, 5.0), 1.0, 0.6, set()),  # so few that this is chance
         ((50.0, 52.0, 49.0, 51.0), 0.0, 0.3, {"RouterMissesPrefixes"}),
@@ -97,7 +102,7 @@ def test_rules_say_what_the_router_does(
     running, waiting = LOADS[engine]
     series: dict[str, Series | Vector] = {
         running: {str(i): np.full(90, load) for i, load in enumerate(loads)},
-        waiting: {str(i): np.full(90, queue if i == 0 else 0.0) for i in range(4)},
+        waiting: {str(i): np.full(90, queue if i == 0 else 0.0) for i in range(len(loads))},
         FOUND[engine]: dict.fromkeys("0123", asked * np.nan_to_num(found)),
         f"{engine}:prompt_tokens_total": dict.fromkeys("0123", asked),
     }

@@ -100,9 +100,9 @@ def test_bars_are_the_stream_and_the_newcomer() -> None:
             assert before[-1] == pytest.approx((BEFORE_S - 0.05) / pace, abs=3)
 
 
-def told_of_streams(engine: str, stalled: float) -> dict[str, Vector]:
-    """The rules on an engine where so many of a hundred answers of 200 tokens pause once, beside a
-    quiet one that answers as much."""
+def told_of_streams(engine: str, stalled: float, preempted: float = 0.0) -> dict[str, Vector]:
+    """The rules on an engine where so many of a hundred answers of 200 tokens pause once, some of
+    them because they are preempted, beside a quiet one that answers as much."""
     gap, first = (f"{engine}:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
 
     def series(pauses: float) -> dict[str, float]:
@@ -113,6 +113,9 @@ def told_of_streams(engine: str, stalled: float) -> dict[str, Vector]:
     found: dict[str, Series | Vector] = {
         name: {"a": np.full(60, mine[name]), "b": np.full(60, quiet[name])} for name in mine
     }
+    if preempted:
+        name = {"vllm": "num_preemptions_total", "sglang": "num_retracted_requests_total"}[engine]
+        found[f"{engine}:{name}"] = {"a": np.full(60, preempted)}
     late = 1 - mine[f'{gap}_bucket{{le="0.1"}}'] / mine[f"{gap}_count"]
     assert late < 0.01  # what a p99 of the gaps does not see
     return vectors(f"streams-{engine}", found)
@@ -127,6 +130,14 @@ def test_the_alert_sees_one_pause_an_answer(engine: str, stalled: float, fires: 
     silent = np.full(60, np.nan)
     assert np.isnan(told["StreamsStop"].get("a", silent)[-1]) != fires
     assert np.isnan(told["StreamsStop"].get("b", silent)[-1])
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_no_chunk_is_blamed_for_preemptions(engine: str) -> None:
+    """They stop answers too; but where other stalls come beside them, it fires."""
+    for stalled, preempted, fires in ((30.0, 25.0, False), (30.0, 15.0, True)):
+        told = told_of_streams(engine, stalled, preempted)["StreamsStop"]
+        assert np.isnan(told.get("a", np.full(60, np.nan))[-1]) != fires
 
 
 def test_sglang_counts_a_pause_before_four_tokens_as_four_shorter_gaps() -> None:

@@ -89,6 +89,20 @@ def test_virtual_counters_by_hand() -> None:
     assert line.steady_steps() == 1  # and the other after a step
 
 
+def test_who_comes_while_nobody_waits_is_level_with_who_waited_last() -> None:
+    """A day without a queue is no credit: not for somebody new, nor for who was away."""
+    line = Fair([0, 1, 2, 1], [1.0, 1.0, 1.0])
+    for request, lifted, tokens in ((0, 0.0, 1000), (1, 1000.0, 50), (2, 1050.0, 300)):
+        line.push(request)
+        assert line.head() == request
+        assert line.served(line.tenant[request]) == lifted
+        line.pop()
+        line.read(request, tokens)
+    line.push(3)
+    assert line.head() == 3
+    assert line.served(1) == 1350.0
+
+
 @costly
 @given(st.integers(0, 2**32))
 def test_two_that_wait_are_served_alike(seed: int) -> None:

@@ -182,7 +182,6 @@ def example() -> SimpleNamespace:
         installed_starting=_engines_for(1e7, start, _installed_slower()),
         night_best_start=bound,
         mean_best_day=few,
-        mean_best_spot=_soonest(SPOT_S),
         mean_few_min=_killed_min(few, DAY_S)[0],
         mean_bound_min=_killed_min(bound, DAY_S)[0],
         tail_few_min=_killed_min(few, DAY_S)[1],

@@ -186,6 +186,7 @@ def example() -> SimpleNamespace:
     at_256, at_1024 = (float(np.mean(_of("mixed")["chat"][place])) for place in (2, 3))
     return SimpleNamespace(
         chat_overhead_s=overhead_s,
+        fewer_places_percent=100 * (1 - CHAT.limited(128).ceiling_per_s / CHAT.ceiling_per_s),
         mixture_overhead_s=_line("mixture")[0],
         fed_256=100 * 256 / at_256 / rate,
         rate=rate,

@@ -35,7 +35,7 @@ HINTS = {
     "what_the_router_does": (
         "First ask whether prefixes are found. If they are not, loads tell why: alike, and the "
         "router looks at loads alone; else nothing is shared. If they are, ask whether one engine "
-        "has much more than the mean while another has room."
+        "has much more than another, which has room."
     ),
     "break_even_deferral": (
         "Write both bills for one query: the cascade pays the small model always and the large "
@@ -71,7 +71,7 @@ def what_the_router_does(requests: npt.ArrayLike, found: float, shared: float) -
     tokens that caches find, in [0, 1]. shared: share that a first look at the traffic says they
     could find, in [0, 1]. Less than a tenth shared leaves nothing to route by. Else, with less than
     two thirds of that found, loads alone decide. Else the busiest engine tells: with more than one
-    and a half times the mean, and more than SLACK, 16, requests over the idlest, prefixes crowd it;
+    and a half times the idlest, and more than SLACK, 16, requests over it, prefixes crowd it;
     else they are followed with sense. Raises ValueError outside these ranges.
 
     >>> what_the_router_does([50, 52, 49, 51], found=0.3, shared=0.7)
@@ -86,7 +86,7 @@ def what_the_router_does(requests: npt.ArrayLike, found: float, shared: float) -
     if found < 2 / 3 * shared:
         return "loads"
     over = counts.max() - counts.min()
-    return "crowds" if over > SLACK and counts.max() > 1.5 * counts.mean() else "prefixes"
+    return "crowds" if over > SLACK and counts.max() > 1.5 * counts.min() else "prefixes"
 
 
 def break_even_deferral(
@@ -150,7 +150,9 @@ def check_the_boards() -> None:
         ("prefixes", even, 0.4, 0.6),
         ("prefixes", [3, 1, 2], 0.6, 0.6),
         ("crowds", [31, 10, 20], 0.6, 0.6),
-        ("prefixes", [60, 40, 20], 0.6, 0.6),
+        ("prefixes", [60, 50, 40], 0.6, 0.6),
+        ("crowds", [61, 50, 40], 0.6, 0.6),
+        ("crowds", [316, 120], 0.6, 0.6),
         ("prefixes", [20, 4, 4, 4], 0.6, 0.6),
         ("crowds", [21, 4, 4, 4], 0.6, 0.6),
     ):

@@ -183,7 +183,8 @@ def _at(situation: str, rate: float, route: Route, refresh_s: float = 0.0) -> di
 
 
 def _clip(situation: str, slack: float) -> dict[str, Any]:
-    """Who is where on four engines, from the middle of a run on, and how long first tokens take."""
+    """Who is where on four engines, from the middle of a run on, how long first tokens of those who
+    just came take, and a token of those who decode [s]."""
     rate = RATES[situation]
     asked = _asked(CHAT, ENGINES * rate, REQUESTS[CHAT.name], 2, **SITUATIONS[situation])
     outcome = _serve(CHAT, asked, _prefix(slack))
@@ -204,11 +205,18 @@ def _clip(situation: str, slack: float) -> dict[str, Any]:
         float(first_s[(outcome.sent_s > now - 2.0) & (outcome.sent_s <= now)].mean())
         for now in moments
     ]
+    later = np.maximum(asked.output_tokens - 1, 1)
+    token_s = (outcome.completion_s - outcome.first_token_s) / later
+    decode = [
+        float(token_s[(outcome.first_token_s <= now) & (outcome.completion_s > now)].mean())
+        for now in moments
+    ]
     return {
         "waiting": inside(outcome.sent_s, outcome.admitted_s),
         "prompts": inside(outcome.admitted_s, outcome.first_token_s),
         "running": inside(outcome.admitted_s, outcome.completion_s),
         "first": [round(one, 3) for one in came],
+        "token": [round(one, 4) for one in decode],
     }
 
 

@@ -137,6 +137,7 @@ def example() -> SimpleNamespace:
         errors_even=canary_answers(0.001, 0.002),
         slow_hours=2 * canary_answers(0.001, 0.002) / 3600,
         errors_at_5=canary_answers(0.001, 0.002, 0.05),
+        slow_hours_at_5=canary_answers(0.001, 0.002, 0.05) / 0.05 / 3600,
     )
 
 

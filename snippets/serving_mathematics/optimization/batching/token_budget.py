@@ -14,6 +14,7 @@ Source: Agrawal et al. (2024) for the budget; `event_skipping` for gaps and firs
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -255,6 +256,24 @@ def check_full_steps_are_read_off_the_mean_gap() -> None:
     found, limited = _p99s(MIXTURE, 0.6, 512), MIXTURE.limited(token_budget=512)
     p99_over = found.gap / full_step_s(limited, found.decoding)
     checks.inside("mixture, 512 tokens: full by the p99", found.filled * p99_over, 0.9, 1.3)
+
+
+def check_a_smaller_budget_leaves_the_mean_gap() -> None:
+    """A budget so many times smaller has steps that are at most as many times fuller, so that
+    tokens a second times the mean gap tell how small it may be: wherever they say that a smaller
+    one is not full, it is not.
+
+    Source: the same runs, each budget beside all smaller ones, by the mean gap of the larger.
+    """
+    for machine in (CHAT, DENSE, MIXTURE):
+        worst = []
+        for load in LOADS:
+            filled = {budget: _p99s(machine, load, budget).filled for budget in BUDGETS[:4]}
+            for large, small in itertools.combinations(sorted(filled, reverse=True), 2):
+                told = filled[large] * large / small
+                if told <= FULL:
+                    worst.append(filled[small] / told)
+        checks.inside(f"{machine.name}: over what is told", max(worst), 0.9, 1.02)
 
 
 def check_what_long_prompts_ask_for() -> None:

@@ -30,7 +30,7 @@ from serving_mathematics.core.fleet.session_fit import reused_tokens, session_of
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.tiers import Tier
-from serving_mathematics.core.machines.machines import AGENTS
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, Machine
 from serving_mathematics.core.machines.sessions import sessions_under_way
 from serving_mathematics.optimization.caching.kept_sessions import (
     HOST_BYTES,
@@ -163,6 +163,13 @@ def _sessions(idle_s: float = IDLE_S, more: float = MORE) -> list[_Seen]:
     return _all(math.inf, float(int(_contexts())), AGAIN_S, idle_s, more=more)
 
 
+def _reread(machine: Machine, load: float) -> float:
+    """Requests that come while the engine reads one whole prompt alone, in the mean of its own, at
+    a share of the ceiling."""
+    whole_s = float(machine.prompt_s(machine.sample.prompt_tokens).mean())
+    return load * machine.ceiling_per_s * whole_s
+
+
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     return SimpleNamespace(
@@ -172,6 +179,8 @@ def example() -> SimpleNamespace:
         fewer_waiting=FEWER,
         fewer_percent=100 * max(one.found for one in _all(FEWER, math.inf, AGAIN_S)),
         again_s=AGAIN_S,
+        reread_agents=_reread(AGENTS, LOAD),
+        reread_chat=_reread(CHAT, 1.0),
         idle_minutes=IDLE_S / 60,
         sessions_percent=100 * min(one.found for one in _sessions()),
         in_burst_percent=100 * min(one.in_burst for one in _sessions()),
@@ -226,6 +235,22 @@ def check_few_sessions_keep_the_cache() -> None:
         checks.inside(f"run {seed}, a minute", hasty.found, 0.0, 0.05, kind="simulation")
     for seed, (one, calm) in enumerate(zip(_sessions(more=0.0), _all(more=0.0), strict=True)):
         checks.close(f"run {seed}, no burst", one.found, calm.found, atol=0.02)
+
+
+def check_who_can_read_all_anew_needs_no_limit() -> None:
+    """Where no prefix is found, the agents' engine ends fewer requests than come at their load,
+    before the burst; the chat machine ends all that its ceiling says.
+
+    Source: the closed form of the ceiling, 1/E[p + (N − 1) D(b)/b], of whole prompts p.
+    """
+    for machine, load, bears in ((AGENTS, LOAD, False), (CHAT, 1.0, True)):
+        asked, most = machine.sample, machine.sequences_at_most
+        whole_s = machine.prompt_s(asked.prompt_tokens)
+        answers_s = (asked.output_tokens - 1) * float(machine.step_s(most)) / most
+        anew_per_s = 1 / float(np.mean(whole_s + answers_s))
+        ratio = anew_per_s / (load * machine.ceiling_per_s)
+        checks.inside(f"{machine.name}: ends over comes", ratio, *((0.9, 1.1), (0, 0.7))[not bears])
+        checks.equal(f"{machine.name}: read anew", _reread(machine, load) < 1, bears)
 
 
 def check_the_line_tells_before_the_cache_does() -> None:

@@ -161,23 +161,12 @@ def _drawn(seed: int, count: int) -> npt.NDArray[np.int64]:
     return rng.choice(ITEMS, count, p=zipf(ITEMS, EXPONENT))
 
 
-@functools.cache
-def _drifting(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Requests whose most popular item is another one every hundred requests, and LRU's hits."""
-    ranks = np.random.default_rng(176).choice(ITEMS, count, p=zipf(ITEMS, EXPONENT))
-    drifting = (ranks + np.arange(count) // 100) % ITEMS
-    return drifting, simulate_hits(drifting, CAPACITY)
-
-
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     p = zipf(ITEMS, EXPONENT)
-    drifting, hits = _drifting(100_000)
     return SimpleNamespace(
         che_percent=100 * hit_ratio(p, CAPACITY, renewed=True),
         static_percent=100 * float(p[:CAPACITY].sum()),
-        drift_lru_percent=100 * float(hits.mean()),
-        drift_static_percent=100 * float(np.mean(drifting < CAPACITY)),
     )
 
 
@@ -314,22 +303,6 @@ def check_scan_defeats_lru() -> None:
     loop = np.tile(np.arange(101), 20)
     checks.equal("LRU hits", int(simulate_hits(loop, 100).sum()), 0)
     checks.close("fixed", float(np.mean(loop < 100)), 100 / 101, rtol=1e-12)
-
-
-def check_drift_favours_lru() -> None:
-    """When the popular items change, content chosen once answers C/N of the requests in the long
-    run, LRU hardly fewer than before.
-
-    Source: 100,000 requests over one turn through all items, each popular for as long as any other,
-    binomial standard error; for LRU the hit ratio without drift, less at most two points.
-    """
-    drifting, hits = _drifting(100_000)
-    share = CAPACITY / ITEMS
-    error = math.sqrt(share * (1 - share) / drifting.size)
-    fixed = float(np.mean(drifting < CAPACITY))
-    checks.close("fixed", fixed, share, atol=3 * error, kind="simulation")
-    steady = hit_ratio(zipf(ITEMS, EXPONENT), CAPACITY, renewed=True)
-    checks.inside("LRU", float(hits.mean()), steady - 0.02, steady)
 
 
 def check_bad_input_is_refused() -> None:
