@@ -19,7 +19,7 @@ IN_NO_RULE: dict[
     "arrival-rates": {0.998, 3.1, 15, 99},
     "backfill": {1.2, 3.1, 99},
     "batch-night": {456},
-    "burn-rate-alerts": {1.1, 39, 50, 200, 429, 504},
+    "burn-rate-alerts": {1.1, 9, 15, 39, 50, 200, 429},
     "engine-load": {0.04, 0.06, 0.5, 50},
     "littles-law": {11, 43, 96, 99},
     "mixture": {13_000},
