@@ -21,6 +21,7 @@ IN_NO_RULE: dict[
     "batch-night": {456},
     "burn-rate-alerts": {1.1, 9, 15, 39, 50, 200, 429},
     "engine-load": {0.04, 0.06, 0.5, 50},
+    "joint-promise": {0.5},
     "littles-law": {11, 43, 96, 99},
     "mixture": {13_000},
     "percentile-worth": {95},
