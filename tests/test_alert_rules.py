@@ -258,8 +258,8 @@ def test_thresholds_are_those_of_the_chapter() -> None:
 
 
 def test_files_differ_in_the_engine_alone() -> None:
-    """And in the label of first tokens, which vLLM writes alike whether streamed or not; SGLang ends
-    with its scheduler, and its connections break."""
+    """And in the label of first tokens, which vLLM writes alike whether streamed or not. SGLang
+    ends with its scheduler, and connections break."""
     mine, other = (rule_text(f"burn-rate-alerts-{engine}").split("groups:") for engine in ENGINES)
     of_vllm = re.compile(
         r" +# what ran in an engine that started.*?vector\(0\)\n| +\+ stream:died\S+\n", re.DOTALL

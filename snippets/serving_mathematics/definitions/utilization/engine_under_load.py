@@ -312,8 +312,8 @@ def stepper_engine_under_load() -> dict[str, Any]:
             {"label": "in time", "unit": "%", "values": curves("kept", 100.0)},
         ],
         "reading": "At {load} of what it can carry with {places}, {rate}, a token takes"
-        " {time per token}, {times at rest} times as long as at rest; 99% have their first token within"
-        " {first token}, and {in time} of the requests have all that is promised.",
+        " {time per token}, {times at rest} times as long as at rest; 99% have their first token"
+        " within {first token}, and {in time} of the requests have all that is promised.",
     }
 
 

@@ -1,8 +1,8 @@
 """Solutions: the rate that slows tokens, what binds an engine, and two gauges from one log.
 
-A step of s + db and prompts of p seconds make a token take (s + d)/(1 − λ(p + md)), which a pencil can
-turn round. What a dashboard shows says which of an engine's limits was reached. A log of services
-gives both the share of places in use and the share of time with any of them in use.
+A step of s + db and prompts of p seconds make a token take (s + d)/(1 − λ(p + md)), which a pencil
+can turn round. What a dashboard shows says which of an engine's limits was reached. A log of
+services gives both the share of places in use and the share of time with any of them in use.
 
 Assumes: the models of the chapter.
 
@@ -38,8 +38,8 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "rate_that_slows": (
-        "A token takes (s + d)/(1 − λ(p + md)). It takes k times as long where the share of time that a "
-        "request's own tokens take is 1 − 1/k."
+        "A token takes (s + d)/(1 − λ(p + md)). It takes k times as long where the share of time "
+        "that requests' own tokens take is 1 − 1/k."
     ),
     "what_binds": (
         "Nobody waits: it is load, or nothing if there is none. Somebody waits with a full cache: "

@@ -160,9 +160,9 @@ def check_replicas_by_the_law() -> None:
 def check_headroom_of_an_engine() -> None:
     """Read off a simulated engine at half its ceiling, the headroom to 25 ms is the rate at which
     it reaches 25 ms in the mean, to 6%; with 16 places the rate that it is told keeps first tokens
-    below a second in the mean, and one a quarter higher does not. At 30% of theirs a mixture with short contexts is told a
-    rate at which it stays a quarter below four lone tokens, and agents one at which, with their
-    prefixes forgotten, a token takes more than twice as long.
+    below a second in the mean, and one a quarter higher does not. At 30% of theirs a mixture with
+    short contexts is told a rate at which it stays a quarter below four lone tokens, and agents one
+    at which, with their prefixes forgotten, a token takes more than twice as long.
 
     Source: `event_skipping`, the three machines, 10,000 requests at each rate.
     """

@@ -74,7 +74,7 @@ CHINCHILLA, LLAMA = 1.4e12, 15e12  # tokens of two 70B models: Hoffmann et al.; 
 IN_TRAINING = 0.4  # of the peak in 16 bits: Grattafiori et al. (2024), table 4, 38 to 43%
 DAY_PEAK = 2.5  # busiest minute over the mean, for which a fleet is built
 DEAR = 3  # a served operation over one of training: see `deployment_choice`
-CHEAP = 0.5  # the same of what is read in bulk: as much of the FP8 peak as training has of that of 16 bits
+CHEAP = 0.5  # the same where FP8 reaches as much of its peak as training does of that of 16 bits
 SERVED_T = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # trillion tokens
 SIZES_B = (7, 70, 400)  # billion parameters of the compute-optimal model, whose loss is matched
 
