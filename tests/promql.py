@@ -22,8 +22,8 @@ LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"
 AGGREGATES = ("sum", "avg", "count", "max")
 FUNCTIONS = {"ln": np.log, "exp": np.exp}
 RANGES = (
-    *("rate", "changes", "avg_over_time", "max_over_time", "stdvar_over_time"),
-    "count_over_time",
+    *("rate", "changes", "avg_over_time", "min_over_time", "max_over_time"),
+    *("stdvar_over_time", "count_over_time"),
 )
 
 
@@ -141,6 +141,8 @@ class Parser:
             if token == "changes":
                 differs = np.append(0.0, 1.0 * (np.abs(np.diff(one)) > 0))
                 found[name] = (window - 1) * mean_over(differs, window - 1)
+            if token == "min_over_time":
+                found[name] = -most_over(-one, window)
             if token == "max_over_time":
                 found[name] = most_over(one, window)
             if token == "stdvar_over_time":
