@@ -141,6 +141,21 @@ def test_an_engine_that_never_answered_is_no_silence(engine: str) -> None:
     assert not np.isnan(found["FewerInTime"][-1])
 
 
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_requests_for_several_answers_are_told(engine: str) -> None:
+    """A tenth of the requests ask for four: a quarter of the others may be late unseen."""
+    first = f"{engine}:time_to_first_token_seconds"
+    for began, silent in ((1.0, True), (1.3, False)):
+        shown: dict[str, Series] = {
+            f"{first}_count": 600 * began * np.ones(120),
+            f'{first}_bucket{{le="1.0"}}': 600 * np.ones(120),
+            ASKED: 600 * np.ones(120),
+        }
+        told = evaluated(f"service-law-{engine}", shown)
+        assert np.isnan(told["FewerInTime"]).all()
+        assert np.isnan(told["MoreAnswersThanRequests"][-1]) == silent
+
+
 def test_the_page_shows_a_rule_of_the_files() -> None:
     page = (ROOT / "docs/definitions/service.md").read_text(encoding="utf-8")
     shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
