@@ -19,20 +19,29 @@ NAMES = {
 }
 
 
-PER_TOKEN = {
-    "vllm": "vllm:request_time_per_output_token_seconds",
-    "sglang": "sglang:inter_token_latency_seconds",
-}
+def per_token(engine: str, gap_s: Vector) -> dict[str, Vector]:
+    """Series of each instance's mean time per token, with 6,000 later tokens a minute, and as many
+    answers of a single token."""
+    tokens = {name: 6000 + 0 * one for name, one in gap_s.items()}
+    spent = {name: 6000 * one for name, one in gap_s.items()}
+    if engine == "sglang":
+        gaps = "sglang:inter_token_latency_seconds"
+        return {f"{gaps}_sum": spent, f"{gaps}_count": tokens}
+    answers = "vllm:request_generation_tokens"
+    return {
+        "vllm:request_decode_time_seconds_sum": spent,
+        f"{answers}_sum": {name: 2 * one for name, one in tokens.items()},
+        f"{answers}_count": tokens,
+    }
 
 
 def run(engine: str, running: float, waiting: float, gap_s: float) -> dict[str, float]:
-    """The last minute of an hour, with a hundred tokens or answers a second."""
+    """The last minute of an hour."""
     steady = np.ones(60)
-    series: dict[str, Series] = {
+    series: dict[str, Series | Vector] = {
         NAMES[engine][0]: running * steady,
         NAMES[engine][1]: waiting * steady,
-        f"{PER_TOKEN[engine]}_sum": 6000 * gap_s * steady,
-        f"{PER_TOKEN[engine]}_count": 6000 * steady,
+        **per_token(engine, {"": gap_s * steady}),
     }
     return at_the_end(f"backfill-{engine}", series)
 
@@ -86,8 +95,7 @@ def test_each_engine_of_a_fleet_is_looked_at(engine: str) -> None:
     series: dict[str, Series | Vector] = {
         NAMES[engine][0]: {name: value * steady for name, value in running.items()},
         NAMES[engine][1]: {name: value * steady for name, value in waiting.items()},
-        f"{PER_TOKEN[engine]}_sum": {n: 6000 * gaps[n] * steady for n in gaps},
-        f"{PER_TOKEN[engine]}_count": dict.fromkeys(gaps, 6000 * steady),
+        **per_token(engine, {n: gaps[n] * steady for n in gaps}),
     }
     told = vectors(f"backfill-{engine}", series)
     for alert, name in (("ValleyIsEmpty", "idle"), ("BatchWorkSlowsEverybody", "full")):
