@@ -240,7 +240,7 @@ def stepper_engine_under_load() -> dict[str, Any]:
         return [[scale * float(_cells()[p, load]["mean"][kind]) for p in PLACES] for load in LOADS]
 
     rest = float(CHAT.step_s(1))
-    x = {"label": "load", "unit": "%", "range": (0, 100)}
+    x = {"label": "load, of its own ceiling", "unit": "%", "range": (0, 100)}
     return {
         "controls": [
             {"label": "load", "values": list(LOADS), "text": "{}%", "start": 80},
