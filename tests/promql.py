@@ -21,7 +21,10 @@ MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count", "max", "min")
 FUNCTIONS = {"ln": np.log, "exp": np.exp}
-RANGES = ("rate", "avg_over_time", "max_over_time", "stdvar_over_time", "count_over_time")
+RANGES = (
+    *("rate", "changes", "avg_over_time", "min_over_time", "max_over_time"),
+    *("stdvar_over_time", "count_over_time"),
+)
 
 
 class Parser:
@@ -96,12 +99,15 @@ class Parser:
         return np.ones(self.length)
 
     def on_nothing(self) -> bool:
-        """Whether an operator matches without regard to labels, `on ()`."""
+        """Whether an operator matches without regard to labels, `on ()`; by instance all do."""
         if self.tokens[:1] != ["on"]:
             return False
-        for token in ("on", "(", ")"):
-            self.take(token)
-        return True
+        self.take("on")
+        self.take("(")
+        if self.take("instance", ")") == ")":
+            return True
+        self.take(")")
+        return False
 
     def by(self) -> bool:
         """Whether an aggregate keeps the instances apart; all of them have one model."""
@@ -132,6 +138,11 @@ class Parser:
         for name, one in values.items():
             mean = mean_over(one, window)
             found[name] = mean / 60 if token == "rate" else mean
+            if token == "changes":
+                differs = np.append(0.0, 1.0 * (np.abs(np.diff(one)) > 0))
+                found[name] = (window - 1) * mean_over(differs, window - 1)
+            if token == "min_over_time":
+                found[name] = -most_over(-one, window)
             if token == "max_over_time":
                 found[name] = most_over(one, window)
             if token == "stdvar_over_time":

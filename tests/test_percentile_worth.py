@@ -62,11 +62,38 @@ def test_few_requests_open_a_ticket_and_a_limit_that_nobody_exceeds_opens_one(en
     assert many["LimitIsNoPercentile"][-1] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_quiet_night_opens_no_ticket(engine: str) -> None:
+    """By day slow requests come fifteen together; by night, at a tenth of the load, one by one,
+    and an hour's thousand are worth as many: the day's effect would leave sixty-seven."""
+    minutes = np.arange(3 * 1440)
+    day, rng = minutes % 1440 < 960, np.random.default_rng(10)
+    asked = np.where(day, 10_000 / 60, 1000 / 60)
+    slow = np.where(day, 8.0 * rng.poisson(asked * 0.01 / 8), rng.poisson(asked * 0.01))
+    found = run(engine, asked, slow)
+    night = slice(2 * 1440 + 960 + 60, 3 * 1440)
+    assert (found["first:worth:1h"][night] < 299).all()
+    assert np.isnan(found["PercentileOfTooFew"][night]).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_queues_of_a_quarter_of_an_hour_are_seen_in_part(engine: str) -> None:
+    """Of slow requests that one cause spreads so far, the rule's effect is a third or less of D."""
+    rng, minutes = np.random.default_rng(11), 10 * 1440
+    sizes = rng.geometric(1 / 9, rng.poisson(minutes * 0.1))
+    at = np.repeat(rng.uniform(0, minutes, sizes.size), sizes)
+    at = at + rng.uniform(0, 15, at.size)
+    slow = np.histogram(at, np.arange(minutes + 1))[0].astype(float)
+    effect = float(np.mean(run(engine, np.full(minutes, 200.0), slow)["first:slow:effect"][1440:]))
+    hours = design_effect(slow.reshape(-1, 120).sum(axis=1))
+    assert 0.1 < effect / hours < 1 / 3
+
+
 def test_the_number_is_that_of_wilks() -> None:
     for engine in ENGINES:
         found = rules(f"percentile-worth-{engine}")
         alert = next(rule for rule in found if rule.get("alert") == "PercentileOfTooFew")
-        assert alert["expr"] == f"first:worth:1h < {wilks_sample_size(0.99)}"
+        assert alert["expr"].startswith(f"first:worth:1h < {wilks_sample_size(0.99)} and ")
         assert alert["labels"]["severity"] == "ticket"
 
 

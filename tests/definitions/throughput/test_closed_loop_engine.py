@@ -77,13 +77,13 @@ def test_the_stepper_says_the_numbers_of_the_record() -> None:
             assert running + waiting == pytest.approx(held, rel=0.1, abs=1)
 
 
-@pytest.mark.parametrize(
-    ("engine", "runs", "waits"),
-    [
-        ("vllm", "vllm:num_requests_running", "vllm:num_requests_waiting"),
-        ("sglang", "sglang:num_running_reqs", "sglang:num_queue_reqs"),
-    ],
-)
+NAMES = [
+    ("vllm", "vllm:num_requests_running", "vllm:num_requests_waiting"),
+    ("sglang", "sglang:num_running_reqs", "sglang:num_queue_reqs"),
+]
+
+
+@pytest.mark.parametrize(("engine", "runs", "waits"), NAMES)
 def test_the_alert_fires_where_clients_wait_and_tokens_no_longer_rise(
     engine: str, runs: str, waits: str
 ) -> None:
@@ -105,6 +105,29 @@ def test_the_alert_fires_where_clients_wait_and_tokens_no_longer_rise(
     assert not below[:40].any()
     assert below[50:80].all()
     assert not below[90:].any()
+
+
+@pytest.mark.parametrize(("engine", "runs", "waits"), NAMES)
+def test_short_answers_behind_long_prompts_are_no_full_engine(
+    engine: str, runs: str, waits: str
+) -> None:
+    """A model that classifies: one prompt at a time, of half a second in the mean, at 40% to 70% of
+    what it reads. Several wait for each that runs, and the queue empties every few seconds."""
+    rng, minute = np.random.default_rng(9), 60 * np.arange(1, 600)
+    for load in (0.4, 0.7):
+        size = round(36_000 * load / 0.5)
+        arrival, prompt_s = np.sort(rng.uniform(0, 36_000, size)), rng.exponential(0.5, size)
+        end = np.maximum.accumulate(arrival - np.cumsum(prompt_s) + prompt_s) + np.cumsum(prompt_s)
+        inside = np.searchsorted(arrival, minute) - np.searchsorted(end, minute)
+        shown: dict[str, Series] = {
+            f"{engine}:generation_tokens_total": np.full(minute.size, 60 * 3 * load / 0.5),
+            runs: np.minimum(inside, 1.0),
+            waits: np.maximum(inside - 1.0, 0.0),
+        }
+        told = evaluated(f"engine-ceiling-{engine}", shown)
+        waiting, running = told["engine:waiting"], told["engine:running"]
+        assert np.mean(waiting > 0.25 * running) > 0.4
+        assert np.isnan(told["FullBelowItsCeiling"][10:]).all()
 
 
 def test_the_page_shows_a_rule_of_the_files_and_its_ceiling() -> None:

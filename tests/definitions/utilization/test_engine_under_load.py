@@ -53,7 +53,8 @@ def test_the_stepper_says_the_numbers_of_the_record() -> None:
         assert np.all(running <= places)
         # the clip is of a run like the others: its mean is near that of the record
         assert running.mean() / places == pytest.approx(seen["running"], abs=0.3)
-    slower = told["readouts"][0]["values"][at][PLACES.index(256)]
+    rate, slower = (one["values"][at][PLACES.index(256)] for one in told["readouts"][:2])
+    assert rate == pytest.approx(0.8 * CHAT.ceiling_per_s)
     assert slower == pytest.approx(example().slower_many)
 
 

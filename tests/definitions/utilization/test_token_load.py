@@ -140,6 +140,12 @@ def test_an_engine_that_hangs_is_seen_and_one_without_series_is_left_to_up(engin
     assert not any(np.any(~np.isnan(found[name])) for name in ALERTS[engine])
 
 
+def test_an_engine_that_embeds_writes_nothing_and_hangs_not() -> None:
+    series = shown("vllm", 80)
+    series["vllm:generation_tokens_total"] = np.zeros(60)
+    assert np.all(np.isnan(run("vllm", series)["NothingComesOut"]))
+
+
 def test_answers_of_which_none_has_ended_are_no_silence() -> None:
     """SGLang counts their tokens at the end of each by request, and in its steps as they come,
     those of engines for prompts alone too."""

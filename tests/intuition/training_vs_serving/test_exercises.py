@@ -79,12 +79,24 @@ def test_headroom_is_where_the_law_meets_the_promise(
     alone: float, own: float, now: float, then: float
 ) -> None:
     rate, more = (1 - 1 / now) / own, (1 - 1 / then) / own
-    assert headroom(rate, alone * now, alone, alone * then) == pytest.approx(more, rel=1e-6)
+    told = headroom(rate, alone * now, alone, alone * then, 1.0, 1e9)
+    assert told == pytest.approx(min(more, 0.9 / own), rel=1e-6)
     assert replicas_by_hand(3.5 * more, alone, own, alone * then) == 4
+
+
+@given(st.floats(0.05, 0.9), st.integers(4, 512))
+def test_headroom_ends_with_the_places(share: float, places: int) -> None:
+    """Nine tenths of the rate at which Little's law fills them, whatever the load now."""
+    alone, own, later = 0.01, 0.04, 200.0
+    full = places / (later * alone + places * own)
+    rate = share * full
+    gap = alone / (1 - rate * own)
+    told = headroom(rate, gap, alone, 1e3, rate * later * gap, places)
+    assert told == pytest.approx(0.9 * full, rel=1e-6)
 
 
 def test_dashboards_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="limit_s must be above"):
-        headroom(6.0, 0.02, 0.012, 0.012)
+        headroom(6.0, 0.02, 0.012, 0.012, 1, 9)
     with pytest.raises(ValueError, match="own_s must be positive"):
         replicas_by_hand(6.0, 0.02, 0.0, 0.03)

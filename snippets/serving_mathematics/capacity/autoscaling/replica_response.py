@@ -165,7 +165,7 @@ def figure_responses(figure: Figure) -> None:
 def check_inside_against_the_closed_form() -> None:
     """Requests inside and time per token are those of Little's law with a step that serves all.
 
-    Source: `share_tokens`, another way to the same fixed point.
+    Source: `share_tokens`, which adds who is timed to the mean of those in the step.
     """
     for machine in (CHAT, CHAT.limited(64), MIXTURE):
         replica = replica_of(machine)
@@ -175,9 +175,9 @@ def check_inside_against_the_closed_form() -> None:
             tokens_s = float(np.interp(inside, np.arange(replica.rates.size), replica.tokens_s))
             label = f"{machine.name}, {machine.places} places, at {100 * load:.0f}%"
             # a long prompt is waited for by itself, too
-            near = 0.1 if machine is MIXTURE else 0.03
+            near, same = (0.12, 0.08) if machine is MIXTURE else (0.03, 0.03)
             checks.close(f"{label}: inside", inside, told.inside, rtol=near)
-            checks.close(f"{label}: time per token [s]", tokens_s, told.tpot_s, rtol=0.03)
+            checks.close(f"{label}: time per token [s]", tokens_s, told.tpot_s, rtol=same)
 
 
 def check_elasticities_by_hand() -> None:

@@ -1,9 +1,10 @@
 """What can be said of a machine without simulating it, and how far it is off.
 
-Prompts take the share λp of every second, and decoding gets the rest. Little's law for those that
-decode, with m tokens after the first and a step of D(b), is
+Prompts take the share λp of every second, and decoding gets the rest. Who gets a token is in the
+step himself, beside the b that decode in the mean. Little's law for those, with m tokens after the
+first and a step of D, is
 
-    b = λ m D(b)/(1 − λp),   with D(b) = s + db:   b = λ m s/(1 − λp − λ m d),
+    b = λ m D(b + 1)/(1 − λp),   with D(b) = s + db:   b = λ m (s + d)/(1 − λp − λ m d),
 
 which ends at λ = 1/(p + md): all that a request's own tokens cost, the limit of many places.
 
@@ -88,21 +89,23 @@ def share_tokens(machine: Machine, rate_per_s: float) -> Shared:
     """
     rate_per_s = require_positive(rate_per_s=rate_per_s)
     line = step_line(machine)
-    counts = np.arange(machine.places + 1.0)
-    steps_s = machine.step_s(counts)
+    counts = np.arange(float(machine.places))  # of those beside who is timed
+    steps_s = machine.step_s(counts + 1)
     left = 1 - rate_per_s * line.prompt_s
-    beyond = rate_per_s * line.later_tokens * steps_s - max(left, 0.0) * counts
-    met = np.flatnonzero(beyond <= 0)  # counts at which more are finished than come
     full_s = line.prompt_s + line.later_tokens * float(steps_s[-1]) / machine.places
     rule = f"below the {1 / full_s:.4g}/s that {machine.places} places carry"
-    require(met.size > 0 and rate_per_s * full_s < 1, "rate_per_s", rule, rate_per_s)
-    first = int(met[0])
-    sequences = float(first - 1 + beyond[first - 1] / (beyond[first - 1] - beyond[first]))
-    tpot_s = float(np.interp(sequences, counts, steps_s)) / left
+    require(left > 0 and rate_per_s * full_s < 1, "rate_per_s", rule, rate_per_s)
+    beyond = rate_per_s * line.later_tokens * steps_s / left - counts
+    met = np.flatnonzero(beyond <= 0)  # counts at which more are finished than come
+    first = int(met[0]) if met.size else machine.places - 1
+    beside = first - 1 + beyond[first - 1] / (beyond[first - 1] - beyond[first]) if first else 0.0
+    tpot_s = float(np.interp(beside, counts, steps_s)) / left
+    sequences = rate_per_s * line.later_tokens * tpot_s
     inside = sequences + rate_per_s * (tpot_s + line.prompt_s / left)
     erlang = erlang_c(machine.places, inside) if inside < machine.places else 1.0
     erlang = erlang if erlang > 1e-300 else 0.0  # what has few digits is nothing
-    rates = counts[1:] / (counts[1:] * line.prompt_s + line.later_tokens * steps_s[1:])
+    inside_at = counts + 1
+    rates = inside_at / (inside_at * line.prompt_s + line.later_tokens * steps_s)
     logs = np.append(0.0, np.cumsum(np.log(rate_per_s / rates)))  # of the weights of 0 to c inside
     weights = np.exp(logs - logs.max())
     tail = float(weights[-1]) / (1 - rate_per_s * full_s)
@@ -129,13 +132,13 @@ def _simulated(machine: Machine, load: float, requests: int = 40_000) -> _Simula
 
 
 def check_time_per_token_against_the_simulator() -> None:
-    """The mean time per token is at most 4% below the simulator's for short conversations with all
-    places, at any load; for long ones, whose prompts stop everybody for seconds, it is a tenth to a
+    """The mean time per token is within 1% of the simulator's for short conversations with all
+    places, at any load; for long ones, whose prompts stop everybody for seconds, it is up to a
     fifth below.
 
     Source: `event_skipping`, 36,000 requests at each load.
     """
-    for machine, low, high in ((CHAT, 0.96, 1.01), (MIXTURE, 0.79, 0.91)):
+    for machine, low, high in ((CHAT, 0.99, 1.01), (MIXTURE, 0.8, 0.96)):
         for load in (0.3, 0.6, 0.9):
             told = share_tokens(machine, load * machine.ceiling_per_s).tpot_s
             ratio = told / _simulated(machine, load).tpot_s
@@ -167,13 +170,14 @@ def check_a_run_is_made_again() -> None:
 
 
 def check_line_by_hand() -> None:
-    """Where a step is a line, the root of Little's law is λms/(1 − λp − λmd).
+    """Where a step is a line, the root of Little's law is λm(s + d)/(1 − λp − λmd).
 
     Source: the formula above, at half the ceiling of a dense model, whose step is a line.
     """
     line, rate = step_line(CHAT), 0.5 * CHAT.ceiling_per_s
     own = line.prompt_s + line.later_tokens * line.sequence_s
-    by_hand = rate * line.later_tokens * line.fixed_s / (1 - rate * own)
+    alone_s = line.fixed_s + line.sequence_s
+    by_hand = rate * line.later_tokens * alone_s / (1 - rate * own)
     checks.close("sequences", share_tokens(CHAT, rate).sequences, by_hand, rtol=1e-6)
 
 

@@ -236,7 +236,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_goodput(figure: Figure) -> None:
-    """Goodput equals the load while both limits hold. Beyond that it collapses.
+    """Goodput follows the load up to the cap and a little beyond, and then collapses.
 
     The book's machines, with steady arrivals. Near 100% and beyond, the share that is kept falls
     for as long as the load lasts, here for 20,000 requests: a quarter of an hour of chat, hours of

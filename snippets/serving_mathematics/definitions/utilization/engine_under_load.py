@@ -137,6 +137,11 @@ def _curve(kind: str, places: int) -> FloatArray:
     return np.array([_cells()[places, load]["mean"][kind] for load in LOADS])
 
 
+def _rates(places: int) -> FloatArray:
+    """Requests a second at all loads."""
+    return np.array(LOADS) / 100 * CHAT.limited(places).ceiling_per_s
+
+
 def _shared(places: int) -> list[Any]:
     """What the closed form says at all loads."""
     machine = CHAT.limited(places)
@@ -153,7 +158,8 @@ def _told(places: int, token_s: float) -> float:
     the ceiling]."""
     machine = CHAT.limited(places)
     line = step_line(machine)
-    return 100 * (1 - 1.5 * line.fixed_s / token_s) * line.most_per_s / machine.ceiling_per_s
+    alone_s = line.fixed_s + line.sequence_s
+    return 100 * (1 - 1.5 * alone_s / token_s) * line.most_per_s / machine.ceiling_per_s
 
 
 def example() -> SimpleNamespace:
@@ -170,7 +176,6 @@ def example() -> SimpleNamespace:
         promised_first_s=CHAT.promise.ttft_s,
         promised_token_ms=1000 * PROMISES_S[0],
         quick_ms=1000 * PROMISES_S[1],
-        slower_few=_cells()[64, 80]["mean"]["token"] / rest,
         slower_many=_cells()[256, 80]["mean"]["token"] / rest,
         limit_few=limits[16],
         limit_many=limits[256],
@@ -191,33 +196,33 @@ def figure_engine_under_load(figure: Figure) -> None:
     """With many places the tokens slow down long before anybody queues; with few, the queue comes
     first.
 
-    The chat machine at loads in percent of what it carries with its places, for a quarter
-    of an hour or longer; near 100% first tokens come the later, the longer it lasts. Who waits
-    while places are free waits for prompts before its own. Dotted: the promise.
+    The chat machine at loads up to 98% of what it carries with its places, for a quarter of an hour
+    or longer; near the ceiling first tokens come the later, the longer it lasts. Who waits while
+    places are free waits for prompts before its own. Dotted: the promise.
 
-    Alt: Two charts against load. On the left the time per token rises smoothly, steeply for the
-    largest engine and hardly for the smallest. On the right, on a logarithmic axis, the first token
-    of the slowest hundredth is flat and then jumps, for the smallest engine at a much lower load
-    than for the largest.
+    Alt: Two charts against requests per second. On the left the time per token rises along one
+    curve, on which the smallest engine ends first and the largest last. On the right, on a
+    logarithmic axis, the first token of the slowest hundredth is flat and then jumps, for the
+    smallest engine at a much lower rate than for the largest.
     """
     figure.set_size_inches(6.4, 3.2)
     left, right = figure.subplots(1, 2)
     for places, colour in _COLOURS.items():
-        left.plot(LOADS, 1000 * _curve("token", places), color=colour)
-        right.semilogy(LOADS, _curve("first", places), color=colour)
+        left.plot(_rates(places), 1000 * _curve("token", places), color=colour)
+        right.semilogy(_rates(places), _curve("first", places), color=colour)
     for axes, limit in ((left, 1000 * CHAT.promise.tpot_s), (right, CHAT.promise.ttft_s)):
         axes.axhline(limit, color="C4", linestyle=":", linewidth=1.2)
-        axes.set(xlim=(0, 100), xlabel="load [% of the ceiling]")
+        axes.set(xlim=(0, 24), xlabel="requests per second")
     for text, x, y, colour in (
-        ("256 places", 62, 24, "C0"),
-        ("64", 86, 18.5, "C1"),
-        ("16", 86, 4, "C3"),
+        ("256 places", 17, 28, "C0"),
+        ("64", 15.6, 11.5, "C1"),
+        ("16", 7.6, 5, "C3"),
     ):
         left.annotate(text, (x, y), color=colour, ha="center")
     for text, x, y, colour in (
-        ("16", 66, 1.6, "C3"),
-        ("64", 76, 0.62, "C1"),
-        ("256", 93, 0.4, "C0"),
+        ("16", 4.8, 2, "C3"),
+        ("64", 13.6, 2, "C1"),
+        ("256", 19.6, 2, "C0"),
     ):
         right.annotate(text, (x, y), color=colour, ha="center")
     left.set(ylim=(0, 55), ylabel="time per token [ms]")
@@ -235,7 +240,7 @@ def stepper_engine_under_load() -> dict[str, Any]:
         return [[scale * float(_cells()[p, load]["mean"][kind]) for p in PLACES] for load in LOADS]
 
     rest = float(CHAT.step_s(1))
-    x = {"label": "load", "unit": "%", "range": (0, 100)}
+    x = {"label": "load, of its own ceiling", "unit": "%", "range": (0, 100)}
     return {
         "controls": [
             {"label": "load", "values": list(LOADS), "text": "{}%", "start": 80},
@@ -295,15 +300,20 @@ def stepper_engine_under_load() -> dict[str, Any]:
         ],
         "readouts": [
             {
+                "label": "rate",
+                "unit": "requests a second",
+                "values": np.transpose([_rates(places) for places in PLACES]).tolist(),
+            },
+            {
                 "label": "times at rest",
                 "unit": "",
                 "values": curves("token", 1 / rest),
             },
             {"label": "in time", "unit": "%", "values": curves("kept", 100.0)},
         ],
-        "reading": "At {load} of what it can carry with {places}, a token takes {time per token},"
-        " {times at rest} times as long as at rest; 99% have their first token within"
-        " {first token}, and {in time} of the requests have all that is promised.",
+        "reading": "At {load} of what it can carry with {places}, {rate}, a token takes"
+        " {time per token}, {times at rest} times as long as at rest; 99% have their first token"
+        " within {first token}, and {in time} of the requests have all that is promised.",
     }
 
 
@@ -374,14 +384,27 @@ def check_a_cell_is_made_again() -> None:
 
 
 def check_tokens_slow_down_as_the_closed_form_says() -> None:
-    """With 16, 64 and 256 places the closed form is within 6% of the time per token at each load.
+    """With 16, 64 and 256 places the closed form is within 5% of the time per token at each load.
 
     Source: `token_sharing`, Little's law with a step that grows; the record.
     """
     for places in PLACES:
         told = np.array([one.tpot_s for one in _shared(places)])
         worst = float(np.abs(told / _curve("token", places) - 1).max())
-        checks.inside(f"{places} places: largest error", worst, 0, 0.06, kind="simulation")
+        checks.inside(f"{places} places: largest error", worst, 0, 0.05, kind="simulation")
+
+
+def check_places_do_not_make_tokens_faster() -> None:
+    """At the same rate a token takes as long with 64 places as with 256, to 4%, up to 90% of what
+    64 carry, and as long with 16 as with 64.
+
+    Source: the record; straight between loads.
+    """
+    for few, many in ((16, 64), (64, 256)):
+        at = _rates(few)[: LOADS.index(90) + 1]
+        other = np.interp(at, _rates(many), _curve("token", many))
+        worst = float(np.abs(other / _curve("token", few)[: at.size] - 1).max())
+        checks.inside(f"{few} and {many} places: largest difference", worst, 0, 0.04)
 
 
 def check_the_closed_form_says_how_hot() -> None:
@@ -417,7 +440,7 @@ def check_what_is_paid_first_depends_on_the_places() -> None:
 
 def check_erlang_sees_too_few_full_places() -> None:
     """Where one arrival in a hundred or more finds all places taken, sharing is nearer to it than
-    Erlang's formula, at every load up to 95%.
+    Erlang's formula, at every load up to 88%.
 
     Source: the record.
     """
@@ -426,7 +449,7 @@ def check_erlang_sees_too_few_full_places() -> None:
         rows = [
             (abs(one.all_taken - seen), abs(one.erlang - seen))
             for one, seen, load in zip(_shared(places), taken, LOADS, strict=True)
-            if seen > 0.01 and load <= 90
+            if seen > 0.01 and load <= 88
         ]
         nearer = all(sharing < erlang for sharing, erlang in rows)
         checks.holds(f"{places} places: sharing is nearer", nearer, got=f"{len(rows)} loads")

@@ -2,7 +2,8 @@
 
 A fleet that sells gaps at a share s of the online price asks less than a batch fleet of its own
 from x = c − a/s busy engines on. A full engine of b places gives each a token in b over its tokens
-a second. A server that may be taken away repeats the work since its last checkpoint.
+a second, and two such engines tell the line between. A server that may be taken away repeats the
+work since its last checkpoint.
 
 Assumes: the chapter's models; interruptions at a constant rate, none during a restart.
 
@@ -23,6 +24,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_number,
     require,
+    require_all_positive,
     require_in,
     require_non_negative,
     require_positive,
@@ -36,8 +38,8 @@ HINTS = {
         "would cost more than its bill."
     ),
     "places_for_promise": (
-        "A full engine gives each of its places a token in places over tokens a second. That is the"
-        " mean; the promise is for the tail."
+        "A full engine gives each of its places a token in places over tokens a second: a mean at "
+        "each of two numbers, and a line through both. The promise is for the tail."
     ),
     "spot_price": (
         "A stretch of work and checkpoint is repeated until no interruption falls into it, "
@@ -64,22 +66,29 @@ def fair_batch_load(engines: int, online_load: float, batch_price: float) -> flo
     return max(0.0, engines - online_load / batch_price)
 
 
-def places_for_promise(tokens_per_s: float, promise_s: float, tail: float) -> int:
-    """Places with which a full engine keeps a promise per token.
+def places_for_promise(
+    few: tuple[float, float], many: tuple[float, float], promise_s: float, tail: float
+) -> int:
+    """Places with which a full engine keeps a promise per token, where its time per token is a line
+    in its places.
 
-    tokens_per_s: of answers, that the full engine gives. promise_s: time per token that most get
-    [s]. tail: theirs over the mean, at least 1. With b places a token takes b/tokens_per_s in the
-    mean, so it is promise_s times tokens_per_s over tail, rounded down. Raises ValueError outside
-    these ranges, and where that is no place.
+    few, many: (places, tokens of answers a second) of the engine, full with either. promise_s: time
+    per token that most get [s]. tail: theirs over the mean, at least 1. With b places a token takes
+    b over tokens a second in the mean; rounded down. Raises ValueError outside these ranges, where
+    a token is not slower with more, and where that is no place.
 
-    >>> places_for_promise(tokens_per_s=2000, promise_s=0.1, tail=1.25)
-    160
+    >>> places_for_promise((100, 5000), (200, 6250), promise_s=0.035, tail=1.25)
+    166
     """
-    tokens_per_s, promise_s = require_positive(tokens_per_s=tokens_per_s, promise_s=promise_s)
-    tail = as_number(tail=tail)
+    few, many = require_all_positive(few=few, many=many)
+    promise_s, tail = require_positive(promise_s=promise_s), as_number(tail=tail)
     require(1 <= tail < math.inf, "tail", "finite and at least 1", tail)
-    places = math.floor(round(promise_s * tokens_per_s / tail, 9))
-    require(places >= 1, "promise_s", f"at least {tail / tokens_per_s:g}, one place's", promise_s)
+    require(many[0] > few[0], "many", "of more places", many)
+    low_s, high_s = few[0] / few[1], many[0] / many[1]
+    require(high_s > low_s, "many", "an engine whose tokens are slower", many)
+    more = (promise_s / tail - low_s) * (many[0] - few[0]) / (high_s - low_s)
+    places = math.floor(round(few[0] + more, 9))
+    require(places >= 1, "promise_s", "long enough for one place", promise_s)
     return places
 
 
@@ -118,7 +127,7 @@ def example() -> SimpleNamespace:
     """Answers to the exercises."""
     return SimpleNamespace(
         fair_load=fair_batch_load(20, 7.0, 0.5),
-        board_places=places_for_promise(4700, 0.05, 1.2),
+        board_places=places_for_promise((64, 3500), (256, 4850), 0.05, 1.2),
         spot_hourly=spot_price(0.4, 0.1, 1.0, 0.02, 0.1),
         spot_twelve_hours=spot_price(0.4, 0.1, 12.0, 0.02, 0.1),
     )
@@ -139,19 +148,21 @@ def check_fair_load_against_prices() -> None:
 
 
 def check_places_against_the_machine() -> None:
-    """With that many places, and a few more, the book's chat machine in full takes the promised
-    time per token at its tail, to a tenth.
+    """From the book's chat machine, full with 64 and with 256 places, it finds the number with
+    which it takes the promised time per token at its tail, to a hundredth; by the tokens of 256
+    alone, if fewer places gave them too, a seventh or more too many would be told.
 
     Source: `Machine.ceiling_tokens_per_s` with so many places; the mean is the places over it.
     """
-    for promise_s in (0.03, 0.05):
-        found = CHAT.places
-        for _ in range(8):  # tokens a second depend on the places
-            tokens = CHAT.limited(found).ceiling_tokens_per_s
-            found = min(CHAT.places, places_for_promise(tokens, promise_s, 1.2))
+    few, many = ((n, CHAT.limited(n).ceiling_tokens_per_s) for n in (64, 256))
+    for promise_s in (0.03, 0.04, 0.05):
+        found = places_for_promise(few, many, promise_s, 1.2)
         mean_s = found / CHAT.limited(found).ceiling_tokens_per_s
-        checks.close(f"{promise_s:g} s over the tail", 1.2 * mean_s, promise_s, rtol=0.1)
-    checks.equal("50.9 by hand", places_for_promise(1018, 0.1, 2.0), 50)
+        checks.close(f"{promise_s:g} s over the tail", 1.2 * mean_s, promise_s, rtol=0.01)
+    by_hand = places_for_promise((64, 64 / 0.052), (128, 128 / 0.084), 0.048, 1.2)
+    checks.equal("20 ms and 0.5 ms a place, by hand", by_hand, 40)
+    alone = 0.03 / 1.2 * many[1] / places_for_promise(few, many, 0.03, 1.2)
+    checks.inside("from one engine, 0.03 s", alone, 1.14, 1.4)
 
 
 def check_spot_by_simulation() -> None:
@@ -178,8 +189,12 @@ def check_spot_by_simulation() -> None:
 def check_bad_input_is_refused() -> None:
     """Free batch work, hopeless spot servers and deadlines before the release are errors."""
     checks.raises("for nothing", fair_batch_load, 21, 5.0, 0.0, match="batch_price must be in (0")
-    checks.raises("no tail", places_for_promise, 1e3, 0.1, 0.5, match="tail must be finite and")
-    checks.raises("too fast", places_for_promise, 10.0, 0.05, 1.0, match="promise_s must be at")
+    checks.raises(
+        "no tail", places_for_promise, (1, 9), (2, 9), 0.1, 0.5, match="tail must be finite"
+    )
+    checks.raises(
+        "too fast", places_for_promise, (1, 2), (2, 3), 0.05, 1.0, match="promise_s must be"
+    )
     checks.raises(
         "never finished", spot_price, 0.4, 10.0, 12.0, 0.0, 0.0, match="must be at most 50"
     )

@@ -409,7 +409,7 @@ def check_law_by_hand() -> None:
 
 def check_law_against_the_sharing_of_tokens() -> None:
     """For every deployment of the zoo the law's time per token is that of the closed form with the
-    machine's own steps, to 6%, and fewer than one arrival in fifty finds all places taken.
+    machine's own steps, to 7%, and fewer than one arrival in fifty finds all places taken.
 
     Source: `share_tokens`, with a step that need not be a line, at the rate of the plan.
     """
@@ -419,7 +419,7 @@ def check_law_against_the_sharing_of_tokens() -> None:
             rate = REQUESTS_PER_S / count
             told = share_tokens(_machine(one.name), rate)
             ratio = _gap_s(one, rate) / told.tpot_s
-            checks.inside(f"{one.name}, over the closed form", ratio, 0.94, 1.06)
+            checks.inside(f"{one.name}, over the closed form", ratio, 0.93, 1.07)
             checks.inside(f"{one.name}, all taken", told.all_taken, 0.0, 0.02)
 
 

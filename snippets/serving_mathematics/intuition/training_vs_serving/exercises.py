@@ -46,7 +46,8 @@ HINTS = {
     ),
     "headroom": (
         "What is left of a second is s over the time per token: now, and at the promise. The rest"
-        " of the second grows with the rate."
+        " of the second grows with the rate. Who runs now is λm times the time per token; set the"
+        " same at the rate to be found equal to the places."
     ),
 }
 
@@ -87,28 +88,44 @@ def replicas_by_hand(requests_per_s: float, step_s: float, own_s: float, limit_s
     return math.ceil(requests_per_s * own_s / (1 - step_s / limit_s) * (1 - 1e-12))
 
 
-def headroom(requests_per_s: float, gap_s: float, alone_s: float, limit_s: float) -> float:
+def headroom(
+    requests_per_s: float,
+    gap_s: float,
+    alone_s: float,
+    limit_s: float,
+    running: float,
+    places: float,
+) -> float:
     """Requests a second up to which an engine keeps a promise, from what its dashboard shows, where
-    a step is a line in its sequences and prompts cost no more than now.
+    a step is a line in its sequences and prompts cost no more than now: the smaller of the rate at
+    which tokens take what is promised, and nine tenths of that which takes all places.
 
     requests_per_s: λ now. gap_s: time per token now [s], above alone_s. alone_s: that of a lone
-    sequence [s]. limit_s: the promise [s], above alone_s. Raises ValueError outside these ranges.
+    sequence [s]. limit_s: the promise [s], above alone_s. running: requests that run now, in the
+    mean. places: sequences at once, at most. Raises ValueError outside these ranges.
 
-    >>> round(headroom(6.0, gap_s=0.02, alone_s=0.01, limit_s=0.04), 9)
+    >>> round(headroom(6.0, gap_s=0.02, alone_s=0.01, limit_s=0.04, running=30, places=300), 9)
     9.0
+    >>> round(headroom(6.0, gap_s=0.02, alone_s=0.01, limit_s=0.04, running=30, places=30), 9)
+    5.4
     """
     requests_per_s, alone_s = require_positive(requests_per_s=requests_per_s, alone_s=alone_s)
+    running, places = require_positive(running=running, places=places)
     gap_s, limit_s = require_positive(gap_s=gap_s, limit_s=limit_s)
     require(gap_s > alone_s, "gap_s", f"above {alone_s:g}, that of a lone sequence", gap_s)
     require(limit_s > alone_s, "limit_s", f"above {alone_s:g}, that of a lone sequence", limit_s)
-    return requests_per_s * (1 - alone_s / limit_s) / (1 - alone_s / gap_s)
+    own_s = (1 - alone_s / gap_s) / requests_per_s
+    later_tokens = running / (requests_per_s * gap_s)
+    full = places / (later_tokens * alone_s + places * own_s)
+    return min((1 - alone_s / limit_s) / own_s, 0.9 * full)
 
 
 def example() -> SimpleNamespace:
     """Answers to the exercises; demand in trillions of tokens."""
     return SimpleNamespace(
         pencil=replicas_by_hand(20.0, 0.012, 0.1, 0.030),
-        board=headroom(6.0, 0.028, 0.012, 0.036),
+        board=headroom(6.0, 0.028, 0.012, 0.036, 40, 256),
+        board_few=headroom(6.0, 0.028, 0.012, 0.036, 40, 64),
         llama_demand_t=implied_demand(UNROUNDED, 8e9, 15e12) / 1e12,
         llama_demand_refit_t=implied_demand(REFITTED, 8e9, 15e12) / 1e12,
     )
@@ -142,33 +159,47 @@ def check_replicas_by_the_law() -> None:
 
 def check_headroom_of_an_engine() -> None:
     """Read off a simulated engine at half its ceiling, the headroom to 25 ms is the rate at which
-    it reaches 25 ms in the mean, to 6%. At 30% of theirs a mixture with short contexts is told a
-    rate at which it stays a quarter below four lone tokens, and agents one at which, with their
-    prefixes forgotten, a token takes more than twice as long.
+    it reaches 25 ms in the mean, to 6%; with 16 places the rate that it is told keeps first tokens
+    below a second in the mean, and one a quarter higher does not. At 30% of theirs a mixture with
+    short contexts is told a rate at which it stays a quarter below four lone tokens, and agents one
+    at which, with their prefixes forgotten, a token takes more than twice as long.
 
     Source: `event_skipping`, the three machines, 10,000 requests at each rate.
     """
 
-    def gap(rate: float, machine: Machine = CHAT) -> float:
+    def seen(rate: float, machine: Machine = CHAT) -> tuple[float, float, float]:
+        """Time per token and of the first one [s], and requests that run."""
         run = run_engine(machine, rate, 10_000, np.random.default_rng(5))
-        spent = (run.completion_s - run.first_token_s).sum()
-        return float(spent / (run.output_tokens - 1.0).sum())
+        spent = (run.completion_s - run.first_token_s).sum() / (run.output_tokens - 1.0).sum()
+        running = rate * float((run.completion_s - run.admitted_s).mean())
+        return float(spent), float(run.ttft_s.mean()), running
 
-    now = 0.5 * CHAT.ceiling_per_s
-    more = headroom(now, gap(now), float(CHAT.step_s(1)), 0.025)
-    checks.close("by hand", headroom(3.0, 0.03, 0.01, 0.02), 3 * (1 / 2) / (2 / 3), rtol=1e-12)
-    checks.close("time per token there [ms]", 1e3 * gap(more), 25.0, rtol=0.06, kind="simulation")
+    def told(load: float, machine: Machine, limit_s: float) -> float:
+        """What an engine at a share of its ceiling may take."""
+        now, alone_s = load * machine.ceiling_per_s, float(machine.step_s(1))
+        gap_s, _, running = seen(now, machine)
+        return headroom(now, gap_s, alone_s, limit_s, running, machine.places)
+
+    by_hand = headroom(3.0, 0.03, 0.01, 0.02, 1, 1000)
+    checks.close("by hand", by_hand, 3 * (1 / 2) / (2 / 3), rtol=1e-12)
+    there = 1e3 * seen(told(0.5, CHAT, 0.025))[0]
+    checks.close("time per token there [ms]", there, 25.0, rtol=0.06, kind="simulation")
+    few = CHAT.limited(16)
+    for times, low, high in ((1.0, 0.0, 1.0), (1.25, 1.0, 1e3)):
+        first_s = seen(times * told(0.5, few, 0.05), few)[1]
+        label = f"16 places, {times:g} times the rate: first token [s]"
+        checks.inside(label, first_s, low, high, kind="simulation")
     for label, machine, low, high in (
         ("a mixture with short contexts", SHORT_MIXTURE, 0.6, 0.75),
         ("agents", AGENTS, 2.0, 4.0),
     ):
-        now, alone = 0.3 * machine.ceiling_per_s, float(machine.step_s(1))
-        told = headroom(now, gap(now, machine), alone, 4 * alone)
-        checks.inside(label, gap(told, machine) / (4 * alone), low, high, kind="simulation")
+        limit_s = 4 * float(machine.step_s(1))
+        ratio = seen(told(0.3, machine, limit_s), machine)[0] / limit_s
+        checks.inside(label, ratio, low, high, kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:
     """Models that were trained too little, and promises below a lone step, are errors."""
     checks.raises("undertrained", implied_demand, REFITTED, 175e9, 300e9, match="tokens must be")
     checks.raises("too strict", replicas_by_hand, 9.0, 0.02, 0.1, 0.02, match="limit_s must be")
-    checks.raises("idle", headroom, 6.0, 0.01, 0.01, 0.04, match="gap_s must be above")
+    checks.raises("idle", headroom, 6.0, 0.01, 0.01, 0.04, 1, 9, match="gap_s must be above")

@@ -75,6 +75,7 @@ CHINCHILLA, LLAMA = 1.4e12, 15e12  # tokens of two 70B models: Hoffmann et al.; 
 IN_TRAINING = 0.4  # of the peak in 16 bits: Grattafiori et al. (2024), table 4, 38 to 43%
 DAY_PEAK = 2.5  # busiest minute over the mean, for which a fleet is built
 DEAR = 3  # a served operation over one of training: see `deployment_choice`
+CHEAP = 0.5  # the same where FP8 reaches as much of its peak as training does of that of 16 bits
 SERVED_T = (0, 1, 2, 5, 10, 20, 50, 100)  # trillion tokens
 _TWO = ("cheapest to train", "cheapest to own")
 SIZES_B = (7, 70, 400)  # billion parameters of the compute-optimal model, whose loss is matched
@@ -273,6 +274,10 @@ def example() -> SimpleNamespace:
         * min(lifetime_saving(law, size, DEAR * demand) for law in LAWS.values()),
         dear_most_percent=100
         * max(lifetime_saving(law, size, DEAR * demand) for law in LAWS.values()),
+        cheap_least_percent=100
+        * min(lifetime_saving(law, size, CHEAP * demand) for law in LAWS.values()),
+        cheap_most_percent=100
+        * max(lifetime_saving(law, size, CHEAP * demand) for law in LAWS.values()),
         best_tokens_t=best.tokens / 1e12,
         trained_tokens_t=tokens / 1e12,
         least_b=min(one.parameters for one in optima) / 1e9,
