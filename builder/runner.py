@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -156,7 +157,7 @@ def run_all(
     busy: list[subprocess.Popen[str]] = []
     asked: list[Future[Run]] = []
     over: SimpleQueue[Future[Run]] = SimpleQueue()  # in the order in which they end
-    pool = ThreadPoolExecutor(max(2, processors()))  # with a worker each
+    pool = ThreadPoolExecutor(max(2, processors()), "runs modules")  # with a worker each
     try:
         for name in wanted:
             run = cached(sources, name)
@@ -173,7 +174,8 @@ def run_all(
             progress(len(asked), run)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        while not all(future.done() for future in asked):
+        # `submit` may have been interrupted when the module had begun: its future is nowhere
+        while any(thread.name.startswith("runs modules") for thread in threading.enumerate()):
             for found in [*busy]:  # one that is about to begin is not there yet
                 _pipe(found.stdin).close()  # for which it waits
             time.sleep(0.01)

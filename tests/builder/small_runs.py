@@ -92,7 +92,7 @@ def workers() -> Iterator[tuple[Clock, list[str]]]:
         mock.patch.object(runner, "_idle", []),
         mock.patch.object(runner, "time", clock),
         mock.patch.object(
-            runner, "ThreadPoolExecutor", side_effect=lambda _: ThreadPoolExecutor(1)
+            runner, "ThreadPoolExecutor", side_effect=lambda _, name: ThreadPoolExecutor(1, name)
         ),
     ):
         yield clock, Worker.told
