@@ -10,7 +10,6 @@ import io
 import json
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -91,9 +90,6 @@ def workers() -> Iterator[tuple[Clock, list[str]]]:
         mock.patch.object(runner, "_worker", Worker),
         mock.patch.object(runner, "_idle", []),
         mock.patch.object(runner, "time", clock),
-        mock.patch.object(
-            runner, "ThreadPoolExecutor", side_effect=lambda _: ThreadPoolExecutor(1)
-        ),
     ):
         yield clock, Worker.told
 
