@@ -171,8 +171,8 @@ def _in_time_per_s(
 
 
 def check_half_of_what_is_served_in_time() -> None:
-    """Room for half of what a server ends within the promise, who is in service included, keeps nine
-    tenths or more of what the best room does, where six or more are ended within it.
+    """Room for half of what a server ends within the promise, who is in service included, keeps
+    nine tenths or more of what the best room does, where six or more are ended within it.
 
     Source: the closed form, every room up to all that is served within the promise.
     """
