@@ -331,15 +331,15 @@ def figure_kept(figure: Figure) -> None:
 
 
 def stepper_hour() -> dict[str, Any]:
-    """Play the hour. Requests, prompts and answers have their busiest minutes apart: size for work,
-    in which each token counts what it takes."""
+    """Play the hour. Prompts and answers have their busiest minutes apart: size for work, in which
+    each token counts what it takes."""
     hour = _recorded()
     clock = np.arange(1.0, len(hour.requests_per_minute) + 1)
     parts = {
         "requests": ("waits", hour.requests_per_minute),
         "prompt tokens": ("prompt", hour.context_per_minute),
         "answer tokens": ("answer", hour.generated_per_minute),
-        "work": ("broken", _work(CHAT)),
+        "work": ("broken", _work(CHAT).tolist()),
     }
     return {
         "controls": [

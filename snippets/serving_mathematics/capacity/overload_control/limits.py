@@ -330,7 +330,6 @@ def example() -> SimpleNamespace:
         gateway_tokens=itself,
         documents_tokens=100 * _late("tokens"),
         documents_requests=100 * _late("requests"),
-        documents_none=100 * _late("nothing"),
         document_tokens=DOCUMENT,
         newest_work=100 * _served(CHAT, 2.0, "a deadline, newest first", 0.9, places).work,
         oldest_work=100 * _served(CHAT, 2.0, "a deadline", 0.9, places).work,
