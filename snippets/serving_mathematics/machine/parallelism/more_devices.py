@@ -346,15 +346,9 @@ def check_sharing_divides_no_cache_past_its_heads() -> None:
         ("Qwen3-30B-A3B", 4, 0.5, 0.6),  # four
         ("Llama-3.1-70B", 4, 1.0, 1.2),  # not yet as many
     ):
-        one = replace(
-            CHAT.deployment,
-            tensor=devices,
-            architecture=find_model(model)[0],
-            system=find_system("h200"),
-            precision="fp8",
-            input_tokens=4000.0,
-            output_tokens=500.0,
-        )
+        one = replace(CHAT.deployment, tensor=devices, input_tokens=4000.0, output_tokens=500.0)
+        held = find_model(model)[0], find_system("h200")
+        one = replace(one, architecture=held[0], system=held[1], precision="fp8")
         shared = float(room_sequences(replace(one, tensor=2 * devices)))
         label = f"{model}, {2 * devices} that share over two copies"
         checks.inside(label, shared / (2 * float(room_sequences(one))), low, high)
