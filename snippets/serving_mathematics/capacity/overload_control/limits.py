@@ -336,7 +336,6 @@ def example() -> SimpleNamespace:
         twice_work=100 * _served(CHAT, 2.0, "requests", 2.0 * most, places).work,
         longer_per_s=_ended_per_s(CHAT, 3.0),
         longer_requests=queue_room(_ended_per_s(CHAT, 3.0), CHAT.promise.ttft_s),
-        longer_lost=100 * _as_before().work,
         requests_let_in=100 * kept,
         all_let_in=100 * every,
         long_tokens=int(np.quantile(CHAT.sample.prompt_tokens, LONG)),
