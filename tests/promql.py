@@ -99,15 +99,14 @@ class Parser:
         return np.ones(self.length)
 
     def on_nothing(self) -> bool:
-        """Whether an operator matches without regard to labels, `on ()`; by instance all do."""
+        """Whether an operator matches without regard to labels, `on ()`; `on (instance)` is what
+        all others do here."""
         if self.tokens[:1] != ["on"]:
             return False
         self.take("on")
         self.take("(")
-        if self.take("instance", ")") == ")":
-            return True
-        self.take(")")
-        return False
+        nothing = self.take("instance", ")") == ")"
+        return nothing or self.take(")") != ")"
 
     def by(self) -> bool:
         """Whether an aggregate keeps the instances apart; all of them have one model."""
@@ -228,7 +227,8 @@ def matched(sign: str, left: Series | Vector, right: Series | Vector) -> Series 
         return {name: apply(left, one) for name, one in right.items()}
     if isinstance(right, np.ndarray):
         return {name: apply(one, right) for name, one in left.items()}
-    both = {name: apply(one, right[name]) for name, one in left.items() if name in right}
+    of = {name: name if name in right else name.partition("/")[0] for name in left}  # of a rank
+    both = {name: apply(one, right[of[name]]) for name, one in left.items() if of[name] in right}
     return {**right, **left, **both} if sign == "or" else both
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.machine.step_time.exercises import _line
 from serving_mathematics.machine.step_time.speculative_decoding import (
     CONTEXT_TOKENS,
@@ -27,10 +29,16 @@ RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_re
 
 
 def run(
-    engine: str, running: float, gap_s: float, yields: float, drafted: float = 1.0
+    engine: str,
+    running: float,
+    gap_s: float,
+    yields: float,
+    drafted: float = 1.0,
+    prompts: float = 0.0,
 ) -> dict[str, float]:
     """The last minute of an hour, with a hundred gaps and five first tokens a second; drafted:
-    share of the steps that guess, and whose drafts vLLM counts."""
+    share of the steps that guess, and whose drafts vLLM counts; prompts: tokens of them a second
+    that are read, and as many again that a cache has."""
     steady = np.ones(60)
     series: dict[str, Series] = {
         RUNNING[engine]: running * steady,
@@ -40,6 +48,10 @@ def run(
         "vllm:time_to_first_token_seconds_count": 300 * steady,
         "vllm:spec_decode_num_drafts_total": 6000 * drafted * steady,
         "sglang:spec_accept_length": yields * steady,
+        "vllm:prompt_tokens_total": 60 * 2 * prompts * steady,
+        "vllm:prompt_tokens_cached_total": 60 * prompts * steady,
+        "sglang:prompt_tokens_total": 60 * 2 * prompts * steady,
+        "sglang:cached_tokens_total": 60 * prompts * steady,
     }
     return at_the_end(f"step-time-{engine}", series)
 
@@ -60,6 +72,32 @@ def test_alerts_fire_beyond_their_lines(engine: str) -> None:
     assert np.isnan(run(engine, 0.1, 1.0, 2.0)["StepsAreLong"])  # nearly nobody
     assert np.isnan(run(engine, 2.0, due_s, 1.05)["GuessesDoNotPay"])  # a few need fewer
     assert run(engine, 256.0, due_s, 1.6)["GuessesDoNotPay"] == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize("engine", list(RUNNING))
+@pytest.mark.parametrize("load", [0.6, 0.76, 0.88])
+def test_prompts_of_a_healthy_engine_are_no_long_step(engine: str, load: float) -> None:
+    """The chat machine, on whose own contexts the file is put: within its promise, a gap is up to
+    nearly twice a step. A step that takes two thirds longer is told."""
+    token_s = float(
+        CHAT.prompt_s(CHAT.sample.prompt_tokens).mean() / CHAT.sample.prompt_tokens.mean()
+    )
+    assert token_s == pytest.approx(0.0000185, rel=0.01)
+    each_s = _line(2000.0)[1]
+    rate = load * CHAT.ceiling_per_s
+    run_of = run_engine(CHAT, rate, 4000, np.random.default_rng(1))
+    later = run_of.output_tokens - 1
+    gap_s = float((run_of.completion_s - run_of.first_token_s).sum() / later.sum())
+    tokens = float(rate * run_of.prompt_tokens.mean())
+    own = _line(CHAT.mean_context_tokens)  # running, as many of the file's as take a step as long
+    stays = run_of.completion_s - run_of.admitted_s
+    running = float(rate * stays.mean()) * own[1] / each_s
+    told = run(engine, running, gap_s, 1.0, prompts=tokens)
+    assert told["step:decode:5m"] == pytest.approx(told["step:due:5m"], rel=0.03)
+    assert np.isnan(told["StepsAreLong"])
+    assert told["step:gap:5m"] > 1.4 * told["step:due:5m"]  # what prompts take
+    late = run(engine, running, 1.67 * gap_s, 1.0, prompts=tokens / 1.67)
+    assert np.isfinite(late["StepsAreLong"])
 
 
 def test_steps_that_guess_nothing_count() -> None:

@@ -10,6 +10,7 @@ import io
 import json
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -90,6 +91,9 @@ def workers() -> Iterator[tuple[Clock, list[str]]]:
         mock.patch.object(runner, "_worker", Worker),
         mock.patch.object(runner, "_idle", []),
         mock.patch.object(runner, "time", clock),
+        mock.patch.object(
+            runner, "ThreadPoolExecutor", side_effect=lambda _: ThreadPoolExecutor(1)
+        ),
     ):
         yield clock, Worker.told
 

@@ -259,16 +259,16 @@ def queue_flags(
     at its busiest while it answers, positive. ttft_s: promised. prompt_tokens: of a prompt, in the
     mean. engine: vllm or sglang. Raises ValueError otherwise.
 
-    Two fifths of what is read within the promise may wait, because requests wait for a place too.
-    Past the ceiling the chat machine then keeps nearly nine tenths of its work in time and the
-    mixture six; with all of it, next to none and a sixth (`capacity.overload_control.limits`).
-    vLLM counts tokens of all prompts without a first token, and requests that run among those that
-    it may hold. SGLang counts requests that wait, and no tokens, so it gets as many as these tokens
-    are in the mean; each of its data-parallel ranks counts its own, so divide by them, and the
-    tokens by vLLM's API-server processes, by default as many as ranks, which count their own too.
+    vLLM counts requests that run among those that it may hold. Its limit on tokens is left alone:
+    it counts a prompt whole until its first token, so that one as long as the limit has all others
+    refused at any load. SGLang counts requests that wait: two fifths of those whose prompts are
+    read within the promise, because requests wait for a place too. Past the ceiling the chat
+    machine then keeps nearly nine tenths of its work in time and the mixture six; with all of them,
+    next to none and a sixth (`capacity.overload_control.limits`). Each of its data-parallel ranks
+    counts its own, so divide by them.
 
     >>> queue_flags(64.0, 20_000.0, 0.5, 1000.0)
-    '--max-num-queued-reqs 64 --max-num-queued-tokens 4000'
+    '--max-num-queued-reqs 64'
     >>> queue_flags(64.0, 20_000.0, 0.5, 1000.0, "sglang")
     '--max-queued-requests 4'
     """
@@ -281,7 +281,7 @@ def queue_flags(
     require(tokens < 1e12, "prompt_tokens_per_s", "such that few tokens wait", prompt_tokens_per_s)
     if engine == "sglang":
         return f"--max-queued-requests {max(1, math.floor(tokens / prompt_tokens + 1e-9))}"
-    return f"--max-num-queued-reqs {math.floor(inside)} --max-num-queued-tokens {math.ceil(tokens)}"
+    return f"--max-num-queued-reqs {math.floor(inside)}"
 
 
 def check_thresholds_by_hand() -> None:

@@ -153,7 +153,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert read_statistics(said.out).requests == 180
     assert said.err == (
         "busiest minute over the mean: requests 1.00, prompt tokens 1.00, answer tokens 1.00\n"
-        "dispersion of requests: 0.0 in 1 s, 0.0 in 10 s\n"
+        "dispersion of requests: 0.0 in 1 s, 0.0 in 10 s, 0.0 of seconds within their minutes\n"
     )
     assert main([]) == main([str(file), "x"]) == 2
     assert (

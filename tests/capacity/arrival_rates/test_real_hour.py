@@ -53,6 +53,7 @@ def test_the_stepper_ends_with_the_whole_hour() -> None:
     most = {read["label"]: read["values"] for read in data["readouts"]}
     assert most["most prompt tokens"][one] == pytest.approx(100 * told.peak_prompts)
     assert most["most answer tokens"][one] == pytest.approx(100 * told.peak_answers)
+    assert most["most work"][one] == pytest.approx(100 * told.peak_work)
     curves = {curve["label"]: np.array(curve["values"]) for curve in data["panels"][0]["curves"]}
     assert curves["requests"].shape == (len(SPANS_MIN), len(data["clock"]["values"]))
     assert curves["requests"][one].mean() == pytest.approx(100.0)

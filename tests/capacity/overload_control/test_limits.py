@@ -13,7 +13,7 @@ from serving_mathematics.capacity.overload_control.limits import (
     _served,
     _unread_below,
     example,
-    queue_tokens,
+    queue_room,
 )
 from serving_mathematics.core.batching.continuous_batching import Engine
 from serving_mathematics.core.fleet.design import Fleet
@@ -56,7 +56,7 @@ def test_the_page_says_what_ran() -> None:
     assert told.trivial_near < told.requests_near
     assert told.kept_places < told.all_places
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
-    limits = f"--max-num-seqs {told.kept_places} --max-num-queued-tokens {told.best_tokens}"
+    limits = f"--max-num-seqs {told.kept_places} --max-num-queued-reqs {told.queued_requests}"
     assert limits in page
 
 
@@ -71,8 +71,8 @@ def test_vllm_counts_prompts_until_their_first_token_and_not_who_comes() -> None
 
 
 @given(st.floats(1, 1e6), st.floats(0.01, 100), st.floats(0.01, 1))
-def test_queue_tokens_is_the_largest_whole_number(rate: float, ttft: float, share: float) -> None:
-    tokens = queue_tokens(rate, ttft, share)
+def test_queue_room_is_the_largest_whole_number(rate: float, ttft: float, share: float) -> None:
+    tokens = queue_room(rate, ttft, share)
     assert tokens <= share * rate * ttft * (1 + 1e-12) + 1e-9
     assert tokens + 1 > share * rate * ttft
 
@@ -80,6 +80,6 @@ def test_queue_tokens_is_the_largest_whole_number(rate: float, ttft: float, shar
 def test_refusals() -> None:
     for bad in (0.0, -1.0, 1.5):
         with pytest.raises(ValueError, match="share must be in"):
-            queue_tokens(10.0, 1.0, bad)
-    with pytest.raises(ValueError, match="ttft_s must be"):
-        queue_tokens(10.0, 0.0)
+            queue_room(10.0, 1.0, bad)
+    with pytest.raises(ValueError, match="promise_s must be"):
+        queue_room(10.0, 0.0)

@@ -59,6 +59,7 @@ IntArray = npt.NDArray[np.int64]
 WINDOWS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300)  # windows in which the dispersion is reported [s]
 QUANTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)  # of the token counts [%]
 UTILIZATIONS = (0.5, 0.6, 0.7, 0.8, 0.9)  # at which one server with constant service times is tried
+TIMES = 30  # the rate of the hour, as in a larger fleet
 MINUTE_S = 60.0  # row length of the test that lets the rate change from minute to minute [s]
 RECORD = Path(__file__).resolve().parents[2] / "records" / "azure_conv_2023.json"
 
@@ -266,7 +267,8 @@ def _summary(trace: TraceStatistics) -> str:
         for window, index in zip(trace.windows_s, trace.dispersion, strict=True)
         if window in (1, 10, 60)
     )
-    return f"busiest minute over the mean: {peaks}\ndispersion of requests: {spread}"
+    within = f"{trace.dispersion_within_minutes:.1f} of seconds within their minutes"
+    return f"busiest minute over the mean: {peaks}\ndispersion of requests: {spread}, {within}"
 
 
 def example() -> SimpleNamespace:
@@ -278,11 +280,20 @@ def example() -> SimpleNamespace:
         trace_1s=index[1],
         trace_60s=index[60],
         trace_within=trace.dispersion_within_minutes,
+        times_rate=TIMES,
+        trace_1s_many=_at_times_the_rate(trace, TIMES),
         tokens_in_60s=trace.context_dispersion[trace.windows_s.index(60)],
         tokens_out_60s=trace.generated_dispersion[trace.windows_s.index(60)],
         wait_80_trace_s=trace.mean_waits_s[trace.utilizations.index(0.8)],
         wait_80_poisson_s=_poisson_wait_s(trace, 0.0),
     )
+
+
+def _at_times_the_rate(trace: TraceStatistics, times: int) -> float:
+    """The dispersion of seconds where so many times as many come, as evenly within each minute:
+    what the drift of minutes adds to it grows with the rate."""
+    within = trace.dispersion_within_minutes
+    return within + times * (trace.dispersion[trace.windows_s.index(1)] - within)
 
 
 def _poisson_wait_s(trace: TraceStatistics, scv: float) -> float:
@@ -312,6 +323,23 @@ def _p_within_minutes(trace: TraceStatistics) -> float:
     """The dispersion test's p-value for seconds within minutes: 59 degrees of freedom a minute."""
     freedom = 59 * len(trace.requests_per_minute)
     return chi_square_tail(freedom * trace.dispersion_within_minutes, freedom)
+
+
+def check_a_drift_adds_to_seconds_with_the_rate() -> None:
+    """Poisson seconds in the hour's own minutes have a dispersion that grows with the rate as the
+    page says, to nine or so at thirty times; within their minutes it stays one.
+
+    Source: Poisson counts of seconds at the recorded rates of minutes, times so many.
+    """
+    trace, rng = _recorded(), np.random.default_rng(1)
+    for times in (1, TIMES):
+        means = times * np.array(trace.requests_per_minute[:-1]) / 60
+        counts = rng.poisson(np.repeat(means, 60).reshape(-1, 60))
+        told = _at_times_the_rate(trace, times) - trace.dispersion_within_minutes + 1
+        label = f"{times} times as many"
+        checks.close(label, float(counts.var() / counts.mean()), told, rtol=0.15, kind="simulation")
+        within = float((counts.var(axis=1, ddof=1) / counts.mean(axis=1)).mean())
+        checks.close(f"{label}, within minutes", within, 1.0, rtol=0.1, kind="simulation")
 
 
 def figure_waits(figure: Figure) -> None:

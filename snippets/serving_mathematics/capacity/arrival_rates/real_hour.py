@@ -331,13 +331,15 @@ def figure_kept(figure: Figure) -> None:
 
 
 def stepper_hour() -> dict[str, Any]:
-    """Play the hour. Which of the three would you size for?"""
+    """Play the hour. Prompts and answers have their busiest minutes apart: size for work, in which
+    each token counts what it takes."""
     hour = _recorded()
     clock = np.arange(1.0, len(hour.requests_per_minute) + 1)
     parts = {
         "requests": ("waits", hour.requests_per_minute),
         "prompt tokens": ("prompt", hour.context_per_minute),
         "answer tokens": ("answer", hour.generated_per_minute),
+        "work": ("broken", _work(CHAT).tolist()),
     }
     return {
         "controls": [
@@ -375,11 +377,17 @@ def stepper_hour() -> dict[str, Any]:
             }
             for label, (_, values) in parts.items()
         ],
-        "legend": {"waits": "requests", "prompt": "prompt tokens", "answer": "answer tokens"},
+        "legend": {
+            "waits": "requests",
+            "prompt": "prompt tokens",
+            "answer": "answer tokens",
+            "broken": "work",
+        },
         "reading": "In minute {minute} requests are at {requests} of their mean, prompt tokens"
-        " at {prompt tokens} and answer tokens at {answer tokens}. The most over"
+        " at {prompt tokens}, answer tokens at {answer tokens} and work at {work}. The most over"
         " {averaged over} of the hour is {most requests} of the mean in requests,"
-        " {most prompt tokens} in prompt tokens and {most answer tokens} in answer tokens.",
+        " {most prompt tokens} in prompt tokens, {most answer tokens} in answer tokens and"
+        " {most work} in work.",
     }
 
 

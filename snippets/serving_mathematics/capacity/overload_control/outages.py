@@ -207,7 +207,6 @@ def example() -> SimpleNamespace:
         carried_percent=100 * _carried(),
         band_low=100 * storm_band(_carried(), 1 + RETRIES)[0],
         refuse_back_s=_back_s(0.9, "refuses", HABITS[1], CLIP_S),
-        cancel_back_90_min=_back_s(0.9, "cancels", HABITS[1], HOUR_S) / 60,
         cancel_for_nobody=float(np.mean([one.for_nobody for one in cancelled])),
         cancel_spread_s=_back_s(0.9, "cancels", HABITS[1], spread=0.1),
         budget_back_s=_back_s(0.5, "nothing", HABITS[2]),

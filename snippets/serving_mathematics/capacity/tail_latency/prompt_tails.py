@@ -32,6 +32,12 @@ from serving_mathematics.capacity.tail_latency.tail_record import (
     _tail,
 )
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.fleet.design import Fleet, Route
+from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.view import View
+from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_in, require_non_negative
 
@@ -175,6 +181,46 @@ def check_unread_tokens_cost_nobody() -> None:
             checks.inside(f"{mix} at {load:g}, with copies", _over(*copied), 1.02, 10.0)
         shortest = _over(mix, 0.7, "shortest", "short_p99", "unread tokens")
         checks.inside(f"{mix} at 0.7, shortest over unread", shortest, 0.1, 0.95)
+
+
+def check_ties_go_to_the_fewest_requests() -> None:
+    """Of engines with as many unread tokens, mostly none, a router that takes the first of the list
+    makes the slowest hundredth of answers half slower and more, where prompts are a third as long
+    and answers three times as long; first tokens come later too.
+
+    Source: four chat machines in `core.fleet`, at a third of their ceiling.
+    """
+    rng = np.random.default_rng(1)
+    gaps = rng.exponential(1 / (4 / 3 * CHAT.ceiling_per_s), 3000)
+    drawn = draw_lengths(rng, CHAT.traffic, gaps.size)
+    prompts, outputs = drawn.prompt_tokens // 3 + 1, 3 * drawn.output_tokens
+    asked = Requests(np.cumsum(gaps), prompts, outputs)
+    token_s, first_s = list[float](), list[float]()
+    for by_requests in (False, True):
+        fleet = Fleet([CHAT.engine] * 4, route=_fewest_unread(by_requests))
+        done, counted = simulate_fleet(asked, fleet), np.arange(gaps.size) >= 500
+        each_s = (done.completion_s - done.first_token_s) / np.maximum(outputs - 1, 1)
+        token_s.append(float(np.quantile(each_s[counted & (outputs > 20)], 0.99)))
+        first_s.append(float(np.quantile((done.first_token_s - asked.arrival_s)[counted], 0.99)))
+    checks.inside("first of the list over fewest, tokens", token_s[0] / token_s[1], 1.5, 2.5)
+    checks.inside("first of the list over fewest, first tokens", first_s[0] / first_s[1], 1.1, 2.5)
+
+
+def _fewest_unread(by_requests: bool) -> Route:
+    """A router to the engine with the fewest unread tokens; of equal ones the one with the fewest
+    requests, or the first."""
+    sent: list[list[int]] = [[] for _ in range(4)]
+
+    def route(request: int, view: View) -> int:
+        first_s, prompt = view.ledger.first_s, view.ledger.prompt  # below 0 while there is none
+        for own in sent:
+            own[:] = [one for one in own if not 0 <= first_s[one] <= view.now]
+        unread = [sum(prompt[one] for one in own) for own in sent]
+        place = min(range(4), key=lambda e: (unread[e], by_requests * view.requests[e]))
+        sent[place].append(request)
+        return place
+
+    return route
 
 
 def check_what_a_larger_budget_costs() -> None:

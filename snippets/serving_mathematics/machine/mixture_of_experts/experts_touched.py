@@ -100,8 +100,17 @@ def _due() -> tuple[float, float, float]:
     return empty, each, experts
 
 
+def _lumps() -> tuple[float, float]:
+    """Share of the book's experts that ten sequences touch with 2,048 prompt tokens in every
+    twentieth step: by the mean of tokens, and in the mean of steps."""
+    every, tokens = 20, np.array([10.0, 10 + 2048, 10 + 2048 / 20])
+    decode, read, mean = touched_experts(np.full(3, 384.0), np.full(3, 8.0), tokens) / 384
+    return float(mean), float(decode + (read - decode) / every)
+
+
 def example() -> SimpleNamespace:
     """Numbers of the page."""
+    lumps_told, lumps_read = _lumps()
     alike, counted = (_touched(128, routing) for routing in ROUTINGS)
     return SimpleNamespace(
         share_at_ratio=alike[15] / 16 / CHOSEN,
@@ -113,6 +122,8 @@ def example() -> SimpleNamespace:
         share_full=_share(FULL),
         own_tokens=int(round(MIXTURE.mean_context_tokens, -3)),
         own_share_64=_share(64, MIXTURE.mean_context_tokens),
+        lumps_told=lumps_told,
+        lumps_read=lumps_read,
     )
 
 

@@ -31,6 +31,7 @@ from serving_mathematics.core.hardware.deployments import (
     Deployment,
     Impossible,
     require_deployment,
+    room_sequences,
     weight_bytes,
 )
 from serving_mathematics.core.hardware.published_runs import _engine_runs
@@ -399,6 +400,26 @@ def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
     checks.inside("sharing, from 0.7 on", float(gains[shares > 0.7].min()), 2.0, 4.0)
     short = (shares > 0.4) & (shares < 0.5) & (told == 0)
     checks.inside("sharing, two fifths and short", float(gains[short].min()), 0.7, 0.85)
+
+
+def check_sharing_divides_no_cache_past_its_heads() -> None:
+    """Where devices are already as many as heads are cached, or a latent is, twice as many that
+    share hold fewer sequences than two copies, even if weights fill two thirds of the memory.
+
+    Source: what each device holds, at contexts of 4,500 tokens.
+    """
+    for model, devices, low, high in (
+        ("DeepSeek-R1", 8, 0.9, 1.0),  # a latent
+        ("Llama-3.1-70B", 8, 0.5, 0.6),  # eight heads
+        ("Qwen3-30B-A3B", 4, 0.5, 0.6),  # four
+        ("Llama-3.1-70B", 4, 1.0, 1.2),  # not yet as many
+    ):
+        one = replace(CHAT.deployment, tensor=devices, input_tokens=4000.0, output_tokens=500.0)
+        held = find_model(model)[0], find_system("h200")
+        one = replace(one, architecture=held[0], system=held[1], precision="fp8")
+        shared = float(room_sequences(replace(one, tensor=2 * devices)))
+        label = f"{model}, {2 * devices} that share over two copies"
+        checks.inside(label, shared / (2 * float(room_sequences(one))), low, high)
 
 
 def check_attention_apart_needs_no_full_cache() -> None:

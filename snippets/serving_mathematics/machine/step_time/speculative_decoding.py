@@ -210,7 +210,9 @@ def example() -> SimpleNamespace:
     )
 
 
-def _peak(model: str, precision: str, tensor: int, drafter: str = OWN_HEADS) -> tuple[int, float]:
+def _peak(
+    model: str, precision: str, tensor: int, drafter: str = OWN_HEADS, guesses: int = GUESSES
+) -> tuple[int, float]:
     """Sequences, up to E/k, at which a mixture on H200 must yield most, and their share of E/k."""
     architecture = find_model(model)[0]
     part = next(part for _, _, part in architecture.layers if part.experts)
@@ -220,7 +222,7 @@ def _peak(model: str, precision: str, tensor: int, drafter: str = OWN_HEADS) -> 
         system=find_system("H200"),
         precision=precision,
         tensor=tensor,
-        draft_tokens=GUESSES,
+        draft_tokens=guesses,
         drafter=drafter,
     )
     most = part.experts / part.chosen
@@ -325,7 +327,8 @@ def check_a_full_memory_asks_a_draft_for_more() -> None:
 
 def check_a_mixture_must_yield_most_near_a_third() -> None:
     """Three guesses must yield most with a quarter to a half of E/k sequences, for mixtures of 2 of
-    8 to 10 of 512 experts, from the text and with heads of their own.
+    8 to 10 of 512 experts, from the text and with heads of their own; one guess with about half,
+    and five with about a quarter.
 
     Source: the step with every number of sequences up to E/k, at 2,000 tokens.
     """
@@ -340,6 +343,10 @@ def check_a_mixture_must_yield_most_near_a_third() -> None:
         for drafter in (OWN_HEADS, FROM_TEXT):
             share = _peak(model, precision, tensor, drafter)[1]
             checks.inside(f"{model}, {drafter}: of E/k", share, 0.25, 0.5)
+    for model, tensor in (("Qwen3-30B-A3B", 1), ("DeepSeek-R1", 8)):
+        one, five = (_peak(model, "fp8", tensor, guesses=count)[1] for count in (1, 5))
+        checks.inside(f"{model}, one guess: of E/k", one, 0.4, 0.55)
+        checks.inside(f"{model}, five guesses: of E/k", five, 0.15, 0.3)
 
 
 def check_more_devices_ask_a_draft_for_more() -> None:
