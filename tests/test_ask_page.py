@@ -26,6 +26,26 @@ needs_python = pytest.mark.skipif(
 )
 
 
+def test_what_python_need_not_tell_is_told_without_it(page: Page, origin: str) -> None:
+    asked = set[str]()
+    page.on("request", lambda request: asked.add(request.url))
+    page.goto(f"{origin}ask-your-log/")
+    form = page.locator("form.ask")
+    form.get_by_role("button", name="Ask").click()
+    expect(page.locator("#ask-files-problem")).to_contain_text("at least one file, got none")
+    expect(page.locator("#ask-files")).to_be_focused()
+    form.locator("summary").click()
+    page.locator("#ask-quantile").fill("99%")
+    page.locator("#ask-files").set_input_files(
+        {"name": "a.json", "mimeType": "application/json", "buffer": b"{}"}
+    )
+    expect(page.locator("#ask-quantile-problem")).to_have_text(
+        "quantile must be in (0, 1) (did you mean 0.99?), got '99%'"
+    )
+    expect(page.locator("#ask-quantile")).to_have_attribute("aria-invalid", "true")
+    assert not [url for url in asked if "pyodide" in url or "live-worker" in url]
+
+
 @needs_python
 def test_a_dropped_file_is_reported_and_sent_nowhere(
     tab: Page, origin: str, tmp_path: Path
@@ -78,26 +98,6 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
     expect(problem).to_contain_text("is the file whole?", timeout=PATIENCE_MS)
     expect(page.locator("#ask-files")).to_be_focused()
     expect(answer).to_have_class(re.compile(r"\bstale\b"))
-
-
-def test_what_python_need_not_tell_is_told_without_it(page: Page, origin: str) -> None:
-    asked = set[str]()
-    page.on("request", lambda request: asked.add(request.url))
-    page.goto(f"{origin}ask-your-log/")
-    form = page.locator("form.ask")
-    form.get_by_role("button", name="Ask").click()
-    expect(page.locator("#ask-files-problem")).to_contain_text("at least one file, got none")
-    expect(page.locator("#ask-files")).to_be_focused()
-    form.locator("summary").click()
-    page.locator("#ask-quantile").fill("99%")
-    page.locator("#ask-files").set_input_files(
-        {"name": "a.json", "mimeType": "application/json", "buffer": b"{}"}
-    )
-    expect(page.locator("#ask-quantile-problem")).to_have_text(
-        "quantile must be in (0, 1) (did you mean 0.99?), got '99%'"
-    )
-    expect(page.locator("#ask-quantile")).to_have_attribute("aria-invalid", "true")
-    assert not [url for url in asked if "pyodide" in url or "live-worker" in url]
 
 
 @needs_python
