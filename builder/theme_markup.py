@@ -249,7 +249,7 @@ def _fold_passed(rows: re.Match[str]) -> str:
     """What passed, as how many did."""
     number = rows[0].count("\nPASS ")
     return (
-        f'\n</pre><details class="check"><summary>{number} passed</summary>'
+        f'\n</pre><details class="check passed"><summary>{number} passed</summary>'
         f"<pre>{rows[0].lstrip()}</pre></details><pre>"
     )
 

@@ -161,7 +161,8 @@ def test_what_passed_is_folded_to_how_many_did() -> None:
         "<pre>It is so.\nPASS a: 1\nPASS b: 2\nAnd so.\nPASS c\n</pre>", []
     )
     one, two = (
-        f'<details class="check"><summary>{count} passed</summary><pre>{rows}</pre></details>'
+        f'<details class="check passed"><summary>{count} passed</summary>'
+        f"<pre>{rows}</pre></details>"
         for count, rows in ((2, "PASS a: 1\nPASS b: 2"), (1, "PASS c"))
     )
     assert page == f"<pre>It is so.\n</pre>{one}<pre>\nAnd so.\n</pre>{two}"

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 from serving_mathematics.planner.answers import (
+    _lines_in_order,
     answer_head,
     answer_lines,
     answer_parts,
@@ -18,7 +19,6 @@ from serving_mathematics.planner.answers import (
 )
 from serving_mathematics.planner.configurations import Answer, whole_answer
 from serving_mathematics.planner.fields import DRAWN, FIELDS, OTHER, read_value
-from serving_mathematics.planner.planner_form import _lines_in_order
 from serving_mathematics.planner.questions import read_choices
 
 from .browsing import served, with_own_python, with_python_at

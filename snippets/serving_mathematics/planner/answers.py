@@ -104,6 +104,7 @@ BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by
 MISFIT = 1.5  # times what the other runs of a load test say of one, from which they contradict it
 FOR_INSTALLED = "For one as installed ask with front: unknown, and take the larger number."
 SAID = {"replicas", "a replica", "price of the fleet"}  # lines that the sentence says
+SAID_HERE = {*SAID, "if steps err", "steps are those of"}  # which the notes say
 FEW_CUT = 0.005  # of the requests, that the context may cut without a word
 
 
@@ -251,6 +252,15 @@ def main_lines(told: Answered) -> list[Line]:
         Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
         Line("power and energy", power_text(told), "", "intuition/latency-throughput-cost"),
     ]
+
+
+def _lines_in_order(told: Answered) -> tuple[list[Line], list[Line], list[Line]]:
+    """The lines as the page has them: what is promised, what decides and nothing else has said, and
+    all others."""
+    lines, main = answer_lines(told), main_lines(told)
+    promised = [line for line in main if line.what.endswith(", promised")]
+    left = [line for line in main if line not in promised and line.what not in SAID_HERE]
+    return promised, left, [line for line in lines if line not in promised and line not in left]
 
 
 def _if_steps_err(told: Answer) -> str:

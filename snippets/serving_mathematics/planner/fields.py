@@ -499,6 +499,19 @@ def meant_number(field: Field, text: str) -> float:
     return float(f"{scale * number:.12g}")
 
 
+def _rule_attributes(field: Field) -> str:
+    """What the page needs to refuse a number before Python is there, as `read_value` does."""
+    if not field.high:
+        return ""
+    rule = f' data-rule="{field.rule}" data-low="{field.low:.10g}" data-high="{field.high:.10g}"'
+    rule += f' data-unit="{field.unit}"' if field.unit else ""
+    rule += " data-whole" * field.whole + " data-several" * field.several
+    rule += f' data-word="{AUTO}"' if field.auto else ""
+    instead = '="gpus"' if field.name == "rate_per_s" else ""
+    empty = field.default is None and (instead or field.name not in {*DRAWN, *SHEET})
+    return rule + f" data-empty{instead}" * bool(empty)
+
+
 def _unit_names() -> str:
     """The units that a number may be written with, for a form's attribute.
 

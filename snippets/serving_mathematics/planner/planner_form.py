@@ -23,19 +23,17 @@ from types import SimpleNamespace
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
-from serving_mathematics.planner.answer_plots import answer_plots
+from serving_mathematics.planner.answer_plots import _meter, answer_plots
 from serving_mathematics.planner.answers import (
-    SAID,
+    _lines_in_order,
     answer_head,
     answer_lines,
     answer_parts,
     answer_tables,
     asked_text,
-    main_lines,
 )
 from serving_mathematics.planner.configurations import Answered, answer, whole_answer
 from serving_mathematics.planner.fields import (
-    AUTO,
     DRAWN,
     FIELDS,
     FIRST,
@@ -43,6 +41,7 @@ from serving_mathematics.planner.fields import (
     SHEET,
     TRAFFIC,
     Field,
+    _rule_attributes,
     _unit_names,
     read_value,
 )
@@ -61,7 +60,6 @@ FROM_WHERE = (  # which is no field, and shows those that are
     '<option value="">a trace file, read in this page and sent nowhere</option></select>'
     "</p>"
 )
-SAID_HERE = {*SAID, "if steps err", "steps are those of"}  # which the notes say
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
     *((metric.none_keeps, metric.field) for metric in METRICS.values()),
     ("no fleet of up to", "fleets"),
@@ -115,19 +113,6 @@ def form_html() -> str:
     )
 
 
-def _rule_attributes(field: Field) -> str:
-    """What the page needs to refuse a number before Python is there, as `read_value` does."""
-    if not field.high:
-        return ""
-    rule = f' data-rule="{field.rule}" data-low="{field.low:.10g}" data-high="{field.high:.10g}"'
-    rule += f' data-unit="{field.unit}"' if field.unit else ""
-    rule += " data-whole" * field.whole + " data-several" * field.several
-    rule += f' data-word="{AUTO}"' if field.auto else ""
-    instead = '="gpus"' if field.name == "rate_per_s" else ""
-    empty = field.default is None and (instead or field.name not in {*DRAWN, *SHEET})
-    return rule + f" data-empty{instead}" * bool(empty)
-
-
 def _control(field: Field) -> str:
     offered = {
         "model": model_names(),
@@ -135,8 +120,7 @@ def _control(field: Field) -> str:
         "drafter": DRAFTERS,
     }.get(field.name, ())
     name = f"planner-{field.name}"
-    label, more = field.heading
-    helped = bool(field.group)  # the first are known
+    (label, more), helped = field.heading, bool(field.group)  # the first are known
     attributes = f'id="{name}" name="{field.name}"{_rule_attributes(field)}'
     attributes += f' aria-describedby="{f"{name}-help " * helped}{name}-problem"'
     default = field.start or str("" if field.default is None else field.default)
@@ -163,10 +147,10 @@ def _control(field: Field) -> str:
     when = f' data-when="{html.escape(field.when)}"' if field.when else ""
     when += "" if not field.when or field.name in DRAWN else " hidden"  # a known device, and a rate
     said = f"{html.escape(more)} <code>{field.name}</code>".lstrip()
-    help_line = f'<small id="{name}-help">{said}</small>' if helped else ""
+    said = f'<small id="{name}-help">{said}</small>' * helped
     return (
         f'<p{when}><label for="{name}">{html.escape(label)}</label>{control}'
-        f'{help_line}<span class="field-problem" id="{name}-problem"></span></p>'
+        f'{said}<span class="field-problem" id="{name}-problem"></span></p>'
     )
 
 
@@ -281,24 +265,6 @@ def answer_html(told: Answered, command: str = "") -> str:
     )
 
 
-def _lines_in_order(told: Answered) -> tuple[list[Line], list[Line], list[Line]]:
-    """The lines as the page has them: what is promised, what decides and nothing else has said, and
-    all others.
-
-    told: the answer.
-
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> told = answer(read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100}))
-    >>> [line.what for line in _lines_in_order(told)[0]]
-    ['TTFT at p99, promised', 'TPOT at p99, promised']
-    """
-    lines, main = answer_lines(told), main_lines(told)
-    promised = [line for line in main if line.what.endswith(", promised")]
-    left = [line for line in main if line not in promised and line.what not in SAID_HERE]
-    return promised, left, [line for line in lines if line not in promised and line not in left]
-
-
 def _lines_html(lines: Sequence[Line], closed: bool) -> str:
     """Lines as a table, each linked to its chapter; what the closed form says as a column."""
     heads = ("Line", "Simulated", *(["Closed form"] * closed))
@@ -309,18 +275,6 @@ def _lines_html(lines: Sequence[Line], closed: bool) -> str:
         for line in lines
     )
     return _table_html(heads, rows)
-
-
-def _meter(share: float | None) -> str:
-    """How far a latency goes towards its limit, as a bar; beyond it, the whole bar in red."""
-    if share is None:
-        return ""
-    kind = "reached over" if share > 1 else "reached"
-    return (
-        '<svg class="planner-meter" viewBox="0 0 100 6" preserveAspectRatio="none" '
-        f'aria-hidden="true"><path class="room" d="M0 3H100"/>'
-        f'<path class="{kind}" d="M0 3H{min(100, 100 * share):.1f}"/></svg>'
-    )
 
 
 def _rows_html(rows: Sequence[Sequence[str]]) -> str:
