@@ -365,11 +365,14 @@ def answer_head(told: Answered) -> tuple[str, str]:
     ('1 × H100 SXM', '$2.00 an hour')
     """
     question = told.question
-    routed = isinstance(told, Routed)
-    replicas, run = (told.replicas, told) if routed else (told.plan.best.replicas, told.plan.best)
-    devices = question.deployment.devices * (replicas + question.spare_replicas)
+    if isinstance(told, Routed):
+        replicas, usd_per_hour = told.replicas, told.usd_per_hour
+    else:
+        best = told.plan.best
+        replicas, usd_per_hour = best.replicas + question.spare_replicas, best.usd_per_hour
+    devices = question.deployment.devices * replicas
     fleet = f"{question.gpus or devices:,} × {question.deployment.system.shown}"
-    dollars = f"${run.usd_per_hour:,.2f} an hour"
+    dollars = f"${usd_per_hour:,.2f} an hour"
     if question.gpus:
         return _per_second(_asked_rate(question)), f"{fleet}, {dollars}"
     return fleet, dollars
