@@ -145,10 +145,10 @@ def expand(
     ]
     sources = sources or Sources(root)
     of_all = _collected(written, made)
-    of_all |= {"every_run": runs, "pyodide": site.pyodide, "sources": sources}
+    parts = _parts(written)
+    of_all |= {"every_run": runs, "parts": parts, "pyodide": site.pyodide, "sources": sources}
     chapters = {page.path: page for page in written if page.is_chapter}
     placed = chapter_notes.neighbours({path: page.text for path, page in chapters.items()})
-    parts = _parts(written)
     for page in (dataclasses.replace(page, **of_all) for page in written):
         if page.is_chapter:
             before, after = ([chapters[path] for path in found] for found in placed[page.path])

@@ -37,6 +37,7 @@ _INK = re.compile("|".join(PALETTE))
 _COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')
 _DIGITS = re.compile(r"(\.\d)\d+")
 _PATH_DATA = re.compile(r' d="[^"]*"')
+_LINE = re.compile(r"(?<=stroke-width: )[1-9][\d.]*")  # and no grid
 _LONG_FRACTION = re.compile(r"(\.\d\d)\d+")
 
 
@@ -73,8 +74,9 @@ def on_dark(svg: str) -> str:
 
 def without_words(svg: str) -> str:
     """A figure without its text and its legend, whose marks say nothing without it; matplotlib
-    draws both as shapes in groups of their own, a text with the box around it, which stays. And
-    with one digit of its coordinates: a third of its weight.
+    draws both as shapes in groups of their own, a text with the box around it, which stays. With
+    lines twice as wide, since a card is less than half as large, and one digit of its coordinates:
+    a third of its weight.
     """
     kept, depth, of_text, box = [], 0, False, False
     for part in re.split(r"(<g\b[^>]*>|</g>)", svg):
@@ -87,7 +89,8 @@ def without_words(svg: str) -> str:
             depth, of_text = 1, part.startswith('<g id="text_')
         else:
             kept.append(part)
-    return _COORDINATES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), "".join(kept))
+    text = _LINE.sub(lambda width: f"{2 * float(width[0]):g}", "".join(kept))
+    return _COORDINATES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), text)
 
 
 def _write_as_in_text(axis: Axis) -> None:

@@ -9,7 +9,7 @@ import functools
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ class Page:
     runs: Sequence[Run] = ()
     every_run: Sequence[Run] = ()
     chapters: Sequence[Page] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)  # titles, by folder
     uses: Sequence[SymbolUse] = ()
     references: Sequence[Reference] = ()
     terms: Sequence[Term] = ()

@@ -52,6 +52,7 @@ _TOGETHER = re.compile(  # a number with its unit, its error, or what there are 
     r"((?<=[\d%sx]) ± ?(?=\d)|(?<=\d) × (?!expected)(?=\w)"
     r"|(?<=\d) (?=(?:[mnµ]?s|min|h|[kMGT]i?B|k?Wh?|J)\b))(?![^<>]*(?:>|</code>))"
 )
+_PASSED = re.compile(r"(?:\nPASS [^\n]*)+(?=\n)")  # lines of a notebook's output
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
@@ -239,8 +240,18 @@ def notebook(page: str, images: Sequence[str]) -> str:
     """
     for pattern, replacement in _TRIMMED:
         page = re.sub(pattern, replacement, page, flags=re.DOTALL)
+    page = _PASSED.sub(_fold_passed, page).replace("<pre>\n</pre>", "")
     left, drawn = iter(images), r'<img\b[^>]*\bsrc="data:image/svg\+xml[^>]*>'
     return re.sub(drawn, lambda match: next(left, match[0]), page)
+
+
+def _fold_passed(rows: re.Match[str]) -> str:
+    """What passed, as how many did."""
+    number = rows[0].count("\nPASS ")
+    return (
+        f'\n</pre><details class="check passed"><summary>{number} passed</summary>'
+        f"<pre>{rows[0].lstrip()}</pre></details><pre>"
+    )
 
 
 def write_light(site: Path) -> None:

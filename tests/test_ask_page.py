@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,26 @@ LOOK = os.environ.get("LOOK_AT_REPORT")  # a folder for pictures
 needs_python = pytest.mark.skipif(
     not complete(), reason="THE FORM FOR LOGS WAS NOT TESTED: run `make pyodide` once"
 )
+
+
+def test_what_python_need_not_tell_is_told_without_it(page: Page, origin: str) -> None:
+    asked = set[str]()
+    page.on("request", lambda request: asked.add(request.url))
+    page.goto(f"{origin}ask-your-log/")
+    form = page.locator("form.ask")
+    form.get_by_role("button", name="Ask").click()
+    expect(page.locator("#ask-files-problem")).to_contain_text("at least one file, got none")
+    expect(page.locator("#ask-files")).to_be_focused()
+    form.locator("summary").click()
+    page.locator("#ask-quantile").fill("99%")
+    page.locator("#ask-files").set_input_files(
+        {"name": "a.json", "mimeType": "application/json", "buffer": b"{}"}
+    )
+    expect(page.locator("#ask-quantile-problem")).to_have_text(
+        "quantile must be in (0, 1) (did you mean 0.99?), got '99%'"
+    )
+    expect(page.locator("#ask-quantile")).to_have_attribute("aria-invalid", "true")
+    assert not [url for url in asked if "pyodide" in url or "live-worker" in url]
 
 
 @needs_python
@@ -73,8 +94,10 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
     page.locator("#ask-files").set_input_files(
         {"name": "cut.json", "mimeType": "application/json", "buffer": b'{"completed": 3, "dur'}
     )
-    expect(form.locator(".live-status")).to_contain_text("is the file whole?", timeout=PATIENCE_MS)
-    expect(answer).to_be_hidden()
+    problem = page.locator("#ask-files-problem")
+    expect(problem).to_contain_text("is the file whole?", timeout=PATIENCE_MS)
+    expect(page.locator("#ask-files")).to_be_focused()
+    expect(answer).to_have_class(re.compile(r"\bstale\b"))
 
 
 @needs_python
@@ -88,15 +111,16 @@ def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
         with_own_python(page, "ask-your-log")
         page.goto(f"{origin}ask-your-log/")
     status = page.locator("form.ask .live-status")
+    problem = page.locator("#ask-files-problem")
 
     def choose(name: str, content: bytes) -> None:
         file: FilePayload = {"name": name, "mimeType": "text/plain", "buffer": content}
         page.locator("#ask-files").set_input_files([file])
 
     choose("bomb.csv.gz", gzip.compress(bytes(70_000_000)))
-    expect(status).to_contain_text("bomb.csv.gz: more than 64 MiB of text", timeout=PATIENCE_MS)
+    expect(problem).to_contain_text("bomb.csv.gz: more than 64 MiB of text", timeout=PATIENCE_MS)
     choose("cut.csv.gz", gzip.compress(b"timestamp,ttft_ms\n1,2\n")[:-9])
-    expect(status).to_contain_text("cut.csv.gz: ", timeout=PATIENCE_MS)
+    expect(problem).to_contain_text("cut.csv.gz: ", timeout=PATIENCE_MS)
     choose("one.json", detailed(clean(count=300), failed=0).encode())
     choose("two.csv", log_csv(clean(count=400)).encode())
     typed = "document.querySelector('#ask-ttft_s').value = '0.5'"

@@ -156,6 +156,18 @@ def test_figures_take_the_place_of_embedded_images_in_order() -> None:
     assert page == "<p><b>1</b></p><p><b>2</b></p>"
 
 
+def test_what_passed_is_folded_to_how_many_did() -> None:
+    page = theme_markup.notebook(
+        "<pre>It is so.\nPASS a: 1\nPASS b: 2\nAnd so.\nPASS c\n</pre>", []
+    )
+    one, two = (
+        f'<details class="check passed"><summary>{count} passed</summary>'
+        f"<pre>{rows}</pre></details>"
+        for count, rows in ((2, "PASS a: 1\nPASS b: 2"), (1, "PASS c"))
+    )
+    assert page == f"<pre>It is so.\n</pre>{one}<pre>\nAnd so.\n</pre>{two}"
+
+
 # The theory notebook that this handbook grew out of had twenty-five titles and six computations:
 # where each computation lives now, and the values that it must still give.
 COMPUTATIONS = [

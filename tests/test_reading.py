@@ -406,6 +406,36 @@ def test_offline_each_tool_says_a_sentence(browser: Browser, origin: str) -> Non
     context.close()
 
 
+def test_words_find_entries_of_a_long_list_and_lists_where_nothing_is_found(
+    page: Page, origin: str
+) -> None:
+    """By keyboard; how many are left is heard."""
+    page.goto(f"{origin}glossary/")
+    field, status = page.get_by_label("Find in this list"), page.locator(".filter [role=status]")
+    entries = page.locator(".filter ~ ul > li")
+    count = entries.count()
+    field.press_sequentially("Queue limit")
+    left = [text.lower() for text in entries.filter(visible=True).all_inner_texts()]
+    assert 0 < len(left) < 20
+    assert all("queue" in text and "limit" in text for text in left)
+    expect(status).to_have_text(f"{len(left)} of {count}")
+    heads = page.locator("article h2").filter(visible=True)
+    expect(heads).to_have_count(page.locator(".filter ~ ul").filter(visible=True).count())
+    field.fill("zzqqx")
+    expect(status).to_have_text(f"None of {count}")
+    page.evaluate("location.hash = 'admission-control'")  # as a link to what is hidden
+    expect(page.locator("#admission-control")).to_be_visible()
+    expect(entries.filter(visible=True)).to_have_count(count)
+    elsewhere = page.locator(".search-elsewhere")
+    page.locator("main").click(position={"x": 5, "y": 5})
+    page.keyboard.press("/")
+    page.keyboard.type("zzqqx")
+    expect(elsewhere).to_be_visible()
+    expect(elsewhere.get_by_role("link")).to_have_text(["Glossary", "All chapters", "References"])
+    page.locator(".md-search__input").fill("queue")
+    expect(elsewhere).to_be_hidden()
+
+
 def test_a_browser_without_webassembly_is_told(browser: Browser, origin: str) -> None:
     context = browser.new_context(viewport=DESK)
     context.add_init_script("delete window.WebAssembly")

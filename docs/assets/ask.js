@@ -1,6 +1,8 @@
 // Ask your own log: files are read here, go to Python in the page's worker, which reaches no network, and come back as a report.
-import { make, python } from "./live.js";
+import { gone, problem, refusal, shell } from "./fields.js";
+import { make, outage, python } from "./live.js";
 
+const BEFORE = "The report below is of what the fields said before: press Ask again.";
 const LARGEST = 64 * 2 ** 20; // bytes of all files; what the browser's Python holds in memory many times over
 
 export function open(form) {
@@ -15,10 +17,17 @@ export function open(form) {
   const drop = form.querySelector(".ask-drop");
   let working = false;
   let again = false; // other files were chosen, or Ask was pressed, meanwhile
-  let of = ""; // what the fields said when they were read
-  const fields = () => Object.fromEntries([...form.querySelectorAll("input[type=text]")].map((one) => [one.name, one.value.trim()]));
+  let asking = ""; // what the form said when it was read
+  let of = ""; // and what it said for the report that is shown
+  const inputs = [...form.querySelectorAll("input")];
+  const typed = inputs.filter((one) => one.type === "text");
+  const units = JSON.parse(form.dataset.units);
+  const fields = () => Object.fromEntries(typed.map((one) => [one.name, one.value.trim()]));
+  const says = () => JSON.stringify([fields(), ...[files, form.elements.against].map((one) => [...one.files].map(({ name, size, lastModified }) => [name, size, lastModified]))]);
+  const outages = outage(status);
   const busy = (now, told) => {
     working = now;
+    outages.clear();
     asks.setAttribute("aria-disabled", String(working));
     stops.disabled = !working;
     status.textContent = told;
@@ -28,11 +37,17 @@ export function open(form) {
     }
   };
   const refuse = (name, told) => {
-    busy(false, `No report: ${told}`);
-    const field = form.elements[name];
-    const folded = field?.closest?.("details");
-    if (folded) folded.open = true;
-    (field ?? asks).focus();
+    const field = inputs.find((one) => one.name === name);
+    if (field) problem(field, told);
+    busy(false, field ? "No report: one field has a problem." : `No report: ${told}`);
+    if (working) return; // on what came meanwhile
+    if (field) gone(field);
+    else asks.focus();
+  };
+  const stale = () => { // or no more
+    const old = !answer.hidden && of !== says();
+    answer.classList.toggle("stale", old);
+    return old;
   };
   const heard = {
     status: (told) => { status.textContent = told; },
@@ -46,12 +61,22 @@ export function open(form) {
         ...[...parsed.body.childNodes].map((node) => document.adoptNode(node)),
         make("p", {}, make("a", { href: whole, download: "report.html", textContent: "Keep it as one file" })));
       answer.hidden = false;
-      busy(false, of === JSON.stringify(fields()) ? "The report is below." : "The report below is of what the fields said before: press Ask again.");
+      of = asking;
+      busy(false, stale() ? BEFORE : "The report is below.");
       const wanted = location.hash.length > 1 && answer.querySelector(`#found-${CSS.escape(location.hash.slice(1))}`);
       (wanted || answer).scrollIntoView();
       answer.focus({ preventScroll: true });
     },
-    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}. The command below answers the same.`),
+    broken: (told) => {
+      busy(false, "");
+      outages.show(told, asks, command());
+    },
+  };
+  const command = () => {
+    const named = ({ files }) => [...files].map(({ name }) => name);
+    const before = named(form.elements.against);
+    const options = typed.filter(({ value, defaultValue }) => value !== defaultValue).flatMap(({ name, value }) => [`--${name.replaceAll("_", "-")}`, value]);
+    return shell(["serving-mathematics", "report", ...named(files), ...options, ...before.flatMap((name) => ["--against", name])]);
   };
   const engine = python(settings, heard);
   const texts = async (list, room) => {
@@ -79,9 +104,14 @@ export function open(form) {
       status.textContent = "What the form says now comes next.";
       return;
     }
+    for (const one of inputs) problem(one, "");
+    const wrong = typed.map((one) => [one.name, refusal(one, units)]).filter(([, told]) => told);
+    if (!files.files.length) wrong.unshift(["files", "files must be at least one file, got none: choose a load test, a log or a scrape"]);
+    for (const [name, told] of wrong) problem(form.elements[name], told);
+    if (wrong.length) return refuse(...wrong[0]);
     busy(true, "Reading the files…");
-    answer.hidden = true;
-    of = JSON.stringify(fields());
+    answer.classList.add("stale");
+    asking = says();
     const asked = { ...fields(), site: new URL(`${settings.downloads}../`, document.baseURI).href };
     const all = [...files.files, ...form.elements.against.files];
     const size = all.reduce((sum, file) => sum + file.size, 0);
@@ -98,6 +128,11 @@ export function open(form) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     ask();
+  });
+  form.addEventListener("input", ({ target }) => {
+    outages.clear();
+    if (target.getAttribute("aria-invalid") === "true") problem(target, "");
+    if (!working) status.textContent = stale() ? BEFORE : "";
   });
   const chosen = () => {
     again = working;

@@ -115,8 +115,8 @@ for (const button of document.querySelectorAll(".snippet-run"))
   else button.remove();
 
 // Forms, which stand without JavaScript as far as they can: the capacity planner's, the home page's question, and the one that
-// reads a reader's own files. And an address that is not there: what is like it.
-for (const [selector, file] of [["form.planner", "planner"], ["form.home-question", "home"], ["form.ask", "ask"], [".lost", "lost"]]) {
+// reads a reader's own files. And an address that is not there: what is like it; and what looks for words in a long list.
+for (const [selector, file] of [["form.planner", "planner"], ["form.home-question", "home"], ["form.ask", "ask"], [".lost", "lost"], [".filter", "filter"]]) {
   const form = document.querySelector(selector);
   if (!form) continue;
   import(new URL(`${file}.js`, own).href).then(({ open }) => {

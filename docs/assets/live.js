@@ -1,8 +1,50 @@
 // A chapter's modules, to be edited and run in the page. Loaded when a reader asks for it.
+import { copy } from "./home.js";
+
 export const make = (tag, properties = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
+};
+
+// A text with what it is, and a button that copies it.
+export const copied = (text) => {
+  const told = text.querySelector("p");
+  const button = make("button", { type: "button", textContent: "Copy", ariaLabel: `Copy ${told.textContent}` });
+  copy(button, () => text.querySelector("code").textContent);
+  told.append(" ", button);
+  return text;
+};
+
+// Why Python could not be run, said by the status and shown below it: with another try, and a command that answers the same.
+export const outage = (status) => {
+  let box = null;
+  const clear = () => {
+    if (!box) return;
+    box.remove();
+    box = null;
+    status.textContent = "";
+    status.classList.remove("live-error");
+  };
+  return {
+    clear,
+    show: (told, button, command, what = "The same from a shell:") => { // button: that is pressed again
+      clear();
+      status.classList.add("live-error");
+      status.textContent = `Python could not be run: ${told.trim().split("\n").pop()}`;
+      const retry = make("button", { type: "button", textContent: "Retry" });
+      retry.addEventListener("click", () => {
+        button.focus();
+        button.click();
+      });
+      const code = make("pre", {}, make("code", { tabIndex: 0, textContent: command }));
+      box = make("div", { className: "live-error" },
+        make("p", {}, retry),
+        copied(make("div", { className: "planner-copy" }, make("p", { textContent: what }), code)));
+      status.after(box);
+      box.scrollIntoView({ block: "nearest" });
+    },
+  };
 };
 
 export const absolute = (address) => new URL(address, document.baseURI).href;
@@ -50,10 +92,9 @@ export function python(settings, heard) {
     worker = mine;
     frame = make("iframe", { src: new URL("live.html", import.meta.url).href, hidden: true, title: "Python" });
     frame.setAttribute("sandbox", "allow-scripts");
-    frame.addEventListener("load", async () => {
-      const source = await fetch(new URL("live-worker.js", import.meta.url));
-      frame?.contentWindow.postMessage(await source.text(), "*", [port2]);
-    });
+    const source = fetch(new URL("live-worker.js", import.meta.url)).then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(answer.status))));
+    source.catch(({ message }) => worker === mine && broken(`the site is out of reach: ${message}`));
+    frame.addEventListener("load", () => source.then((text) => frame?.contentWindow.postMessage(text, "*", [port2]), () => {}));
     document.body.append(frame);
   };
   return {
@@ -103,6 +144,7 @@ async function coloured(area, run) {
   };
 }
 
+const CHECKS = "The checks of the module as it is, from a shell:";
 const MOST_LINES = 2000; // of output that are shown
 const MOST_CHARACTERS = 500_000; // of them together
 
@@ -112,8 +154,8 @@ function typed(area, text) {
 }
 
 // An editor, what runs it, and what came of it. label: of the editor. request: what Python is asked. call: lines to be run
-// with it. first, last: more buttons. finished: what is said of counts.
-function bench(settings, { label, rows, verb, request, call, first = [], last = [], finished }) {
+// with it. first, last: more buttons. finished: what is said of counts. command: for a shell, and what it does.
+function bench(settings, { label, rows, verb, request, call, first = [], last = [], finished, command }) {
   const area = (className, ariaLabel, rows) => make("textarea", { className, ariaLabel, rows, spellcheck: false, wrap: "off" });
   const editor = area("live-source", `Source of ${label}`, rows);
   const calls = call === undefined ? [] : [area("live-call", "Then run", call.split("\n").length)];
@@ -129,7 +171,11 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
   const parts = [...(first.length ? [tools, editor] : [editor, ...labelled, tools]), status, printed, figures];
   for (const area of calls) area.value = call;
 
-  const tell = (told) => { status.textContent = told; };
+  const outages = outage(status);
+  const tell = (told) => {
+    outages.clear();
+    status.textContent = told;
+  };
   const say = (told) => { // in view; progress is not, or it would call back whoever reads on
     tell(told);
     status.scrollIntoView({ block: "nearest" });
@@ -171,7 +217,10 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
       figures.append(make("figure", { className: "plot" }, image("light", light), image("dark", dark), make("figcaption", { textContent: caption })));
     },
     done: (counts) => idle(finished(counts)),
-    broken: (told) => idle(`Python could not be run: ${told}`),
+    broken: (told) => {
+      idle("");
+      if (listening !== heard) outages.show(told, runs, ...command());
+    },
   };
   const clear = () => {
     printed.textContent = "";
@@ -191,6 +240,7 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
     came = 0;
     room = MOST_CHARACTERS;
     printed.hidden = false;
+    outages.clear();
     clear();
     status.scrollIntoView({ block: "nearest" });
     ask(settings, request(editor.value, ...calls.map((area) => area.value)), heard);
@@ -245,6 +295,7 @@ export function open(place) {
   let shown = choice.value; // which is not the chosen one until its source has come
   const { parts, editor, show, begin, say } = bench(settings, {
     label: "the module", rows: 24, verb: "Run", first: [choice], finished: (counts) => counted(counts),
+    command: () => [`serving-mathematics check ${shown}`, CHECKS],
     request: (source) => ({ how: "run", given: [shown, source] }),
   });
   place.replaceChildren(...parts);
@@ -293,6 +344,7 @@ export function openBelow(button, place) {
   const { parts, editor, show, begin, run, end } = bench(settings, {
     label, rows: Math.min(text.split("\n").length + 1, 24), verb: given ? "Check" : "Run",
     call, last: [closes],
+    command: () => given ? [`serving-mathematics exercises ${module.split(".", 2).join("/").replaceAll("_", "-")} answers.py`] : [`serving-mathematics check ${module}`, CHECKS],
     request: (source, lines) => given ? { how: "judge", given: [module, source, answers] } : { how: "call", given: [module, source, lines] },
     finished: given
       ? ({ failed, absent, seconds }) => `${failed || absent ? "Not yet" : "Right"}; ${seconds.toFixed(1)} s.`

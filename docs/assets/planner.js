@@ -1,9 +1,10 @@
 // The capacity planner's form: what it asks goes to Python in the page's worker, and the piece of page that comes back takes the place of the answer.
+import { gone, problem, refusal, shell } from "./fields.js";
 import { copy, known, tableOf } from "./home.js";
-import { absolute, make, python } from "./live.js";
+import { absolute, copied, make, outage, python } from "./live.js";
 
 const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in memory many times over
-const KNOWN = new Set("a circle code desc details div figcaption figure p path pre strong summary svg table tbody td text th thead title tr".split(" "));
+const KNOWN = new Set("a circle code desc details div figcaption figure li p path pre strong summary svg table tbody td text th thead title tr ul".split(" "));
 
 // What Python made, without anything that could run or load.
 export const inert = (text) => {
@@ -24,6 +25,7 @@ export function open(form) {
   const status = form.querySelector(".live-status");
   const answer = document.querySelector(".planner-answer");
   const fields = [...form.querySelectorAll("[name]")];
+  const units = JSON.parse(form.dataset.units);
 
   // Fields that another control makes needless are hidden, and not sent.
   const conditional = [...form.querySelectorAll("[data-when]")].map((line) => {
@@ -54,15 +56,10 @@ export function open(form) {
     const changed = Object.entries(asked).filter(([name, value]) => value !== first[name] && !name.startsWith("trace"));
     return `${location.pathname}${changed.length ? `?${new URLSearchParams(changed)}` : ""}`;
   };
-  const command = (asked) => Object.entries(asked).reduce((line, [name, value]) => {
+  const command = (asked) => shell(Object.entries(asked).reduce((words, [name, value]) => {
     const text = value.replace(/^C:\\fakepath\\/, ""); // of a chosen file
-    const word = /^[\w.,:/+-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-    return text && (value !== first[name] || name === "rate_per_s") ? `${line} --${name.replaceAll("_", "-")} ${word}` : line;
-  }, "serving-mathematics plan");
-  const problem = (field, told) => {
-    field.setAttribute("aria-invalid", String(Boolean(told)));
-    form.querySelector(`#${field.id}-problem`).textContent = told;
-  };
+    return text && (value !== first[name] || name === "rate_per_s") ? [...words, `--${name.replaceAll("_", "-")}`, text] : words;
+  }, ["serving-mathematics", "plan"]));
   const recall = () => { // what the address asks for that the form has not
     const unknown = [];
     const asked = new URLSearchParams(location.search);
@@ -83,8 +80,11 @@ export function open(form) {
   };
   let working = false;
   let answered = ""; // the question of the answer that is shown
+  let whole = true; // and not only what the home page's table says of it
+  const outages = outage(status);
   const busy = (now, told) => {
     working = now;
+    outages.clear();
     plans.setAttribute("aria-disabled", String(working)); // and not `disabled`, which would lose the focus
     stops.disabled = !working;
     status.textContent = told;
@@ -95,24 +95,17 @@ export function open(form) {
     answer.classList.toggle("stale", old);
     if (!old) answer.hidden = false;
   };
-  const refuse = (name, told) => {
+  const refuse = (name, told, count = 1) => {
     const field = fields.find((one) => one.name === name);
     const shown = field && !field.closest("[hidden]");
-    busy(false, shown ? "No plan: one field has a problem." : `No plan: ${told}.`);
+    busy(false, shown ? `No plan: ${count === 1 ? "one field has" : `${count} fields have`} a problem.` : `No plan: ${told}.`);
     if (!shown) return plans.focus();
-    const folded = field.closest("details");
-    if (folded) folded.open = true;
     problem(field, told);
-    field.focus();
-    field.scrollIntoView({ block: "nearest" }); // where it has the focus, it may still lie below the header
+    gone(field);
   };
 
   const dress = () => { // copy buttons, and tables that scroll by keyboard
-    for (const text of answer.querySelectorAll(".planner-copy")) {
-      const button = make("button", { type: "button", textContent: "Copy", ariaLabel: `Copy ${text.querySelector("p").textContent}` });
-      copy(button, () => text.querySelector("code").textContent);
-      text.querySelector("p").append(" ", button);
-    }
+    for (const text of answer.querySelectorAll(".planner-copy")) copied(text);
     for (const rows of answer.querySelectorAll("details > .planner-rows")) {
       Object.assign(rows, { tabIndex: 0, role: "region", ariaLabel: rows.parentElement.querySelector("summary").textContent });
     }
@@ -126,20 +119,28 @@ export function open(form) {
       answer.replaceChildren(...inert(told.html));
       answer.hidden = false;
       dress();
-      busy(false, "The plan is below.");
       answered = asking;
-      answer.classList.remove("stale");
-      answer.focus({ preventScroll: true });
-      answer.scrollIntoView();
-      if (JSON.stringify(asks()) !== answered) stale();
+      whole = true;
+      shown();
     },
-    broken: (told) => busy(false, `Python could not be run: ${told.trim().split("\n").pop()}. The command of this page answers it: ${command(JSON.parse(asking))}`),
+    broken: (told) => {
+      busy(false, "");
+      outages.show(told, plans, command(JSON.parse(asking)));
+    },
+  };
+  const shown = () => {
+    busy(false, "The plan is below.");
+    answer.classList.remove("stale");
+    answer.focus({ preventScroll: true });
+    answer.scrollIntoView();
+    if (JSON.stringify(asks()) !== answered) stale();
   };
   const engine = python(settings, heard);
   let asking = "";
 
   form.addEventListener("input", ({ target }) => {
     show();
+    outages.clear();
     if (target.getAttribute("aria-invalid") === "true") { // what was wrong is being mended
       problem(target, "");
       if (!working) status.textContent = "";
@@ -154,13 +155,18 @@ export function open(form) {
     asking = JSON.stringify(asked);
     busy(true, "Reading the form…");
     const there = address(asked);
+    const wrong = fields.filter(({ name }) => name in asked).map((field) => [field.name, refusal(field, units)]).filter(([, told]) => told);
     if (there !== location.pathname + location.search) history.replaceState(history.state, "", there); // a browser asks for the icon again
+    for (const [name, told] of wrong) problem(form.elements[name], told);
+    if (wrong.length) return refuse(...wrong[0], wrong.length);
+    if (asking === answered && whole && !("trace" in asked)) return shown();
     if ("trace" in asked) {
       const file = form.elements.trace.files[0];
-      asked.trace = file?.name ?? "";
-      if (file?.size > LARGEST_TRACE) return refuse("trace", `trace must be smaller than ${LARGEST_TRACE / 2 ** 20} MiB in a browser, got ${Math.ceil(file.size / 2 ** 20)} MiB; the command takes larger ones`);
+      if (!file) return refuse("trace", "trace must be a file, got none");
+      asked.trace = file.name;
+      if (file.size > LARGEST_TRACE) return refuse("trace", `trace must be smaller than ${LARGEST_TRACE / 2 ** 20} MiB in a browser, got ${Math.ceil(file.size / 2 ** 20)} MiB; the command takes larger ones`);
       try {
-        asked.trace_text = file ? await file.text() : "";
+        asked.trace_text = await file.text();
       } catch (unread) {
         return refuse("trace", `trace must be a file that can be read, got ${unread.message}`);
       }
@@ -205,6 +211,7 @@ export function open(form) {
       make("p", { textContent: `${sure} This is from the home page’s table; press Plan for latencies with intervals, memory, other GPUs and flags.` }),
     );
     answered = question;
+    whole = false;
     stale();
     status.textContent = `The question of this address is answered below.${not}`;
   }).catch(() => {}); // the press is left

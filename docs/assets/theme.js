@@ -52,7 +52,15 @@ addEventListener("keydown", ({ key }) => {
 // The search hears what is pasted, dictated or chosen, and says what it found.
 query.addEventListener("input", () => query.dispatchEvent(new Event("keyup")));
 query.addEventListener("focus", ({ relatedTarget: from }) => { if (from && !from.closest(".md-search")) early.left = from; });
-document.querySelector(".md-search-result__meta").role = "status";
+const meta = document.querySelector(".md-search-result__meta");
+meta.role = "status";
+
+// Where nothing matches, what lists everything is offered.
+const base = JSON.parse(document.getElementById("__config").textContent).base;
+const lists = [["glossary", "Glossary"], ["start", "All chapters"], ["references", "References"]].map(([page, title]) => `<a href="${base}/${page}/">${title}</a>`);
+const elsewhere = Object.assign(document.createElement("p"), { className: "search-elsewhere", hidden: true, innerHTML: `Look in: ${lists.join(" ")}` });
+meta.after(elsewhere);
+new MutationObserver(() => { elsewhere.hidden = !meta.textContent.startsWith("No matching"); }).observe(meta, { childList: true, characterData: true, subtree: true });
 
 // One key opens it: letters are words of who dictates, and with Alt the browser's menus.
 addEventListener("keydown", (event) => {

@@ -292,13 +292,17 @@ def test_figures_are_numbered_in_the_order_of_the_page() -> None:
 
 
 def test_card_has_the_figure_without_its_words_and_with_their_boxes() -> None:
+    """And its lines, but not its grid, are twice as wide."""
     svg = (
-        '<svg><g id="axes_1"><g id="text_1"><g><use/></g><defs/></g><path d="M1.25 3.987"/></g>'
+        '<svg><g id="axes_1"><g id="text_1"><g><use/></g><defs/></g>'
+        '<path d="M1.25 3.987" style="stroke-width: 1.8"/>'
+        '<path style="stroke-width: 0.8"/></g>'
         '<g id="text_2"><g id="patch_1"><path/></g><use/></g>'
         '<g id="legend_1"><g id="patch_2"><path/></g></g><g id="line2d_1"><g/></g></svg>'
     )
     kept = (
-        '<svg><g id="axes_1"><path d="M1.2 3.9"/></g><g id="patch_1"><path/></g>'
+        '<svg><g id="axes_1"><path d="M1.2 3.9" style="stroke-width: 3.6"/>'
+        '<path style="stroke-width: 0.8"/></g><g id="patch_1"><path/></g>'
         '<g id="line2d_1"><g/></g></svg>'
     )
     assert figures.without_words(svg) == kept

@@ -18,7 +18,9 @@ from serving_mathematics.machine.step_time.speculative_decoding import break_eve
 from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
     Table,
+    answer_head,
     answer_lines,
+    answer_parts,
     answer_record,
     answer_summary,
     answer_tables,
@@ -240,6 +242,22 @@ def test_a_fleet_beyond_what_it_serves_has_no_latency_and_no_price() -> None:
     record = answer_record(told)
     assert record["one_fewer_load"] == found.fewer_load
     assert not [name for name in record if name.startswith("one_fewer_") and "load" not in name]
+
+
+def test_the_head_is_what_is_bought_or_what_is_carried() -> None:
+    """GPUs of all replicas, spare ones too, at the price that the sentence says."""
+    devices = SURE.replicas * QUESTION.deployment.devices
+    head, dollars = answer_head(PLAIN)
+    assert head == f"{devices} × H100 SXM"
+    sentence, notes = answer_parts(PLAIN)
+    assert dollars in sentence
+    assert answer_summary(PLAIN) == " ".join([sentence, *notes])
+    assert all(note[0].isupper() and note[-1] == "." for note in answer_parts(TOLD)[1])
+    spare = replace(PLAIN, question=replace(QUESTION, spare_replicas=2))
+    head, _ = answer_head(spare)
+    assert head == f"{devices + 2 * QUESTION.deployment.devices} × H100 SXM"
+    given = replace(PLAIN, question=replace(QUESTION, gpus=8))
+    assert answer_head(given) == ("60 requests/s", f"8 × H100 SXM, {dollars}")
 
 
 def test_the_summary_counts() -> None:

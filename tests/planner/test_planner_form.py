@@ -30,7 +30,7 @@ QUICK_GPUS = {"requests": "200", "parallelism": "tp1", "precision": "fp8", "othe
 
 def test_the_question_is_asked_first_and_the_rest_is_folded() -> None:
     """Model, GPU, rate, prompt, answer, and both parts of the promise, before anything else."""
-    open_ones, folded = form_html().split("<details>")
+    open_ones, folded = form_html().split("<details>", 1)
     named = re.compile(r' name="(\w+)"')
     first = ["model", "device", "rate_per_s", "gpus", *LENGTHS]
     assert named.findall(open_ones) == [*first, "ttft_s", "tpot_s"]
@@ -159,15 +159,20 @@ def test_conditions_name_controls_and_their_values() -> None:
 
 
 def test_labels_are_a_readers_words() -> None:
-    """Every field has one, it begins like a sentence, and units stand in parentheses."""
+    """Every field has one of a few words, begins like a sentence, and has its unit beside it."""
     labels = [field.label for field in FIELDS.values()]
     for label in labels:
         assert label[0].isupper()
         assert "preset" not in label
         assert "[" not in label
     assert len(set(labels)) == len(labels)
-    assert ">GPU</label>" in form_html()
-    assert f">{FIELDS['seed'].label} <code>seed</code></label>" in form_html()
+    page = form_html()
+    for field in FIELDS.values():
+        short, more = field.heading
+        assert len(short) <= 40
+        assert f">{short}</label>" in page
+        assert not field.group or f">{f'{html.escape(more)} '.lstrip()}<code>{field.name}<" in page
+        assert not field.unit or f"<span>{field.unit}</span>" in page
 
 
 def test_the_answer_that_the_page_comes_with_is_that_of_the_form_as_it_stands() -> None:
@@ -192,10 +197,11 @@ def test_what_a_reader_typed_is_text() -> None:
     assert "<img" not in piece
 
 
-def test_plots_stand_before_tables_and_tables_are_narrow() -> None:
+def test_an_answer_has_an_order_and_its_tables_are_narrow() -> None:
     piece = HERE.example_of("planner.planner_form").answer
-    assert piece.index("<svg") < piece.index("<table")
-    assert piece.index("planner-summary") < piece.index("<svg")
+    parts = ("planner-of", "planner-head", "planner-summary", "planner-meter", "<ul>", "<figure>")
+    places = [piece.index(part) for part in (*parts, ">binding constraint<", "<details>")]
+    assert places == sorted(places)
     for head in re.findall(r"<thead>.*?</thead>", piece):
         assert head.count("<th ") <= 6
     assert "\n" not in piece

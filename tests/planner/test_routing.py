@@ -50,7 +50,7 @@ from serving_mathematics.planner.routing import (
     routed_answer,
     simulations,
 )
-from serving_mathematics.planner.routing_lines import routed_main, routed_record, routed_summary
+from serving_mathematics.planner.routing_lines import routed_main, routed_record
 from serving_mathematics.planner.sweeps import read_questions, sweep
 from serving_mathematics.support.digits import sized
 
@@ -253,8 +253,8 @@ def test_steps_that_err_and_the_deployment_are_those_of_the_planner() -> None:
     untold = routed_answer(read_choices(asked), lambda _: UNKNOWN)
     assert (untold.if_slower, untold.if_faster) == (0.0, 0.0)
     assert "not known" in {line.what: line.value for line in routed_main(untold)}["if steps err"]
-    assert routed_summary(untold).startswith("No run on this device was measured")
-    assert "steps err" not in routed_summary(untold)
+    assert answer_summary(untold).startswith("No run on this device was measured")
+    assert "steps err" not in answer_summary(untold)
     assert routed_record(untold)["both_kept_if_slower"] == ""
     wide = {
         name: value for name, value in asked.items() if name not in ("precision", "parallelism")
@@ -273,7 +273,7 @@ def test_a_match_that_a_threshold_just_misses_is_told() -> None:
     words = " Most prompts match a little less than cache-aware asks for, 30%; "
     for short in (0.5, 0.6):
         ways = tuple(replace(way, short=short) for way in found.ways[1:])
-        said = routed_summary(replace(found, ways=(found.ways[0], *ways)))
+        said = answer_summary(replace(found, ways=(found.ways[0], *ways)))
         assert (words in said) is (short > 0.5)
 
 

@@ -12,9 +12,9 @@ from serving_mathematics.planner.routing import Routed, _of_parts
 from serving_mathematics.planner.routing_lines import (
     routed_lines,
     routed_main,
+    routed_parts,
     routed_record,
     routed_rows,
-    routed_summary,
 )
 
 
@@ -63,18 +63,18 @@ def test_who_is_behind_within_noise_is_named_as_good() -> None:
     noisy = replace(other, parts=(0.1, 1.0, 0.9, 1.0), kept=_of_parts([0.1, 1.0, 0.9, 1.0]))
     best = replace(found.best, parts=(0.9, 0.9, 0.9, 0.9), kept=_of_parts([0.9] * 4), host_gib=0.0)
     alike = replace(found, best=best, ways=(best, noisy))
-    assert f"As good within noise: {noisy.router.name}" in routed_summary(alike)
+    assert f"As good within noise: {noisy.router.name} with 20 GiB." in routed_parts(alike)[1]
     clear = replace(noisy, parts=(0.5, 0.51, 0.5, 0.5), kept=_of_parts([0.5, 0.51, 0.5, 0.5]))
     apart = replace(found, best=best, ways=(best, replace(clear, host_gib=0.0)))
-    assert "As good" not in routed_summary(apart)
-    assert f"{clear.router.name} keeps 39.75 ± 0.80 of 100 fewer" in routed_summary(apart)
+    assert "As good" not in " ".join(routed_parts(apart)[1])
+    assert f"{clear.router.name} keeps 39.75 ± 0.80 of 100 fewer." in routed_parts(apart)[1]
 
 
 def test_caches_that_still_fill_are_told() -> None:
     found = told()
     full = replace(found, best=replace(found.best, rise=0.0))
-    assert "still filling" not in routed_summary(full)
+    assert "still filling" not in " ".join(routed_parts(full)[1])
     filling = replace(found, best=replace(found.best, rise=0.05))
-    assert routed_summary(filling).endswith("Caches were still filling: ask for more requests.")
+    assert routed_parts(filling)[1][-1] == "Caches were still filling: ask for more requests."
     lines = {line.what: line.value for line in routed_main(filling)}
     assert "5 points more in the second half" in lines["prompt tokens that caches find"]

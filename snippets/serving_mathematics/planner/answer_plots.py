@@ -374,6 +374,18 @@ def plots_file(plots: Sequence[Plot]) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{STYLE}</style>{parts}</svg>\n'
 
 
+def _meter(share: float | None) -> str:
+    """How far a latency goes towards its limit, as a bar; beyond it, the whole bar in red."""
+    if share is None:
+        return ""
+    kind = "reached over" if share > 1 else "reached"
+    return (
+        '<svg class="planner-meter" viewBox="0 0 100 6" preserveAspectRatio="none" '
+        f'aria-hidden="true"><path class="room" d="M0 3H100"/>'
+        f'<path class="{kind}" d="M0 3H{min(100, 100 * share):.1f}"/></svg>'
+    )
+
+
 def _short(one: Ranked) -> str:
     question = one.question
     if question.prompts:

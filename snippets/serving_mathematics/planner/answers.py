@@ -88,9 +88,9 @@ from serving_mathematics.planner.routing_lines import (
     ROWS_ARE,
     routed_lines,
     routed_main,
+    routed_parts,
     routed_record,
     routed_rows,
-    routed_summary,
 )
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
@@ -102,6 +102,9 @@ from serving_mathematics.support.require import require_positive_integer
 WIDTH = 100  # characters of a line in a terminal
 BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
 MISFIT = 1.5  # times what the other runs of a load test say of one, from which they contradict it
+FOR_INSTALLED = "For one as installed ask with front: unknown, and take the larger number."
+SAID = {"replicas", "a replica", "price of the fleet"}  # lines that the sentence says
+SAID_HERE = {*SAID, "if steps err", "steps are those of"}  # which the notes say
 FEW_CUT = 0.005  # of the requests, that the context may cut without a word
 
 
@@ -251,6 +254,15 @@ def main_lines(told: Answered) -> list[Line]:
     ]
 
 
+def _lines_in_order(told: Answered) -> tuple[list[Line], list[Line], list[Line]]:
+    """The lines as the page has them: what is promised, what decides and nothing else has said, and
+    all others."""
+    lines, main = answer_lines(told), main_lines(told)
+    promised = [line for line in main if line.what.endswith(", promised")]
+    left = [line for line in main if line not in promised and line.what not in SAID_HERE]
+    return promised, left, [line for line in lines if line not in promised and line not in left]
+
+
 def _if_steps_err(told: Answer) -> str:
     """What it takes, or what the GPUs that are there carry, where steps are faster and slower."""
     error = told.error
@@ -337,38 +349,78 @@ def answer_summary(told: Answered) -> str:
     many replicas it takes where steps err as measured ones did. Where no run of the device was
     measured, that comes first.
     """
+    sentence, notes = answer_parts(told)
+    return " ".join([sentence, *notes])
+
+
+def answer_head(told: Answered) -> tuple[str, str]:
+    """The answer in two words: GPUs and dollars, or of GPUs that are there what they carry.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> answer_head(answer(asked))
+    ('1 × H100 SXM', '$2.00 an hour')
+    """
+    question = told.question
     if isinstance(told, Routed):
-        return routed_summary(told)
+        replicas, usd_per_hour = told.replicas, told.usd_per_hour
+    else:
+        best = told.plan.best
+        replicas, usd_per_hour = best.replicas + question.spare_replicas, best.usd_per_hour
+    devices = question.deployment.devices * replicas
+    fleet = f"{question.gpus or devices:,} × {question.deployment.system.shown}"
+    dollars = f"${usd_per_hour:,.2f} an hour"
+    if question.gpus:
+        return _per_second(_asked_rate(question)), f"{fleet}, {dollars}"
+    return fleet, dollars
+
+
+def answer_parts(told: Answered) -> tuple[str, list[str]]:
+    """The sentence of an answer, and each of the notes that follow it.
+
+    told: the answer.
+
+    >>> from serving_mathematics.planner.configurations import answer
+    >>> from serving_mathematics.planner.questions import read_choices
+    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> answer_parts(answer(asked))[1][0]
+    'For one as installed ask with front: unknown, and take the larger number.'
+    """
+    if isinstance(told, Routed):
+        return routed_parts(told)
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
     sure = "keeps" if best.replicas == 1 else "keep"
-    given = told.rates is not None
-    rest = "".join(f" {text}" for text in given_more(told)) if given else _other_costs(told)
+    given, tuned = told.rates is not None, _tuned(told)
+    notes = [FOR_INSTALLED * bool(tuned), _cut_summary(question)]
+    notes += given_more(told) if given else _other_costs(told)
     if _beyond(found.best) or found.load > EDGE:
         sure = "may keep"
-        rest += "" if given else _enough(told)
+        notes.append("" if given else _enough(told))
     if found.deciding:
-        rest += f" What decides is {' or '.join(found.deciding)}."
+        notes.append(f"What decides is {' or '.join(found.deciding)}.")
     if found.one_fewer_may_do:
-        rest += f" {best.replicas - 1:,} may do."
+        notes.append(f"{best.replicas - 1:,} may do.")
     if found.found:
         other = found.found
-        rest += (
-            f" {_count(other.replicas)} would do with a token budget of {other.budget:,} and a "
+        notes.append(
+            f"{_count(other.replicas)} would do with a token budget of {other.budget:,} and a "
             f"batch limit of {other.places:,}."
         )
     low, high = told.if_faster, told.if_slower
     if not given and told.error.known and (low, high) != (best.replicas, best.replicas):
         many = f"{low:,}" if low == high else f"{low:,} to {high:,}" if high else f"{low:,} or more"
-        rest += f" Where steps err as those of measured runs did, it takes {many}."
-    rest += _misfit(question)
+        notes.append(f"Where steps err as those of measured runs did, it takes {many}.")
+    notes.append(_misfit(question))
     if one.system.name == GIVEN:
-        rest += f" {BORROWED} are taken from {find_system(LIKE).shown}."
-    rest += _apart_summary(told) + energy_summary(told) + _api_summary(told)
-    rest += _elsewhere(told.others)
-    rest += _unmeasured_others(told)
+        notes.append(f"{BORROWED} are taken from {find_system(LIKE).shown}.")
+    notes += [_apart_summary(told), energy_summary(told), _api_summary(told)]
+    notes += [_elsewhere(told.others), _unmeasured_others(told)]
     if question.calibration is None and (assumed := untuned(one)):
-        rest += f" {assumed[0].upper()}{assumed[1:]}."
+        notes.append(f"{assumed[0].upper()}{assumed[1:]}.")
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
@@ -377,11 +429,11 @@ def answer_summary(told: Answered) -> str:
         f"{sure} {_promised(question)} for {_per_second(found.rate_per_s)}"
     )
     first = "" if told.error.known else unmeasured(question, best.concurrency)
-    return (
+    sentence = (
         f"{first}{given_said(told, sure) if given else said}{spare}, at "
-        f"${best.usd_per_hour:,.2f} an hour, {_price_said(question)}"
-        f"{_tuned(told)}{_cut_summary(question)}{rest}"
+        f"${best.usd_per_hour:,.2f} an hour, {_price_said(question)}{tuned}."
     )
+    return sentence, [note.strip() for note in notes if note]
 
 
 def _enough(told: Answer) -> str:
@@ -391,10 +443,10 @@ def _enough(told: Answer) -> str:
     enough = math.ceil(found.best.replicas * found.load / EDGE)
     if enough > more:
         return (
-            f" {enough:,} stay below {most:.0f}% of what they could serve, beyond which intervals "
+            f"{enough:,} stay below {most:.0f}% of what they could serve, beyond which intervals "
             "are too narrow."
         )
-    return "" if _beyond(found.one_more) else f" {more:,} keep {_all(told.question)}."
+    return "" if _beyond(found.one_more) else f"{more:,} keep {_all(told.question)}."
 
 
 def _cut_summary(question: Question) -> str:
@@ -416,14 +468,14 @@ def _cut_summary(question: Question) -> str:
     )
 
 
-def _other_costs(told: Answer) -> str:
+def _other_costs(told: Answer) -> list[str]:
     """What the cheapest with the weights in each other format costs, by the runs that there are."""
     said = []
     for name, one, less in _other_formats(told):
         usd = one.run.usd_per_hour if one.run else 0.0
         about = "~" * _is_short(told, one)
         said.append(f"In {name} it costs {'at most ' * less}{about}${usd:,.2f}.")
-    return "".join(f" {one}" for one in said)
+    return said
 
 
 def _elsewhere(others: Sequence[Elsewhere]) -> str:
@@ -465,8 +517,7 @@ def summary_text(told: Answered) -> str:
     >>> len(text) <= 15, max(map(len, text)) <= 100
     (True, True)
     """
-    said = {"replicas", "a replica", "price of the fleet"}
-    rows = [[line.what, line.value] for line in main_lines(told) if line.what not in said]
+    rows = [[line.what, line.value] for line in main_lines(told) if line.what not in SAID]
     sentence = textwrap.wrap(answer_summary(told), WIDTH, break_on_hyphens=False)  # options
     return "\n".join([*sentence, table_text(rows)])
 
@@ -632,13 +683,8 @@ def _misfit(question: Question) -> str:
 
 
 def _tuned(told: Answer) -> str:
-    """The end of the answer's first sentence: for which engine it is, and what else to ask."""
-    if not _is_tuned(told.question) or not told.error.known:
-        return "."
-    return (
-        ", with a tuned engine. For one as installed ask with front: unknown, and take the larger "
-        "number."
-    )
+    """The end of the answer's first sentence: for which engine it is."""
+    return ", with a tuned engine" * (_is_tuned(told.question) and told.error.known)
 
 
 def _front(told: Answer) -> str:

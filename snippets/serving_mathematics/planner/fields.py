@@ -14,6 +14,8 @@ Source: the fields' own quantities, as the chapters define them; RFC 8259 for nu
 from __future__ import annotations
 
 import difflib
+import html
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -76,6 +78,21 @@ class Field:
         return f"{self.help} ({self.unit})" if self.unit else self.help
 
     @property
+    def heading(self) -> tuple[str, str]:
+        """What it is in a few words, and what is to be said beside them.
+
+        >>> Field("seed", "Seed: of the simulation").heading
+        ('Seed', 'of the simulation')
+        """
+        first, *more = re.split("[:;] ", self.help, maxsplit=1)
+        return first, "".join(more)
+
+    @property
+    def rule(self) -> str:
+        """What a number must be."""
+        return f"{'a whole number' if self.whole else 'a number'} from {self.span}"
+
+    @property
     def option(self) -> str:
         """What the command calls it."""
         return f"--{self.name.replace('_', '-')}"
@@ -105,7 +122,7 @@ FIELDS = {
         ),
         Field(
             "gpus",
-            "GPUs that you have, instead of a rate: how much they carry",
+            "GPUs instead of a rate: those that you have, and how much they carry",
             *("", 1, MOST_GPUS),
             whole=True,
         ),
@@ -124,11 +141,14 @@ FIELDS = {
         Field("ttft_s", "Time to first token, TTFT", "s", 1e-4, 100, 1.0),
         Field("tpot_s", "Time per token, TPOT", "s", 1e-5, 2, 0.05),
         Field(
-            "quantile", "Share of requests that keep them", "", 0.01, 0.9999, 0.99, group=TRAFFIC
+            "quantile",
+            "Share that keeps them: of the requests, for each limit",
+            *("", 0.01, 0.9999, 0.99),
+            group=TRAFFIC,
         ),
         Field(
             "e2e_s",
-            "Time to the last token, E2E latency, where it is promised",
+            "E2E latency: time to the last token, where it is promised",
             *("s", 1e-3, 1e4),
             group=TRAFFIC,
         ),
@@ -139,37 +159,37 @@ FIELDS = {
             group=TRAFFIC,
         ),
         _drawn("arrival_scv", "Burstiness: squared CV of the gaps, 1 is Poisson", 0, 100, 1),
-        _drawn("cached_share", "Share of each prompt in the prefix cache", 0, 0.999, 0.0),
+        _drawn("cached_share", "Prefix cache: share of each prompt that it holds", 0, 0.999, 0.0),
         Field(
             "classes",
-            "Kinds of requests, such as chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,ttft=5",
+            "Kinds of requests: such as chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,ttft=5",
             group=TRAFFIC,
             when="traffic=rate",
         ),
-        Field("trace", "Trace of requests: CSV or JSON lines", group=TRAFFIC, when="traffic="),
+        Field("trace", "Trace: requests as CSV or JSON lines", group=TRAFFIC, when="traffic="),
         Field(
             "trace_columns",
-            "Its columns where they are not known: time=t,prompt=in,output=out,unit=ms",
+            "Columns of the trace: where they are not known, time=t,prompt=in,output=out,unit=ms",
             group=TRAFFIC,
             when="traffic=",
         ),
         Field(
             "precision",
-            "Format of the weights: any compares the checkpoint's with 8 bits, auto takes the "
+            "Weights: any compares the checkpoint's with 8 bits, auto takes the "
             "checkpoint's; or bf16, fp8, fp4, int4",
             default="any",
             group=DEPLOYMENT,
         ),
         Field(
             "cache_precision",
-            "Format of the KV cache: auto takes 8 bits where a model was brought to 4, else 16",
+            "KV cache: auto takes 8 bits where a model was brought to 4, else 16",
             default="auto",
             group=DEPLOYMENT,
             choices=("auto", "bf16", "fp8"),
         ),
         Field(
             "price_per_hour",
-            "Price of a GPU, or one for each that is compared",
+            "Price of a GPU: or one for each that is compared",
             *("$ an hour", 1e-4, 1e5, 2.0),
             several=True,
             group=DEPLOYMENT,
@@ -182,58 +202,63 @@ FIELDS = {
         ),
         Field(
             "parallelism",
-            "GPUs of a replica: auto, or such as tp4, tp8ep8, dp8ep8; several are compared",
+            "Split of a replica: auto, or such as tp4, tp8ep8, dp8ep8; several are compared",
             default="auto",
             group=DEPLOYMENT,
         ),
         _own(
             "peak_tflops",
-            "Peak in 16 bits, dense; links, kernels and twice as much in 8 bits are an H100's",
+            "Peak, dense: in 16 bits; links, kernels and twice as much in 8 bits are an H100's",
             "TFLOP/s",
             0.1,
             1e6,
         ),
         _own("bandwidth_gb_per_s", "Memory bandwidth", "GB/s", 1, 1e6),
         _own("memory_gib", "Memory", "GiB", 0.1, 1e5),
-        _own("power_w", "Power on the data sheet, for the energy", "W", 1, 1e4),
+        _own("power_w", "Power: on the data sheet, for the energy", "W", 1, 1e4),
         Field(
             "spot_share",
-            "Share of the GPUs that are interruptible",
+            "Spot share: of the GPUs, those that are interruptible",
             "",
             0,
             1,
             0.0,
             group=DEPLOYMENT,
         ),
-        Field("spot_discount", "By which those are cheaper", "", 0, 0.99, 0.6, group=DEPLOYMENT),
+        Field(
+            "spot_discount",
+            "Spot discount: share by which those are cheaper",
+            *("", 0, 0.99, 0.6),
+            group=DEPLOYMENT,
+        ),
         Field(
             "spare_replicas",
-            "Replicas that may fail, bought besides",
+            "Spare replicas: bought besides, so that as many may fail",
             *("", 0, 1000, 0),
             whole=True,
             group=DEPLOYMENT,
         ),
         Field(
             "price_per_kwh",
-            "Price of a kWh, for what the energy costs",
+            "Price of a kWh: for what the energy costs",
             *("$", 1e-3, 100),
             group=DEPLOYMENT,
         ),
         Field(
             "grams_per_kwh",
-            "CO₂ of a kWh of your grid",
+            "CO₂ of a kWh: of your grid",
             *("g", 0.1, 3000),
             group=DEPLOYMENT,
         ),
         Field(
             "api_input_price",
-            "Price of 10⁶ tokens in of an API, to compare with",
+            "API, 10⁶ tokens in: price to compare with",
             *("$", 1e-4, 1e4),
             group=DEPLOYMENT,
         ),
         Field(
             "api_output_price",
-            "Price of 10⁶ tokens out of it",
+            "API, 10⁶ tokens out: price to compare with",
             *("$", 1e-4, 1e4),
             group=DEPLOYMENT,
         ),
@@ -246,64 +271,65 @@ FIELDS = {
         ),
         Field(
             "front",
-            "What stands before the GPUs, or stood in a load test: benchmark is tuned, unknown any",
+            "Front: what stands before the GPUs, or stood in a load test; benchmark is tuned, "
+            "unknown any",
             default="benchmark",
             group=ENGINE,
             choices=tuple(FRONTS),
         ),
         Field(
             "fleets",
-            "Fleets; two compares separate GPUs for prompts and answers",
+            "Fleets: two compares separate GPUs for prompts and answers",
             default="one",
             group=ENGINE,
             choices=("one", "two"),
         ),
         Field(
             "prompt_device",
-            "Of two fleets, the GPU for prompts: one of those above, in any split",
+            "GPU for prompts: of two fleets, one of those above, in any split",
             group=ENGINE,
         ),
         Field(
             "answer_device",
-            "Of two fleets, the GPU for answers: one of those above, in any split",
+            "GPU for answers: of two fleets, one of those above, in any split",
             group=ENGINE,
         ),
         Field(
             "token_budget",
-            "Tokens in a step, at most; found where it is not given",
+            "Tokens in a step: at most; found where it is not given",
             *("", 1, 1e6),
             whole=True,
             group=ENGINE,
         ),
         Field(
             "batch_limit",
-            "Sequences in a step, at most; found where it is not given",
+            "Sequences in a step: at most; found where it is not given",
             *("", 1, 1024),
             whole=True,
             group=ENGINE,
         ),
         Field(
             "memory_share",
-            "Share of the memory that the engine may use",
+            "Share of the memory: that the engine may use",
             *("", 0.01, 1, MEMORY_SHARE),
             group=ENGINE,
         ),
         Field(
             "reserved_gib",
-            "Of each GPU, memory for activations and libraries",
+            "Reserved memory: of each GPU, for activations and libraries",
             *("GiB", 0, 1000, RESERVED_BYTES / 2**30),
             group=ENGINE,
         ),
         Field(
             "draft_tokens",
-            "Tokens guessed in a step, speculative decoding",
+            "Tokens guessed: in a step, by speculative decoding",
             *("", 0, 16, 0),
             whole=True,
             group=ENGINE,
         ),
         Field(
             "accepted_tokens",
-            "Tokens that a step yields with guesses, with the one that is always right",
+            "Tokens accepted: what a step yields with guesses, with the one that is always right",
             "",
             1,
             17,
@@ -312,7 +338,7 @@ FIELDS = {
         ),
         Field(
             "drafter",
-            "What guesses: mtp, the model's own heads; ngram, the text so far; or a draft model",
+            "Drafter: mtp, the model's own heads; ngram, the text so far; or a draft model",
             default="mtp",
             group=ENGINE,
         ),
@@ -323,7 +349,7 @@ FIELDS = {
         ),
         Field(
             "replicas",
-            "Replicas behind routers, which are compared, and what caches find is a result; auto "
+            "Replicas: behind routers, which are compared, and what caches find is a result; auto "
             "for the fewest that keep the promise",
             *("", 1, MOST_BEHIND),
             whole=True,
@@ -332,13 +358,13 @@ FIELDS = {
         ),
         Field(
             "routers",
-            "Routers, such as random, least-requests, session, cache-aware:cache_threshold=0.5; "
+            "Routers: such as random, least-requests, session, cache-aware:cache_threshold=0.5; "
             "endpoint-picker",
             group=BEHIND,
         ),
         Field(
             "like",
-            "Requests: drawn by their means, or like sessions of coding agents, a chat, or "
+            "Kind of traffic: drawn by its means, or like sessions of coding agents, a chat, or "
             "customers whose prompts begin alike",
             default=KINDS[0],
             group=BEHIND,
@@ -347,62 +373,62 @@ FIELDS = {
         ),
         Field(
             "host_memory_gib",
-            "Host memory of a replica for its prefixes; several are compared",
+            "Host memory: of a replica, for its prefixes; several are compared",
             *("GiB", 0, 1e5, 0.0),
             several=True,
             group=BEHIND,
         ),
         Field(
             "host_link_gb_per_s",
-            "From host memory to a GPU",
+            "Host link: from host memory to a GPU",
             *("GB/s", 1, 1e4, 50.0),
             group=BEHIND,
         ),
         Field(
             "disk_gib",
-            "Disk of a replica for what host memory has no room for",
+            "Disk: of a replica, for what host memory has no room for",
             *("GiB", 0, 1e7, 0.0),
             group=BEHIND,
         ),
         Field(
             "disk_gb_per_s",
-            "From that disk; one drive of PCIe 5.0 where nothing is said",
+            "Disk link: from that disk; one drive of PCIe 5.0 where nothing is said",
             *("GB/s", 0.01, 1e4, 13.0),
             group=BEHIND,
         ),
         Field(
             "store_gib",
-            "Store on other machines that all replicas share",
+            "Store: on other machines, which all replicas share",
             *("GiB", 0, 1e7, 0.0),
             group=BEHIND,
         ),
         Field(
             "store_gb_per_s",
-            "From that store to a replica; a port of 400 Gbit/s where nothing is said",
+            "Store link: from that store to a replica; a port of 400 Gbit/s where nothing is said",
             *("GB/s", 0.01, 1e4, 50.0),
             group=BEHIND,
         ),
         Field(
             "weights",
-            "Weights of the kinds of requests, in their order, for fair sharing between them",
+            "Fair shares: weights of the kinds of requests, in their order",
             *("", 1e-3, 1e3),
             several=True,
             group=BEHIND,
         ),
         Field(
             "lost_for_s",
-            "A replica is lost, and so long after it another serves in its place",
+            "Lost for: a replica is lost, and so long after it another serves in its place",
             *("s", 1, 1e5),
             group=BEHIND,
         ),
         Field(
             "requests",
-            "Requests to simulate in each fleet",
+            "Requests: to simulate in each fleet",
             *("", 100, MOST_REQUESTS, 4000),
             whole=True,
             group=RUN,
         ),
-        Field("seed", "Seed of the simulation", "", 0, 2**32, 0, whole=True, group=RUN),
+        Field("seed", "Seed: of the simulation", "", 0, 2**32, 0, whole=True, group=RUN),
     )
 }
 GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
@@ -435,9 +461,7 @@ def read_value(name: str, given: object) -> float | str:
         for part in given.split(","):
             read_value(name, part.strip())
         return given
-    kind = "a whole number" if field.whole else "a number"
-    rule = f"{kind} from {field.span}"
-    number = math.nan
+    rule, number = field.rule, math.nan
     if isinstance(given, np.ndarray | np.generic) and given.ndim == 0:
         given = given.item()  # as a sweep over numpy's numbers has them
     if isinstance(given, str | int | float) and not isinstance(given, bool):
@@ -473,6 +497,28 @@ def meant_number(field: Field, text: str) -> float:
     if scale == 1 and number > max(1.0, field.high):
         scale = 1e-3 if field.unit == "s" else 0.01 if field.high <= 1 else 1.0
     return float(f"{scale * number:.12g}")
+
+
+def _rule_attributes(field: Field) -> str:
+    """What the page needs to refuse a number before Python is there, as `read_value` does."""
+    if not field.high:
+        return ""
+    rule = f' data-rule="{field.rule}" data-low="{field.low:.10g}" data-high="{field.high:.10g}"'
+    rule += f' data-unit="{field.unit}"' if field.unit else ""
+    rule += " data-whole" * field.whole + " data-several" * field.several
+    rule += f' data-word="{AUTO}"' if field.auto else ""
+    instead = '="gpus"' if field.name == "rate_per_s" else ""
+    empty = field.default is None and (instead or field.name not in {*DRAWN, *SHEET})
+    return rule + f" data-empty{instead}" * bool(empty)
+
+
+def _unit_names() -> str:
+    """The units that a number may be written with, for a form's attribute.
+
+    >>> "&quot;ms&quot;: 0.001" in _unit_names()
+    True
+    """
+    return html.escape(json.dumps(UNITS | MEMORY))
 
 
 def find_field(name: str) -> Field:

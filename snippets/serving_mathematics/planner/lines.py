@@ -22,12 +22,14 @@ from serving_mathematics.support.require import require, require_positive
 
 @dataclass(frozen=True)
 class Line:
-    """One line of an answer: what, how much, the closed form's value, and the chapter's page."""
+    """One line of an answer: what, how much, the closed form's value, the chapter's page and, of a
+    latency that is promised, which share of its limit it is."""
 
     what: str
     value: str
     estimate: str
     chapter: str
+    of_limit: float | None = None
 
 
 def with_interval(found: Quantile, scale: float = 1.0) -> str:
@@ -101,14 +103,15 @@ def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
     """What requests get of each metric that is promised."""
     lines = []
     for goal, run in zip(worst.promise, worst.got, strict=True):
-        metric = goal.measure
+        metric, of_limit = goal.measure, None
         if metric.of_all:
             what, got = metric.shown, f"{with_interval(worst.both, 100)}%"
             limit = f"{100 * goal.share:g}%"
         else:
             what, got = f"{metric.shown} at {goal.at}", with_interval(run, metric.scale)
-            limit = metric.limit_text(goal.limit)
-        lines.append(Line(f"{what}{whose}, promised", f"{got} of {limit}", "", metric.chapter))
+            limit, of_limit = metric.limit_text(goal.limit), run.value / goal.limit
+        value = f"{got} of {limit}"
+        lines.append(Line(f"{what}{whose}, promised", value, "", metric.chapter, of_limit))
     return lines
 
 

@@ -23,13 +23,14 @@ from types import SimpleNamespace
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
-from serving_mathematics.planner.answer_plots import answer_plots
+from serving_mathematics.planner.answer_plots import _meter, answer_plots
 from serving_mathematics.planner.answers import (
+    _lines_in_order,
+    answer_head,
     answer_lines,
-    answer_summary,
+    answer_parts,
     answer_tables,
     asked_text,
-    main_lines,
 )
 from serving_mathematics.planner.configurations import Answered, answer, whole_answer
 from serving_mathematics.planner.fields import (
@@ -40,6 +41,8 @@ from serving_mathematics.planner.fields import (
     SHEET,
     TRAFFIC,
     Field,
+    _rule_attributes,
+    _unit_names,
     read_value,
 )
 from serving_mathematics.planner.launch import Start, starts
@@ -55,7 +58,7 @@ FROM_WHERE = (  # which is no field, and shows those that are
     '<p><label for="planner-traffic">Where it comes from</label><select id="planner-traffic">'
     '<option value="rate">a rate and mean lengths</option>'
     '<option value="">a trace file, read in this page and sent nowhere</option></select>'
-    '<span class="planner-problem"></span></p>'
+    "</p>"
 )
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
     *((metric.none_keeps, metric.field) for metric in METRICS.values()),
@@ -92,18 +95,20 @@ def form_html() -> str:
         groups[field.group] = groups.get(field.group, "") + _control(field)
     first = groups.pop(FIRST)
     folded = "".join(
-        f"<fieldset><legend>{html.escape(title[0].upper() + title[1:])}</legend>"
-        f"{FROM_WHERE if title == TRAFFIC else ''}{fields}</fieldset>"
+        f"<details><summary>{(shown := html.escape(title[0].upper() + title[1:]))}</summary>"
+        f"<fieldset><legend>{shown}</legend>{FROM_WHERE if title == TRAFFIC else ''}{fields}"
+        "</fieldset></details>"
         for title, fields in groups.items()
     )
     return (
-        '<form class="planner" novalidate aria-label="Capacity planner" data-search-exclude>'
-        f'<fieldset class="planner-first"><legend>The question</legend>{first}</fieldset>'
+        '<form class="planner" novalidate aria-label="Capacity planner" data-search-exclude '
+        f'data-units="{_unit_names()}">'
+        f"<fieldset><legend>The question</legend>{first}</fieldset>"
         '<p class="live-tools"><button type="submit">Plan</button> '
         '<button type="button" disabled>Stop</button> '
         '<button type="button">Copy link</button></p>'
         '<p class="live-status" role="status"></p>'
-        f"<details><summary>More: {'; '.join(groups)}</summary>{folded}</details>"
+        f'<div class="planner-groups">{folded}</div>'
         "</form>"
     )
 
@@ -114,35 +119,38 @@ def _control(field: Field) -> str:
         "device": (*systems(), OTHER),
         "drafter": DRAFTERS,
     }.get(field.name, ())
-    attributes = f'id="planner-{field.name}" name="{field.name}"'
-    attributes += f' aria-describedby="planner-{field.name}-problem"'
+    name = f"planner-{field.name}"
+    (label, more), helped = field.heading, bool(field.group)  # the first are known
+    attributes = f'id="{name}" name="{field.name}"{_rule_attributes(field)}'
+    attributes += f' aria-describedby="{f"{name}-help " * helped}{name}-problem"'
     default = field.start or str("" if field.default is None else field.default)
     if field.choices:
         options = "".join(
-            f"<option{' selected' if name == default else ''}>{html.escape(name)}</option>"
-            for name in field.choices
+            f"<option{' selected' if one == default else ''}>{html.escape(one)}</option>"
+            for one in field.choices
         )
         control = f"<select {attributes}>{options}</select>"
     elif field.name == "trace":
         control = f'<input type="file" accept=".csv,.jsonl,.json,text/csv" {attributes}>'
     else:
         mode = ' inputmode="decimal"' if field.high and not (field.auto or field.several) else ""
-        listed = f' list="planner-{field.name}-names"' if offered else ""
-        names = "".join(f'<option value="{html.escape(name)}"></option>' for name in offered)
+        listed = f' list="{name}-names"' if offered else ""
+        names = "".join(f'<option value="{html.escape(one)}"></option>' for one in offered)
         control = (
             f'<input type="text"{mode} autocomplete="off" spellcheck="false" '
             f'{attributes}{listed} value="{html.escape(default)}">'
         )
+        if field.unit:
+            control = f'<span class="field-unit">{control}<span>{field.unit}</span></span>'
         if offered:
-            control += f'<datalist id="planner-{field.name}-names">{names}</datalist>'
+            control += f'<datalist id="{name}-names">{names}</datalist>'
     when = f' data-when="{html.escape(field.when)}"' if field.when else ""
     when += "" if not field.when or field.name in DRAWN else " hidden"  # a known device, and a rate
-    label = html.escape(field.label)
-    label = label if field.group else label.partition(":")[0].partition(";")[0]
-    called = f" <code>{field.name}</code>" if field.group else ""
+    said = f"{html.escape(more)} <code>{field.name}</code>".lstrip()
+    said = f'<small id="{name}-help">{said}</small>' * helped
     return (
-        f'<p{when}><label for="planner-{field.name}">{label}{called}</label>{control}'
-        f'<span class="planner-problem" id="planner-{field.name}-problem"></span></p>'
+        f'<p{when}><label for="{name}">{html.escape(label)}</label>{control}'
+        f'{said}<span class="field-problem" id="{name}-problem"></span></p>'
     )
 
 
@@ -213,8 +221,9 @@ def _answered(
 
 
 def answer_html(told: Answered, command: str = "") -> str:
-    """An answer as a piece of the page, on one line of HTML: what it answers, the sentence, plots,
-    the lines that decide; folded, all lines, the rows behind the plots, and what starts the fleet.
+    """An answer as a piece of the page, on one line of HTML: what it answers, GPUs and dollars, the
+    sentence, what is reached of what is promised, notes, plots, and the lines that decide and are
+    not yet said; folded, all others, the rows behind the plots, and what starts the fleet.
 
     told: the answer. command: that says the same, or "".
 
@@ -225,12 +234,12 @@ def answer_html(told: Answered, command: str = "") -> str:
     2
     """
     question, plots = told.question, answer_plots(told)
-    lines, main = answer_lines(told), main_lines(told)
     drawn = "".join(
         f"<figure>{plot.svg}<figcaption>{html.escape(plot.caption)}</figcaption></figure>"
         for plot in plots
     )
-    folded = [("More lines, with the closed form", _lines_html(lines[len(main) :], True))]
+    promised, main, others = _lines_in_order(told)
+    folded = [("More lines, with the closed form", _lines_html(others, True))]
     folded += [(plot.title, _rows_html(plot.rows)) for plot in plots]
     drawn_ones = {plot.title for plot in plots}
     for table in answer_tables(told):
@@ -244,13 +253,15 @@ def answer_html(told: Answered, command: str = "") -> str:
         f"<details><summary>{html.escape(title)}</summary>{body}</details>"
         for title, body in folded
     )
-    said = answer_summary(told)
-    first = said[: said.find(".", said.find(" a GPU")) + 1]  # its first sentence, with the price
+    fleet, dollars = map(html.escape, answer_head(told))
+    sentence, notes = answer_parts(told)
+    listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     return (
         f'<p class="planner-of">Answer to: {html.escape(asked_text(question))}</p>'
-        f'<p class="planner-summary"><strong>{html.escape(first)}</strong>'
-        f"{html.escape(said[len(first) :])}</p>"
-        f'<div class="planner-plots">{drawn}</div>{_lines_html(main, False)}{details}'
+        f'<p class="planner-head"><strong>{fleet}</strong> {dollars}</p>'
+        f'<p class="planner-summary">{html.escape(sentence)}</p>{_lines_html(promised, False)}'
+        f'<div class="planner-plots"><ul>{listed}</ul>{drawn}</div>'
+        f"{_lines_html(main, False)}{details}"
     )
 
 
@@ -259,7 +270,7 @@ def _lines_html(lines: Sequence[Line], closed: bool) -> str:
     heads = ("Line", "Simulated", *(["Closed form"] * closed))
     rows = "".join(
         f'<tr><th scope="row"><a href="../{line.chapter}/">{html.escape(line.what)}</a></th>'
-        f"<td>{html.escape(line.value)}</td>"
+        f"<td>{html.escape(line.value)}{_meter(line.of_limit)}</td>"
         f"{f'<td>{html.escape(line.estimate)}</td>' if closed else ''}</tr>"
         for line in lines
     )
@@ -354,7 +365,7 @@ class _Labels(HTMLParser):
             self.labelled.append(found["for"])
         if "name" in found:
             self.names.append(found["name"])
-            self.described.append(found["aria-describedby"])
+            self.described += found["aria-describedby"].split()
 
 
 def check_form_has_every_field() -> None:
@@ -378,7 +389,7 @@ def check_form_answers() -> None:
     asked = {"rate_per_s": 2, "requests": 100}
     lines = answer_lines(answer(read_choices(asked)))
     got = json.loads(form_answer(json.dumps(asked)))["html"]
-    missing = [line.what for line in lines if f">{html.escape(line.value)}</td>" not in got]
+    missing = [line.what for line in lines if f"<td>{html.escape(line.value)}<" not in got]
     checks.equal("lines that are missing", missing, [])
     command = "serving-mathematics plan --rate-per-s 2 --requests 100"
     checks.holds("the same as a command", f">{command}</code>" in got)

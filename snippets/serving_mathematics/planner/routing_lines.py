@@ -239,8 +239,8 @@ def _lost_lines(told: Routed) -> list[Line]:
     return [Line("while a replica is lost", said, "", "capacity/autoscaling")]
 
 
-def routed_summary(told: Routed) -> str:
-    """Which router to take in one sentence, what it brings, and what makes it uncertain.
+def routed_parts(told: Routed) -> tuple[str, list[str]]:
+    """Which router to take in one sentence, and notes: what it brings, what makes it uncertain.
 
     told: the answer.
 
@@ -248,7 +248,7 @@ def routed_summary(told: Routed) -> str:
     >>> from serving_mathematics.planner.questions import read_choices
     >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
     >>> told = whole_answer(read_choices(asked), asked)
-    >>> routed_summary(told).partition(" in ")[0]
+    >>> routed_parts(told)[0].partition(" in ")[0]
     'Behind random 2 replicas of Llama-3.1-8B'
     """
     question, best, one = told.question, told.best, told.question.deployment
@@ -257,42 +257,45 @@ def routed_summary(told: Routed) -> str:
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
-    rest = _if_full(told)
+    notes = [_if_full(told)]
     if told.fewer:
-        rest += f" With {told.replicas - 1:,}, {_of_fewer(told)}."
+        notes.append(f"With {told.replicas - 1:,}, {_of_fewer(told)}.")
     if best.found.value:
-        rest += f" Caches find {sized(100 * best.found.value)}% of the prompt tokens"
+        rest = f"Caches find {sized(100 * best.found.value)}% of the prompt tokens"
         lower = [f"{sized(100 * one.found, 2)}% of all {_WHERE[one.name]}" for one in told.tiers]
         rest += f", {listed(lower)}." if lower else "."
         slow = [one.name for one in told.tiers if not one.pays]
         rest += f" Computing is faster than loading from {listed(slow)}." if slow else ""
+        notes.append(rest)
     equal = _equals(told)
-    rest += f" As good within noise: {equal}." if equal != "none" else ""
+    notes.append(f"As good within noise: {equal}." if equal != "none" else "")
     others = [way for way in told.ways if not told.as_good(way) and way.host_gib == best.host_gib]
     if others:
         next_one = min(others, key=lambda way: told.behind(way).value)
         margin = with_interval(told.behind(next_one), 100)
-        rest += f" {next_one.router.name} keeps {margin} of 100 fewer."
-    rest += _nearly_matched(told) + _more_memory(told)
+        notes.append(f"{next_one.router.name} keeps {margin} of 100 fewer.")
+    notes += [_nearly_matched(told), _more_memory(told)]
     low, high = (sized(100 * share) for share in (told.if_slower, told.if_faster))
     many = low if low == high else f"{low} to {high}"
     if told.error.known:
-        rest += f" Where steps err as those of measured runs did, {many}% keep {_all(question)}."
+        many = f"Where steps err as those of measured runs did, {many}% keep {_all(question)}."
+        notes.append(many)
     if best.rise > STILL_FILLING:
-        rest += " Caches were still filling: ask for more requests."
+        notes.append("Caches were still filling: ask for more requests.")
     elif told.unseen > STILL_FILLING:
-        rest += (
-            f" Up to {sized(100 * told.unseen, 2)}% more they would find if the run saw sessions "
+        notes.append(
+            f"Up to {sized(100 * told.unseen, 2)}% more they would find if the run saw sessions "
             "from their beginning: ask for more requests."
         )
     first = "" if told.error.known else unmeasured(question, _held(told))
-    return (
+    sentence = (
         f"{first}Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
         f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
-        f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}.{rest}"
+        f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}."
     )
+    return sentence, [note.strip() for note in notes if note]
 
 
 def _load_line(told: Routed) -> Line:

@@ -17,8 +17,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from serving_mathematics.planner.fields import _unit_names
 from serving_mathematics.report.comparison import CHANCE, WORTH_ONE, Difference
 from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.findings.finding import LARGEST_BATCH
 from serving_mathematics.report.findings.of_the_objective import WORST
 from serving_mathematics.report.reading import _require_new, joined, read_file
 from serving_mathematics.report.registry import FINDINGS, report
@@ -28,13 +30,18 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_ROWS
 
 MOST_TOLD = 5  # files that could not be read, when none could
-TYPED = {
-    "ttft_s": "Promised time to first token (s)",
-    "tpot_s": "Promised time per token (s)",
-    "quantile": "Share of requests that keep it",
-    "places": "Places of the batch, --max-num-seqs",
-    "price_per_hour": "Price of all GPUs ($ an hour)",
-    "columns": "Columns of a log, where they are not known",
+POSITIVE = ("a positive number", 1e-300, 1e300)
+TYPED: dict[str, tuple[str, str, tuple[str, float, float] | None]] = {  # label, unit, rule
+    "ttft_s": ("Promised time to first token", "s", POSITIVE),
+    "tpot_s": ("Promised time per token", "s", POSITIVE),
+    "quantile": ("Share of requests that keep it", "", ("in (0, 1)", 1e-300, 1 - 2**-53)),
+    "places": (
+        "Places of the batch, --max-num-seqs",
+        "",
+        (f"a whole number from 1 to {LARGEST_BATCH}", 1, LARGEST_BATCH),
+    ),
+    "price_per_hour": ("Price of all GPUs", "$ an hour", POSITIVE),
+    "columns": ("Columns of a log, where they are not known", "", None),
 }
 
 
@@ -45,26 +52,40 @@ def ask_form() -> str:
     True
     """
     controls = ""
-    for name, label in TYPED.items():
+    for name, (label, unit, rule) in TYPED.items():
         value = ' value="0.99"' if name == "quantile" else ""
-        mode = "" if name == "columns" else ' inputmode="decimal"'
+        if rule:
+            said, low, high = rule
+            value += f' inputmode="decimal" data-rule="{said}" data-low="{low}" data-high="{high}"'
+            value += f' data-empty data-unit="{unit}"' + " data-whole" * (name == "places")
+        told = f"<span>{unit}</span>" if unit else ""
         controls += (
-            f'<p><label for="ask-{name}">{html.escape(label)}</label><input type="text"{mode} '
-            f'id="ask-{name}" name="{name}" autocomplete="off" spellcheck="false"{value}></p>'
+            f'<p><label for="ask-{name}">{html.escape(label)}</label><span class="field-unit">'
+            f'<input type="text" autocomplete="off" spellcheck="false"{value} {_named(name)}>'
+            f"{told}</span>{_place(name)}</p>"
         )
     return (
-        '<form class="ask" novalidate aria-label="Ask your own log" data-search-exclude>'
+        '<form class="ask" novalidate aria-label="Ask your own log" data-search-exclude '
+        f'data-units="{_unit_names()}">'
         '<p class="ask-drop"><label for="ask-files">Drop a load test, a log or a scrape here, or '
-        'choose it</label><input type="file" id="ask-files" name="files" multiple></p>'
+        f'choose it</label><input type="file" multiple {_named("files")}>{_place("files")}</p>'
         "<details><summary>Promises, price, and a run to compare with</summary>"
         f'<div class="ask-fields">{controls}<p><label for="ask-against">A run before</label>'
-        '<input type="file" id="ask-against" name="against" multiple></p></div></details>'
+        f'<input type="file" multiple {_named("against")}>{_place("against")}</p></div></details>'
         '<p class="live-tools"><button type="submit">Ask</button> '
         '<button type="button" disabled>Stop</button></p>'
         '<p class="live-status" role="status"></p>'
         '<section class="ask-answer" tabindex="-1" aria-label="What the log says" hidden></section>'
         "</form>"
     )
+
+
+def _named(name: str) -> str:
+    return f'id="ask-{name}" name="{name}" aria-describedby="ask-{name}-problem"'
+
+
+def _place(name: str) -> str:
+    return f'<span class="field-problem" id="ask-{name}-problem"></span>'
 
 
 def form_report(text: str, tell: Callable[[str, str], object] | None = None) -> str:
@@ -95,7 +116,7 @@ def form_report(text: str, tell: Callable[[str, str], object] | None = None) -> 
     runs = _runs(values.get("files"), columns, problems, tell)
     before = _runs(values.get("against"), columns, problems, tell)
     if not runs:
-        told = "; ".join(problems[:MOST_TOLD]) or "choose a file first"
+        told = "; ".join(problems[:MOST_TOLD]) or "files must be at least one file, got none"
         if len(problems) > MOST_TOLD:
             told += f"; and {len(problems) - MOST_TOLD} more"
         field = "columns" if "columns" in told else "files"
