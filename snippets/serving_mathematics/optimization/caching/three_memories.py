@@ -178,7 +178,7 @@ def _strips(shared: int, rate: int, frame: int) -> list[tuple[Any, ...]]:
 
 
 def stepper_three_memories() -> dict[str, Any]:
-    """Play it: the same requests fill one memory in three ways. Then let prompts share a prefix."""
+    """Play it: requests fill one memory in three ways. Then let prompts share a prefix."""
     times = np.arange(0, SPAN_S + FRAME_S / 2, FRAME_S)
 
     def each(told: Callable[[int, int, int], Any]) -> list[Any]:
