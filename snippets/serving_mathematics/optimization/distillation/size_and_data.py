@@ -181,11 +181,11 @@ def stepper_size_and_data() -> dict[str, Any]:
     def each(told: Callable[[int, int, str], Any]) -> list[Any]:
         return [[[told(size, n, source) for source in sources] for size in units] for n in taught]
 
-    def accepted(*student: Any) -> float:
-        return 100 * _mean(*student, "accepted")
+    def accepted(size: int, n: int, source: str) -> float:
+        return 100 * _mean(size, n, source, "accepted")
 
-    def yields(*student: Any) -> float:
-        return expected_tokens(accepted(*student) / 100, DRAFTED)
+    def yields(size: int, n: int, source: str) -> float:
+        return expected_tokens(_mean(size, n, source, "accepted"), DRAFTED)
 
     return {
         "controls": [
