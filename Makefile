@@ -149,6 +149,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality
+	$(BIN)/python -m serving_mathematics.engine.language_measurement weights
 	$(BIN)/python -m serving_mathematics.engine.answers_measurement
 	$(BIN)/python -m serving_mathematics.engine.students_measurement
 

@@ -87,6 +87,13 @@ def test_a_busy_machine_ends_the_measurement(
     monkeypatch.setattr(measurement, "_measure_quality", lambda most: {"passages": most})
     assert main(["quality", "--passages", "3", "--folder", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "language_quality.json").read_text()) == {"passages": 3}
+    assert main(["weights", "--folder", str(tmp_path)]) == 0
+    kept = json.loads((tmp_path / "language_weights.json").read_text())
+    shipped = read_gguf(measurement.model_path()).tensors[kept["matrix"]].values()[0]
+    ratios = np.abs(np.array(kept["weights"]) / np.where(shipped == 0, np.inf, shipped))
+    factors = ratios[np.abs(shipped) > 0.01]
+    assert 1 / 1.26 < factors.min() < 0.9
+    assert 1.1 < factors.max() < 1.26
 
 
 def test_rounds_are_refused_from_both_sides() -> None:

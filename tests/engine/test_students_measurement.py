@@ -30,6 +30,18 @@ def test_a_few_lessons_of_a_small_model(small_model: Path, monkeypatch: pytest.M
     record = measurement._measured(lessons, [(4, 10, source) for source in SOURCES])
     assert len(record["rows"]) == len(SOURCES) * measurement.SEEDS
     assert all(0 <= row["accepted"] <= 1 for row in record["rows"])
+    assert len(record["answer"]) == 5
+    kept = [row["drafts"] for row in record["rows"] if "drafts" in row]
+    assert len(kept) == 2
+    first = np.flatnonzero(lessons.question == 0)
+    for places in kept:
+        for place, likely in zip(places, lessons.likely[first], strict=True):
+            every = [share for part in place.values() for _, share in part]
+            assert sum(every) == pytest.approx(1, abs=1e-3)
+            assert min(every) >= 0
+            for word, share in place["accepted"][:-1]:
+                assert share <= likely[lessons.words.index(word)] + 1e-4
+            assert sum(share for _, share in place["accepted"]) <= 1 - likely[-1] + 1e-3
     assert 0 < record["asked"]["held"] + record["asked"]["taught"] < size
     json.dumps(record, allow_nan=False)
 

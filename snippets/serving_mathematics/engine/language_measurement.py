@@ -17,8 +17,9 @@ Assumes: one thread computes; the head, which is the embedding, stays as shipped
 
 Source: measurement; `building_blocks.cpp` and `gguf_quants.cpp` of OpenVINO GenAI for what it makes
 of blocks. Needs openvino-genai and a model. `python -m
-serving_mathematics.engine.language_measurement quality` and `speed` write
-records/language_quality.json and language_speed.json.
+serving_mathematics.engine.language_measurement quality`, `speed` and `weights` write
+records/language_quality.json, language_speed.json and language_weights.json, a row of what formats
+round.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ COMMAND = "python -m serving_mathematics.engine.language_measurement"
 TEXT = FOLDER / "held_prose.txt"
 PLACES, BLOCK = 513, 64  # tokens of a text that are read; expected ones that are averaged
 DECIMALS = 5  # of a loss in the record
+ROW = "blk.0.attn_output.weight"  # the matrix whose first row is kept as it is rounded
 FACTOR, SEED = 1.25, 1  # of rescaled channels; of the random numbers of both other bases
 GRID = (
     "int8, per output",
@@ -289,16 +291,30 @@ def _measure_speed(rounds: int = ROUNDS, attempts: int = ATTEMPTS) -> dict[str, 
     }
 
 
+def _measure_weights() -> dict[str, Any]:
+    """The record of one output's weights, rescaled, as formats find them."""
+    shipped = llama_of(read_gguf(model_path()))
+    model = rescaled(shipped, FACTOR, np.random.default_rng(SEED))
+    return {
+        **provenance(f"{COMMAND} weights", PACKAGES),
+        "bases": {"factor": FACTOR, "seed": SEED},
+        "matrix": ROW,
+        "weights": [round(float(one), 6) for one in model.weights[ROW][0]],
+    }
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure one part and write its record; 1 on a busy machine, 2 without an engine."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Measure a model in fewer bits.")
-    parser.add_argument("part", choices=("quality", "speed"))
+    parser.add_argument("part", choices=("quality", "speed", "weights"))
     parser.add_argument("--passages", type=int, help="of the text; all by default")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the speed")
     parser.add_argument("--folder", type=Path, help="for the record; by default that of the pages")
     given = parser.parse_args(arguments)
     try:
-        if given.part == "quality":
+        if given.part == "weights":
+            record = _measure_weights()
+        elif given.part == "quality":
             record = _measure_quality(given.passages)
         else:
             record = _measure_speed(given.rounds)

@@ -39,6 +39,7 @@ class _Lessons:
     asked: FloatArray  # share of each word in a question, shape (questions, vocabulary)
     said: IntArray  # shape (n,)
     likely: FloatArray  # shape (n, vocabulary)
+    words: tuple[str, ...] = ()  # of the vocabulary but its last, as they are written
 
 
 def _softmax(logits: FloatArray) -> FloatArray:

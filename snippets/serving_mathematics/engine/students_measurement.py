@@ -20,6 +20,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from serving_mathematics.engine.small_student import (
     _judged,
     _Lessons,
     _softmax,
+    _Student,
     _taught,
 )
 from serving_mathematics.engine.token_engine import (
@@ -51,6 +53,7 @@ COMMAND = "python -m serving_mathematics.engine.students_measurement"
 QUESTIONS, TOKENS, TEMPERATURE, HELD = 240, 96, 0.7, 5  # two of five questions are held out
 COMMON = 500  # tokens that a student can say
 UNITS, TAUGHT, SEEDS = (16, 64, 256), (500, 1500, 4000, 12000), 2
+PLACES, NAMED = 8, 2  # of a held-out answer whose drafts are kept; tokens of each part with names
 GRID = [
     *itertools.product(UNITS, TAUGHT, (SOURCES[0], SOURCES[3])),
     *itertools.product(UNITS[-1:], (TAUGHT[0], TAUGHT[-1]), SOURCES[1:3]),
@@ -68,8 +71,9 @@ def _lessons(questions: int, tokens: int) -> _Lessons:
     while not engine.idle:
         engine.step()
     answers = [engine.tokens(number).tokens for number in range(1, len(prompts) + 1)]
+    words = tuple(engine.piece(int(one)).decode(errors="replace") for one in _common(answers))
     del engine
-    return _held_against(read_gguf(path), prompts, answers)
+    return replace(_held_against(read_gguf(path), prompts, answers), words=words)
 
 
 def _held_against(
@@ -122,6 +126,28 @@ def _lessons_of(
     )
 
 
+def _drafts(lessons: _Lessons, student: _Student) -> list[dict[str, Any]]:
+    """What a student would draft at the first places of the first answer, which is held out: of its
+    probabilities what the teacher has too, which would be accepted, and the rest, the likeliest
+    tokens of each with their names and the others together.
+    """
+    rows = np.flatnonzero(lessons.question == 0)[:PLACES]
+    q = _softmax(student.forward(lessons.last[rows], lessons.asked[lessons.question[rows]])[2])
+    accepted = np.minimum(lessons.likely[rows], q)
+    accepted[:, -1] = 0
+
+    def named(shares: Any) -> list[tuple[str, float]]:
+        first = np.argsort(-shares[:-1], kind="stable")[:NAMED]
+        others = float(shares.sum() - shares[first].sum())
+        told = [(lessons.words[i], float(shares[i])) for i in first]
+        return [(word, round(share, 4)) for word, share in (*told, ("", others))]
+
+    return [
+        {"accepted": named(one), "struck": named(every - one)}
+        for one, every in zip(accepted, q, strict=True)
+    ]
+
+
 def _measured(lessons: _Lessons, grid: Sequence[Any] = tuple(GRID)) -> dict[str, Any]:
     """The record: each student's score on what was held out, for each seed."""
     held = np.flatnonzero(lessons.question % HELD == 0)
@@ -136,6 +162,8 @@ def _measured(lessons: _Lessons, grid: Sequence[Any] = tuple(GRID)) -> dict[str,
             student = _taught(lessons, few, trial, source, units, seed)
             told = {"units": units, "taught": taught, "source": source, "seed": seed}
             rows.append(told | _judged(lessons, held, student))
+            if seed == 0 and source in (SOURCES[0], SOURCES[3]):
+                rows[-1]["drafts"] = _drafts(lessons, student)
             print(rows[-1], file=sys.stderr, flush=True)
     likely = lessons.likely[held]
     spread = -(likely * np.log(np.maximum(likely, 1e-12))).sum(axis=1).mean()
@@ -151,6 +179,10 @@ def _measured(lessons: _Lessons, grid: Sequence[Any] = tuple(GRID)) -> dict[str,
             "temperature": TEMPERATURE,
             "steps": STEPS[-1],
         },
+        "answer": [
+            lessons.words[i] if i < len(lessons.words) else ""
+            for i in lessons.said[lessons.question == 0][:PLACES]
+        ],
         "teacher": {"nats": float(spread), "common": float(1 - likely[:, -1].mean())},
         "usual": {  # whoever says the same words in the same shares, whatever is asked
             "same": float((likely.argmax(axis=1) == usual.argmax()).mean()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from serving_mathematics.core.machines.machines import CHAT
@@ -17,21 +19,44 @@ from serving_mathematics.optimization.caching.three_memories import (
 )
 
 
-def test_the_stepper_says_what_the_engines_did() -> None:
+def test_the_strips_are_what_the_engines_held() -> None:
+    """Each is full from end to end; its parts are those of the requests that are in."""
     told = stepper_three_memories()
-    (engine,) = told["panels"]
-    running, prompts, places, cache = (
-        np.array(engine[part]) for part in ("running", "prompts", "places", "cache")
-    )
-    assert running.shape == (len(SHARED), len(RATES), 61, len(WAYS))
-    assert np.all(prompts <= running)
-    assert np.all(running <= places)
-    assert np.all((cache >= 0) & (cache <= 1))
+    (panel,) = told["panels"]
     at = SHARED.index(4000), RATES.index(6)
+    for frame in (5, 30):
+        bars = panel["bars"][at[0]][at[1]][frame]
+        for lane, way in zip(panel["lanes"], WAYS, strict=True):
+            seen = _shown(way, 4000, 6)
+            mine = [bar for bar in bars if bar[0] == lane]
+            assert (mine[0][1], mine[-1][2]) == (0, 100)
+            assert all(one[2] == next_[1] for one, next_ in itertools.pairwise(mine))
+            assert mine[-1][4] == f"{seen.running[frame]} in, {seen.waiting[frame]} wait"
+            widths = {bar[3]: bar[2] - bar[1] for bar in mine}
+            copies = min(seen.running[frame], 1) if way == "shared" else seen.running[frame]
+            room = CHAT.cache_tokens / 100
+            assert widths["cached"] == pytest.approx(4000 * copies / room, abs=0.11)
+            assert widths["answer"] == pytest.approx(seen.own[frame] / room, abs=0.11)
+            if way == "reserved":
+                taken = seen.running[frame] * LONGEST / room
+                assert 100 - widths["free"] == pytest.approx(taken, abs=0.11)
     for column, way in enumerate(WAYS):
-        seen = _shown(way, 4000, 6)
-        assert running[at][:, column].tolist() == seen.running.tolist()
-        assert told["readouts"][column]["values"][at[0]][at[1]] == seen.answered_per_s
+        said = np.array(told["readouts"][column]["values"])
+        assert said.shape == (len(SHARED), len(RATES), 31)
+        assert said[at].tolist() == _shown(way, 4000, 6).waiting.tolist()
+
+
+def test_a_full_memory_holds_next_to_nothing_or_copies() -> None:
+    """What the card is for: with 4,000 tokens before each prompt, both are full in a minute."""
+    reserved, blocks, shared = (_shown(way, 4000, 6) for way in WAYS)
+    room = CHAT.cache_tokens
+    for seen, full, useful in ((reserved, 0.98, 0.2), (blocks, 0.98, 0.3)):
+        assert seen.common[-1] + seen.own[-1] + seen.empty[-1] > full * room
+        assert seen.own[-1] < useful * room
+        assert seen.waiting[-1] > 10
+    assert shared.common[-1] + shared.own[-1] < 0.1 * room
+    assert shared.waiting[-1] == 0
+    assert 0 < blocks.empty[-1] < CHAT.engine.block_tokens * blocks.running[-1]
 
 
 def test_no_way_answers_more_than_is_asked_and_sharing_never_costs() -> None:

@@ -14,6 +14,7 @@ prefix caching for blocks that are shared.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -38,22 +39,25 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 WAYS = ("reserved", "blocks", "shared")
+PARTS = (("common", "cached"), ("own", "answer"), ("empty", "starts"))  # of the memory, and states
 LONGEST = 32_768  # tokens that a sequence may have, reserved for each
 SHARED = [0, 1000, 4000, 16_000]  # tokens with which all prompts begin
 RATES = [2, 6, 12]  # requests a second
-SPAN_S, FRAME_S = 60.0, 1.0
+SPAN_S, FRAME_S = 60.0, 2.0
 SAMPLE = 2000  # requests whose lengths say which contexts occur
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What an engine shows at the frames: running, of them reading a prompt, waiting, and the share
-    of the memory that is taken; and requests answered a second, of those that came."""
+    """What the memory of an engine holds at the frames [tokens]: common beginnings, what requests
+    have of their own, and what is taken and holds nothing. Who runs and waits; requests answered a
+    second, of those that came."""
 
+    common: FloatArray
+    own: FloatArray
+    empty: FloatArray
     running: npt.NDArray[np.int64]
-    prompts: npt.NDArray[np.int64]
     waiting: npt.NDArray[np.int64]
-    cache: FloatArray
     answered_per_s: float
 
 
@@ -92,19 +96,19 @@ def _shown(way: str, shared: int, rate: float, seed: int = 5) -> _Shown:
     inside = (seen.admitted_s <= frames) & (frames < seen.completion_s)
     decoding = inside & (seen.first_token_s <= frames)
     done = (frames - seen.first_token_s) / (seen.completion_s - seen.first_token_s + 1e-9)
-    held = inside * prompts + decoding * done * lengths.output_tokens
+    own = inside * lengths.prompt_tokens + decoding * np.floor(done * lengths.output_tokens)
     running = inside.sum(axis=1)
-    tokens = held.sum(axis=1)
-    if way == "shared":
-        tokens = tokens - shared * np.maximum(running - 1, 0)
+    held = own + shared * inside
+    taken = np.ceil(held / CHAT.engine.block_tokens) * CHAT.engine.block_tokens
     if way == "reserved":
-        tokens = running * float(LONGEST)
+        taken = inside * float(LONGEST)
     ended = float((seen.completion_s <= SPAN_S).sum())
     return _Shown(
+        shared * (np.minimum(running, 1) if way == "shared" else running).astype(float),
+        own.sum(axis=1),
+        (taken - held).sum(axis=1),
         running,
-        (inside & ~decoding).sum(axis=1),
         ((seen.sent_s <= frames) & (frames < seen.admitted_s)).sum(axis=1),
-        np.minimum(tokens / CHAT.cache_tokens, 1.0),
         ended / SPAN_S,
     )
 
@@ -134,7 +138,7 @@ def figure_three_memories(figure: Figure) -> None:
     """Blocks hold as many sequences as their tokens allow; a common beginning is stored once,
     or once for each.
 
-    The chat machine's memory, sequences of its mean length behind a common beginning.
+    The chat machine's memory; on paper, sequences of its mean length behind a common beginning.
 
     Alt: Lines of sequences that fit against the tokens of a common beginning, both axes
     logarithmic. Reserving is a flat line far below. Blocks begin high and fall as the beginning
@@ -156,64 +160,76 @@ def figure_three_memories(figure: Figure) -> None:
     axes.set(xlabel="tokens with which all prompts begin", ylabel="sequences in memory")
 
 
+def _strips(shared: int, rate: int, frame: int) -> list[tuple[Any, ...]]:
+    """The memory of each engine at a frame, as (way, start, end, state) in percent; beside it who
+    is in and who waits."""
+    bars: list[tuple[Any, ...]] = []
+    for way in WAYS:
+        seen = _shown(way, shared, rate)
+        parts = [(getattr(seen, part)[frame], state) for part, state in PARTS]
+        filled = np.minimum(np.cumsum([n for n, _ in parts]) / CHAT.cache_tokens, 1)
+        ends = [0.0, *(100 * filled).round(1).tolist(), 100.0]
+        states = [*(state for _, state in parts), "free"]
+        spans = zip(ends, ends[1:], states, strict=False)
+        told = [(way, start, end, state) for start, end, state in spans if start < end]
+        words = f"{seen.running[frame]} in, {seen.waiting[frame]} wait"
+        bars += [*told[:-1], (*told[-1], words)]
+    return bars
+
+
 def stepper_three_memories() -> dict[str, Any]:
-    """Play it: one device, three ways to allocate its memory. Then let prompts begin alike."""
+    """Play it: requests fill one memory in three ways. Then let prompts share a prefix."""
+    times = np.arange(0, SPAN_S + FRAME_S / 2, FRAME_S)
 
-    def frames(part: str) -> list[Any]:
-        return [
-            [
-                np.stack([getattr(_shown(way, s, rate), part) for way in WAYS], axis=1)
-                .round(2)
-                .tolist()
-                for rate in RATES
-            ]
-            for s in SHARED
-        ]
+    def each(told: Callable[[int, int, int], Any]) -> list[Any]:
+        runs = range(len(times))
+        return [[[told(s, rate, i) for i in runs] for rate in RATES] for s in SHARED]
 
-    shape = len(SHARED), len(RATES), round(SPAN_S / FRAME_S) + 1, len(WAYS)
+    def share(tokens: FloatArray, frame: int) -> float:
+        return float(100 * tokens[frame] / CHAT.cache_tokens)
 
-    def waiting(way: int) -> list[Any]:
-        return [[frames[:, way].tolist() for frames in row] for row in np.array(frames("waiting"))]
-
-    def answered(way: str) -> list[list[float]]:
-        return [[_shown(way, s, rate).answered_per_s for rate in RATES] for s in SHARED]
+    def readout(
+        label: str, unit: str, way: str, told: Callable[[_Shown, int], float]
+    ) -> dict[str, Any]:
+        values = each(lambda s, rate, i: float(told(_shown(way, s, rate), i)))
+        return {"label": label, "unit": unit, "decimals": 0, "values": values}
 
     return {
         "controls": [
-            {"label": "common beginning", "values": SHARED, "text": "{:,} tokens", "start": 4000},
+            {"label": "prefix", "values": SHARED, "text": "{:,} tokens", "start": 4000},
             {"label": "rate", "values": RATES, "text": "{} requests/s", "start": 6},
         ],
         "clock": {
             "label": "time",
             "unit": "s",
-            "values": np.arange(0, SPAN_S + FRAME_S / 2, FRAME_S).tolist(),
-            "start": 30.0,
+            "decimals": 0,
+            "values": times.tolist(),
+            "start": SPAN_S,
         },
         "panels": [
             {
-                "kind": "engine",
-                "engines": ["reserved", "blocks", "shared blocks"],
-                "places": np.broadcast_to(list(map(_places, WAYS)), shape).tolist(),
-                "running": frames("running"),
-                "prompts": frames("prompts"),
-                "waiting": frames("waiting"),
-                "cache": frames("cache"),
+                "kind": "bars",
+                "label": "one memory, three ways",
+                "lanes": list(WAYS),
+                "x": {"label": "memory for keys and values", "unit": "%", "range": (0, 100)},
+                "bars": each(_strips),
             }
         ],
         "readouts": [
-            {"label": name, "unit": "", "decimals": 1, "values": answered(way)}
-            for name, way in zip(
-                ("answered, reserved", "answered, blocks", "answered, shared"), WAYS, strict=True
-            )
-        ]
-        + [
-            {"label": name, "unit": "", "decimals": 0, "values": waiting(way)}
-            for way, name in enumerate(("wait, reserved", "wait, blocks", "wait, shared"))
+            *(readout(f"wait, {way}", "", way, lambda seen, i: seen.waiting[i]) for way in WAYS),
+            readout("taken", "%", "reserved", lambda x, i: share(x.common + x.own + x.empty, i)),
+            readout("filled", "%", "reserved", lambda x, i: share(x.common + x.own, i)),
+            readout("copies", "%", "blocks", lambda x, i: share(x.common, i)),
         ],
-        "reading": "After {time} {wait, reserved}, {wait, blocks} and {wait, shared} wait."
-        " With {common beginning} before each prompt and {rate}, reserving memory"
-        " answers {answered, reserved} requests a second, blocks {answered, blocks}, and shared"
-        " blocks {answered, shared}.",
+        "legend": {
+            "cached": "common prefix",
+            "answer": "a request's own tokens",
+            "starts": "taken, and holds nothing",
+            "free": "free",
+        },
+        "reading": "Reservations take {taken} of the memory and fill {filled} of it:"
+        " {wait, reserved} wait after {time}. Blocks waste next to nothing, but {copies} are copies"
+        " of one prefix; shared once, {wait, shared} wait instead of {wait, blocks}.",
     }
 
 
@@ -248,9 +264,10 @@ def check_what_fits_against_the_engine() -> None:
     """
     seen = _shown("blocks", 4000, 12)
     told = _most("blocks", 4000)
-    running = float(seen.running[-20:].mean())
+    running = float(seen.running[-10:].mean())
     checks.close("sequences", running, told, rtol=0.2, kind="simulation")
-    checks.close("memory", float(seen.cache[-20:].mean()), 1.0, atol=0.1, kind="simulation")
+    taken = (seen.common + seen.own + seen.empty)[-10:].mean() / CHAT.cache_tokens
+    checks.close("memory", float(taken), 1.0, atol=0.1, kind="simulation")
 
 
 def check_it_holds_for_long_conversations() -> None:

@@ -14,11 +14,13 @@ Source: measurement, made by `python -m serving_mathematics.engine.students_meas
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving_mathematics.core.batching.speculative_decoding import expected_tokens
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RECORD, PARTS = "students", ("same", "nats", "accepted")
+DRAFTED = 5  # tokens that a step drafts
 WORDS, NAMES, FEW, ALL = "words", "likeliest tokens", "20 probabilities", "all probabilities"
 
 
@@ -86,7 +89,8 @@ def figure_size_and_data(figure: Figure) -> None:
     """Probabilities teach more than words, most so where little was read; from the second
     size on, more units help only where much was read.
 
-    Share of its drafts that the teacher would accept, on questions that nobody learned from.
+    Questions that nobody learned from. On paper, the share of its drafts that the teacher would
+    accept; what moves are the drafts for the beginning of one answer.
 
     Alt: Lines of the accepted share against tokens learned from, logarithmic. Solid lines for
     probabilities lie above dashed ones for words at every size, with the widest gap on the left.
@@ -139,37 +143,76 @@ def figure_lessons_compared(figure: Figure) -> None:
     axes.set(ylim=(0, 1.3 * highest), xlabel="lessons", ylabel="drafts that are accepted [%]")
 
 
-def slider_size_and_data() -> dict[str, Any]:
-    """Give the student more to read, then more units (its size): how much is accepted?"""
-    units, taught = _axes()
+def _places() -> list[str]:
+    """The first tokens of the answer whose drafts the card shows, numbered."""
+    answer = read_record(RECORD)["answer"]
+    return [f"{i}. {word.strip() or '…'}" for i, word in enumerate(answer, 1)]
 
-    def table(source: str, part: str, scale: float) -> list[list[float]]:
-        return [[scale * _mean(size, n, source, part) for size in units] for n in taught]
+
+def _drafted(units: int, taught: int, source: str) -> list[tuple[Any, ...]]:
+    """What a student would draft at each place, as (place, start, end, state) in percent: what is
+    accepted, then what is struck, a token after the other; beside it the share accepted."""
+    (row,) = (
+        row
+        for row in read_record(RECORD)["rows"]
+        if (row["units"], row["taught"], row["source"]) == (units, taught, source)
+        if "drafts" in row
+    )
+    bars: list[tuple[Any, ...]] = []
+    for place, draft in zip(_places(), row["drafts"], strict=True):
+        parts = [(*p, "answer") for p in draft["accepted"]]
+        parts += [(*p, "broken") for p in draft["struck"]]
+        ends = np.minimum(100 * np.cumsum([share for _, share, _ in parts]), 100).round(1).tolist()
+        mine = [
+            (place, start, end, state, *([word.strip()] if word.strip() else []))
+            for start, end, (word, _, state) in zip([0.0, *ends], ends, parts, strict=False)
+            if start < end
+        ]
+        told = 100 * sum(share for _, share in draft["accepted"])
+        bars += [*mine[:-1], (*mine[-1][:4], f"{told:.0f}%")]
+    return bars
+
+
+def stepper_size_and_data() -> dict[str, Any]:
+    """Teach a student, and let it draft: what would its teacher accept, and what is struck?"""
+    units, taught = _axes()
+    sources = [WORDS, ALL]
+
+    def each(told: Callable[[int, int, str], Any]) -> list[Any]:
+        return [[[told(size, n, source) for source in sources] for size in units] for n in taught]
+
+    def accepted(size: int, n: int, source: str) -> float:
+        return 100 * _mean(size, n, source, "accepted")
+
+    def yields(size: int, n: int, source: str) -> float:
+        return expected_tokens(_mean(size, n, source, "accepted"), DRAFTED)
 
     return {
         "controls": [
             {"label": "tokens read", "values": taught, "start": taught[1], "text": "{:,}"},
             {"label": "units", "values": units, "start": units[1]},
+            {"label": "learned from", "values": sources, "start": WORDS},
         ],
-        "x": {"label": "tokens learned from", "unit": "", "log": True},
-        "y": {"label": "drafts that are accepted", "unit": "%"},
-        "curves": [
-            {"label": "probabilities", "unit": "%", "values": table(ALL, "accepted", 100)},
-            {"label": "words", "unit": "%", "values": table(WORDS, "accepted", 100)},
+        "panels": [
+            {
+                "kind": "bars",
+                "label": "drafts for a teacher's answer, word by word",
+                "lanes": _places(),
+                "x": {"label": "what the student would draft", "unit": "%", "range": (0, 100)},
+                "bars": each(_drafted),
+            }
         ],
         "readouts": [
-            {"label": "same token", "unit": "%", "values": table(ALL, "same", 100)},
-            {
-                "label": "distance",
-                "unit": "nat",
-                "decimals": 2,
-                "values": table(ALL, "nats", 1),
-            },
+            {"label": "accepted", "unit": "%", "decimals": 0, "values": each(accepted)},
+            {"label": "yield", "unit": "", "decimals": 2, "values": each(yields)},
         ],
-        "reading": "A student of {units} units that has read {tokens read} tokens and learned from"
-        " probabilities has {probabilities} of its drafts accepted; from words it is {words}. With"
-        " probabilities its likeliest token is the teacher's in {same token}, and its distance is"
-        " {distance}.",
+        "legend": {
+            "answer": "accepted: the teacher would say it as often",
+            "broken": "struck: it would not",
+        },
+        "reading": "Of this student's drafts {accepted} are accepted on questions that nobody"
+        f" learned from; a step that drafts {DRAFTED} yields {{yield}} tokens, if acceptances are"
+        " independent.",
     }
 
 

@@ -5,7 +5,7 @@ eight. In int4 matrices have four, with scales, and are widened before they are 
 reads least, and FP8 alone multiplies faster: which is quicker depends on how many share a step.
 
 Assumes: the scored step model, whose constants for formats come from measured kernels; the cache in
-16 bits throughout.
+16 bits throughout; int4 with 4.25 bits a weight in steps, whatever the block.
 
 Source: `core.machines` for steps, memory and ceilings; Kurtic et al. (2025) for the same order on
 measured engines; the measured rounds of a small model for the gain that shrinks with the batch.
@@ -13,7 +13,9 @@ measured engines; the measured rounds of a small model for the gain that shrinks
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,8 +27,10 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import weight_bytes
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
-from serving_mathematics.core.hardware.step_time import Constants
+from serving_mathematics.core.hardware.step_time import Constants, count_work, step_parts
 from serving_mathematics.core.machines.machines import CHAT, INSTALLED, Machine
+from serving_mathematics.optimization.quantization.language_formats import weight_formats
+from serving_mathematics.optimization.quantization.language_record import _changed_percent
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 
@@ -38,7 +42,14 @@ FloatArray = npt.NDArray[np.float64]
 FORMATS = {"BF16": "bf16", "FP8": "fp8", "int4": "int4"}
 SHORT = replace(CHAT, model="Qwen3-32B")  # whose weights leave little of the device
 BATCHES = [1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256]
-LOSS = {"BF16": "bfloat16", "FP8": "E4M3, per output", "int4": "int4, blocks of 32"}  # of the table
+SHOWN = {  # formats that the card has: of the machine's weights, and of the measured model's
+    "FP8": ("FP8", "E4M3, per output"),
+    "int4, blocks of 32": ("int4", "int4, blocks of 32"),
+    "int4, blocks of 192": ("int4", "int4, blocks of 192"),
+    "int4, per output": ("int4", "int4, per output"),
+}
+STEPS = [1, 4, 16, 64, 128, 256]  # batches of the card
+FEW = 6  # weights that it shows
 
 
 def _machine(form: str, base: Machine = CHAT) -> Machine:
@@ -89,7 +100,8 @@ def figure_speed_by_format(figure: Figure) -> None:
     """While no prompt is read, four bits are fastest up to half of the places, and eight bits with
     products in eight above.
 
-    The chat machine, tokens a second over those in 16 bits at the same batch, prompts left out.
+    The chat machine without prompts; on paper, its tokens a second over those in 16 bits at the
+    same batch. The weights that move are the first of SmolLM2's first output projection.
 
     Alt: Lines of relative speed against sequences in a step, logarithmic. Int4 starts near twice
     the speed of sixteen bits and falls to the same speed. FP8 starts lower and falls less. The
@@ -107,48 +119,110 @@ def figure_speed_by_format(figure: Figure) -> None:
     axes.set(ylim=(0.9, 2.1), xlabel="sequences in a step", ylabel="speed over BF16")
 
 
-def slider_speed_by_format() -> dict[str, Any]:
-    """Drop bits, then fill the batch: what do you gain, and what may it cost?"""
-    names = list(FORMATS)
-    rates = np.stack([_tokens_per_s(form) for form in names], axis=1)
-    gains = rates / rates[:, :1]
-    rows = {
-        row["format"]: row
-        for row in read_record("language_quality")["rows"]
-        if row["basis"] == "rescaled"
+@functools.cache
+def _step_ms(form: str, size: int) -> dict[str, float]:
+    """Parts of a step by their state [ms]: floors, weights and tables as they are read, what
+    multiplying takes beyond, cache, host."""
+    machine = _machine(form)
+    sizes = np.array([1.0, size])
+    contexts = np.full(2, machine.mean_context_tokens)
+    work = count_work([machine.deployment]).rows(np.zeros(2, dtype=np.int64))
+    parts = step_parts(work, front_constants(find_front(CHAT.front)), sizes, contexts)
+    alone, shared = 1e3 * (parts.weights + parts.vocabulary)
+    kernels, cache, host = (1e3 * part[1] for part in (parts.kernels, parts.cache, parts.host))
+    return {
+        "starts": float(kernels),
+        "answer": float(alone),
+        "prompt": float(shared - alone),
+        "cached": float(cache),
+        "idle": float(host),
     }
-    tokens = read_record("language_quality")["text"]
-    expected = tokens["passages"] * (tokens["places"] - 1)
-    changed = [100 * rows[LOSS[form]]["changed"] / expected for form in names]
-    machines = [_machine(form) for form in names]
-    weights = [weight_bytes(one.deployment) / 1e9 for one in machines]
 
-    def wide(values: list[float]) -> list[list[float]]:
-        return [list(values) for _ in BATCHES]
 
+def _step_bars(lane: str, form: str, size: int) -> list[tuple[Any, ...]]:
+    """A step as (lane, start, end, state), the whole beside the last."""
+    times = {state: ms for state, ms in _step_ms(form, size).items() if ms > 1e-3}
+    ends = list(itertools.accumulate(times.values()))
+    spans = zip([0, *ends], ends, times, strict=False)
+    bars: list[tuple[Any, ...]] = [(lane, start, end, state) for start, end, state in spans]
+    return [*bars[:-1], (*bars[-1], f"{ends[-1]:.1f} ms")]
+
+
+def _weight_bars(form: str) -> list[tuple[Any, ...]]:
+    """The first weights of the measured model's row: what they are and are rounded to have in
+    common, and by how much these differ."""
+    row = np.array(read_record("language_weights")["weights"])
+    rounded = weight_formats()[form].rounded(row[None])[0]
+    bars: list[tuple[Any, ...]] = []
+    for i, (exact, told) in enumerate(np.abs([row, rounded]).T[:FEW].tolist(), 1):
+        ends = sorted((exact, told))
+        words = f"{abs(told / exact - 1):.0%} off"
+        spans = ((0.0, ends[0], "answer"), (*ends, "broken"))
+        wide = [(str(i), *span) for span in spans if span[1] - span[0] > 1e-6]
+        bars += [*wide[:-1], (*wide[-1], words)]
+    return bars
+
+
+def stepper_speed_by_format() -> dict[str, Any]:
+    """Drop bits, then fill the batch: what shrinks, what stays, and what do weights lose?"""
+
+    def each(told: Callable[[str, str, int], Any]) -> list[list[Any]]:
+        return [[told(*SHOWN[name], size) for size in STEPS] for name in SHOWN]
+
+    def readout(
+        label: str, unit: str, decimals: int, told: Callable[[str, str, int], float]
+    ) -> dict[str, Any]:
+        return {"label": label, "unit": unit, "decimals": decimals, "values": each(told)}
+
+    def size_gb(form: str) -> float:
+        return weight_bytes(_machine(form).deployment) / 1e9
+
+    largest = 1.02 * max(bar[2] for _, named in SHOWN.values() for bar in _weight_bars(named))
     return {
         "controls": [
-            {"label": "batch", "values": BATCHES, "text": "{} sequences", "start": 4},
-            {"label": "weights", "values": names, "start": "int4"},
+            {"label": "weights", "values": list(SHOWN), "start": "int4, per output"},
+            {"label": "batch", "values": STEPS, "text": "{} sequences", "start": 4},
         ],
-        "x": {"label": "sequences in a step", "unit": "", "log": True},
-        "y": {"label": "speed over BF16", "unit": "", "range": (0.9, 2.1)},
-        "curves": [{"label": "gain", "unit": "", "values": gains, "decimals": 1}],
-        "readouts": [
-            {"label": "speed", "unit": "tokens/s", "decimals": 0, "values": rates},
-            {"label": "size", "unit": "GB", "decimals": 1, "values": wide(weights)},
+        "panels": [
             {
-                "label": "ceiling",
-                "unit": "requests/s",
-                "decimals": 0,
-                "values": wide([one.ceiling_per_s for one in machines]),
+                "kind": "bars",
+                "label": "one step of chat",
+                "lanes": ["BF16", "chosen"],
+                "x": {"label": "time", "unit": "ms"},
+                "bars": each(
+                    lambda form, _, size: [
+                        *_step_bars("BF16", "BF16", size),
+                        *_step_bars("chosen", form, size),
+                    ]
+                ),
             },
-            {"label": "changed", "unit": "%", "decimals": 0, "values": wide(changed)},
+            {
+                "kind": "bars",
+                "label": "weights of a small model, rounded",
+                "lanes": [str(i + 1) for i in range(FEW)],
+                "x": {"label": "size of the weight", "unit": "", "range": (0, largest)},
+                "bars": each(lambda *run: _weight_bars(run[1])),
+            },
         ],
-        "reading": "In {weights} the weights take {size}, and steps of {batch} give {speed},"
-        " {gain} times as many as in BF16. With prompts, which four bits do not make faster, the"
-        " machine carries at most {ceiling}. In a small model such rounding changed {changed} of"
-        " the likeliest tokens, int4 in blocks of 32.",
+        "readouts": [
+            readout("whole", "GB", 1, lambda *_: size_gb("BF16")),
+            readout("size", "GB", 1, lambda form, *_: size_gb(form)),
+            readout(
+                "gain", "", 2, lambda form, _, n: float(CHAT.step_s(n) / _machine(form).step_s(n))
+            ),
+            readout("changed", "%", 0, lambda *run: _changed_percent("rescaled", run[1])),
+        ],
+        "legend": {
+            "starts": "floors of kernels",
+            "answer": "weights",
+            "prompt": "multiplying takes longer than reading",
+            "cached": "cache",
+            "idle": "host",
+            "broken": "error of rounding",
+        },
+        "reading": "A step of {batch} is {gain} times as fast as in BF16, and weights take {size}"
+        " instead of {whole}. In {weights}, the small model names another likeliest token at"
+        " {changed} of all places.",
     }
 
 
