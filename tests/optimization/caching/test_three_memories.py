@@ -24,8 +24,8 @@ def test_the_strips_are_what_the_engines_held() -> None:
     told = stepper_three_memories()
     (panel,) = told["panels"]
     at = SHARED.index(4000), RATES.index(6)
-    for frame in (5, 30):
-        bars = panel["bars"][at[0]][at[1]][frame]
+    for frame in (6, 30):
+        bars = panel["bars"][at[0]][at[1]][frame // 2]
         for lane, way in zip(panel["lanes"], WAYS, strict=True):
             seen = _shown(way, 4000, 6)
             mine = [bar for bar in bars if bar[0] == lane]
@@ -35,15 +35,15 @@ def test_the_strips_are_what_the_engines_held() -> None:
             widths = {bar[3]: bar[2] - bar[1] for bar in mine}
             copies = min(seen.running[frame], 1) if way == "shared" else seen.running[frame]
             room = CHAT.cache_tokens / 100
-            assert widths["cached"] == pytest.approx(4000 * copies / room, abs=0.11)
-            assert widths["answer"] == pytest.approx(seen.own[frame] / room, abs=0.11)
+            assert widths["cached"] == pytest.approx(4000 * copies / room, abs=1.01)
+            assert widths["answer"] == pytest.approx(seen.own[frame] / room, abs=1.01)
             if way == "reserved":
                 taken = seen.running[frame] * LONGEST / room
-                assert 100 - widths["free"] == pytest.approx(taken, abs=0.11)
+                assert 100 - widths["free"] == pytest.approx(taken, abs=1.01)
     for column, way in enumerate(WAYS):
         said = np.array(told["readouts"][column]["values"])
-        assert said.shape == (len(SHARED), len(RATES), 31)
-        assert said[at].tolist() == _shown(way, 4000, 6).waiting.tolist()
+        assert said.shape == (len(SHARED), len(RATES), 16)
+        assert said[at].tolist() == _shown(way, 4000, 6).waiting[::2].tolist()
 
 
 def test_a_full_memory_holds_next_to_nothing_or_copies() -> None:

@@ -175,6 +175,7 @@ def figure_harmless_releases(figure: Figure) -> None:
     axes.set(xlabel="since the release [min]", ylabel="blamed so far [%]")
 
 
+# In one piece: a picture's data, panel by panel, as the page draws them.
 def stepper_harmless_releases() -> dict[str, Any]:
     """A release that changed nothing, tested every five minutes until a test stops it. Let the
     threshold pay for its looks and step on; then count requests."""

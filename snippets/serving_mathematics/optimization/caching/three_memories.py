@@ -168,7 +168,7 @@ def _strips(shared: int, rate: int, frame: int) -> list[tuple[Any, ...]]:
         seen = _shown(way, shared, rate)
         parts = [(getattr(seen, part)[frame], state) for part, state in PARTS]
         filled = np.minimum(np.cumsum([n for n, _ in parts]) / CHAT.cache_tokens, 1)
-        ends = [0.0, *(100 * filled).round(1).tolist(), 100.0]
+        ends = [0.0, *(100 * filled).round().tolist(), 100.0]
         states = [*(state for _, state in parts), "free"]
         spans = zip(ends, ends[1:], states, strict=False)
         told = [(way, start, end, state) for start, end, state in spans if start < end]
@@ -179,11 +179,10 @@ def _strips(shared: int, rate: int, frame: int) -> list[tuple[Any, ...]]:
 
 def stepper_three_memories() -> dict[str, Any]:
     """Play it: requests fill one memory in three ways. Then let prompts share a prefix."""
-    times = np.arange(0, SPAN_S + FRAME_S / 2, FRAME_S)
+    frames = range(0, round(SPAN_S / FRAME_S) + 1, 2)
 
     def each(told: Callable[[int, int, int], Any]) -> list[Any]:
-        runs = range(len(times))
-        return [[[told(s, rate, i) for i in runs] for rate in RATES] for s in SHARED]
+        return [[[told(s, rate, i) for i in frames] for rate in RATES] for s in SHARED]
 
     def share(tokens: FloatArray, frame: int) -> float:
         return float(100 * tokens[frame] / CHAT.cache_tokens)
@@ -203,7 +202,7 @@ def stepper_three_memories() -> dict[str, Any]:
             "label": "time",
             "unit": "s",
             "decimals": 0,
-            "values": times.tolist(),
+            "values": [FRAME_S * i for i in frames],
             "start": SPAN_S,
         },
         "panels": [
