@@ -18,11 +18,11 @@ Series = npt.NDArray[np.float64]
 Vector = dict[str, Series]  # by instance, "" where that label is not there
 TOKEN = re.compile(r'\s*([a-zA-Z_:][\w:]*|\d+\.?\d*|"[^"]*"|=~|!=|>=|<=|==|[-+*/^><(){}\[\]=,])')
 MINUTES = {"m": 1, "h": 60, "d": 1440}
-LEVELS = (("or",), ("and",), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
+LEVELS = (("or",), ("and", "unless"), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count", "max", "min")
 FUNCTIONS = {"ln": np.log, "exp": np.exp}
 RANGES = (
-    *("rate", "changes", "avg_over_time", "min_over_time", "max_over_time"),
+    *("rate", "last_over_time", "avg_over_time", "min_over_time", "max_over_time"),
     *("stdvar_over_time", "count_over_time"),
 )
 
@@ -133,13 +133,13 @@ class Parser:
         self.take("[")
         window, found = self.duration(), {}
         self.take("]")
+        values = self.earlier(values)
         self.take(")")
         for name, one in values.items():
             mean = mean_over(one, window)
             found[name] = mean / 60 if token == "rate" else mean
-            if token == "changes":
-                differs = np.append(0.0, 1.0 * (np.abs(np.diff(one)) > 0))
-                found[name] = (window - 1) * mean_over(differs, window - 1)
+            if token == "last_over_time":
+                found[name] = last_over(one, window)
             if token == "min_over_time":
                 found[name] = -most_over(-one, window)
             if token == "max_over_time":
@@ -199,6 +199,13 @@ def most_over(values: Series, window: int) -> Series:
     return np.where(np.isfinite(most), most, np.nan)
 
 
+def last_over(values: Series, window: int) -> Series:
+    """The last of what there is in the last minutes."""
+    at = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(values.size)))
+    known = (at >= 0) & (np.arange(values.size) - at < window)
+    return np.where(known, values[np.maximum(at, 0)], np.nan)
+
+
 def aggregated(how: str, by: bool, values: Vector) -> Vector:
     """Over the series that are there, or over those of each instance, its ranks."""
     if not values:
@@ -229,6 +236,8 @@ def matched(sign: str, left: Series | Vector, right: Series | Vector) -> Series 
         return {name: apply(one, right) for name, one in left.items()}
     of = {name: name if name in right else name.partition("/")[0] for name in left}  # of a rank
     both = {name: apply(one, right[of[name]]) for name, one in left.items() if of[name] in right}
+    if sign == "unless":
+        return {**left, **both}
     return {**right, **left, **both} if sign == "or" else both
 
 
@@ -244,6 +253,7 @@ def divided(a: Series, b: Series) -> Series:
 OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
     "or": lambda a, b: np.where(np.isnan(a), b, a),
     "and": lambda a, b: np.where(np.isnan(b), np.nan, a),
+    "unless": lambda a, b: np.where(np.isnan(b), a, np.nan),
     ">": kept(np.greater),
     ">=": kept(np.greater_equal),
     "<": kept(np.less),

@@ -56,6 +56,7 @@ def test_too_much_and_too_little_are_told(engine: str) -> None:
     slow = run(engine, CHAT.places, 300.0, most["mean"]["token_s"])
     assert slow["BatchWorkSlowsEverybody"] == pytest.approx(most["mean"]["token_s"])
     assert run(engine, 40.0, 0.0, 0.015)["ValleyIsEmpty"] == pytest.approx(40)
+    assert run(engine, 0.0, 0.0, np.nan)["ValleyIsEmpty"] == 0  # nothing over nothing is no number
     assert np.isnan(run(engine, 40.0, 9.0, 0.015)["ValleyIsEmpty"])
     # a few long documents in flight, on purpose: places are free, and tokens as slow as they may be
     assert np.isnan(run(engine, 40.0, 0.0, 0.035)["ValleyIsEmpty"])
@@ -68,7 +69,7 @@ def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
     assert f"> 0.8 * {places}\n" in text
     assert f"< 0.5 * {places} " in text
     assert f"> {CHAT.promise.tpot_s / 1.2:.3f} " in text
-    assert f"< 0.6 * {CHAT.promise.tpot_s / 1.2:.3f}\n" in text
+    assert f">= 0.6 * {CHAT.promise.tpot_s / 1.2:.3f}\n" in text
     promise = f"{1e3 * CHAT.promise.tpot_s:g} ms for {CHAT.promise.share:.0%}, over 1.2)"
     assert promise in text
     page = (ROOT / "docs" / "intuition" / "batch-vs-online.md").read_text("utf-8")

@@ -165,7 +165,14 @@ def test_errors_of_both_arms_are_those_of_the_gateway(engine: str) -> None:
         expr = told[f"release:failed_{arm}:increase2h"]
         failed, broken = re.findall(r"rate\((\S+?)\[2h\]\)", expr)
         seen = {failed: 0.6 * share * some, broken: 0.4 * share * some} if share else {"up": some}
+        seen[f"release:asked_{arm}:increase2h"] = 7200.0 + 0 * some
         assert Parser(expr, seen).whole()[-1] == pytest.approx(7200 * share)
+        all_twice = {
+            failed: some,
+            broken: some,
+            f"release:asked_{arm}:increase2h": 7200.0 + 0 * some,
+        }
+        assert Parser(expr, all_twice).whole()[-1] == pytest.approx(7200)
         expr = told[f"release:asked_{arm}:increase2h"]
         (asked,) = re.findall(r"rate\((\S+?)\[2h\]\)", expr)
         assert Parser(expr, {asked: some}).whole()[-1] == pytest.approx(7200)

@@ -130,7 +130,7 @@ def example() -> SimpleNamespace:
     answers = _drawn("seven times", 20_000, np.random.default_rng(0)).output_tokens
     ceiling = _ended_per_s("seven times", CHAT.places)
     return SimpleNamespace(
-        spare_needed=math.log(1 / (1 - CHAT.promise.share)),
+        spare_needed=math.log(1.5 / (1 - CHAT.promise.share)),
         seven_tokens=round(float(answers.mean()), -2),
         seven_late=100 * long.late,
         seven_told=100
