@@ -426,6 +426,8 @@ def _numbers(
         if not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise ValueError(f"{part} must have {rule}, got {value!r} at {place}")
         rounded = float(f"{value:.4g}")
+        if f"{rounded:g}".endswith("5"):  # what says it rounds it again
+            rounded = float(f"{value:.6g}")
         found.append(int(rounded) if rounded.is_integer() else rounded)
     return found
 

@@ -261,7 +261,7 @@ function cells(plot, panel, world) {
   const { image, add, long, width, height } = board(plot);
   const { columns } = panel;
   const lengths = long(columns);
-  const left = 12 + Math.max(...long(panel.rows));
+  const left = 12 + Math.max(...long(panel.rows, () => "now"));
   const pitch = (beyond) => Math.min((width - left - beyond) / columns.length, 34);
   const slant = pitch(0.71 * lengths.at(-1)) > 17 ? 0.71 : 1; // upright where there is no room to slant
   const wide = pitch(slant < 1 ? slant * lengths.at(-1) : 4);

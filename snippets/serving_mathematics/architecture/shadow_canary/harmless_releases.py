@@ -244,7 +244,7 @@ def stepper_harmless_releases() -> dict[str, Any]:
                 "label": "stopped",
                 "unit": "%",
                 "decimals": 0,
-                "values": each(stopped_percent),
+                "values": each(lambda *run: np.rint(stopped_percent(*run)).tolist()),
             }
         ],
         "legend": {"answer": "goes on", "free": "stopped"},

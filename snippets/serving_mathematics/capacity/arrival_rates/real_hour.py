@@ -383,11 +383,10 @@ def stepper_hour() -> dict[str, Any]:
             "answer": "answer tokens",
             "broken": "work",
         },
-        "reading": "In minute {minute} requests are at {requests} of their mean, prompt tokens"
-        " at {prompt tokens}, answer tokens at {answer tokens} and work at {work}. The most over"
-        " {averaged over} of the hour is {most requests} of the mean in requests,"
-        " {most prompt tokens} in prompt tokens, {most answer tokens} in answer tokens and"
-        " {most work} in work.",
+        "reading": "In minute {minute}, work is at {work} of its mean, requests at {requests},"
+        " prompt tokens at {prompt tokens}, answer tokens at {answer tokens}. At most, over"
+        " {averaged over}: {most work}, {most requests}, {most prompt tokens},"
+        " {most answer tokens}.",
     }
 
 

@@ -241,8 +241,8 @@ def stepper_closed_loop() -> dict[str, Any]:
     x = {"label": "clients", "unit": "", "log": True}
     return {
         "controls": [
-            {"label": "clients", "values": list(CLIENTS), "start": 128},
-            {"label": "time away", "values": list(AWAY_S), "text": "{} s away", "start": 0},
+            {"label": "clients", "values": list(CLIENTS), "text": "{:,}", "start": 128},
+            {"label": "time away", "values": list(AWAY_S), "text": "{} s", "start": 0},
         ],
         "panels": [
             {
@@ -284,9 +284,9 @@ def stepper_closed_loop() -> dict[str, Any]:
             {"label": "inside", "unit": "", "decimals": 0, "values": curves("inside")},
             {"label": "first token", "unit": "s", "decimals": 2, "values": curves("first")},
         ],
-        "reading": "Together {clients} clients that are {time away} get {tokens a second} tokens a"
-        " second; {inside} of them are inside on average. A token takes {time per token}, a first"
-        " one {first token}.",
+        "reading": "The engine writes {tokens a second} tokens a second for {clients} clients,"
+        " {time away} between answers, and has {inside} requests on average, waiting ones too."
+        " A token takes {time per token}, a first one {first token}.",
     }
 
 

@@ -167,9 +167,9 @@ def stepper_released_changes() -> dict[str, Any]:
             "idle": "would break, the build stops it",
             "free": "sees nothing, or reads on",
         },
-        "reading": "Of six callers, {change} would break {breaks}; of the checks that the build"
-        f" asks, {{object}} object. Of {len(breaking)} changes that break somebody the build"
-        " stops {stopped}.",
+        "reading": "{breaks} of six callers would break on “{change}”, and {object} of the checks"
+        f" that the build asks would object. Of {len(breaking)} changes that break somebody the"
+        " build stops {stopped}.",
     }
 
 

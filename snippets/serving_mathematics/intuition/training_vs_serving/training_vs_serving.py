@@ -298,8 +298,8 @@ def example() -> SimpleNamespace:
 def figure_lifetime_flops(figure: Figure) -> None:
     """The more tokens a model will serve, the smaller the one of equal loss that costs least.
 
-    All models have the loss of the compute-optimal one of 70 billion parameters, under the
-    unrounded constants.
+    On paper, all models have the loss of the compute-optimal one of 70 billion parameters, under
+    the unrounded constants.
 
     Alt: Lifetime operations against parameters, both on logarithmic axes, one U-shaped curve for
     each of no inference, 10 and 100 trillion tokens. The dots move left as demand grows, from 70
@@ -392,7 +392,7 @@ def stepper_lifetime_flops() -> dict[str, Any]:
     def bars(trained: Training, owned: Training) -> list[tuple[Any, ...]]:
         drawn: list[tuple[Any, ...]] = []
         for row, one in zip(_TWO, (trained, owned), strict=True):
-            words = f"{one.parameters / 1e9:.0f} B, {one.tokens / 1e12:.1f} T"
+            words = f"{one.parameters / 1e9:.1f} B, {one.tokens / 1e12:.1f} T"
             training, whole = (
                 100 * flops / trained.flops
                 for flops in (lifetime_flops(one.parameters, one.tokens), one.flops)
@@ -424,8 +424,8 @@ def stepper_lifetime_flops() -> dict[str, Any]:
         "readouts": [
             {"label": label, "unit": unit, "decimals": decimals, "values": each(told)}
             for label, unit, decimals, told in (
-                ("saved", "%", 0, lambda *two: 100 * max(0.0, 1 - two[1].flops / two[0].flops)),
-                ("size", "", 0, lambda _, owned: owned.parameters / 1e9),
+                ("saved", "%", 0, lambda *two: round(100 * (1 - two[1].flops / two[0].flops), 6)),
+                ("size", "", 1, lambda _, owned: owned.parameters / 1e9),
                 ("data", "", 1, lambda _, owned: owned.tokens / 1e12),
                 ("ratio", "", 0, lambda _, owned: owned.tokens / owned.parameters),
             )

@@ -236,7 +236,10 @@ def _devices(split: str, devices: int, requests: int) -> list[tuple[Any, ...]]:
     if one is None:
         return []
     parts = _token_ms()[split, devices, requests]
-    whole, holds = sum(parts.values()), f"{weight_bytes(one) / 1e9:.1f} GB"
+    whole, holds = (
+        sum(parts.values()),
+        f"{'≤ ' * (one.pipeline > 1)}{weight_bytes(one) / 1e9:.1f} GB",
+    )
     bars: list[tuple[Any, ...]] = []
     for device in range(devices):
         row, start = str(device + 1), whole * (device % one.pipeline) / one.pipeline
@@ -304,8 +307,8 @@ def stepper_more_devices() -> dict[str, Any]:
             "prompt": "messages",
             "idle": "serves others",
         },
-        "reading": "A token takes {time}, and {copy} on a copy; a million cost ${price}, in copies"
-        " ${copies}. Published runs of engines that are split so: {runs}.",
+        "reading": "A token takes {time}, and {copy} on a copy; a million tokens cost ${price},"
+        " in copies ${copies}. Published runs of engines that are split so: {runs}.",
         "absent": "A copy of two needs two devices.",
     }
 

@@ -133,7 +133,7 @@ def example() -> SimpleNamespace:
 def figure_padded_plan(figure: Figure) -> None:
     """Three runs of one's own narrow what must be added to a plan, for nearly every model.
 
-    A factor of one is the prediction itself.
+    A factor of one is the prediction itself. Dots at 0.8 are that or less.
 
     Alt: Line chart of the share of runs that are no slower than predicted times a factor, from 0.8
     to 2. Three thick lines rise from near zero to near all runs, steepest with three own runs, then
@@ -171,7 +171,7 @@ def stepper_padded_plan() -> dict[str, Any]:
     runs = [[[_covered()[m]["runs"]] * len(OWN) for m in models]] * PADDINGS.size
     return {
         "controls": [
-            {"label": "factor", "values": PADDINGS.tolist(), "text": "× {:.2f}", "start": 1.0},
+            {"label": "factor", "values": PADDINGS.tolist(), "text": "×\u00a0{:.2f}", "start": 1.0},
             {"label": "model", "values": models, "start": ALL},
             {"label": "your runs", "values": list(OWN), "start": "none"},
         ],

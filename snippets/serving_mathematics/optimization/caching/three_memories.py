@@ -138,7 +138,8 @@ def figure_three_memories(figure: Figure) -> None:
     """Blocks hold as many sequences as their tokens allow; a common beginning is stored once,
     or once for each.
 
-    The chat machine's memory; on paper, sequences of its mean length behind a common beginning.
+    The chat machine's memory; on paper, sequences of its mean length behind a common beginning. Who
+    waits beside free memory waits for a step to read the prompt.
 
     Alt: Lines of sequences that fit against the tokens of a common beginning, both axes
     logarithmic. Reserving is a flat line far below. Blocks begin high and fall as the beginning
@@ -226,9 +227,9 @@ def stepper_three_memories() -> dict[str, Any]:
             "starts": "taken, and holds nothing",
             "free": "free",
         },
-        "reading": "Reservations take {taken} of the memory and fill {filled} of it:"
-        " {wait, reserved} wait after {time}. Blocks waste next to nothing, but {copies} are copies"
-        " of one prefix; shared once, {wait, shared} wait instead of {wait, blocks}.",
+        "reading": "Reservations take {taken} of the memory and fill {filled}, with"
+        " {wait, reserved} waiting after {time}. Blocks waste next to nothing, but copies of the"
+        " prefix take {copies}: {wait, blocks} waiting, {wait, shared} where it is shared.",
     }
 
 

@@ -199,7 +199,8 @@ def figure_three_orders(figure: Figure) -> None:
     """A burst of one tenant: in order of arrival all others wait behind it, with counted tokens
     hardly any do.
 
-    The chat machine with 16 places, and nine other tenants.
+    The chat machine and nine other tenants; on paper with 16 places. Who waits beside a free place
+    waits for prompts to be read.
 
     Alt: Waiting requests of the other tenants against time. The curve for the order of arrival
     rises steeply after the burst, stays high and falls late; that for shortest prompt first rises
@@ -215,8 +216,8 @@ def figure_three_orders(figure: Figure) -> None:
 
 
 def stepper_three_orders() -> dict[str, Any]:
-    """One tenant asks for 150 answers at once. Play it: whose requests wait? Then give the engine
-    more places."""
+    """After five seconds one tenant asks for 150 answers at once. Play it: whose requests wait?
+    Then give the engine more places."""
     clock, machines = np.linspace(0.0, CLIP_S, FRAMES), [CHAT.limited(few) for few in PLACES]
     runs = [
         [_there(machine, order, _asked(machine)[2] - BEFORE_S + clock) for order in ORDERS]

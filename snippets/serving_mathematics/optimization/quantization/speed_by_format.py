@@ -159,7 +159,7 @@ def _weight_bars(form: str) -> list[tuple[Any, ...]]:
         ends = sorted((exact, told))
         words = f"{abs(told / exact - 1):.0%} off"
         spans = ((0.0, ends[0], "answer"), (*ends, "broken"))
-        wide = [(str(i), *span) for span in spans if span[1] - span[0] > 1e-6]
+        wide = [(f"weight {i}", *span) for span in spans if span[1] - span[0] > 1e-6]
         bars += [*wide[:-1], (*wide[-1], words)]
     return bars
 
@@ -200,7 +200,7 @@ def stepper_speed_by_format() -> dict[str, Any]:
             {
                 "kind": "bars",
                 "label": "weights of a small model, rounded",
-                "lanes": [str(i + 1) for i in range(FEW)],
+                "lanes": [f"weight {i + 1}" for i in range(FEW)],
                 "x": {"label": "size of the weight", "unit": "", "range": (0, largest)},
                 "bars": each(lambda *run: _weight_bars(run[1])),
             },
