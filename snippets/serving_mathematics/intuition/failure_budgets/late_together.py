@@ -128,7 +128,7 @@ def _told(days: int, window_min: float = 30.0, spread_min: float = 0.0, clump: f
     rng, end, found = np.random.default_rng(11), 1440.0 * days, []
     for _ in range(400):
         sizes = rng.geometric(1 / clump, rng.poisson(FAILED_PER_H * 24 * days / clump))
-        begins = np.repeat(rng.uniform(0, end, sizes.size), sizes)
+        begins = np.repeat(rng.uniform(0, end, sizes.size), sizes.astype(np.intp))
         at = begins + rng.uniform(0, spread_min, begins.size)
         counts = np.histogram(at, np.arange(0, end + 1, window_min))[0]
         found.append(clump_size(counts) if counts.any() else 1.0)
