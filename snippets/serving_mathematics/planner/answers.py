@@ -386,8 +386,8 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
     >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> answer_parts(answer(asked))[1][0]
-    'For one as installed ask with front: unknown, and take the larger number.'
+    >>> answer_parts(answer(asked))[0].partition(" keeps ")[0]
+    '1 replica of Llama-3.1-8B in FP8 on 1 × H100 SXM'
     """
     if isinstance(told, Routed):
         return routed_parts(told)
