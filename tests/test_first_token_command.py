@@ -56,6 +56,6 @@ def test_the_command_waits_for_the_token_and_not_for_the_head(tmp_path: Path) ->
         )
         server.shutdown()
     names, times = zip(*(line.split(": ") for line in ran.stdout.splitlines()), strict=True)
-    assert names == ("open", "first token", "first token")
+    assert names == ("open", "200, first token", "200, first token")
     assert Stream.connections == 1
     assert float(times[0]) < LATE_S <= min(map(float, times[1:]))
