@@ -185,7 +185,13 @@ def _prepare(cache: Path) -> None:
     """Make the cache, and clear what killed builds left."""
     if builder_digest() != _LOADED:
         raise BuildError("the builder was edited since it started; stop it and start again")
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise BuildError(
+            f"cannot write the cache {cache}: {problem.strerror};"
+            " set SNIPPETS_CACHE to a folder that can be written"
+        ) from problem
     for leftover in cache.glob("tmp-*"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE_S:

@@ -298,35 +298,43 @@ function cells(plot, panel, world) {
   return () => {};
 }
 
-// Dots stacked along the first control, those beyond where it stands broken.
+// The axis at the bottom: ticks, and where they are told their values and its title.
+function axisBelow(add, x, across, [left, right, bottom, height], told = true) {
+  for (const value of ticks(x, (right - left) / 42)) {
+    add("path", { class: "grid", d: `M${across(value)} ${bottom}v5` });
+    if (told) add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
+  }
+  if (told) add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
+}
+
+// Dots stacked along the first control, those beyond where it stands broken; as large as the highest stack of all settings lets
+// them be.
 function dots(plot, panel, world) {
   const { x } = panel;
   const { image, add, width, height } = board(plot);
   const [left, right, top, bottom] = [8, width - 8, 26, height - 36];
   const across = scale(x, left, right);
   const many = panel.dots.length / world.sizes.slice(1).reduce((all, size) => all * size, 1);
-  const stacks = (size) => { // for every setting: how many stand in each column of that width
-    const columns = {};
-    for (const [i, value] of panel.dots.entries()) (columns[`${Math.floor(i / many)} ${Math.floor(across(clamped(x, value)) / size)}`] ??= []).push(i);
+  const stacks = (from, size) => { // of a setting: by column, the values that stand there
+    const columns = new Map();
+    for (const value of panel.dots.slice(from, from + many)) {
+      const column = Math.floor(across(clamped(x, value)) / size);
+      columns.set(column, [...(columns.get(column) ?? []), value]);
+    }
     return columns;
   };
+  const high = (size) => Math.max(...panel.dots.map((_, i) => (i % many ? 0 : Math.max(...[...stacks(i, size).values()].map((one) => one.length)))));
   const sizes = Array.from({ length: 24 }, (_, i) => 14 - i / 2);
-  const size = sizes.find((one) => Math.max(...Object.values(stacks(one)).map((column) => column.length)) * one <= bottom - top) ?? 2;
+  if (plot.sized?.width !== width) plot.sized = { width, size: sizes.find((one) => high(one) * one <= bottom - top) ?? 2 };
+  const { size } = plot.sized;
   const at = x.values[world.setting()[0]];
-  const run = world.index([0, ...world.setting().slice(1)]);
   add("text", { class: "title", x: 0, y: 13 }, panel.label);
-  for (const value of ticks(x, (right - left) / 42)) {
-    add("path", { class: "grid", d: `M${across(value)} ${bottom}v5` });
-    add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
-  }
   add("path", { class: "axis", d: `M${left} ${bottom}H${right}` });
-  add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
+  axisBelow(add, x, across, [left, right, bottom, height]);
   const d = { answer: "", broken: "" };
-  for (const [key, column] of Object.entries(stacks(size))) {
-    const [setting, place] = key.split(" ").map(Number);
-    if (setting !== run) continue;
-    column.map((i) => panel.dots[i]).sort((a, b) => a - b).forEach((value, i) => {
-      d[value > at ? "broken" : "answer"] += `M${(place + 0.5) * size} ${(bottom - (i + 0.5) * size).toFixed(1)}h0`;
+  for (const [column, values] of stacks(many * world.index([0, ...world.setting().slice(1)]), size)) {
+    values.sort((a, b) => a - b).forEach((value, i) => {
+      d[value > at ? "broken" : "answer"] += `M${(column + 0.5) * size} ${(bottom - (i + 0.5) * size).toFixed(1)}h0`;
     });
   }
   for (const state of Object.keys(d)) add("path", { class: `dots state-${state}`, "stroke-width": size * 0.8, d: d[state] });
@@ -391,12 +399,8 @@ function plane(plot, x, y, named, possible = [], lanes = []) {
     add("path", { class: "grid", d: `M${left} ${up(value)}H${right}` });
     add("text", { x: left - 7, y: up(value) + 4, "text-anchor": "end" }, tick(value));
   }
-  for (const value of ticks(x, (right - left) / 42)) {
-    add("path", { class: "grid", d: `M${across(value)} ${bottom}v5` });
-    if (!lanes.length) add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
-  }
+  axisBelow(add, x, across, [left, right, bottom, height], !lanes.length);
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
-  if (!lanes.length) add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
   add("text", { class: "title", x: 2, y: 13 }, title(y));
   if (y.limit) {
     Object.assign(ends.at(-1), { x: right, y: up(y.limit.at) });

@@ -167,7 +167,10 @@ def test_cache_that_is_a_file_is_refused(project: Project) -> None:
     project.cache.write_text("a file")
     outcome = project.run()
     assert outcome.status == 2
-    assert outcome.text == f"error: {project.cache}: File exists\n"
+    assert outcome.text == (
+        f"error: cannot write the cache {project.cache}: File exists;"
+        " set SNIPPETS_CACHE to a folder that can be written\n"
+    )
     assert project.cache.read_text() == "a file"
 
 
@@ -177,7 +180,7 @@ def test_cache_that_cannot_be_written_is_refused_only_when_something_must_run(
     below_a_file = ran.write("file", "") / "cache"
     outcome = Project(ran.root, below_a_file).run()
     assert outcome.status == 2
-    assert outcome.text == f"error: {below_a_file}: Not a directory\n"
+    assert f"error: cannot write the cache {below_a_file}: Not a directory; set" in outcome.text
 
     # A cache that holds everything is only read: neither it nor any folder in it changes.
     folders = [ran.cache, *(path for path in ran.cache.rglob("*") if path.is_dir())]
