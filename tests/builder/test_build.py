@@ -227,7 +227,7 @@ def test_cache_that_cannot_be_written_fails_the_build(project: Project) -> None:
     project.cache.write_text("a file")
     outcome = project.build("-q")
     assert outcome.status == 1
-    assert f"the site is as it was: File exists ({project.cache})\n" in outcome.text
+    assert f"cannot write the cache {project.cache}: File exists; set SNIPPETS" in outcome.text
     assert "Traceback" not in outcome.text
     assert project.site_files == []
 
