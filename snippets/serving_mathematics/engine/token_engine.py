@@ -296,6 +296,7 @@ class TokenEngine:
         options: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": settings.threads,
             "CPU_RUNTIME_CACHE_CAPACITY": str(kernels),
+            "INFERENCE_PRECISION_HINT": "f32",  # with AMX it would compute in 16 bits
         }
         if settings.lookup_tokens:
             options["prompt_lookup"] = True
