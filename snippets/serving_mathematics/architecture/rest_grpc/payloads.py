@@ -158,7 +158,6 @@ def example() -> SimpleNamespace:
     chat = "a chat's prompt"
     vectors = "32 embeddings back"
     return SimpleNamespace(
-        chat_kb=_payloads()[chat].request["JSON"] / 1000,
         first_ms=around_ms + read_ms,
         around_ms=around_ms,
         chat_gain_us=1000 * (_ms(chat, "JSON", paused, 50) - _ms(chat, "bytes", paused, 50)),
