@@ -193,13 +193,3 @@ def check_falling_thresholds() -> None:
     )
     checks.inside("power, 80% in a single look", plain, 0.78, 0.80)
     checks.inside("power with Pocock's", pocock, 0.70, 0.72)
-
-
-def check_bad_input_is_refused() -> None:
-    """No traffic, half a look, one engine and no tokens are errors."""
-    checks.raises("no traffic", canary_minutes, 0.0, 0.1, 0.1, 0.2, match="requests_per_s must be")
-    checks.raises("half a look", obrien_fleming, 2.5, match="looks must be an integer from 1 to 50")
-    told = "per_s must be of control and canary"
-    checks.raises("one engine", what_the_canary_shows, [1], [1, 1], [1, 1], match=told)
-    told = "token_s must be positive"
-    checks.raises("no tokens", what_the_canary_shows, [1, 1], [1, 1], [1, 0], match=told)

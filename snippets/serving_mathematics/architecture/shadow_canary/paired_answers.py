@@ -133,7 +133,6 @@ def example() -> SimpleNamespace:
         canary=canary,
         flip_percent=100 * FLIP,
         noisy_pairs=noisy_pairs,
-        twenty_five=mcnemar_exact(17, 8),
     )
 
 
@@ -237,10 +236,3 @@ def check_shadow_size() -> None:
     wrong, right, _ = rng.multinomial(n, [0.05, 0.04, 0.91], 20_000).T
     found = np.abs(wrong - right) > 1.959964 * np.sqrt(wrong + right)
     checks.covers("power, simulated", batch_means(found.astype(float)), 0.8)
-
-
-def check_bad_input_is_refused() -> None:
-    """Half counts, shares beyond 1 and a judge who errs more often than not are errors."""
-    checks.raises("half", mcnemar_exact, 1.5, 2, match="newly_wrong must be a count, got 1.5")
-    checks.raises("too many", shadow_pairs, 0.6, 0.5, match="newly_right_share must be in")
-    checks.raises("flip", noisy_shares, 0.1, 0.1, 0.6, match="flip must be in [0, 0.5]")

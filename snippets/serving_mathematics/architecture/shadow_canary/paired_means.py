@@ -190,13 +190,3 @@ def check_bounds_on_times() -> None:
         slack = 3 * math.sqrt(0.05 * 0.95 / 400)
         checks.inside(f"{name}: low bound errs", float(low), 0.03 - slack, 0.06 + slack)
         checks.inside(f"{name}: high bound errs", float(high), 0.04 - slack, 0.08 + slack)
-
-
-def check_bad_input_is_refused() -> None:
-    """Constant differences, unequal minutes, zero time and more answers than pairs are errors that
-    name the argument.
-    """
-    checks.raises("constant", _paired_difference, [1, 2], [2, 3], match="more than a constant")
-    checks.raises("minutes", time_harm, [1, 2, 3], [1, 2], 0.05, match="candidate must be")
-    checks.raises("0 s", time_harm, [0.0, 1], [1.0, 1], 0.05, match="baseline_s must be")
-    checks.raises("pairs", _quality_harm, 2, 2, 3, 0.05, match="pairs must be a count, no less")
