@@ -78,9 +78,6 @@ def test_a_release_is_stopped_at_its_first_look_above_the_threshold() -> None:
 def test_the_page_quotes_the_stepper() -> None:
     told, stopped = example(), stepper_harmless_releases()["readouts"][0]["values"]
     assert told.blamed_requests == pytest.approx(stopped[0][0][0][-1], abs=0.51)  # as whole ones
-    assert told.found_paid == pytest.approx(stopped[1][1][1][-1], abs=0.51)
-    assert told.found_any == pytest.approx(stopped[1][2][1][-1], abs=0.51)
-    assert told.slower_tokens > told.slower_percent
 
 
 def test_one_run_alone_says_how_many_requests_are_worth_one() -> None:

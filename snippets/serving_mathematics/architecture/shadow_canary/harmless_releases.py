@@ -28,7 +28,6 @@ from serving_mathematics.architecture.shadow_canary.same_version import (
     LOOK_S,
     LOOKS,
     PAIRS,
-    SLOWER,
     _seen,
 )
 from serving_mathematics.architecture.shadow_canary.sequential_tests import msprt_ratio
@@ -117,23 +116,16 @@ def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     worth = _seen("worth")
     spread = worth["chat"]["spread"]
-    slower = np.array([row["minutes"] for row in _seen("pairs")["1% slower"]])
-    minutes = LOOKS * LOOK_MINUTES
-    effect = float(slower[:, -1].mean()) * spread / math.sqrt(minutes)
     planned = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) ** 2
     return SimpleNamespace(
         looks=LOOKS,
         blamed_requests=_share("the same", "requests", RULES[0])[-1],
-        found_paid=_share("1% slower", "minutes", RULES[1])[-1],
-        found_any=_share("1% slower", "minutes", RULES[2])[-1],
         looked_percent=100 * crossing_probability([1.959964] * LOOKS),
         one_look_requests=100 * false_alarm_rate(worth["chat"]["token"]),
         worth_60=worth["chat"]["token"],
         minute_spread=100 * spread,
         longer_percent=100 * (_slowed_by_longer(1.1) - 1),
         load_percent=100 * LOAD,
-        slower_percent=100 * (SLOWER - 1),
-        slower_tokens=100 * math.expm1(effect),
         minutes_for_5=planned * (spread / math.log(1.05)) ** 2,
         minutes_for_1=planned * (spread / math.log(1.01)) ** 2 / 60,
     )
@@ -143,8 +135,7 @@ def figure_harmless_releases(figure: Figure) -> None:
     """Of releases that changed nothing, nearly all are blamed when requests are counted one by one,
     a third if a 5% test of minutes is looked at all the time, few if thresholds pay for looks.
 
-    120 pairs of chat machines, looked at every five minutes. The release whose difference is drawn
-    on the screen is one of the third.
+    120 pairs of chat machines, looked at every five minutes.
 
     Alt: Line chart of the share of releases blamed so far against minutes. The line of requests
     starts high and ends near all of them. The line of minutes at 5% climbs to about a third. The

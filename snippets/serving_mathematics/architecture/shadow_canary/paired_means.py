@@ -18,7 +18,6 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import (
@@ -122,31 +121,6 @@ def _quality_harm(
             low, high = (loss, high) if w - r - n * loss > z * spread else (low, loss)
         bounds.append((low + high) / 2)
     return bounds[0], bounds[1]
-
-
-def check_student_interval_covers() -> None:
-    """With five pairs, Student's 95% interval holds the true difference in 95% of runs; ±1.96
-    standard errors only in 88%.
-
-    Source: 20,000 simulated sets of five normal differences; P(|t₄| ≤ 1.96) from the closed form
-    for 4 degrees of freedom, sin θ·(1 + ½cos²θ) with tan θ = 1.96/2.
-    """
-    rng = np.random.default_rng(11)
-    differences = rng.normal(0.3, 1.0, (20_000, 5))
-    errors = differences.std(axis=1, ddof=1) / math.sqrt(5)
-    distance = np.abs(differences.mean(axis=1) - 0.3) / errors
-    for label, limit, expected in (
-        ("Student", student_quantile(0.975, 4), 0.95),
-        ("± 1.96", 1.96, _t4_inside(1.96)),
-    ):
-        covered = batch_means((distance <= limit).astype(float))
-        checks.covers(f"coverage, {label}", covered, expected)
-
-
-def _t4_inside(limit: float) -> float:
-    """P(|t| ≤ limit) for 4 degrees of freedom."""
-    theta = math.atan(limit / 2)
-    return math.sin(theta) * (1 + math.cos(theta) ** 2 / 2)
 
 
 def _answers(rng: np.random.Generator, pairs: int, lost: float = 0.0) -> tuple[int, int, int]:

@@ -1,10 +1,7 @@
 """How many answers of the new version a canary needs, and what two error rates are apart.
 
 Unpaired, looked at once: n = (z_{1−α/2}·√(2p̄q̄) + z_{power}·√(p₀q₀ + p₁q₁))²/δ² answers in each of
-two equal arms. The variance of a difference of means is proportional to 1/f + 1/(1−f) where the new
-version has the share f, so that it then has to answer n/(2(1−f)). Of rates each arm has a variance
-of its own: a small canary that sees rarer errors needs fewer answers, one that sees more of them
-has p₁q₁ nearly alone.
+two equal arms. With a share f of the traffic each arm has a variance of its own.
 
 Assumes: answers that do not depend on each other; a fixed number, looked at once.
 
@@ -189,12 +186,10 @@ def _binomial(trials: int, rate: float, top: int) -> FloatArray:
 
 
 def check_an_uneven_split() -> None:
-    """A canary with a twentieth of the traffic needs half as many answers of the new version as
-    one with half of it, and five times as many of both; where errors get more frequent, a seventh
-    fewer, and where they get rarer, a tenth more. So it finds as often as promised.
+    """A canary with a part of the traffic finds as often as promised, where errors get more
+    frequent and where they get rarer.
 
-    Source: power summed over pairs of counts, tested with the pooled variance; variances of 20,000
-    simulated differences of means from 2,000 requests, divided by that of an even split.
+    Source: power summed over pairs of counts, tested with the pooled variance.
     """
     for old, new in ((0.001, 0.002), (0.002, 0.001), (0.01, 0.013)):
         for share in (0.05, 0.2):
@@ -208,16 +203,6 @@ def check_an_uneven_split() -> None:
             masses = _binomial(n, new, tops[0]), _binomial(others, old, tops[1])
             power = float(masses[0] @ (np.abs(apart) > 1.959964 * spread) @ masses[1])
             checks.close(f"{old:g} and {new:g}, f = {share:g}: power", power, 0.8, atol=0.03)
-    even = samples_per_arm(0.001, 0.002)
-    for rates, ratio in (((0.001, 0.002), 0.86), ((0.002, 0.001), 1.1), ((0.5, 0.501), 1.0)):
-        by_means = samples_per_arm(*rates) / (2 * 0.95)
-        got = canary_answers(*rates, 0.05) / by_means
-        checks.close(f"{rates}, f = 5%, over that of means", got, ratio, atol=0.02)
-    checks.inside("both arms over even", canary_answers(0.001, 0.002, 0.05) / 0.1 / even, 4, 6)
-    rng = np.random.default_rng(14)
-    small, large = (rng.normal(0, 1 / math.sqrt(n), 20_000) for n in (100, 1900))
-    ratios = batch_means((small - large) ** 2 / (4 / 2000))
-    checks.covers("simulated, f = 5%", ratios, (1 / 0.05 + 1 / 0.95) / 4)
 
 
 def check_bounds_on_error_rates() -> None:
