@@ -335,24 +335,6 @@ def test_a_damaged_complete_json_is_told_and_repaired(
     assert len(read_scores(target)) == 500
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_manifest_is_told_in_a_line(
-    source: Path, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    undisturbed(source)
-    target = source.parent / "undisturbed"
-    manifest = target / "manifest.json"
-    manifest.write_bytes(DAMAGE[damage](manifest.read_bytes()))
-    before = contents(target)
-    assert main([str(source), str(target), "--rows-per-shard", "30", "--threads"]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    rule = "one that differs in" if damage == "one digit" else "whose manifest.json is whole, got"
-    assert rule in err
-    assert len(err) < 200
-    assert contents(target) == before
-
-
 @pytest.mark.parametrize(
     ("words", "told"),
     [
