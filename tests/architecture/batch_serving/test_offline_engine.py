@@ -18,13 +18,8 @@ from hypothesis import strategies as st
 from serving_mathematics.architecture.batch_serving.batch_serving import latest_finish_s
 from serving_mathematics.architecture.batch_serving.checkpointing import young_interval_s
 from serving_mathematics.architecture.batch_serving.offline_engine import (
-    MACHINES,
-    SEEDS,
-    SIZES,
     _line,
-    _of,
     _ordered,
-    _takes_s,
     example,
     fed_share,
 )
@@ -56,15 +51,6 @@ def test_rows_are_put_in_order() -> None:
     guessed = many[_ordered(many, "guessed longest first", rng)]
     assert guessed[:1000].mean() > 1.3 * guessed[1000:].mean()
     assert (np.diff(guessed) > 0).any()
-
-
-def test_few_rows_take_longer_each() -> None:
-    few, many = _takes_s(CHAT, 16) / 16, _takes_s(CHAT, 256) / 256
-    assert few > 2 * many
-    for name in MACHINES:
-        per_row = np.mean(_of("mixed")[name], axis=1) / np.array(SIZES)
-        assert (np.diff(per_row[:4]) < 0).all()
-        assert np.shape(_of("mixed")[name]) == (len(SIZES), SEEDS)
 
 
 def test_the_page_quotes_the_line() -> None:

@@ -118,8 +118,6 @@ def example() -> SimpleNamespace:
     spread = worth["chat"]["spread"]
     planned = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) ** 2
     return SimpleNamespace(
-        looks=LOOKS,
-        blamed_requests=_share("the same", "requests", RULES[0])[-1],
         looked_percent=100 * crossing_probability([1.959964] * LOOKS),
         one_look_requests=100 * false_alarm_rate(worth["chat"]["token"]),
         worth_60=worth["chat"]["token"],
