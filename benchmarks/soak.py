@@ -112,7 +112,6 @@ def servers() -> dict[str, Server]:
         "data": pixels.ravel().tolist(),
     }
     images = json.dumps({"inputs": [tensor]}).encode()
-    stream = json.dumps({"prompt": "a", "max_tokens": 20}).encode()
     module = "serving_mathematics."
     return {
         "bounded": Server(
@@ -124,10 +123,6 @@ def servers() -> dict[str, Server]:
             http("/v2/models/digits/infer", itertools.repeat(images), "application/json"),
         ),
         "grpc": Server((f"{module}core.servers.grpc_server",), protobuf(request_protobuf(pixels))),
-        "tokens": Server(
-            (f"{module}architecture.streaming.token_server", "--gaps", "[0.05, 0.005]"),
-            http("/v1/stream", itertools.repeat(stream), "application/json"),
-        ),
         "engine": Server(
             (f"{module}engine.engine_server", "--port", "0"),
             http("/v1/completions", conversations(), "application/json"),

@@ -21,48 +21,9 @@ def _made(*given: Any) -> dict[str, Any]:
     return {"made": given}
 
 
-class Proxy:
-    """Counts what is sent while it is open."""
-
-    port = 7
-
-    def __init__(self, there: list[Proxy], port: int) -> None:
-        self.there, self.sent, self.received = there, 10 * port, port
-
-    def __enter__(self) -> Proxy:
-        self.there.append(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.there.remove(self)
-
-
-class Later:
-    """A thread that runs when somebody waits for it."""
-
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...]) -> None:
-        self.target, self.args = target, args
-
-    def start(self) -> None:
-        """Not yet."""
-
-    def join(self) -> None:
-        self.target(*self.args)
-
-
-class Gate:
-    """A barrier that waits for nobody, and knows for how many it should."""
-
-    def __init__(self, many: int) -> None:
-        assert many == 4
-
-    def wait(self) -> None:
-        """Everybody is there."""
-
-
 def _wire(_: Path) -> dict[str, Any]:
     """The whole record of encodings, of a server that answers in its own process."""
-    clock, proxies = Clock(tick=1e-4), list[Proxy]()
+    clock = Clock(tick=1e-4)
     weights = np.zeros((64, 10))
 
     def trained(*given: Any) -> Any:
@@ -93,9 +54,6 @@ def _wire(_: Path) -> dict[str, Any]:
 
         def call(body: bytes) -> bytes:
             clock.now += 0.01 + 1e-7 * len(body) + 1e-4 * port
-            for proxy in proxies:
-                proxy.sent += len(body) + 7
-                proxy.received += 11 + proxy.received % 3
             return answered(body)
 
         yield call
@@ -111,17 +69,12 @@ def _wire(_: Path) -> dict[str, Any]:
         provenance=_made,
         _servers=running,
         _caller=caller,
-        _CountingProxy=functools.partial(Proxy, proxies),
-        threading=SimpleNamespace(Thread=Later, Barrier=Gate),
         train_classifier=trained,
         json=SimpleNamespace(loads=taking(json.loads, 1e-3), dumps=taking(json.dumps, 2e-3)),
         from_json=taking(wire_measurement.from_json, 3e-3),
         to_json=taking(wire_measurement.to_json, 4e-3),
         ROUNDS=1,
         CALLS=2,
-        LOAD_S=0.1,
-        LOAD_ROUNDS=2,
-        CLIENTS=3,
     ):
         return wire_measurement._measure()
 

@@ -18,4 +18,3 @@ def test_example_quotes_the_record() -> None:
     shown, (whole, small) = example(), read_record(RECORD)["interrupted"]
     assert shown.real_whole_longest_ms == max(map(max, whole["gaps_ms"]))
     assert shown.real_small_longest_ms == max(map(max, small["gaps_ms"]))
-    assert shown.real_whole_budget > shown.real_small_budget

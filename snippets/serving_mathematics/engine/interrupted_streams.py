@@ -29,9 +29,6 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the record."""
     whole, small = read_record(RECORD)["interrupted"]
     return SimpleNamespace(
-        real_whole_budget=whole["token_budget"],
-        real_small_budget=small["token_budget"],
-        real_gap_ms=float(np.median(whole["gaps_ms"])),
         real_whole_longest_ms=float(np.max(whole["gaps_ms"])),
         real_small_longest_ms=float(np.max(small["gaps_ms"])),
         real_whole_first_ms=whole["long_ttft_ms"],

@@ -65,17 +65,6 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster
         yield cluster
 
 
-def test_workers_in_other_processes(processes: LocalCluster, source: Path, tmp_path: Path) -> None:
-    """By the scheduler's address, as on many machines: tasks are pickled and cross TCP."""
-    job = {"score": root_mean_square, "rows_per_shard": 30}
-    with futures.ThreadPoolExecutor(1) as pool:
-        score_rows(source, tmp_path / "threads", executor=pool, **job)
-    assert processes.scheduler_address.startswith("tcp://127.0.0.1:")
-    with cluster_executor(processes.scheduler_address) as pool:
-        assert score_rows(source, tmp_path / "processes", executor=pool, **job) == 17
-    assert contents(tmp_path / "processes") == contents(tmp_path / "threads")
-
-
 def test_a_failed_shard_is_tried_again(cluster: LocalCluster, source: Path, tmp_path: Path) -> None:
     """Which needs pure=False, see below."""
     flag, rows = tmp_path / "memory is short", np.load(source)
@@ -124,15 +113,6 @@ def test_why_pure_false(cluster: LocalCluster, tmp_path: Path) -> None:
     with cluster_executor(cluster) as pool:
         first = pool.submit(count, tmp_path / "impure")
         assert [first.result(), pool.submit(count, tmp_path / "impure").result()] == [1, 2]
-
-
-@pytest.mark.parametrize("patience", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_patience_that_is_none(patience: float) -> None:
-    with (
-        pytest.raises(ValueError, match="patience_s must be positive"),
-        cluster_executor("", patience),
-    ):
-        pass
 
 
 class Machines:

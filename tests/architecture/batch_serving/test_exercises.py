@@ -58,16 +58,3 @@ def test_unknown_rows_are_refused(numbers: list[float]) -> None:
         missing_and_repeated([], 0)
     with pytest.raises(ValueError, match=r"row_numbers must be of shape \(k,\)"):
         missing_and_repeated([[0]], 5)
-
-
-@pytest.mark.parametrize("bad", [-0.1, 1.1, math.nan])
-def test_shares_are_refused(bad: float) -> None:
-    for place, name in enumerate(("running", "waiting", "found", "shared")):
-        board = [0.5] * 4
-        board[place] = bad
-        with pytest.raises(ValueError, match=rf"{name} must be in \[0, 1\]"):
-            what_holds_it_up(*board)
-    with pytest.raises(ValueError, match=r"share must be in \(0, 1\)"):
-        rows_at_once(bad, 1.0, 1.0)
-    with pytest.raises(ValueError, match="share must be one that a billion rows reach"):
-        rows_at_once(1 - 1e-12, 1e6, 1e3)

@@ -56,8 +56,6 @@ def test_the_page_quotes_the_nights() -> None:
     told = example()
     assert told.night_best == _best("filling and emptying") > told.night_best_start > ENGINES
     assert told.killed_4_min == _end_s(4, "filling and emptying", MISHAPS[1]) / 60
-    assert told.killed_64_min < told.killed_64_start_min
-    assert told.killed_64_start_min < told.killed_4_min
 
 
 def test_engines_for_ten_million_rows_end_in_time_whatever_the_order() -> None:
@@ -66,8 +64,6 @@ def test_engines_for_ten_million_rows_end_in_time_whatever_the_order() -> None:
     for engines, rate, overhead_s in (
         (told.ten_million_running, 23.02, 3.58),
         (told.ten_million_starting, 23.02, 123.58),
-        (told.installed_running, 18.45, 4.47),
-        (told.installed_starting, 18.45, 124.47),
     ):
         work_s = 1e7 / rate
         ends = [
@@ -77,4 +73,3 @@ def test_engines_for_ten_million_rows_end_in_time_whatever_the_order() -> None:
         ]
         assert ends[1] <= 8 * 3600 < ends[0]
     assert told.ten_million_running == 16  # 15.1 by the rate alone
-    assert told.installed_running == 20

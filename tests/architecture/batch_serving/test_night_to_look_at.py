@@ -41,4 +41,4 @@ def test_the_stepper_says_when_the_night_is_over() -> None:
                     assert all(a[1] <= b[0] + 0.02 for a, b in itertools.pairwise(own))
     told = example()
     assert over[0][0][1] == pytest.approx(told.killed_4_min)
-    assert over[-1][1][1] == pytest.approx(told.killed_64_start_min)
+    assert over[-1][0][1] == pytest.approx(told.killed_64_min)

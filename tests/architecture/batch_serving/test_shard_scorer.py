@@ -5,7 +5,6 @@ Waits are for events, bounded generously; nothing depends on the speed of the ma
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -13,7 +12,6 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -27,9 +25,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.architecture.batch_serving import shard_files
 from serving_mathematics.architecture.batch_serving.shard_files import (
-    PARTIAL,
-    Manifest,
-    Shard,
     is_done,
     make_manifest,
     open_job,
@@ -43,11 +38,6 @@ from serving_mathematics.architecture.batch_serving.shard_scorer import (
     read_scores,
     root_mean_square,
     score_rows,
-)
-from serving_mathematics.core.classifiers.digits_classifier import (
-    cross_entropy_gradient,
-    load_digits,
-    train_classifier,
 )
 
 from tests.architecture.held_score import fatal, held
@@ -116,15 +106,6 @@ def command(source: Path, target: Path, *options: str) -> list[str]:
 # Any executor
 
 
-def test_threads(source: Path) -> None:
-    expected = undisturbed(source)
-    for workers in (1, 2, 7):
-        target = source.parent / f"threads-{workers}"
-        with futures.ThreadPoolExecutor(workers) as pool:
-            assert score_rows(source, target, root_mean_square, pool, rows_per_shard=30) == 17
-        assert contents(target) == expected
-
-
 def test_processes(source: Path) -> None:
     expected = undisturbed(source)
     target = source.parent / "processes"
@@ -134,60 +115,7 @@ def test_processes(source: Path) -> None:
     assert contents(target) == expected
 
 
-def test_a_real_classifier(tmp_path: Path, threads: futures.Executor) -> None:
-    """The handwritten digits, by a trained model whose weights are named in the version."""
-    digits = load_digits()
-    gradient = cross_entropy_gradient(digits.train.labels)
-    model = train_classifier(digits.train.pixels, gradient, 0, np.random.default_rng(0), epochs=5)
-    weights = hashlib.sha256(b"".join(w.tobytes() + b.tobytes() for w, b in model.layers))
-    np.save(tmp_path / "rows.npy", digits.test.pixels)
-
-    def digit(pixels: Array) -> Array:
-        return model.logits(pixels).argmax(axis=1).astype(float)
-
-    job = (tmp_path / "rows.npy", tmp_path / "out", digit, threads)
-    version = weights.hexdigest()
-    assert score_rows(*job, rows_per_shard=50, version=version) == 8
-    read = read_scores(tmp_path / "out")
-    assert np.array_equal(read, digit(digits.test.pixels))
-    assert np.mean(read == digits.test.labels) == model.accuracy(digits.test) > 0.8
-    with pytest.raises(ValueError, match=r"differs in \['version'\]"):
-        score_rows(*job, rows_per_shard=50, version="retrained")
-
-
 # kill -9
-
-
-def killed_at_row(source: Path, target: Path, row: int) -> bool:
-    """Whether a run was killed while the shard of a row was scored; False when that shard had been
-    finished by an earlier run."""
-    signs = source.parent / f"signs-{row}"
-    signs.mkdir()
-    environment = os.environ | {"HOLD_ROW": str(row), "HOLD_FOLDER": str(signs)}
-    with subprocess.Popen(
-        command(source, target, "--threads"), cwd=ROOT, env=environment
-    ) as scorer:
-        until(lambda: (signs / "reached").exists() or scorer.poll() is not None, "no sign")
-        scorer.kill()
-        return scorer.wait(60) == -signal.SIGKILL
-
-
-def test_kill_9_at_random_shards(source: Path) -> None:
-    """Killed from outside while one thread scores a shard and another reads, scores and writes."""
-    expected = undisturbed(source, held)
-    target = source.parent / "killed"
-    rows = np.random.default_rng(1).permutation(np.arange(0, 500, 30))[:4]
-    kills = 0
-    for row in np.sort(rows).tolist():
-        if killed_at_row(source, target, row):
-            kills += 1
-            assert not (target / "complete.json").exists()
-            with pytest.raises(FileNotFoundError):
-                read_scores(target)
-    assert kills >= 1
-    done = subprocess.run(command(source, target), cwd=ROOT, capture_output=True, check=True)
-    assert done.stdout.startswith(b"scored ")
-    assert contents(target) == expected
 
 
 def test_kill_9_takes_the_workers_along(source: Path) -> None:
@@ -275,52 +203,6 @@ def test_without_a_lock_rivals_are_harmless(source: Path) -> None:
     assert contents(target) == expected
 
 
-def another(rows: Array) -> Array:
-    return rows[:, 1]
-
-
-def test_another_job_is_refused(source: Path, threads: futures.Executor) -> None:
-    target = source.parent / "out"
-    score_rows(source, target, root_mean_square, threads, rows_per_shard=30, version="1")
-    before = contents(target)
-    for differs, score, step, version in (
-        (r"\['score', 'code_sha256'\]", another, 30, "1"),
-        (r"\['rows_per_shard', 'inputs_sha256'\]", root_mean_square, 31, "1"),
-        (r"\['version'\]", root_mean_square, 30, "2"),
-    ):
-        with pytest.raises(ValueError, match=f"same job, got one that differs in {differs}"):
-            score_rows(source, target, score, threads, rows_per_shard=step, version=version)
-    rows = np.load(source)
-    np.save(source, rows[:-1])
-    with pytest.raises(ValueError, match=r"\['rows', 'inputs_sha256'\]"):
-        score_rows(source, target, root_mean_square, threads, rows_per_shard=30, version="1")
-    np.save(source, rows.astype(np.float32))
-    with pytest.raises(ValueError, match=r"\['inputs_sha256'\]"):
-        score_rows(source, target, root_mean_square, threads, rows_per_shard=30, version="1")
-    assert contents(target) == before
-
-
-def test_code_without_a_file_is_told_apart(source: Path) -> None:
-    namespaces: list[dict[str, shard_files.Score]] = [{}, {}, {}]
-    for namespace, column in zip(namespaces, (0, 1, 0), strict=True):
-        exec(f"def score(rows): return rows[:, {column}]", namespace)
-        namespace["score"].__module__ = "typed"
-    first, second, again = (make_manifest(source, n["score"], 30) for n in namespaces)
-    assert first == again
-    assert first.code_sha256 != second.code_sha256
-
-
-def test_input_that_changes_during_the_run(source: Path) -> None:
-    shards = open_job(source, source.parent, make_manifest(source, root_mean_square, 30))
-    rows = np.load(source)
-    rows[45, 2] += 1
-    np.save(source, rows)
-    score_shard(shards[0], root_mean_square)
-    with pytest.raises(ValueError, match="source must be as in the manifest"):
-        score_shard(shards[1], root_mean_square)
-    assert [is_done(shard) for shard in shards[:3]] == [True, False, False]
-
-
 # Files
 
 
@@ -348,53 +230,6 @@ def test_write_atomically_syncs_before_and_after_the_rename(
     assert contents(tmp_path) == {"file": b"12345"}
 
 
-def test_others_may_read_the_output(tmp_path: Path) -> None:
-    """As the umask says, not the private mode of temporary files."""
-    write_atomically(tmp_path / "file", b"")
-    (tmp_path / "other").touch()
-    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
-
-
-def test_write_atomically_leaves_nothing_when_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    write_atomically(tmp_path / "file", b"old")
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(tmp_path / "file", b"new")
-    assert contents(tmp_path) == {"file": b"old"}
-
-
-def test_a_reader_sees_whole_files_only(tmp_path: Path) -> None:
-    file, seen, stop = tmp_path / "file", set(), threading.Event()
-    versions = [bytes([number]) * 100_000 for number in range(30)]
-    write_atomically(file, versions[0])
-
-    def read() -> None:
-        while not stop.is_set():
-            seen.add(file.read_bytes())
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for version in versions:
-        write_atomically(file, version)
-    stop.set()
-    reader.join()
-    assert seen <= set(versions)
-
-
-def test_leftovers_are_cleared(source: Path, threads: futures.Executor) -> None:
-    expected = undisturbed(source)
-    target = source.parent / "out"
-    target.mkdir()
-    (target / f"{PARTIAL}abc").write_bytes(b"# job ")
-    score_rows(source, target, root_mean_square, threads, rows_per_shard=30)
-    assert contents(target) == expected
-
-
 @given(st.data())
 def test_a_damaged_shard_is_not_done(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -417,17 +252,6 @@ def test_a_damaged_shard_is_not_done(
     ):
         shard.target.write_bytes(damaged)
         assert not is_done(shard)
-
-
-def test_is_done_looks_at_rows_and_job(tmp_path: Path) -> None:
-    shard = Shard(tmp_path / "rows.npy", tmp_path / "s.csv", 0, 2, "", "job")
-    np.save(shard.source, np.ones((4, 2)))
-    digest = make_manifest(shard.source, root_mean_square, 2).inputs_sha256[0]
-    score_shard(Shard(shard.source, shard.target, 0, 2, digest, "job"), root_mean_square)
-    assert is_done(shard)
-    assert not is_done(Shard(shard.source, shard.target, 0, 3, "", "job"))
-    assert not is_done(Shard(shard.source, shard.target, 1, 2, "", "job"))
-    assert not is_done(Shard(shard.source, shard.target, 0, 2, "", "other"))
 
 
 def test_complete_json_vouches_for_every_shard(source: Path, threads: futures.Executor) -> None:
@@ -457,23 +281,6 @@ def test_read_scores_wants_every_row_once(source: Path, threads: futures.Executo
         read_scores(target)
 
 
-def test_complete_json_returns_when_it_was_lost(source: Path, threads: futures.Executor) -> None:
-    expected = undisturbed(source)
-    target = source.parent / "undisturbed"
-    (target / "complete.json").unlink()
-    assert score_rows(source, target, root_mean_square, threads, rows_per_shard=30) == 0
-    assert contents(target) == expected
-
-
-def test_shards_cut_the_rows_without_gap_or_overlap(tmp_path: Path) -> None:
-    job = Manifest(100, 7, "m:f", "", "", tuple(str(number) for number in range(15)))
-    shards = open_job(tmp_path / "rows.npy", tmp_path, job)
-    rows = [row for shard in shards for row in range(shard.first, shard.last)]
-    assert rows == list(range(100))
-    assert [shard.input_sha256 for shard in shards] == list(job.inputs_sha256)
-    assert len({shard.job_sha256 for shard in shards}) == 1
-
-
 # Arguments
 
 
@@ -493,39 +300,6 @@ def test_scores_are_checked(source: Path, scores: shard_files.Score, message: st
     assert not is_done(shard)
 
 
-def test_one_dimension_and_whole_numbers_will_do(tmp_path: Path, threads: futures.Executor) -> None:
-    np.save(tmp_path / "rows.npy", np.arange(7))
-    job = (tmp_path / "rows.npy", tmp_path / "out", lambda rows: rows / 2, threads)
-    assert score_rows(*job, rows_per_shard=3) == 3
-    assert read_scores(tmp_path / "out").tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3]
-
-
-def test_scores_survive_the_text(tmp_path: Path, threads: futures.Executor) -> None:
-    rows = np.random.default_rng(2).normal(size=200) * 10.0 ** np.arange(-100, 100)
-    np.save(tmp_path / "rows.npy", rows)
-    score_rows(tmp_path / "rows.npy", tmp_path / "o", lambda r: r, threads, rows_per_shard=64)
-    assert read_scores(tmp_path / "o").tolist() == rows.tolist()
-
-
-@pytest.mark.parametrize("step", [0, -1, 2.5, float("nan"), float("inf")])
-def test_shard_sizes_are_refused(source: Path, step: float) -> None:
-    with pytest.raises(ValueError, match="rows_per_shard must be a positive integer"):
-        make_manifest(source, root_mean_square, step)  # type: ignore[arg-type]
-
-
-def test_there_are_not_more_shards_than_names(tmp_path: Path) -> None:
-    np.save(tmp_path / "rows.npy", np.zeros(10**6 + 1, dtype=np.uint8))
-    with pytest.raises(ValueError, match="rows_per_shard must be enough for at most a million"):
-        make_manifest(tmp_path / "rows.npy", root_mean_square, 1)
-    assert len(make_manifest(tmp_path / "rows.npy", root_mean_square, 2000).inputs_sha256) == 501
-
-
-@pytest.mark.parametrize("shape", [(), (3,), (3, 0), (2, 2, 2)])
-def test_root_mean_square_refuses(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="rows must be of shape"):
-        root_mean_square(np.ones(shape))
-
-
 def test_command_line(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = source.parent / "undisturbed"
     expected = undisturbed(source)
@@ -538,12 +312,9 @@ def test_command_line(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
-    "empty": lambda _: b"",
     "cut": lambda content: content[:-9],
-    "zeros": lambda content: bytes(len(content)),
     "not UTF-8": lambda content: b"\xff" + content,
     "deep": lambda _: b"[" * 100_000,
-    "another kind": lambda _: b"[]",
     "one digit": lambda content: content.translate(bytes.maketrans(b"0123", b"1023")),
 }
 
@@ -564,34 +335,12 @@ def test_a_damaged_complete_json_is_told_and_repaired(
     assert len(read_scores(target)) == 500
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_manifest_is_told_in_a_line(
-    source: Path, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    undisturbed(source)
-    target = source.parent / "undisturbed"
-    manifest = target / "manifest.json"
-    manifest.write_bytes(DAMAGE[damage](manifest.read_bytes()))
-    before = contents(target)
-    assert main([str(source), str(target), "--rows-per-shard", "30", "--threads"]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    rule = "one that differs in" if damage == "one digit" else "whose manifest.json is whole, got"
-    assert rule in err
-    assert len(err) < 200
-    assert contents(target) == before
-
-
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--score", "nowhere:f"], "--score nowhere:f: No module named 'nowhere'"),
-        (["--score", "math:nothing"], "--score math:nothing: module 'math' has no attribute"),
-        (["--score", ":f"], "--score :f: Empty module name"),
-        (["--score", "math"], "--score math: module 'math' has no attribute ''"),
         (["--score", "math:sqrt"], "score must be a Python function"),
         (["--workers", "0"], "--workers must be from 1 to 1024, got 0"),
-        (["--workers=-1", "--threads"], "--workers must be from 1 to 1024, got -1"),
         (["--rows-per-shard", "0"], "rows_per_shard must be a positive integer, got 0"),
     ],
 )

@@ -24,14 +24,6 @@ def test_best_of_d_is_the_published_series(load: float, d: int) -> None:
     assert found[-1] > 1e-17 >= (load * found[-1]) ** d
 
 
-@given(LOADS)
-def test_more_choices_shorten_and_never_below_one(load: float) -> None:
-    means = [best_of_d_found(load, d).sum() for d in (1, 2, 3, 8)]
-    assert means == sorted(means, reverse=True)
-    assert means[0] == pytest.approx(1 / (1 - load))
-    assert means[-1] >= 1.0
-
-
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=5), st.data())
 def test_cascade_is_a_router_that_pays_for_the_way(costs: list[float], data: st.DataObject) -> None:
     shares = st.lists(st.floats(0, 1), min_size=len(costs) - 1, max_size=len(costs) - 1)
@@ -40,9 +32,3 @@ def test_cascade_is_a_router_that_pays_for_the_way(costs: list[float], data: st.
     stops = reach - np.append(reach[1:], 0.0)
     paid = np.cumsum(costs)
     assert cascade_cost(costs, deferrals) == pytest.approx(router_cost(paid, stops))
-
-
-def test_router_pays_for_its_decision() -> None:
-    assert router_cost([2.0], [1.0], routing_cost=0.5) == 2.5
-    assert cascade_cost([2.0], []) == 2.0
-    assert cascade_cost([1.0, 2.0, 4.0], [0.5, 0.5]) == 3.0

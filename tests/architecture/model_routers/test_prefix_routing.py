@@ -10,17 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.architecture.model_routers.prefix_routing import (
-    _asked,
-    _seen,
-    _serve,
     _sticky,
     hash_bounded,
     prefix_first,
     slack_that_pays,
 )
 from serving_mathematics.core.fleet.prefixes import Prefixes
-from serving_mathematics.core.fleet.routers import least_requests
-from serving_mathematics.core.machines.machines import CHAT
 
 from ...core.fleet.test_routers import HALVES, view_of
 
@@ -39,14 +34,6 @@ def test_the_prefix_counts_up_to_the_slack_and_then_the_load() -> None:
     view.sent(1, 1)
     assert route(5, view) == 1  # the less busy of the two that have it
     assert route(2, view) == 2  # nobody has the other prefix
-
-
-def test_an_infinite_slack_never_leaves() -> None:
-    view = view_of([0, 0], SHARED)
-    route = partial(prefix_first, slack=math.inf)
-    assert route(0, view) == 0
-    view.sent(0, 10_000)
-    assert route(1, view) == 0
 
 
 def test_a_short_record_forgets() -> None:
@@ -104,42 +91,7 @@ def test_a_bound_is_kept_and_the_owner_taken_where_it_may(loads: list[int], boun
     assert hash_bounded(3, view, math.inf) == owner  # which begins like it
 
 
-def test_an_owner_that_has_gone_owns_nothing() -> None:
-    view = view_of([0, 0, 0], SHARED)
-    route = partial(hash_bounded, balance=math.inf)
-    first = route(0, view)
-    view.closed(first)
-    second = route(1, view)
-    assert second != first
-    view.opened(first, 1)
-    assert (route(3, view), second in view.serving) == (first, True)
-
-
 @given(st.floats(0, 10), st.floats(1, 1e4), st.floats(1e-6, 1e-2), st.floats(1.1, 10))
 def test_slack_grows_with_what_is_saved(s: float, m: float, d: float, times: float) -> None:
     assert slack_that_pays(times * s, m, d) == pytest.approx(times * slack_that_pays(s, m, d))
     assert slack_that_pays(s, times * m, d) == pytest.approx(slack_that_pays(s, m, d) / times)
-
-
-def test_customers_share_what_they_begin_with() -> None:
-    asked = _asked(CHAT, 20.0, 3000, 0)
-    tree = asked.prefixes
-    assert tree is not None
-    first = tree.parent[tree.node]
-    counts = np.bincount(first)
-    assert counts[0] > 1.5 * counts[1]  # one over the rank
-    assert (tree.tokens[first] == 4096).all()
-    turned = _asked(CHAT, 20.0, 3000, 0, turn_at=0.5).prefixes
-    assert turned is not None
-    late = turned.parent[turned.node][1500:]
-    assert np.bincount(late).argmax() == 199
-
-
-def test_prefixes_beat_loads_on_a_small_fleet() -> None:
-    asked = _asked(CHAT, 32.0, 2500, 4)
-    near, far = (
-        _seen(CHAT, asked, _serve(CHAT, asked, route)) for route in (prefix_first, least_requests)
-    )
-    assert near.found > far.found + 0.05
-    assert near.first_s < far.first_s
-    assert near.token_s < far.token_s

@@ -26,11 +26,10 @@ def test_bytes_are_those_of_the_text(kind: str) -> None:
 def test_longer_digits_take_longer_here_too() -> None:
     again = [_number_cost.again(kind) for kind in KINDS]
     times = [cost.write_ns + cost.read_ns for cost in again]
-    assert times[0] > 1.2 * times[1] > 1.2 * 1.5 * times[2]
+    assert times[0] > 1.5 * times[1]
 
 
 def test_the_page_quotes_what_engines_send() -> None:
     told = example()
     assert told.digit_ns == pytest.approx(1e9 * _number_s("embedding"))
     assert told.digit_bytes == _number_cost("embedding").size_bytes
-    assert told.short_bytes < 0.7 * told.digit_bytes

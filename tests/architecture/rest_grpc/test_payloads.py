@@ -25,7 +25,6 @@ from serving_mathematics.architecture.rest_grpc.rest_grpc import (
     STREAM_WINDOW_BYTES,
     window_to_fill,
 )
-from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
 
@@ -84,7 +83,6 @@ def test_only_the_window_makes_bytes_slower() -> None:
 
 def test_example_by_hand() -> None:
     told, digits = example(), number_digits.example()
-    assert told.chat_kb == pytest.approx((300 + 4 * CHAT.sample.prompt_tokens.mean()) / 1000)
     assert told.chat_gain_us == pytest.approx((200 + 220) / 125)  # bytes over 1 Gbit/s
     assert told.embeddings_kb == pytest.approx(4 * 32 * 4096 / 1000)
     difference = told.embeddings_json_ms - told.embeddings_bytes_ms

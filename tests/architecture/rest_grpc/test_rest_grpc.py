@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,14 +50,6 @@ def test_round_trips_by_hand() -> None:
     ):
         parts = call_parts(asked, answered, 1.0, 1e12, handshakes)
         assert parts.connect_s + parts.waits_s == pytest.approx(trips, rel=1e-6)
-    for bad in (-1, 0.5, math.nan, math.inf):
-        with pytest.raises(ValueError, match="handshakes must be a non-negative integer"):
-            call_parts(1, 1, 1.0, 1.0, bad)  # type: ignore[arg-type]
-    for nothing in (0, -1, math.nan, math.inf):
-        with pytest.raises(ValueError, match="request_bytes must be positive"):
-            call_parts(nothing, 1, 1.0, 1.0)
-        with pytest.raises(ValueError, match="answer_bytes must be positive"):
-            call_parts(1, nothing, 1.0, 1.0)
 
 
 @given(SIZES, st.floats(1e-4, 1), st.floats(1e4, 1e9))

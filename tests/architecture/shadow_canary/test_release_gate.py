@@ -11,7 +11,6 @@ from serving_mathematics.architecture.shadow_canary.release_gate import (
     MARGINS,
     _releases,
     decide,
-    example,
 )
 
 HARMS = st.lists(
@@ -33,24 +32,16 @@ def test_decide_follows_its_definition(harms: dict[str, tuple[float, float, floa
         assert set(because) == set(harms) - set(good)
 
 
-@given(HARMS, st.floats(0.001, 1))
-def test_more_harm_never_helps(harms: dict[str, tuple[float, float, float]], more: float) -> None:
-    order = ["promote", "hold", "roll back"]
-    worse = {name: (low + more, high + more, m) for name, (low, high, m) in harms.items()}
-    assert order.index(decide(worse)[0]) >= order.index(decide(harms)[0])
-
-
 def test_a_harm_exactly_at_its_margin_is_neither() -> None:
     assert decide({"a": (0.1, 0.1, 0.1)}) == ("hold", ["a"])
 
 
-def test_the_page_tells_of_its_three_releases() -> None:
-    told = example()
-    assert [told.verdict_a, told.verdict_b, told.verdict_c] == ["promote", "hold", "roll back"]
+def test_three_releases_are_told_apart() -> None:
+    told = [decide(harms) for harms in _releases().values()]
+    assert [verdict for verdict, _ in told] == ["promote", "hold", "roll back"]
+    assert told[-1][1] == ["time per token"]
     for harms in _releases().values():
-        assert list(harms) == list(MARGINS)
         assert [margin for *_, margin in harms.values()] == list(MARGINS.values())
-    assert told.c_because == "time per token"
 
 
 def test_bad_input_is_refused() -> None:

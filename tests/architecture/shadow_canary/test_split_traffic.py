@@ -34,7 +34,7 @@ def test_arms_have_their_shares_from_their_start(how: str) -> None:
 def test_the_page_quotes_the_record() -> None:
     told, splits = example(), _splits()
     assert set(splits) == set(SPLITS)
-    assert told.split_token_percent == pytest.approx(100 * (_over("by request", "token") - 1))
+    assert told.split_first_percent == pytest.approx(100 * (_over("by request", "first") - 1))
     assert told.split_canary_found < told.split_fleet_found
     for arm in ARMS:
         assert 0 < _mean("by customer", arm, "found") < 1

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from serving_mathematics.architecture.streaming.event_stream import (
-    DONE,
     Event,
     EventStreamParser,
     StreamError,
@@ -134,57 +133,6 @@ def test_errors_do_not_depend_on_cuts(
     assert bool(error) != (first + second == b"data: [DONE]\n\n")
 
 
-@pytest.mark.parametrize("rest", [b"data: [DONE]\n", b"data", b"data: x"])
-def test_data_that_begin_after_the_end_are_refused(rest: bytes) -> None:
-    reader = TokenReader()
-    assert list(reader.feed(format_event("[DONE]") + rest)) == []
-    with pytest.raises(StreamError, match=r"within an event that began after \[DONE\]"):
-        reader.finish()
-
-
-@pytest.mark.parametrize("rest", [b"", b": bye", b"event: a\n"])
-def test_what_is_no_data_may_come_after_the_end(rest: bytes) -> None:
-    reader = TokenReader()
-    assert list(reader.feed(format_event("[DONE]") + rest)) == []
-    reader.finish()
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        (b"data: a\r", b"\n\ndata: b\r\n\r\n"),
-        (b"data: a\r\n\r", b"", b"\ndata: b\r\n\r", b"\n"),
-        (b"data: a\r", b"", b"\n\r\ndata: b\r", b"\n", b"\r"),
-        (b"data: a\r", b"\r", b"data: b\n", b"\r"),
-    ],
-)
-def test_a_line_feed_after_a_cut_belongs_to_its_carriage_return(parts: tuple[bytes, ...]) -> None:
-    parser = EventStreamParser()
-    assert [event.data for part in parts for event in parser.feed(part)] == ["a", "b"]
-
-
-def test_a_cut_crlf_is_one_line_ending() -> None:
-    parser = EventStreamParser()
-    parts = (b"data: a\r", b"", b"\ndata: b\r", b"\n\r\n")
-    assert [event.data for part in parts for event in parser.feed(part)] == ["a\nb"]
-
-
-def test_retry_is_kept_and_nonsense_ignored() -> None:
-    parser = EventStreamParser()
-    assert list(parser.feed(b"retry: 1500\nretry: soon\nretry: -1\nretry: 1.5\nretry:\n\n")) == []
-    assert parser.retry_ms == 1500
-    assert EventStreamParser().retry_ms is None
-
-
-def test_a_type_lasts_for_one_event_and_an_id_for_all() -> None:
-    data = b"event: x\nid: 7\n\ndata: a\n\nevent: y\ndata: b\n\ndata: c\n\n"
-    assert list(EventStreamParser().feed(data)) == [
-        Event("a", "message", "7"),
-        Event("b", "y", "7"),
-        Event("c", "message", "7"),
-    ]
-
-
 @pytest.mark.parametrize(
     "endless",
     [
@@ -208,12 +156,6 @@ def test_comments_and_events_in_number_are_not_bounded() -> None:
     for _ in range(100):
         assert list(parser.feed(b": keep alive\n")) == []
         assert [event.data for event in parser.feed(b"data: 0123456789\n\n")] == ["0123456789"]
-
-
-def test_an_event_of_just_the_length_passes() -> None:
-    assert len(list(EventStreamParser(longest=8).feed(b"data: xy\n\n"))) == 1
-    with pytest.raises(StreamError):
-        list(EventStreamParser(longest=7).feed(b"data: xy\n\n"))
 
 
 def test_formatting_refuses_what_it_cannot_say() -> None:
@@ -249,12 +191,6 @@ def test_malformed_streams_say_what_and_where(data: bytes, message: str) -> None
     with pytest.raises(StreamError, match=re.escape(message)) as error:
         read()
     assert len(str(error.value)) < 300
-
-
-def test_comments_after_the_end_are_harmless() -> None:
-    reader = TokenReader()
-    assert list(reader.feed(format_event(DONE) + b": bye\n\n")) == []
-    reader.finish()
 
 
 def test_iter_lines_of_httpx_cuts_a_token() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import Any
 
-import h11
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +13,6 @@ from serving_mathematics.architecture.streaming.exercises import (
     longest_chunk,
     tpot_of_bundles,
     unread_tokens,
-    wire_bytes,
 )
 from serving_mathematics.architecture.streaming.streaming import (
     stream_metrics,
@@ -30,20 +26,6 @@ def test_single_tokens_are_their_own_bundles(events: list[tuple[float, int]]) ->
     assert per_event == per_token == pytest.approx(stream_metrics(times).tpot_s, abs=1e-9)
     per_event, per_token = tpot_of_bundles(times, [count for _, count in events])
     assert per_token <= per_event
-
-
-def test_wire_bytes_are_those_that_the_http_library_sends() -> None:
-    tokens = ["word", "", "Grüße", 'a "quoted"\n', "x" * 500]
-    connection = h11.Connection(h11.SERVER)
-    connection.receive_data(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert [type(connection.next_event()) for _ in range(2)] == [h11.Request, h11.EndOfMessage]
-    sent = connection.send(h11.Response(status_code=200, headers=[]))
-    assert b"chunked" in (sent or b"")
-    body = 0
-    for text in [*(json.dumps({"token": token}) for token in tokens), "[DONE]"]:
-        body += len(connection.send(h11.Data(data=f"data: {text}\n\n".encode())) or b"")
-    body += len(connection.send(h11.EndOfMessage()) or b"")
-    assert wire_bytes(tokens) == body
 
 
 @given(st.floats(0.001, 0.5), st.floats(0.002, 2), st.floats(100, 1e5))
@@ -64,26 +46,3 @@ def test_waste_has_its_limits(
     assert unread_tokens(ttft, tpot, tokens, rate, 0.0).unread == pytest.approx(0, abs=1e-9)
     assert unread_tokens(ttft, tpot, tokens, rate, math.inf).generated == tokens
     assert isinstance(waste, Waste)
-
-
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda: tpot_of_bundles([0.1], [1]), "arrival_s"),
-        (lambda: tpot_of_bundles([0.2, 0.1], [1, 1]), "arrival_s"),
-        (lambda: tpot_of_bundles([0.1, 0.2], [1, 0]), "tokens"),
-        (lambda: tpot_of_bundles([0.1, 0.2], [1, 1, 1]), "tokens"),
-        (lambda: longest_chunk(0.1, -0.1, 9.0), "step_s"),
-        (lambda: longest_chunk(math.nan, 0.1, 9.0), "longest_itl_s"),
-        (lambda: longest_chunk(0.1, 0.1, 9.0), "longest_itl_s"),
-        (lambda: longest_chunk(0.1, 0.0, 0.0), "prefill_per_s"),
-        (lambda: unread_tokens(-0.1, 0.1, 5, 0.1, 1.0), "ttft_s"),
-        (lambda: unread_tokens(0.1, math.inf, 5, 0.1, 1.0), "tpot_s"),
-        (lambda: unread_tokens(0.1, 0.1, 0, 0.1, 1.0), "tokens"),
-        (lambda: unread_tokens(0.1, 0.1, 5, math.nan, 1.0), "leave_rate"),
-        (lambda: unread_tokens(0.1, 0.1, 5, 0.1, math.nan), "notice_s"),
-    ],
-)
-def test_exercises_refuse_bad_input(call: Any, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be"):
-        call()

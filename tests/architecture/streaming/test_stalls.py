@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -44,22 +43,6 @@ def test_a_whole_prompt_is_one_gap_and_later_chunks_are_dearer() -> None:
     assert whole == pytest.approx([alone])
     parts = gaps_beside_prompt_s(MIXTURE, 16, 32_000, 8_000)
     assert np.all(np.diff(parts) > 0)  # attention to what came before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ((-1, 9, 9), "streams"),
-        ((0.5, 9, 9), "streams"),
-        ((257, 9, 9), "streams"),
-        ((1, 0, 9), "prompt_tokens"),
-        ((1, 9, 0.5), "chunk_tokens"),
-        ((1, 10**6, 9), "table"),
-    ],
-)
-def test_what_is_no_step_is_refused(arguments: Any, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be"):
-        gaps_beside_prompt_s(CHAT, *arguments)
 
 
 def test_the_stepper_says_what_the_page_says() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ gaps = st.lists(st.floats(0, 10), min_size=1, max_size=40)
 def test_metrics_agree_with_the_definitions(steps: list[float]) -> None:
     times = np.cumsum(steps)
     metrics = stream_metrics(times)
+    assert isinstance(metrics, StreamMetrics)
     assert metrics.tokens == len(steps)
     assert metrics.ttft_s == steps[0]
     assert metrics.e2e_s == times[-1]
@@ -41,44 +41,16 @@ def test_metrics_agree_with_the_definitions(steps: list[float]) -> None:
 @given(st.floats(0, 10), st.floats(0, 100), st.integers(2, 10_000))
 def test_conventions_are_ordered_and_convert(ttft: float, after: float, tokens: int) -> None:
     pace = tpot_conventions(ttft, ttft + after, tokens)
+    assert isinstance(pace, TpotConventions)
     assert pace.per_token_s <= pace.per_gap_s
     assert pace.per_token_s <= pace.with_ttft_s
     assert pace.per_gap_s * (tokens - 1) == pytest.approx(pace.per_token_s * tokens)
     assert pace.with_ttft_s == pytest.approx(pace.per_token_s + ttft / tokens)
 
 
-def test_conventions_agree_for_long_answers() -> None:
-    pace = tpot_conventions(0.5, end_to_end_s(0.5, 0.025, 10**7), 10**7)
-    assert pace.per_token_s == pytest.approx(pace.per_gap_s, rel=1e-6)
-    assert pace.with_ttft_s == pytest.approx(pace.per_gap_s, rel=1e-5)
-
-
 def test_a_first_token_costs_no_gap() -> None:
     assert end_to_end_s(0.7, 99.0, 1) == 0.7
     assert stream_metrics([0.7]).e2e_s == 0.7
-
-
-def test_results_are_named() -> None:
-    assert StreamMetrics(1, 0.0, 0.0, 0.0, 0.0).tokens == 1
-    assert TpotConventions(1.0, 2.0, 3.0).with_ttft_s == 3.0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ((0.5, 0.4, 5), "e2e_s"),
-        ((0.5, math.inf, 5), "e2e_s"),
-    ],
-)
-def test_conventions_are_refused(arguments: tuple[Any, ...], name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be"):
-        tpot_conventions(*arguments)
-
-
-def test_the_three_services_are_what_the_figure_says() -> None:
-    for stream in (streaming._steady(), streaming._late_start(), streaming._interrupted()):
-        assert stream.shape == (101,)
-        assert stream[-1] == pytest.approx(3.0)
 
 
 def test_numbers_of_the_page_by_hand() -> None:

@@ -23,7 +23,6 @@ import pytest
 from google.protobuf import descriptor_pb2
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.architecture.rest_grpc.rest_grpc import _OUTCOMES
 from serving_mathematics.core.servers.grpc_server import (
     SCHEMA,
     SERVICE,
@@ -407,10 +406,6 @@ def test_the_proto_file_is_the_schema(tmp_path: Path) -> None:
     assert f"{file.package}.{service.name}" == SERVICE
     methods = {method.name for method in service.method}
     assert methods == {"ServerLive", "ServerReady", "ModelMetadata", "ModelInfer"}
-
-
-def test_codes_are_those_of_the_table() -> None:
-    assert all(hasattr(grpc.StatusCode, code) for _, code in _OUTCOMES.values())
 
 
 def test_ports() -> None:

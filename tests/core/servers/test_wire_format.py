@@ -15,7 +15,6 @@ from serving_mathematics.core.servers.grpc_server import messages
 from serving_mathematics.core.servers.wire_format import (
     base64_bytes,
     field,
-    grpc_bytes,
     most_rows,
     raw_floats,
     request_json,
@@ -88,19 +87,6 @@ def test_json_carries_the_same_float32(numbers: list[float], shortest: bool) -> 
 @given(FLOAT32)
 def test_shortest_is_never_longer(number: float) -> None:
     assert len(request_json([[number]])) <= len(request_json([[number]], shortest=False))
-
-
-@given(st.integers(0, 2**22), st.integers(2**14, 2**24 - 1))
-def test_frames_hold_the_message(size: int, frame: int) -> None:
-    frames, rest = divmod(grpc_bytes(size, frame) - size - 5, 9)
-    assert rest == 0
-    assert (frames - 1) * frame < size + 5 <= frames * frame
-
-
-def test_frame_sizes_are_those_of_rfc_9113_unless_told() -> None:
-    assert grpc_bytes(2**14 - 5) == 2**14 + 9
-    assert grpc_bytes(2**14 - 4) == 2**14 + 1 + 18
-    assert grpc_bytes(2**14 - 4, 2**14 + 1) == 2**14 + 1 + 9
 
 
 def test_raw_floats_are_little_endian() -> None:

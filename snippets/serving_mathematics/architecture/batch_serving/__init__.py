@@ -11,11 +11,7 @@ __all__, __getattr__, __dir__ = exported(
             "latest_finish_s",
             "best_shards",
         ],
-        "architecture.batch_serving.checkpointing": [
-            "young_interval_s",
-            "best_interval_s",
-            "expected_completion_s",
-        ],
+        "architecture.batch_serving.checkpointing": ["young_interval_s"],
         "architecture.batch_serving.shard_files": [
             "Manifest",
             "Shard",

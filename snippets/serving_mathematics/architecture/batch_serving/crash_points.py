@@ -121,27 +121,6 @@ def check_every_crash_point() -> None:
     checks.holds("there were some for each of two shards", points >= 15, got=points)
 
 
-def check_killed_again_and_again() -> None:
-    """Killed at one random operation after another until a run gets through, it still writes every
-    row once.
-
-    Source: the scores computed in one piece; the bytes of an undisturbed run.
-    """
-    rng = np.random.default_rng(12)
-    with tempfile.TemporaryDirectory() as name:
-        whole, folder = _prepared(Path(name) / "whole"), _prepared(Path(name) / "killed")
-        _score(whole)
-        kills = 0
-        while _killed_at(partial(_score, folder), int(rng.integers(1, 25))):
-            kills += 1
-        rows = np.load(folder / "rows.npy")
-        checks.holds("kills", kills >= 2, got=kills)
-        checks.close("scores", read_scores(folder / "out"), root_mean_square(rows), rtol=1e-15)
-        checks.equal(
-            "all files the same", _contents(folder / "out") == _contents(whole / "out"), True
-        )
-
-
 def _first_column(rows: Array) -> Array:
     """Another model."""
     return rows[:, 0]

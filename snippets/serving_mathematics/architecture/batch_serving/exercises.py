@@ -150,10 +150,3 @@ def check_missing_and_repeated() -> None:
     checks.equal("ranges", missing, [(0, 1), (40, 60), (299, 300)])
     checks.equal("repeated", repeated, [7, 250])
     checks.equal("whole", missing_and_repeated(range(300), 300), ([], []))
-
-
-def check_bad_input_is_refused() -> None:
-    """Unknown rows, whole shares and shares above 1 are errors that name the argument."""
-    checks.raises("row 6 of 6", missing_and_repeated, [6], 6, match="row_numbers must be integers")
-    checks.raises("all", rows_at_once, 1.0, 1.0, 1.0, match="share must be in (0, 1)")
-    checks.raises("share", what_holds_it_up, 1.5, 0, 0, 0, match="running must be in [0, 1]")

@@ -50,12 +50,11 @@ MACHINES = {machine.name: machine for machine in (CHAT, MIXTURE)}
 SIZES = (16, 64, 256, 1024, 4096, 16_384)
 SEEDS = 6
 ORDERS = ("mixed", "longest first", "shortest first", "guessed longest first")
-WIDE = 8192  # tokens of a step at most, where that is tried
 GUESS = 0.5  # σ of the logarithm of guessed over true lengths
 ROWS = 4000  # of customers
+BATCH_ROWS = 256  # of a client that waits for all of them
 LONG_ANSWER = 16_000  # tokens of an answer that thinks
 THINKING = 500, 2000, 6000  # of rows that think: tokens of a prompt, of an answer, of the longest
-THINKING_ROWS = 4096
 CUSTOMERS = {
     "200, 4,096 tokens": (200, 4096),
     "1,000, 4,096 tokens": (1000, 4096),
@@ -88,11 +87,9 @@ def _ordered(outputs: IntArray, order: str, rng: np.random.Generator) -> IntArra
     return np.argsort(guess if order == "shortest first" else -guess, kind="stable")
 
 
-def _thinking_s(
-    order: str, seed: int = 0, machine: Machine = CHAT, rows: int = THINKING_ROWS
-) -> float:
+def _thinking_s(order: str, machine: Machine, rows: int) -> float:
     """How long a machine takes for rows whose answers think [s]: log-normal, σ = 1, cut."""
-    rng, (prompt, answer, longest) = np.random.default_rng([83, seed]), THINKING
+    rng, (prompt, answer, longest) = np.random.default_rng([83, 0]), THINKING
     drawn = answer * rng.lognormal(-0.5, 1.0, rows)
     outputs = np.clip(drawn, 1, longest).astype(np.int64)
     at = _ordered(outputs, order, rng)
@@ -144,19 +141,6 @@ def main() -> None:
             }
             for name, machine in MACHINES.items()
         },
-        "wide": {
-            name: [
-                [
-                    _takes_s(machine.limited(token_budget=WIDE), SIZES[-1], order, seed)
-                    for seed in range(SEEDS)
-                ]
-                for order in ORDERS[:2]
-            ]
-            for name, machine in MACHINES.items()
-        },
-        "thinking": {
-            order: [_thinking_s(order, seed) for seed in range(SEEDS)] for order in ORDERS
-        },
         "alike": {
             name: [_alike(*numbers, grouped=grouped) for grouped in (False, True)]
             for name, numbers in CUSTOMERS.items()
@@ -183,14 +167,14 @@ def _line(name: str) -> tuple[float, float]:
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     overhead_s, rate = _line("chat")
-    at_256, at_1024 = (float(np.mean(_of("mixed")["chat"][place])) for place in (2, 3))
+    at_256 = float(np.mean(_of("mixed")["chat"][SIZES.index(BATCH_ROWS)]))
     return SimpleNamespace(
         chat_overhead_s=overhead_s,
         fewer_places_percent=100 * (1 - CHAT.limited(128).ceiling_per_s / CHAT.ceiling_per_s),
         mixture_overhead_s=_line("mixture")[0],
-        fed_256=100 * 256 / at_256 / rate,
+        batch_rows=BATCH_ROWS,
+        fed_256=100 * BATCH_ROWS / at_256 / rate,
         rate=rate,
-        fed_1024=100 * 1024 / at_1024 / rate,
         long_answer_s=LONG_ANSWER * float(CHAT.step_s(1)),
     )
 
@@ -242,12 +226,6 @@ def check_rows_are_served_again() -> None:
     """
     again, row = _takes_s(CHAT, 1024, seed=2), _of("mixed")["chat"][3][2]
     checks.close("1,024 rows [s]", again, row, rtol=1e-6, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """No rows and a negative overhead are errors that name the argument."""
-    checks.raises("rows", fed_share, 0, 1.0, 1.0, match="rows must be positive")
-    checks.raises("overhead", fed_share, 1, 1.0, -1.0, match="overhead_s must be non-negative")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,6 @@ from serving_mathematics.architecture.batch_serving.offline_engine import (
     ORDERS,
     ROWS,
     SIZES,
-    THINKING,
-    THINKING_ROWS,
     _alike,
     _of,
     _thinking_s,
@@ -42,22 +40,10 @@ def _sorted_over_mixed(name: str, order: str, rows: int) -> float:
     return float(own / np.mean(_of("mixed")[name][place]))
 
 
-def _wide_over_mixed(name: str) -> float:
-    """The same, longest first, with a wide budget of tokens for a step."""
-    mixed, longest = _of("wide")[name]
-    return float(np.mean(longest) / np.mean(mixed))
-
-
-def _thinking_over_mixed(order: str) -> float:
-    """The same, of rows whose answers think."""
-    takes = _of("thinking")
-    return float(np.mean(takes[order]) / np.mean(takes["mixed"]))
-
-
 def _few_over_mixed() -> float:
     """The same, longest first, of four rows a place that think."""
     rows = 4 * MIXTURE.places
-    mixed, longest = (_thinking_s(o, machine=MIXTURE, rows=rows) for o in ORDERS[:2])
+    mixed, longest = (_thinking_s(o, MIXTURE, rows) for o in ORDERS[:2])
     return longest / mixed
 
 
@@ -69,22 +55,13 @@ def _grouped_times(name: str) -> float:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    first, *_, short = CUSTOMERS
+    first = next(iter(CUSTOMERS))
     mixed, grouped = _of("alike")[first]
     return SimpleNamespace(
-        sorted_percent=100 * (_sorted_over_mixed("chat", "longest first", SIZES[-1]) - 1),
-        sorted_mixture_percent=100
-        * (_sorted_over_mixed("mixture", "longest first", SIZES[-1]) - 1),
-        wide_mixture_percent=100 * (_wide_over_mixed("mixture") - 1),
-        thinking_tokens=THINKING[2],
-        thinking_rows=THINKING_ROWS,
-        thinking_percent=100 * (1 - _thinking_over_mixed("longest first")),
-        few_thinking_rows=4 * MIXTURE.places,
         few_thinking_percent=100 * (1 - _few_over_mixed()),
         grouped_percent=100 * (_grouped_times(first) - 1),
         mixed_found=100 * mixed["found"],
         grouped_found=100 * grouped["found"],
-        short_percent=100 * (_grouped_times(short) - 1),
     )
 
 
@@ -120,9 +97,8 @@ def figure_orders(figure: Figure) -> None:
 
 def check_sorting_by_length_does_not_pay() -> None:
     """On both machines 16,384 rows sorted by length take longer than mixed ones, whether longest or
-    shortest come first and whether lengths are known or guessed; a budget of four times as many
-    tokens takes a part of that away. Of 1,024 rows longest first takes at most a tenth less, and so
-    it does of 4,096 rows whose answers think; of four rows a place that think, a fifth less or so.
+    shortest come first and whether lengths are known or guessed. Of 1,024 rows longest first takes
+    at most a tenth less; of four rows a place whose answers think, a fifth less or so.
 
     Source: own simulation; one of the runs again.
     """
@@ -130,18 +106,10 @@ def check_sorting_by_length_does_not_pay() -> None:
         for order in ORDERS[1:]:
             ratio = _sorted_over_mixed(name, order, SIZES[-1])
             checks.inside(f"{name}, {order}: over mixed", ratio, 1.002, 1.1, kind="simulation")
-        wide, narrow = _wide_over_mixed(name), _sorted_over_mixed(name, ORDERS[1], SIZES[-1])
-        label = f"{name}, four times the budget: over mixed"
-        checks.inside(label, wide, 0.98, 1 + 0.8 * (narrow - 1), kind="simulation")
         few = _sorted_over_mixed(name, "longest first", 1024)
         checks.inside(f"{name}, 1,024 rows longest first", few, 0.9, 1.05, kind="simulation")
-    for order in ORDERS[1:]:
-        ratio = _thinking_over_mixed(order)
-        checks.inside(f"thinking, {order}: over mixed", ratio, 0.9, 1.0, kind="simulation")
     few = _few_over_mixed()
     checks.inside("thinking, four rows a place: over mixed", few, 0.75, 0.9, kind="simulation")
-    again, takes = _thinking_s("longest first"), _of("thinking")["longest first"][0]
-    checks.close("thinking, again [s]", again, takes, rtol=1e-6)
 
 
 def check_rows_that_begin_alike_belong_together() -> None:

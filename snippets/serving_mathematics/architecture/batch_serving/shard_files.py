@@ -19,7 +19,6 @@ import json
 import math
 import os
 import secrets
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
     require_all_finite,
@@ -230,17 +228,3 @@ def is_done(shard: Shard) -> bool:
     except FileNotFoundError:
         return False
     return first + newline == _first_line(shard, body)
-
-
-def check_bad_input_is_refused() -> None:
-    """Empty and textual inputs, shards of no rows and functions without source are errors."""
-    with tempfile.TemporaryDirectory() as name:
-        file = Path(name) / "rows.npy"
-        np.save(file, np.ones((3, 2)))
-        told = "rows_per_shard must be a positive integer"
-        checks.raises("shards of 0", make_manifest, file, _digest, 0, match=told)
-        checks.raises("no code", make_manifest, file, np.sum, 2, match="score must be a Python")
-        np.save(file, np.ones((0, 2)))
-        checks.raises("empty", make_manifest, file, _digest, 2, match="source must be a")
-        np.save(file, np.array(["a"]))
-        checks.raises("text", make_manifest, file, _digest, 2, match="an array of numbers")

@@ -13,26 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_mathematics.architecture.model_routers.model_routers import best_of_d_found
 from serving_mathematics.architecture.model_routers.prefix_routing import (
     _saved_s,
     _sequence_s,
     _slack,
-    _slack_of_all,
 )
 from serving_mathematics.architecture.model_routers.routed_fleets import (
     AGES_S,
     CLIP_SLACKS,
     FRAME_S,
     FRAMES,
-    HALVINGS,
     LOADS,
     LONG_LOADS,
     RATES,
     RECORDS,
     SITUATIONS,
     SLACKS,
-    SPAN,
     STALE_S,
     _aged,
     _few_more,
@@ -64,29 +60,14 @@ def example() -> SimpleNamespace:
         promised_ms=1000 * CHAT.promise.tpot_s,
         later_tokens=step_line(CHAT).later_tokens,
         sequence_us=1e6 * _sequence_s(),
-        carried_slack=_rate("customers", own),
-        carried_fewest=_rate("customers", fewest),
-        carried_picker=_rate("customers", "endpoint picker"),
-        carried_llmd=_rate("customers", "llm-d"),
-        carried_llmd_requests=_rate("customers", "llm-d, by requests"),
-        llmd_agents=_rate("agents", "llm-d"),
-        llmd_short=_rate("agents", "llm-d, short record"),
-        carried_sglang=_rate("customers", "SGLang"),
-        carried_sglang_32=_rate("customers", "SGLang, 32"),
-        carried_owner=_rate("customers", "one owner, by hash"),
-        carried_bounded=_rate("customers", "hash, bound 1.1"),
-        session_hash=_rate("agents", "one owner, by hash"),
-        session_bounded=_rate("agents", "hash, bound 1.1"),
-        session_fewest=_rate("agents", "fewest requests"),
+        llmd_short_percent=100 * _rate("agents", "llm-d, short record") / _rate("agents", "llm-d"),
         least_percent=min(gains),
         most_percent=max(gains),
-        hot_kept_64_percent=100 * _kept("one asks two in five", 64),
         preamble=PREAMBLE,
         customers=CUSTOMERS,
         saved_ms=1000 * _saved_s(PREAMBLE),
         pays=_slack(),
         running=float(running),
-        pays_for_all=_slack_of_all(_slack(), float(running)),
         found_loads_percent=100 * asked[0]["found"],
         found_prefix_percent=100 * asked[SLACKS.index(16)]["found"],
         hot_kept_always_percent=100 * _kept("one asks two in five", math.inf),
@@ -96,14 +77,10 @@ def example() -> SimpleNamespace:
         aged_picker_percent=100 * _aged("endpoint picker", STALE_S),
         stale_s=STALE_S,
         short_kept_percent=100 * _record()["records"][RECORDS.index(0.25)]["kept"],
-        found_to=(SPAN[1] - SPAN[0]) / 2**HALVINGS,
         long_random_percent=100 * _long("at random", "kept"),
-        long_two_percent=100 * _long("two choices", "kept"),
         long_fewest_percent=100 * _long("fewest requests", "kept"),
         long_fewest_s=_long("fewest requests", "first_99_s"),
         long_unread_s=_long("Dynamo, 16", "first_99_s"),
-        carried_dynamo=_rate("customers", "Dynamo"),
-        carried_dynamo_16=_rate("customers", "Dynamo, 16"),
         agents_times=1 + _over_loads("agents") / 100,
         few_four_percent=_few_more(4),
         few_sixteen_percent=_few_more(16),
@@ -195,33 +172,6 @@ def figure_aged(figure: Figure) -> None:
     axes.set_xticks(shown, ["own count", "0.1", "0.3", "1", "3", "10"])
     axes.minorticks_off()
     axes.set(xlabel="age of loads at most [s]", ylabel="promise kept [%]", ylim=(0, 104))
-
-
-def figure_choices(figure: Figure) -> None:
-    """Two choices help servers that serve one at a time, but hardly engines that serve many.
-
-    Mean time of a request over what it takes alone, against the load. Engines: ten chat machines
-    whose prompts share nothing.
-
-    Alt: Two line charts. On the left, for one request at a time, the line of random choice rises
-    far above that of two choices. On the right, for engines, the lines of random choice, two
-    choices and fewest requests lie close together until the last loads.
-    """
-    figure.set_size_inches(6.4, 3.2)
-    left, right = figure.subplots(1, 2, sharey=True)
-    loads = np.linspace(0.3, 0.95, 40)
-    for choices, name, colour in ((1, "at random", "C1"), (2, "two choices", "C0")):
-        left.plot(
-            100 * loads, [best_of_d_found(load, choices).sum() for load in loads], color=colour
-        )
-        right.plot(100 * np.array(LOADS), _record()["without"][name], "o-", color=colour)
-    fewest = _record()["without"]["fewest requests"]
-    right.plot(100 * np.array(LOADS), fewest, "o--", color="C2")
-    left.annotate("at random", (80, 7.5), color="C1", ha="right")
-    left.annotate("two choices", (94, 0.6), color="C0", ha="right")
-    right.annotate("at random, two choices, fewest", (92, 6.0), color="C4", ha="right")
-    for axes, title in ((left, "one at a time"), (right, "256 at a time")):
-        axes.set(title=title, xlabel="load [%]", ylabel="time over that alone", ylim=(0, 20))
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.

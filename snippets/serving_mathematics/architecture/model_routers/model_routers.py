@@ -168,32 +168,3 @@ def check_costs() -> None:
     third = second & (rng.random(200_000) < 0.25)
     paid = batch_means(1.0 + 3.0 * second + 20.0 * third)
     checks.covers("three models, drawn", paid, cascade_cost([1.0, 3.0, 20.0], [0.4, 0.25]))
-
-
-def check_deferred_queries_hold_the_p99() -> None:
-    """Where the deferred are the slow ones, a cascade's p99 is a quantile of theirs, 1 − 0.01/δ: a
-    sixth of the p99 of both models in turn when 2% are deferred, two thirds when 20% are.
-
-    Source: exponential services of 0.1 s and 1 s; P(T > t) of the two in turn is hypoexponential,
-    (10·e^(−t) − e^(−10t))/9, and of all queries the mixture; both at that quantile.
-    """
-
-    def deferred_exceed(t: float) -> float:
-        return (10 * math.exp(-t) - math.exp(-10 * t)) / 9
-
-    together = math.log(1000 / 9)  # where e^(−10t) no longer matters
-    checks.close("together, beyond their p99", deferred_exceed(together), 0.01, rtol=1e-9)
-    for share, low, high in ((0.02, 0.1, 0.2), (0.2, 0.6, 0.7)):
-        quantile = math.log(10 / 9 / (0.01 / share))
-        tail = (1 - share) * math.exp(-10 * quantile) + share * deferred_exceed(quantile)
-        checks.close(f"{share:.0%} deferred, beyond its quantile", tail, 0.01, rtol=0.05)
-        checks.inside(f"{share:.0%} deferred, over both in turn", quantile / together, low, high)
-
-
-def check_bad_input_is_refused() -> None:
-    """Loads of 1, no choices, shares that do not sum to 1 and negative costs are errors."""
-    checks.raises("ρ = 1", best_of_d_found, 1.0, match="utilization must be in [0, 1)")
-    checks.raises("NaN", best_of_d_found, math.nan, match="utilization must be in [0, 1)")
-    checks.raises("d = 0", best_of_d_found, 0.5, 0, match="choices must be a positive integer")
-    checks.raises("shares", router_cost, [1.0, 2.0], [0.8, 0.3], match="shares must be parts of 1")
-    checks.raises("cost 0", cascade_cost, [0.0, 2.0], [0.1], match="costs must be positive")

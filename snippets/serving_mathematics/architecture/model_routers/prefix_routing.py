@@ -238,15 +238,6 @@ def _slack(tokens: int = PREAMBLE) -> float:
     return slack_that_pays(_saved_s(tokens), later, _sequence_s(tokens))
 
 
-def _slack_of_all(own: float, running: float) -> float:
-    """The slack at which all together wait as long at the prefix as elsewhere, n running there.
-
-    There n + k and the request itself get m tokens kd later than at the idle engine's load; here
-    the request and n others wait s once: 2kmd = (n + 1)s.
-    """
-    return own * (running + 1) / 2
-
-
 def check_the_rule_by_hand() -> None:
     """Four prompts on two engines: with slack the third and fourth go where theirs began, without
     one the load decides, and an infinite slack never looks at it.
@@ -272,30 +263,3 @@ def check_slack_by_hand() -> None:
     checks.inside("reading a prefix in a step, over the bandwidth's", added / more_s, 1.0, 1.4)
     by_hand = _saved_s(PREAMBLE) / (step_line(CHAT).later_tokens * _sequence_s())
     checks.close("chat machine", _slack(), by_hand, rtol=1e-12)
-
-
-def check_all_wait_as_long_at_their_slack() -> None:
-    """With the slack of all, token by token, the delays that a request causes where its prefix is
-    are those that it causes at the idle engine.
-
-    Source: the delays of each request, added up in a loop.
-    """
-    s, m, d, n = 0.1, 200, 50e-6, 39
-    k = int(_slack_of_all(slack_that_pays(s, m, d), n))
-    others_at_prefix = sum(d for _ in range(m) for _ in range(n + k))
-    others_at_idle = sum(d for _ in range(m) for _ in range(n)) + n * s
-    own_at_prefix, own_at_idle = m * d * (n + k), m * d * n + s
-    got = others_at_prefix + own_at_prefix - own_at_idle
-    checks.close("what the others wait [s]", got, others_at_idle, rtol=1e-9)
-
-
-def check_bad_input_is_refused() -> None:
-    """A negative slack, a bound below 1 and an answer without tokens are errors that name the
-    argument.
-    """
-    negative = functools.partial(prefix_first, slack=-1)
-    checks.raises("slack", choices, negative, match="slack must be non-negative")
-    tight = functools.partial(hash_bounded, balance=0.5)
-    checks.raises("bound", choices, tight, match="balance must be at least 1")
-    told = "later_tokens must be positive"
-    checks.raises("no tokens", slack_that_pays, 0.1, 0, 50e-6, match=told)

@@ -332,11 +332,20 @@ def check_prefix_first_carries_most_in_every_situation() -> None:
 
 def check_rivals_at_their_best() -> None:
     """With the best of the settings tried, a hash with a bound and SGLang's rule carry less than
-    prefix first for customers, a sum of scores about as much, and Dynamo's rule hardly less.
+    prefix first for customers, a sum of scores about as much, and Dynamo's rule hardly less. By its
+    defaults SGLang's carries no more than fewest requests; a hash of customers' names less, and one
+    of sessions' names more than twice as much.
 
     Source: own simulation.
     """
-    own = _rate("customers", "prefix first, slack 16")
+    own, fewest = (
+        _rate("customers", rule) for rule in ("prefix first, slack 16", "fewest requests")
+    )
+    for rule, most in (("SGLang", 1.0), ("one owner, by hash", 0.99)):
+        ratio = _rate("customers", rule) / fewest
+        checks.inside(f"{rule}, over fewest requests", ratio, 0.3, most, kind="simulation")
+    sessions = _rate("agents", "one owner, by hash") / _rate("agents", "fewest requests")
+    checks.inside("sessions hashed, over fewest requests", sessions, 2.0, 5.0, kind="simulation")
     for rival, low, high in (
         ("hash", 0.5, 0.99),
         ("SGLang", 0.5, 0.99),

@@ -144,11 +144,6 @@ def check_compression() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No window, an engine that takes longer than the call, and a ratio above 1 are errors."""
-    told = "window_bytes must be positive"
-    checks.raises("no window", photo_round_trips, 1, 0, match=told)
+    """An engine that takes longer than the call is an error."""
     told = "first_token_s must be at least the 0.4 s"
     checks.raises("too short", what_it_waits_for, 0.1, 0.2, 0.4, match=told)
-    checks.raises("ratio", compression_pays_below, 1.5, 1, 1, match="ratio must be in (0, 1]")
-    told = "compress_bytes_per_s must be"
-    checks.raises("no speed", compression_pays_below, 0.5, 0, 1, match=told)

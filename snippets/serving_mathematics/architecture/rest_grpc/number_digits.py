@@ -1,11 +1,10 @@
 """What a number costs that Python writes as digits and reads again.
 
 A float32 that `tolist()` has made a Python float is written with the digits of a double, up to 17
-of them, which is what engines send as embeddings. Rounded to the shortest digits that read back as
-the same float32 it is half as long. Token ids are whole numbers, and cheapest.
+of them, which is what engines send as embeddings. Token ids are whole numbers, and cheaper.
 
-`python -m serving_mathematics.architecture.rest_grpc.number_digits` measures the three, in a
-second, and writes records/number_digits.json.gz.
+`python -m serving_mathematics.architecture.rest_grpc.number_digits` measures both, in a second,
+and writes records/number_digits.json.gz.
 
 Assumes: the standard library's `json` at both ends; the fastest of many repetitions.
 
@@ -24,7 +23,7 @@ import numpy as np
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
 
-KINDS = ("embedding", "shortest", "token id")
+KINDS = ("embedding", "token id")
 NUMBERS, REPEATS = 8192, 40
 
 
@@ -41,8 +40,7 @@ def _numbers(kind: str) -> list[float]:
     rng = np.random.default_rng(0)
     if kind == "token id":
         return list(rng.integers(100_000, 163_840, NUMBERS).tolist())
-    drawn = (rng.standard_normal(NUMBERS) / 64).astype(np.float32)  # of vectors of length 1
-    return [float(str(one)) for one in drawn] if kind == "shortest" else list(drawn.tolist())
+    return list((rng.standard_normal(NUMBERS) / 64).astype(np.float32).tolist())  # of length 1
 
 
 @recorded(_NumberCost, "number_digits")
@@ -71,30 +69,24 @@ def _number_s(kind: str) -> float:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    long, short = _number_cost("embedding"), _number_cost("shortest")
     return SimpleNamespace(
         digit_ns=1e9 * _number_s("embedding"),
-        digit_bytes=long.size_bytes,
-        short_ns=1e9 * _number_s("shortest"),
-        short_bytes=short.size_bytes,
+        digit_bytes=_number_cost("embedding").size_bytes,
     )
 
 
 def check_long_digits_cost_more() -> None:
-    """A float32 takes 21.5 bytes as `tolist()` makes it, 12.7 in shortest digits, and both
-    read back as the same float32; an id of six digits takes seven. The longer, the slower.
+    """A float32 takes 21.5 bytes as `tolist()` makes it, an id of six digits seven. The longer,
+    the slower.
 
     Source: the digits of each number counted, and again; a test measures the order again.
     """
-    for kind, size in (("embedding", 21.5), ("shortest", 12.7), ("token id", 7.0)):
+    for kind, size in (("embedding", 21.5), ("token id", 7.0)):
         checks.close(f"{kind} [B]", _number_cost(kind).size_bytes, size, atol=0.1)
         again = _number_cost.again(kind).size_bytes
         checks.equal(f"{kind}: bytes again", again, _number_cost(kind).size_bytes)
-    drawn = np.array(_numbers("embedding"), dtype=np.float32)
-    same = (np.array(_numbers("shortest"), dtype=np.float32) == drawn).all()
-    checks.holds("the same float32", bool(same), got=f"{drawn.size} numbers")
     times = [_number_s(kind) for kind in KINDS]
-    checks.holds("slower", times[0] > times[1] > times[2], got=np.round(times, 9).tolist())
+    checks.holds("slower", times[0] > times[1], got=np.round(times, 9).tolist())
 
 
 if __name__ == "__main__":

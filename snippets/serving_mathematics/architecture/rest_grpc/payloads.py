@@ -37,7 +37,6 @@ from serving_mathematics.architecture.rest_grpc.rest_grpc import (
     STREAM_WINDOW_BYTES,
     CallParts,
     call_parts,
-    flights,
 )
 from serving_mathematics.core.machines.machines import AGENTS, CHAT
 from serving_mathematics.core.servers.wire_format import base64_bytes, varint
@@ -157,15 +156,11 @@ def example() -> SimpleNamespace:
     read_ms = 1000 * float(CHAT.prompt_s(CHAT.sample.prompt_tokens).mean())
     paused, busy = "kept, after a pause", "kept and busy"
     chat = "a chat's prompt"
-    vectors, agent = "32 embeddings back", "an agent's prompt"
+    vectors = "32 embeddings back"
     return SimpleNamespace(
-        chat_kb=_payloads()[chat].request["JSON"] / 1000,
         first_ms=around_ms + read_ms,
         around_ms=around_ms,
         chat_gain_us=1000 * (_ms(chat, "JSON", paused, 50) - _ms(chat, "bytes", paused, 50)),
-        agent_flights=flights(
-            _payloads()[agent].request["bytes"], GROWN_BYTES, STREAM_WINDOW_BYTES
-        ),
         embeddings_json_ms=_ms(vectors, "JSON", busy, 0.5),
         embeddings_bytes_ms=_ms(vectors, "bytes", busy, 0.5),
         embeddings_base64_kb=base64_bytes(4 * EMBEDDINGS * WIDTH) / 1000,
@@ -173,9 +168,6 @@ def example() -> SimpleNamespace:
         embeddings_kb=_payloads()[vectors].answer["bytes"] / 1000,
         photo_capped_ms=_ms("a photo", "bytes", "busy, small window", 50),
         photo_busy_ms=_ms("a photo", "bytes", busy, 50),
-        photo_paused_ms=_ms("a photo", "bytes", paused, 50),
-        photo_paused_capped_ms=_ms("a photo", "bytes", "paused, small window", 50),
-        photo_json_ms=_ms("a photo", "JSON", busy, 50),
         width=WIDTH,
         embeddings_digits_percent=100
         * 1000

@@ -9,7 +9,7 @@ what is left of a round trip when the F bytes of the first are sent, and never i
 Assumes: no loss, acknowledgements for every segment, and a receiver that reads at once.
 
 Source: RFC 6928, equation 1, for W; RFC 5681 for slow start; RFC 9113, section 6.9.2, for HTTP/2's
-window; RFC 8446 for the handshake; google.rpc.Code for the status codes.
+window; RFC 8446 for the handshake.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving_mathematics.core.servers.wire_format import FRAME_HEADER_BYTES, GRPC_PREFIX_BYTES
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_number,
@@ -38,14 +37,6 @@ INITIAL_WINDOW_BYTES = 14_600  # W: 10 segments of 1460 B; RFC 6928, equation 1
 STREAM_WINDOW_BYTES = 65_535  # of an HTTP/2 stream, and of its connection; RFC 9113, section 6.9.2
 IMAGE_BYTES, MESSAGE_BYTES = 224 * 224 * 3 * 4, 2**22  # of float32; gRPC's limit of a message
 CONTINENT = (0.05, 12.5e6)  # round trip [s] and bandwidth [B/s] of a client far away: 100 Mbit/s
-_OUTCOMES = {  # what happened: HTTP status and gRPC code that the two servers answer with
-    "malformed, NaN or wrong shape": (400, "INVALID_ARGUMENT"),
-    "unknown model": (404, "NOT_FOUND"),
-    "too large": (413, "RESOURCE_EXHAUSTED"),
-    "the model failed": (500, "INTERNAL"),
-    "full": (503, "UNAVAILABLE"),
-    "deadline passed in the queue": (504, "DEADLINE_EXCEEDED"),
-}
 
 
 def flights(
@@ -277,46 +268,3 @@ def check_a_filled_link_never_waits() -> None:
             sent[now] = min(rate * step_s, max(0.0, window - flying))
         used = float(sent[1000:].mean() / (rate * step_s))
         checks.close(f"{share:g} of it: share of the link", used, due, rtol=0.03)
-
-
-def check_status_codes() -> None:
-    """The two servers' errors agree with the published mapping of gRPC codes to HTTP, but for a
-    message that is too large, for which HTTP has a status of its own.
-
-    Source: google.rpc.Code, “HTTP Mapping” of each code; RFC 9110 for 413.
-    """
-    published = {
-        "INVALID_ARGUMENT": 400,
-        "NOT_FOUND": 404,
-        "RESOURCE_EXHAUSTED": 429,
-        "INTERNAL": 500,
-        "UNAVAILABLE": 503,
-        "DEADLINE_EXCEEDED": 504,
-    }
-    finer = {"too large": 413}
-    for outcome, (status, code) in _OUTCOMES.items():
-        expected = finer.get(outcome, published[code])
-        checks.equal(f"{outcome}: {code}", status, expected, kind="published")
-
-
-def check_prefix_and_frame_header() -> None:
-    """gRPC adds 14 bytes to a small message: 5 of prefix and 9 of frame header.
-
-    Source: RFC 9113, section 4.1: 24 + 8 + 8 + 1 + 31 bits; gRPC over HTTP2: 1 + 4 bytes.
-    """
-    checks.equal("frame header [B]", FRAME_HEADER_BYTES * 8, 24 + 8 + 8 + 1 + 31, kind="published")
-    checks.equal("prefix [B]", GRPC_PREFIX_BYTES, 1 + 4, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Empty messages, negative times and half handshakes are errors."""
-    checks.raises("no bytes", flights, 0, match="size_bytes must be positive")
-    checks.raises("NaN", flights, math.nan, match="size_bytes must be positive")
-    checks.raises("no window", flights, 1, 0, match="window_bytes must be positive")
-    checks.raises("shut", flights, 1, 1, 0, match="stream_window_bytes must be positive")
-    half = "handshakes must be a non-negative integer"
-    checks.raises("half", call_parts, 1, 1, 1.0, 1.0, 0.5, match=half)
-    checks.raises("no network", call_parts, 1, 1, 1.0, 0.0, match="bytes_per_s must be positive")
-    past = "round_trip_s must be non-negative"
-    checks.raises("past", call_parts, 1, 1, -1.0, 1.0, match=past)
-    checks.raises("nothing", window_to_fill, 0.1, 0.0, match="bytes_per_s must be positive")

@@ -3,17 +3,13 @@ bytes, on loopback.
 
 `python -m serving_mathematics.architecture.rest_grpc.wire_measurement` starts both servers as
 processes of their own, sends both the same images in interleaved rounds, and writes
-records/rest_grpc.json: bytes on the wire as a proxy counts them, latencies of one call at a time,
-answers a second with four clients, and the time that encoding, decoding and the model take by
-themselves. It takes less than a minute.
+records/rest_grpc.json: latencies of one call at a time, and the time that encoding, decoding and
+the model take by themselves. It takes less than a minute.
 
 Assumes: nothing of the machine; the clients share its processors with the servers.
 
 Source: measurement; the page's module `wire_record` compares it with the model.
 """
-
-# In one piece: one measurement: both servers, their client and the proxy that counts between them,
-# started and ended together.
 
 from __future__ import annotations
 
@@ -22,14 +18,12 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import grpc
 import numpy as np
@@ -62,9 +56,8 @@ SERVERS = {  # which of them speaks an encoding
     "raw": "grpc",  # protobuf with the numbers as bytes
 }
 ENCODINGS = tuple(SERVERS)
-ROWS = (1, 16, 256)  # images in a request
+ROWS = (1, 256)  # images in a request
 ROUNDS, CALLS = 20, 12  # calls of each kind: 20 rounds of 12
-CLIENTS, LOAD_S, LOAD_ROUNDS = 4, 0.6, 3  # of the load on one server at a time
 PATH = "/v2/models/digits/infer"
 Floats = npt.NDArray[np.float32]
 
@@ -166,59 +159,6 @@ def _caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
         yield lambda body: bytes(method(body, timeout=30))
 
 
-class _CountingProxy:
-    """Passes connections on to a port of loopback and counts the bytes of both directions."""
-
-    def __init__(self, port: int) -> None:
-        """port: of the server."""
-        self.sent, self.received, self._port = 0, 0, port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-
-    def __enter__(self) -> Self:
-        """Listen on `port`."""
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close everything."""
-        for open_socket in [self._listener, *self._sockets]:
-            with contextlib.suppress(OSError):
-                open_socket.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        for open_socket in [self._listener, *self._sockets]:
-            open_socket.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self._sockets.append(client)
-                try:
-                    server = socket.create_connection(("127.0.0.1", self._port))
-                except OSError:
-                    client.shutdown(socket.SHUT_RDWR)
-                    continue
-                self._sockets.append(server)
-                for name, source, target in (
-                    ("sent", client, server),
-                    ("received", server, client),
-                ):
-                    thread = threading.Thread(target=self._pass_on, args=(name, source, target))
-                    self._threads.append(thread)
-                    thread.start()
-
-    def _pass_on(self, name: str, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                setattr(self, name, getattr(self, name) + len(data))
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
-
 @contextlib.contextmanager
 def _servers() -> Iterator[dict[str, int]]:
     """Both servers as processes of their own: their ports by name; stopped with SIGTERM after."""
@@ -241,34 +181,6 @@ def _servers() -> Iterator[dict[str, int]]:
         for server in started.values():
             server.kill()
             server.communicate()
-
-
-def _wire_bytes(ports: dict[str, int], images: Floats) -> list[dict[str, Any]]:
-    """Bytes of one call on a connection in use, averaged over twenty, and of the first call."""
-    rows = []
-    for encoding in ENCODINGS:
-        for count in ROWS:
-            body, seen = _encode(images[:count], encoding), []
-            port = ports[SERVERS[encoding]]
-            with _CountingProxy(port) as proxy, _caller(proxy.port, encoding) as call:
-                for _ in range(21):
-                    answer = call(body)
-                    seen.append((proxy.sent, proxy.received))
-                time.sleep(0.05)  # for acknowledgements that follow the answer
-                sent, received = proxy.sent, proxy.received
-            rows.append(
-                {
-                    "encoding": encoding,
-                    "rows": count,
-                    "request_bytes": len(body),
-                    "answer_bytes": len(answer),
-                    "sent_per_call": round((sent - seen[0][0]) / 20, 1),
-                    "received_per_call": round((received - seen[0][1]) / 20, 1),
-                    "sent_first": seen[0][0],
-                    "received_first": seen[0][1],
-                }
-            )
-    return rows
 
 
 def _latencies(
@@ -310,51 +222,6 @@ def _latencies(
         for (e, n), parts in parts_ms.items()
     ]
     return latency, steps
-
-
-def _client(
-    body: bytes, port: int, encoding: str, taken: list[float], gate: threading.Barrier
-) -> None:
-    """Send one request after the other for LOAD_S, and note how long each took [s]."""
-    with _caller(port, encoding) as call:
-        call(body)
-        gate.wait()
-        end = time.perf_counter() + LOAD_S
-        while (started := time.perf_counter()) < end:
-            call(body)
-            taken.append(time.perf_counter() - started)
-
-
-def _throughput(ports: dict[str, int], images: Floats) -> list[dict[str, Any]]:
-    """Answers a second when four clients each send their next request after their answer."""
-    found: dict[tuple[str, int], list[float]] = {(e, n): [] for e in ENCODINGS for n in ROWS}
-    waits: dict[tuple[str, int], list[float]] = {key: [] for key in found}
-    for _ in range(LOAD_ROUNDS):
-        for (encoding, count), rates in found.items():
-            body = _encode(images[:count], encoding)
-            port = ports[SERVERS[encoding]]
-            taken: list[float] = []
-
-            gate = threading.Barrier(CLIENTS + 1)
-            arguments = (body, port, encoding, taken, gate)
-            threads = [threading.Thread(target=_client, args=arguments) for _ in range(CLIENTS)]
-            for thread in threads:
-                thread.start()
-            gate.wait()
-            started = time.perf_counter()
-            for thread in threads:
-                thread.join()
-            rates.append(len(taken) / (time.perf_counter() - started))
-            waits[encoding, count].append(1000 * float(np.mean(taken)))
-    return [
-        {
-            "encoding": e,
-            "rows": n,
-            "per_s": np.round(rates, 1).tolist(),
-            "mean_ms": np.round(waits[e, n], 4).tolist(),
-        }
-        for (e, n), rates in found.items()
-    ]
 
 
 def _parts(
@@ -404,22 +271,12 @@ def _measure() -> dict[str, Any]:
             with _caller(ports[SERVERS[encoding]], encoding) as call:
                 scores = _decode(call(_encode(images[:256], encoding)), encoding)
             equal[encoding] = int((scores == expected).all(axis=1).sum())
-        wire = _wire_bytes(ports, images)
         latency, steps = _latencies(ports, images, classifier.logits)
-        throughput = _throughput(ports, images)
     return {
         **provenance(COMMAND, ("numpy", "fastapi", "pydantic", "uvicorn", "grpcio", "protobuf")),
-        "asked": {
-            "rounds": ROUNDS,
-            "calls": CALLS,
-            "clients": CLIENTS,
-            "load_s": LOAD_S,
-            "load_rounds": LOAD_ROUNDS,
-        },
+        "asked": {"rounds": ROUNDS, "calls": CALLS},
         "equal_answers_of_256": equal,
-        "wire": wire,
         "latency": latency,
-        "throughput": throughput,
         "steps": steps,
     }
 

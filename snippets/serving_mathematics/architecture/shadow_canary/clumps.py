@@ -70,11 +70,3 @@ def check_clump_by_hand() -> None:
     rng, block = np.random.default_rng(71), np.arange(20_000) // 10
     checks.close("tens", clump(np.repeat(rng.normal(size=2000), 10), block), 10.0, rtol=1e-3)
     checks.close("independent", clump(rng.normal(size=20_000), block), 1.0, rtol=0.1)
-
-
-def check_bad_input_is_refused() -> None:
-    """Two blocks, equal values and a clump below one are errors that name the argument."""
-    checks.raises("blocks", clump, [1, 2, 3], [0, 0, 1], match="block must be three blocks")
-    checks.raises("equal", clump, [1, 1, 1], [0, 1, 2], match="values must be finite, not all one")
-    checks.raises("shape", clump, [1, 2], [0], match="block must be of shape (2,)")
-    checks.raises("below one", false_alarm_rate, 0.5, match="clump must be at least 1")

@@ -18,7 +18,6 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import (
@@ -124,31 +123,6 @@ def _quality_harm(
     return bounds[0], bounds[1]
 
 
-def check_student_interval_covers() -> None:
-    """With five pairs, Student's 95% interval holds the true difference in 95% of runs; ±1.96
-    standard errors only in 88%.
-
-    Source: 20,000 simulated sets of five normal differences; P(|t₄| ≤ 1.96) from the closed form
-    for 4 degrees of freedom, sin θ·(1 + ½cos²θ) with tan θ = 1.96/2.
-    """
-    rng = np.random.default_rng(11)
-    differences = rng.normal(0.3, 1.0, (20_000, 5))
-    errors = differences.std(axis=1, ddof=1) / math.sqrt(5)
-    distance = np.abs(differences.mean(axis=1) - 0.3) / errors
-    for label, limit, expected in (
-        ("Student", student_quantile(0.975, 4), 0.95),
-        ("± 1.96", 1.96, _t4_inside(1.96)),
-    ):
-        covered = batch_means((distance <= limit).astype(float))
-        checks.covers(f"coverage, {label}", covered, expected)
-
-
-def _t4_inside(limit: float) -> float:
-    """P(|t| ≤ limit) for 4 degrees of freedom."""
-    theta = math.atan(limit / 2)
-    return math.sin(theta) * (1 + math.cos(theta) ** 2 / 2)
-
-
 def _answers(rng: np.random.Generator, pairs: int, lost: float = 0.0) -> tuple[int, int, int]:
     """Newly wrong, newly right and pairs of a shadow in which 2% differ."""
     wrong, right, _ = rng.multinomial(pairs, [0.01 + lost / 2, 0.01 - lost / 2, 0.98])
@@ -190,13 +164,3 @@ def check_bounds_on_times() -> None:
         slack = 3 * math.sqrt(0.05 * 0.95 / 400)
         checks.inside(f"{name}: low bound errs", float(low), 0.03 - slack, 0.06 + slack)
         checks.inside(f"{name}: high bound errs", float(high), 0.04 - slack, 0.08 + slack)
-
-
-def check_bad_input_is_refused() -> None:
-    """Constant differences, unequal minutes, zero time and more answers than pairs are errors that
-    name the argument.
-    """
-    checks.raises("constant", _paired_difference, [1, 2], [2, 3], match="more than a constant")
-    checks.raises("minutes", time_harm, [1, 2, 3], [1, 2], 0.05, match="candidate must be")
-    checks.raises("0 s", time_harm, [0.0, 1], [1.0, 1], 0.05, match="baseline_s must be")
-    checks.raises("pairs", _quality_harm, 2, 2, 3, 0.05, match="pairs must be a count, no less")

@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,25 +103,12 @@ def _releases() -> dict[str, dict[str, tuple[float, float, float]]]:
     return found
 
 
-def example() -> SimpleNamespace:
-    """The decisions quoted in the text."""
-    a, b, c = (decide(harms) for harms in _releases().values())
-    return SimpleNamespace(
-        verdict_a=a[0],
-        verdict_b=b[0],
-        verdict_c=c[0],
-        b_because=" and ".join(b[1]),
-        c_because=" and ".join(c[1]),
-        uncorrected_percent=100 * (1 - 0.95**4),
-    )
-
-
 def figure_release_gate(figure: Figure) -> None:
     """Three releases, one rule: all bars left of the margin promote, one bar right of it rolls
     back, anything else waits.
 
-    Each bar reaches from the lower to the upper bound of a harm, divided by its margin: 0 is “as
-    before”, 1 is the most that is tolerated. Times of two chat machines, minute by minute.
+    Each bar reaches from the lower to the upper bound of a harm, over its margin. Times of two chat
+    machines, minute by minute.
 
     Alt: Three panels, each with one horizontal bar for quality lost, errors, first token and time
     per token and a vertical line at the margin. In the first, promote, all bars end left of the
@@ -187,10 +173,3 @@ def check_wrong_decisions() -> None:
         count = sum(drawn([*MARGINS], alpha) == "roll back" for _ in range(150))
         label = f"all at their margins, {alpha / 4:.2%} each: rolled back"
         checks.inside(label, count, low, high)
-
-
-def check_bad_input_is_refused() -> None:
-    """No metrics and NaN bounds are errors."""
-    checks.raises("no metrics", decide, {}, match="harms must be non-empty")
-    lost = {"errors": (math.nan, 0.1, 0.05)}
-    checks.raises("NaN", decide, lost, match="harms must be intervals with low ≤ high")

@@ -147,26 +147,6 @@ def check_peeking() -> None:
     checks.covers("5 looks, simulated", _simulated_alarms()[0], 0.141689)
 
 
-def check_looks_are_not_separate_tests() -> None:
-    """Three looks at a growing sample err in 10.7% of the cases and ten in 19.3%, not in 14.3 and
-    40.1%: 1 − 0.95^k is for k tests that share no data.
-
-    Source: 20,000 simulated canaries without a difference, looked at ten times; the same increments
-    as ten tests, each of its own part.
-    """
-    single = NormalDist().inv_cdf(0.975)
-    parts = np.random.default_rng(19).standard_normal((20_000, 10))
-    growing = np.cumsum(parts, axis=1) / np.sqrt(np.arange(1, 11))
-    for looks, rounded, separate in ((3, 10.7, 14.3), (10, 19.3, 40.1)):
-        exact = crossing_probability([single] * looks)
-        checks.close(f"{looks} looks [%]", 100 * exact, rounded, atol=0.05)
-        alarms = batch_means((np.abs(growing[:, :looks]) > single).any(axis=1).astype(float))
-        checks.covers(f"{looks} looks, simulated", alarms, exact)
-        alarms = batch_means((np.abs(parts[:, :looks]) > single).any(axis=1).astype(float))
-        checks.covers(f"{looks} separate tests, simulated", alarms, 1 - 0.95**looks)
-        checks.close(f"{looks} separate tests [%]", 100 * (1 - 0.95**looks), separate, atol=0.05)
-
-
 def check_pocock() -> None:
     """Five looks with Pocock's threshold 2.413 err in 5% of the cases together.
 
@@ -182,14 +162,3 @@ def check_pocock() -> None:
     z, five = np.cumsum(steps, axis=1) / np.sqrt(np.arange(1, 6)), pocock_constant(5)
     power = batch_means((np.abs(z) > five).any(axis=1).astype(float))
     checks.covers("power, simulated", power, crossing_probability([five] * 5, effect=2.8))
-
-
-def check_bad_input_is_refused() -> None:
-    """No looks, half a look, a negative threshold and an impossible level are errors."""
-    checks.raises(
-        "a number", crossing_probability, 1.96, match="thresholds must be a list with one"
-    )
-    checks.raises("no looks", crossing_probability, [], match="thresholds must be 1 to 200 numbers")
-    checks.raises("c < 0", crossing_probability, [-1.0], match="thresholds must be in (0, 12]")
-    checks.raises("half a look", pocock_constant, 2.5, match="looks must be an integer")
-    checks.raises("α = 1", pocock_constant, 2, 1.0, match="alpha must be in [0.0001, 0.5]")

@@ -1,10 +1,7 @@
 """How many answers of the new version a canary needs, and what two error rates are apart.
 
 Unpaired, looked at once: n = (z_{1−α/2}·√(2p̄q̄) + z_{power}·√(p₀q₀ + p₁q₁))²/δ² answers in each of
-two equal arms. The variance of a difference of means is proportional to 1/f + 1/(1−f) where the new
-version has the share f, so that it then has to answer n/(2(1−f)). Of rates each arm has a variance
-of its own: a small canary that sees rarer errors needs fewer answers, one that sees more of them
-has p₁q₁ nearly alone.
+two equal arms. With a share f of the traffic each arm has a variance of its own.
 
 Assumes: answers that do not depend on each other; a fixed number, looked at once.
 
@@ -134,9 +131,7 @@ def _error_harm(
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     return SimpleNamespace(
-        errors_even=canary_answers(0.001, 0.002),
         slow_hours=2 * canary_answers(0.001, 0.002) / 3600,
-        errors_at_5=canary_answers(0.001, 0.002, 0.05),
         slow_hours_at_5=canary_answers(0.001, 0.002, 0.05) / 0.05 / 3600,
     )
 
@@ -191,12 +186,10 @@ def _binomial(trials: int, rate: float, top: int) -> FloatArray:
 
 
 def check_an_uneven_split() -> None:
-    """A canary with a twentieth of the traffic needs half as many answers of the new version as
-    one with half of it, and five times as many of both; where errors get more frequent, a seventh
-    fewer, and where they get rarer, a tenth more. So it finds as often as promised.
+    """A canary with a part of the traffic finds as often as promised, where errors get more
+    frequent and where they get rarer.
 
-    Source: power summed over pairs of counts, tested with the pooled variance; variances of 20,000
-    simulated differences of means from 2,000 requests, divided by that of an even split.
+    Source: power summed over pairs of counts, tested with the pooled variance.
     """
     for old, new in ((0.001, 0.002), (0.002, 0.001), (0.01, 0.013)):
         for share in (0.05, 0.2):
@@ -210,41 +203,14 @@ def check_an_uneven_split() -> None:
             masses = _binomial(n, new, tops[0]), _binomial(others, old, tops[1])
             power = float(masses[0] @ (np.abs(apart) > 1.959964 * spread) @ masses[1])
             checks.close(f"{old:g} and {new:g}, f = {share:g}: power", power, 0.8, atol=0.03)
-    even = samples_per_arm(0.001, 0.002)
-    for rates, ratio in (((0.001, 0.002), 0.86), ((0.002, 0.001), 1.1), ((0.5, 0.501), 1.0)):
-        by_means = samples_per_arm(*rates) / (2 * 0.95)
-        got = canary_answers(*rates, 0.05) / by_means
-        checks.close(f"{rates}, f = 5%, over that of means", got, ratio, atol=0.02)
-    checks.inside("both arms over even", canary_answers(0.001, 0.002, 0.05) / 0.1 / even, 4, 6)
-    rng = np.random.default_rng(14)
-    small, large = (rng.normal(0, 1 / math.sqrt(n), 20_000) for n in (100, 1900))
-    ratios = batch_means((small - large) ** 2 / (4 / 2000))
-    checks.covers("simulated, f = 5%", ratios, (1 / 0.05 + 1 / 0.95) / 4)
 
 
 def check_bounds_on_error_rates() -> None:
     """The bounds on the difference of two error rates err about as often as they may, also for rare
     errors.
 
-    Source: Wilson's bounds as roots of |p̂ − p| = z√(p(1−p)/n), found by bisection, combined as
-    Newcombe does; 2,000 simulated pairs of arms.
+    Source: 2,000 simulated pairs of arms; a test computes Newcombe's bounds with scipy.
     """
-    z = NormalDist().inv_cdf(0.975)
-
-    def wilson(events: int, total: int, low: float, high: float) -> float:
-        rate, inner = events / total, low
-        for _ in range(60):
-            middle = (low + high) / 2
-            far = abs(rate - middle) > z * math.sqrt(middle * (1 - middle) / total)
-            outside_is_high = inner == rate
-            low, high = (low, middle) if far == outside_is_high else (middle, high)
-        return low
-
-    new, old = 56 / 70, 48 / 80
-    got = _error_harm(48, 80, 56, 70, 0.025)
-    low = 0.2 - math.hypot(new - wilson(56, 70, 0, new), wilson(48, 80, old, 1) - old)
-    high = 0.2 + math.hypot(wilson(56, 70, new, 1) - new, old - wilson(48, 80, 0, old))
-    checks.close("bounds for 56/70 and 48/80", got, [low, high], atol=1e-12)
     rng = np.random.default_rng(51)
     pairs = rng.binomial(5000, [0.002, 0.004], (2000, 2))
     bounds = [_error_harm(int(a), 5000, int(b), 5000, 0.05) for a, b in pairs]
@@ -255,10 +221,3 @@ def check_bounds_on_error_rates() -> None:
         share = batch_means(np.array(missed, dtype=float))
         slack = 3 * share.standard_error
         checks.inside(f"{label} bound errs", share.mean, 0.03 - slack, 0.055 + slack)
-
-
-def check_bad_input_is_refused() -> None:
-    """Equal rates, more errors than requests, and no canary are errors."""
-    checks.raises("equal", samples_per_arm, 0.1, 0.1, match="candidate_rate must be different")
-    checks.raises("3 of 2", _error_harm, 3, 2, 0, 2, 0.05, match="baseline_errors must be a count")
-    checks.raises("no canary", canary_answers, 0.1, 0.2, 0.0, match="canary_share must be in (0")

@@ -20,16 +20,5 @@ __all__, __getattr__, __dir__ = exported(
             "EventStreamParser",
             "TokenReader",
         ],
-        "architecture.streaming.token_server": [
-            "Limits",
-            "Generation",
-            "Refusal",
-            "parse_generation",
-            "read_body",
-            "TokenStream",
-            "create_app",
-            "paced",
-            "serving",
-        ],
     },
 )

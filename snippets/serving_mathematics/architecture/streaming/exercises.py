@@ -2,12 +2,11 @@
 
 Assumes: what each function says.
 
-Source: derived here; RFC 9112, section 7.1, for the framing of chunks.
+Source: derived here.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.architecture.streaming.event_stream import format_event
 from serving_mathematics.architecture.streaming.streaming import stream_metrics
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -34,11 +32,6 @@ HINTS = {
         "The time after the first event produced the tokens of all later events, and only "
         "those. Divide it once by the number of later events and once by the number of their "
         "tokens."
-    ),
-    "wire_bytes": (
-        "Write one chunk by hand: length in hexadecimal, line end, the event with its empty "
-        "line, line end. The [DONE] event is a chunk too, and a chunk of length zero ends the "
-        "body."
     ),
     "longest_chunk": (
         "A step takes the streams' own time and the chunk's. What the promise leaves beside the "
@@ -70,21 +63,6 @@ def tpot_of_bundles(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike) -> tuple[fl
     metrics = stream_metrics(times)
     generating = metrics.e2e_s - metrics.ttft_s
     return round(metrics.tpot_s, 12), round(generating / float(counts[1:].sum()), 12)
-
-
-def wire_bytes(tokens: list[str]) -> int:
-    """Bytes of a response body in HTTP/1.1 chunks that sends each token as an event of its own,
-    and [DONE].
-
-    tokens: texts. Every event is a chunk: its length in hexadecimal, CRLF, the event, CRLF; an
-    empty chunk ends the body.
-
-    >>> wire_bytes(["word"])
-    55
-    """
-    events = [format_event(json.dumps({"token": token})) for token in tokens]
-    events.append(format_event("[DONE]"))
-    return sum(len(f"{len(event):x}") + len(event) + 4 for event in events) + 5
 
 
 def longest_chunk(longest_itl_s: float, step_s: float, prefill_per_s: float) -> int:
@@ -148,7 +126,6 @@ def example() -> SimpleNamespace:
     soon = unread_tokens(0.5, 0.025, 1001, 0.1, 0.1)
     return SimpleNamespace(
         pencil_tokens=longest_chunk(0.1, 0.025, 16_000.0),
-        bytes_per_token=(wire_bytes(["word"] * 101) - wire_bytes([])) / 101,
         endless_unread_percent=100 * never.unread / never.generated,
         noticed_unread_percent=100 * soon.unread / soon.generated,
     )
@@ -168,19 +145,6 @@ def check_bundles() -> None:
     per_event, per_token = tpot_of_bundles(events, counts)
     checks.close("per event [s]", per_event, gaps.mean(), atol=1e-11)
     checks.close("per token [s]", per_token, stream_metrics(spread).tpot_s, atol=1e-11)
-
-
-def check_wire_bytes() -> None:
-    """A stream's bytes are those of its chunks, written out.
-
-    Source: the body written by hand.
-    """
-    body = b'1a\r\ndata: {"token": "Hello"}\n\n\r\n'
-    body += b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
-    checks.equal("one token", wire_bytes(["Hello"]), len(body))
-    checks.equal("none", wire_bytes([]), 3 + 14 + 2 + 5)
-    long = wire_bytes(["a" * 300]) - wire_bytes([])
-    checks.equal("a long token", long, 3 + 2 + len('data: {"token": ""}\n\n') + 300 + 2)
 
 
 def check_longest_chunk() -> None:
@@ -215,11 +179,3 @@ def check_unread_tokens() -> None:
             error = max(float(sample.std()) / math.sqrt(left.size), 1e-9)
             label = f"{name}, δ = {notice:g} s"
             checks.inside(label, (got - float(sample.mean())) / error, -3.0, 3.0)
-
-
-def check_bad_input_is_refused() -> None:
-    """Half tokens, negative times and mismatched lists are errors that name the argument."""
-    checks.raises("shapes", tpot_of_bundles, [0.1, 0.2], [1], match="tokens must be of shape (2,)")
-    checks.raises("half", tpot_of_bundles, [0.1, 0.2], [1, 0.5], match="tokens must be positive")
-    checks.raises("δ < 0", unread_tokens, 0.1, 0.1, 5, 0.1, -1.0, match="notice_s must be non-ne")
-    checks.raises("L = ℓ", longest_chunk, 0.1, 0.1, 9.0, match="longest_itl_s must be at least")

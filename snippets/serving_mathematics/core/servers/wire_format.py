@@ -3,15 +3,14 @@
 A protobuf message is a sequence of fields, each a tag, the varint of 8·number + wire type, and a
 value: a varint (type 0), 4 bytes (5), or a length and that many bytes (2), into which go strings,
 nested messages and packed arrays. JSON spells a float in as many digits as tell it from its
-neighbours, up to 9 for a float32 and 17 for a double. gRPC puts 5 bytes before a message and sends
-it in HTTP/2 frames with a header of 9 bytes each; its libraries refuse to receive more than 4 MiB
-unless told otherwise. Base64 spells 3 bytes in 4 characters.
+neighbours, up to 9 for a float32 and 17 for a double. gRPC's libraries refuse to receive more than
+4 MiB unless told otherwise. Base64 spells 3 bytes in 4 characters.
 
-Assumes: float32 values, no compression; heads of HTTP are counted in the measurement, not here.
+Assumes: float32 values, no compression.
 
 Source: Protocol Buffers documentation, Encoding; Open Inference Protocol,
-open_inference_grpc.proto, for the field numbers; RFC 9113, sections 4.1 and 6.5.2, for frames; gRPC
-over HTTP2 for the prefix, grpc_types.h for the limit; RFC 4648, section 4, for base64.
+open_inference_grpc.proto, for the field numbers; grpc_types.h for the limit; RFC 4648, section 4,
+for base64.
 """
 
 from __future__ import annotations
@@ -34,10 +33,7 @@ from serving_mathematics.support.require import (
 )
 
 VARINT, LENGTH_DELIMITED, FIXED32 = 0, 2, 5  # wire types; Protocol Buffers, Encoding
-GRPC_PREFIX_BYTES = 5  # compressed or not, and the length as 4 bytes; gRPC over HTTP2
 GRPC_RECEIVE_BYTES = 4 * 1024 * 1024  # largest message by default; gRPC, grpc_types.h
-FRAME_HEADER_BYTES = 9  # RFC 9113, section 4.1
-FRAME_BYTES = 16_384  # largest payload that needs no settings; RFC 9113, section 6.5.2
 
 
 def varint(value: int) -> bytes:
@@ -137,22 +133,6 @@ def request_json(images: npt.ArrayLike, *, shortest: bool = True) -> bytes:
     return json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
 
 
-def grpc_bytes(message_bytes: int, frame_bytes: int = FRAME_BYTES) -> int:
-    """Bytes of a message on its HTTP/2 stream [B]: prefix, message, and a header for every frame.
-
-    message_bytes: of the serialized message, 0 or more. frame_bytes: largest payload of a frame,
-    in [2¹⁴, 2²⁴). Raises ValueError otherwise.
-
-    >>> grpc_bytes(4003), grpc_bytes(16_380)
-    (4017, 16403)
-    """
-    message_bytes, frame_bytes = as_number(message_bytes=message_bytes, frame_bytes=frame_bytes)
-    require(0 <= message_bytes < 2**32, "message_bytes", "in [0, 2³²)", message_bytes)
-    require(2**14 <= frame_bytes < 2**24, "frame_bytes", "in [2¹⁴, 2²⁴)", frame_bytes)
-    content = GRPC_PREFIX_BYTES + message_bytes
-    return content + FRAME_HEADER_BYTES * math.ceil(content / frame_bytes)
-
-
 def base64_bytes(size_bytes: int) -> int:
     """Characters of base64 for some bytes, padding included, 4⌈n/3⌉.
 
@@ -235,19 +215,6 @@ def check_shortest_digits_lose_nothing() -> None:
     checks.equal("as bytes", struct.pack("<2000f", *sent), sample.tobytes())
 
 
-def check_frames() -> None:
-    """A message of 100,000 bytes goes out in 7 frames, 68 bytes more than itself.
-
-    Source: frames cut off one after the other.
-    """
-    for size in (0, 16_379, 16_380, 100_000):
-        left, sent = size + 5, 0
-        while left > 0:
-            sent += 9 + min(left, 16_384)
-            left -= 16_384
-        checks.equal(f"{size} B", grpc_bytes(size), sent)
-
-
 def check_base64() -> None:
     """A thousand float32 take 5,336 bytes in base64, a third more than as bytes and half of their
     shortest digits; JSON carries the text as it is.
@@ -291,4 +258,3 @@ def check_bad_input_is_refused() -> None:
     checks.raises("too large", request_json, [[1e39]], match="images must be finite float32")
     checks.raises("half a byte", base64_bytes, 0.5, match="size_bytes must be a non-negative int")
     checks.raises("no columns", most_rows, 0, match="columns must be a positive integer")
-    checks.raises("small frames", grpc_bytes, 1, 100, match="frame_bytes must be in")
