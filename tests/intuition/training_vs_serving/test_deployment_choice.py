@@ -102,9 +102,7 @@ def test_the_stepper_says_the_numbers_of_the_page() -> None:
     assert [name for name, *_, state, _ in bars if state == "answer"] == [page.chosen]
     assert said["price"] == page.chosen_price
     assert said["peak"] == page.peak_percent < 50
-    assert page.zoo_rows.count("\n") == len(ZOO) - 3
     assert page.slow_factor > 1
-    assert page.prompts_factor > 1
 
 
 def test_bars_are_the_fewest_replicas_and_the_cheapest_by_brute_force() -> None:
