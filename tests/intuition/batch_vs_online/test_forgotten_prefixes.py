@@ -30,6 +30,4 @@ def test_the_record_is_whole() -> None:
 
 def test_numbers_of_the_page() -> None:
     told = example()
-    assert told.alone_minutes > 3 * told.beside_minutes
-    assert told.alone_found > told.beside_found
     assert told.alone_first_s < told.beside_first_s < AGENTS.promise.ttft_s
