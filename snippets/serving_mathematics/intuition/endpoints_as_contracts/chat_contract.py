@@ -165,7 +165,6 @@ def example() -> SimpleNamespace:
         template_decision=may_go_out(CHAT, _TEMPLATE),
         template_changes=answer_changes(CHAT, _TEMPLATE)[0],
         shorter_reason=chat_violations(CHAT, _SHORTER)[0],
-        rollback_reason=chat_violations(_WIDER, CHAT)[0],
         version_same=next_version("1.4.2", CHAT, _TEMPLATE),
         version_wider=next_version("1.4.2", CHAT, _WIDER),
         version_shorter=next_version("1.4.2", CHAT, _SHORTER),
