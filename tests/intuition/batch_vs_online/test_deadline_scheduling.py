@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 from serving_mathematics.intuition.batch_vs_online.deadline_scheduling import (
-    Backfill,
     backfill,
     daily_profile,
     smallest_fleet,
@@ -55,18 +54,6 @@ def test_patience_never_needs_more(day: list[tuple[int, int]]) -> None:
     assert smallest_fleet(batch, len(day), held) == pytest.approx(max(mean, *held, 0))
 
 
-@given(DAYS, st.integers(1, 6))
-def test_backfill_meets_the_window_of_its_fleet(day: list[tuple[int, int]], window: int) -> None:
-    batch, held = [b for b, _ in day], [o for _, o in day]
-    fleet = smallest_fleet(batch, window, held)
-    plan = backfill(batch, fleet, held)
-    assert isinstance(plan, Backfill)
-    assert plan.longest_window <= window
-    assert plan.done.sum() == pytest.approx(sum(batch))
-    assert np.all(plan.done >= -1e-9)
-    assert np.all(plan.done <= fleet - np.array(held) + 1e-9)
-
-
 @given(DAYS, st.integers(0, 4))
 def test_backfill_unit_by_unit(day: list[tuple[int, int]], extra: int) -> None:
     batch, held = [b for b, _ in day], [o for _, o in day]
@@ -93,13 +80,6 @@ def test_work_from_yesterday_counts() -> None:
     assert backfill([0.0, 0.0], 1.0).longest_window == 0
 
 
-def test_scale_does_not_matter() -> None:
-    for scale in (1e-6, 1e6):
-        batch = np.array([6.0, 0.0, 0.0]) * scale
-        assert smallest_fleet(batch, 2) == pytest.approx(3 * scale)
-        assert backfill(np.array([6.0, 0.0, 0.0]) * 1e6, 3e6).longest_window == 2
-
-
 @given(st.floats(1.0, 12.0), st.integers(24, 96))
 def test_profile(peak: float, slots: int) -> None:
     day = daily_profile(peak, slots)
@@ -108,14 +88,6 @@ def test_profile(peak: float, slots: int) -> None:
     assert day[0] == pytest.approx(peak, rel=1e-9)
     assert np.all(np.diff(day[: slots // 2 + 1]) <= 1e-12)
     assert day[1:] == pytest.approx(day[1:][::-1])
-
-
-def test_profile_is_log_cosine() -> None:
-    day = np.log(daily_profile(3.0, 8))
-    assert (day - day.mean()) / (day[0] - day.mean()) == pytest.approx(
-        np.cos(2 * np.pi * np.arange(8) / 8)
-    )
-    assert daily_profile(1.0, 2) == pytest.approx([1.0, 1.0])
 
 
 def test_shapes_and_small_fleets() -> None:

@@ -191,14 +191,16 @@ def check_mlperf_with_and_without_a_promise() -> None:
 
 
 def check_places_are_no_servers() -> None:
-    """By Erlang, 256 places counted as servers stay below 2% that wait up to the load that a fixed
-    margin of 2.05 roots leaves, to 2%; for the mixture, whose tokens slow down more, places allow
-    more than its promise does.
+    """Places counted as servers, of which 2% may wait: sixteen may be six tenths full, a thousand
+    nine, and 256 as full as a spare of 2.05 roots of the load leaves, to 2%. For the mixture, whose
+    tokens slow down more, they allow more than its promise does.
 
     Source: square-root staffing, c = a + 2.054·√a, from 1 − Φ(2.054) = 0.02; the promised load.
     """
     root = (-2.054 + math.sqrt(2.054**2 + 4 * 256)) / 2
     checks.close("chat", _places_load(256, 0.02), root**2 / 256, rtol=0.02)
+    few, many = (_places_load(count, 0.02) for count in (16, 1024))
+    checks.holds("16 and 1,024", few < 0.6 < 0.9 < many, got=[few, many])
     checks.inside("mixture", _places_load(64, 0.02) / promised_load("mixture"), 1.05, 1.5)
 
 
