@@ -34,12 +34,6 @@ def test_prices_add_up(engines: int, busy: float, filled: float, share: float) -
     assert batch_price == pytest.approx(share * price)
 
 
-def test_prices_at_the_edges() -> None:
-    assert shared_prices(4, 4.0, 0.0, 1.0) == (1.0, 1.0)
-    assert shared_prices(4, 1.0, 3.0, 1.0) == (1.0, 1.0)
-    assert shared_prices(4, 1.0, 3.0, 0.0) == (4.0, 0.0)
-
-
 def test_tokens_slow_down_with_the_load() -> None:
     gaps = _gaps_s()
     assert np.all(np.diff(gaps) > 0)

@@ -77,10 +77,6 @@ def test_tokens_for_loss_inverts_the_loss(law: ScalingLaw, size: float, tokens: 
     assert tokens_for_loss(law, size, loss(law, size, tokens)) == pytest.approx(tokens, rel=1e-6)
 
 
-def test_serving_equals_training_at_three_tokens_per_token() -> None:
-    assert lifetime_flops(7.0, 11.0, 33.0) == 2 * lifetime_flops(7.0, 11.0)
-
-
 def test_a_demand_beyond_floating_point_still_has_an_optimum() -> None:
     """The bisection meets a share of exactly one, which leaves no loss to the data."""
     law = ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5)

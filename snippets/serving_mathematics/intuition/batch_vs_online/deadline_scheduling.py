@@ -229,14 +229,3 @@ def check_profile() -> None:
     day = daily_profile(2.5, 96)
     done = backfill(5.0 * day, 13.0, 5.0 * day).done
     checks.close("batch work done, mean", done.mean(), 5.0, rtol=1e-12)
-
-
-def check_bad_input_is_refused() -> None:
-    """Negative work, windows of no slot and fleets that cannot keep up are errors."""
-    checks.raises("negative work", smallest_fleet, [1.0, -1.0], 1, match="batch_demand must be")
-    checks.raises("no window", smallest_fleet, [1.0], 0, match="window must be a positive integer")
-    checks.raises(
-        "shapes", smallest_fleet, [1.0, 2.0], 1, [1.0], match="held_servers must be of shape (2,)"
-    )
-    checks.raises("below the mean", backfill, [3.0, 1.0], 1.9, match="capacity must be finite and")
-    checks.raises("peak too sharp", daily_profile, 3.0, 4, match="peak_to_mean must be in [1, 2]")

@@ -180,11 +180,5 @@ def check_a_run_is_made_again() -> None:
     checks.close("late", _run.again(*run).late, _run(*run).late, atol=1e-6, kind="simulation")
 
 
-def check_bad_input_is_refused() -> None:
-    """A negative rate names the argument."""
-    told = "online_per_s must be non-negative"
-    checks.raises("rate", late_behind_batch, 1.0, -1.0, 1.0, match=told)
-
-
 if __name__ == "__main__":
     _run.make()

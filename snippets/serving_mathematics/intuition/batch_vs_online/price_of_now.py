@@ -165,21 +165,6 @@ def check_the_promise_of_the_machine() -> None:
     checks.close("load", told, promised_load(CHAT.name), atol=0.05, kind="simulation")
 
 
-def check_a_shorter_promise_costs_more() -> None:
-    """Half of the promised time per token costs half as much again, a quarter at least twice as
-    much; where steps take a fifth less or more than predicted, half costs a fifth more or beyond.
-
-    Source: loads that keep each, with the clock of the engine slower or faster.
-    """
-    half = _load_of(50) / _load_of(25)
-    checks.close("half of 50 ms", half, 1.5, atol=0.1, kind="simulation")
-    for slow in (0.8, 1.0, 1.25):
-        half, quarter, whole = (_load_of(share * 50 / slow) for share in (0.5, 0.25, 1.0))
-        label = f"steps times {slow:g}"
-        checks.inside(f"{label}: half", whole / half, 1.15, 3.0, kind="simulation")
-        checks.inside(f"{label}: a quarter", whole / quarter, 2.0, 20.0, kind="simulation")
-
-
 def check_mlperf_with_and_without_a_promise() -> None:
     """Server limits leave nine tenths of the throughput, and Interactive ones a third.
 

@@ -201,10 +201,3 @@ def check_false_pages_in_a_month() -> None:
         estimate = MeanEstimate(float(pages.mean()), error, 0)
         label = f"{load} an hour, {clump:g} together"
         checks.covers(label, estimate, _monthly(load, clump))
-
-
-def check_bad_input_is_refused() -> None:
-    """Certain errors, clumps of less than one and negative thresholds are refused by name."""
-    checks.raises("e = 1", failure_counts, 3, 1.0, 3, match="error_rate must be in (0, 0.5]")
-    checks.raises("half a failure", failure_counts, 3, 0.1, 3, 0.5, match="clump must be at least")
-    checks.raises("burn −1", false_pages, 3, 0.1, SLO, -1.0, match="burn must be pos")

@@ -485,22 +485,6 @@ def check_strict_promises_take_more_devices() -> None:
             checks.equal(label, min(able, key=able.__getitem__), best)
 
 
-def check_plans_stay_below_the_peak() -> None:
-    """No plan needs more operations a second than half of its devices' peak, at any promise.
-
-    Source: two operations for each parameter and each token of prompt and answer, against the dense
-    peak of the data sheet.
-    """
-    for limit in LIMITS_MS:
-        shares = {
-            one.name: _peak_share(one.name, REQUESTS_PER_S, count)
-            for one in _zoo()
-            if (count := fewest_replicas(one, REQUESTS_PER_S, limit / 1000))
-        }
-        most = max(shares, key=shares.__getitem__)
-        checks.inside(f"{limit} ms, {most}", shares[most], 0.0, 0.5)
-
-
 def check_a_served_operation_is_dear() -> None:
     """Two fifths of the 16-bit peak in training are three times the operations a second that the
     page's choice does in the mean of a day, to a tenth.
