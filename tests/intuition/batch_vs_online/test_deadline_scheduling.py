@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 from serving_mathematics.intuition.batch_vs_online.deadline_scheduling import (
+    Backfill,
     backfill,
     daily_profile,
     smallest_fleet,
@@ -75,6 +76,7 @@ def test_backfill_unit_by_unit(day: list[tuple[int, int]], extra: int) -> None:
 
 def test_work_from_yesterday_counts() -> None:
     plan = backfill([0.0, 0.0, 6.0], 2.0)
+    assert isinstance(plan, Backfill)
     assert plan.done.tolist() == [2.0, 2.0, 2.0]
     assert plan.longest_window == 3
     assert backfill([0.0, 0.0], 1.0).longest_window == 0

@@ -18,6 +18,7 @@ from serving_mathematics.intuition.training_vs_serving.training_vs_serving impor
     SIZES_B,
     UNROUNDED,
     ScalingLaw,
+    Training,
     compute_optimal_tokens,
     example,
     lifetime_flops,
@@ -83,6 +84,7 @@ def test_a_demand_beyond_floating_point_still_has_an_optimum() -> None:
     best = lifetime_optimum(law, 3.0, 1e100)
     assert best.parameters == pytest.approx(4.0)  # u alone makes up the excess loss
     assert best.flops == pytest.approx(2 * best.parameters * 1e100)
+    assert best == Training(best.parameters, best.tokens, best.flops)
 
 
 @pytest.mark.parametrize("field", ["irreducible", "a", "b", "alpha", "beta"])
