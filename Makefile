@@ -122,7 +122,6 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.definitions.throughput.closed_loop_engine
 	$(BIN)/python -m serving_mathematics.definitions.throughput.lifted_ceiling
 	$(BIN)/python -m serving_mathematics.definitions.utilization.engine_under_load
-	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.windows
 	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.freed_places
 	$(BIN)/python -m serving_mathematics.definitions.utilization.other_engines
 	$(BIN)/python -m serving_mathematics.optimization.batching.token_budget

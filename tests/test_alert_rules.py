@@ -229,7 +229,7 @@ def test_how_often_nobody_asks_for_nothing() -> None:
         silent = ~np.isnan(Parser(rule["expr"], series).whole())
         edges = np.flatnonzero(np.diff(np.concatenate([[False], silent, [False]])))
         pages = int((edges[1::2] - edges[::2] > held).sum())
-        due = months * (told.silent_pages_at_24 if per_h == 24 else 1 / 12)
+        due = months * (windows._silences(24) if per_h == 24 else 1 / 12)
         assert pages <= due + 3 * math.sqrt(due)
         assert per_h != 24 or pages >= 0.7 * due  # whole minutes: a little more than twenty
     text = rule_text("burn-rate-alerts-vllm")

@@ -34,13 +34,6 @@ def test_the_wave_has_its_top_and_its_mean() -> None:
     assert 10 <= int(counts.argmax()) <= 13  # in the middle of the run
 
 
-def test_real_minutes_have_their_top() -> None:
-    times, span = _online(CHAT, True, np.random.default_rng(1))
-    top = TOP * promised_load("chat") * CHAT.ceiling_per_s
-    counts = np.histogram(times, 58, (0, span))[0] * 58 / span
-    assert counts.max() == pytest.approx(top, rel=0.15)
-
-
 def test_without_batch_work_nothing_else_is_done() -> None:
     alone = _run(MIXTURE, _Rule(0, 64, False), 0)
     times, span = _online(MIXTURE, False, np.random.default_rng([17, 0]))
@@ -73,10 +66,3 @@ def test_the_record_has_every_rule() -> None:
         assert settings == [(name, r.in_flight, r.places) for name, rules in longer for r in rules]
     assert {len(cell["kept"]) for cell in cells} == {SEEDS}
     assert {cell["machine"] for cell in cells if cell["real"]} == {"chat"}
-
-
-def test_documents_lengthen_the_steps_of_those_online() -> None:
-    """As many in flight, of documents and of requests like those online."""
-    few = _Rule(4, CHAT.places, True)
-    like, documents = (_run(CHAT, few, 0, batch_is=one) for one in ("", "documents"))
-    assert documents["token_s"] > 1.15 * like["token_s"]

@@ -16,44 +16,6 @@ from serving_mathematics.intuition.batch_vs_online.exercises import (
 )
 from serving_mathematics.intuition.batch_vs_online.price_of_now import shared_prices
 
-BAD_NUMBERS = [math.nan, math.inf, -1.0]
-
-
-@pytest.mark.parametrize("bad", [*BAD_NUMBERS, 0.0])
-def test_bad_numbers(bad: float) -> None:
-    with pytest.raises(ValueError, match=r"online_load must be in \(0, 5\]"):
-        fair_batch_load(5, bad, 0.5)
-    with pytest.raises(ValueError, match="engines must be a positive integer"):
-        fair_batch_load(bad, 1.0, 0.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"batch_price must be in \(0, 1\]"):
-        fair_batch_load(5, 1.0, bad)
-    few, many = (10, 500.0), (20, 600.0)
-    with pytest.raises(ValueError, match="few must be"):
-        places_for_promise((10, bad), many, 0.05, 1.2)
-    with pytest.raises(ValueError, match="promise_s must be positive"):
-        places_for_promise(few, many, bad, 1.2)
-    with pytest.raises(ValueError, match="tail must be finite and at least 1"):
-        places_for_promise(few, many, 0.05, bad)
-    with pytest.raises(ValueError, match="many must be of more places"):
-        places_for_promise(many, few, 0.05, 1.2)
-    with pytest.raises(ValueError, match="many must be an engine whose tokens are slower"):
-        places_for_promise(few, (20, 1100.0), 0.05, 1.2)
-    with pytest.raises(ValueError, match=r"price_share must be in \(0, 1\]"):
-        spot_price(bad, 0.1, 1.0, 0.0, 0.0)
-    with pytest.raises(ValueError, match="checkpoint_every_h must be positive"):
-        spot_price(0.4, 0.1, bad, 0.0, 0.0)
-
-
-@pytest.mark.parametrize("bad", BAD_NUMBERS)
-def test_bad_numbers_where_zero_is_good(bad: float) -> None:
-    for name, arguments in (
-        ("interruptions_per_h", (bad, 1.0, 0.0, 0.0)),
-        ("checkpoint_h", (0.1, 1.0, bad, 0.0)),
-        ("restart_h", (0.1, 1.0, 0.0, bad)),
-    ):
-        with pytest.raises(ValueError, match=f"{name} must be non-negative and finite"):
-            spot_price(0.4, *arguments)
-
 
 @given(st.floats(1e-3, 0.02), st.floats(1e-5, 1e-3), st.floats(0.03, 1.0), st.floats(1.0, 1.4))
 def test_one_place_more_breaks_the_promise(
@@ -97,3 +59,10 @@ def test_spot_without_interruptions() -> None:
     assert spot_price(1.0, 1e-9, 2.0, 0.5, 9.0) == pytest.approx(1.25)
     with pytest.raises(ValueError, match=r"interruptions per stretch must be at most 50"):
         spot_price(1.0, 10.0, 5.0, 0.1, 0.0)
+
+
+def test_two_engines_that_tell_nothing() -> None:
+    with pytest.raises(ValueError, match="many must be of more places"):
+        places_for_promise((20, 600.0), (10, 500.0), 0.05, 1.2)
+    with pytest.raises(ValueError, match="many must be an engine whose tokens are slower"):
+        places_for_promise((10, 500.0), (20, 1100.0), 0.05, 1.2)

@@ -30,7 +30,5 @@ def test_where_none_keeps_it_the_best_is_nearest() -> None:
 def test_numbers_of_the_page() -> None:
     told = example()
     assert told.rule_rows.count("\n") == len(ROWS) - 1
-    assert told.filled_percent > 90
-    assert told.priority_first > 98 > 50 > told.priority_kept
     assert told.filled_token_ms > 2 * told.alone_token_ms
     assert 1000 * CHAT.promise.tpot_s > told.filled_token_ms

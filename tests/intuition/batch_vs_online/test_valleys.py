@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
 from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.intuition.batch_vs_online.valleys import (
     DEADLINES_H,
@@ -13,35 +12,11 @@ from serving_mathematics.intuition.batch_vs_online.valleys import (
     SHARES,
     _day,
     _fleet,
-    _panel_day,
     _saving_h,
     _two_fleets,
     example,
     stepper_valleys,
 )
-
-
-def test_a_day_has_its_mean_and_peak() -> None:
-    for peak in PEAKS:
-        day = _day(peak)
-        assert day.mean() == pytest.approx(MEAN)
-        assert day.max() == pytest.approx(MEAN * peak)
-        assert int(day.argmax()) == 60
-
-
-def test_a_fleet_by_linear_programming() -> None:
-    """Four hours of patience: flows from each slot to the sixteen slots that it may use."""
-    held, window = _day(2.5), 16
-    n = held.size
-    supply, room = np.zeros((n, n * window + 1)), np.zeros((n, n * window + 1))
-    room[:, -1] = -1.0
-    for t in range(n):
-        for j in range(window):
-            supply[t, t * window + j] = 1.0
-            room[(t + j) % n, t * window + j] += 1.0
-    cost = np.r_[np.zeros(n * window), 1.0]
-    found = linprog(cost, room, -held, supply, held, [(0, None)] * cost.size)
-    assert _fleet(2.5, 1.0, 4.0) == pytest.approx(found.fun, rel=1e-6)
 
 
 def test_patience_pays_until_the_peak_decides() -> None:
@@ -54,13 +29,6 @@ def test_patience_pays_until_the_peak_decides() -> None:
     assert fleets[0] == pytest.approx(50)  # at once: twice the peak
     for deadline in DEADLINES_H:
         assert _two_fleets(2.5, 1.0, deadline) > 25 + 8.7
-
-
-def test_work_of_the_picture_is_done_within_the_fleet() -> None:
-    for peak in PEAKS:
-        held, both = _panel_day(peak, 1.0, 8.0)
-        assert (both - held).sum() == pytest.approx(held.sum())
-        assert np.all(both <= _fleet(peak, 1.0, 8.0) * (1 + 1e-6))
 
 
 def test_the_stepper_is_the_fleets() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from serving_mathematics.intuition.endpoints_as_contracts.callers import (
     CALLERS,
     CHANGES,
@@ -66,10 +65,4 @@ def test_counts_of_the_page() -> None:
     told = example()
     assert told.breaking == len(CHANGES) - 2
     assert told.told_by_schema == told.breaking - len(_missed(CHECKS[:1], CALLERS))
-    assert told.change_rows.count("nobody") == len(CHANGES) - told.breaking
     assert told.told_by_either == told.breaking - 2
-
-
-def test_an_unknown_change() -> None:
-    with pytest.raises(KeyError):
-        _outcomes("none")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from itertools import product
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from serving_mathematics.intuition.failure_budgets.burn_rate_alerts import errors_to_fire
 from serving_mathematics.intuition.failure_budgets.false_pages import (
     failure_counts,
     false_pages,
@@ -39,42 +35,8 @@ def test_clumps_are_sums_of_geometric_numbers(requests: int, rate: float, clump:
     assert got.sum() == pytest.approx(1)
 
 
-def listed(m: int, rate: float, burn: float, least: int) -> float:
-    """Probability to begin, by listing the counts of thirteen short windows."""
-    pmf = stats.binom.pmf(np.arange(m + 1), m, rate)
-    total, short = 0.0, int(errors_to_fire(m, 0.9, burn))
-    whole = max(int(errors_to_fire(12 * m, 0.9, burn)), least)
-    for counts in product(range(m + 1), repeat=13):
-        now, before = (
-            sum(part) >= whole and part[-1] >= short for part in (counts[1:], counts[:-1])
-        )
-        if now and not before:
-            total += math.prod(float(pmf[c]) for c in counts)
-    return total
-
-
-@pytest.mark.parametrize(("rate", "burn", "least"), [(0.3, 2.0, 1), (0.2, 0.5, 4), (0.4, 5.0, 1)])
-def test_false_pages_by_listing_all_counts(rate: float, burn: float, least: int) -> None:
-    got = false_pages(1, rate, 0.9, burn, least)
-    assert got == pytest.approx(listed(1, rate, burn, least), rel=1e-9)
-
-
 @given(st.integers(1, 60), st.floats(1e-4, 0.05), st.floats(1, 5))
 def test_a_page_begins_with_an_error(m: int, rate: float, clump: float) -> None:
     starts = false_pages(m, rate, 0.99, 14.4, clump=clump)
     assert 0 <= starts <= m * rate * (1 + 1e-9)
     assert false_pages(m, rate, 0.99, 14.4, least=30, clump=clump) <= starts * (1 + 1e-6) + 1e-12
-
-
-def test_bad_input_is_refused() -> None:
-    with pytest.raises(ValueError, match="requests must be a positive integer"):
-        failure_counts(0, 0.1, 3)
-    with pytest.raises(ValueError, match="most must be a positive integer"):
-        failure_counts(3, 0.1, 0)
-    for bad in (0.0, 0.6, math.nan):
-        with pytest.raises(ValueError, match="error_rate must be in"):
-            false_pages(3, bad, 0.9, 1.0)
-    with pytest.raises(ValueError, match="clump must be"):
-        false_pages(3, 0.1, 0.9, 1.0, clump=0.9)
-    with pytest.raises(ValueError, match="least must be a positive integer"):
-        false_pages(3, 0.1, 0.9, 1.0, least=0)

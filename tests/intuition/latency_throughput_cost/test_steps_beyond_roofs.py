@@ -59,11 +59,9 @@ def test_devices_share_roofs_without_messages() -> None:
 def test_numbers_of_the_page() -> None:
     runs, told = _runs(), example()
     assert told.today_runs == runs.over_roofs.size > 3000
-    assert told.device_rows.count("\n") == 3
     assert np.median(runs.over_sum) == pytest.approx(1, abs=0.1)
     assert set(np.unique(runs.devices)) >= {1, 2, 4, 8}
     assert 0 < runs.dense.mean() < 1
-    assert told.many_longer > 1.5 * told.many_sum
 
 
 def test_the_longer_of_two_is_below_their_sum() -> None:

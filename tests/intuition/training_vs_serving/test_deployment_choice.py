@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -87,13 +86,6 @@ def test_the_cheapest_of_all_by_brute_force() -> None:
                 cheapest(zoo, floor, rate, limit)
 
 
-@pytest.mark.parametrize("name", ["step_s", "later_tokens", "places", "price_per_hour"])
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
-def test_replicas_that_cannot_be(name: str, bad: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be positive"):
-        replace(TOY, **{name: bad})  # type: ignore[arg-type]
-
-
 def test_the_stepper_says_the_numbers_of_the_page() -> None:
     told, page = stepper_cheapest(), example()
     at = RATES.index(REQUESTS_PER_S), LIMITS_MS.index(1000 * LIMIT_S), FLOORS.index(FLOOR)
@@ -102,9 +94,7 @@ def test_the_stepper_says_the_numbers_of_the_page() -> None:
     assert [name for name, *_, state, _ in bars if state == "answer"] == [page.chosen]
     assert said["price"] == page.chosen_price
     assert said["peak"] == page.peak_percent < 50
-    assert page.zoo_rows.count("\n") == len(ZOO) - 3
     assert page.slow_factor > 1
-    assert page.prompts_factor > 1
 
 
 def test_bars_are_the_fewest_replicas_and_the_cheapest_by_brute_force() -> None:

@@ -21,7 +21,6 @@ from serving_mathematics.intuition.training_vs_serving.training_vs_serving impor
     Training,
     compute_optimal_tokens,
     example,
-    forward_flops,
     lifetime_flops,
     lifetime_optimum,
     lifetime_saving,
@@ -79,30 +78,13 @@ def test_tokens_for_loss_inverts_the_loss(law: ScalingLaw, size: float, tokens: 
     assert tokens_for_loss(law, size, loss(law, size, tokens)) == pytest.approx(tokens, rel=1e-6)
 
 
-def test_a_training_record_keeps_its_parts() -> None:
-    best = lifetime_optimum(UNROUNDED, 2.0, 1e12)
-    assert best == Training(
-        best.parameters, best.tokens, lifetime_flops(best.parameters, best.tokens, 1e12)
-    )
-
-
-def test_serving_equals_training_at_three_tokens_per_token() -> None:
-    assert lifetime_flops(7.0, 11.0, 33.0) == 2 * lifetime_flops(7.0, 11.0)
-
-
-def test_forward_flops_by_hand() -> None:
-    assert forward_flops(50.0) == 100.0
-    assert forward_flops(50.0, 3, 7.0, 11.0) == 100 + 4 * 3 * 7 * 11
-    one = forward_flops(70e9, 80, 131_072, 8192) / forward_flops(70e9)
-    assert one == pytest.approx(3.454, abs=5e-4)  # 245% more, not 123%
-
-
 def test_a_demand_beyond_floating_point_still_has_an_optimum() -> None:
     """The bisection meets a share of exactly one, which leaves no loss to the data."""
     law = ScalingLaw(1.0, 4.0, 9.0, 0.5, 0.5)
     best = lifetime_optimum(law, 3.0, 1e100)
     assert best.parameters == pytest.approx(4.0)  # u alone makes up the excess loss
     assert best.flops == pytest.approx(2 * best.parameters * 1e100)
+    assert best == Training(best.parameters, best.tokens, best.flops)
 
 
 @pytest.mark.parametrize("field", ["irreducible", "a", "b", "alpha", "beta"])
@@ -117,14 +99,18 @@ def test_the_stepper_says_the_numbers_of_the_page() -> None:
     told, page = stepper_lifetime_flops(), example()
     at = SERVED_T.index(10), list(constants).index("unrounded"), SIZES_B.index(70)
     said = {one["label"]: np.array(one["values"]) for one in told["readouts"]}
-    assert said["size"][at] == pytest.approx(page.best_parameters_b)
+    best = lifetime_optimum(
+        UNROUNDED, loss(UNROUNDED, 70e9, compute_optimal_tokens(UNROUNDED, 70e9)), 1e13
+    )
+    assert (said["size"][at], said["data"][at]) == pytest.approx(
+        (best.parameters / 1e9, best.tokens / 1e12)
+    )
     across = said["saved"][at[0], :, at[2]]
     assert across.min() == pytest.approx(page.least_saving_percent)
     assert across.max() == pytest.approx(page.most_saving_percent)
-    assert said["data"][at] == pytest.approx(page.best_tokens_t)
     assert said["ratio"] == pytest.approx(1000 * said["data"] / said["size"])
     assert (said["size"][:-1] > said["size"][1:]).all()
-    assert page.least_b < page.best_parameters_b < page.most_b
+    assert page.least_b < said["size"][at] < page.most_b
     assert page.regret_percent < 12.5
 
 

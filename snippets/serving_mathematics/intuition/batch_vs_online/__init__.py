@@ -13,6 +13,5 @@ __all__, __getattr__, __dir__ = exported(
             "backfill",
         ],
         "intuition.batch_vs_online.freed_places": ["late_behind_batch"],
-        "intuition.batch_vs_online.servers_at_the_peak": ["online_servers"],
     },
 )

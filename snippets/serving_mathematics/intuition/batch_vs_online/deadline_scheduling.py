@@ -188,45 +188,6 @@ def check_fleet_against_backfill() -> None:
     checks.close("60 days", got, found, atol=1e-6, kind="simulation")
 
 
-def check_long_runs_need_no_look() -> None:
-    """Runs over up to five days ask for no larger fleet than those within one.
-
-    Source: every run of slots of up to five days, summed one by one.
-    """
-    rng = np.random.default_rng(33)
-    for window in (1, 4, 9):
-        batch, held = rng.exponential(1.0, 6), rng.exponential(1.0, 6)
-        long = max(
-            (
-                sum(batch[t % 6] for t in range(i, i + run))
-                + sum(held[t % 6] for t in range(i, i + run + window - 1))
-            )
-            / (run + window - 1)
-            for i in range(6)
-            for run in range(1, 31)
-        )
-        expected = max(long, held.max(), (batch + held).mean())
-        checks.close(f"window {window}", smallest_fleet(batch, window, held), expected, rtol=1e-12)
-
-
-def check_a_day_is_enough() -> None:
-    """With a window of one day the shape of the day no longer matters: the fleet is the larger of
-    the online peak and the mean of all work.
-
-    Source: the argument of the section on windows; 200 random days, among them single spikes.
-    """
-    rng = np.random.default_rng(34)
-    got, expected = [], []
-    for k in range(200):
-        batch = rng.exponential(1.0, 24) * (rng.random(24) < (0.05 if k % 2 else 1.0))
-        held = rng.integers(0, 3, 24).astype(float)
-        got.append(smallest_fleet(batch, 24, held))
-        expected.append(max(held.max(), batch.mean() + held.mean()))
-    checks.close("200 days", got, expected, rtol=1e-12)
-    spike = np.r_[24.0, np.zeros(23)]
-    checks.close("spike, 23 of 24 slots: too few", smallest_fleet(spike, 23), 24 / 23, rtol=1e-12)
-
-
 def check_a_day_over_the_peak() -> None:
     """With as much batch work as online work, and a peak of at least twice its mean, a day over the
     peak is enough for the fleet of the peak where batch work never comes faster than that, and
@@ -268,14 +229,3 @@ def check_profile() -> None:
     day = daily_profile(2.5, 96)
     done = backfill(5.0 * day, 13.0, 5.0 * day).done
     checks.close("batch work done, mean", done.mean(), 5.0, rtol=1e-12)
-
-
-def check_bad_input_is_refused() -> None:
-    """Negative work, windows of no slot and fleets that cannot keep up are errors."""
-    checks.raises("negative work", smallest_fleet, [1.0, -1.0], 1, match="batch_demand must be")
-    checks.raises("no window", smallest_fleet, [1.0], 0, match="window must be a positive integer")
-    checks.raises(
-        "shapes", smallest_fleet, [1.0, 2.0], 1, [1.0], match="held_servers must be of shape (2,)"
-    )
-    checks.raises("below the mean", backfill, [3.0, 1.0], 1.9, match="capacity must be finite and")
-    checks.raises("peak too sharp", daily_profile, 3.0, 4, match="peak_to_mean must be in [1, 2]")

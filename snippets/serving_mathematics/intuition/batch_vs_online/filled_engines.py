@@ -40,23 +40,6 @@ def _best(machine: str, rule: str, real: bool = False, batch_is: str = "") -> di
     return max(cells, key=lambda cell: float(cell["mean"]["kept"]))
 
 
-def _weight(batch_is: str) -> float:
-    """What a longer batch request takes of a full chat machine, over a mean request."""
-    prompt, output = LONGER[batch_is]
-    step_s = float(CHAT.step_s(CHAT.places, prompt + output / 2))
-    own_s = float(CHAT.prompt_s([prompt])[0]) + (output - 1) * step_s / CHAT.places
-    return own_s * CHAT.ceiling_per_s
-
-
-def _filled(batch_is: str) -> float:
-    """Work of online requests and of longer ones, a number of them in flight, over the ceiling."""
-    online, both = (
-        _best("chat", rule, batch_is=kind)["mean"]["work"]
-        for rule, kind in (("no batch work", ""), ("a number in flight", batch_is))
-    )
-    return float(online + _weight(batch_is) * (both - online))
-
-
 ROWS = (  # the rules of the page's table, in words, and what of them is set
     ("no batch work", "no batch work", ""),
     ("all at once", "first come, first served", ""),
@@ -68,40 +51,23 @@ ROWS = (  # the rules of the page's table, in words, and what of them is set
 
 
 def _table_row(rule: str, words: str, setting: str) -> str:
-    best = [_best(machine, rule) for machine in ("chat", "mixture")]
-    told = f" ({best[0][setting]}; {best[1][setting]})" if setting else ""
-    cells = [words + told]
-    for mean in (one["mean"] for one in best):
-        cells += [f"{100 * mean['kept']:.3g}%", f"{100 * mean['work']:.0f}%"]
-    return f"| {' | '.join(cells)} |"
+    """A rule at its best setting as a row of the page's table."""
+    best = _best("chat", rule)
+    told = f"{words} ({best[setting]})" if setting else words
+    mean = best["mean"]
+    return f"| {told} | {100 * mean['kept']:.3g}% | {100 * mean['work']:.0f}% |"
 
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    both = _best("chat", "places and priority")
-    alone, priority = (_best("chat", rule) for rule in ("no batch work", "priority"))
-    longer = {
-        (batch_is, rule): _best("chat", rule, batch_is=batch_is)
-        for batch_is in LONGER
-        for rule in ("places and priority", "a number in flight")
-    }
-    fewest = next(cell for cell in _cells("mixture") if cell["rule"] == "places and priority")
+    documents = _best("chat", "places and priority", batch_is="documents")
+    alone, both = (_best("chat", rule) for rule in ("no batch work", "places and priority"))
     return SimpleNamespace(
-        fewest_places=fewest["places"],
-        fewest_kept=100 * fewest["mean"]["kept"],
         document_tokens=LONGER["documents"][0],
-        document_kept=100 * longer["documents", "places and priority"]["mean"]["kept"],
-        documents_in_flight=longer["documents", "a number in flight"]["in_flight"],
-        long_answer_tokens=LONGER["long answers"][1],
-        long_kept=100 * longer["long answers", "places and priority"]["mean"]["kept"],
+        document_kept=100 * documents["mean"]["kept"],
         rule_rows="\n".join(_table_row(*row) for row in ROWS),
-        filled_percent=100 * both["mean"]["work"],
-        priority_first=100 * priority["mean"]["first"],
-        priority_kept=100 * priority["mean"]["kept"],
-        given_up=100 * _best("mixture", "all at once")["mean"]["given_up"],
         alone_token_ms=1000 * alone["mean"]["token_s"],
         filled_token_ms=1000 * both["mean"]["token_s"],
-        filled_slower=both["mean"]["token_s"] / alone["mean"]["token_s"],
     )
 
 
@@ -166,11 +132,9 @@ def check_neither_alone_keeps_the_promise() -> None:
 
 def check_longer_batch_requests_must_be_few() -> None:
     """Where batch requests are documents, or have long answers, no number of places keeps the chat
-    machine's promise to three in four, and a few of them in flight keep it, with the engine six
-    tenths full.
+    machine's promise to three in four, and a few of them in flight keep it, of documents four.
 
-    Source: the record; prompts of 6,000 tokens with answers of 200, and 1,000 with 1,500; what one
-    takes by the closed form, which is one for a mean request.
+    Source: the record; prompts of 6,000 tokens with answers of 200, and 1,000 with 1,500.
     """
     for batch_is in LONGER:
         both, number = (
@@ -179,7 +143,8 @@ def check_longer_batch_requests_must_be_few() -> None:
         )
         checks.inside(f"{batch_is}: places", max(both["kept"]), 0.3, 0.75, kind="simulation")
         checks.inside(f"{batch_is}: in flight", min(number["kept"]), 0.99, 1.0, kind="simulation")
-        checks.close(f"{batch_is}: work", _filled(batch_is), 0.6, atol=0.04, kind="simulation")
+    number = _best("chat", "a number in flight", batch_is="documents")
+    checks.equal("documents in flight", number["in_flight"], 4)
     some = [c for c in _cells("chat") if c["rule"] == "places and priority"]
     checks.equal("in flight, with places", {c["in_flight"] for c in some}, {PLENTY["chat"]})
 

@@ -101,10 +101,6 @@ def example() -> SimpleNamespace:
     """Numbers of the page."""
     alone, beside = _cells()[0]["mean"], _cells()[4]["mean"]
     return SimpleNamespace(
-        alone_minutes=alone["lifetime_s"] / 60,
-        beside_minutes=beside["lifetime_s"] / 60,
-        alone_found=100 * alone["found"],
-        beside_found=100 * beside["found"],
         alone_first_s=alone["first_s"],
         beside_first_s=beside["first_s"],
     )

@@ -125,18 +125,9 @@ def _run(shape: str, load: float, places: int, in_flight: int) -> _Seen:
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    long = _run("seven times", 0.4, 176, PLENTY)
-    few = _run("seven times", 0.4, CHAT.places, IN_FLIGHT[0.4])
-    answers = _drawn("seven times", 20_000, np.random.default_rng(0)).output_tokens
-    ceiling = _ended_per_s("seven times", CHAT.places)
     return SimpleNamespace(
         spare_needed=math.log(1.5 / (1 - CHAT.promise.share)),
-        seven_tokens=round(float(answers.mean()), -2),
-        seven_late=100 * long.late,
-        seven_told=100
-        * late_behind_batch(_ended_per_s("seven times", 176), 0.4 * ceiling, CHAT.promise.ttft_s),
-        seven_in_flight=IN_FLIGHT[0.4],
-        seven_work=100 * few.work / long.work,
+        seven_late=100 * _run("seven times", 0.4, 176, PLENTY).late,
     )
 
 
@@ -187,12 +178,6 @@ def check_a_run_is_made_again() -> None:
     """
     run = "as they are", 0.75, 96, PLENTY
     checks.close("late", _run.again(*run).late, _run(*run).late, atol=1e-6, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """A negative rate names the argument."""
-    told = "online_per_s must be non-negative"
-    checks.raises("rate", late_behind_batch, 1.0, -1.0, 1.0, match=told)
 
 
 if __name__ == "__main__":

@@ -67,14 +67,12 @@ def _saving_h(peak: float, share: float) -> float | None:
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    week = np.concatenate([_day(2.5)] * 5 + [0.5 * _day(2.5)] * 2)
     return SimpleNamespace(
         saving_h=_saving_h(2.5, 1.0),
         shared_engines=_fleet(2.5, 1.0, 24.0),
         separate_engines=_two_fleets(2.5, 1.0, 24.0),
         flat_engines=_fleet(1.2, 1.0, 24.0),
         flat_peak=1.2 * MEAN,
-        week_over=100 * (smallest_fleet(week, SLOTS) / float(week.mean()) - 1),
     )
 
 
@@ -220,15 +218,3 @@ def check_patience_saves_the_second_fleet() -> None:
         checks.close(f"{label}: a day", fleet, max(day.max(), 2 * MEAN), rtol=1e-9)
     smooth = smallest_fleet(_day(1.2), 4 * 8, _day(1.2))
     checks.close("with a smooth flat day, 8 h", smooth, 2 * MEAN, rtol=1e-9)
-
-
-def check_one_fleet_is_no_larger() -> None:
-    """With a day of patience one fleet for both is no larger than two, although a fleet of its own
-    may be full.
-
-    Source: the fleets of the figure.
-    """
-    for peak in PEAKS:
-        for share in SHARES:
-            ratio = _fleet(peak, share, 24.0) / _two_fleets(peak, share, 24.0)
-            checks.inside(f"peak {peak}, {share:g} of batch", ratio, 0.5, 1.01)

@@ -18,11 +18,5 @@ __all__, __getattr__, __dir__ = exported(
             "stale_after",
             "lineage_fingerprints",
         ],
-        "intuition.endpoints_as_contracts.endpoints_as_contracts": [
-            "Tensor",
-            "Contract",
-            "includes",
-            "violations",
-        ],
     },
 )

@@ -72,13 +72,6 @@ def _missed(asked: Iterable[str], callers: Iterable[str]) -> list[str]:
     return [name for name, (told, broken) in rows.items() if broken & those and not told & some]
 
 
-def _row(change: str) -> str:
-    """A change as a row of the page's table."""
-    told, broken = _outcomes(change)
-    cells = [change, ", ".join(one for one in CHECKS if one in told), *broken]
-    return f"| {' | '.join(cell or 'none' for cell in [*cells, 'nobody'][:3])} |"
-
-
 def example() -> SimpleNamespace:
     """The counts quoted in the text."""
     rows = [_outcomes(change) for change in CHANGES]
@@ -87,7 +80,6 @@ def example() -> SimpleNamespace:
         breaking=len(breaking),
         told_by_schema=sum("schema" in told for told in breaking),
         told_by_either=sum(bool(told & set(CHECKS[:2])) for told in breaking),
-        change_rows="\n".join(map(_row, CHANGES)),
     )
 
 

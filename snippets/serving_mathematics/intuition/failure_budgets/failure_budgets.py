@@ -90,7 +90,6 @@ def example() -> SimpleNamespace:
         exhausted_h=exhausted / HOUR,
         exhausted_days=exhausted / DAY,
         two_hours_burn=two_hours,
-        largest_burn_low_goal=burn_rate(1.0, 0.9),
     )
 
 
@@ -135,26 +134,6 @@ def check_page_leaves_two_days_not_two_hours() -> None:
     checks.close("burn rate 10 [d]", got, 3, rtol=1e-12, kind="published")
 
 
-def check_traffic_that_swings() -> None:
-    """A page at 14.4 over an hour has let 2% of the budget go where traffic is even, and as many
-    times more as the hour has times the month's mean traffic: 3.5% at the peak of a day that swings
-    by three quarters, and 0.5% in its valley.
-
-    Source: failures counted minute by minute; the mean of a cosine over an hour.
-    """
-    traffic = [1 - 0.75 * math.cos(math.tau * (i + 0.5) / 1440) for i in range(1440)]
-    rate = burn_threshold(0.02, HOUR, MONTH) * 0.001
-    swing = 0.75 * math.sin(math.pi / 24) / (math.pi / 24)
-    for label, begin, times, told in (
-        ("peak", 690, 1 + swing, 0.035),
-        ("valley", -30, 1 - swing, 0.005),
-    ):
-        failed = rate * sum(traffic[i % 1440] for i in range(begin, begin + 60))
-        spent = failed / (0.001 * 30 * sum(traffic))
-        checks.close(f"{label}: gone", spent, 0.02 * times, rtol=1e-4)
-        checks.close(f"{label}: as told", spent, told, atol=1e-4)
-
-
 def check_one_error_of_ten() -> None:
     """One error among ten requests an hour is burn rate 100, not the 1,000 printed beside 13.9%.
 
@@ -165,19 +144,6 @@ def check_one_error_of_ten() -> None:
     spent = HOUR / exhaustion_time(burn_rate(0.1, 0.999), MONTH)
     checks.close("spent in the hour", spent, 0.139, atol=5e-4, kind="published")
     checks.close("from the 13.9%", burn_threshold(0.139, HOUR, MONTH), 100, atol=0.5)
-
-
-def check_goals_that_break_the_recipe() -> None:
-    """At an objective of 90% an outage spends 1.4% in an hour, so a page at 2% can never come.
-
-    Source: Beyer et al. (2018), “Extreme Availability Goals”; “almost 12%” there for five minutes
-    of outage against 99.9%.
-    """
-    spent = HOUR / exhaustion_time(burn_rate(1.0, 0.9), MONTH)
-    checks.close("spent in an hour", spent, 0.014, atol=5e-4, kind="published")
-    checks.holds("never fires", burn_rate(1.0, 0.9) < burn_threshold(0.02, HOUR, MONTH))
-    spent = 5 * MINUTE / exhaustion_time(burn_rate(1.0, 0.999), MONTH)
-    checks.close("five minutes", spent, 0.12, atol=0.005, kind="published")
 
 
 def check_bad_input_is_refused() -> None:

@@ -99,13 +99,7 @@ def false_pages(
     in_short = int(errors_to_fire(requests_short, slo, burn))
     need = max(int(errors_to_fire(WINDOWS * requests_short, slo, burn)), least)
     require_work(4 * need**2, requests_short=requests_short)
-    return _begins(failure_counts(requests_short, error_rate, need, clump), in_short)
-
-
-def _begins(short: FloatArray, in_short: int) -> float:
-    """Chance that an alert begins, from the chances of 0, 1 … failures in a short window, of which
-    the last is that of as many as the long window needs, or more."""
-    need = short.size - 1
+    short = failure_counts(requests_short, error_rate, need, clump)
     shared = np.append(1.0, np.zeros(need))  # counts of the windows that two evaluations share
     for _ in range(WINDOWS - 2):
         exact = np.convolve(shared, short)
@@ -116,16 +110,6 @@ def _begins(short: FloatArray, in_short: int) -> float:
     fires = at_least[np.maximum(missing, in_short)]
     fired = np.where(last >= in_short, at_least[missing], 0.0)
     return float((shared[middle] * short[last] * fires * (1 - fired)).sum())
-
-
-def _monthly_of_equal(requests_per_h: int, size: int, least: int = 1) -> float:
-    """Pages in 30 days of such a service, of which each cause brings equally many failures."""
-    m = requests_per_h // WINDOWS
-    need = max(int(errors_to_fire(WINDOWS * m, SLO, PAGE)), least)
-    causes = failure_counts(m, 0.001 / size, need)
-    failures = np.minimum(size * np.arange(need + 1), need)
-    short = np.asarray(np.bincount(failures, causes, need + 1), dtype=np.float64)
-    return 8640 * _begins(short, int(errors_to_fire(m, SLO, PAGE)))
 
 
 def _monthly(requests_per_h: int, clump: float) -> float:
@@ -217,32 +201,3 @@ def check_false_pages_in_a_month() -> None:
         estimate = MeanEstimate(float(pages.mean()), error, 0)
         label = f"{load} an hour, {clump:g} together"
         checks.covers(label, estimate, _monthly(load, clump))
-
-
-def check_clumps_of_equal_size() -> None:
-    """Failures that always come in threes have D = 3, of which the formula for geometric clumps
-    makes a clump of two: at 600 requests an hour it says half as many pages again as there are, and
-    of fours at 240 fewer than half. A clump taken as three says several times too many.
-
-    Source: counts of five minutes with as many failures for each cause, simulated months; three
-    standard errors.
-    """
-    rng = np.random.default_rng(11)
-    for load, size, above, below in ((600, 3, 1.3, 1.7), (240, 4, 0.3, 0.5)):
-        m = load // WINDOWS
-        failures = np.minimum(size * rng.binomial(m, 0.001 / size, (60, 8640 + WINDOWS)), m)
-        firing = alert_firing(np.full(failures.shape, m), failures, WINDOWS, 1, SLO, PAGE)
-        pages = (firing[:, WINDOWS:] & ~firing[:, WINDOWS - 1 : -1]).sum(axis=1)
-        error = float(pages.std(ddof=1)) / math.sqrt(pages.size)
-        exact, formula = _monthly_of_equal(load, size), _monthly(load, (1 + size) / 2)
-        checks.covers(f"{load} an hour", MeanEstimate(float(pages.mean()), error, 0), exact)
-        checks.inside(f"{load} an hour, formula", formula / exact, above, below)
-    checks.holds("a clump of three", _monthly(600, 3.0) > 4 * _monthly_of_equal(600, 3))
-    checks.close("in ones", _monthly_of_equal(132, 1), _monthly(132, 1.0), rtol=1e-9)
-
-
-def check_bad_input_is_refused() -> None:
-    """Certain errors, clumps of less than one and negative thresholds are refused by name."""
-    checks.raises("e = 1", failure_counts, 3, 1.0, 3, match="error_rate must be in (0, 0.5]")
-    checks.raises("half a failure", failure_counts, 3, 0.1, 3, 0.5, match="clump must be at least")
-    checks.raises("burn −1", false_pages, 3, 0.1, SLO, -1.0, match="burn must be pos")

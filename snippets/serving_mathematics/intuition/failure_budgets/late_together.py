@@ -39,7 +39,7 @@ LOADS = (0.3, 0.4, 0.5, 0.6, 0.7)  # of the mixture's ceiling
 SEEDS, REQUESTS = 12, 300_000  # runs of each load, and requests of each, about four days
 AGAIN = 20_000  # requests of a run that is made again here
 FAILED_PER_H = 0.6  # of a service that spends its budget at 600 requests an hour
-CHAT_LOAD, CHAT_HOT, CHAT_REQUESTS = 0.8, 0.9, 100_000
+CHAT_LOAD, CHAT_REQUESTS = 0.8, 100_000
 
 
 def clump_size(failures: npt.ArrayLike) -> float:
@@ -137,16 +137,10 @@ def _told(days: int, window_min: float = 30.0, spread_min: float = 0.0, clump: f
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: of the mixture at its highest load, and of the chat machine."""
-    day, fortnight = (np.quantile(_told(days), (0.05, 0.95)) for days in (1, 14))
     high = _recorded()[-1]
     chat = _run(CHAT, CHAT_LOAD, 0, CHAT_REQUESTS)
     per_h = 12 * round(CHAT_LOAD * CHAT.ceiling_per_s * 300)
     return SimpleNamespace(
-        told_per_h=FAILED_PER_H,
-        day_low=float(day[0]),
-        day_high=float(day[1]),
-        fortnight_low=float(fortnight[0]),
-        fortnight_high=float(fortnight[1]),
         mixture_load_percent=100 * high.load,
         mixture_per_h=high.per_h,
         mixture_days=30 * high.months,
@@ -155,8 +149,6 @@ def example() -> SimpleNamespace:
         mixture_most=_interval(high.counted)[1] / high.months,
         mixture_computed=high.computed,
         chat_clump=chat["clump"],
-        chat_hot_clump=_run(CHAT, CHAT_HOT, 0, CHAT_REQUESTS)["clump"],
-        chat_hot_percent=100 * CHAT_HOT,
         chat_per_h=per_h,
         chat_load_percent=100 * CHAT_LOAD,
     )

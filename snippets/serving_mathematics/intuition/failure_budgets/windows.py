@@ -4,9 +4,6 @@ Rules that fire when the same share of the month's budget is gone ask for the sa
 over any window. A long window sees slower leaks, and leaves a steady service more time to collect
 those errors by itself; fewer false pages are had by asking for more errors.
 
-`python -m serving_mathematics.intuition.failure_budgets.windows` simulates months of requests that
-come at random, in half a minute, and writes records/random_pages.json.
-
 Assumes: what `false_pages` assumes; a service that spends exactly its budget of 99.9% in 30 days.
 
 Source: Beyer et al. (2018), chapter 5, “Low-Traffic Services and Error Budget Alerting”.
@@ -16,7 +13,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +26,9 @@ from serving_mathematics.intuition.failure_budgets.false_pages import (
     PAGE,
     SLO,
     WINDOWS,
-    _monthly_of_equal,
     false_pages,
 )
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import recorded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,23 +49,18 @@ def _in_a_month(
     least: int = 1,
     clump: float = 1.0,
     wrong: float = 1.0,
-    spent: float = 1.0,
     slo: float = SLO,
 ) -> float:
-    """Pages in 30 days of a rule that fires at 2% of the budget. wrong: factor on its threshold;
-    spent: of the budget, by the service's steady failures."""
+    """Pages in 30 days of a rule that fires at 2% of the budget. wrong: factor on its threshold."""
     m = round(requests_per_h * hours / WINDOWS)
     burn = wrong * PAGE / hours
-    return 720 * WINDOWS / hours * false_pages(m, spent * (1 - slo), slo, burn, least, clump)
+    return 720 * WINDOWS / hours * false_pages(m, 1 - slo, slo, burn, least, clump)
 
 
-def _quiet_from(step: int, clump: float = 1.0, wrong: float = 1.0, spent: float = 1.0) -> int:
+def _quiet_from(step: int, clump: float = 1.0) -> int:
     """Requests an hour from which on steady failures page less than once a year."""
-
-    def pages(load: int) -> float:
-        return _in_a_month(load, clump=clump, wrong=wrong, spent=spent)
-
-    return step + next(n for n in range(60 * step, 0, -step) if pages(n) > YEARLY)
+    loads = range(60 * step, 0, -step)
+    return step + next(n for n in loads if _in_a_month(n, clump=clump) > YEARLY)
 
 
 def _guard(requests_per_h: int, clump: float = 1.0) -> int:
@@ -94,40 +84,9 @@ def _each_minute(
     return float((firing[1:] & ~firing[:-1]).sum()) / months
 
 
-def _silences(requests_per_h: float, together: float = 1.0, minutes: float = 20.0) -> float:
-    """Gaps in 30 days that are longer than some minutes, of requests that come independently, or so
-    many together."""
-    apart = requests_per_h / together
-    return 720 * apart * math.exp(-apart * minutes / 60)
-
-
-def _quiet_silence(together: float) -> int:
-    """Requests an hour from which on silence pages less than once a year."""
-    return next(n for n in range(1, 1000) if _silences(n, together) < YEARLY)
-
-
-class _Pages(NamedTuple):
-    """Pages in 30 days."""
-
-    monthly: float
-
-
-@recorded(_Pages, "random_pages")
-def _of_random(requests_per_h: int, spent: float, months: int = 2000) -> _Pages:
-    """Pages of the one-hour rule where requests come at random, simulated in five minutes each."""
-    rng, pages = np.random.default_rng([5, requests_per_h]), 0
-    for _ in range(months // 100):
-        requests = rng.poisson(requests_per_h / WINDOWS, (100, 8640))
-        failures = rng.binomial(requests, spent * (1 - SLO))
-        firing = alert_firing(requests, failures, WINDOWS, 1, SLO, PAGE)
-        pages += int((firing[:, 1:] & ~firing[:, :-1]).sum())
-    return _Pages(pages / months)
-
-
-def _quiet_of_random(around: int, spent: float) -> int:
-    """Requests an hour, near some, from which on such a service pages less than once a year."""
-    loads = range(around, around + 61, 12)
-    return next(n for n in loads if _of_random(n, spent).monthly < YEARLY)
+def _silences(requests_per_h: float, minutes: float = 20.0) -> float:
+    """Gaps in 30 days that are longer than some minutes, of requests that come independently."""
+    return 720 * requests_per_h * math.exp(-requests_per_h * minutes / 60)
 
 
 def example() -> SimpleNamespace:
@@ -136,29 +95,13 @@ def example() -> SimpleNamespace:
         pages_at_60=_in_a_month(60),
         single_error_pages=max(n for n in range(1, 100) if errors_to_fire(n, SLO, PAGE) == 1),
         quiet_load=_quiet_from(12),
-        quiet_of_random=_quiet_of_random(288, 1.0),
-        quiet_of_a_fifth=_quiet_of_random(144, 0.2),
-        quiet_load_low=_quiet_from(12, wrong=1.2),
-        quiet_load_high=_quiet_from(12, wrong=0.8),
         quiet_load_of_three=_quiet_from(60, clump=3.0),
         pages_at_600_of_three=_in_a_month(600, clump=3.0),
         night_pages=_in_a_month(60) / 2,
         safe_errors=GUARDS[0][2],
-        guard_at_60=_guard(60),
-        guard_delay_min=float(_guard(60)),
-        guard_spent_percent=100 * _guard(60) / (60 * 720 * 0.001),
         safe_spent_percent=100 * GUARDS[0][2] / (60 * 720 * 0.001),
         guard_of_threes=_guard(600, 3.0),
-        guard_of_equal=next(k for k in range(1, 100) if _monthly_of_equal(600, 3, k) < YEARLY),
-        pages_at_600_of_equal=_monthly_of_equal(600, 3),
-        quiet_load_of_equal=12
-        + next(n for n in range(3600, 0, -12) if _monthly_of_equal(n, 3) > YEARLY),
-        tonight_from=GUARDS[0][2] / TONIGHT_FAILS,
-        silent_pages_at_24=_silences(24),
-        asked_from=_quiet_silence(1.0),
-        asked_from_in_fives=_quiet_silence(5.0),
-        six_hours_quiet=max(n for n in range(1200, 2401, 24) if _in_a_month(n, hours=6.0) > YEARLY)
-        + 24,
+        asked_from=next(n for n in range(1, 1000) if _silences(n) < YEARLY),
     )
 
 
@@ -171,7 +114,7 @@ def figure_windows(figure: Figure) -> None:
 
     Alt: Four sawtooth curves on logarithmic axes against requests per hour from 24 to 4,800. All
     begin near 17 pages a month. The rule over one hour falls below one a year first, at about
-    300 requests an hour, then those over two, three and six hours; the last near two thousand.
+    three hundred requests an hour, then those over two, three and six hours.
     """
     axes = figure.subplots()
     loads = _LOADS
@@ -308,46 +251,6 @@ def stepper_windows() -> dict[str, Any]:
     }
 
 
-def check_random_requests_page_a_little_oftener() -> None:
-    """Where requests come at random a service that spends its budget, and one that spends a fifth
-    of it, page more than once a year just where even requests no longer do, and less from a tenth
-    more requests on.
-
-    Source: the record, 2,000 simulated months at each load.
-    """
-    for spent in (1.0, 0.2):
-        even = _quiet_from(12, spent=spent)
-        checks.inside(f"{spent:g}: even", _in_a_month(even, spent=spent), 0, YEARLY)
-        checks.inside(f"{spent:g}: at random", _of_random(even, spent).monthly, 1.3 * YEARLY, 1)
-        quiet = _quiet_of_random(even, spent)
-        checks.inside(f"{spent:g}: quiet over even", quiet / even, 1.02, 1.12)
-
-
-def check_a_record_is_made_again() -> None:
-    """A hundred months of the record, simulated again, page as often, within four standard errors.
-
-    Source: the record, and its command.
-    """
-    due, again = _of_random(144, 0.2).monthly, _of_random.again(144, 0.2, 100).monthly
-    room = 4 * math.sqrt(due / 100)
-    checks.close("pages a month", again, due, atol=room, kind="simulation")
-
-
-def check_guard_keeps_the_nights() -> None:
-    """At every traffic the errors to ask for keep false pages below one a year, and one fewer does
-    not; where failures come in clumps of three on average the same guard is far too low.
-
-    Source: the expected pages at the guard, at one error less, and with clumps.
-    """
-    for load in (12, 60, 120, 240):
-        k = _guard(load)
-        checks.inside(f"{load} an hour, {k} errors", _in_a_month(load, least=k), 0, YEARLY)
-        fewer = _in_a_month(load, least=k - 1) if k > 1 else math.inf
-        checks.holds(f"{load} an hour, {k - 1} errors page oftener", fewer > YEARLY, got=fewer)
-        loud = _in_a_month(load, least=k, clump=3.0)
-        checks.holds(f"{load} an hour, in threes", loud > 12 * YEARLY, got=loud)
-
-
 def check_guards_of_the_rules() -> None:
     """Six errors in the hour and eight in six hours keep both pages below one a year, at any
     traffic and with evaluations each minute.
@@ -394,7 +297,3 @@ def check_longest_quiet_window() -> None:
             pages = [_in_a_month(load, hours=h, clump=clump, wrong=wrong) for h in HOURS]
             told = f"{load} an hour, {clump:g} together, threshold × {wrong:g}"
             checks.holds(told, pages == sorted(pages), got=pages)
-
-
-if __name__ == "__main__":
-    _of_random.make()

@@ -16,11 +16,6 @@ __all__, __getattr__, __dir__ = exported(
             "decode_step_time",
             "cost_per_million",
         ],
-        "intuition.latency_throughput_cost.measured_roofline": [
-            "Transformer",
-            "Device",
-            "generation_time",
-        ],
         "intuition.latency_throughput_cost.steps_beyond_roofs": ["roofline_per_token_s"],
     },
 )

@@ -57,7 +57,6 @@ FloatArray = npt.NDArray[np.float64]
 _MACHINES = {"chat": CHAT, "mixture": MIXTURE, "agents": AGENTS}
 COLOURS = {"chat": "C0", "mixture": "C3", "agents": "C2"}
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-EXTRACTED = (4000, 20)  # tokens of a prompt and of its answer, as where a fact is looked up
 FEW = 8  # sequences of a quiet hour, in the text
 PROMPTS = {"as they are": 1.0, "read at half the speed": 2.0, "all found in a cache": 0.0}
 WEIGHTS_BYTES = 2 * (8_029_995_008 - 128_256 * 4096)  # [B] that a step of *chat* reads
@@ -175,19 +174,13 @@ def _joules(batch: npt.ArrayLike) -> FloatArray:
     return joules_a_token(asked, front_constants(find_front(CHAT.front)))
 
 
-def _hour(machine: Machine) -> str:
-    """How many devices it has, and what they cost."""
-    devices = machine.deployment.devices
-    return f"{devices} GPU{'s' if devices > 1 else ''} at ${machine.price_per_hour:.2f} an hour"
-
-
 def _stop(name: str) -> str:
     """A machine as a row of the page's table."""
     law = _Law(_MACHINES[name])
     machine, few = law.machine, _Law(_MACHINES[name]).promised
     memory = int(machine.cache_tokens / machine.mean_context_tokens)
     cells = [
-        f"*{name}*, {_hour(machine)}",
+        f"*{name}*",
         f"{law.twice}",
         f"{few} ({1000 * machine.promise.tpot_s:.0f} ms)",
         f"{memory}",
@@ -196,26 +189,6 @@ def _stop(name: str) -> str:
         f"${float(law.price(min(few, machine.places, memory))):.2f}",
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _priced(name: str, batch: int) -> float:
-    """Of a token with so many sequences, over that with as many as promise and memory allow."""
-    law = _Law(_MACHINES[name])
-    machine = law.machine
-    memory = int(machine.cache_tokens / machine.mean_context_tokens)
-    best = min(law.promised, machine.places, memory)
-    return float(law.price(batch) / law.price(best))
-
-
-def _extracting() -> tuple[int, float]:
-    """Where short answers to long prompts have doubled their time per token on the chat machine,
-    and how many times cheaper a token is there than alone."""
-    prompt, answer = EXTRACTED
-    batch = np.arange(1.0, CHAT.places + 1)
-    asked = CHAT.step_s(batch, prompt + answer / 2), float(CHAT.prompt_s([prompt])[0]), answer - 1
-    gaps, rates = token_gap_s(batch, *asked), answers_per_s(batch, *asked)
-    twice = int(np.searchsorted(gaps, 2 * gaps[0]))
-    return twice + 1, float(rates[twice] / rates[0])
 
 
 def example() -> SimpleNamespace:
@@ -232,36 +205,19 @@ def example() -> SimpleNamespace:
     joules = _joules([1, CHAT.places]).tolist()
     gaps = 1e3 * law.gap_s([1, FEW, CHAT.places])
     dear = float(_Law(MIXTURE, whole).price(found.promised) / found.price(found.promised))
-    wrong, short = CHAT.how_wrong, _Law(SHORT_MIXTURE)
-    extracted_twice, extracted_times = _extracting()
-    dearer, cheaper = short.price([short.twice, SHORT_MIXTURE.places]).tolist()
+    wrong = CHAT.how_wrong
     return SimpleNamespace(
-        extracted_prompt=EXTRACTED[0],
-        extracted_answer=EXTRACTED[1],
-        extracted_twice=extracted_twice,
-        extracted_times=extracted_times,
-        short_twice=short.twice,
-        short_places=SHORT_MIXTURE.places,
-        short_times=dearer / cheaper,
         few=FEW,
-        places=CHAT.places,
         few_slower_percent=100 * (gaps[1] / gaps[0] - 1),
-        few_price=few,
-        full_price=full,
-        agents_context_k=AGENTS.mean_context_tokens / 1000,
-        prompt_price=prompt,
         few_ratio=output[0] / prompt,
         full_ratio=output[1] / prompt,
         stops="\n".join(_stop(name) for name in _MACHINES),
         joules_one=joules[0],
         joules_full=joules[1],
-        night_factor=few / full,
         installed_percent=100 * (float(installed.price(FEW)) / few - 1),
         installed_full_percent=100 * (float(installed.price(CHAT.places)) / full - 1),
         uncached_percent=100 * (dear - 1),
         slow_prompts_percent=100 * (float(_Law(CHAT, 2.0).price(CHAT.places)) / full - 1),
-        slow_prompts_mixture_percent=100
-        * float(_Law(MIXTURE, 2.0).price(FEW) / found.price(FEW) - 1),
         low_error=wrong.low,
         high_error=wrong.high,
         agents_low_error=AGENTS.how_wrong.low,
@@ -459,26 +415,6 @@ def check_doubling_is_where_to_look() -> None:
     checks.holds("within the promise", law.promised == SHORT_MIXTURE.places)
 
 
-def check_how_much_cheaper_is_in_the_prompt() -> None:
-    """Where steps are a line, the price at twice the time is (1 + 2k)/(1 + k)² of that alone, with
-    k the part of a step that all share over what each sequence adds: half or more where long
-    prompts have short answers. With eight sequences a token of *chat* costs four times as much as
-    at the promise or more, one of the machines with long contexts under twice as much.
-
-    Source: s + u alone, u + s/(1 + k) among 1 + k; the laws.
-    """
-    for share in (1.0, 10.0):
-        batch = 1 + share
-        steps, prompt_s = np.array([share, share]), 1.0  # each token of an answer has a prompt
-        alone, many = answers_per_s([1.0, batch], steps, prompt_s, 1.0).tolist()
-        told = (1 + 2 * share) / (1 + share) ** 2
-        checks.close(f"k = {share:g}", alone / many, told, rtol=1e-12)
-    checks.inside("short answers: times cheaper", _extracting()[1], 1.2, 2.0)
-    checks.inside("chat, eight sequences", _priced("chat", FEW), 4, 6)
-    for name in ("mixture", "agents"):
-        checks.inside(f"{name}, eight sequences", _priced(name, FEW), 1, 2)
-
-
 def check_places_by_the_promise() -> None:
     """With as many places as the law allows, the mean time per token keeps the promise in an engine
     that is offered three times what it carries, and with a third more places it does not.
@@ -501,23 +437,6 @@ def check_places_by_the_promise() -> None:
         slow = _Law(machine, slow=max(machine.how_wrong.high, 1.0))
         fewer = most_within(limit, slow.gap_s(np.arange(1.0, machine.places + 1)))
         checks.holds(f"{name}, slower steps: {fewer} places", fewer < most)
-
-
-def check_the_promise_ends_before_memory() -> None:
-    """In all three machines the promise allows fewer sequences than memory holds, as lengths are
-    and at twice the lengths of prompts and contexts.
-
-    Source: cache tokens over contexts; the law with both factors.
-    """
-    for name, machine in _MACHINES.items():
-        for factor in (1, 2):
-            context, law = factor * machine.mean_context_tokens, _Law(machine, float(factor))
-            batch = np.arange(1.0, machine.places + 1)
-            steps = np.array([float(machine.step_s(one, context)) for one in batch])
-            gaps = token_gap_s(batch, steps, law.prompt_s, law.later)
-            most = most_within(machine.promise.tpot_s, gaps)
-            memory = int(machine.cache_tokens / context)
-            checks.inside(f"{name}, {factor} times: {most} before", memory, most + 1, 4 * most)
 
 
 def check_tpot_is_the_step() -> None:
@@ -544,14 +463,6 @@ def check_energy_falls_with_the_price() -> None:
     joules = _joules(BATCHES)
     checks.holds("falls", bool(np.all(np.diff(joules) < 0)), got=joules.tolist())
     checks.inside("one over all places", float(joules[0] / joules[-1]), 10.0, 100.0)
-
-
-def check_price() -> None:
-    """At $2.50 an hour and 1000 tokens a second a million tokens cost $0.694.
-
-    Source: a million tokens take 1000 s, which is 10/36 of an hour.
-    """
-    checks.close("exact", float(cost_per_million(2.5, 1000.0)), 2.5 * 10 / 36, rtol=1e-12)
 
 
 def check_bad_input_is_refused() -> None:

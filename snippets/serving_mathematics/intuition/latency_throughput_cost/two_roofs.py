@@ -11,7 +11,6 @@ the intensity of a matrix product and the general step time.
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -19,15 +18,11 @@ import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.roofline import (
-    A100_BANDWIDTH,
-    A100_PEAK,
     H100_BANDWIDTH,
     H100_PEAK,
-    LLAMA_7B_PARAMETERS,
     TPU_V5E_BANDWIDTH,
     TPU_V5E_PEAK,
     attainable_flops,
-    critical_batch,
     decode_step_time,
     matmul_intensity,
     ridge_intensity,
@@ -115,34 +110,6 @@ def check_ridges() -> None:
         checks.close(name, got, expected, atol=0.05, kind="published")
 
 
-def check_critical_batch() -> None:
-    """The product with an 8,192 by 28,672 matrix turns from bandwidth to arithmetic at 309.7
-    tokens.
-
-    Source: operations and bytes counted directly; there the two times are equal.
-    """
-    batch = critical_batch(H100_PEAK / H100_BANDWIDTH, 8192, 28672)
-    checks.close("critical batch, H100", batch, 309.7, atol=0.05)
-    moved = 2 * (batch * 8192 + 8192 * 28672 + batch * 28672)
-    arithmetic_s = 2 * batch * 8192 * 28672 / H100_PEAK
-    checks.close("time of arithmetic", arithmetic_s, moved / H100_BANDWIDTH, rtol=1e-12)
-    ridge = matmul_intensity(batch, 8192, 28672)
-    checks.close("intensity there", ridge, H100_PEAK / H100_BANDWIDTH, rtol=1e-12)
-
-
-def check_weight_floor() -> None:
-    """No token of Llama 2 7B in fp16 comes faster than 6.61 ms from an A100, 4.02 from an H100.
-
-    Source: 6,738,415,616 parameters of two bytes over the bandwidth, in exact integers.
-    """
-    for name, peak, bandwidth, expected in (
-        ("A100", A100_PEAK, A100_BANDWIDTH, 6.61),
-        ("H100", H100_PEAK, H100_BANDWIDTH, 4.02),
-    ):
-        step = decode_step_time(1, LLAMA_7B_PARAMETERS, 2 * LLAMA_7B_PARAMETERS, 0, peak, bandwidth)
-        checks.close(f"floor [ms], {name}", 1e3 * float(step), expected, atol=0.005)
-
-
 def check_scaling_book_table() -> None:
     """Step time and throughput of Llama 2 13B on eight TPU v5e are those of the scaling book.
 
@@ -166,11 +133,3 @@ def check_general_step_time() -> None:
     small, large = 1e3 * decode_step_time([4, 256], *arguments)
     checks.close("4 sequences [ms]", small, 2.5, atol=0.1, kind="published")
     checks.close("256 sequences [ms]", large, 21.0, rtol=0.05, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Impossible machines, intensities, batches and matrices are refused by name."""
-    checks.raises("bandwidth 0", ridge_intensity, 1.0, 0.0, match="bandwidth must be positive")
-    checks.raises("NaN", attainable_flops, math.nan, 1.0, 1.0, match="intensity must be")
-    checks.raises("half a token", decode_step_time, 0.5, 1, 1, 1, 1, 1, match="batch must be")
-    checks.raises("narrow matrix", critical_batch, 300.0, 512, 512, match="ridge must be below")

@@ -8,7 +8,6 @@ __all__, __getattr__, __dir__ = exported(
         "intuition.training_vs_serving.training_vs_serving": [
             "ScalingLaw",
             "Training",
-            "forward_flops",
             "lifetime_flops",
             "loss",
             "compute_optimal_tokens",

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine, Promise
+from serving_mathematics.core.machines.machines import CHAT, Machine, Promise
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import share_tokens, step_line
 from serving_mathematics.intuition.training_vs_serving.training_vs_serving import (
@@ -207,36 +207,18 @@ def _peak_share(name: str, rate: float, replicas: int) -> float:
     return 2 * parameters * tokens * rate / (replicas * devices * PEAKS[precision])
 
 
-def _row(one: Replica) -> str:
-    """A deployment as a row of the page's table."""
-    count = fewest_replicas(one, REQUESTS_PER_S, LIMIT_S)
-    cells = [
-        one.name,
-        f"{one.score:.0f}",
-        f"{1000 * one.step_s:.0f}",
-        f"{count}" if count else "never",
-        f"${_price(one):,.0f}" if count else "–",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
 def example() -> SimpleNamespace:
     """The choice quoted in the text."""
     best, count = cheapest(_zoo(), FLOOR, REQUESTS_PER_S, LIMIT_S)
-    sizes = MIXTURE.deployment.architecture
     return SimpleNamespace(
-        active_percent=100 * sizes.active_parameters / sizes.parameters,
         requests_per_s=REQUESTS_PER_S,
         limit_ms=1000 * LIMIT_S,
         floor=FLOOR,
         chosen=best.name,
         chosen_price=_price(best),
-        spare_price=_price(best, spare=1),
         gpu_hour=best.price_per_hour / _machine(best.name).devices,
         peak_percent=100 * _peak_share(best.name, REQUESTS_PER_S, count),
-        zoo_rows="\n".join(_row(one) for one in _zoo() if one.score > 65),
         slow_factor=_price(_by_name(_zoo(slow=1.2), best.name)) / _price(best),
-        prompts_factor=_price(_by_name(_zoo(prompts=2.0), best.name)) / _price(best),
     )
 
 
@@ -475,8 +457,7 @@ def check_strict_promises_take_more_devices() -> None:
     """In 8 bits four devices a replica are cheaper than two at 20 ms a token, and two are at 50 ms;
     in 16 bits, where weights nearly fill two, eight are cheapest at 20 ms, and four at 50. Also
     with a replica to spare, with eight times the requests, steps a fifth faster or slower and
-    prompts that take twice as long. At 25 ms and with one to spare two and four cost the same in 8
-    bits.
+    prompts that take twice as long.
 
     Source: the search under each variant; promises scaled with the steps.
     """
@@ -502,24 +483,6 @@ def check_strict_promises_take_more_devices() -> None:
             able = {count: price for count, price in half.items() if math.isfinite(price)}
             label = f"{what}, 16 bits, {1000 * limit_s:g} ms: devices"
             checks.equal(label, min(able, key=able.__getitem__), best)
-    spared = [_price(_by_name(_zoo(), f"70B FP8 on {count}"), spare=1) for count in (2, 4)]
-    checks.close("25 ms, one to spare: two and four", spared[0], spared[1], rtol=1e-9)
-
-
-def check_plans_stay_below_the_peak() -> None:
-    """No plan needs more operations a second than half of its devices' peak, at any promise.
-
-    Source: two operations for each parameter and each token of prompt and answer, against the dense
-    peak of the data sheet.
-    """
-    for limit in LIMITS_MS:
-        shares = {
-            one.name: _peak_share(one.name, REQUESTS_PER_S, count)
-            for one in _zoo()
-            if (count := fewest_replicas(one, REQUESTS_PER_S, limit / 1000))
-        }
-        most = max(shares, key=shares.__getitem__)
-        checks.inside(f"{limit} ms, {most}", shares[most], 0.0, 0.5)
 
 
 def check_a_served_operation_is_dear() -> None:
