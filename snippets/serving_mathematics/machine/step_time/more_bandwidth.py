@@ -110,7 +110,6 @@ def example() -> SimpleNamespace:
         pairs=shares.size,
         bandwidth_more=_faster() - 1,
         dense_gain=float(np.median(gains[~sparse])) - 1,
-        dense_told=float(np.median(told[~sparse])) - 1,
         sparse_gain=float(np.median(gains[sparse])) - 1,
         sparse_told=float(np.median(told[sparse])) - 1,
         gain_error=float(np.median(np.abs(told / gains - 1)[~sparse])),
