@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.machine.parallelism.amdahl import amdahl_gain, example
@@ -18,9 +17,3 @@ def test_a_gain_lies_between_one_and_both_bounds(fixed: float, divided: float, n
 def test_numbers_of_the_page() -> None:
     told = example()
     assert 1 < told.own_eight < told.amdahl_eight < 8
-
-
-def test_refusals() -> None:
-    for bad in (0.0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match="divided_s must be positive"):
-            amdahl_gain(1.0, bad, 2)
