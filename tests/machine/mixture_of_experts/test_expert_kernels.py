@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -17,7 +16,6 @@ from serving_mathematics.machine.mixture_of_experts.expert_kernels import (
     _kernels,
     _scored,
     _touched_as_routed,
-    example,
 )
 
 
@@ -74,12 +72,3 @@ def test_a_kernel_that_multiplies_is_scored_by_its_choices(
     ]
     assert scored["routed"] == pytest.approx([times[0] / read_s, times[1]])
     assert scored["impossible"].tolist() == [0.0, 0.0]
-
-
-def test_numbers_of_the_page() -> None:
-    told = example()
-    assert told.overstated == pytest.approx(math.e / (math.e - 1))
-    assert told.kernels == sum(
-        found["routed"].size for name, found in _scored().items() if name != "gpt-oss-120b"
-    )
-    assert told.kernels_error < 0.1 < told.four_bit_error

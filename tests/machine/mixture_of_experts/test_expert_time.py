@@ -1,4 +1,4 @@
-"""Times of a layer's experts: the term of the step, and its two regimes."""
+"""Times of a layer's experts: the term of the step."""
 
 from __future__ import annotations
 
@@ -31,11 +31,3 @@ def test_it_is_the_term_of_a_decoding_step(tokens: float) -> None:
         floor_s=0.0,
     )
     assert step == pytest.approx(10 * kernel, rel=1e-6)
-
-
-def test_the_longer_of_reading_and_multiplying_counts() -> None:
-    read = experts_s(10, 10, 1e6, 2.0, 1e12, 1e15, 1e-6)
-    assert read == pytest.approx(1e-6 + 10 * 1e6 * 2 / (1e12 * FITTED.expert_share))
-    multiplied = experts_s(10, 1e6, 1e6, 2.0, 1e12, 1e15, 1e-6)
-    assert multiplied == pytest.approx(1e-6 + 2e12 / 1e15)
-    assert experts_s(0, 0, 1e6, 2.0, 1e12, 1e15, 0.0) == 0

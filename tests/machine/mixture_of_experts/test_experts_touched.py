@@ -51,7 +51,6 @@ def test_the_line_is_the_machines_step() -> None:
 
 def test_numbers_of_the_page() -> None:
     told = example()
-    assert told.share_at_ratio == pytest.approx(1 - (15 / 16) ** 16)
     assert 0 < told.counted_lower < 0.5
     assert told.share_alone < told.share_full < told.share_64 < 1
 

@@ -50,5 +50,5 @@ def test_an_error_of_reading_counts_for_the_experts_alone() -> None:
 def test_numbers_of_the_page() -> None:
     told = example()
     assert told.touched_error == _error("touched")
-    assert told.touched_error < 0.5 * min(told.active_error, told.all_error)
+    assert told.touched_error < 0.5 * min(_error("of one token"), _error("all"))
     assert np.all(_medians("touched") > 0.8)

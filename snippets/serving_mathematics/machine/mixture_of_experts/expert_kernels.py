@@ -134,12 +134,6 @@ def _scored(system: str = "h100_sxm") -> dict[str, dict[str, Array]]:
     }
 
 
-def _error(name: str, system: str = "h100_sxm") -> float:
-    """Median error of all kernels on a device, with experts touched as "routed" or at "random"."""
-    ratios = np.concatenate([found[name] for found in _scored(system).values()])
-    return float(np.median(np.abs(ratios - 1)))
-
-
 def _eight_and_sixteen(name: str) -> Array:
     """Predicted over measured of all kernels on an H100 but those of experts in four bits."""
     return np.concatenate([f[name] for model, f in _scored().items() if model != "gpt-oss-120b"])
@@ -154,31 +148,14 @@ def example() -> SimpleNamespace:
         kernels=_eight_and_sixteen("routed").size,
         kernels_error=float(np.median(np.abs(_eight_and_sixteen("routed") - 1))),
         four_bit_error=float(np.median(np.abs(_scored()["gpt-oss-120b"]["routed"] - 1))),
-        b200_error=_error("routed", "b200_sxm"),
-        farthest=max(ratio for routing in ROUTINGS for ratio in _drawn_ratios(routing)) - 1,
     )
-
-
-def _drawn_ratios(routing: str) -> list[float]:
-    """Measured over predicted, of the figure's kernels of a routing."""
-    line = _kernels(
-        system="h100_sxm", backend="vllm", model="Qwen3-30B-A3B", devices=1, routing=routing
-    )
-    found = []
-    for tokens, seconds in zip(line["x"], line["seconds"], strict=True):
-        if tokens <= DECODING_TOKENS:
-            touched = _touched_as_routed("Qwen3-30B-A3B", routing, tokens)
-            told = _predicted_s("Qwen3-30B-A3B", "h100", "vllm", touched, 8 * tokens)
-            found.append(seconds / told)
-    return found
 
 
 def figure_touched_kernels(figure: Figure) -> None:
     """A kernel takes as long as the experts that its routing touches.
 
     One layer of Qwen3-30B-A3B in 16 bits on an H100, vLLM: measured (dots), and the floor plus the
-    bytes of what each routing touches (lines), with a share fitted to other runs. Past 16 tokens
-    the benchmark draws from another power law.
+    bytes of what each routing touches (lines).
 
     Alt: Line chart of microseconds against tokens in a step on a logarithmic axis. Three sets of
     dots with a line through each rise from the same time to the same time. Balanced routing arrives

@@ -75,8 +75,6 @@ def example() -> SimpleNamespace:
     crowd, _ = _ratios()
     return SimpleNamespace(
         sparse_runs=crowd.size,
-        active_error=_error("of one token"),
-        all_error=_error("all"),
         touched_error=_error("touched"),
     )
 
@@ -84,9 +82,7 @@ def example() -> SimpleNamespace:
 def figure_three_counts(figure: Figure) -> None:
     """Active parameters promise too much with many tokens, all parameters too little with few.
 
-    Published runs of mixtures, by the tokens of a step: predicted over measured time per token if a
-    step read the experts of one token, all, or those that its tokens touch. Medians with the middle
-    half.
+    Published runs of mixtures, by the tokens of a step: medians with the middle half.
 
     Alt: Chart of predicted over measured time per token against tokens in a step over E/k, both
     logarithmic. Counting the experts of one token the points begin near one and fall to about half.
