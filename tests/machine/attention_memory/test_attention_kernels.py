@@ -16,7 +16,6 @@ def test_lines_are_the_ones_asked_for() -> None:
     assert max(line) == max(eighth) == 131072
     assert all(line[place] > eighth[place] for place in line if place > 4096)
     told = example()
-    assert told.latent_eighth == pytest.approx(100 * (1 - eighth[131072] / line[131072]))
     assert told.latent_small < 20 < 45 < told.grouped_small < 55
     assert told.slow_factor > 4
 

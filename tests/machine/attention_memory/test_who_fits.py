@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -97,12 +96,3 @@ def test_the_stepper_shows_what_fits() -> None:
     assert (step > 5).all()
     assert (np.diff(fit, axis=0) <= 0).all()
     assert example().spread_times == pytest.approx(8 * 70_272 / 253_952)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
-def test_bad_numbers_are_named(bad: float) -> None:
-    with pytest.raises(ValueError, match="cache_bytes must be positive and finite"):
-        spread_bytes(Attention("full", 0), 1, bad)
-    for function in (sequences_that_fit, full_read_s):
-        with pytest.raises(ValueError, match="tokens must be positive and finite"):
-            function(WORKED, bad)

@@ -179,9 +179,8 @@ def _ridge(device: str) -> float:
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    llama, latent = find_model("Llama-3.1-70B")[0], find_model("Kimi-K2.5")[0]
+    latent = find_model("Kimi-K2.5")[0]
     oss = find_model("gpt-oss-120b")[0]
-    gemma = find_model("Gemma-3-27B")[0]
     chat, r1 = CHAT.deployment.architecture, find_model("DeepSeek-R1")[0]
     return SimpleNamespace(
         chat_kib=token_bytes(chat) / 1024,
@@ -191,12 +190,8 @@ def example() -> SimpleNamespace:
         oss_first=held_bytes(oss, 1),
         oss_sglang=_pooled_bytes(oss),
         window_share=WINDOW_SHARE,
-        gemma_token=token_bytes(gemma),
-        gemma_first=held_bytes(gemma, 1),
-        grouped_intensity=attention_flops(llama, 1) / read_bytes(llama, 1),
         widest_intensity=attention_flops(r1, 1) / read_bytes(r1, 1),
         ridge=_ridge("h100"),
-        ridge_h200=_ridge("h200"),
         preset_table="\n    ".join(_preset_lines()),
     )
 
