@@ -62,11 +62,9 @@ def _one_efficiency() -> tuple[float, float, float]:
 
 def example() -> SimpleNamespace:
     """Numbers of the page, in percent."""
-    simple, dense, mixed = _one_efficiency()
+    simple, _, _ = _one_efficiency()
     return SimpleNamespace(
         simple_median=100 * simple,
-        dense_efficiency=100 * dense,
-        mixed_efficiency=100 * mixed,
     )
 
 
