@@ -12,9 +12,7 @@ from serving_mathematics.core.hardware.architectures import Attention
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import (
     WORKED,
-    cache_room_bytes,
     require_deployment,
-    sequence_bytes,
     weight_bytes,
 )
 from serving_mathematics.machine.attention_memory.who_fits import (
@@ -48,15 +46,6 @@ def test_sequences_by_hand() -> None:
     free = 0.9 * one.system.memory_bytes - 4 * 2**30 - weight_bytes(twice)
     assert sequences_that_fit(twice, 4096) == 2 * int(free / (131072 * 4096))
     assert sequences_that_fit(one, 1e9) == 0
-
-
-@given(st.sampled_from(["heads", "windows", "latent"]), st.floats(200, 5000))
-def test_bytes_cancel_where_all_is_read(kind: str, tokens: float) -> None:
-    one = _engine(kind)
-    room_s = cache_room_bytes(one) / one.system.bandwidth_bytes_per_s
-    part = sequence_bytes(one, tokens) / cache_room_bytes(one)  # of one that does not fit
-    assert (1 - part) * room_s <= full_read_s(one, tokens) * (1 + 1e-9)
-    assert full_read_s(one, tokens) <= room_s * (1 + 1e-9)
 
 
 def test_a_selection_is_read_in_part_and_a_state_twice() -> None:

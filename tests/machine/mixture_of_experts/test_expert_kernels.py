@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pytest
-from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.core.hardware.step_time import (
-    expert_floor_s,
-)
-from serving_mathematics.machine.mixture_of_experts import expert_kernels
 from serving_mathematics.machine.mixture_of_experts.expert_kernels import (
     _MIXTURES,
     ROUTINGS,
@@ -50,25 +42,3 @@ def test_what_is_left_out_is_faster_than_the_data_sheet() -> None:
         )
         seconds = line["seconds"][line["x"].index(64)]
         assert (seconds < 256 * 3 * 7168 * 2048 / 3.35e12) is beaten
-
-
-def test_a_kernel_that_multiplies_is_scored_by_its_choices(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """On a device that multiplies slowly: each token's choices. What takes as long as reading is
-    possible, a step of 512 tokens decodes, and lines of other devices are others."""
-    mixture = _MIXTURES["Mixtral-8x7B"]
-    slow = replace(find_system("h100_sxm"), bf16_flops_per_s=1e12)
-    read_s = 8 * mixture.part.expert_parameters * 2.0 / slow.bandwidth_bytes_per_s
-    line = {"system": "h100_sxm", "backend": "vllm", "model": "Mixtral-8x7B", "devices": 1}
-    line |= {"routing": "balanced", "x": [64, 512, 513], "seconds": [read_s, 1.0, 1.0]}
-    others = [line | {"devices": 2}, line | {"system": "b200_sxm"}]
-    monkeypatch.setattr(expert_kernels, "_lines", lambda _: [line, *others])
-    monkeypatch.setattr(expert_kernels, "find_system", lambda _: slow)
-    scored = _scored.__wrapped__("h100_sxm")["Mixtral-8x7B"]
-    floor_s = expert_floor_s(slow.generation, "vllm", 2.0, False)
-    times = [
-        floor_s + 2 * 2 * tokens * mixture.part.expert_parameters / 1e12 for tokens in (64, 512)
-    ]
-    assert scored["routed"] == pytest.approx([times[0] / read_s, times[1]])
-    assert scored["impossible"].tolist() == [0.0, 0.0]

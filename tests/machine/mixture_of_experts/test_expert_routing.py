@@ -18,12 +18,6 @@ from serving_mathematics.machine.mixture_of_experts.expert_routing import (
 )
 
 
-def test_touched_by_hand() -> None:
-    assert touched_by_popularity([0.5, 0.25], 1) == pytest.approx(0.75)
-    assert touched_by_popularity([0.5, 0.25], 2) == pytest.approx(0.75 + 0.4375)
-    assert touched_by_popularity([0.2] * 10, 0) == 0
-
-
 def test_touched_by_every_outcome() -> None:
     """Three tokens that take each of two experts or not: all 64 outcomes, weighed."""
     shares = (0.3, 0.8)
@@ -87,8 +81,3 @@ def test_busiest_device_by_loops(counts: list[int], devices: int) -> None:
     assert over == pytest.approx(max(loads) / (sum(counts) / devices))
     assert touched == sum(count > 0 for count in groups[loads.index(max(loads))])
     assert 1 <= over <= devices
-
-
-def test_the_busiest_devices_experts_are_counted() -> None:
-    assert busiest_device([1, 1, 1, 0, 0, 9, 0, 0], 2) == (1, pytest.approx(9 / 6))
-    assert busiest_device([0, 0, 0, 3, 2, 2, 1, 0], 2) == (3, pytest.approx(5 / 4))

@@ -42,17 +42,6 @@ def test_the_dots_and_what_is_said_are_the_record() -> None:
     assert error[0, 0, 2] == pytest.approx(100 * kept_error(3)["median"])
 
 
-def test_models_make_up_all() -> None:
-    every, total = _covered()[ALL], 0
-    sums = np.zeros(PADDINGS.size)
-    for name, told in _covered().items():
-        if name != ALL:
-            total += told["runs"]
-            sums += told["runs"] * np.array(told["3"]["covered"])
-    assert every["runs"] == total
-    assert sums / total == pytest.approx(every["3"]["covered"], abs=0.001)
-
-
 @pytest.mark.parametrize("own", OWN)
 def test_factors_are_those_of_the_record_s_quantiles(own: str) -> None:
     """The ninth decile of measured over predicted, up to the next factor that was tried."""

@@ -24,6 +24,8 @@ def test_a_share_is_the_roof_over_the_time() -> None:
 def test_a_time_that_attains_a_share_does(wanted: float, floor: float, share: float) -> None:
     least = least_for_share(wanted, floor, share)
     assert float(attained_share([least], floor, share)[0]) == pytest.approx(wanted)
+    with pytest.raises(ValueError, match=r"wanted must be in \(0, share\)"):
+        least_for_share(share, floor, share)
 
 
 @given(

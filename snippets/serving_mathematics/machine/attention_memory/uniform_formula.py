@@ -82,8 +82,3 @@ def check_published_estimates() -> None:
         checks.close(f"{name}, uniform [GiB]", estimate, wrong, atol=0.006, kind="published")
         held = (held_bytes(model, arguments[-1]) - held_bytes(model, 0)) / GIB
         checks.close(f"{name}, held [GiB]", held, right, atol=0.006, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Zero heads are an error that names the argument."""
-    checks.raises("no heads", uniform_estimate, 32, 8, 64, 0, 1, match="heads must be positive")

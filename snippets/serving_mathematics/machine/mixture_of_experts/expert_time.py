@@ -59,13 +59,3 @@ def check_experts_by_hand() -> None:
     checks.close("few [s]", few, 1e-5 + 8e6 / 0.9443e12, rtol=1e-9)
     many = experts_s(8, 1e6, 5e5, 2, 1e12, 1e15, floor_s=1e-5)
     checks.close("many [s]", many, 1e-5 + 2 * 1e6 * 5e5 / 1e15, rtol=1e-9)
-
-
-def check_negative_work_is_refused() -> None:
-    """Negative work and a rate of zero are errors that name the argument."""
-    checks.raises(
-        "negative", experts_s, -1, 8, 1e6, 2, 1e12, 1e15, 0.0, match="touched must be non-negative"
-    )
-    checks.raises(
-        "no peak", experts_s, 1, 8, 1e6, 2, 1e12, 0.0, 0.0, match="peak_flops_per_s must be"
-    )

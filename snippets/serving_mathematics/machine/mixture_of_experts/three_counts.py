@@ -130,16 +130,6 @@ def check_touched_experts_meet_what_was_measured() -> None:
         checks.inside(label, touched / best, 0.0, 0.75, kind="measured")
 
 
-def check_most_runs_lie_in_between() -> None:
-    """Four of five runs have between a tenth of E/k tokens in a step and three times that.
-
-    Source: counted.
-    """
-    crowd, _ = _ratios()
-    between = float(np.mean((crowd > 0.1) & (crowd < 3)))
-    checks.close("share of the runs", between, 0.8, atol=0.05, kind="measured")
-
-
 def check_each_simple_count_is_right_at_one_end() -> None:
     """The experts of one token are a fifth too few with the fewest tokens and half with many; all
     are twice too many with the fewest, and right with many.

@@ -202,8 +202,3 @@ def check_a_send_is_measured() -> None:
         small = [us for size, us in zip(line["bytes"], line["us"], strict=True) if size <= 16384]
         told = float(np.median(small)) * 1e-6
         checks.close(system, SEND_S, told, rtol=0.35, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """Zero layers are an error that names the argument."""
-    checks.raises("no layers", latency_cap, 0, 1e-6, match="layers must be")

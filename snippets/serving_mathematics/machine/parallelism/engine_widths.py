@@ -336,9 +336,3 @@ def check_the_closed_form_by_the_prediction() -> None:
             label = f"{model}, prompts of {times} answers"
             checks.inside(label, worst, 1.0, most, kind="identity")
     checks.close("four times the requests", best_width(1.0, 1.0, 4.0), 0.5, rtol=1e-12)
-
-
-def check_bad_input_is_refused() -> None:
-    """Weights that take no time and zero requests are errors that name the argument."""
-    checks.raises("w", best_width, 0.0, 1.0, 2.0, match="weights_s must be positive")
-    checks.raises("r", best_width, 1.0, 1.0, 0.0, match="requests must be positive")

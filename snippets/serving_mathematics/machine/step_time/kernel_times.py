@@ -231,22 +231,3 @@ def check_share_follows_from_time() -> None:
     floor, read, _, _ = _forms(_name(line))[0]
     found = attained_share(rows[:, 0], floor, read)
     checks.close("share, by class", found, rows[:, 2], atol=0.06, kind="measured")
-
-
-def check_few_are_above_their_roof() -> None:
-    """Matrices whose kernels beat the roof are smaller than the device's cache.
-
-    Source: the second-level cache of 50 MB of an H100 (NVIDIA 2022); all measured shapes.
-    """
-    lines = _kernels()["matrices"]
-    share = sum(x["above"]["shapes"] for x in lines) / sum(x["shapes"] for x in lines)
-    checks.holds("at most one in a thousand", share < 1e-3, got=share, kind="measured")
-    line = next(x for x in lines if _name(x) == "H100, bf16")
-    largest = line["above"]["largest_bytes"] / 1e6
-    checks.holds("the largest, below 50 MB", largest < 50, got=largest, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """Invalid times and shares above that of a large kernel are errors that name the argument."""
-    checks.raises("no time", attained_share, [0.0], 1e-6, 0.8, match="least_s must be")
-    checks.raises("out of reach", least_for_share, 0.9, 1e-6, 0.8, match="wanted must be in")

@@ -33,9 +33,8 @@ from serving_mathematics.core.hardware.deployments import (
     draft_engine,
     require_deployment,
     sequence_bytes,
-    weight_bytes,
 )
-from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s, guessed_step_s
+from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     Constants,
@@ -280,42 +279,3 @@ def check_more_devices_ask_a_draft_for_more() -> None:
     checks.holds("rises with each doubling", bool(np.all(np.diff(asked) > 0.1)), got=asked)
     heads = replace(dense, drafter=OWN_HEADS)
     checks.close("heads, four over one", _even_on(heads, 4), _even_on(heads, 1), rtol=0.02)
-
-
-def check_a_draft_is_all_that_it_takes() -> None:
-    """A draft model adds its own weights and cache to those of the model, byte by byte, and its
-    prompts to the prompts.
-
-    Source: the same counts of the draft model as a deployment of its own.
-    """
-    drafter = find_model("Qwen3-0.6B")[0]
-    plain = replace(WORKED, architecture=find_model("Qwen3-32B")[0], tensor=2)
-    both = replace(plain, draft_tokens=4, accepted_tokens=3.0, drafter=drafter)
-    alone = replace(plain, architecture=drafter)
-    checks.equal("weights", weight_bytes(both), weight_bytes(plain) + weight_bytes(alone))
-    held = [sequence_bytes(one, 1000) for one in (both, plain, alone)]
-    checks.equal("cache", held[0], held[1] + held[2])
-    prompts = [float(guessed_prompt_s(one, FITTED, [1000])[0]) for one in (both, plain, alone)]
-    checks.close("prompts [s]", prompts[0], prompts[1] + prompts[2], rtol=1e-12)
-
-
-def check_bad_input_is_refused() -> None:
-    """A deployment that cannot guess is refused, and the error says what could."""
-    llama, qwen = find_model("Llama-3.1-8B")[0], find_model("Qwen3-32B")[0]
-    small = find_model("Qwen3-0.6B")[0]
-    base = replace(WORKED, architecture=qwen, tensor=2, draft_tokens=3)
-    for label, one, match in (
-        ("another vocabulary", replace(base, drafter=llama), "drafter must be a model of the 151"),
-        ("a word", replace(base, drafter="eagle"), "drafter must be a model or mtp or ngram"),
-        ("no guesses", replace(base, drafter=small, draft_tokens=0), "draft_tokens must be 1"),
-        ("stages", replace(base, drafter=small, pipeline=2), "pipeline must be 1"),
-        ("heads", replace(base, drafter=small, tensor=32), "tensor must be a divisor of the 16"),
-        (
-            "groups",
-            replace(base, drafter=small, attention_data=2, backend="sglang"),
-            "attention_data must be 1 in sglang",
-        ),
-    ):
-        checks.raises(label, require_deployment, one, match=match)
-    checks.raises("negative", guessed_prompt_s, WORKED, FITTED, [-1.0], match="tokens must be")
-    checks.raises("none", break_even_tokens, WORKED, FITTED, 0, 10, match="sequences must be")
