@@ -6,7 +6,7 @@ __all__, __getattr__, __dir__ = exported(
     __name__,
     {
         "machine.mixture_of_experts.mixture_of_experts": ["device_hours"],
-        "machine.mixture_of_experts.expert_time": ["experts_s"],
+        "machine.mixture_of_experts.expert_kernels": ["experts_s"],
         "machine.mixture_of_experts.expert_routing": [
             "touched_by_popularity",
             "experts_a_token",

@@ -5,7 +5,7 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "machine.parallelism.amdahl": ["amdahl_gain"],
+        "machine.parallelism.parallelism": ["amdahl_gain"],
         "machine.parallelism.engine_widths": ["best_width"],
         "core.hardware.deployments": [
             "Storage",

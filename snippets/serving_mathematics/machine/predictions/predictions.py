@@ -5,8 +5,8 @@ be.
 
 Assumes: runs of the future err as those of the record do.
 
-Source: `records/machine_scores.json` and `records/machine_runs.json.gz`, made from
-aiconfigurator-core 0.12.0.
+Source: `records/machine_scores.json`, `records/calibration_scores.json` and
+`records/machine_runs.json.gz`, made from aiconfigurator-core 0.12.0.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from serving_mathematics.core.hardware.calibration import GIVEN, KERNELS
 from serving_mathematics.core.hardware.catalogue import systems
 from serving_mathematics.core.hardware.step_time import CONSTANT_NAMES, FITTED
+from serving_mathematics.machine.predictions.calibration_scores import FEW, SCORES, kept_error
 from serving_mathematics.machine.predictions.own_runs import FACTORS, SPREADS
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
@@ -26,6 +27,8 @@ def example() -> SimpleNamespace:
     """Numbers of the page; errors in percent."""
     scores = read_record("machine_scores")
     told = scores["aggregated"]
+    scored = [row for row in read_record(SCORES)["deployments"] if row["half"] == "scored on"]
+    key = "median error per token"
     each = told["one model left out"]["per token"]
     return SimpleNamespace(
         runs=each["all"]["runs"],
@@ -37,7 +40,22 @@ def example() -> SimpleNamespace:
         table_rows="\n".join(_score_rows(told)),
         cell_table="\n    ".join(_cell_lines(told["one model left out"])),
         constant_table="\n    ".join(_constant_lines()),
+        own_rows="\n".join(_own_rows()),
+        own_deployments=len(scored),
+        own_before=100 * kept_error(3, method="before")["median"],
+        own_after=100 * kept_error(3)["median"],
+        own_low=100 * kept_error(3, method="low loads")["median"],
+        own_worse=sum(row[key]["after"] > row[key]["before"] for row in scored),
     )
+
+
+def _own_rows() -> list[str]:
+    """Lines of the page's table: errors of the other runs, before and after some calibrated."""
+    rows = []
+    for few in FEW:
+        cells = [f"{100 * kept_error(few, method=m)['median']:.1f}%" for m in ("before", "after")]
+        rows.append(f"| {few} | {' | '.join(cells)} |")
+    return rows
 
 
 def _score_rows(told: dict[str, Any]) -> list[str]:
@@ -117,3 +135,21 @@ def check_scores_meet_their_aims() -> None:
         *((f"signed, {n} devices", abs(each["devices"][n]["signed"]), 0.1) for n in "1248"),
     ):
         checks.holds(f"{label}, at most {aim}", got <= aim, got=got, kind="measured")
+
+
+def check_loads_apart_are_worth_more_than_low_ones() -> None:
+    """Three runs at the fewest, the middle and the most requests leave a lower error than the three
+    at the lowest loads, in the median and in the mean; on both halves of the deployments.
+
+    Source: the record.
+    """
+    rows = {
+        (row["half"], row["method"]): row
+        for row in read_record(SCORES)["all"]
+        if row["few"] == 3 and row["time"] == "per_token_s"
+    }
+    for half in ("scored on", "chosen on"):
+        apart, low = rows[half, "spread loads"], rows[half, "low loads"]
+        for key in ("median", "mean"):
+            label = f"{half}, {key}: apart over low"
+            checks.inside(label, apart[key] / low[key], 0.0, 0.9, kind="measured")
