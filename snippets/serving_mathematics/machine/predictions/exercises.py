@@ -153,6 +153,13 @@ def check_what_is_off() -> None:
         ("neither", [1.0] * 5),
     ):
         checks.equal(expected, what_is_off(told, times(moved)), expected)
+    for expected, measured in (
+        ("neither", (11.5, 21.5)),
+        ("every step", (11.6, 21.6)),
+        ("neither", (10.0, 21.4)),
+        ("each sequence", (10.0, 21.6)),
+    ):
+        checks.equal(f"{measured} of (10, 20)", what_is_off((10.0, 20.0), measured), expected)
 
 
 def check_ridge() -> None:
