@@ -88,8 +88,6 @@ UNSTEADY = {
     "engine.token_engine.model_path": "is of what is installed",
     "core.hardware.calibration.fit": ELSEWHERE,
     "core.hardware.calibration.score": ELSEWHERE,
-    "machine.step_time.kernel_times.fit_kernels": ELSEWHERE,
-    "machine.parallelism.all_reduce_times.fit_messages": ELSEWHERE,
 }
 
 Call = inspect.BoundArguments

@@ -76,7 +76,7 @@ def test_the_record_is_what_the_constants_give() -> None:
 
 
 def test_a_fit_today_moves_no_constant_far() -> None:
-    """The constants in use are older than what was settled of some labels (`doubtful_labels`)."""
+    """The constants in use are older than what was settled of some labels."""
     for name, value in SCORES["refit"].items():
         assert getattr(FITTED, name) == pytest.approx(value, rel=0.07), name
 

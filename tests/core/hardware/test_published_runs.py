@@ -191,3 +191,24 @@ def test_sixteen_bits_of_cache_would_hardly_lengthen_the_steps_of_gpt_oss() -> N
     ratio = np.divide(*(predict_runs(tabulate(x), FITTED).per_token_s for x in (wide, runs)))
     assert len(runs) > 150
     assert ratio.mean() == pytest.approx(1.02, abs=0.005)
+
+
+def test_what_is_published_under_two_labels_is_read_as_one_deployment() -> None:
+    """A quarter of the runs whose label counts devices twice are there under a plain one, too."""
+    splits: dict[tuple[str, ...], set[tuple[int, int, int]]] = {}
+    labels: dict[tuple[str, ...], set[bool]] = {}
+    counted = 0
+    for row, one in zip(LINES, RUNS, strict=True):
+        if row["mode"] != "agg" or one.answers.devices == 1:
+            continue
+        asked = (row["model"], row["concurrency"], row["isl"], row["osl"])
+        key = (*asked, f"{float(row['ttft_ms']):.4g}", f"{float(row['tpot_ms']):.4g}")
+        twice = row["dp"] == row["tp"] and row["ep"] == str(int(row["tp"] or 1) ** 2)
+        counted += twice
+        deployed = one.answers
+        split = (deployed.tensor, deployed.attention_data, deployed.expert)
+        splits.setdefault(key, set()).add(split)
+        labels.setdefault(key, set()).add(twice)
+    both = [splits[key] for key, seen in labels.items() if len(seen) == 2]
+    assert 12 <= len(both) <= counted / 4
+    assert all(one == {(4, 1, 4)} for one in both)

@@ -76,14 +76,8 @@ def test_runs_are_those_of_one_engine() -> None:
     assert found.engine_runs == len(table.runs) == sparse.size == 3564
     ratio = table.per_token_s / added["roofline"]
     assert found.times_roof == pytest.approx(np.median(ratio))
-    assert found.below_roof == int((ratio < 1).sum())
     guessing = table.engines.accepted > 1
-    assert found.below_ignored == int((ratio * (1 / table.engines.accepted) < 1).sum())
     assert int((guessing & (ratio < 1)).sum()) == 0
-    terms = [row.split("|") for row in found.term_rows.split("\n")]
-    for column, part in ((2, found.floors_dense), (3, found.floors_sparse)):
-        first, before, after, *_ = (float(term[column]) for term in terms)
-        assert part == pytest.approx((after - before) / (1 - first), abs=0.015)  # as printed
     led = regimes(table.engines, KERNELS) == REGIMES.index("kernels")
     last = added["prompts of others"] / table.per_token_s
     assert 1 - found.floors_lead_short == pytest.approx(np.median(last[led]))

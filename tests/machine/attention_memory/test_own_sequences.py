@@ -10,7 +10,6 @@ from serving_mathematics.machine.attention_memory.own_sequences import (
     AGENTS_CONTEXT,
     PLACES,
     _ceiling_per_s,
-    _filled,
     _made,
     _own,
     _pairs,
@@ -69,12 +68,3 @@ def test_more_places_and_shorter_steps_carry_more() -> None:
     fit = _made(MIXTURE, own=False)[1]
     assert _ceiling_per_s(MIXTURE, False, 256) == _ceiling_per_s(MIXTURE, False, fit)  # no memory
     assert _ceiling_per_s(MIXTURE, True, 32, 2.0) == pytest.approx(few / 2)
-
-
-def test_rows_of_the_page() -> None:
-    for (name, tokens, count, places, step_s, promise_s), line in zip(
-        _filled(), example().filled_rows.split("\n"), strict=True
-    ):
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        wanted = [f"{tokens:,.0f}", str(count), str(places), f"{1e3 * step_s:.0f}"]
-        assert cells == [name, *wanted, f"{1e3 * promise_s:.0f}"]

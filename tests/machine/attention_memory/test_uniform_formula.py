@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import find_model
-from serving_mathematics.machine.attention_memory.attention_memory import GIB, held_bytes
+from serving_mathematics.machine.attention_memory.attention_memory import held_bytes
 from serving_mathematics.machine.attention_memory.uniform_formula import (
-    ESTIMATES,
     example,
     uniform_estimate,
 )
@@ -26,18 +25,7 @@ def test_it_is_right_where_its_assumptions_are(tokens: int) -> None:
 
 def test_numbers_of_the_page() -> None:
     told = example()
-    for line, (name, (_, wrong, right)) in zip(
-        told.estimate_rows.split("\n"), ESTIMATES.items(), strict=True
-    ):
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        assert cells[0] == name
-        assert float(cells[1]) == pytest.approx(wrong, abs=0.006)
-        assert float(cells[2]) == pytest.approx(right, abs=0.2)  # states
     assert told.gemma_percent == pytest.approx(682, abs=1)
     assert told.deepseek_percent == pytest.approx(-80.6, abs=0.1)
     assert told.times_too_little == pytest.approx(10.72 / 2.08, rel=0.01)
-    # the heads of config.json: 2 · 61 layers · 128 · (7168 // 128) · 2 bytes · 163,840 tokens
-    by_hand = 2 * 61 * 128 * 56 * 2 * 163_840 / GIB
-    assert told.query_heads_gib.split(" and ")[0] == f"{by_hand:.0f}"
     assert told.times_too_much == pytest.approx(81.38 / 10.41, rel=0.01)
-    assert uniform_estimate(62, 16, 5376, 32, 131_072) / GIB == pytest.approx(81.375)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -13,9 +12,7 @@ from serving_mathematics.core.hardware.architectures import Attention
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import (
     WORKED,
-    cache_room_bytes,
     require_deployment,
-    sequence_bytes,
     weight_bytes,
 )
 from serving_mathematics.machine.attention_memory.who_fits import (
@@ -49,15 +46,6 @@ def test_sequences_by_hand() -> None:
     free = 0.9 * one.system.memory_bytes - 4 * 2**30 - weight_bytes(twice)
     assert sequences_that_fit(twice, 4096) == 2 * int(free / (131072 * 4096))
     assert sequences_that_fit(one, 1e9) == 0
-
-
-@given(st.sampled_from(["heads", "windows", "latent"]), st.floats(200, 5000))
-def test_bytes_cancel_where_all_is_read(kind: str, tokens: float) -> None:
-    one = _engine(kind)
-    room_s = cache_room_bytes(one) / one.system.bandwidth_bytes_per_s
-    part = sequence_bytes(one, tokens) / cache_room_bytes(one)  # of one that does not fit
-    assert (1 - part) * room_s <= full_read_s(one, tokens) * (1 + 1e-9)
-    assert full_read_s(one, tokens) <= room_s * (1 + 1e-9)
 
 
 def test_a_selection_is_read_in_part_and_a_state_twice() -> None:
@@ -97,12 +85,3 @@ def test_the_stepper_shows_what_fits() -> None:
     assert (step > 5).all()
     assert (np.diff(fit, axis=0) <= 0).all()
     assert example().spread_times == pytest.approx(8 * 70_272 / 253_952)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
-def test_bad_numbers_are_named(bad: float) -> None:
-    with pytest.raises(ValueError, match="cache_bytes must be positive and finite"):
-        spread_bytes(Attention("full", 0), 1, bad)
-    for function in (sequences_that_fit, full_read_s):
-        with pytest.raises(ValueError, match="tokens must be positive and finite"):
-            function(WORKED, bad)

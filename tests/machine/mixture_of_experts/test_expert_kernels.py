@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.core.hardware.step_time import (
-    expert_floor_s,
-)
-from serving_mathematics.machine.mixture_of_experts import expert_kernels
+from serving_mathematics.core.hardware.architectures import Architecture, Attention, FeedForward
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s
 from serving_mathematics.machine.mixture_of_experts.expert_kernels import (
     _MIXTURES,
     ROUTINGS,
     _kernels,
     _scored,
     _touched_as_routed,
-    example,
+    experts_s,
 )
+from serving_mathematics.machine.mixture_of_experts.expert_routing import experts_a_token
 
 
 def test_shapes_are_those_of_the_configurations() -> None:
@@ -54,32 +53,21 @@ def test_what_is_left_out_is_faster_than_the_data_sheet() -> None:
         assert (seconds < 256 * 3 * 7168 * 2048 / 3.35e12) is beaten
 
 
-def test_a_kernel_that_multiplies_is_scored_by_its_choices(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """On a device that multiplies slowly: each token's choices. What takes as long as reading is
-    possible, a step of 512 tokens decodes, and lines of other devices are others."""
-    mixture = _MIXTURES["Mixtral-8x7B"]
-    slow = replace(find_system("h100_sxm"), bf16_flops_per_s=1e12)
-    read_s = 8 * mixture.part.expert_parameters * 2.0 / slow.bandwidth_bytes_per_s
-    line = {"system": "h100_sxm", "backend": "vllm", "model": "Mixtral-8x7B", "devices": 1}
-    line |= {"routing": "balanced", "x": [64, 512, 513], "seconds": [read_s, 1.0, 1.0]}
-    others = [line | {"devices": 2}, line | {"system": "b200_sxm"}]
-    monkeypatch.setattr(expert_kernels, "_lines", lambda _: [line, *others])
-    monkeypatch.setattr(expert_kernels, "find_system", lambda _: slow)
-    scored = _scored.__wrapped__("h100_sxm")["Mixtral-8x7B"]
-    floor_s = expert_floor_s(slow.generation, "vllm", 2.0, False)
-    times = [
-        floor_s + 2 * 2 * tokens * mixture.part.expert_parameters / 1e12 for tokens in (64, 512)
-    ]
-    assert scored["routed"] == pytest.approx([times[0] / read_s, times[1]])
-    assert scored["impossible"].tolist() == [0.0, 0.0]
-
-
-def test_numbers_of_the_page() -> None:
-    told = example()
-    assert told.overstated == pytest.approx(math.e / (math.e - 1))
-    assert told.kernels == sum(
-        found["routed"].size for name, found in _scored().items() if name != "gpt-oss-120b"
+@pytest.mark.parametrize("tokens", [1.0, 7.0, 64.0, 20_000.0])
+def test_it_is_the_term_of_a_decoding_step(tokens: float) -> None:
+    """Ten layers of nothing but experts take ten times as long, and a vocabulary of one."""
+    part = FeedForward(0, 5_000_000, experts=64, chosen=4)
+    model = Architecture("experts", 8, 1, 1, 131072, ((10, Attention("none", 0), part),))
+    one = replace(WORKED, architecture=model, concurrency=tokens)
+    bare = replace(FITTED, factor_trtllm=0.0, factor_sglang=0.0, factor_vllm=0.0, sequence_s=0.0)
+    step = float(decode_step_s(count_work([one]), bare, np.array([tokens]), np.zeros(1))[0])
+    kernel = experts_s(
+        tokens * experts_a_token(part, tokens),
+        4 * tokens,
+        5_000_000,
+        2.0,
+        one.system.bandwidth_bytes_per_s,
+        one.system.bf16_flops_per_s * FITTED.prompt_expert_share,
+        floor_s=0.0,
     )
-    assert told.kernels_error < 0.1 < told.four_bit_error
+    assert step == pytest.approx(10 * kernel, rel=1e-6)

@@ -13,17 +13,9 @@ from serving_mathematics.core.hardware.architectures import FeedForward
 from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     busiest_device,
     experts_a_token,
-    random_counts,
-    sent_bytes,
     skewed_counts,
     touched_by_popularity,
 )
-
-
-def test_touched_by_hand() -> None:
-    assert touched_by_popularity([0.5, 0.25], 1) == pytest.approx(0.75)
-    assert touched_by_popularity([0.5, 0.25], 2) == pytest.approx(0.75 + 0.4375)
-    assert touched_by_popularity([0.2] * 10, 0) == 0
 
 
 def test_touched_by_every_outcome() -> None:
@@ -53,17 +45,6 @@ def test_a_token_alone_pays_for_its_own_and_a_crowd_for_all(
     assert all(more * rounding >= fewer for fewer, more in pairwise(touched))
 
 
-@given(st.integers(1, 40), st.integers(1, 24), st.integers(0, 99), st.data())
-def test_draws_give_every_token_different_experts(
-    tokens: int, experts: int, seed: int, data: st.DataObject
-) -> None:
-    chosen = data.draw(st.integers(1, experts))
-    counts = random_counts(tokens, experts, chosen, np.random.default_rng(seed))
-    assert counts.shape == (experts,)
-    assert counts.sum() == tokens * chosen
-    assert counts.max() <= tokens
-
-
 @given(st.integers(1, 300), st.integers(2, 64), st.floats(1.01, 2.5), st.integers(0, 99), st.data())
 def test_skewed_draws_keep_their_promises(
     tokens: int, experts: int, exponent: float, seed: int, data: st.DataObject
@@ -89,12 +70,6 @@ def test_skew_is_the_power_laws() -> None:
     ]  # fmt: skip
 
 
-def test_random_draws_are_even() -> None:
-    counts = random_counts(20_000, 12, 3, np.random.default_rng(2))
-    error = (20_000 * 0.25 * 0.75) ** 0.5
-    assert np.abs(counts - 5000).max() < 4 * error
-
-
 @given(st.lists(st.integers(0, 50), min_size=4, max_size=4), st.sampled_from([1, 2, 4]))
 def test_busiest_device_by_loops(counts: list[int], devices: int) -> None:
     if sum(counts) == 0:
@@ -106,21 +81,3 @@ def test_busiest_device_by_loops(counts: list[int], devices: int) -> None:
     assert over == pytest.approx(max(loads) / (sum(counts) / devices))
     assert touched == sum(count > 0 for count in groups[loads.index(max(loads))])
     assert 1 <= over <= devices
-
-
-def test_the_busiest_devices_experts_are_counted() -> None:
-    assert busiest_device([1, 1, 1, 0, 0, 9, 0, 0], 2) == (1, pytest.approx(9 / 6))
-    assert busiest_device([0, 0, 0, 3, 2, 2, 1, 0], 2) == (3, pytest.approx(5 / 4))
-
-
-def test_sent_bytes_scale() -> None:
-    assert sent_bytes(1, 1, 1, 1) == 1
-    assert sent_bytes(6, 4, 100, 2) == 4800
-
-
-def test_what_cannot_be_is_named() -> None:
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="part must be a layer with experts"):
-        experts_a_token(FeedForward(5), 1)
-    with pytest.raises(ValueError, match="chosen must be at most the 4 experts, got 5"):
-        skewed_counts(2, 4, 5, 1.2, rng)

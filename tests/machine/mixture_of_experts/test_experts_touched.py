@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from serving_mathematics.core.machines.machines import MIXTURE
 from serving_mathematics.machine.mixture_of_experts.experts_touched import (
     EXPERTS,
     ROUTINGS,
     TOKENS,
     _counted_popularity,
-    _due,
-    _experts_ms,
     _touched,
-    example,
     stepper_experts_touched,
 )
 
@@ -35,25 +31,6 @@ def test_counted_popularity_is_what_was_counted() -> None:
     assert shares.sum() == pytest.approx(8)
     assert shares[:65].sum() == pytest.approx(7.2, rel=1e-6)
     assert np.all(np.diff(shares) < 0)
-
-
-def test_the_line_is_the_machines_step() -> None:
-    empty, each, experts = _due()
-    assert empty > 0
-    assert each > 0
-    assert experts > 0
-    counts = np.arange(1, MIXTURE.places + 1)
-    told = empty + each * counts + experts * (1 - (1 - 8 / 384) ** counts)
-    assert told == pytest.approx(MIXTURE.step_s(counts), rel=0.01)
-    # what all experts add is what they take in a step that touches all
-    assert experts == pytest.approx(1e-3 * _experts_ms(64)[0] / (1 - (376 / 384) ** 64), rel=0.01)
-
-
-def test_numbers_of_the_page() -> None:
-    told = example()
-    assert told.share_at_ratio == pytest.approx(1 - (15 / 16) ** 16)
-    assert 0 < told.counted_lower < 0.5
-    assert told.share_alone < told.share_full < told.share_64 < 1
 
 
 def test_the_stepper_is_the_formula() -> None:

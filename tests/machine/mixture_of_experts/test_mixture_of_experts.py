@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 
-import numpy as np
 import pytest
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.calibration import KERNELS
@@ -12,15 +11,12 @@ from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.published_runs import read_lines
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.machine.mixture_of_experts.mixture_of_experts import (
-    LARGE,
-    LOADS,
     SMALL,
     SPARSE,
     _beside_dense,
     _family,
     _race,
     device_hours,
-    example,
 )
 
 
@@ -42,23 +38,6 @@ def test_the_race_is_of_four_devices() -> None:
         assert max(run.concurrency for run in runs) <= 128
     for name in ("MiniMax-M2.5", "Meta-Llama-3.1-70B"):  # neither has an advantage of precision
         assert {run.answers.precision for run in _race()[name]} == {"fp8"}
-
-
-def test_the_small_model_is_cheapest_and_the_large_one_dearest() -> None:
-    hours = _family()
-    assert np.all(hours[SMALL] < hours[SPARSE])
-    assert np.all(hours[SPARSE] < hours[LARGE])
-
-
-def test_numbers_of_the_page() -> None:
-    told = example()
-    assert told.mini_less == pytest.approx(1 - 10.10455 / 11.7761)  # as published, in ms
-    assert told.mini_more == pytest.approx(25.6738 / 19.5146 - 1)
-    hours = _family()
-    assert told.small_worst == pytest.approx(np.max(hours[SPARSE] / hours[SMALL]))
-    assert told.small_worst_load in LOADS
-    assert told.large_alone > told.large_crowd > told.large_worst > 1
-    assert told.mini_total == pytest.approx(229, abs=1)
 
 
 def test_at_either_end_it_is_less_than_half_of_the_worst() -> None:

@@ -14,7 +14,6 @@ from serving_mathematics.machine.parallelism.engine_widths import (
     _nearest,
     _terms,
     best_width,
-    example,
 )
 from serving_mathematics.machine.parallelism.parallelism import _engines, _llama_on
 
@@ -62,10 +61,3 @@ def test_terms_by_hand() -> None:
         one = replace(_llama_on(1, 1.0), input_tokens=1024.0 * times)
         assert _terms(one)[1] == pytest.approx(answered * (1 + times * third))
     assert 0.25 < third < 0.4
-
-
-def test_numbers_of_the_page() -> None:
-    found = example()
-    assert found.width_few**2 * 4 * found.token_us == pytest.approx(1e3 * found.weights_ms)
-    assert found.form_off < 0.08
-    assert found.fewest_off > 0.2

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.machine.parallelism.parallelism import (
@@ -14,6 +16,7 @@ from serving_mathematics.machine.parallelism.parallelism import (
     _llama_on,
     _speedups,
     _spread,
+    amdahl_gain,
     example,
 )
 
@@ -51,3 +54,10 @@ def test_pairs_differ_in_their_devices_alone() -> None:
     assert np.median(measured) == pytest.approx(np.median(ratios), rel=0.05)
     assert measured.shape == kernels.shape == fitted.shape
     assert 1 < np.median(_speedups(4, 8)[0]) < np.median(_speedups(1, 2)[0]) < 2
+
+
+@given(st.floats(1e-6, 1), st.floats(1e-6, 1), st.integers(1, 1000))
+def test_a_gain_lies_between_one_and_both_bounds(fixed: float, divided: float, n: int) -> None:
+    gain = amdahl_gain(fixed, divided, n)
+    assert 1 - 1e-12 <= gain <= min(n, (fixed + divided) / fixed) * (1 + 1e-12)
+    assert amdahl_gain(fixed, divided, n + 1) >= gain

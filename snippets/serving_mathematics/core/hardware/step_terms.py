@@ -142,27 +142,15 @@ def _regimes() -> NDArray[np.int64]:
     return regimes(engine_runs()[0].engines, KERNELS)
 
 
-def _floors_of_the_lack(table: Table, added: dict[str, Array], index: NDArray[np.bool_]) -> float:
-    """Share of what the roofline lacks, in medians of predicted over measured, that floors add."""
-    names = ("roofline", "attained shares", "floors of kernels")
-    first, before, after = (np.median((added[n] / table.per_token_s)[index]) for n in names)
-    return float((after - before) / (1 - first))
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     table, added, sparse = engine_runs()
     led = (added["prompts of others"] / table.per_token_s)[_regimes() == REGIMES.index("kernels")]
-    ignored, below = _below_the_roof(table, added)
     slow = 1 / (added["roofline"] / table.per_token_s)
     return SimpleNamespace(
         engine_runs=len(table.runs),
-        below_ignored=ignored,
-        below_roof=below,
         times_roof=float(np.median(slow)),
         term_rows="\n".join(_term_rows(table, added, sparse)),
-        floors_dense=_floors_of_the_lack(table, added, ~sparse),
-        floors_sparse=_floors_of_the_lack(table, added, sparse),
         floors_lead_short=1 - float(np.median(led)),
     )
 

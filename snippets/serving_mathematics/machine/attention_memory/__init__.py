@@ -16,7 +16,6 @@ __all__, __getattr__, __dir__ = exported(
             "full_read_s",
             "spread_bytes",
         ],
-        "machine.attention_memory.selecting": ["break_even_context"],
         "machine.attention_memory.uniform_formula": ["uniform_estimate"],
     },
 )

@@ -163,8 +163,8 @@ def check_what_is_kept() -> None:
             found = what_is_kept(30e9, fit, 131_072, full, windowed, devices)
             checks.equal(f"{devices} devices, times {factor}", found, expected)
     for share, near in ((0.89, False), (0.92, True), (1.09, True), (1.12, False)):
-        for each, windowed, expected in ((2e3, 500, "freed"), (2.5e3, 500, "kept")):
-            found = what_is_kept(1e9, 1e9 / (100 * share * each), 100, 2e3, windowed, 1)
+        for each, expected in ((2e3, "freed"), (2.5e3, "kept")):
+            found = what_is_kept(1e9, 1e9 / (100 * share * each), 100, 2e3, 500, 1)
             checks.equal(f"{share:g} of {each:g}", found, expected if near else "neither")
     qwen = held_bytes(find_model("Qwen3-235B-A22B")[0], 1)
     logged = what_is_kept(8.11 * 2**30, 178_880 / 40_960, 40_960, qwen, 0.0, 4)

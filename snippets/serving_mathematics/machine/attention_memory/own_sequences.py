@@ -34,7 +34,6 @@ from serving_mathematics.core.hardware.deployments import (
 )
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
-from serving_mathematics.core.hardware.step_time import FITTED, count_work, step_parts
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
 from serving_mathematics.machine.attention_memory.who_fits import (
     SHOWN,
@@ -52,7 +51,6 @@ TOKENS = 32_768  # of each sequence in the figure
 PLACES = 256
 LONGER = 4000  # tokens of the chat machine's sequences, more than three times what they have
 AGENTS_CONTEXT = 80_000.0  # tokens of their sequences, about
-HEADS = replace(MIXTURE, name="heads", model="MiniMax-M2.5", precision="fp8")
 
 
 def _own(deployment: Deployment) -> Deployment:
@@ -126,15 +124,9 @@ def _pairs() -> list[tuple[str, float, float]]:
     alike: dict[tuple[object, ...], dict[int, list[float]]] = {}
     for run in read_runs(lines):
         one = run.answers
-        if (
-            run.kind != "engine"
-            or one.devices == 1
-            or one.devices
-            not in (
-                one.tensor,
-                one.attention_data,
-            )
-        ):
+        if run.kind != "engine" or one.devices == 1:
+            continue
+        if one.devices not in (one.tensor, one.attention_data):
             continue
         key: tuple[object, ...] = (
             *(one.system.name, one.concurrency, one.backend, one.precision, one.devices),
@@ -180,14 +172,6 @@ def _elsewhere() -> dict[str, tuple[int, float]]:
     }
 
 
-def _read_share(name: str) -> float:
-    """Of that step, the part that the cache takes."""
-    one = replace(CHAT.deployment, system=find_system(name))
-    count, step_s = _elsewhere()[name]
-    full = np.array([float(count)]), np.array([CHAT.mean_context_tokens])
-    return float(step_parts(count_work([one]), FITTED, *full).cache[0]) / step_s
-
-
 def _filled_rows() -> list[str]:
     """Lines of the page's table."""
     return [
@@ -200,25 +184,9 @@ def example() -> SimpleNamespace:
     """Numbers of the page."""
     gains = [gain for _, _, gain in _pairs()]
     fit = {own: _made(MIXTURE, own)[1] for own in (False, True)}
-    alone = {
-        own: _steps_ms(one, [1], [int(MIXTURE.mean_context_tokens)])[0]
-        for own, one in ((False, MIXTURE.deployment), (True, _own(MIXTURE.deployment)))
-    }
-    full = _elsewhere()
     return SimpleNamespace(
-        elsewhere_fit=full["H200"][0],
-        elsewhere_ms=1e3 * full["H200"][1],
-        elsewhere_read=_read_share("H200"),
-        elsewhere_tokens=LONGER,
-        own_kept=_kept(MIXTURE, True)[0],
-        shared_kept=_kept(MIXTURE, False)[0],
         kept_gain=_gain(MIXTURE),
         kept_gain_slower=_gain(MIXTURE, 1.2),
-        heads_gain=_gain(HEADS),
-        heads_gain_slower=_gain(HEADS, 1.2),
-        by_tokens=_by_tokens(MIXTURE),
-        alone_shared_ms=alone[False],
-        alone_own_ms=alone[True],
         filled_rows="\n".join(_filled_rows()),
         own_shared=fit[False],
         own_apart=fit[True],
@@ -264,9 +232,8 @@ def check_memory_ends_before_the_promise() -> None:
 
 def check_the_promise_takes_part_of_what_memory_gives() -> None:
     """Five times as many sequences fit, but the promise lets the mixture use a quarter of them or
-    less, so it gains less than its ceiling; a model with heads gains less than one with a latent;
-    and less than a third of either gain is left if steps with own sequences take a fifth longer
-    than predicted.
+    less, so it gains less than its ceiling; less than a third of the gain is left if steps with own
+    sequences take a fifth longer than predicted.
 
     Source: full engines with as many places, prompts in between: places over requests a second and
     tokens of an answer are the time per token, by Little's law.
@@ -283,19 +250,15 @@ def check_the_promise_takes_part_of_what_memory_gives() -> None:
     checks.inside("own: used of what fits", used / _made(MIXTURE, True)[1], 0.1, 0.25)
     checks.inside("shared: used of what fits", shared / _made(MIXTURE, False)[1], 0.5, 0.99)
     ceiling = _ceiling_per_s(MIXTURE, True) / _ceiling_per_s(MIXTURE, False) - 1
-    gains = [(_gain(machine), _gain(machine, 1.2)) for machine in (MIXTURE, HEADS)]
-    checks.inside("latent: gain over the ceiling's", gains[0][0] / ceiling, 0.3, 0.8)
-    checks.holds("heads gain less", gains[1][0] < gains[0][0], got=gains[1][0])
-    for name, (told, slow) in zip(("latent", "heads"), gains, strict=True):
-        checks.inside(f"{name}: gain", told, 0.25, 0.5)
-        checks.inside(f"{name}: left of it", slow / told, 0.0, 1 / 3)
+    told, slow = _gain(MIXTURE), _gain(MIXTURE, 1.2)
+    checks.inside("gain over the ceiling's", told / ceiling, 0.3, 0.8)
+    checks.inside("left of it", slow / told, 0.0, 1 / 3)
 
 
 def check_where_the_promise_ends_before_memory() -> None:
     """The chat model fills one device of other kinds with more than its promise of 50 ms bears: a
     full step takes longer on each, and at least what is left for the cache over the bandwidth. Of
-    longer contexts only those devices hold too much that have more memory for their bandwidth, and
-    there the cache is more than half of the step.
+    longer contexts only those devices hold too much that have more memory for their bandwidth.
 
     Source: the scored step model; data sheets' memory and bandwidth.
     """
@@ -308,10 +271,6 @@ def check_where_the_promise_ends_before_memory() -> None:
         for tokens in (LONGER, 4 * LONGER):
             late = _full(one, tokens)[1] > CHAT.promise.tpot_s
             checks.equal(f"{name}, {tokens} tokens: too long", late, by_reading)
-        if name in ("H200", "B200"):
-            checks.inside(f"{name}: of it, cache", _read_share(name), 0.4, 0.55)
-        elif name != "H100":
-            checks.inside(f"{name}: of it, cache", _read_share(name), 0.52, 0.7)
 
 
 def check_contexts_split_by_tokens() -> None:

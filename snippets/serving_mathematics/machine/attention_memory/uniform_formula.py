@@ -24,7 +24,6 @@ ESTIMATES = {  # printed by Unsloth, pull request 4757: arguments, and both numb
     "Kimi-K2.5": ((61, 1, 7168, 64, 262144), 6.67, 17.16),
     "Qwen3-0.6B": ((28, 8, 1024, 16, 40960), 2.19, 4.38),
 }
-LATENTS = ("DeepSeek-V3.1", "Kimi-K2.5")  # one head in a GGUF's metadata, as Unsloth read it
 
 
 def uniform_estimate(layers: int, kv_heads: int, hidden: int, heads: int, tokens: float) -> float:
@@ -59,13 +58,6 @@ def _off_percent(name: str) -> float:
     return 100 * (uniform_estimate(*arguments) / held - 1)
 
 
-def _by_query_heads(name: str) -> float:
-    """The formula with as many cached heads as `config.json` says of a latent, which is one for
-    each query head [GiB]."""
-    (layers, _, hidden, heads, tokens), _, _ = ESTIMATES[name]
-    return uniform_estimate(layers, heads, hidden, heads, tokens) / GIB
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     return SimpleNamespace(
@@ -73,8 +65,6 @@ def example() -> SimpleNamespace:
         deepseek_percent=_off_percent("DeepSeek-V3.1"),
         times_too_little=1 / (1 + min(map(_off_percent, ESTIMATES)) / 100),
         times_too_much=1 + max(map(_off_percent, ESTIMATES)) / 100,
-        query_heads=" and ".join(f"{ESTIMATES[name][0][3]}" for name in LATENTS),
-        query_heads_gib=" and ".join(f"{_by_query_heads(name):.0f}" for name in LATENTS),
         glm_percent=100 * (5120 / 96 / 128 - 1),
         estimate_rows="\n".join(_estimate_rows()),
     )
@@ -92,8 +82,3 @@ def check_published_estimates() -> None:
         checks.close(f"{name}, uniform [GiB]", estimate, wrong, atol=0.006, kind="published")
         held = (held_bytes(model, arguments[-1]) - held_bytes(model, 0)) / GIB
         checks.close(f"{name}, held [GiB]", held, right, atol=0.006, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Zero heads are an error that names the argument."""
-    checks.raises("no heads", uniform_estimate, 32, 8, 64, 0, 1, match="heads must be positive")

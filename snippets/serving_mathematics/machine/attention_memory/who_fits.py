@@ -250,10 +250,3 @@ def check_a_shared_beginning_is_read_by_each() -> None:
         took = read / WORKED.system.bandwidth_bytes_per_s
         label = f"{tokens} tokens: over a full cache"
         checks.inside(label, took / full_read_s(WORKED, tokens), 1.9, 2.0)
-
-
-def check_bad_input_is_refused() -> None:
-    """Zero tokens and zero devices are errors that name the argument."""
-    checks.raises("none", sequences_that_fit, WORKED, 0, match="tokens must be positive")
-    checks.raises("none, read", full_read_s, WORKED, 0, match="tokens must be positive")
-    checks.raises("devices", spread_bytes, Attention("full", 0), 0, match="devices must be a")

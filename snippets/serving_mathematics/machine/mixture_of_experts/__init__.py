@@ -6,15 +6,12 @@ __all__, __getattr__, __dir__ = exported(
     __name__,
     {
         "machine.mixture_of_experts.mixture_of_experts": ["device_hours"],
-        "machine.mixture_of_experts.expert_balance": ["compute_bound_tokens"],
-        "machine.mixture_of_experts.expert_time": ["experts_s"],
+        "machine.mixture_of_experts.expert_kernels": ["experts_s"],
         "machine.mixture_of_experts.expert_routing": [
             "touched_by_popularity",
             "experts_a_token",
-            "random_counts",
             "skewed_counts",
             "busiest_device",
-            "sent_bytes",
         ],
     },
 )

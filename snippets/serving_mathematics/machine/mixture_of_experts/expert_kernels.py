@@ -1,12 +1,17 @@
-"""Measured kernels of experts take as long as what their routing touches.
+"""The time of a layer's experts: a floor, and the longer of reading and multiplying.
 
-Benchmarks deal experts out in turn ("balanced"), which touches min(E, B k) of them, or by a power
-law. A balanced benchmark thus overstates the time of a decoding step.
+    t = floor + max(m x / (share * bandwidth), 2 B k p / peak)
 
-Assumes: what `expert_time` assumes; no constant is fitted to these kernels.
+with m experts touched, of p parameters and x bytes each, by B tokens that take k. Measured kernels
+take as long as what their routing touches. Benchmarks deal experts out in turn ("balanced"), which
+touches min(E, B k) of them, or by a power law; a balanced one overstates a decoding step.
 
-Source: `expert_time`; kernels of aiconfigurator-core 0.12.0, in
-`records/machine_series.json.gz`; its collector/helper.py for the routing.
+Assumes: reading and multiplying overlap; the share of the bandwidth is that of whole runs, and no
+constant is fitted to these kernels.
+
+Source: Williams, Waterman and Patterson (2009); `step_time` for the share; kernels of
+aiconfigurator-core 0.12.0, in `records/machine_series.json.gz`; its collector/helper.py for the
+routing.
 """
 
 from __future__ import annotations
@@ -21,19 +26,52 @@ from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.architectures import FeedForward
 from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.core.hardware.step_time import expert_floor_s
+from serving_mathematics.core.hardware.step_time import FITTED, expert_floor_s
 from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     experts_a_token,
     skewed_counts,
 )
-from serving_mathematics.machine.mixture_of_experts.expert_time import experts_s
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
+from serving_mathematics.support.require import require_non_negative, require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
+
+
+def experts_s(
+    touched: float,
+    choices: float,
+    expert_parameters: float,
+    bytes_a_value: float,
+    bandwidth_bytes_per_s: float,
+    peak_flops_per_s: float,
+    floor_s: float,
+) -> float:
+    """Time of a layer's expert kernels on one device, in seconds.
+
+    touched: experts read there. choices: pairs of token and expert worked on there, B k on one
+    device. expert_parameters: of one expert. floor_s: time with next to nothing to do. The share of
+    the bandwidth is that of `FITTED`. Raises ValueError on what is negative or no rate.
+
+    >>> one = experts_s(8, 8, 4.7e6, 2, 3.35e12, 989e12, floor_s=32e-6)
+    >>> round(one * 1e6, 1)  # eight experts of 9.4 MB, and the floor
+    55.8
+    """
+    touched, choices, floor_s = require_non_negative(
+        touched=touched, choices=choices, floor_s=floor_s
+    )
+    expert_parameters, bytes_a_value, bandwidth_bytes_per_s, peak_flops_per_s = require_positive(
+        expert_parameters=expert_parameters,
+        bytes_a_value=bytes_a_value,
+        bandwidth_bytes_per_s=bandwidth_bytes_per_s,
+        peak_flops_per_s=peak_flops_per_s,
+    )
+    attained = FITTED.expert_share * bandwidth_bytes_per_s
+    read_s = touched * expert_parameters * bytes_a_value / attained
+    return floor_s + max(read_s, 2 * choices * expert_parameters / peak_flops_per_s)
 
 
 @dataclass(frozen=True)
@@ -134,12 +172,6 @@ def _scored(system: str = "h100_sxm") -> dict[str, dict[str, Array]]:
     }
 
 
-def _error(name: str, system: str = "h100_sxm") -> float:
-    """Median error of all kernels on a device, with experts touched as "routed" or at "random"."""
-    ratios = np.concatenate([found[name] for found in _scored(system).values()])
-    return float(np.median(np.abs(ratios - 1)))
-
-
 def _eight_and_sixteen(name: str) -> Array:
     """Predicted over measured of all kernels on an H100 but those of experts in four bits."""
     return np.concatenate([f[name] for model, f in _scored().items() if model != "gpt-oss-120b"])
@@ -154,31 +186,14 @@ def example() -> SimpleNamespace:
         kernels=_eight_and_sixteen("routed").size,
         kernels_error=float(np.median(np.abs(_eight_and_sixteen("routed") - 1))),
         four_bit_error=float(np.median(np.abs(_scored()["gpt-oss-120b"]["routed"] - 1))),
-        b200_error=_error("routed", "b200_sxm"),
-        farthest=max(ratio for routing in ROUTINGS for ratio in _drawn_ratios(routing)) - 1,
     )
-
-
-def _drawn_ratios(routing: str) -> list[float]:
-    """Measured over predicted, of the figure's kernels of a routing."""
-    line = _kernels(
-        system="h100_sxm", backend="vllm", model="Qwen3-30B-A3B", devices=1, routing=routing
-    )
-    found = []
-    for tokens, seconds in zip(line["x"], line["seconds"], strict=True):
-        if tokens <= DECODING_TOKENS:
-            touched = _touched_as_routed("Qwen3-30B-A3B", routing, tokens)
-            told = _predicted_s("Qwen3-30B-A3B", "h100", "vllm", touched, 8 * tokens)
-            found.append(seconds / told)
-    return found
 
 
 def figure_touched_kernels(figure: Figure) -> None:
     """A kernel takes as long as the experts that its routing touches.
 
     One layer of Qwen3-30B-A3B in 16 bits on an H100, vLLM: measured (dots), and the floor plus the
-    bytes of what each routing touches (lines), with a share fitted to other runs. Past 16 tokens
-    the benchmark draws from another power law.
+    bytes of what each routing touches (lines).
 
     Alt: Line chart of microseconds against tokens in a step on a logarithmic axis. Three sets of
     dots with a line through each rise from the same time to the same time. Balanced routing arrives
@@ -252,3 +267,15 @@ def check_balanced_kernels_overstate() -> None:
     part = FeedForward(0, 1, 4096, 8)
     limit = 4096 / (512 * experts_a_token(part, 512))
     checks.close("in turn over random", limit, 1 / (1 - np.exp(-1)), rtol=2e-3)
+
+
+def check_experts_by_hand() -> None:
+    """Eight experts of a megabyte are read in as many megabytes over the attained bandwidth, and a
+    crowd is bound by arithmetic.
+
+    Source: 8e6 bytes over 0.9443 of 1e12 bytes a second; 2 operations a parameter and choice.
+    """
+    few = experts_s(8, 8, 5e5, 2, 1e12, 1e15, floor_s=1e-5)
+    checks.close("few [s]", few, 1e-5 + 8e6 / 0.9443e12, rtol=1e-9)
+    many = experts_s(8, 1e6, 5e5, 2, 1e12, 1e15, floor_s=1e-5)
+    checks.close("many [s]", many, 1e-5 + 2 * 1e6 * 5e5 / 1e15, rtol=1e-9)

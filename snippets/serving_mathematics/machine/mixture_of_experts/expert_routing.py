@@ -1,18 +1,16 @@
-"""Which experts a batch touches, who carries most of them, and what is sent.
+"""Which experts a batch touches, and who carries most of them.
 
 A token takes k of E experts. If expert e is taken with probability p_e (together k), B tokens touch
 
     m = sum over e of [1 - (1 - p_e)^B]  <=  E (1 - (1 - k/E)^B),
 
 with equality where all are equally popular, because 1 - (1 - p)^B is concave in p. Split over n
-devices, a layer waits for the device with most to do. A token goes out to its experts and comes
-back: B k H values each way.
+devices, a layer waits for the device with most to do.
 
 Assumes: tokens choose independently of each other; a token's k choices are different experts.
 
 Source: Huang et al. (2025), arXiv 2505.19645 (equal popularity); Jensen's inequality;
-ai-dynamo/aiconfigurator, collector/helper.py, for `skewed_counts`; DeepSeek-AI, DeepEP,
-docs/legacy.md, for what is sent.
+ai-dynamo/aiconfigurator, collector/helper.py, for `skewed_counts`.
 """
 
 from __future__ import annotations
@@ -70,24 +68,6 @@ def experts_a_token(part: FeedForward, tokens: float) -> float:
     return float(touched[0]) / tokens
 
 
-def random_counts(
-    tokens: int, experts: int, chosen: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Tokens of each expert where every token takes its experts at random, shape (experts,).
-
-    >>> random_counts(6, experts=4, chosen=2, rng=np.random.default_rng(0)).sum()
-    np.int64(12)
-    """
-    tokens, experts, chosen = require_positive_integer(
-        tokens=tokens, experts=experts, chosen=chosen
-    )
-    require(chosen <= experts, "chosen", f"at most the {experts} experts", chosen)
-    require_work(tokens * experts, tokens=tokens, experts=experts)
-    keys = rng.random((tokens, experts))
-    taken = keys.argpartition(min(chosen, experts - 1), axis=1)[:, :chosen]
-    return np.bincount(taken.ravel(), minlength=experts).astype(np.int64)
-
-
 def skewed_counts(
     tokens: int, experts: int, chosen: int, exponent: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
@@ -142,20 +122,6 @@ def busiest_device(counts: ArrayLike, devices: int) -> tuple[int, float]:
     return touched, float(held[row].sum() / held.sum() * devices)
 
 
-def sent_bytes(tokens: float, chosen: int, hidden: int, bytes_a_value: float) -> float:
-    """Bytes that tokens take to their experts, or back, one way: B k H values.
-
-    Copies of a token for two experts of one device are counted twice, as low-latency kernels send
-    them. Raises ValueError unless all are positive.
-
-    >>> sent_bytes(128, chosen=8, hidden=7168, bytes_a_value=1)  # out, in 8 bits
-    7340032
-    """
-    tokens, bytes_a_value = require_positive(tokens=tokens, bytes_a_value=bytes_a_value)
-    chosen, hidden = require_positive_integer(chosen=chosen, hidden=hidden)
-    return tokens * chosen * hidden * bytes_a_value
-
-
 def check_touched_experts_by_fractions() -> None:
     """Of 256 experts at 8 a token 57.42, 163.31 and 251.60 are touched; of 128 at 4, 81.66 of 32.
 
@@ -175,13 +141,13 @@ def check_touched_by_drawing() -> None:
     errors.
     """
     rng = np.random.default_rng(17)
-    drawn = [int((random_counts(16, 64, 6, rng) > 0).sum()) for _ in range(400)]
+    taken = rng.random((400, 16, 64)).argpartition(6, axis=2)[:, :, :6].reshape(400, -1)
+    drawn = [np.unique(batch).size for batch in taken]
     error = float(np.std(drawn)) / 20
     expected = float(touched_experts(np.array([64.0]), np.array([6.0]), np.array([16.0]))[0])
     checks.close("16 tokens, 6 of 64", float(np.mean(drawn)), expected, atol=4 * error)
     popularity = np.linspace(0.02, 0.6, 24)
-    taken = rng.random((400, 9, 24)) < popularity
-    drawn_unequal = taken.any(axis=1).sum(axis=1)
+    drawn_unequal = (rng.random((400, 9, 24)) < popularity).any(axis=1).sum(axis=1)
     error = float(drawn_unequal.std()) / 20
     got = touched_by_popularity(popularity, 9)
     checks.close("unequal", float(drawn_unequal.mean()), got, atol=4 * error, kind="simulation")
@@ -202,20 +168,6 @@ def check_equal_popularity_touches_most() -> None:
     checks.inside("most of 200", max(found), 0.8 * most, most)
 
 
-def check_sent_bytes_are_those_published() -> None:
-    """DeepEP's table: 128 tokens of width 7,168, eight experts each, out in 8 bits, back in 16.
-
-    Source: DeepEP, docs/legacy.md: 77 us at 98 GB/s out, 114 us at 127 GB/s back; the time is given
-    to a microsecond. Out, every 128 values have a scale of four bytes.
-    """
-    out, back = sent_bytes(128, 8, 7168, 1), sent_bytes(128, 8, 7168, 2)
-    checks.equal("out [bytes]", out, 7_340_032)
-    checks.equal("back [bytes]", back, 14_680_064)
-    scales = out / 128 * 4
-    checks.close("out", (out + scales) / 77e-6 / 1e9, 98, atol=1, kind="published")
-    checks.close("back", back / 114e-6 / 1e9, 127, atol=2, kind="published")
-
-
 def check_busiest_device_by_hand() -> None:
     """Twelve tokens on four devices, five of them on one: 5/3 of the mean.
 
@@ -232,10 +184,8 @@ def check_bad_input_is_refused() -> None:
     """
     checks.raises("above 1", touched_by_popularity, [0.5, 1.5], 2, match="popularity must be in")
     rng = np.random.default_rng(0)
-    checks.raises("9 of 8", random_counts, 4, 8, 9, rng, match="chosen must be at most")
     checks.raises("no skew", skewed_counts, 4, 8, 2, 1.0, rng, match="exponent must be in")
     checks.raises("3 devices", busiest_device, [1, 2, 3, 4], 3, match="counts must be as many as 3")
     part = FeedForward(0, 1, 8, 2)
     checks.raises("no tokens", experts_a_token, part, 0, match="tokens must be positive")
     checks.raises("dense", experts_a_token, FeedForward(5), 4, match="part must be a layer with")
-    checks.raises("no width", sent_bytes, 4, 8, 0, 1, match="hidden must be a positive integer")

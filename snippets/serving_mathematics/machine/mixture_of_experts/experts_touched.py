@@ -75,16 +75,16 @@ def _touched(experts: int, routing: str) -> Array:
 
 
 @cache
-def _experts_ms(sequences: int, context: float = 2000.0) -> tuple[float, float]:
+def _experts_ms(sequences: int) -> tuple[float, float]:
     """Of a step of the book's mixture: what its experts take, and the whole [ms]."""
     work = count_work([MIXTURE.deployment])
-    parts = step_parts(work, FITTED, np.array([float(sequences)]), np.array([context]))
+    parts = step_parts(work, FITTED, np.array([float(sequences)]), np.array([2000.0]))
     return 1e3 * float(parts.experts[0]), 1e3 * float(parts.total()[0])
 
 
-def _share(sequences: int, context: float = 2000.0) -> float:
+def _share(sequences: int) -> float:
     """Share of a step of the book's mixture that its experts take."""
-    experts, whole = _experts_ms(sequences, context)
+    experts, whole = _experts_ms(sequences)
     return experts / whole
 
 
@@ -100,30 +100,15 @@ def _due() -> tuple[float, float, float]:
     return empty, each, experts
 
 
-def _lumps() -> tuple[float, float]:
-    """Share of the book's experts that ten sequences touch with 2,048 prompt tokens in every
-    twentieth step: by the mean of tokens, and in the mean of steps."""
-    every, tokens = 20, np.array([10.0, 10 + 2048, 10 + 2048 / 20])
-    decode, read, mean = touched_experts(np.full(3, 384.0), np.full(3, 8.0), tokens) / 384
-    return float(mean), float(decode + (read - decode) / every)
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    lumps_told, lumps_read = _lumps()
     alike, counted = (_touched(128, routing) for routing in ROUTINGS)
     return SimpleNamespace(
-        share_at_ratio=alike[15] / 16 / CHOSEN,
-        share_at_third=-3 * math.expm1(-1 / 3),
         counted_lower=1 - counted[31] / alike[31],
         share_alone=_share(1),
         share_64=_share(64),
         full_sequences=FULL,
         share_full=_share(FULL),
-        own_tokens=int(round(MIXTURE.mean_context_tokens, -3)),
-        own_share_64=_share(64, MIXTURE.mean_context_tokens),
-        lumps_told=lumps_told,
-        lumps_read=lumps_read,
     )
 
 
@@ -269,16 +254,8 @@ def check_a_third_pay_for_nearly_all() -> None:
 
     Source: the mean over tokens that choose independently.
     """
+    third = -3 * math.expm1(-1 / 3)
     for experts in EXPERTS[1:]:
         count = round(experts / CHOSEN / 3)
         pays = float(_touched(experts, ROUTINGS[0])[count - 1]) / count / CHOSEN
-        checks.inside(f"8 of {experts}, {count} tokens", pays / example().share_at_third, 1.0, 1.05)
-
-
-def check_counted_popularity() -> None:
-    """Half of the experts take nine choices of ten.
-
-    Source: the counts that popularity is fitted to.
-    """
-    shares = _counted_popularity(128)
-    checks.close("first 65 of 128", float(shares[:65].sum() / shares.sum()), 0.9, atol=0.01)
+        checks.inside(f"8 of {experts}, {count} tokens", pays / third, 1.0, 1.05)

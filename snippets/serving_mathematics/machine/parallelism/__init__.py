@@ -5,9 +5,8 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "machine.parallelism.amdahl": ["amdahl_gain"],
+        "machine.parallelism.parallelism": ["amdahl_gain"],
         "machine.parallelism.engine_widths": ["best_width"],
-        "machine.parallelism.cut_context": ["context_split_s"],
         "core.hardware.deployments": [
             "Storage",
             "Deployment",
@@ -26,7 +25,6 @@ __all__, __getattr__, __dir__ = exported(
             "possible",
             "require_deployment",
         ],
-        "machine.parallelism.device_splits": ["every_split", "pareto_front"],
-        "machine.parallelism.all_reduce_times": ["latency_cap", "fit_messages"],
+        "machine.parallelism.all_reduce_times": ["latency_cap"],
     },
 )

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.calibration import descend
 from serving_mathematics.core.hardware.catalogue import find_system
@@ -28,9 +28,6 @@ from serving_mathematics.core.hardware.step_time import MESSAGE_S, SEND_S, messa
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
-    as_floats,
-    require,
-    require_all_positive,
     require_positive,
     require_positive_integer,
 )
@@ -55,27 +52,14 @@ def latency_cap(layers: int, floor_s: float) -> float:
     return 1 / (2 * layers * floor_s)
 
 
-def fit_messages(
-    message_bytes: ArrayLike, seconds: ArrayLike, devices: int, link: float
+def _fit_messages(
+    size: Array, measured: Array, devices: int, link: float
 ) -> tuple[float, float, float]:
     """Floor [s], attained share of the link, and the median error left, of measured all-reduces.
 
-    message_bytes: of each, shape (m,), m >= 2. seconds: measured, shape (m,). devices: n >= 2.
-    link [bytes/s], one direction. A share above one says that fewer bytes crossed than a ring
-    sends. Raises ValueError outside.
-
-    >>> sizes = np.array([1e3, 1e6, 1e8])
-    >>> found = fit_messages(sizes, 5e-6 + sizes / (0.5 * 4.5e11), devices=2, link=4.5e11)
-    >>> round(found[0] * 1e6, 3), round(found[1], 3), round(found[2], 6)
-    (5.0, 0.5, 0.0)
+    size [bytes] and measured [s]: shape (m,). link [bytes/s], one direction. A share above one says
+    that fewer bytes crossed than a ring sends.
     """
-    size, measured = as_floats(message_bytes=message_bytes), as_floats(seconds=seconds)
-    devices = require_positive_integer(devices=devices)
-    link = require_positive(link=link)
-    require(devices >= 2, "devices", "2 or more", devices)
-    require(size.ndim == 1 and size.size >= 2, "message_bytes", "of shape (m,), m >= 2", size)
-    require(measured.shape == size.shape, "seconds", f"of shape {size.shape}", measured)
-    require_all_positive(message_bytes=size, seconds=measured)
     hops = ring_hops(np.array(float(devices)))
 
     def residuals(logs: Array) -> Array:
@@ -94,14 +78,12 @@ def _messages() -> list[dict[str, Any]]:
     return lines
 
 
-def _series(system: str, devices: int, kernel: str, backend: str = "") -> tuple[Array, Array]:
+def _series(system: str, devices: int, kernel: str) -> tuple[Array, Array]:
     """Sizes and times [s] of an all-reduce: the fastest of the backends that have the kernel."""
     best: dict[float, float] = {}
     for line in _messages():
         told = (line["system"], line["devices"], line["operation"])
         if told != (system, devices, "all_reduce") or not line["kernel"].startswith(kernel):
-            continue
-        if backend and line["backend"] != backend:
             continue
         for size, micros in zip(line["bytes"], line["us"], strict=True):
             best[size] = min(best.get(size, np.inf), micros * 1e-6)
@@ -112,9 +94,9 @@ IN_GRAPH, EAGER = "custom, in a graph", "custom, launched one by one"
 
 
 @cache
-def _floor(system: str, devices: int, kernel: str, backend: str = "") -> float:
+def _floor(system: str, devices: int, kernel: str) -> float:
     """Median time [s] of messages of at most 16 KiB."""
-    sizes, seconds = _series(system, devices, kernel, backend)
+    sizes, seconds = _series(system, devices, kernel)
     return float(np.median(seconds[sizes <= 16384]))
 
 
@@ -124,24 +106,15 @@ def _small(system: str, devices: int) -> tuple[float, float, float]:
     sizes, seconds = _series(system, devices, IN_GRAPH)
     few = sizes <= 2**20
     link = find_system(system).link_bytes_per_s
-    return fit_messages(sizes[few], seconds[few], devices, link)
-
-
-TABLED = [(system, devices) for system in ("h100_sxm", "b200_sxm") for devices in (2, 4, 8)]
+    return _fit_messages(sizes[few], seconds[few], devices, link)
 
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     h100 = find_system("h100")
-    shares = [_small(*each)[1] for each in TABLED]
     return SimpleNamespace(
-        small_least=min(shares),
-        small_most=max(shares),
         nccl_us=1e6 * _floor("h100_sxm", 8, "NCCL"),
         alone_us=1e6 * _floor("h100_sxm", 8, EAGER),
-        near_floor_us=1e6 * _floor("gb300", 4, IN_GRAPH, "vllm"),
-        far_floor_us=1e6 * _floor("gb300", 16, IN_GRAPH, "vllm"),
-        far_shot_us=1e6 * _floor("gb300", 16, "over nodes, one"),
         outside_ratio=h100.link_bytes_per_s / h100.outside_bytes_per_s,
     )
 
@@ -229,9 +202,3 @@ def check_a_send_is_measured() -> None:
         small = [us for size, us in zip(line["bytes"], line["us"], strict=True) if size <= 16384]
         told = float(np.median(small)) * 1e-6
         checks.close(system, SEND_S, told, rtol=0.35, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """Zero layers and a message of a single device are errors that name the argument."""
-    checks.raises("no layers", latency_cap, 0, 1e-6, match="layers must be")
-    checks.raises("one device", fit_messages, [1, 2], [1, 2], 1, 1.0, match="devices must be 2")

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 from serving_mathematics.core.hardware.step_time import SEND_S
-from serving_mathematics.machine.parallelism.cut_context import context_split_s
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
@@ -124,15 +123,15 @@ def check_devices_are_the_most() -> None:
 def check_context_is_worth_cutting_from_there() -> None:
     """At that many tokens a layer takes as long cut as uncut, and less beyond.
 
-    Source: the chapter's time of a layer, both ways.
+    Source: the time of a layer, both ways: its bytes over the bandwidth, and an exchange if cut
+    (Bhatia et al. 2025, arXiv 2507.07120).
     """
     for size, split, result in ((1152.0, 8, 1e6), (512.0, 2, 1e5), (4096.0, 16, 0.0)):
         link, bandwidth = 4e11, 3e12
         sent = (split - 1) / split * result / link
         tokens = context_worth_cutting(size, sent, split, bandwidth)
-        cut = context_split_s([tokens * size], result, split, bandwidth, link)
-        whole = context_split_s([tokens * size], result, 1, bandwidth, link)
-        checks.close(f"over {split} [s]", cut, whole, rtol=1e-12)
+        whole = tokens * size / bandwidth
+        checks.close(f"over {split} [s]", whole / split + SEND_S + sent, whole, rtol=1e-12)
 
 
 def check_engine_width() -> None:

@@ -163,17 +163,12 @@ def _measured(split: str, devices: int) -> int:
 
 
 def example() -> SimpleNamespace:
-    """Numbers of the page: times in milliseconds, prices of a million tokens."""
+    """Numbers of the page: prices."""
     found = _found()
     return SimpleNamespace(
         chat_price=CHAT.device_price_per_hour,
-        mixture_price=MIXTURE.device_price_per_hour,
-        many_shared_ms=found["chat, layers shared", 8, 128][0],
-        many_twos_ms=found["chat, copies of two", 8, 128][0],
         apart_price=found["mixture, attention apart", 32, 128][1],
         copies_price=found["mixture, copies of eight", 32, 128][1],
-        shared_ms=found["mixture, layers shared", 32, 128][0],
-        mixture_promise_ms=1e3 * MIXTURE.promise.tpot_s,
     )
 
 
@@ -332,7 +327,7 @@ def check_which_split_is_best_turns_with_the_requests() -> None:
     """On eight devices the chat machine is faster shared than in copies with 16 requests, slower
     with 128, and then faster still in copies of two; on 32 the mixture is cheapest with attention
     apart from 128 on, and dearest when shared. With 128 it keeps its promised time per token apart
-    and in copies, and takes twice that when shared; with 512 it keeps it in no split.
+    and in copies, and takes twice that when shared.
 
     Source: the fitted step; the margins are wider than a tenth, by which it errs between splits.
     """
@@ -353,10 +348,6 @@ def check_which_split_is_best_turns_with_the_requests() -> None:
     kept = [found[f"mixture, {way}", 32, 128][0] for way in ("attention apart", "copies of eight")]
     checks.holds("128 requests: kept", max(kept) < 0.8 * promise_ms, got=kept)
     checks.inside("shared, over the promise", found[wide, 32, 128][0] / promise_ms, 2.0, 2.2)
-    late = [
-        row[0] for (split, n, c), row in found.items() if (n, c) == (32, 512) and split in mixture
-    ]
-    checks.holds("512 requests: late", min(late) > promise_ms, got=late)
 
 
 def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
@@ -423,24 +414,6 @@ def check_sharing_divides_no_cache_past_its_heads() -> None:
         shared = float(room_sequences(replace(one, tensor=2 * devices)))
         label = f"{model}, {2 * devices} that share over two copies"
         checks.inside(label, shared / (2 * float(room_sequences(one))), low, high)
-
-
-def check_attention_apart_needs_no_full_cache() -> None:
-    """From two requests a device on the mixture is faster and cheaper with attention apart than
-    with shared layers, by an eighth or more, although none waits; with one in all it is dearer.
-
-    Source: the fitted step, on 8, 16 and 32 devices.
-    """
-    ways = ("mixture, attention apart", "mixture, layers shared")
-    for devices in (8, 16, 32):
-        both = [_deployed(way, devices, 2 * devices) for way in ways]
-        loops = loop_latencies(count_work([one for one in both if one]), FITTED)
-        apart_s, shared_s = loops.per_token_s.tolist()
-        label = f"{devices} devices: times as long"
-        checks.inside(label, apart_s / shared_s, 0.3, 0.875, kind="identity")
-        checks.equal(f"{devices} devices: run", loops.running.tolist(), [2.0 * devices] * 2)
-    alone = [_found()[way, 8, 1][1] for way in ways]
-    checks.holds("one request: apart is dearer", alone[0] > alone[1], got=alone)
 
 
 def check_attention_apart_in_measured_pairs() -> None:

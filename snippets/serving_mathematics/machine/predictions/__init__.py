@@ -5,7 +5,6 @@ from serving_mathematics.support.exports import exported
 __all__, __getattr__, __dir__ = exported(
     __name__,
     {
-        "machine.predictions.predictions": ["padding"],
         "core.hardware.architectures": ["read_architecture"],
         "core.hardware.benchmark_loops": ["interruptions_s", "loop_latencies"],
         "core.hardware.fronts": ["fit_front"],

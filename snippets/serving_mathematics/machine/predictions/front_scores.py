@@ -2,8 +2,8 @@
 
     python -m serving_mathematics.machine.predictions.front_scores .cache/harnesses
 
-reads the three files of `harness_runs` from a folder, predicts every run behind each front, one
-fitted to strangers' runs alone, and its own without any model of its shape, and after one to three
+reads the three files of `harness_runs` from a folder, predicts every run behind each front, and its
+own without any model of its shape, and after one to three
 runs of its deployment, behind its own front, the unknown one and that of tuned benchmarks, which
 knows nothing of it; and writes records/front_scores.json within two minutes. No row is kept.
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +51,6 @@ NINE_IN_TEN = "measured over predicted, nine in ten"
 LEAST_RUNS = 5  # of a deployment: three that calibrate, and two to predict
 FEW = (1, 2, 3)  # runs that calibrate
 DRAWS = 8  # of them, at random
-# what suits the runs of `posted_runs` best, which are of no harness here; its check says so
-STRANGERS = replace(FRONTS["unknown"], name="strangers", scale=0.9, sequence_s=40e-6)
 
 
 def latencies_of(runs: Sequence[HarnessRun]) -> Callable[[Work, Constants], Latencies]:
@@ -143,7 +140,6 @@ def score_harness(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "runs": len(runs),
         "named fronts": {name: told(front) for name, front in FRONTS.items()},
-        "fitted to strangers": told(STRANGERS),
         "fitted": {
             "scale": round(fitted.scale, 3),
             "host [us]": round(1e6 * fitted.sequence_s, 1),
@@ -198,14 +194,16 @@ def _first_tokens(runs: Sequence[HarnessRun]) -> dict[str, Any]:
 
 
 def _benchmark_left_out(table: Table) -> dict[str, Any]:
-    """The benchmark's runs from kernels alone, behind fronts that were not fitted to them."""
-    found = {}
-    for label, front in (("fitted to strangers", STRANGERS), ("unknown", FRONTS["unknown"])):
-        constants = front_constants(front, KERNELS)
-        found[label] = errors(predict_runs(table, constants).per_token_s, table.per_token_s)
-    behind = predict_runs(table, front_constants(FRONTS["unknown"]))
-    found["fitted, behind the unknown front"] = errors(behind.per_token_s, table.per_token_s)
-    return found
+    """The benchmark's runs behind a front that was not fitted to them, from kernels and fitted."""
+    unknown = FRONTS["unknown"]
+    named = {
+        "unknown": front_constants(unknown, KERNELS),
+        "fitted, behind the unknown front": front_constants(unknown),
+    }
+    return {
+        name: errors(predict_runs(table, constants).per_token_s, table.per_token_s)
+        for name, constants in named.items()
+    }
 
 
 def measure_fronts(runs: Sequence[HarnessRun]) -> dict[str, Any]:

@@ -49,8 +49,7 @@ def example() -> SimpleNamespace:
         named = told["named fronts"]
         own = told.get("own front, model left out")  # of several models only
         three = told.get("unknown front and 3 of the deployment")
-        strangers = told["fitted to strangers"]
-        cells = [named["benchmark"], strangers, named["unknown"], own, three]
+        cells = [named["benchmark"], named["unknown"], own, three]
         rows.append(f"| {words} | " + " | ".join(map(_percent, cells)) + " |")
     away = record["harnesses"]["ml-energy"]
     models = away["own front, model left out"]["by model"]
@@ -60,7 +59,6 @@ def example() -> SimpleNamespace:
         away_worst_factor=1 / (1 - models[worst]["p90"]),
         harness_rows="\n".join(rows),
         front_table="\n    ".join(_front_lines()),
-        away_runs=away["runs"],
         away_unknown=away["named fronts"]["unknown"][NINE_IN_TEN],
         away_factor=away["unknown front and 3 of the deployment"][NINE_IN_TEN],
     )

@@ -47,7 +47,6 @@ from serving_mathematics.core.hardware.step_time import Array, count_work
 from serving_mathematics.machine.predictions.front_scores import (
     FRONT_SCORES,
     NINE_IN_TEN,
-    STRANGERS,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
@@ -58,7 +57,6 @@ if TYPE_CHECKING:
 
 POSTED_RUNS = "posted_runs"
 LARGE_BATCH = 64.0  # sequences in the engine, from which on the host's time weighs
-OTHERS = tuple((scale, host) for scale in (0.9, 1.0, 1.1, 1.2) for host in (9e-6, 40e-6, 80e-6))
 
 
 def read_posted(record: Mapping[str, Any]) -> list[HarnessRun]:
@@ -150,23 +148,6 @@ def score_posted(runs: Sequence[HarnessRun], front: Front) -> dict[str, dict[str
     return found
 
 
-def _best_front(runs: Sequence[HarnessRun]) -> Front:
-    """The front of `OTHERS` that suits these runs best."""
-    tried = [replace(FRONTS["unknown"], scale=scale, sequence_s=host) for scale, host in OTHERS]
-    publishers = np.array([run.harness for run in runs])
-    return min(tried, key=lambda one: _errors(_ratios(runs, one)[0], publishers)["median"])
-
-
-def _left_out(runs: Sequence[HarnessRun]) -> dict[str, float]:
-    """Errors of each publisher's runs behind the front that suits the others best."""
-    publishers = np.array([run.harness for run in runs])
-    found = np.empty(publishers.size)
-    for name in np.unique(publishers):
-        best = _best_front([run for run in runs if run.harness != name])
-        found[publishers == name] = _ratios(runs, best)[0][publishers == name]
-    return _errors(found, publishers)
-
-
 def main() -> int:
     """Print errors behind two fronts: all, large batches, every publisher, first tokens."""
     runs = read_posted(read_record(POSTED_RUNS))
@@ -175,7 +156,6 @@ def main() -> int:
         for part, one in score_posted(runs, FRONTS[name]).items():
             numbers = f"{one['median']:7.1%} {one['p90']:7.1%} {one['signed']:+7.1%}"
             print(f"  {part:16}{numbers} {one['nine in ten']:6.2f}")
-    print(f"a default fitted without a run's publisher: {_left_out(runs)['median']:.1%}")
     return 0
 
 
@@ -187,15 +167,11 @@ def example() -> SimpleNamespace:
     needed = 1 / _ratios(runs, FRONTS["unknown"])[0]
     return SimpleNamespace(
         posted_rows=len(runs),
-        posted_publishers=len({run.harness for run in runs}),
         posted_median=100 * told["all"]["median"],
         posted_beyond=100 * float(np.mean(needed > installed[NINE_IN_TEN])),
         posted_load=LARGE_BATCH,
         posted_large=-100 * told["large batches"]["signed"],
         posted_first=100 * told["first tokens"]["median"],
-        posted_early=1 / (1 + told["dstackai"]["signed"]),
-        posted_cards=1 / (1 + told["sfbemerk"]["signed"]),
-        posted_left_out=100 * _left_out(runs)["median"],
     )
 
 
@@ -227,9 +203,7 @@ def figure_strangers(figure: Figure) -> None:
 
 def check_the_default_suits_strangers() -> None:
     """Behind the front *unknown* posted runs are off by at most a fifth in the median, as often too
-    short as too long, and by more in large batches, though by less than behind the benchmark's. A
-    scale and a host time chosen on nine publishers are no clear gain on the tenth; chosen on all
-    ten, they are those of `STRANGERS`, behind which other harnesses are scored.
+    short as too long, and by more in large batches, though by less than behind the benchmark's.
 
     Source: the record, ten publishers counted alike; a fifth was the aim of the default before.
     """
@@ -240,11 +214,6 @@ def check_the_default_suits_strangers() -> None:
     large, tuned = unknown["large batches"]["signed"], benchmark["large batches"]["signed"]
     checks.inside("large batches", large, -0.25, -0.1, kind="measured")
     checks.inside("large batches, benchmark", tuned, -0.5, large, kind="measured")
-    gain = unknown["all"]["median"] - _left_out(runs)["median"]
-    checks.inside("gain of a default fitted to the others", gain, -0.1, 0.03, kind="measured")
-    best = _best_front(runs)
-    checks.equal("scale fitted to all", best.scale, STRANGERS.scale, kind="measured")
-    checks.equal("host time fitted to all", best.sequence_s, STRANGERS.sequence_s, kind="measured")
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def parallel_widths(tensor: int, data: int, expert: int) -> tuple[int, int, int,
 
     Attention in parallel over data is often written with `tp` and `dp` both as the number of
     devices, experts with a `tp` that is the square of `ep`, and shared attention beside different
-    experts with both (`doubtful_labels`). Raises ValueError unless all are positive integers.
+    experts with both. Raises ValueError unless all are positive integers.
 
     >>> parallel_widths(8, 8, 8)[:3], parallel_widths(64, 1, 8)[:3], parallel_widths(1, 1, 8)[:3]
     ((1, 8, 8), (8, 1, 8), (1, 8, 8))

@@ -7,7 +7,7 @@ __all__, __getattr__, __dir__ = exported(
     {
         "core.hardware.step_time": ["roof_s", "touched_experts", "Parts", "step_parts"],
         "machine.step_time.speculative_decoding": ["break_even_tokens"],
-        "machine.step_time.kernel_times": ["attained_share", "least_for_share", "fit_kernels"],
+        "machine.step_time.kernel_times": ["attained_share", "least_for_share"],
         "machine.step_time.more_bandwidth": ["bandwidth_gain"],
     },
 )

@@ -12,8 +12,6 @@ Source: Leviathan, Kalman and Matias (2023), arXiv 2211.17192, theorem 3.8, of w
 form for a batch; vLLM documentation, speculative decoding, and pull request 31998.
 """
 
-# In one piece: what guesses cost a step and must yield, on dense models and on mixtures.
-
 from __future__ import annotations
 
 from dataclasses import replace
@@ -35,10 +33,8 @@ from serving_mathematics.core.hardware.deployments import (
     draft_engine,
     require_deployment,
     sequence_bytes,
-    weight_bytes,
 )
-from serving_mathematics.core.hardware.fronts import find_front, front_constants
-from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s, guessed_step_s
+from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     Constants,
@@ -46,9 +42,7 @@ from serving_mathematics.core.hardware.step_time import (
     decode_step_s,
 )
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import (
-    require_all_positive,
-)
+from serving_mathematics.support.require import require_all_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +73,6 @@ def break_even_tokens(
 
 GUESSES, CONTEXT_TOKENS = 3, 2000.0  # of the page
 LOADS = (1, 8, 64, 256)
-WAITING = ("ml-energy", "inference-perf")  # fronts that plan a step when the one before has ended
 
 
 def _compared() -> list[tuple[str, str, Deployment]]:
@@ -114,9 +107,8 @@ def figure_break_even(figure: Figure) -> None:
     """Guesses from the text cost a dense model's devices little until dozens of sequences are in a
     step; this mixture must yield most with ten, because more tokens touch more experts.
 
-    Three guesses, 2,000 tokens of context, a host that works as it does without guesses: Qwen3-32B
-    in 16 bits on two H100, whose lines end where memory is full, and DeepSeek-R1 in 8 bits on eight
-    H200. The dotted line is the most that three guesses can yield.
+    Three guesses, 2,000 tokens of context: Qwen3-32B on two H100, whose lines end where memory is
+    full, and DeepSeek-R1 on eight H200. The dotted line is the most that three guesses can yield.
 
     Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
     logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines
@@ -150,69 +142,22 @@ def _fit(one: Deployment, context: float) -> int:
     return int(cache_room_bytes(one) / sequence_bytes(one, context))
 
 
-def _even_full(guessing: Deployment, context: float) -> tuple[float, float]:
-    """Tokens that a step must yield where memory is full both with guesses and without, so that as
-    many tokens a second are written, and where as many sequences as fit with guesses are in both.
-    """
-    plain = replace(guessing, draft_tokens=0, drafter=OWN_HEADS)
-    fewer, more = (_fit(one, context) for one in (guessing, plain))
-    steps = [
-        float(guessed_step_s(one, FITTED, [count], context)[0])
-        for one, count in ((guessing, fewer), (plain, more))
-    ]
-    alike = float(break_even_tokens(guessing, FITTED, [fewer], context)[0])
-    return steps[0] / fewer / (steps[1] / more), alike
-
-
-def _without_running_ahead(guessing: Deployment, front: str, sequences: ArrayLike) -> Array:
-    """A step with guesses behind a front that waits for each step, over one that runs ahead."""
-    waits, ahead = (
-        guessed_step_s(guessing, front_constants(find_front(name)), sequences, CONTEXT_TOKENS)
-        for name in (front, "benchmark")
-    )
-    return np.asarray(waits / ahead)
-
-
-def _host_times() -> Array:
-    """The same for two dense models that guess from the text, fronts and few and many sequences."""
-    chat = replace(WORKED, draft_tokens=GUESSES, drafter=FROM_TEXT)
-    return np.array(
-        [
-            _without_running_ahead(one, front, (1, 64))
-            for one in (chat, _compared()[0][2])
-            for front in WAITING
-        ]
-    )
-
-
 def example() -> SimpleNamespace:
     """What a step must yield, by what guesses and how many sequences."""
-    host = _host_times()
     dense = next(one for _, _, one in _compared() if isinstance(one.drafter, Architecture))
     draft = draft_engine(dense)
     assert draft is not None
     plain = replace(dense, draft_tokens=0, drafter=OWN_HEADS)
     lasts = [float(guessed_step_s(one, FITTED, 1, CONTEXT_TOKENS)[0]) for one in (draft, plain)]
-    full, alike = _even_full(dense, CONTEXT_TOKENS)
     return SimpleNamespace(
         even_parameters=draft.architecture.parameters / plain.architecture.parameters,
         even_time=lasts[0] / lasts[1],
-        even_narrow=_even_on(dense, 1),
-        even_wide=_even_on(dense, 8),
         even_far=_far_limit(dense),
-        even_full=full,
-        even_alike=alike,
-        host_least=float(host.min()) - 1,
-        host_most=float(host.max()) - 1,
-        even_yield=expected_tokens(0.7, GUESSES),
         peak_r1=_peak("DeepSeek-R1", "fp8", 8)[0],
-        peak_small=_peak("Qwen3-30B-A3B", "fp8", 1)[0],
     )
 
 
-def _peak(
-    model: str, precision: str, tensor: int, drafter: str = OWN_HEADS, guesses: int = GUESSES
-) -> tuple[int, float]:
+def _peak(model: str, precision: str, tensor: int, drafter: str = OWN_HEADS) -> tuple[int, float]:
     """Sequences, up to E/k, at which a mixture on H200 must yield most, and their share of E/k."""
     architecture = find_model(model)[0]
     part = next(part for _, _, part in architecture.layers if part.experts)
@@ -222,7 +167,7 @@ def _peak(
         system=find_system("H200"),
         precision=precision,
         tensor=tensor,
-        draft_tokens=guesses,
+        draft_tokens=GUESSES,
         drafter=drafter,
     )
     most = part.experts / part.chosen
@@ -304,31 +249,9 @@ def check_long_contexts_ask_for_the_drafts_cache() -> None:
     checks.close("by hand", _far_limit(pair), 1 + 3 * 28 / 64, rtol=1e-12)
 
 
-def check_a_full_memory_asks_a_draft_for_more() -> None:
-    """A draft model's weights and cache take the place of sequences: where memory is full, a step
-    must yield a sixth to a third more than with as many sequences, at contexts of 2,000 to 32,000
-    tokens; guesses from the text, which hold nothing, as much.
-
-    Source: sequences that fit by hand, from 90% of 160 GiB less 8 GiB and the weights, and the
-    tokens a second of both.
-    """
-    for drafter, _, one in _compared():
-        if one.architecture.name.endswith("Qwen3-32B"):
-            for context in (2000.0, 8000.0, 32_000.0):
-                full, alike = _even_full(one, context)
-                label = f"{drafter}, {context:,.0f} tokens: full over alike"
-                low, high = (1.0, 1.0) if one.drafter == FROM_TEXT else (7 / 6, 4 / 3)
-                checks.inside(label, full / alike, low - 1e-9, high + 1e-9)
-    room = 0.9 * 160 * 2**30 - 8 * 2**30
-    for one, cache in ((_compared()[0][2], 64), (_compared()[1][2], 64 + 28)):
-        fit = (room - weight_bytes(one) * 2) / (2 * 2 * cache * 8 * 128 * CONTEXT_TOKENS)
-        checks.close(f"fit with {cache} layers of cache", _fit(one, CONTEXT_TOKENS), fit, rtol=0.02)
-
-
 def check_a_mixture_must_yield_most_near_a_third() -> None:
     """Three guesses must yield most with a quarter to a half of E/k sequences, for mixtures of 2 of
-    8 to 10 of 512 experts, from the text and with heads of their own; one guess with about half,
-    and five with about a quarter.
+    8 to 10 of 512 experts, from the text and with heads of their own.
 
     Source: the step with every number of sequences up to E/k, at 2,000 tokens.
     """
@@ -343,10 +266,6 @@ def check_a_mixture_must_yield_most_near_a_third() -> None:
         for drafter in (OWN_HEADS, FROM_TEXT):
             share = _peak(model, precision, tensor, drafter)[1]
             checks.inside(f"{model}, {drafter}: of E/k", share, 0.25, 0.5)
-    for model, tensor in (("Qwen3-30B-A3B", 1), ("DeepSeek-R1", 8)):
-        one, five = (_peak(model, "fp8", tensor, guesses=count)[1] for count in (1, 5))
-        checks.inside(f"{model}, one guess: of E/k", one, 0.4, 0.55)
-        checks.inside(f"{model}, five guesses: of E/k", five, 0.15, 0.3)
 
 
 def check_more_devices_ask_a_draft_for_more() -> None:
@@ -360,58 +279,3 @@ def check_more_devices_ask_a_draft_for_more() -> None:
     checks.holds("rises with each doubling", bool(np.all(np.diff(asked) > 0.1)), got=asked)
     heads = replace(dense, drafter=OWN_HEADS)
     checks.close("heads, four over one", _even_on(heads, 4), _even_on(heads, 1), rtol=0.02)
-
-
-def check_a_draft_is_all_that_it_takes() -> None:
-    """A draft model adds its own weights and cache to those of the model, byte by byte, and its
-    prompts to the prompts.
-
-    Source: the same counts of the draft model as a deployment of its own.
-    """
-    drafter = find_model("Qwen3-0.6B")[0]
-    plain = replace(WORKED, architecture=find_model("Qwen3-32B")[0], tensor=2)
-    both = replace(plain, draft_tokens=4, accepted_tokens=3.0, drafter=drafter)
-    alone = replace(plain, architecture=drafter)
-    checks.equal("weights", weight_bytes(both), weight_bytes(plain) + weight_bytes(alone))
-    held = [sequence_bytes(one, 1000) for one in (both, plain, alone)]
-    checks.equal("cache", held[0], held[1] + held[2])
-    prompts = [float(guessed_prompt_s(one, FITTED, [1000])[0]) for one in (both, plain, alone)]
-    checks.close("prompts [s]", prompts[0], prompts[1] + prompts[2], rtol=1e-12)
-
-
-def check_guesses_from_the_text_wait_for_the_host() -> None:
-    """Where the host no longer plans a step while the one before runs, as with guesses from the
-    text before vLLM 0.32 and SGLang 0.5.14, a step takes up to a third longer, for one sequence and
-    for 64.
-
-    Source: the two fronts of published runs that plan one step after another, against the one of
-    engines that run ahead; vLLM pull request 31998 and SGLang's 17260 for who does which.
-    """
-    for name in WAITING:
-        checks.equal(name, find_front(name).scheduling, "one step after another")
-    checks.equal("runs ahead", find_front("benchmark").scheduling, "ahead of the device")
-    host = _host_times()
-    checks.inside("least", float(host.min()), 1.0, 1.1)
-    checks.inside("most", float(host.max()), 1.15, 1.4)
-
-
-def check_bad_input_is_refused() -> None:
-    """A deployment that cannot guess is refused, and the error says what could."""
-    llama, qwen = find_model("Llama-3.1-8B")[0], find_model("Qwen3-32B")[0]
-    small = find_model("Qwen3-0.6B")[0]
-    base = replace(WORKED, architecture=qwen, tensor=2, draft_tokens=3)
-    for label, one, match in (
-        ("another vocabulary", replace(base, drafter=llama), "drafter must be a model of the 151"),
-        ("a word", replace(base, drafter="eagle"), "drafter must be a model or mtp or ngram"),
-        ("no guesses", replace(base, drafter=small, draft_tokens=0), "draft_tokens must be 1"),
-        ("stages", replace(base, drafter=small, pipeline=2), "pipeline must be 1"),
-        ("heads", replace(base, drafter=small, tensor=32), "tensor must be a divisor of the 16"),
-        (
-            "groups",
-            replace(base, drafter=small, attention_data=2, backend="sglang"),
-            "attention_data must be 1 in sglang",
-        ),
-    ):
-        checks.raises(label, require_deployment, one, match=match)
-    checks.raises("negative", guessed_prompt_s, WORKED, FITTED, [-1.0], match="tokens must be")
-    checks.raises("none", break_even_tokens, WORKED, FITTED, 0, 10, match="sequences must be")

@@ -151,12 +151,9 @@ def example() -> SimpleNamespace:
     alone = {name: _lanes_ms(machine, 1, CONTEXT) for name, machine in _MACHINES.items()}
     many = {name: _lanes_ms(machine, 64, CONTEXT) for name, machine in _MACHINES.items()}
     return SimpleNamespace(
-        chat_alone_ms=sum(alone["chat"]),
         chat_weights=alone["chat"][1] / sum(alone["chat"]),
         chat_cache_many=many["chat"][3] / sum(many["chat"]),
-        mixture_alone_ms=sum(alone["mixture"]),
         mixture_floors=alone["mixture"][0] / sum(alone["mixture"]),
-        mixture_experts_many=many["mixture"][2] / sum(many["mixture"]),
         parts_context=CONTEXT,
         parts_low=CHAT.how_wrong.low,
         parts_high=CHAT.how_wrong.high,
