@@ -52,6 +52,7 @@ from serving_mathematics.core.hardware.step_time import (
     roof_s,
     step_parts,
     touched_experts,
+    two_batches_s,
 )
 from serving_mathematics.support.measuring import read_record
 
@@ -568,3 +569,19 @@ def test_the_exchange_of_a_network_is_that_of_deepep() -> None:
     sparse = np.argmax(work.experts[0])
     found = float(exchange_s(work, FITTED, np.array([[32 * 128.0]]))[0, sparse])
     assert found == pytest.approx(155e-6 + 273e-6, rel=1 / 6)
+
+
+def test_two_halves_hide_each_others_exchange() -> None:
+    """Where exchanges are all that takes time, halves gain nothing; where none is, they cost."""
+    wide = replace(
+        deployed("DeepSeek-R1", tensor=1, attention_data=32, expert=32),
+        system=find_system("gb200"),
+    )
+    work, many, context = count_work([wide]), np.array([16384.0]), np.array([2000.0])
+    parts = step_parts(work, FITTED, many / 2, context)
+    own = parts.total() - parts.exchange
+    got = two_batches_s(work, FITTED, many, context)
+    assert got == pytest.approx(2 * np.maximum(own, parts.exchange))
+    assert got < decode_step_s(work, FITTED, many, context)
+    few = np.array([64.0])
+    assert two_batches_s(work, FITTED, few, context) > decode_step_s(work, FITTED, few, context)

@@ -690,6 +690,27 @@ def decode_step_s(work: Work, constants: Constants, sequences: Array, context: A
     return step_parts(work, constants, sequences, context).total()
 
 
+def two_batches_s(work: Work, constants: Constants, sequences: Array, context: Array) -> Array:
+    """Time of a step whose two halves take turns: one exchanges tokens while the other computes.
+
+    Each half reads the weights and pays the floors for itself. sequences, context: as for
+    `step_parts`, of both halves together. Shape (rows,), in seconds.
+    Source: DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.2 (two micro-batches).
+
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> from serving_mathematics.core.hardware.step_time import FITTED, count_work
+    >>> from serving_mathematics.core.hardware.step_time import decode_step_s
+    >>> work, many = count_work([WORKED]), np.array([64.0])
+    >>> alone = decode_step_s(work, FITTED, many / 2, np.array([1000.0]))
+    >>> bool(two_batches_s(work, FITTED, many, np.array([1000.0]))[0] == 2 * alone[0])
+    True
+    """
+    sequences = np.asarray(require_all_non_negative(sequences=sequences))
+    half = step_parts(work, constants, sequences / 2, context)
+    own = half.total() - half.exchange
+    return np.asarray(2 * np.maximum(own, half.exchange), dtype=float)
+
+
 def prompt_s(work: Work, constants: Constants) -> Array:
     """Time of one prompt of mean length on the whole engine, alone, shape (rows,), in seconds.
 

@@ -1,0 +1,69 @@
+"""Two half batches take turns, so that one exchanges tokens while the other computes.
+
+What it hides are messages; what it costs is that each half reads the weights for itself.
+
+Assumes: what `step_time` does, of DeepSeek-R1 with attention in parallel and its experts over 32
+GB200; engines of that kind were measured without halves only.
+
+Source: DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.2; `step_time` with the fitted constants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.step_time import (
+    FITTED,
+    count_work,
+    decode_step_s,
+    two_batches_s,
+)
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require_positive
+
+DEVICES = 32
+CONTEXT = 2000.0  # tokens of a sequence
+FEW, MANY = 16.0, 512.0  # sequences of each device
+
+
+def halves_over_whole(each: float) -> float:
+    """Time of a step in two halves that take turns, over that of the whole batch at once.
+
+    each: sequences of each device, above 0. Raises ValueError otherwise.
+
+    >>> from serving_mathematics.machine.parallelism.half_batches import halves_over_whole
+    >>> halves_over_whole(16.0) > 1 > halves_over_whole(512.0)
+    True
+    """
+    each = require_positive(each=each)
+    one = replace(
+        WORKED,
+        architecture=find_model("DeepSeek-R1")[0],
+        system=find_system("gb200"),
+        backend="sglang",
+        precision="fp8",
+        attention_data=DEVICES,
+        expert=DEVICES,
+        concurrency=DEVICES * each,
+    )
+    told = count_work([one]), FITTED, np.array([DEVICES * each]), np.array([CONTEXT])
+    return float(two_batches_s(*told)[0] / decode_step_s(*told)[0])
+
+
+def example() -> SimpleNamespace:
+    """Numbers of the page."""
+    return SimpleNamespace(halves_few=halves_over_whole(FEW), halves_many=halves_over_whole(MANY))
+
+
+def check_halves_cost_few_and_gain_with_many() -> None:
+    """Half batches lengthen a step of few requests, and shorten one of many, by a half at most.
+
+    Source: each half reads the weights for itself, and hides at most the whole time of the other.
+    """
+    checks.inside("16 a device", halves_over_whole(FEW), 1.0, 2.0, kind="identity")
+    checks.inside("512 a device", halves_over_whole(MANY), 0.5, 1.0, kind="identity")
