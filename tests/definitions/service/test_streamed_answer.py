@@ -28,17 +28,6 @@ def test_each_length_ends_where_its_tokens_do(most: int, share: float) -> None:
     assert end.failed.sum() == pytest.approx(0, abs=1e-12)
 
 
-@given(st.integers(1, 30), st.floats(0.0, 0.5), st.floats(0.1, 3.0))
-def test_a_stream_ends_or_breaks_and_what_does_is_geometric(
-    tokens: int, cut: float, token_s: float
-) -> None:
-    lengths = np.eye(tokens)[-1]
-    end = streamed(constant(200, 2, cost=3.0), token_s, lengths, cut)
-    assert end.ok.sum() == pytest.approx((1 - cut) ** (tokens - 1), abs=1e-12)
-    assert end.ok.sum() + end.failed.sum() == pytest.approx(1, abs=1e-12)
-    assert end.cost == 3.0
-
-
 def test_who_gets_no_first_token_has_no_stream() -> None:
     end = streamed(constant(4, 0, ok=0.5), 1.0, [0.0, 1.0], cut=0.5)
     assert end.ok.tolist() == [0, 0.25, 0, 0]
@@ -48,9 +37,3 @@ def test_who_gets_no_first_token_has_no_stream() -> None:
 def test_what_ends_after_the_grid_is_lost() -> None:
     end = streamed(constant(4, 1), 1.0, [0.5, 0.0, 0.0, 0.0, 0.0, 0.5])
     assert end.ok.tolist() == [0, 0.5, 0, 0]
-
-
-@pytest.mark.parametrize("bad", [[], [[1.0]], [-0.5, 1.5], [0.5], [1.0001], [np.nan]])
-def test_lengths_that_are_no_distribution(bad: list[float]) -> None:
-    with pytest.raises(ValueError, match="lengths must be"):
-        streamed(constant(4, 1), 1.0, bad)

@@ -204,12 +204,3 @@ def check_end_to_end() -> None:
     failed = bad | (rng.random((3, size)) < alone).all(axis=0)
     answered = ~failed & (rng.random(size) < 0.95)
     checks.covers("simulated", batch_means(answered.astype(float)), end_to_end([0.95, 0.8], 3, 0.4))
-
-
-def check_bad_input_is_refused() -> None:
-    """Falling bounds, empty histograms, half cells and no parts are errors."""
-    two = Service(np.array([0.5, 0.5]), np.zeros(2), 1.0, 0.0)
-    checks.raises("bounds", merged_quantile, [2, 1], [[1, 1]], 0.5, match="bounds_s must be posit")
-    checks.raises("empty", merged_quantile, [1, 2], [[0, 0]], 0.5, match="one request or more")
-    checks.raises("half a cell", with_fallback, two, two, 0.5, match="timeout_cells must be an int")
-    checks.raises("no parts", end_to_end, [], 1, 0.0, match="shares must be of shape (n,)")

@@ -169,15 +169,11 @@ def example() -> SimpleNamespace:
     answered = float(whole.ok.sum())
     p99, added = answer_quantile(whole, 0.99), _added(80, 2, 0.99)
     true, run = _rush_hour()
-    median, medians = answer_quantile(whole, 0.5), _added(80, 2, 0.5)
     return SimpleNamespace(
         whole_p99=p99,
         added_factor=added / p99,
-        medians_short_percent=100 * (1 - medians / median),
         bound_p99=percentile_bound(_row(80, 2), 0.99),
-        answered_percent=100 * answered,
         successes_p99=answer_quantile(whole, 0.99 * answered),
-        four_p99=answer_quantile(_whole(80, 4), 0.99),
         one_first_p99=float(np.quantile(_run(80).ttft_s[REQUESTS // 10 :], 0.99)),
         one_end_p99=answer_quantile(_parts(80)[1], 0.99),
         textbook_p99=math.log(100) * float(_parts(80)[1].ok @ np.arange(CELLS)) * STEP_S,
@@ -464,9 +460,3 @@ def check_the_bound_is_reached() -> None:
     both = in_sequence(part, part)
     checks.close("in time", answered_within(both, bound), 0.9801, rtol=1e-12)
     checks.holds("no less than asked for", answered_within(both, bound) >= 0.98)
-
-
-def check_bad_input_is_refused() -> None:
-    """No parts, and times before zero, name the argument."""
-    checks.raises("none", percentile_bound, [], 0.9, match="parts must be one or more")
-    checks.raises("past", law_of, [-1.0], 1.0, 4, match="times_s must be non-negative")
