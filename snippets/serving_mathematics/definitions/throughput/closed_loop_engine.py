@@ -177,16 +177,13 @@ def knee(away_s: float, rates_per_s: npt.ArrayLike) -> float:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     ceiling = float(rates_of(CHAT)[-1]) * float(CHAT.sample.output_tokens.mean())
-    one, sixteen = _curve("tokens", 0)[[0, CLIENTS.index(16)]]
     worst = max(
         abs(_told(clients, away) / _cells()[clients, away]["tokens"] - 1)
         for clients in CLIENTS
         for away in AWAY_S
     )
     return SimpleNamespace(
-        sixteen_factor=sixteen / one,
         half_clients=next(n for n in range(1, 300) if _told(n, 0) >= ceiling / 2),
-        knee_none=knee(0.0, rates_of(CHAT)),
         knee_minute=knee(60.0, rates_of(CHAT)),
         slow_at_128=1000 * _cells()[128, 0]["token"],
         closed_error_percent=100 * worst,
@@ -353,12 +350,6 @@ def check_clients_are_no_load() -> None:
     busy, calm = (_cells()[128, away]["tokens"] for away in (0, 60))
     checks.inside("at once, over the ceiling", busy / ceiling, 0.5, 1.0, kind="simulation")
     checks.inside("a minute away, over that", calm / busy, 0.0, 0.25, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """No client, and rates that fall, name the argument."""
-    checks.raises("none", loop_rate, 0, 1.0, [1.0], match="clients must be at least 1")
-    checks.raises("fall", loop_rate, 5, 1.0, [2.0, 1.0], match="rates_per_s must be not falling")
 
 
 if __name__ == "__main__":

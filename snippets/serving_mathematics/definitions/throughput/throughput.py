@@ -24,7 +24,6 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.queues.mean_value_analysis import (
     asymptotic_bounds,
     exact_mva,
-    saturation_clients,
 )
 from serving_mathematics.definitions.throughput.closed_loop_engine import loop_rate, rates_of
 from serving_mathematics.support import checks
@@ -45,7 +44,6 @@ def _one_place() -> float:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: the chat machine as if it took one request at a time."""
     return SimpleNamespace(
-        one_knee=saturation_clients([_one_place()], AWAY_S),
         one_factor=float(rates_of(CHAT)[-1]) * _one_place(),
     )
 
@@ -138,12 +136,3 @@ def check_one_place_is_the_textbook() -> None:
         checks.inside(
             "exact over it", float(exact_mva(clients, [0.5], AWAY_S)[0][-1]) / told, 0.5, 1
         )
-
-
-def check_bad_input_is_refused() -> None:
-    """Half clients, free or missing servers and negative pauses are errors."""
-    checks.raises("half a client", exact_mva, 2.5, [1.0], 1.0, match="clients must be a positive")
-    checks.raises("no server", saturation_clients, [], 1.0, match="demands_s must be a (K,) array")
-    told = "demands_s must be positive"
-    checks.raises("free server", asymptotic_bounds, 3, [1.0, 0.0], 1.0, match=told)
-    checks.raises("Z < 0", exact_mva, 3, [1.0], -1.0, match="think_time_s must be non-negative")
