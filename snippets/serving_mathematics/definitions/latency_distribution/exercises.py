@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from serving_mathematics.definitions.latency_distribution.clumped_percentiles import design_effect
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
-    quantile_ranks,
     wilks_sample_size,
 )
 from serving_mathematics.support import checks
@@ -162,18 +161,6 @@ def check_verdicts() -> None:
     checks.equal("9 of 100", objective_verdict(9, 100, 0.95), "undecided")
 
 
-def check_verdict_agrees_with_intervals() -> None:
-    """The verdict is "missed" exactly when the lower order statistic of the interval is beyond the
-    limit.
-
-    Source: `quantile_ranks` at the two-sided confidence 2c − 1, for 500 requests.
-    """
-    lower = quantile_ranks(500, 0.98, confidence=0.9).lower or 0
-    verdicts = [objective_verdict(late, 500, 0.98) for late in range(40)]
-    expected = ["missed" if 500 - late < lower else "not" for late in range(40)]
-    checks.equal("missed", [v if v == "missed" else "not" for v in verdicts], expected)
-
-
 def check_bucket_bounds() -> None:
     """The bucket of the pooled quantile is found from the counts alone.
 
@@ -190,11 +177,3 @@ def check_bucket_bounds() -> None:
         low, high = bucket_bounds(edges, counts, q)
         missed += not low < np.quantile(replicas, q, method="inverted_cdf") <= high
     checks.equal("levels outside", missed, 0)
-
-
-def check_bad_input_is_refused() -> None:
-    """More late requests than requests, and unsorted edges, are errors that name the argument."""
-    checks.raises("too many", objective_verdict, 3, 2, 0.9, match="late must be an integer from 0")
-    checks.raises("edges", bucket_bounds, [1, 1], [[1]], 0.5, match="edges must be rising")
-    checks.raises("shape", bucket_bounds, [0, 1], [1], 0.5, match="counts must be (r, 1)")
-    checks.raises("nothing", bucket_bounds, [0, 1], [[0]], 0.5, match="counts must be non-negative")
