@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.latency_distribution.latency_sketch import (
     LatencySketch,
@@ -49,15 +48,6 @@ def test_merged_answers_are_those_of_merged_ddsketches() -> None:
         theirs.merge(reference(part, 0.01))
     got = [sketch_quantile(ours, q) for q in LEVELS]
     assert got == pytest.approx([theirs.get_quantile_value(q) for q in LEVELS], rel=1e-9)
-
-
-@given(LATENCIES, LATENCIES)
-def test_merging_is_sketching_all(one: list[float], other: list[float]) -> None:
-    whole = sketch(one + other)
-    for merged in (merge(sketch(one), sketch(other)), merge(sketch(other), sketch(one))):
-        assert merged.keys.tolist() == whole.keys.tolist()
-        assert merged.counts.tolist() == whole.counts.tolist()
-        assert merged.relative_error == whole.relative_error
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 2.0, 150.0])

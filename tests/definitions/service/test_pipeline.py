@@ -54,18 +54,6 @@ def test_the_bound_holds_for_independent_parts(
     assert answered_within(in_sequence(in_sequence(a, b), c), min(bound, CELLS - 0.5)) >= q - 1e-9
 
 
-@given(laws(), st.integers(1, 4), st.floats(0.05, 0.95))
-def test_the_bound_holds_for_parts_that_are_late_together(
-    law: Service, parts: int, q: float
-) -> None:
-    assert percentile_bound([law] * parts, q) >= parts * answer_quantile(law, q) * (1 - 1e-12)
-
-
-def test_one_part_is_bounded_by_its_own_percentile() -> None:
-    law = law_of(np.arange(10.0), 1.0, 20)
-    assert percentile_bound([law], 0.7) == answer_quantile(law, 0.7)
-
-
 @given(st.lists(st.floats(0, 60), min_size=1, max_size=30))
 def test_a_law_counts_times(times: list[float]) -> None:
     law = law_of(times, 0.5, 100)

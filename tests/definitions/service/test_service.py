@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from serving_mathematics.definitions.service.service import (
     Service,
     answer_quantile,
@@ -116,21 +113,6 @@ def test_quantile_inverts_share(service: Service, probability: float) -> None:
     assert answered_within(service, time) == pytest.approx(probability, abs=1e-12)
     if time > 1e-9:
         assert answered_within(service, time * (1 - 1e-9)) <= probability + 1e-12
-
-
-def test_grid_against_scipy() -> None:
-    law = stats.gamma(2.5, scale=0.03)
-    masses = on_grid(law.cdf, 0.0005, 1200)
-    service = Service(masses, np.zeros(1200), 0.0005, 0.0)
-    for q in (0.01, 0.5, 0.99):
-        assert answer_quantile(service, q) == pytest.approx(law.ppf(q), rel=3e-4)
-    for t in (0.02, 0.1, 0.3):
-        assert answered_within(service, t) == pytest.approx(law.cdf(t), abs=2e-5)
-    doubled = in_sequence(service, service)
-    twice = stats.gamma(5.0, scale=0.03)
-    assert answer_quantile(doubled, 0.99) == pytest.approx(twice.ppf(0.99), rel=1e-4)
-    slower = in_parallel(service, service)
-    assert answer_quantile(slower, 0.99) == pytest.approx(law.ppf(math.sqrt(0.99)), rel=1e-4)
 
 
 def test_first_cell_is_half_as_wide() -> None:

@@ -282,23 +282,6 @@ def figure_held(figure: Figure) -> None:
     figure.axes[0].annotate("n independent ones", (33, 28), color="C3")
 
 
-def check_bootstrap_without_resampling() -> None:
-    """One beta draw has the distribution of the k-th smallest of a resample.
-
-    Source: 20,000 resamples of 50 latencies, drawn with replacement and sorted; the largest gap of
-    the two distribution functions against its 99.9% bound for two samples.
-    """
-    rng, count, rank, draws = np.random.default_rng(73), 50, 45, 20_000
-    sorted_ones = np.sort(rng.integers(1, count + 1, (draws, count)), axis=1)[:, rank - 1]
-    beta_ones = np.ceil(count * rng.beta(rank, count - rank + 1, draws)).astype(int)
-    one, other = (
-        np.cumsum(np.bincount(x, minlength=count + 1)) / draws for x in (sorted_ones, beta_ones)
-    )
-    bound = 1.95 * math.sqrt(2 / draws)
-    gap = float(np.abs(one - other).max())
-    checks.inside("largest gap of F", gap, 0.0, bound, kind="simulation")
-
-
 def check_effect_restores_the_interval() -> None:
     """On both machines and at every load the interval of n/D requests holds the p99 in nine windows
     of ten or more, also with D a fifth too small. That of n requests does so at none. D grows with

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.definitions.latency_distribution.clumped_percentiles import design_effect
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
     wilks_sample_size,
 )
@@ -121,10 +120,9 @@ def example() -> SimpleNamespace:
 
 def check_requests_to_measure() -> None:
     """Independent ones by hand; with slow requests in equal clumps of four, as many times more.
-    Geometric clumps of four in the mean have a D of seven, and four times as many are enough.
 
     Source: 0.9²⁹ ≤ 0.05 < 0.9²⁸. Windows of clumped latencies, simulated: each value is drawn once
-    and repeated four times, or as often as a geometric number says.
+    and repeated four times.
     """
     checks.equal("p90, independent", requests_to_measure(0.9, 0.95, 1.0), 29)
     checks.equal("36.25", requests_to_measure(0.9, 0.95, 1.25), 37)
@@ -133,14 +131,6 @@ def check_requests_to_measure() -> None:
     drawn = np.random.default_rng(4).random((4000, count // 4))
     share = float((drawn.max(axis=1) > 0.9).mean())
     checks.close("largest above the p90", share, 1 - 0.9**29, atol=0.012, kind="simulation")
-    rng, count = np.random.default_rng(5), requests_to_measure(0.9, 0.95, 7.0)
-    clumps = rng.geometric(0.25, 400_000).astype(np.intp)
-    slow = np.repeat(rng.random(clumps.size) > 0.9, clumps)[: 4000 * count].reshape(4000, count)
-    effect = design_effect(slow.reshape(-1, 1000).sum(axis=1))  # of a tenth: nine tenths of seven
-    checks.close("geometric clumps: D", effect, 0.9 * 7.0, rtol=0.15, kind="simulation")
-    for part, due in ((count, 0.95), (4 * 29, 0.94)):
-        share = float(slow[:, :part].any(axis=1).mean())
-        checks.inside(f"geometric clumps: {part} requests", share, due, 1.0, kind="simulation")
 
 
 def check_verdicts() -> None:

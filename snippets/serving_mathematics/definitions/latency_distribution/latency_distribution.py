@@ -134,16 +134,3 @@ def check_wilks_sample_sizes() -> None:
         n = wilks_sample_size(q)
         checks.equal(f"{LEVELS[q]}", n, expected)
         checks.holds(f"{LEVELS[q]}, no fewer", q**n <= 0.05 < q ** (n - 1))
-
-
-def check_interval_covers() -> None:
-    """The interval for p95 of 200 exponential latencies covers it as often as the ranks say.
-
-    Source: simulation of 3000 samples, true p95 = ln 20; standard error of the share, binomial.
-    """
-    ranks = quantile_ranks(200, 0.95)
-    x = np.sort(np.random.default_rng(95).exponential(size=(3000, 200)), axis=1)
-    low, high = x[:, (ranks.lower or 1) - 1], x[:, (ranks.upper or 200) - 1]
-    share = float(((low < math.log(20)) & (math.log(20) < high)).mean())
-    margin = 3 * math.sqrt(ranks.coverage * (1 - ranks.coverage) / 3000)
-    checks.close("coverage", share, ranks.coverage, atol=margin, kind="simulation")

@@ -299,24 +299,6 @@ def check_the_closed_form_against_the_simulated_loop() -> None:
         checks.inside(f"{away} s away: largest error", worst, 0, 0.1, kind="simulation")
 
 
-def check_the_closed_form_against_exact_states() -> None:
-    """It is at most a twentieth above the mean of the exact number of clients inside, which
-    fluctuates.
-
-    Source: weights of a birth–death chain, whose times are exponential; up to 400 clients, ten
-    seconds away.
-    """
-    rates = rates_of(CHAT)
-    many = np.append(rates, np.full(400 - rates.size, rates[-1]))
-    for clients in (4, 64, 200, 400):
-        back = (clients - np.arange(clients)) / 10.0  # a second, with 0, 1, … inside
-        logs = np.append(0.0, np.cumsum(np.log(back / many[:clients])))
-        weights = np.exp(logs - logs.max())
-        exact = float(weights[1:] @ many[:clients] / weights.sum())
-        ratio = loop_rate(clients, 10.0, rates)[0] / exact
-        checks.inside(f"{clients} clients: over the exact mean", ratio, 1 - 1e-9, 1.05)
-
-
 def check_two_tests_tell_the_ceiling() -> None:
     """From 32 and 64 clients, the line at all places is within 3% of the most that any simulated
     loop gives, and what no number of clients exceeds by the line, 1/b, is a tenth above it.

@@ -225,9 +225,6 @@ def check_the_line_foresees_the_last_test() -> None:
     checks.inside("line: largest error", line, 0, 0.06, kind="measured")
     worse = [abs(one - 1) < abs(other - 1) for one, other, _ in rows]
     checks.inside("loops in which the line is nearer", sum(worse), 4, 6, kind="measured")
-    line_mean, law_mean = (float(np.mean([abs(row[c] - 1) for row in rows])) for c in (0, 1))
-    checks.inside("mean error of the line, over the law's", line_mean / law_mean, 0, 0.67)
-    checks.inside("law: largest error", law, line, 0.3, kind="measured")
     peaks = sum(np.isfinite(peak) for *_, peak in rows)
     checks.inside("loops with a peak that is not there", float(peaks), 4, 6, kind="measured")
     falls = [bool(np.any(np.diff(x) < 0)) for _, x in _loops(DENSE).values()]

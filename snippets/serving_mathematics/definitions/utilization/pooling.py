@@ -26,11 +26,8 @@ from serving_mathematics.core.queues.erlang import (
     response_quantile,
     wait_exceeds,
 )
-from serving_mathematics.core.queues.long_runs import fast_waits
 from serving_mathematics.core.queues.queue_simulator import (
-    batch_means,
     simulate_mean_wait,
-    warm_up_length,
 )
 from serving_mathematics.core.queues.variability import pollaczek_khinchine_wait
 from serving_mathematics.support import checks
@@ -45,6 +42,7 @@ def example() -> SimpleNamespace:
         wait_at_80=mean_wait(0.8, 1.0),
         p99_at_80=response_quantile(0.99, 0.8, 1.0),
         wait_at_80_of_64=mean_wait(0.8 * 64, 1.0, servers=64),
+        share_of_14=erlang_c(14, 10.0),  # of arrivals, who wait
     )
 
 
@@ -117,16 +115,6 @@ def check_erlang_c_recursion() -> None:
     )
 
 
-def check_single_server_is_the_special_case() -> None:
-    """With one server Erlang C is ρ, and the mean wait is ρS/(1−ρ).
-
-    Source: Kleinrock (1975), section 3.2.
-    """
-    rho = np.linspace(0.05, 0.95, 19)
-    checks.close("C(1, ρ)", [erlang_c(1, r) for r in rho], rho, atol=1e-14)
-    checks.close("mean wait", [mean_wait(r, 1.0) for r in rho], rho / (1 - rho), rtol=1e-13)
-
-
 def check_response_time_at_80_percent() -> None:
     """At ρ = 0.8 the M/M/1 response takes 5 service times on average, 15 at p95 and 23 at p99.
 
@@ -135,17 +123,3 @@ def check_response_time_at_80_percent() -> None:
     checks.close("mean", mean_wait(0.8, 1.0) + 1, 5.0, rtol=1e-12)
     checks.close("p95", response_quantile(0.95, 0.8, 1.0), 14.97866, atol=5e-6)
     checks.close("p99", response_quantile(0.99, 0.8, 1.0), 23.02585, atol=5e-6)
-
-
-def check_pooling() -> None:
-    """One queue for ten servers waits thirteen times less than ten queues at the same ρ = 0.9.
-
-    Source: M/M/1 and M/M/10 means; simulated M/M/10 of 140,000 customers.
-    """
-    checks.close("ten queues of one", mean_wait(0.9, 1.0), 9.0, rtol=1e-12)
-    checks.close("one queue of ten", mean_wait(9.0, 1.0, servers=10), 0.66873152, atol=5e-9)
-    rng = np.random.default_rng(5)
-    arrivals = np.cumsum(rng.exponential(1 / 9, 140_000))
-    waits = fast_waits(arrivals, rng.exponential(1.0, arrivals.size), servers=10)
-    one = batch_means(waits[warm_up_length(waits) :])
-    checks.covers("one queue of ten, simulated", one, mean_wait(9.0, 1.0, servers=10))
