@@ -10,6 +10,10 @@ from scipy import stats
 from serving_mathematics.definitions.latency_distribution.exercises import (
     bucket_bounds,
     objective_verdict,
+    requests_to_measure,
+)
+from serving_mathematics.definitions.latency_distribution.latency_distribution import (
+    wilks_sample_size,
 )
 
 from tests.definitions.latency_distribution.test_latency_distribution import C, Q
@@ -32,3 +36,10 @@ def test_bucket_bounds_at_the_edges() -> None:
     assert bucket_bounds([0, 1, 2, 3], counts, 0.51) == (2.0, 3.0)
     assert bucket_bounds([0, 1, 2], [[0, 5]], 1e-12) == (1.0, 2.0)  # the smallest of all
     assert bucket_bounds([0, 1, 2, math.inf], counts, 1.0) == (2.0, math.inf)
+
+
+@given(Q, C, st.floats(1, 50))
+def test_requests_grow_with_the_effect(q: float, c: float, effect: float) -> None:
+    alone, together = requests_to_measure(q, c, 1.0), requests_to_measure(q, c, effect)
+    assert alone == wilks_sample_size(q, c)
+    assert alone * effect - 1e-6 <= together <= alone * effect + 1

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.service.exercises import (
+    end_to_end,
     merged_quantile,
     with_fallback,
 )
@@ -52,3 +53,16 @@ def test_fallback_by_enumeration(primary: Service, spare: Service, timeout: int)
     assert_same(combined, results)
     in_time = float(primary.ok[: timeout + 1].sum())
     assert combined.cost == pytest.approx(primary.cost + (1 - in_time) * spare.cost)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.integers(1, 4), st.floats(0, 1))
+def test_end_to_end_lies_between_no_state_and_nothing_else(
+    shares: list[float], tries: int, state: float
+) -> None:
+    got = end_to_end(shares, tries, state)
+    once = float(np.prod(shares))
+    apart = float(np.prod(shares[:-1])) * (1 - (1 - shares[-1]) ** tries)
+    assert once - 1e-12 <= got <= apart + 1e-12
+    assert end_to_end(shares, 1, state) == pytest.approx(once, abs=1e-12)
+    assert end_to_end(shares, tries, 0.0) == pytest.approx(apart, abs=1e-12)
+    assert end_to_end(shares, tries, 1.0) == pytest.approx(once, abs=1e-12)

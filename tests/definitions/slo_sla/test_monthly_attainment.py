@@ -12,6 +12,7 @@ from serving_mathematics.definitions.slo_sla.monthly_attainment import (
     _worst_rolling_downtime,
     downtime_exceeds,
     example,
+    internal_target,
 )
 
 
@@ -42,3 +43,9 @@ def test_the_targets_of_the_page_miss_one_month_of_twenty() -> None:
         missed = (stats.poisson.pmf(n, mean) * stats.gamma.sf(2592 / length, n)).sum()
         assert missed == pytest.approx(0.05, abs=1e-9)
     assert shown.target_min == pytest.approx((1 - shown.target_5) * 43_200)
+
+
+def test_target_meets_the_breach() -> None:
+    target = internal_target(0.99, 0.1, 100.0, 100_000.0)
+    assert target > 0.99
+    assert downtime_exceeds(1000.0, (1 - target) * 1000, 100.0) == pytest.approx(0.1)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import optimize
 from serving_mathematics.definitions.throughput.scalability_fit import (
     fit_usl,
+    usl_throughput,
 )
 
 
@@ -20,3 +23,11 @@ def test_of_what_is_allowed_the_fit_is_the_nearest() -> None:
         found = np.array([1, alpha, beta]) / gamma
         nearest = optimize.nnls(columns, cost)[0]
         assert columns @ found == pytest.approx(columns @ nearest, rel=1e-6)
+
+
+@given(st.floats(0.0, 0.5), st.floats(0.0, 0.01), st.floats(0.1, 100.0))
+def test_the_law_is_fitted_exactly(contention: float, coherency: float, single: float) -> None:
+    n = np.array([1, 2, 3, 6, 12, 30.0])
+    x = usl_throughput(n, contention, coherency, single)
+    alpha, beta, gamma = fit_usl(n, x)
+    assert (alpha, beta, gamma) == pytest.approx((contention, coherency, single), abs=1e-6)

@@ -53,7 +53,9 @@ def _bucket_ratio(relative_error: float) -> float:
 
 def _log_ratio(relative_error: float) -> float:
     """ln γ, also where γ is hardly above 1."""
-    return 2 * math.atanh(relative_error)
+    if relative_error < 1e-3:
+        return 2 * math.atanh(relative_error)
+    return math.log(_bucket_ratio(relative_error))
 
 
 @dataclass(frozen=True, eq=False)
