@@ -204,3 +204,14 @@ def check_log_against_a_stopwatch() -> None:
     share = float((running > 0).mean())
     seen = MeanEstimate(share, math.sqrt(share * (1 - share) / 20_000), 0)
     checks.covers("any busy", seen, busy)
+
+
+def check_bad_input_is_refused() -> None:
+    """Impossible logs, more running than places and tokens that get faster name the argument."""
+    log = ([0.0], [4.0], 1)
+    checks.raises("empty window", busy_from_log, *log, 5.0, 5.0, match="window_end_s must be")
+    three = ([0.0] * 3, [1.0] * 3, 2, 0.0, 1.0)
+    told = "busy time in the log must be within the servers' time"
+    checks.raises("three at once on two servers", busy_from_log, *three, match=told)
+    checks.raises("faster", rate_that_slows, 0.5, 1.0, 1.0, 1.0, match="times must be finite and")
+    checks.raises("nine of eight", what_binds, 9, 8, 0, 0.0, match="running must be at most 8")
