@@ -205,7 +205,7 @@ def figure_margin(figure: Figure) -> None:
     """A service that is on average as good as promised breaks the promise in many months.
 
     How often a month misses the promise against mean attainment, for three lengths of outages.
-    Points are simulated months, with 95% intervals.
+    Points are simulated months.
 
     Alt: Chart over mean attainment from 99.88 to 100 percent of the probability of missing,
     logarithmic. Curves for outages of 2, 10 and 40 minutes fall towards full attainment, the longer
