@@ -25,7 +25,6 @@ from serving_mathematics.support.require import (
     require_positive,
 )
 
-FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 

@@ -30,8 +30,6 @@ from serving_mathematics.support.require import (
     require_shape,
 )
 
-FloatArray = npt.NDArray[np.float64]
-
 HINTS = {
     "share_of_ceiling": (
         "A user asks once in Z + R while nobody queues. So N of them ask N/(Z + R) times a second."

@@ -470,26 +470,5 @@ def check_no_percentage_serves_all_places() -> None:
     checks.inside("15 ms a token, 256 places [%]", quick, 1, best - 5)
 
 
-def check_more_places_than_fill_bring_nothing() -> None:
-    """At the rate that 256 places carry within the promise, a quarter fewer and as many as memory
-    holds keep it for the same share, to half a percent, on a machine as slow as runs like
-    it have been too.
-
-    Source: two simulated runs of each, with the same draws.
-    """
-    rate = _limit(256) / 100 * CHAT.ceiling_per_s
-    for slowness in (1.0, CHAT.how_wrong.high):
-        kept = []
-        for places in (195, 256, CHAT.sequences_at_most):
-            machine, runs = CHAT.limited(places), []
-            for seed in (1, 2):
-                rng = np.random.default_rng([31, seed])
-                runs.append(run_engine(machine, rate / slowness, 10_000, rng, slowness=slowness))
-            kept.append(float(np.mean([_seen(machine, run)["kept"] for run in runs])))
-        label = f"{slowness:g} times as slow"
-        checks.close(f"{label}: a quarter fewer", kept[0], kept[1], atol=0.005, kind="simulation")
-        checks.close(f"{label}: all", kept[2], kept[1], atol=0.005, kind="simulation")
-
-
 if __name__ == "__main__":
     main()

@@ -18,7 +18,6 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
@@ -30,7 +29,6 @@ from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
 
-IntArray = npt.NDArray[np.int64]
 LONGEST = (5000, 1800)  # tokens of a drawn prompt and answer, at most
 SHORT_ANSWER, LONG_ANSWER = 25, 800  # tokens of a mean answer
 LONG_ANSWERS = (400, 1500)  # tokens of a prompt and of a mean answer, as of a model that reasons
