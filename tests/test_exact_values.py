@@ -25,7 +25,6 @@ from serving_mathematics.core.batching.speculative_decoding import (
 )
 from serving_mathematics.core.queues.variability import gamma_arrivals_wait, kingman_bound
 from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
-from serving_mathematics.definitions.latency_distribution.latency_sketch import _bucket_count
 from serving_mathematics.definitions.slo_sla.monthly_attainment import internal_target
 from serving_mathematics.reference.errata import independent_looks
 from serving_mathematics.reference.simulation_trust import rare_wait
@@ -97,15 +96,6 @@ def test_msprt_ratio(count: int) -> None:
         log = n**2 * m * mpf(mean) ** 2 / (2 * v * (v + n * m)) + mpmath.log(v / (v + n * m)) / 2
         got = float(msprt_ratio(count, mean, variance, mixing))
         assert math.log(got) == pytest.approx(min(float(log), 700.0), rel=1e-12, abs=1e-12)
-
-
-@pytest.mark.parametrize("alpha", [1e-10, 0.01, 0.5, math.nextafter(1, 0)])
-@pytest.mark.parametrize(("shortest", "longest"), [(1e-100, 1e100), (1.0, 1.5), (2.0, 2.0)])
-def test_bucket_count(shortest: float, longest: float, alpha: float) -> None:
-    a = mpf(alpha)
-    exact = mpmath.log(mpf(longest) / mpf(shortest)) / mpmath.log((1 + a) / (1 - a))
-    got = _bucket_count(shortest, longest, alpha) - 1
-    assert math.ceil(exact * (1 - mpf("1e-12"))) <= got <= math.ceil(exact * (1 + mpf("1e-12")))
 
 
 def test_kingman_bound_of_large_deviations() -> None:

@@ -18,11 +18,3 @@ def test_one_client_never_waits() -> None:
     longest = float(CHAT.prompt_s(CHAT.sample.prompt_tokens.max())[0] + CHAT.step_s(1))
     assert closed < longest + CHAT.made.around_s
     assert rate == pytest.approx(1 / inside_s, rel=0.05)
-
-
-def test_the_page_quotes_the_figure() -> None:
-    page = closed_clients.example()
-    rate, closed, opened, _ = closed_clients._both(CHAT, page.clients)
-    assert page.clients in closed_clients.CLIENTS
-    assert (page.closed_p99_s, page.open_p99_s) == (closed, opened)
-    assert page.closed_load == pytest.approx(100 * rate / CHAT.ceiling_per_s)

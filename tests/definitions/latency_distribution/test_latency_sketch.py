@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.definitions.latency_distribution import latency_sketch
 from serving_mathematics.definitions.latency_distribution.latency_sketch import (
     LatencySketch,
-    _bucket_count,
     _bucket_ratio,
     merge,
     sketch,
@@ -54,22 +50,6 @@ def test_merged_answers_are_those_of_merged_ddsketches() -> None:
     assert got == pytest.approx([theirs.get_quantile_value(q) for q in LEVELS], rel=1e-9)
 
 
-@given(LATENCIES, st.sampled_from([0.01, 0.1]), st.floats(0, 1))
-def test_error_is_relative(x: list[float], error: float, q: float) -> None:
-    exact = sorted(x)[math.floor(round(q * (len(x) - 1), 9))]  # a rank as decimals mean it
-    assert sketch_quantile(sketch(x, error), q) == pytest.approx(exact, rel=error * (1 + 1e-6))
-
-
-@given(LATENCIES, LATENCIES)
-def test_merging_is_sketching_all(one: list[float], other: list[float]) -> None:
-    whole = sketch(one + other)
-    for merged in (merge(sketch(one), sketch(other)), merge(sketch(other), sketch(one))):
-        assert merged.keys.tolist() == whole.keys.tolist()
-        assert merged.counts.tolist() == whole.counts.tolist()
-        assert merged.relative_error == whole.relative_error
-    assert whole.keys.size <= _bucket_count(min(one + other), max(one + other))
-
-
 @pytest.mark.parametrize("spread", [0.0, 0.5, 1.0, 2.0, 150.0])
 def test_counting_and_sorting_find_the_same_buckets(spread: float) -> None:
     x = 10 ** np.random.default_rng(7).uniform(-spread / 2, spread / 2, 150)
@@ -84,55 +64,3 @@ def test_a_sketch_by_hand() -> None:
     assert [sketch_quantile(found, q) for q in (0.0, 0.99, 1.0)] == [0.5, 0.5, 4.5]
     found = LatencySketch(0.5, np.array([0, 2]), np.array([29, 72]))
     assert sketch_quantile(found, 0.29) == 4.5  # 29 before it, although 0.29·100 is less in floats
-
-
-def test_bucket_count_is_reached() -> None:
-    assert _bucket_count(1.0, 1.0) == 1
-    dense = np.geomspace(1.0, 80.0, 10_000)
-    assert sketch(dense, 0.5).keys.size == _bucket_count(1.0, 80.0, 0.5)
-    assert _bucket_ratio(0.2) == pytest.approx(1.5)
-
-
-def test_the_rest_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"other must be a sketch with error 0\.01"):
-        merge(sketch([1.0]), sketch([1.0], 0.02))
-    for q in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match=r"probability must be in \[0, 1\]"):
-            sketch_quantile(sketch([1.0]), q)
-    for shortest in (0.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="shortest must be positive and finite"):
-            _bucket_count(shortest, 1.0)
-    for longest in (0.5, math.nan, math.inf):
-        with pytest.raises(ValueError, match="longest must be finite and"):
-            _bucket_count(1.0, longest)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        *(((bad, [0, 3], [3, 1]), "relative_error") for bad in (0.0, 1.0, math.nan)),
-        *(
-            ((0.5, bad, [3, 1]), "keys")
-            for bad in ([], [3, 0], [3, 3], [0.0, 1.0], [0.0, math.nan], [[0, 3]])
-        ),
-        *(
-            ((0.5, [0, 3], bad), "counts")
-            for bad in ([], [3], [3, 0], [3, -1], [3.0, 1.0], [math.nan, 1.0])
-        ),
-    ],
-)
-def test_what_is_no_sketch_is_refused(
-    arguments: tuple[float, list[float], list[float]], name: str
-) -> None:
-    error, keys, counts = arguments
-    with pytest.raises(ValueError, match=f"^{name} must be"):
-        LatencySketch(error, np.array(keys), np.array(counts))
-
-
-def test_the_page_averages_what_it_merges() -> None:
-    page, replicas = latency_sketch.example(), latency_sketch._replicas()
-    theirs = reference(replicas[0], 0.01)
-    for one in replicas[1:]:
-        theirs.merge(reference(one, 0.01))
-    assert page.merged_p99_ms == pytest.approx(1000 * theirs.get_quantile_value(0.99), rel=1e-9)
-    assert page.cool_p99_ms < page.average_p99_ms < page.fleet_p99_ms < page.hot_p99_ms

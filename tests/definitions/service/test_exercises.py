@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,28 +37,6 @@ def test_merged_quantile_has_its_share_below(counts: list[list[int]], q: float) 
     assert spread == pytest.approx(q * merged.sum())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([[1.0]], [[1]], 0.5), r"bounds_s must be of shape \(b,\)"),
-        (([0.0, 1.0], [[1, 1]], 0.5), "bounds_s must be positive and finite and rising"),
-        (([1.0, 1.0], [[1, 1]], 0.5), "bounds_s must be positive and finite and rising"),
-        (([1.0, math.inf], [[1, 1]], 0.5), "bounds_s must be positive and finite and rising"),
-        (([1.0, 2.0], [1, 1], 0.5), r"counts must be of shape \(replicas, 2\)"),
-        (([1.0, 2.0], [[1]], 0.5), r"counts must be of shape \(replicas, 2\)"),
-        (([1.0, 2.0], [[1, -1]], 0.5), "counts must be non-negative and finite"),
-        (([1.0, 2.0], [[1, math.nan]], 0.5), "counts must be non-negative and finite"),
-        (([1.0, 2.0], [[1, 1]], 1.0), r"probability must be in \(0, 1\)"),
-        (([1.0, 2.0], [[0, 0]], 0.5), "counts must be of one request or more"),
-    ],
-)
-def test_bad_histograms_are_refused(
-    arguments: tuple[list[float], list[list[float]], float], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        merged_quantile(*arguments)
-
-
 @given(services(), services(), st.integers(1, CELLS - 1))
 def test_fallback_by_enumeration(primary: Service, spare: Service, timeout: int) -> None:
     results, leaving = [], 1.0
@@ -79,15 +55,6 @@ def test_fallback_by_enumeration(primary: Service, spare: Service, timeout: int)
     assert combined.cost == pytest.approx(primary.cost + (1 - in_time) * spare.cost)
 
 
-def test_bad_fallbacks_are_refused() -> None:
-    two = Service(np.array([0.5, 0.5]), np.zeros(2), 1.0, 0.0)
-    for timeout in (0, 2, 0.5, math.nan):
-        with pytest.raises(ValueError, match=r"timeout_cells must be an integer in \[1, 2\)"):
-            with_fallback(two, two, timeout)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="fallback must be on the grid"):
-        with_fallback(two, Service(two.ok, two.failed, 2.0, 0.0), 1)
-
-
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.integers(1, 4), st.floats(0, 1))
 def test_end_to_end_lies_between_no_state_and_nothing_else(
     shares: list[float], tries: int, state: float
@@ -99,11 +66,3 @@ def test_end_to_end_lies_between_no_state_and_nothing_else(
     assert end_to_end(shares, 1, state) == pytest.approx(once, abs=1e-12)
     assert end_to_end(shares, tries, 0.0) == pytest.approx(apart, abs=1e-12)
     assert end_to_end(shares, tries, 1.0) == pytest.approx(once, abs=1e-12)
-
-
-def test_shares_are_shares() -> None:
-    for bad in ([1.1], [-0.1], [math.nan], [[0.5]]):
-        with pytest.raises(ValueError, match="shares must be"):
-            end_to_end(bad, 1, 0.0)
-    with pytest.raises(ValueError, match="tries must be a positive integer"):
-        end_to_end([0.5], 0, 0.0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import linalg, stats
 from serving_mathematics.definitions.service.latency_closed_forms import (
-    branch_quantile,
+    _branch_quantile,
     hypoexponential_survival,
 )
 
@@ -37,13 +37,8 @@ def test_nearly_equal_stages_approach_the_gamma_law() -> None:
 def test_branch_quantile_is_where_both_ways_leave_the_rest(
     q: float, share: float, slow: float
 ) -> None:
-    value = branch_quantile(q, [1 - share, share], [1.0, slow])
+    value = _branch_quantile(q, [1 - share, share], [1.0, slow])
     late = (1 - share) * math.exp(-value) + share * math.exp(-value / slow)
     assert late == pytest.approx(1 - q, rel=1e-9)
     parts = [-math.log1p(-q), -math.log1p(-q) * slow]
     assert min(parts) - 1e-12 <= value <= max(parts) + 1e-12
-
-
-def test_equal_parts_are_the_one_case_that_averages() -> None:
-    p99 = branch_quantile(0.99, [0.2, 0.3, 0.5], [3.0, 3.0, 3.0])
-    assert p99 == pytest.approx(3 * math.log(100), rel=1e-12)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from serving_mathematics.definitions.service.service import Service
 from serving_mathematics.definitions.service.streamed_answer import streamed
 
@@ -14,29 +11,6 @@ def constant(cells: int, place: int, ok: float = 1.0, cost: float = 0.0) -> Serv
     masses = np.zeros(cells)
     masses[place] = 1.0
     return Service(ok * masses, (1 - ok) * masses, 1.0, cost)
-
-
-@given(st.integers(1, 12), st.floats(0.0, 1.0))
-def test_each_length_ends_where_its_tokens_do(most: int, share: float) -> None:
-    """With two cells a token and no cut, m tokens end 2(m − 1) cells after the first."""
-    lengths = np.full(most, share / most)
-    lengths[0] += 1 - lengths.sum()
-    end = streamed(constant(40, 3), 2.0, lengths)
-    expected = np.zeros(40)
-    expected[3 + 2 * np.arange(most)] = lengths
-    assert end.ok == pytest.approx(expected, abs=1e-12)
-    assert end.failed.sum() == pytest.approx(0, abs=1e-12)
-
-
-@given(st.integers(1, 30), st.floats(0.0, 0.5), st.floats(0.1, 3.0))
-def test_a_stream_ends_or_breaks_and_what_does_is_geometric(
-    tokens: int, cut: float, token_s: float
-) -> None:
-    lengths = np.eye(tokens)[-1]
-    end = streamed(constant(200, 2, cost=3.0), token_s, lengths, cut)
-    assert end.ok.sum() == pytest.approx((1 - cut) ** (tokens - 1), abs=1e-12)
-    assert end.ok.sum() + end.failed.sum() == pytest.approx(1, abs=1e-12)
-    assert end.cost == 3.0
 
 
 def test_who_gets_no_first_token_has_no_stream() -> None:
@@ -48,9 +22,3 @@ def test_who_gets_no_first_token_has_no_stream() -> None:
 def test_what_ends_after_the_grid_is_lost() -> None:
     end = streamed(constant(4, 1), 1.0, [0.5, 0.0, 0.0, 0.0, 0.0, 0.5])
     assert end.ok.tolist() == [0, 0.5, 0, 0]
-
-
-@pytest.mark.parametrize("bad", [[], [[1.0]], [-0.5, 1.5], [0.5], [1.0001], [np.nan]])
-def test_lengths_that_are_no_distribution(bad: list[float]) -> None:
-    with pytest.raises(ValueError, match="lengths must be"):
-        streamed(constant(4, 1), 1.0, bad)

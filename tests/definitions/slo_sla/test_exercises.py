@@ -31,11 +31,6 @@ def test_both_kept_hold_every_set_of_requests(requests: list[tuple[bool, bool]])
     assert least - 1e-12 <= both <= greatest + 1e-12
 
 
-def test_both_kept_refuse_percents() -> None:
-    with pytest.raises(ValueError, match=r"further must be in \[0, 1\], got 99"):
-        both_kept(0.9, 99)
-
-
 def test_promise_to_make() -> None:
     promise = promise_to_make(5.0, 60.0, 86_400.0, 0.1)
     assert 0 < promise < 1

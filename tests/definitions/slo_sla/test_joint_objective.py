@@ -12,7 +12,7 @@ from scipy import stats
 from serving_mathematics.core.batching.continuous_batching import Workload, latencies_s
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
-from serving_mathematics.core.machines.traffic import draw_lengths, trace_record
+from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.definitions.slo_sla import joint_objective
 from serving_mathematics.definitions.slo_sla.joint_objective import (
     joint_attainment,
@@ -103,13 +103,3 @@ def test_what_is_missed_is_counted_over_states(
     )
     missed = missed_without_spare(replicas, up, peak_share, kept)
     assert missed == pytest.approx(fewer * peak_share * (1 - kept), abs=1e-9)
-
-
-def test_the_busiest_minutes_have_half_as_many_requests_again() -> None:
-    counts = np.sort(trace_record(CHAT.traffic)["requests_per_minute"])
-    assert counts[-3:].mean() / counts.mean() == pytest.approx(1.5, abs=0.05)
-
-
-def test_times_must_be_of_one_shape() -> None:
-    with pytest.raises(ValueError, match="tpot_s must be"):
-        joint_attainment([1.0, 2.0], [1.0], 1.0, 1.0)

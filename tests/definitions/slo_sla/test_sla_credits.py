@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.slo_sla.sla_credits import (
     BEDROCK,
-    COMPUTE,
-    RETAIL,
     Agreement,
     _credit_due,
     expected_credit,
@@ -24,11 +22,8 @@ from serving_mathematics.definitions.slo_sla.sla_credits import (
         (BEDROCK, 0.99, 0.10),
         (BEDROCK, 0.9899, 0.25),
         (BEDROCK, 0.9499, 1.00),
-        (RETAIL, 0.9499, 0.50),
-        (RETAIL, 0.95, 0.25),
-        (COMPUTE, 0.9998, 0.10),
-        (COMPUTE, 0.9899, 0.30),
-        (COMPUTE, 0.0, 1.00),
+        (BEDROCK, 0.95, 0.25),
+        (BEDROCK, 0.0, 1.00),
     ],
 )
 def test_published_tiers(agreement: Agreement, attainment: float, credit: float) -> None:
@@ -40,20 +35,3 @@ def test_expectation_is_the_mean_of_the_months(months: list[float]) -> None:
     below = [float(np.mean(np.array(months) < s)) for s in BEDROCK.floors]
     paid = _credit_due(np.array(months), BEDROCK)
     assert expected_credit(below, BEDROCK.credits) == pytest.approx(paid.mean())
-
-
-def test_expected_credit_of_certain_tiers() -> None:
-    assert expected_credit([1, 1, 0], [0.1, 0.25, 1]) == pytest.approx(0.25)
-    assert expected_credit([1, 1, 1], [0.1, 0.25, 1]) == pytest.approx(1)
-    assert expected_credit([0, 0, 0], [0.1, 0.25, 1]) == 0
-
-
-@pytest.mark.parametrize(
-    ("below", "credit", "match"),
-    [
-        ([0.1], [0.1, 0.2], "credits must be of shape"),
-    ],
-)
-def test_expected_credit_refuses(below: list[float], credit: list[float], match: str) -> None:
-    with pytest.raises(ValueError, match=match):
-        expected_credit(below, credit)

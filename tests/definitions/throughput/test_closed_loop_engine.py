@@ -142,14 +142,3 @@ def test_the_page_shows_a_rule_of_the_files_and_its_ceiling() -> None:
         ceiling = float(rates_of(CHAT)[-1]) * float(CHAT.sample.output_tokens.mean())
         for written in re.findall(r"0\.9 \* (\d+)", text):
             assert float(written) == pytest.approx(ceiling, rel=0.01)
-
-
-def test_bad_input_is_refused() -> None:
-    for rates in ([], [2.0, 1.0]):
-        with pytest.raises(ValueError, match="rates_per_s must be"):
-            loop_rate(1, 1.0, rates)
-    for clients in (0.5, np.nan, np.inf):
-        with pytest.raises(ValueError, match="clients must be at least 1"):
-            loop_rate(clients, 1.0, [1.0])
-    with pytest.raises(ValueError, match="away_s must be non-negative"):
-        knee(-1.0, [1.0])

@@ -35,11 +35,6 @@ def test_limits_by_hand() -> None:
     assert load_limit([1, 2, 3], [1.0, 0.8, 1.0], 0.95) == pytest.approx(1.25)
 
 
-def test_a_promise_that_many_miss_ends_early() -> None:
-    limits = [load_limit(LOADS, np.linspace(1, 0.7, len(LOADS)), s) for s in (0.99, 0.9, 0.8)]
-    assert limits == sorted(limits)
-
-
 def test_the_stepper_says_the_numbers_of_the_record() -> None:
     told = stepper_engine_under_load()
     engine, token, first = told["panels"]
@@ -68,11 +63,3 @@ def test_a_cell_by_the_simulator_that_takes_every_step() -> None:
     spent = (served.completion_s - served.first_token_s)[150:].sum()
     token = spent / (lengths.output_tokens - 1)[150:].sum()
     assert token == pytest.approx(_cells()[16, 60]["mean"]["token"], rel=0.03)
-
-
-def test_bad_input_is_refused() -> None:
-    for loads in ([], [[1.0]], [1.0, 1.0]):
-        with pytest.raises(ValueError, match="loads must be increasing"):
-            load_limit(loads, [1.0], 0.9)
-    with pytest.raises(ValueError, match=r"share must be in \(0, 1\]"):
-        load_limit([1.0], [1.0], 0.0)

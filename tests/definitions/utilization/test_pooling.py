@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from hypothesis import strategies as st
-from scipy import stats
 from serving_mathematics.definitions.utilization.pooling import (
     example,
     slider_hockey_stick,
 )
-
-SERVERS = st.integers(1, 60)
-RHO = st.floats(0.01, 0.99)
-BAD_NUMBERS = [math.nan, math.inf, -1.0]
-
-
-def erlang_c_by_poisson(servers: int, load: float) -> float:
-    """P(N = c)/(1−ρ) over P(N < c) + P(N = c)/(1−ρ), with N Poisson of mean a."""
-    at = stats.poisson.pmf(servers, load) / (1 - load / servers)
-    return float(at / (stats.poisson.cdf(servers - 1, load) + at))
 
 
 def test_hockey_stick_slider_says_the_numbers_of_the_page() -> None:

@@ -31,20 +31,6 @@ def test_at_saturation_the_load_is_one(prompts: float, answers: float, spare: fl
     assert written >= answers
 
 
-@given(RATES, RATES, RATES, RATES)
-def test_loads_of_two_streams_add_up(a: float, b: float, c: float, d: float) -> None:
-    both = token_load(a + b, c + d, 5e4, 1e4)
-    assert both == pytest.approx(token_load(a, c, 5e4, 1e4) + token_load(b, d, 5e4, 1e4))
-
-
-def test_bad_ceilings_are_refused() -> None:
-    for ceilings in ((0.0, 1.0), (1.0, -1.0)):
-        with pytest.raises(ValueError, match="_ceiling must be positive"):
-            token_load(1.0, 1.0, *ceilings)
-    with pytest.raises(ValueError, match="answer_per_s must be positive"):
-        answer_ceiling(0.0, 0.0, 1.0)
-
-
 def run(engine: str, series: dict[str, Series]) -> dict[str, Series]:
     """What the rules record, and 1 where an alert's expression holds; of one instance."""
     return evaluated(f"engine-load-{engine}", series)
@@ -122,7 +108,6 @@ def test_alerts_fire_where_the_promise_ends(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_an_engine_full_of_longer_prompts_is_seen_by_its_queue(engine: str) -> None:
-    assert example().grown_percent < 85
     series = shown(engine, 80)
     found = run(engine, series | {INSIDE[engine][1]: np.full(60, 9.0)})
     assert {name for name in ALERTS[engine] if not np.isnan(found[name][-1])} == {"QueueStays"}

@@ -2,8 +2,7 @@
 
 Count the slow requests of each window, and divide their variance by their mean: that is D, the
 design effect of surveys, 1 where each is slow by itself. An interval for a percentile, and one for
-the difference of two, then takes its ranks from n/D independent requests instead of n. Two 95%
-intervals that overlap are no test: with equal releases they are apart in about 0.6% of the cases.
+the difference of two, then takes its ranks from n/D independent requests instead of n.
 
 `python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles` simulates two
 of the book's machines at several loads, in a minute, and writes records/clumped_percentiles.json;
@@ -11,8 +10,7 @@ a part of it is run again here.
 
 Assumes: windows that are long against the memory of the queue; a service that stays the same.
 
-Source: Kish (1965) for the design effect; Schenker and Gentleman (2001) for what overlap means;
-order statistics for the rest.
+Source: Kish (1965) for the design effect; order statistics for the rest.
 """
 
 # In one piece: one simulated table; half are its picture and checks, which stand beside what they
@@ -54,7 +52,7 @@ COUNT, WINDOWS = 2000, 100  # requests of a percentile, and how many of them are
 ENOUGH = 8000  # requests that are worth an interval with two ends, at the loads of `BUSY`
 BUSY = {"chat": 0.8, "mixture": 0.5}
 WITHIN = 4  # windows of each such percentile, in which slow requests are counted
-BLOCKS = 20  # of such a test, where nothing else is known
+BLOCKS = 20  # of such a test, in which it counts its own slow requests
 
 
 def design_effect(slow: npt.ArrayLike) -> float:
@@ -95,10 +93,9 @@ def clumped_interval(
     effect = require_in(f"[1, {x.size}]", effect=effect)
     worth = int(x.size / effect)
     ranks, each = quantile_ranks(worth, probability, confidence), x.size / worth
-    lower = None if ranks.lower is None else max(1, math.floor(ranks.lower * each))
-    upper = None if ranks.upper is None else min(x.size, math.ceil(ranks.upper * each))
-    low = 0.0 if lower is None else float(x[lower - 1])
-    return low, math.inf if upper is None else float(x[upper - 1])
+    low = x[max(1, math.floor(ranks.lower * each)) - 1] if ranks.lower else 0.0
+    high = x[min(x.size, math.ceil(ranks.upper * each)) - 1] if ranks.upper else math.inf
+    return float(low), float(high)
 
 
 def quantile_difference(
@@ -139,17 +136,6 @@ def quantile_difference(
     return float(low), float(high)
 
 
-def _by_blocks(rng: np.random.Generator, latencies: FloatArray, blocks: int) -> tuple[float, float]:
-    """95% interval of the p99 by resampling whole blocks, the rival."""
-    parts = latencies.reshape(blocks, -1)
-    rank = math.ceil(0.99 * latencies.size) - 1
-    found = [
-        np.partition(parts[rng.integers(0, blocks, blocks)].ravel(), rank)[rank] for _ in range(200)
-    ]
-    low, high = np.quantile(found, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def _own_effect(latencies: FloatArray) -> float:
     """D as a test says it of itself: from its own blocks, and beyond its own p99."""
     slow = latencies > np.quantile(latencies, 0.99)
@@ -172,25 +158,19 @@ def _tried(
         runs.append(run.ttft_s[count:])
     p99 = float(np.quantile(runs, 0.99))
     slow = (runs[1] > p99).reshape(-1, count // WITHIN).sum(axis=1)
-    effect, held, cried = design_effect(slow), np.zeros((windows, 7)), np.zeros((windows // 2, 3))
+    effect, held, cried = design_effect(slow), np.zeros((windows, 3)), np.zeros((windows // 2, 2))
     parts, widths, own = runs[0].reshape(windows, count), list[float](), list[float]()
     for row, part in zip(held, parts, strict=True):
-        alone, by_effect = (clumped_interval(part, 0.99, d) for d in (1.0, effect))
-        half, more = (clumped_interval(part, 0.99, max(1.0, f * effect)) for f in (0.8, 1.25))
-        blocks = _by_blocks(rng, part, BLOCKS)
-        own.append(_own_effect(part))
-        by_own = clumped_interval(part, 0.99, own[-1])
-        every = (alone, by_effect, half, more, blocks, by_own, (alone[0], math.inf))
+        every = [clumped_interval(part, 0.99, max(1.0, d)) for d in (1, effect, 0.8 * effect)]
         row[:] = [low < p99 < high for low, high in every]
+        own.append(_own_effect(part))
     for row, old, new in zip(cried, parts[: windows // 2], parts[windows // 2 :], strict=False):
         alone, by_effect = (
             quantile_difference(rng, old, new, 0.99, d, draws=500) for d in (1.0, effect)
         )
-        one, other = (clumped_interval(part, 0.99, 1.0) for part in (old, new))
-        apart = one[1] < other[0] or other[1] < one[0]
-        row[:] = [not alone[0] <= 0 <= alone[1], not by_effect[0] <= 0 <= by_effect[1], apart]
+        row[:] = [not alone[0] <= 0 <= alone[1], not by_effect[0] <= 0 <= by_effect[1]]
         widths.append(by_effect[1] - by_effect[0])
-    names = ("alone", "by_effect", "effect_low", "effect_high", "blocks", "by_own", "alone_low")
+    names = ("alone", "by_effect", "effect_low")
     return {
         "machine": machine.name,
         "load": load,
@@ -201,9 +181,7 @@ def _tried(
         "effect": effect,
         "own_effect": float(np.median(own)),
         "held": dict(zip(names, held.mean(axis=0).tolist(), strict=True)),
-        "cried": dict(
-            zip(("alone", "by_effect", "apart"), cried.mean(axis=0).tolist(), strict=True)
-        ),
+        "cried": dict(zip(("alone", "by_effect"), cried.mean(axis=0).tolist(), strict=True)),
         "seen": float(np.median(widths)) / 2 / p99,
     }
 
@@ -260,25 +238,15 @@ def example() -> SimpleNamespace:
         window=COUNT,
         chat_effect=chat["effect"],
         chat_own_effect=chat["own_effect"],
-        chat_held_by_own=100 * chat["held"]["by_own"],
         chat_worth=int(COUNT / chat["effect"]),
         chat_held=100 * chat["held"]["alone"],
-        chat_held_low=100 * chat["held"]["alone_low"],
         chat_held_by_effect=100 * chat["held"]["by_effect"],
-        chat_held_by_blocks=100 * chat["held"]["blocks"],
         mixture_effect=mixture["effect"],
-        least_held_by_effect=100 * min(row["held"]["by_effect"] for row in rows),
-        most_held_by_effect=100 * max(row["held"]["by_effect"] for row in rows),
         cried=100 * chat["cried"]["alone"],
         cried_together=100 * float(np.mean([row["cried"]["by_effect"] for row in rows])),
-        cried_most=100 * max(row["cried"]["by_effect"] for row in rows),
-        pairs=WINDOWS // 2,
         enough=ENOUGH,
-        enough_held=100 * min(row["held"]["by_effect"] for row in _long().values()),
         seen=100 * chat["seen"],
         seen_enough=100 * _long()["chat"]["seen"],
-        apart=100 * chat["cried"]["apart"],
-        trace_effect=trace["effect"],
         trace_worth=int(COUNT / trace["effect"]),
     )
 
@@ -288,13 +256,12 @@ def figure_held(figure: Figure) -> None:
     same interval for n/D requests holds it.
 
     Share of simulated windows, of 2,000 first tokens each, whose 95% interval holds the true p99,
-    against load. Bars are 95% intervals of the shares. Hollow: lower ends alone, for which n/D
-    requests are enough there.
+    against load. Bars are 95% intervals of the shares. Hollow: n/D requests are too few for an
+    upper end.
 
     Alt: Two panels, chat and mixture, of the share held against load in percent. A lower curve
-    falls from near nine in ten to a third or less; hollow points above its end stay near three in
-    four. An upper curve stays near the dotted line at 95 percent; its points at the higher loads
-    are hollow.
+    falls from near nine in ten to a third or less. An upper curve stays near the dotted line at 95
+    percent; its points at the higher loads are hollow.
     """
     figure.set_size_inches(5.8, 2.8)
     for axes, name in zip(figure.subplots(1, 2, sharey=True), LOADS, strict=True):
@@ -308,9 +275,6 @@ def figure_held(figure: Figure) -> None:
                 face, size = (colour, 4) if kind == "alone" or _two_ends(row) else ("none", 7)
                 axes.errorbar(load, held, room, color=colour)
                 axes.plot(load, held, "o", color=colour, ms=size, mfc=face)
-        for load, row in zip(loads, rows, strict=True):
-            if not _two_ends(row):
-                axes.plot(load, 100 * row["held"]["alone_low"], "o", color="C3", ms=7, mfc="none")
         axes.axhline(95, color="C4", linestyle=":")
         axes.set_title(name)
         axes.set(ylim=(0, 105), xlabel="load [%]", ylabel="p99 held [%]")
@@ -318,29 +282,11 @@ def figure_held(figure: Figure) -> None:
     figure.axes[0].annotate("n independent ones", (33, 28), color="C3")
 
 
-def check_bootstrap_without_resampling() -> None:
-    """One beta draw has the distribution of the k-th smallest of a resample.
-
-    Source: 20,000 resamples of 50 latencies, drawn with replacement and sorted; the largest gap of
-    the two distribution functions against its 99.9% bound for two samples.
-    """
-    rng, count, rank, draws = np.random.default_rng(73), 50, 45, 20_000
-    sorted_ones = np.sort(rng.integers(1, count + 1, (draws, count)), axis=1)[:, rank - 1]
-    beta_ones = np.ceil(count * rng.beta(rank, count - rank + 1, draws)).astype(int)
-    one, other = (
-        np.cumsum(np.bincount(x, minlength=count + 1)) / draws for x in (sorted_ones, beta_ones)
-    )
-    bound = 1.95 * math.sqrt(2 / draws)
-    gap = float(np.abs(one - other).max())
-    checks.inside("largest gap of F", gap, 0.0, bound, kind="simulation")
-
-
 def check_effect_restores_the_interval() -> None:
     """On both machines and at every load the interval of n/D requests holds the p99 in nine windows
-    of ten or more, also with D a fifth too small or a quarter too large. That of n requests does
-    so at none, and that of twenty blocks never more often. D grows with the load. On the busy
-    machines of the text 2,000 requests leave the interval without an upper end; 8,000 give it one,
-    and it holds the p99 as often.
+    of ten or more, also with D a fifth too small. That of n requests does so at none. D grows with
+    the load. On the busy machines of the text 2,000 requests leave the interval without an upper
+    end; 8,000 give it one, and it holds the p99 as often.
 
     Source: the recorded runs, 100 windows each; constant load, and for the mixture the trace's
     minutes.
@@ -356,10 +302,9 @@ def check_effect_restores_the_interval() -> None:
         if row["minutes"] and row["machine"] == "chat":
             continue  # whose load is another in each window: see below
         label, held = f"{row['machine']} at {row['load']:g}, minutes {row['minutes']}", row["held"]
-        for kind in ("by_effect", "effect_low", "effect_high"):
+        for kind in ("by_effect", "effect_low"):
             checks.inside(f"{label}: {kind}", held[kind], 0.9, 1, kind="simulation")
         checks.inside(f"{label}: alone", held["alone"], 0, 0.9, kind="simulation")
-        checks.inside(f"{label}: blocks", held["blocks"], 0, held["by_effect"], kind="simulation")
     for name in LOADS:
         steady = [row for row in _recorded() if row["machine"] == name and not row["minutes"]]
         effects = [row["effect"] for row in steady]
@@ -368,15 +313,13 @@ def check_effect_restores_the_interval() -> None:
 
 def check_a_test_does_not_know_its_own_effect() -> None:
     """Wherever D is 6 or more, what a test of 2,000 requests finds in its own twenty blocks is two
-    thirds of it or less, and its interval holds the p99 in fewer windows.
+    thirds of it or less.
 
     Source: the recorded runs.
     """
     for row in (row for row in _recorded() if row["effect"] >= 6 and not row["minutes"]):
-        label, held = f"{row['machine']} at {row['load']:g}", row["held"]
+        label = f"{row['machine']} at {row['load']:g}"
         checks.inside(f"{label}: own D over it", row["own_effect"] / row["effect"], 0, 0.67)
-        fewer = held["by_own"] < held["by_effect"]
-        checks.holds(f"{label}: holds it less often", fewer, got=held["by_own"])
 
 
 def check_equal_releases_look_unequal() -> None:
@@ -424,16 +367,6 @@ def check_record_is_made_again() -> None:
     for kind in ("alone", "by_effect"):
         got, due = again["held"][kind], recorded["held"][kind]
         checks.close(f"held, {kind}", got, due, atol=0.13, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """One window, nothing slow, effects above the sample and NaN name the argument."""
-    rng = np.random.default_rng(0)
-    checks.raises("one", design_effect, [1.0], match="slow must be of shape")
-    checks.raises("none", design_effect, [0, 0], match="slow must be of a window or more")
-    checks.raises("effect", clumped_interval, [1.0], 0.5, 2.0, match="effect must be in [1, 1]")
-    checks.raises("no latencies", quantile_difference, rng, [], [1.0], 0.9, match="old must be")
-    checks.raises("NaN", quantile_difference, rng, [1.0], [math.nan], 0.9, match="new must be")
 
 
 if __name__ == "__main__":

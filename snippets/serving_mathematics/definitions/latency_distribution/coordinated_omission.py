@@ -107,28 +107,3 @@ def check_correction_is_an_open_loop() -> None:
         got = np.sort(corrected_latencies([stalled_for], 0.01))
         worst = max(worst, float(np.abs(got - waits).max()))
     checks.close("worst difference [s]", worst, 0.0, atol=1e-9)
-
-
-def check_closed_loop_catches_up() -> None:
-    """A closed loop that catches up afterwards, timed from due, falls behind by 9 ms less with each
-    request.
-
-    Source: the recursion start = max(due, last done), request by request; 100 s over 9 ms per
-    request.
-    """
-    service = np.append(_stall(), np.full(20_000, 0.001))
-    got = closed_loop_latencies(service, 0.01)[1]
-    done, expected = 0.0, []
-    for i, s in enumerate(service.tolist()):
-        done = max(done, 0.01 * i) + s
-        expected.append(done - 0.01 * i)
-    checks.close("worst difference [s]", np.abs(got - expected).max(), 0.0, atol=1e-8)
-    behind = int((got > 0.0015).sum())
-    checks.close("requests behind", behind, (100 - 0.01) / 0.009 + 1, atol=1.0)
-
-
-def check_bad_input_is_refused() -> None:
-    """Intervals of nothing, no latencies and ages of missing ones are errors."""
-    checks.raises("interval", closed_loop_latencies, [1.0], 0.0, match="interval_s must be")
-    checks.raises("empty", corrected_latencies, [], 1.0, match="latencies must be non-empty")
-    checks.raises("many", corrected_latencies, [1e9], 1.0, match="latencies must be at most")

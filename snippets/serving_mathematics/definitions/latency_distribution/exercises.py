@@ -11,9 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.definitions.latency_distribution.clumped_percentiles import design_effect
 from serving_mathematics.definitions.latency_distribution.latency_distribution import (
-    quantile_ranks,
     wilks_sample_size,
 )
 from serving_mathematics.support import checks
@@ -122,10 +120,9 @@ def example() -> SimpleNamespace:
 
 def check_requests_to_measure() -> None:
     """Independent ones by hand; with slow requests in equal clumps of four, as many times more.
-    Geometric clumps of four in the mean have a D of seven, and four times as many are enough.
 
     Source: 0.9²⁹ ≤ 0.05 < 0.9²⁸. Windows of clumped latencies, simulated: each value is drawn once
-    and repeated four times, or as often as a geometric number says.
+    and repeated four times.
     """
     checks.equal("p90, independent", requests_to_measure(0.9, 0.95, 1.0), 29)
     checks.equal("36.25", requests_to_measure(0.9, 0.95, 1.25), 37)
@@ -134,14 +131,6 @@ def check_requests_to_measure() -> None:
     drawn = np.random.default_rng(4).random((4000, count // 4))
     share = float((drawn.max(axis=1) > 0.9).mean())
     checks.close("largest above the p90", share, 1 - 0.9**29, atol=0.012, kind="simulation")
-    rng, count = np.random.default_rng(5), requests_to_measure(0.9, 0.95, 7.0)
-    clumps = rng.geometric(0.25, 400_000).astype(np.intp)
-    slow = np.repeat(rng.random(clumps.size) > 0.9, clumps)[: 4000 * count].reshape(4000, count)
-    effect = design_effect(slow.reshape(-1, 1000).sum(axis=1))  # of a tenth: nine tenths of seven
-    checks.close("geometric clumps: D", effect, 0.9 * 7.0, rtol=0.15, kind="simulation")
-    for part, due in ((count, 0.95), (4 * 29, 0.94)):
-        share = float(slow[:, :part].any(axis=1).mean())
-        checks.inside(f"geometric clumps: {part} requests", share, due, 1.0, kind="simulation")
 
 
 def check_verdicts() -> None:
@@ -162,18 +151,6 @@ def check_verdicts() -> None:
     checks.equal("9 of 100", objective_verdict(9, 100, 0.95), "undecided")
 
 
-def check_verdict_agrees_with_intervals() -> None:
-    """The verdict is "missed" exactly when the lower order statistic of the interval is beyond the
-    limit.
-
-    Source: `quantile_ranks` at the two-sided confidence 2c − 1, for 500 requests.
-    """
-    lower = quantile_ranks(500, 0.98, confidence=0.9).lower or 0
-    verdicts = [objective_verdict(late, 500, 0.98) for late in range(40)]
-    expected = ["missed" if 500 - late < lower else "not" for late in range(40)]
-    checks.equal("missed", [v if v == "missed" else "not" for v in verdicts], expected)
-
-
 def check_bucket_bounds() -> None:
     """The bucket of the pooled quantile is found from the counts alone.
 
@@ -190,11 +167,3 @@ def check_bucket_bounds() -> None:
         low, high = bucket_bounds(edges, counts, q)
         missed += not low < np.quantile(replicas, q, method="inverted_cdf") <= high
     checks.equal("levels outside", missed, 0)
-
-
-def check_bad_input_is_refused() -> None:
-    """More late requests than requests, and unsorted edges, are errors that name the argument."""
-    checks.raises("too many", objective_verdict, 3, 2, 0.9, match="late must be an integer from 0")
-    checks.raises("edges", bucket_bounds, [1, 1], [[1]], 0.5, match="edges must be rising")
-    checks.raises("shape", bucket_bounds, [0, 1], [1], 0.5, match="counts must be (r, 1)")
-    checks.raises("nothing", bucket_bounds, [0, 1], [[0]], 0.5, match="counts must be non-negative")

@@ -155,17 +155,3 @@ def check_correction_finds_the_open_client() -> None:
         for found, name in ((full, "corrected"), (_written_s(runs["open"]), "open")):
             count = int((found > 0.5).sum())
             checks.equal(f"stall of {stall_s} s, {name}: slow", count, stall_s)
-
-
-def check_every_request_is_answered_once() -> None:
-    """No answer comes before its request, and a patient client has one request in flight.
-
-    Source: the order of the times.
-    """
-    for stall_s in (0, 3, 7):
-        runs = _runs(stall_s)
-        for client, times in runs.items():
-            in_order = bool(np.all(np.diff(times, axis=1) >= -1e-9))
-            checks.holds(f"stall of {stall_s} s, {client}: due, sent, served, done", in_order)
-        alone = np.all(runs["patient"][1:, 1] >= runs["patient"][:-1, 3] - 1e-9)
-        checks.holds(f"stall of {stall_s} s: one in flight", bool(alone))

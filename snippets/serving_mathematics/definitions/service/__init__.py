@@ -17,7 +17,7 @@ __all__, __getattr__, __dir__ = exported(
         ],
         "definitions.service.streamed_answer": ["streamed"],
         "definitions.service.pipeline": ["law_of", "percentile_bound"],
-        "definitions.service.latency_closed_forms": ["hypoexponential_survival", "branch_quantile"],
+        "definitions.service.latency_closed_forms": ["hypoexponential_survival"],
         "definitions.service.thresholded_decision": ["escalated", "cost_threshold"],
     },
 )

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.definitions.service.service import (
     Service,
-    answer_quantile,
     answered_within,
     on_grid,
 )
@@ -151,10 +150,10 @@ def check_merged_histograms() -> None:
 
 
 def check_fallback() -> None:
-    """An exponential primary with a time-out falls back as often and as late as simulated.
+    """An exponential primary falls back as often as it outlasts the time-out, and failures fall
+    back at once.
 
-    Source: the share e^{−τ/m} that falls back; 100,000 simulated requests with their standard
-    error; two services with failures by hand.
+    Source: the share e^{−τ/m} that falls back; two services with failures by hand.
     """
     cells, step = 2000, 0.0005
     never = np.zeros(cells)
@@ -163,12 +162,6 @@ def check_fallback() -> None:
     both = with_fallback(slow, quick, 300)
     share = math.exp(-300.5 * step / 0.1)
     checks.close("cost", both.cost, 5 + share, rtol=1e-9)
-    rng = np.random.default_rng(69)
-    first, second = rng.exponential(0.1, 100_000), rng.exponential(0.02, 100_000)
-    latency = np.where(first <= 0.15, first, 0.15 + second)
-    p99 = answer_quantile(both, 0.99)
-    late = batch_means(np.asarray(latency > p99, dtype=float))
-    checks.covers("share beyond the p99", late, 0.01)
     checks.close("answered in the end", answered_within(both, 0.9), 1.0, atol=1e-9)
     flaky = Service(np.array([0, 0.5, 0, 0]), np.array([0.25, 0, 0.25, 0]), 1.0, 2.0)
     spare = Service(np.array([0, 0.5, 0, 0]), np.array([0, 0, 0.5, 0]), 1.0, 4.0)
@@ -204,12 +197,3 @@ def check_end_to_end() -> None:
     failed = bad | (rng.random((3, size)) < alone).all(axis=0)
     answered = ~failed & (rng.random(size) < 0.95)
     checks.covers("simulated", batch_means(answered.astype(float)), end_to_end([0.95, 0.8], 3, 0.4))
-
-
-def check_bad_input_is_refused() -> None:
-    """Falling bounds, empty histograms, half cells and no parts are errors."""
-    two = Service(np.array([0.5, 0.5]), np.zeros(2), 1.0, 0.0)
-    checks.raises("bounds", merged_quantile, [2, 1], [[1, 1]], 0.5, match="bounds_s must be posit")
-    checks.raises("empty", merged_quantile, [1, 2], [[0, 0]], 0.5, match="one request or more")
-    checks.raises("half a cell", with_fallback, two, two, 0.5, match="timeout_cells must be an int")
-    checks.raises("no parts", end_to_end, [], 1, 0.0, match="shares must be of shape (n,)")

@@ -126,21 +126,27 @@ def _run(load: int) -> Run:
     return run_engine(CHAT, rate, REQUESTS, np.random.default_rng(11))
 
 
-def _law(run: Run, cut: float = CUT) -> Service:
-    """An answer of the engine, composed of first token, time per token and length."""
-    warm = run.arrival_s.size // 10
-    first = law_of(run.ttft_s[warm:], STEP_S, CELLS)
-    tokens = run.output_tokens[warm:]
-    spent = (run.completion_s - run.first_token_s)[warm:].sum()
-    lengths = np.bincount(tokens.astype(np.intp))[1:] / tokens.size
-    return streamed(first, float(spent / (tokens - 1).sum()), lengths, cut)
+def _law(
+    ttft_s: FloatArray, spent_s: FloatArray, tokens: npt.NDArray[np.int64], cut: float = CUT
+) -> Service:
+    """An answer of the engine, composed of first token, time per token and length, from requests
+    without the first tenth: first tokens, what came after them [s], and tokens."""
+    ttft, spent, counts = (values[tokens.size // 10 :] for values in (ttft_s, spent_s, tokens))
+    lengths = np.bincount(counts.astype(np.intp))[1:] / counts.size
+    first = law_of(ttft, STEP_S, CELLS)
+    return streamed(first, float(spent.sum() / (counts - 1).sum()), lengths, cut)
+
+
+def _law_of_run(run: Run, cut: float = CUT) -> Service:
+    """The law of the answers of a run."""
+    return _law(run.ttft_s, run.completion_s - run.first_token_s, run.output_tokens, cut)
 
 
 @functools.cache
 def _parts(load: int) -> tuple[Service, Service, Service]:
     """Look-up, answer of the engine, and tool."""
     lookup, tool = _lognormal(LOOKUP_S, LOOKUP_FAILS), _lognormal(TOOL_S, TOOL_FAILS)
-    return lookup, _law(_run(load)), tool
+    return lookup, _law_of_run(_run(load)), tool
 
 
 @functools.cache
@@ -168,16 +174,12 @@ def example() -> SimpleNamespace:
     whole = _whole(80, 2)
     answered = float(whole.ok.sum())
     p99, added = answer_quantile(whole, 0.99), _added(80, 2, 0.99)
-    true, run = _rush_hour()
-    median, medians = answer_quantile(whole, 0.5), _added(80, 2, 0.5)
+    true, answer = _rush_hour()
     return SimpleNamespace(
         whole_p99=p99,
         added_factor=added / p99,
-        medians_short_percent=100 * (1 - medians / median),
         bound_p99=percentile_bound(_row(80, 2), 0.99),
-        answered_percent=100 * answered,
         successes_p99=answer_quantile(whole, 0.99 * answered),
-        four_p99=answer_quantile(_whole(80, 4), 0.99),
         one_first_p99=float(np.quantile(_run(80).ttft_s[REQUESTS // 10 :], 0.99)),
         one_end_p99=answer_quantile(_parts(80)[1], 0.99),
         textbook_p99=math.log(100) * float(_parts(80)[1].ok @ np.arange(CELLS)) * STEP_S,
@@ -186,8 +188,8 @@ def example() -> SimpleNamespace:
         alike_composed=answer_quantile(_composed(_long_together()[1]), 0.99),
         alike_bound=percentile_bound(_answers(_long_together()[1]), 0.99),
         rush_p99=true,
-        rush_composed=answer_quantile(_composed(run), 0.99),
-        rush_bound=percentile_bound(_answers(run), 0.99),
+        rush_composed=answer_quantile(_composed(answer), 0.99),
+        rush_bound=percentile_bound(_answers(answer), 0.99),
     )
 
 
@@ -313,8 +315,8 @@ def _sessions(
     tools: int = 2,
     sessions: int = SESSIONS,
     alike: float = 0.0,
-) -> tuple[FloatArray, Run]:
-    """How long sessions of three answers and two tools take [s], and the requests in them. alike:
+) -> tuple[FloatArray, Service]:
+    """How long sessions of three answers and two tools take [s], and the law of an answer. alike:
     correlation of the lengths of a session's answers, as normal scores."""
     rng, size = np.random.default_rng(12), sessions * (tools + 1)
     lengths = draw_lengths(rng, "conversations", size)
@@ -336,53 +338,38 @@ def _sessions(
         pause_s=np.where(later, spread, 0.0),
     )
     found = simulate_fleet(asked, Fleet([machine.engine]))
-    around = machine.made.around_s
+    around, first_s = machine.made.around_s, found.first_token_s
     ends = found.completion_s.reshape(sessions, tools + 1)[:, -1] - starts
-    tokens = lengths.output_tokens
-    later_tokens = np.where(tokens > 1, tokens - 1.0, np.nan)
-    run = Run(
-        found.sent_s,
-        found.admitted_s,
-        found.first_token_s,
-        found.completion_s,
-        found.first_token_s - found.sent_s + around,
-        (found.completion_s - found.first_token_s) / later_tokens,
-        lengths.prompt_tokens,
-        lengths.cached_tokens,
-        tokens,
-        found.preemptions,
-        1.0,
-        machine.places,
-        machine.cache_tokens,
-    )
-    return ends[sessions // 10 :] + (tools + 1) * around, run
+    spent_s, waited_s = found.completion_s - first_s, first_s - found.sent_s + around
+    answer = _law(waited_s, spent_s, lengths.output_tokens, 0.0)
+    return ends[sessions // 10 :] + (tools + 1) * around, answer
 
 
-def _answers(run: Run) -> list[Service]:
-    """Three answers and two tools in a row, from the law of the requests alone."""
-    answer, tool = _law(run, 0.0), _lognormal(TOOL_S, 0.0)
+def _answers(answer: Service) -> list[Service]:
+    """Three answers and two tools in a row."""
+    tool = _lognormal(TOOL_S, 0.0)
     return [answer, tool, answer, tool, answer]
 
 
-def _composed(run: Run) -> Service:
+def _composed(answer: Service) -> Service:
     """The same as one service."""
-    return functools.reduce(in_sequence, _answers(run))
+    return functools.reduce(in_sequence, _answers(answer))
 
 
 @functools.cache
-def _rush_hour() -> tuple[float, Run]:
-    """The p99 of sessions on an engine of few places whose load follows a real hour, and its
-    requests."""
+def _rush_hour() -> tuple[float, Service]:
+    """The p99 of sessions on an engine of few places whose load follows a real hour, and the law of
+    an answer."""
     few = CHAT.limited(16)
     rate = 0.75 * few.ceiling_per_s
     whole = round(rate / 3 * 58 * 60)  # sessions of the hour, of three requests each
-    ends, run = _sessions(few, rate, "conversations", sessions=whole)
-    return float(np.quantile(ends, 0.99)), run
+    ends, answer = _sessions(few, rate, "conversations", sessions=whole)
+    return float(np.quantile(ends, 0.99)), answer
 
 
 @functools.cache
-def _long_together() -> tuple[FloatArray, Run]:
-    """Sessions at 80% whose answers are long or short together, and their requests."""
+def _long_together() -> tuple[FloatArray, Service]:
+    """Sessions at 80% whose answers are long or short together, and the law of an answer."""
     return _sessions(CHAT, 0.8 * CHAT.ceiling_per_s, alike=ALIKE)
 
 
@@ -393,7 +380,7 @@ def check_an_answer_is_first_token_and_length() -> None:
     Source: the ends of the same simulated requests, in which gaps are shared steps.
     """
     for load in LOADS:
-        run, law = _run(load), _law(_run(load), 0.0)
+        run, law = _run(load), _law_of_run(_run(load), 0.0)
         warm = REQUESTS // 10
         ends = (run.ttft_s + run.completion_s - run.first_token_s)[warm:]
         for share in (0.5, 0.9, 0.99):
@@ -410,13 +397,13 @@ def check_composed_sessions_are_those_of_the_engine() -> None:
     Source: `core.fleet`, 4,000 sessions of three answers at 60% and at 80% of the ceiling.
     """
     for load in (0.6, 0.8):
-        ends, run = _sessions(CHAT, load * CHAT.ceiling_per_s)
-        composed = _composed(run)
+        ends, answer = _sessions(CHAT, load * CHAT.ceiling_per_s)
+        composed = _composed(answer)
         for share in (0.5, 0.99):
             ratio = answer_quantile(composed, share) / float(np.quantile(ends, share))
             label = f"{100 * load:.0f}%, p{100 * share:g}: composed over simulated"
             checks.inside(label, ratio, 0.9, 1.1, kind="simulation")
-        added = sum(answer_quantile(part, 0.99) for part in _answers(run))
+        added = sum(answer_quantile(part, 0.99) for part in _answers(answer))
         over = added / float(np.quantile(ends, 0.99))
         checks.inside(f"{100 * load:.0f}%: sum of p99s over it", over, 1.33, 2, kind="simulation")
     page = example()
@@ -429,10 +416,10 @@ def check_a_shared_minute_breaks_independence() -> None:
 
     Source: the same sessions with the trace's requests a minute, 16 places at 75% in the mean.
     """
-    true, run = _rush_hour()
-    ratio = answer_quantile(_composed(run), 0.99) / true
+    true, answer = _rush_hour()
+    ratio = answer_quantile(_composed(answer), 0.99) / true
     checks.inside("composed over simulated", ratio, 0.4, 0.8, kind="simulation")
-    bound = percentile_bound(_answers(run), 0.99) / true
+    bound = percentile_bound(_answers(answer), 0.99) / true
     checks.inside("bound over simulated", bound, 1.0, 3.0, kind="simulation")
 
 
@@ -443,13 +430,13 @@ def check_lengths_of_a_session_add_up() -> None:
 
     Source: the same sessions, with lengths whose normal scores have a correlation of 0.7.
     """
-    ends, run = _long_together()
+    ends, answer = _long_together()
     true = float(np.quantile(ends, 0.99))
-    ratio = answer_quantile(_composed(run), 0.99) / true
+    ratio = answer_quantile(_composed(answer), 0.99) / true
     checks.inside("composed over simulated", ratio, 0.7, 6 / 7, kind="simulation")
-    added = sum(answer_quantile(part, 0.99) for part in _answers(run)) / true
+    added = sum(answer_quantile(part, 0.99) for part in _answers(answer)) / true
     checks.inside("sum of p99s over simulated", added, 1.2, 1.5, kind="simulation")
-    bound = percentile_bound(_answers(run), 0.99) / true
+    bound = percentile_bound(_answers(answer), 0.99) / true
     checks.inside("bound over simulated", bound, 1.0, 2.0, kind="simulation")
 
 
@@ -464,9 +451,3 @@ def check_the_bound_is_reached() -> None:
     both = in_sequence(part, part)
     checks.close("in time", answered_within(both, bound), 0.9801, rtol=1e-12)
     checks.holds("no less than asked for", answered_within(both, bound) >= 0.98)
-
-
-def check_bad_input_is_refused() -> None:
-    """No parts, and times before zero, name the argument."""
-    checks.raises("none", percentile_bound, [], 0.9, match="parts must be one or more")
-    checks.raises("past", law_of, [-1.0], 1.0, 4, match="times_s must be non-negative")

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -221,10 +220,8 @@ def _require_one_grid(first: Service, second: Service) -> None:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text, in percent and as factors."""
-    once, apart, shared = _retry_cases()
+    _, apart, shared = _retry_cases()
     return SimpleNamespace(
-        attempt_failed_percent=100 * float(once.failed.sum()),
-        retried_failed_percent=100 * float(apart.failed.sum()),
         shared_failed_percent=100 * float(shared.failed.sum()),
         shared_factor=float(shared.failed.sum() / apart.failed.sum()),
         bad_state_cost=retried(_stage(20.0, 0.1, 1.0), 3).cost,
@@ -276,42 +273,6 @@ def figure_shared_state(figure: Figure) -> None:
     axes.minorticks_off()
 
 
-def check_composition_is_simulated() -> None:
-    """Sum, maximum, mixture and retry agree with simulated requests, in time, outcome and cost.
-
-    Source: 100,000 requests per composition, exponential stages of 20 and 40 ms that succeed with
-    0.9 and 0.8; the share answered within 60 ms, and the mean cost, each with its standard error.
-    """
-    rng, n = np.random.default_rng(61), 100_000
-    one, two = rng.exponential(20.0, n), rng.exponential(40.0, n)
-    one_ok, two_ok, other = rng.random(n) < 0.9, rng.random(n) < 0.8, rng.random(n) < 0.3
-    first, second = _stage(20.0, 0.9, 1.0), _stage(40.0, 0.8, 10.0)
-    again, again_ok = rng.exponential(20.0, n), rng.random(n) < 0.9
-    cases = (
-        ("sequence", in_sequence(first, second), one + two, one_ok & two_ok, 1 + 10.0 * one_ok),
-        ("parallel", in_parallel(first, second), np.maximum(one, two), one_ok & two_ok, None),
-        (
-            "branch",
-            either(0.3, first, second),
-            np.where(other, two, one),
-            np.where(other, two_ok, one_ok),
-            1 + 9.0 * other,
-        ),
-        (
-            "two attempts",
-            retried(first, 2),
-            one + np.where(one_ok, 0.0, again),
-            one_ok | again_ok,
-            2.0 - one_ok,
-        ),
-    )
-    for name, service, latency, ok, cost in cases:
-        good = batch_means(np.asarray(ok & (latency <= 60.0), dtype=float))
-        checks.covers(f"{name}, answered in 60 ms", good, answered_within(service, 0.06))
-        if cost is not None:
-            checks.covers(f"{name}, cost", batch_means(cost), service.cost)
-
-
 def check_failures_end_when_they_end() -> None:
     """A parallel call that fails ends with its slower part, a sequence with the part that failed.
 
@@ -356,14 +317,3 @@ def check_shared_state() -> None:
     checks.close("one state", shared.failed.sum(), 0.98 * 1e-6 + 0.02 * 0.729, rtol=1e-6)
     ratio = float(shared.failed.sum() / apart.failed.sum())
     checks.close("ratio", ratio, (0.98e-6 + 0.01458) / 0.0278**3, rtol=1e-6)
-
-
-def check_bad_input_is_refused() -> None:
-    """Masses above one, other grids, NaN shares and unreachable percentiles are errors."""
-    half = Service(np.array([0.0, 0.5]), np.array([0.0, 0.5]), 1.0, 0.0)
-    coarse = Service(half.ok, half.failed, 2.0, 0.0)
-    checks.raises("mass 1.5", Service, half.ok * 2, half.failed, 1.0, 0.0, match="at most 1")
-    checks.raises("grids", in_sequence, half, coarse, match="grid (step_s, cells) must be the same")
-    checks.raises("NaN share", either, math.nan, half, half, match="share must be in [0, 1]")
-    checks.raises("no attempt", retried, half, 0, match="attempts must be a positive integer")
-    checks.raises("p99 of half", answer_quantile, half, 0.99, match="at most 0.5, the share")

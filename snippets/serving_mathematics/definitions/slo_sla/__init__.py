@@ -14,7 +14,6 @@ __all__, __getattr__, __dir__ = exported(
             "downtime_exceeds",
             "internal_target",
         ],
-        "definitions.slo_sla.outage_dependence": ["pair_downtime_exceeds"],
         "definitions.slo_sla.sla_credits": ["Agreement", "expected_credit"],
     },
 )

@@ -34,11 +34,6 @@ from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.traffic import MINUTE_S, trace_record
 from serving_mathematics.core.queues.erlang import max_utilization
-from serving_mathematics.definitions.slo_sla.monthly_attainment import (
-    MONTH,
-    OUTAGE,
-    internal_target,
-)
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record, recorded
 from serving_mathematics.support.require import (
@@ -196,7 +191,6 @@ def example() -> SimpleNamespace:
     chat, hour, mixture = _cap(CHAT), _cap(CHAT, minutes=True), promised_load("mixture")
     best = max(LOADS, key=lambda load: load * _shares(CHAT, load)[0])
     cap_per_s, slow = chat * CHAT.ceiling_per_s, _cap(CHAT, slowness=CHAT.how_wrong.high)
-    at_cap, queued = _shares(CHAT, chat), _shares(few, 0.95)
     return SimpleNamespace(
         chat_share=100 * CHAT.promise.share,
         chat_cap=100 * chat,
@@ -207,19 +201,11 @@ def example() -> SimpleNamespace:
         mixture_cap=100 * mixture,
         mixture_share=100 * MIXTURE.promise.share,
         best_load=100 * best,
-        hot_further=100 * _shares(CHAT, 0.9)[2],
-        few_least=100 * queued.least,
-        few_most=100 * queued.most,
-        at_cap_least=100 * at_cap.least,
-        at_cap_most=100 * at_cap.most,
         few_cap=100 * _cap(few),
         few_cap_per_s=_cap(few) * few.ceiling_per_s,
         promised_ttft_s=CHAT.promise.ttft_s,
         promised_tpot_ms=1000 * CHAT.promise.tpot_s,
         lost_kept=100 * lost.both,
-        lost_least=100 * lost.least,
-        lost_most=100 * lost.most,
-        lost_minutes_kept=100 * _shares(CHAT, _lost(hour), minutes=True).both,
         lost_mixture_kept=100 * _shares(MIXTURE, _lost(mixture))[0],
         fleet=FLEET,
         fleet_rate=140,
@@ -228,10 +214,6 @@ def example() -> SimpleNamespace:
         slow_percent=100 * (CHAT.how_wrong.high - 1),
         slow_cap=100 * slow,
         slow_own=100 * slow * CHAT.how_wrong.high,
-        one_server_chat=100 * _one_server_cap(CHAT),
-        one_server_mixture=100 * _one_server_cap(MIXTURE),
-        seventy_minutes=100 * _shares(CHAT, 0.7, minutes=True).both,
-        seventy_mixture=100 * _shares(MIXTURE, 0.7)[0],
     )
 
 
@@ -239,8 +221,7 @@ def figure_goodput(figure: Figure) -> None:
     """Goodput follows the load up to the cap and a little beyond, and then collapses.
 
     The book's machines, with steady arrivals. Near 100% and beyond, the share that is kept falls
-    for as long as the load lasts, here for 20,000 requests: a quarter of an hour of chat, hours of
-    the mixture.
+    for as long as the load lasts, here a quarter of an hour of chat and hours of the mixture.
 
     Alt: Line chart of goodput against load, both in percent of the ceiling. The solid curve rises
     along the diagonal, bends shortly before the ceiling and falls steeply to zero. Dashed, the
@@ -478,35 +459,6 @@ def check_caps_are_those_of_other_pages() -> None:
     checks.close("70%, of the cap", 0.7 / _cap(CHAT), 0.8, atol=0.01)
     checks.close("18/s, of the cap", 18 / _cap(CHAT) / CHAT.ceiling_per_s, 0.9, atol=0.03)
     checks.close("16,000 of them [min]", 16_000 / 18 / 60, 15.0, atol=0.5)
-
-
-def check_outages_leave_the_cap() -> None:
-    """Where outages count as misses too, those of the internal target for 99.9% move the cap by
-    less than a five-hundredth of the ceiling, on each machine; at the cap some quarter hours keep
-    the promise and others do not.
-
-    Source: the mean outage of a month at the target; the line between the simulated loads.
-    """
-    out = 1 - internal_target(0.999, 0.05, OUTAGE, MONTH)
-    for name, machine in _machines().items():
-        kept = [_shares(machine, load).both for load in LOADS]
-        asked = machine.promise.share / (1 - out)
-        above = next(i for i, share in enumerate(kept) if share < asked)
-        across = slice(above, above - 2, -1)
-        cap = float(np.interp(asked, kept[across], LOADS[across]))
-        checks.close(f"{name}: cap", cap, _cap(machine), atol=0.002)
-    at = _shares(CHAT, _cap(CHAT))
-    checks.inside("chat at its cap", CHAT.promise.share, at.least, at.most, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """No requests, negative times, free limits and shares above one name the argument."""
-    checks.raises("none", joint_attainment, [], [], 1.0, 1.0, match="ttft_s must be a non-empty")
-    checks.raises("negative", joint_attainment, [-1], [1], 1.0, 1.0, match="ttft_s must be non-n")
-    checks.raises("gap", joint_attainment, [1], [-1], 1.0, 1.0, match="tpot_s must be non-neg")
-    checks.raises("NaN", joint_attainment, [math.nan], [1], 1.0, 1.0, match="ttft_s must be non-")
-    checks.raises("limit", joint_attainment, [1], [1], 0.0, 1.0, match="ttft_limit_s must be pos")
-    checks.raises("half", replicas_for, 1.0, 1.0, 0.5, match="lost must be a non-negative integer")
 
 
 if __name__ == "__main__":

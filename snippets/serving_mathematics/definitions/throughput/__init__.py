@@ -11,7 +11,6 @@ __all__, __getattr__, __dir__ = exported(
         "definitions.throughput.lifted_ceiling": ["engine_rates_of"],
         "definitions.throughput.scalability_fit": [
             "usl_throughput",
-            "peak_concurrency",
             "fit_usl",
         ],
     },

@@ -177,16 +177,13 @@ def knee(away_s: float, rates_per_s: npt.ArrayLike) -> float:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     ceiling = float(rates_of(CHAT)[-1]) * float(CHAT.sample.output_tokens.mean())
-    one, sixteen = _curve("tokens", 0)[[0, CLIENTS.index(16)]]
     worst = max(
         abs(_told(clients, away) / _cells()[clients, away]["tokens"] - 1)
         for clients in CLIENTS
         for away in AWAY_S
     )
     return SimpleNamespace(
-        sixteen_factor=sixteen / one,
         half_clients=next(n for n in range(1, 300) if _told(n, 0) >= ceiling / 2),
-        knee_none=knee(0.0, rates_of(CHAT)),
         knee_minute=knee(60.0, rates_of(CHAT)),
         slow_at_128=1000 * _cells()[128, 0]["token"],
         closed_error_percent=100 * worst,
@@ -302,24 +299,6 @@ def check_the_closed_form_against_the_simulated_loop() -> None:
         checks.inside(f"{away} s away: largest error", worst, 0, 0.1, kind="simulation")
 
 
-def check_the_closed_form_against_exact_states() -> None:
-    """It is at most a twentieth above the mean of the exact number of clients inside, which
-    fluctuates.
-
-    Source: weights of a birth–death chain, whose times are exponential; up to 400 clients, ten
-    seconds away.
-    """
-    rates = rates_of(CHAT)
-    many = np.append(rates, np.full(400 - rates.size, rates[-1]))
-    for clients in (4, 64, 200, 400):
-        back = (clients - np.arange(clients)) / 10.0  # a second, with 0, 1, … inside
-        logs = np.append(0.0, np.cumsum(np.log(back / many[:clients])))
-        weights = np.exp(logs - logs.max())
-        exact = float(weights[1:] @ many[:clients] / weights.sum())
-        ratio = loop_rate(clients, 10.0, rates)[0] / exact
-        checks.inside(f"{clients} clients: over the exact mean", ratio, 1 - 1e-9, 1.05)
-
-
 def check_two_tests_tell_the_ceiling() -> None:
     """From 32 and 64 clients, the line at all places is within 3% of the most that any simulated
     loop gives, and what no number of clients exceeds by the line, 1/b, is a tenth above it.
@@ -353,12 +332,6 @@ def check_clients_are_no_load() -> None:
     busy, calm = (_cells()[128, away]["tokens"] for away in (0, 60))
     checks.inside("at once, over the ceiling", busy / ceiling, 0.5, 1.0, kind="simulation")
     checks.inside("a minute away, over that", calm / busy, 0.0, 0.25, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """No client, and rates that fall, name the argument."""
-    checks.raises("none", loop_rate, 0, 1.0, [1.0], match="clients must be at least 1")
-    checks.raises("fall", loop_rate, 5, 1.0, [2.0, 1.0], match="rates_per_s must be not falling")
 
 
 if __name__ == "__main__":

@@ -30,8 +30,6 @@ from serving_mathematics.support.require import (
     require_shape,
 )
 
-FloatArray = npt.NDArray[np.float64]
-
 HINTS = {
     "share_of_ceiling": (
         "A user asks once in Z + R while nobody queues. So N of them ask N/(Z + R) times a second."
@@ -157,13 +155,3 @@ def check_idle_clients_of_a_simulated_loop() -> None:
     checks.close("outside", outside, 10 * cell["requests"], rtol=0.05, kind="simulation")
     checks.close("by hand", idle_clients(40, 5.0, 7.0), 5.0, rtol=1e-12)
     checks.equal("a hundredth above", idle_clients(40, 5.0, 8.05), 0.0)
-
-
-def check_bad_input_is_refused() -> None:
-    """No users, more waiting than clients, and tests of one size are errors."""
-    told = "users must be a positive"
-    checks.raises("nobody", share_of_ceiling, 0, 1.0, 1.0, 1.0, match=told)
-    checks.raises(
-        "X·R > N", idle_clients, 4, 1.0, 5.0, match="response_s must be at most 4 clients"
-    )
-    checks.raises("one size", engine_from_tests, [4, 4], [1, 1], 8, match="batches must be of two")

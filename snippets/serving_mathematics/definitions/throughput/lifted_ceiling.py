@@ -26,10 +26,7 @@ from serving_mathematics.core.batching.continuous_batching import (
     TICK_S,
     Engine,
     StepTable,
-    Workload,
 )
-from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.core.machines.customers import LONGEST, _long_chat
 from serving_mathematics.core.machines.machines import CHAT, SHORT_MIXTURE, Machine
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.definitions.throughput.closed_loop_engine import _simulated, loop_rate
@@ -51,12 +48,7 @@ FORMATS = {  # of the weights, and of products where they have eight bits
 CHANGES = {
     "half of each prompt found in a cache": {"prompt": 0.5},
     "what a sequence adds halved (shorter contexts, fewer bits in the cache)": {"own": 0.5},
-    "places for {more} instead of {places}": {"places": 1.2},
 }
-
-
-LONG_ANSWERS = (400, 1500)  # tokens of a prompt and of a mean answer, as of a model that reasons
-SOME = 176  # places for which memory holds such answers
 
 
 def engine_rates_of(
@@ -84,13 +76,13 @@ def engine_rates_of(
 def _rate(clients: int, machine: Machine, changed: dict[str, float]) -> float:
     """Answers a second by the closed form, asking again at once, with parts so many times as
     long."""
-    line, now = step_line(machine), {"prompt": 1.0, "own": 1.0, "places": 1.0} | changed
+    line, now = step_line(machine), {"prompt": 1.0, "own": 1.0} | changed
     rates = engine_rates_of(
         now["prompt"] * line.prompt_s,
         line.later_tokens,
         line.fixed_s,
         now["own"] * line.sequence_s,
-        round(now["places"] * machine.places),
+        machine.places,
     )
     return loop_rate(clients, 0.0, rates)[0]
 
@@ -105,22 +97,11 @@ def _gains(clients: int) -> dict[str, float]:
     return {name: 100 * (rate / plain - 1) for name, rate in rates.items()}
 
 
-def _full_tokens(spread: float) -> float:
-    """Tokens of long answers a second with places that are all taken, which have so many times the
-    mean context of a step that constant lengths have beyond the prompt."""
-    prompt, answer = LONG_ANSWERS
-    own_s = float(CHAT.step_s(SOME, prompt + spread * answer / 2)) / SOME
-    return answer / (float(CHAT.prompt_s([prompt])[0]) + (answer - 1) * own_s)
-
-
 def example() -> SimpleNamespace:
     """The table of the page."""
     columns = [_gains(clients) for clients in CLIENTS]
-    more = round(CHANGES[list(CHANGES)[-1]]["places"] * CHAT.places)
     rows = [
-        f"| {name.format(places=CHAT.places, more=more)} | "
-        + " | ".join(f"{column[name]:.0f}%" for column in columns)
-        + " |"
+        f"| {name} | " + " | ".join(f"{column[name]:.0f}%" for column in columns) + " |"
         for name in columns[0]
     ]
     line = step_line(CHAT)
@@ -128,8 +109,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         lift_rows="\n".join(rows),
         own_percent=100 * own / (line.fixed_s + own),
-        long_prompt_tokens=LONG_ANSWERS[0],
-        long_answer_tokens=LONG_ANSWERS[1],
     )
 
 
@@ -167,12 +146,12 @@ def check_the_ranking_turns_with_the_clients() -> None:
     four bits bring nothing; the simulated loop has the same gains within five points, and the same
     winner at both.
 
-    Source: loops simulated by `core.fleet`; places are left out, which memory decides.
+    Source: loops simulated by `core.fleet`.
     """
     shown = [*FORMATS.values(), "prompt", "own"]
     for clients, winner in ((4, "int4"), (512, "fp8")):
         plain = _looped("", clients).per_s
-        told = dict(zip(shown, _gains(clients).values(), strict=False))
+        told = dict(zip(shown, _gains(clients).values(), strict=True))
         found = {change: 100 * (_looped(change, clients).per_s / plain - 1) for change in told}
         for change, gain in told.items():
             label = f"{clients} clients, {change} [%]"
@@ -209,41 +188,12 @@ def check_four_bits_end_where_products_take_as_long() -> None:
     checks.inside("256 over the ridge", CHAT.places / ridge, 0.8, 1.2)
 
 
-def check_constant_answers_promise_too_much() -> None:
-    """A load test with answers all of 1,500 tokens after prompts of 400 has a ceiling that is a
-    quarter too high for exponential ones of that mean.
-
-    Source: 4,000 requests that wait at once, from the first fifth of the ends to the last, beside
-    the closed form with E[m²]/2E[m] for the answer's part of the context, twice as much.
-    """
-    (prompt, answer), requests = LONG_ANSWERS, 4000
-    drawn = np.random.default_rng(4).geometric(1 / answer, requests)
-    few, seen = replace(_long_chat(), max_sequences=SOME), []
-    for spread, answers in ((1, np.full(requests, answer)), (2, drawn)):
-        answers = np.minimum(answers, LONGEST - prompt).astype(np.int64)
-        served = simulate(Workload(np.zeros(requests), np.full(requests, prompt), answers), few)
-        ends = np.sort(served.completion_s)[[requests // 5, 4 * requests // 5]]
-        inside = (served.completion_s > ends[0]) & (served.completion_s <= ends[1])
-        seen.append(float(answers[inside].sum() / np.diff(ends)[0]))
-        told = _full_tokens(spread)
-        checks.close(f"tokens a second, spread {spread}", told, seen[-1], rtol=0.06)
-    checks.inside("constant over exponential", seen[0] / seen[1], 1.2, 1.35, kind="simulation")
-
-
 def check_a_run_is_made_again() -> None:
     """A loop of the record that runs again writes as many tokens.
 
     Source: the record, and its command.
     """
     checks.close("four bits", _looped.again("int4", 4), _looped("int4", 4), rtol=1e-6)
-
-
-def check_bad_input_is_refused() -> None:
-    """No places and negative times name the argument."""
-    told = "places must be a positive integer"
-    checks.raises("places", engine_rates_of, 1.0, 1.0, 1.0, 1.0, 0, match=told)
-    told = "prompt_s must be non-negative"
-    checks.raises("prompt", engine_rates_of, -1.0, 1.0, 1.0, 1.0, 1, match=told)
 
 
 if __name__ == "__main__":

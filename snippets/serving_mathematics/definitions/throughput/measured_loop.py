@@ -25,7 +25,6 @@ import numpy.typing as npt
 from serving_mathematics.core.hardware.published_runs import _engine_runs, read_lines
 from serving_mathematics.definitions.throughput.scalability_fit import (
     fit_usl,
-    peak_concurrency,
     usl_throughput,
 )
 from serving_mathematics.support import checks
@@ -117,7 +116,7 @@ def _left_out(which: tuple[str, str, str, str]) -> list[tuple[float, float, floa
         alpha, beta, gamma = fit_usl(n[:-1], x[:-1])
         line = _expected(float(n[-1]), *_line(n[:-1], x[:-1]))
         law = float(usl_throughput(n[-1], alpha, beta, gamma))
-        peak = peak_concurrency(min(alpha, 1.0), beta)
+        peak = float(np.sqrt(max(1 - alpha, 0.0) / beta)) if beta else np.inf
         rows.append((line / float(x[-1]), law / float(x[-1]), peak))
     return rows
 
@@ -171,16 +170,10 @@ def example() -> SimpleNamespace:
     sparse = [row for which in SPARSE for row in _left_out(which)]
     return SimpleNamespace(
         dense_loops=_doubled()[False].size,
-        dense_half=100 * float(np.median(np.abs(_doubled()[False]))),
         dense_most=100 * _nine_in_ten(_doubled()[False]),
-        far_two=100 * _by_two(1, 2),
         low_two=100 * _by_two(0, 1),
-        line_worst=100 * max(abs(line - 1) for line, _, _ in dense),
-        law_worst=100 * max(abs(law - 1) for _, law, _ in dense),
-        line_nearer=sum(abs(line - 1) < abs(law - 1) for line, law, _ in dense),
         peaks=sum(np.isfinite(peak) for *_, peak in dense),
         loops=len(dense),
-        lowest_peak=min(peak for *_, peak in dense),
         sparse_low=100 * (1 - min(line for line, _, _ in sparse)),
     )
 
@@ -232,9 +225,6 @@ def check_the_line_foresees_the_last_test() -> None:
     checks.inside("line: largest error", line, 0, 0.06, kind="measured")
     worse = [abs(one - 1) < abs(other - 1) for one, other, _ in rows]
     checks.inside("loops in which the line is nearer", sum(worse), 4, 6, kind="measured")
-    line_mean, law_mean = (float(np.mean([abs(row[c] - 1) for row in rows])) for c in (0, 1))
-    checks.inside("mean error of the line, over the law's", line_mean / law_mean, 0, 0.67)
-    checks.inside("law: largest error", law, line, 0.3, kind="measured")
     peaks = sum(np.isfinite(peak) for *_, peak in rows)
     checks.inside("loops with a peak that is not there", float(peaks), 4, 6, kind="measured")
     falls = [bool(np.any(np.diff(x) < 0)) for _, x in _loops(DENSE).values()]
@@ -293,12 +283,3 @@ def check_two_tests_by_hand() -> None:
     n = np.array([3, 50.0])
     ceiling = ceiling_of(n, n / (0.007 + 0.00012 * n), 64)
     checks.close("ceiling of 64 places", ceiling, 64 / (0.007 + 0.00012 * 64), rtol=1e-9)
-    amdahl = usl_throughput(n, 0.00012 / 0.00712, 0.0, 1 / 0.00712)
-    checks.close("Amdahl's law", n / (0.007 + 0.00012 * n), amdahl, rtol=1e-9)
-
-
-def check_bad_input_is_refused() -> None:
-    """One number of clients, and throughput that grows faster than clients, name the argument."""
-    checks.raises("one", ceiling_of, [4, 4], [1.0, 2.0], 8, match="clients must be two numbers")
-    told = "tokens_per_s must be of N/X that rises"
-    checks.raises("too fast", ceiling_of, [1, 2], [1.0, 3.0], 8, match=told)

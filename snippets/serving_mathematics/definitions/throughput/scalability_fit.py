@@ -2,7 +2,7 @@
 
 X(N) = γN/(1 + α(N−1) + βN(N−1)): γ is the throughput of one client, α the share of work that only
 one can do at a time (contention), β the cost of keeping every pair consistent (coherency). With
-β = 0 it is Amdahl's law and levels off at γ/α; with β > 0 it peaks at N_max = √((1−α)/β) and falls.
+β = 0 it is Amdahl's law and levels off at γ/α; with β > 0 it peaks at √((1−α)/β) and falls.
 N/X is linear in 1, N − 1 and N(N − 1), which is how it is fitted.
 
 Assumes: a steady state at every point; errors of N/X of one size.
@@ -22,7 +22,6 @@ from serving_mathematics.support.require import (
     as_floats,
     require,
     require_all_positive,
-    require_in,
     require_non_negative,
     require_positive,
     require_shape,
@@ -47,19 +46,6 @@ def usl_throughput(
     contention, coherency = require_non_negative(contention=contention, coherency=coherency)
     single = require_positive(single=single)
     return np.asarray(single * n / (1 + contention * (n - 1) + coherency * n * (n - 1)))
-
-
-def peak_concurrency(contention: float, coherency: float) -> float:
-    """Concurrency N_max = √((1−α)/β) beyond which throughput falls; infinity when β = 0.
-
-    contention: α in [0, 1]. coherency: β ≥ 0. Raises ValueError outside these ranges.
-
-    >>> peak_concurrency(contention=0.19, coherency=0.01)
-    9.0
-    """
-    contention = require_in("[0, 1]", contention=contention)
-    coherency = require_non_negative(coherency=coherency)
-    return math.sqrt((1 - contention) / coherency) if coherency else math.inf
 
 
 def fit_usl(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tuple[float, float, float]:
@@ -89,30 +75,6 @@ def fit_usl(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tuple[floa
     return float(found[1] / found[0]), float(found[2] / found[0]), float(1 / found[0])
 
 
-def check_peak_is_the_maximum() -> None:
-    """No other concurrency has more throughput than the peak's.
-
-    Source: 1,000 concurrencies around it.
-    """
-    peak = peak_concurrency(0.03, 0.0002)
-    n = np.linspace(1, 4 * peak, 1000)
-    most = float(usl_throughput(n, 0.03, 0.0002, 7.0).max())
-    checks.close("at the peak", float(usl_throughput(peak, 0.03, 0.0002, 7.0)), most, rtol=1e-4)
-
-
-def check_threads_or_processes() -> None:
-    """Eight processes of one thread carry 1 + 7α times what one process of eight threads does.
-
-    Source: by hand: work of 1 s, of which α must be done by one thread.
-    """
-    for alpha in (0.0, 0.05, 0.3):
-        alone_s, together_s = 1.0, alpha + (1 - alpha) / 8
-        carried = 8 / alone_s * together_s
-        law = float(usl_throughput(8, alpha, 0.0, 1.0))
-        checks.close(f"α = {alpha}: threads", law, 1 / together_s, rtol=1e-12)
-        checks.close(f"α = {alpha}: processes over threads", carried, 1 + 7 * alpha, rtol=1e-12)
-
-
 def check_fit_gives_back_the_law() -> None:
     """The parameters of exact curves come back, and Amdahl's law has no coherency.
 
@@ -124,11 +86,3 @@ def check_fit_gives_back_the_law() -> None:
         checks.close(f"α = {alpha}, β = {beta}", got, [alpha, beta, gamma], rtol=1e-6, atol=1e-9)
     bent = n / (1 + 0.1 * (n - 1) - 1e-4 * n * (n - 1))
     checks.equal("bent upwards", fit_usl(n, bent)[1], 0.0)
-
-
-def check_bad_input_is_refused() -> None:
-    """Half a client, two points and a throughput of nothing are errors."""
-    checks.raises("N < 1", usl_throughput, 0.5, 0.1, 0.1, 1.0, match="concurrency must be finite")
-    checks.raises("α > 1", peak_concurrency, 1.5, 0.1, match="contention must be in [0, 1]")
-    checks.raises("two", fit_usl, [1, 2], [1.0, 2.0], match="concurrency must be three or more")
-    checks.raises("none", fit_usl, [1, 2, 3], [1.0, 0.0, 1.0], match="throughput must be positive")

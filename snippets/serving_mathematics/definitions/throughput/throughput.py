@@ -14,7 +14,6 @@ recursion.
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,6 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.queues.mean_value_analysis import (
     asymptotic_bounds,
     exact_mva,
-    saturation_clients,
 )
 from serving_mathematics.definitions.throughput.closed_loop_engine import loop_rate, rates_of
 from serving_mathematics.support import checks
@@ -45,7 +43,6 @@ def _one_place() -> float:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: the chat machine as if it took one request at a time."""
     return SimpleNamespace(
-        one_knee=saturation_clients([_one_place()], AWAY_S),
         one_factor=float(rates_of(CHAT)[-1]) * _one_place(),
     )
 
@@ -81,47 +78,13 @@ def check_textbook_example() -> None:
     """Three users of a CPU and two disks, who think 15 s: X = 0.1515 per second in 4.80 s.
 
     Source: demands of Lazowska et al. (1984), chapter 6; queue lengths as the regression test of
-    the LQN solver prints them for that example; the product form over all states.
+    the LQN solver prints them for that example.
     """
     throughput, residence = exact_mva(TEXTBOOK_CLIENTS, TEXTBOOK_S, TEXTBOOK_THINK_S)
     checks.close("X [1/s]", throughput[-1], 0.15151649, atol=5e-9)
     checks.close("R [s]", float(residence[-1].sum()), 4.79982478, atol=5e-9)
-    checks.close("X from the states", throughput[-1], _by_states(3), rtol=1e-12)
     queues = throughput[-1] * residence[-1]
     checks.close("queues", queues, [0.0976, 0.3947, 0.2350], atol=5.5e-5, kind="published")
-
-
-def _by_states(clients: int) -> float:
-    """X = G(N−1)/G(N) of the textbook's loop, summed over states (Gordon and Newell 1967)."""
-
-    def constant(total: int) -> float:
-        cpu, first, second = TEXTBOOK_S
-        return sum(
-            cpu**i * first**j * second**k * TEXTBOOK_THINK_S**m / math.factorial(m)
-            for i in range(total + 1)
-            for j in range(total + 1 - i)
-            for k in range(total + 1 - i - j)
-            for m in (total - i - j - k,)
-        )
-
-    return constant(clients - 1) / constant(clients)
-
-
-def check_bounds_hold() -> None:
-    """Exact throughput lies within the bounds, and more clients never lower it.
-
-    Source: 60 random networks of one to six servers, up to 40 clients.
-    """
-    rng, within, rising = np.random.default_rng(82), [], []
-    for _ in range(60):
-        demands = rng.exponential(1.0, rng.integers(1, 7)) + 0.01
-        think, clients = float(rng.exponential(5.0)), int(rng.integers(2, 41))
-        exact = exact_mva(clients, demands, think)[0]
-        low, high = asymptotic_bounds(clients, demands, think)
-        within.append(low * (1 - 1e-12) <= exact[-1] <= high * (1 + 1e-12))
-        rising.append(bool(np.all(np.diff(exact) >= -1e-12)))
-    checks.holds("within both bounds", all(within))
-    checks.holds("never falls", all(rising))
 
 
 def check_one_place_is_the_textbook() -> None:
@@ -138,12 +101,3 @@ def check_one_place_is_the_textbook() -> None:
         checks.inside(
             "exact over it", float(exact_mva(clients, [0.5], AWAY_S)[0][-1]) / told, 0.5, 1
         )
-
-
-def check_bad_input_is_refused() -> None:
-    """Half clients, free or missing servers and negative pauses are errors."""
-    checks.raises("half a client", exact_mva, 2.5, [1.0], 1.0, match="clients must be a positive")
-    checks.raises("no server", saturation_clients, [], 1.0, match="demands_s must be a (K,) array")
-    told = "demands_s must be positive"
-    checks.raises("free server", asymptotic_bounds, 3, [1.0, 0.0], 1.0, match=told)
-    checks.raises("Z < 0", exact_mva, 3, [1.0], -1.0, match="think_time_s must be non-negative")

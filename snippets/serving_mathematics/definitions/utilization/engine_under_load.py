@@ -196,9 +196,9 @@ def figure_engine_under_load(figure: Figure) -> None:
     """With many places the tokens slow down long before anybody queues; with few, the queue comes
     first.
 
-    The chat machine at loads up to 98% of what it carries with its places, for a quarter of an hour
-    or longer; near the ceiling first tokens come the later, the longer it lasts. Who waits while
-    places are free waits for prompts before its own. Dotted: the promise.
+    The chat machine, for a quarter of an hour or longer; near the ceiling first tokens come the
+    later, the longer it lasts. Who waits while places are free waits for prompts before its own.
+    Dotted: the promise.
 
     Alt: Two charts against requests per second. On the left the time per token rises along one
     curve, on which the smallest engine ends first and the largest last. On the right, on a
@@ -468,34 +468,6 @@ def check_no_percentage_serves_all_places() -> None:
         checks.inside(f"{places} places: unserved", 1 - best / limit, 0.1, 0.5)
     quick = _limit(256, "kept_quick")
     checks.inside("15 ms a token, 256 places [%]", quick, 1, best - 5)
-
-
-def check_more_places_than_fill_bring_nothing() -> None:
-    """At the rate that 256 places carry within the promise, a quarter fewer and as many as memory
-    holds keep it for the same share, to half a percent, on a machine as slow as runs like
-    it have been too.
-
-    Source: two simulated runs of each, with the same draws.
-    """
-    rate = _limit(256) / 100 * CHAT.ceiling_per_s
-    for slowness in (1.0, CHAT.how_wrong.high):
-        kept = []
-        for places in (195, 256, CHAT.sequences_at_most):
-            machine, runs = CHAT.limited(places), []
-            for seed in (1, 2):
-                rng = np.random.default_rng([31, seed])
-                runs.append(run_engine(machine, rate / slowness, 10_000, rng, slowness=slowness))
-            kept.append(float(np.mean([_seen(machine, run)["kept"] for run in runs])))
-        label = f"{slowness:g} times as slow"
-        checks.close(f"{label}: a quarter fewer", kept[0], kept[1], atol=0.005, kind="simulation")
-        checks.close(f"{label}: all", kept[2], kept[1], atol=0.005, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """Loads out of order and shares above 1 name the argument."""
-    checks.raises("order", load_limit, [2, 1], [1, 1], 0.9, match="loads must be increasing")
-    checks.raises("shapes", load_limit, [1, 2], [1], 0.9, match="kept must be of shape (2,)")
-    checks.raises("share", load_limit, [1], [2.0], 0.9, match="kept must be in [0, 1]")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ import numpy.typing as npt
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import share_tokens, step_line
-from serving_mathematics.core.queues.gauge import any_busy
-from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
+from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -205,27 +204,6 @@ def check_log_against_a_stopwatch() -> None:
     share = float((running > 0).mean())
     seen = MeanEstimate(share, math.sqrt(share * (1 - share) / 20_000), 0)
     checks.covers("any busy", seen, busy)
-
-
-def check_log_against_theory() -> None:
-    """The log of a simulated M/M/3 shows ρ = λS/c on one gauge and 1 − p_0 on the other.
-
-    Source: utilization law and Erlang's p_0; mean and standard error over 60 independent runs.
-    """
-    rng, load, runs, n = np.random.default_rng(42), 1.2, 60, 1500
-    arrivals = np.cumsum(rng.exponential(1 / load, (runs, n)), axis=1)
-    services = rng.exponential(1.0, (runs, n))
-    starts = arrivals + fifo_waits(arrivals, services, 3)
-    gauges = np.array(
-        [
-            busy_from_log(start, start + service, 3, 100.0, 1000.0)
-            for start, service in zip(starts, services, strict=True)
-        ]
-    )
-    for label, column, expected in (("ρ", 0, load / 3), ("any busy", 1, any_busy(3, load))):
-        values = gauges[:, column]
-        error = float(values.std(ddof=1)) / math.sqrt(runs)
-        checks.covers(label, MeanEstimate(float(values.mean()), error, 0), expected)
 
 
 def check_bad_input_is_refused() -> None:

@@ -1,7 +1,7 @@
 """Which engines pay for load in this way, and what moves the limit on the same engine.
 
-The same question for other machines of the book, for other laws of lengths, for prompts and answers
-that are long together, for a step a fifth slower, and for the minutes of a real hour.
+The same question for other machines of the book, for long answers, for a step a fifth slower, and
+for the minutes of a real hour.
 
 `python -m serving_mathematics.definitions.utilization.other_engines` runs these engines, in a few
 seconds, and writes records/other_engines.json.
@@ -14,16 +14,13 @@ Source: own simulation of the book's machines; the laws are by choice, with the 
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
-from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.customers import LONGEST as LONGEST_CHAT
 from serving_mathematics.core.machines.customers import _long_chat
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
@@ -32,10 +29,8 @@ from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
 
-IntArray = npt.NDArray[np.int64]
-LAWS = ("constant", "exponential", "trace", "together")
 LONGEST = (5000, 1800)  # tokens of a drawn prompt and answer, at most
-SHORT_ANSWER, LONG_ANSWER, WIDE_BUDGET = 25, 800, 8192  # tokens of a mean answer, and of a step
+SHORT_ANSWER, LONG_ANSWER = 25, 800  # tokens of a mean answer
 LONG_ANSWERS = (400, 1500)  # tokens of a prompt and of a mean answer, as of a model that reasons
 
 
@@ -79,35 +74,6 @@ def _run(
     )
 
 
-def _drawn(law: str, requests: int) -> tuple[IntArray, IntArray]:
-    """Prompts and answers of a law, with the means of the trace."""
-    rng, lengths = np.random.default_rng(5), CHAT.sample
-    means = float(lengths.prompt_tokens.mean()), float(lengths.output_tokens.mean())
-    if law == "exponential":
-        prompts, answers = (rng.geometric(1 / mean, requests) for mean in means)
-    elif law == "constant":
-        prompts, answers = (np.full(requests, round(mean)) for mean in means)
-    else:
-        chosen = rng.integers(0, lengths.prompt_tokens.size, requests)
-        prompts, answers = lengths.prompt_tokens[chosen], lengths.output_tokens[chosen]
-        if law == "together":  # the same lengths, the longest answer to the longest prompt
-            answers = np.sort(answers)[np.argsort(np.argsort(prompts, kind="stable"))]
-    prompts, answers = np.minimum(prompts, LONGEST[0]), np.minimum(answers, LONGEST[1])
-    return prompts.astype(np.int64), answers.astype(np.int64)
-
-
-@functools.cache
-def _slow_of_law(law: str, places: int) -> float:
-    """Mean time per token at 80% of the chat machine's ceiling [s], 16,000 requests."""
-    machine, requests = CHAT.limited(places), 16_000
-    gaps = np.random.default_rng(6).exponential(1 / (0.8 * machine.ceiling_per_s), requests)
-    asked = Workload(np.cumsum(gaps), *_drawn(law, requests))
-    served = simulate(asked, machine.engine)
-    kept = slice(requests // 10, None)
-    spent = (served.completion_s - served.first_token_s)[kept].sum()
-    return float(spent / (asked.output_tokens[kept] - 1).sum())
-
-
 @functools.cache
 def _long_answers(law: str) -> tuple[float, float]:
     """Mean time per token with 256 places at 60% of the rate that answers of constant length have
@@ -130,11 +96,11 @@ def _long_answers(law: str) -> tuple[float, float]:
 
 
 @functools.cache
-def _tail(answer: int, budget: int, load: float = 0.5) -> tuple[float, float, float]:
+def _tail(answer: int, load: float = 0.5) -> tuple[float, float, float]:
     """Time per token of the slowest hundredth over the mean, with the prompts of the trace and
     exponential answers on the chat machine at a share of what many places carry; that mean [s], and
     the closed form's."""
-    machine, requests = replace(CHAT, token_budget=budget), 6000
+    requests = 6000
     rng, lengths = np.random.default_rng(5), CHAT.sample
     prompts = np.minimum(rng.choice(lengths.prompt_tokens, requests), LONGEST[0])
     answers = np.minimum(rng.geometric(1 / answer, requests), LONGEST[1]).astype(np.int64)
@@ -145,7 +111,7 @@ def _tail(answer: int, budget: int, load: float = 0.5) -> tuple[float, float, fl
         CHAT.places - 1
     )
     gaps = np.random.default_rng(6).exponential(own / load, requests)
-    served = simulate(Workload(np.cumsum(gaps), prompts, answers), machine.engine)
+    served = simulate(Workload(np.cumsum(gaps), prompts, answers), CHAT.engine)
     spent, kept = served.completion_s - served.first_token_s, slice(requests // 10, None)
     mean_s = float(spent[kept].sum() / later[kept].sum())
     slow_s = float(np.quantile((spent / np.maximum(later, 1.0))[kept], 0.99))
@@ -154,30 +120,21 @@ def _tail(answer: int, budget: int, load: float = 0.5) -> tuple[float, float, fl
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
-    calm, slow = (_run(CHAT, 80, 16_000, slowness=times) for times in (1.0, 1.2))
+    slow = _run(CHAT, 80, 16_000, slowness=1.2)
     hour = _run(CHAT.limited(64), 70, 40_000, real_minutes=True)
     light, late = (_run(AGENTS, load, 3000) for load in (30, 70))
     long = _run(MIXTURE, 50, 8000)
     return SimpleNamespace(
-        calm_kept=100 * calm.kept,
         slow_kept=100 * slow.kept,
         hour_kept=100 * hour.kept,
         mixture_first_s=long.late_s,
         mixture_running=100 * long.running,
         agents_found_light=100 * light.found,
         agents_found_late=100 * late.found,
-        reader_limit=100 * promised_load("reader"),
-        short_answer=SHORT_ANSWER,
-        tail_of_short=_tail(SHORT_ANSWER, CHAT.token_budget)[0],
-        tail_of_short_wide=_tail(SHORT_ANSWER, WIDE_BUDGET)[0],
-        tail_answer=LONG_ANSWER,
-        tail_of_long=_tail(LONG_ANSWER, CHAT.token_budget)[0],
         wrong_low=CHAT.how_wrong.low,
         wrong_high=CHAT.how_wrong.high,
-        long_prompt_tokens=LONG_ANSWERS[0],
         long_answer_tokens=LONG_ANSWERS[1],
         spread_slower=_long_answers("exponential")[0] / _long_answers("constant")[0],
-        together_slower=_slow_of_law("together", 256) / _slow_of_law("trace", 256),
     )
 
 
@@ -186,32 +143,13 @@ def check_the_tail_follows_from_the_answers() -> None:
     than twice the mean for a token, of 800 less than 1.4 times; the closed form has the mean to a
     sixth.
 
-    Source: simulation of 6,000 requests each, with token budgets of 2,048 and 8,192.
+    Source: simulation of 6,000 requests each.
     """
-    for answer, budget, low, high in (
-        (SHORT_ANSWER, CHAT.token_budget, 2.0, 4.0),
-        (SHORT_ANSWER, WIDE_BUDGET, 3.0, 6.5),
-        (LONG_ANSWER, CHAT.token_budget, 1.0, 1.4),
-    ):
-        ratio, mean_s, told_s = _tail(answer, budget)
-        label = f"answers of {answer}, budget of {budget}"
+    for answer, low, high in ((SHORT_ANSWER, 2.0, 4.0), (LONG_ANSWER, 1.0, 1.4)):
+        ratio, mean_s, told_s = _tail(answer)
+        label = f"answers of {answer}"
         checks.inside(f"{label}: slow over mean", ratio, low, high, kind="simulation")
         checks.close(f"{label}: mean [ms]", 1e3 * told_s, 1e3 * mean_s, rtol=0.17)
-
-
-def check_the_law_of_short_answers_hardly_matters() -> None:
-    """At 80% with 64 and with 256 places, constant, exponential and the trace's lengths have times
-    per token within 8% of each other.
-
-    Source: simulation of 16,000 requests each, with equal means. With 256 places, answers that are
-    long where prompts are long move it by more than a half: the machine's ceiling is another one.
-    """
-    for places in (64, 256):
-        slow = [_slow_of_law(law, places) for law in ("constant", "exponential", "trace")]
-        spread = max(slow) / min(slow) - 1
-        checks.inside(f"{places} places: spread", spread, 0, 0.08, kind="simulation")
-    ratio = _slow_of_law("together", 256) / _slow_of_law("trace", 256)
-    checks.inside("long answers to long prompts", ratio, 1.5, 3, kind="simulation")
 
 
 def check_the_spread_of_long_answers_enters_by_the_context() -> None:

@@ -22,17 +22,12 @@ import numpy as np
 
 from serving_mathematics.core.queues.erlang import (
     erlang_c,
-    max_utilization,
     mean_wait,
     response_quantile,
-    utilization,
     wait_exceeds,
 )
-from serving_mathematics.core.queues.long_runs import fast_waits
 from serving_mathematics.core.queues.queue_simulator import (
-    batch_means,
     simulate_mean_wait,
-    warm_up_length,
 )
 from serving_mathematics.core.queues.variability import pollaczek_khinchine_wait
 from serving_mathematics.support import checks
@@ -54,8 +49,7 @@ def example() -> SimpleNamespace:
 def figure_hockey_stick(figure: Figure) -> None:
     """The wait turns upward long before ρ = 1, and variability decides how early.
 
-    Curves are the exact M/G/1 mean. Points are simulations of 140,000 customers, 700,000 from
-    ρ = 0.9 on, with 95% confidence intervals.
+    Curves are the exact M/G/1 mean. Points are simulations.
 
     Alt: Line chart of mean wait against utilization from 0.05 to 0.95 for service variability 0, 1
     and 4. All three curves are flat at first and rise steeply towards 1; the more variable the
@@ -121,16 +115,6 @@ def check_erlang_c_recursion() -> None:
     )
 
 
-def check_single_server_is_the_special_case() -> None:
-    """With one server Erlang C is ρ, and the mean wait is ρS/(1−ρ).
-
-    Source: Kleinrock (1975), section 3.2.
-    """
-    rho = np.linspace(0.05, 0.95, 19)
-    checks.close("C(1, ρ)", [erlang_c(1, r) for r in rho], rho, atol=1e-14)
-    checks.close("mean wait", [mean_wait(r, 1.0) for r in rho], rho / (1 - rho), rtol=1e-13)
-
-
 def check_response_time_at_80_percent() -> None:
     """At ρ = 0.8 the M/M/1 response takes 5 service times on average, 15 at p95 and 23 at p99.
 
@@ -139,36 +123,3 @@ def check_response_time_at_80_percent() -> None:
     checks.close("mean", mean_wait(0.8, 1.0) + 1, 5.0, rtol=1e-12)
     checks.close("p95", response_quantile(0.95, 0.8, 1.0), 14.97866, atol=5e-6)
     checks.close("p99", response_quantile(0.99, 0.8, 1.0), 23.02585, atol=5e-6)
-
-
-def check_load_limit_inverts_the_quantile() -> None:
-    """A server that must answer 99% within ten service times may be 54% busy, and then just does.
-
-    Source: inversion of the quantile; 1 − ln(100)/10.
-    """
-    limit = max_utilization(0.99, 10.0)
-    checks.close("ρ limit", limit, 0.5394830, atol=5e-8)
-    checks.close("p99 at the limit", response_quantile(0.99, limit, 1.0), 10.0, rtol=1e-12)
-
-
-def check_pooling() -> None:
-    """One queue for ten servers waits thirteen times less than ten queues at the same ρ = 0.9.
-
-    Source: M/M/1 and M/M/10 means; simulated M/M/10 of 140,000 customers.
-    """
-    checks.close("ten queues of one", mean_wait(0.9, 1.0), 9.0, rtol=1e-12)
-    checks.close("one queue of ten", mean_wait(9.0, 1.0, servers=10), 0.66873152, atol=5e-9)
-    rng = np.random.default_rng(5)
-    arrivals = np.cumsum(rng.exponential(1 / 9, 140_000))
-    waits = fast_waits(arrivals, rng.exponential(1.0, arrivals.size), servers=10)
-    one = batch_means(waits[warm_up_length(waits) :])
-    checks.covers("one queue of ten, simulated", one, mean_wait(9.0, 1.0, servers=10))
-
-
-def check_bad_input_is_refused() -> None:
-    """Saturated queues, negative rates, NaN and half servers are errors that name the argument."""
-    checks.raises("ρ = 1.2", utilization, 1.2, 1.0, match="below 1 for a stable queue, got 1.2")
-    checks.raises("negative rate", mean_wait, -1.0, 1.0, match="arrival_rate must be non-negative")
-    checks.raises("NaN load", erlang_c, 3, math.nan, match="offered_load must be in [0, 3)")
-    told = "slowdown must be finite and above 4.605"
-    checks.raises("impossible target", max_utilization, 0.99, 4.0, match=told)

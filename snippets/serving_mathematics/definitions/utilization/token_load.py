@@ -24,7 +24,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from serving_mathematics.core.batching.event_skipping import saturated_rate
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_non_negative, require_positive
 
@@ -94,15 +94,13 @@ def _ceilings(machine: Machine) -> tuple[float, float]:
 
 
 def _gauges(machine: Machine) -> dict[str, list[float]]:
-    """What four gauges show at saturation of each mix, 1 being right."""
+    """What both gauges show at saturation of each mix, 1 being right."""
     ceilings, plain = _ceilings(machine), _most(machine, MIXES[0])
-    found: dict[str, list[float]] = {"load": [], "requests": [], "answers": [], "tokens": []}
+    found: dict[str, list[float]] = {"load": [], "requests": []}
     for mix in MIXES:
         rate, prompt, answer = _most(machine, mix)
         found["load"].append(token_load(rate * prompt, rate * answer, *ceilings))
         found["requests"].append(rate / plain[0])
-        found["answers"].append(rate * answer / (plain[0] * plain[2]))
-        found["tokens"].append(rate * (prompt + answer) / (plain[0] * (plain[1] + plain[2])))
     return found
 
 
@@ -120,9 +118,7 @@ def example() -> SimpleNamespace:
         prompt_ceiling=prompts,
         answer_ceiling=answers,
         load_factor=worst["load"],
-        grown_percent=100 * gauges["load"][MIXES.index((2.0, 1.0))],
         requests_factor=worst["requests"],
-        answers_factor=worst["answers"],
     )
 
 
@@ -144,11 +140,11 @@ def check_load_is_one_at_saturation() -> None:
 
 def check_two_counters_survive_another_mix() -> None:
     """With prompts and answers half or twice as long, the two counters are within a quarter of
-    1 at saturation, and below where prompts are longer; requests, tokens of answers and all tokens
-    miss it by two fifths or more.
+    1 at saturation, and below where prompts are longer; requests a second miss it by two fifths or
+    more.
 
     Source: `saturated_rate`, seven mixes, the chat machine with 64 and with 256 places. The trivial
-    gauges are each set to 1 at the machine's own mix.
+    gauge, requests a second, is set to 1 at the machine's own mix.
     """
     for machine in (CHAT, CHAT.limited(64)):
         gauges = _gauges(machine)
@@ -156,25 +152,4 @@ def check_two_counters_survive_another_mix() -> None:
         grown = [load for (p, _), load in zip(MIXES, gauges["load"], strict=True) if p > 1]
         checks.inside(f"{machine.places} places: longer prompts", max(grown), 0.75, 0.95)
         checks.inside(f"{machine.places} places: two counters", worst["load"], 0, 0.25)
-        for kind in ("requests", "answers", "tokens"):
-            checks.inside(f"{machine.places} places: {kind}", worst[kind], 0.4, 2.0)
-
-
-def check_a_sparse_model_keeps_it_too() -> None:
-    """The same holds for a mixture of experts, whose step grows otherwise, with prompts as long or
-    half as long.
-
-    Source: `saturated_rate`, the mixture without its prefixes.
-    """
-    alone, answers = _ceilings(MIXTURE)
-    for mix in ((0.5, 1.0), (1.0, 0.5), (0.5, 2.0)):
-        rate, prompt, answer = _most(MIXTURE, mix)
-        told = token_load(rate * prompt, rate * answer, alone, answers)
-        checks.inside(f"{mix[0]:g} and {mix[1]:g} times", told, 0.75, 1.35)
-
-
-def check_bad_input_is_refused() -> None:
-    """Negative rates and prompts beyond their ceiling name the argument."""
-    told = "prompt_per_s must be non-negative"
-    checks.raises("rate", token_load, -1.0, 0.0, 1.0, 1.0, match=told)
-    checks.raises("x = P", answer_ceiling, 5.0, 1.0, 5.0, match="prompt_per_s must be below 5.0")
+        checks.inside(f"{machine.places} places: requests", worst["requests"], 0.4, 2.0)
