@@ -141,7 +141,7 @@ def _counted() -> dict[str, tuple[float, float]]:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text, here and among the errata."""
     models = _models()
-    falcon, llama = models["Falcon-7B"], models["Llama-3.1-405B"]
+    falcon, deepseek, llama = models["Falcon-7B"], models["DeepSeek-V3"], models["Llama-3.1-405B"]
     return SimpleNamespace(
         kib_mha=kv_bytes_per_token(32, 32, 128) / KIB,
         kib_gqa=kv_bytes_per_token(32, 8, 128) / KIB,
@@ -150,6 +150,7 @@ def example() -> SimpleNamespace:
         hf_table_gib=128_000 * kv_bytes_per_token(126, 16, 128) / GIB,
         heads_8_gib=128_000 * _per_token(llama) / GIB,
         sku_llama_2_7b=int(kv_bytes_per_token(32, 8, 128)),
+        deepseek_factor=kv_bytes_per_token(61, 128, 128) / _per_token(deepseek),
         falcon_factor=round(kv_bytes_per_token(32, 71, 64) / _per_token(falcon)),
     )
 

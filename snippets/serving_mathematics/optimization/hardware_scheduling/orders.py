@@ -58,6 +58,7 @@ SLACK, MORE = 30.0, 300.0
 FEW = CHAT.limited(64)
 CALM = 0.67  # below three quarters
 DRAWS = (1, 2, 3, 4, 5)  # of requests: near the ceiling chance decides how long the line is
+MANY_DRAWS = tuple(range(1, 16))  # of which the page says the least and the most
 
 
 def slack_key(arrival_s: npt.ArrayLike, prompt_s: npt.ArrayLike, slack: float) -> FloatArray:
@@ -155,7 +156,10 @@ def _waits(
 
 
 def _pairs(
-    machine: Machine = MIXTURE, load: float = 0.95, **given: Any
+    machine: Machine = MIXTURE,
+    load: float = 0.95,
+    draws: tuple[int, ...] = DRAWS,
+    **given: Any,
 ) -> list[tuple[_Waits, _Waits]]:
     """In every draw on a machine, near its ceiling where no load is given: in order of arrival, and
     by another key."""
@@ -163,7 +167,7 @@ def _pairs(
     plain = {"by": "arrival", "minutes": given.get("minutes", False)}
     return [
         (_waits(machine, load, draw=draw, **plain), _waits(machine, load, draw=draw, **given))
-        for draw in DRAWS
+        for draw in draws
     ]
 
 
@@ -173,11 +177,11 @@ def _span(values: list[float]) -> str:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text, spans over the draws."""
-    known, few = _pairs(), _pairs(FEW, slack=MORE)
+    known, few = _pairs(draws=MANY_DRAWS), _pairs(FEW, slack=MORE)
     guessed = _pairs(by="answer", error=1.0)
     late = [after.longest_s / before.longest_s for before, after in known]
     return SimpleNamespace(
-        draws=len(DRAWS),
+        draws=len(MANY_DRAWS),
         kept_before=_span([100 * before.in_time for before, _ in known]),
         kept_after=_span([100 * after.in_time for _, after in known]),
         both_after=_span([100 * after.kept for _, after in known]),
@@ -240,15 +244,15 @@ def figure_slack(figure: Figure) -> None:
 
 def check_known_prompts_beat_guessed_answers() -> None:
     """On the mixture at 95% load, ordering by the uncached prompt with a slack of 30 gets more
-    first tokens in time in each of five draws and takes a third or more off their p90; so it does
-    with prompt times known to a fifth, and at the rate of the trace's minutes. The very last first
-    token comes up to five times as late. Ordering by answers guessed with an error of 1 makes the
-    p99 at least half longer than in order of arrival.
+    first tokens in time in each of fifteen draws and takes a third or more off their p90; so it
+    does in five with prompt times known to a fifth, and at the rate of the trace's minutes. The
+    very last first token comes up to five times as late. Ordering by answers guessed with an error
+    of 1 makes the p99 at least half longer than in order of arrival.
 
     Source: `core.fleet` on the same thousand requests.
     """
     tried: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("as known", {}),
+        ("as known", {"draws": MANY_DRAWS}),
         ("to a fifth", {"error": 0.2}),
         ("real minutes", {"minutes": True}),
     )
@@ -258,8 +262,8 @@ def check_known_prompts_beat_guessed_answers() -> None:
         checks.holds(f"{label}: more in time", min(more) > 0.02, got=np.round(more, 2).tolist())
         worst = max(after.p90_s / before.p90_s for before, after in pairs)
         checks.inside(f"{label}: p90, prompt over arrival", worst, 0, 0.667, kind="simulation")
-    late = max(after.longest_s / before.longest_s for before, after in _pairs())
-    checks.inside("the last, prompt over arrival, at worst", late, 2, 5, kind="simulation")
+    late = max(after.longest_s / before.longest_s for before, after in _pairs(draws=MANY_DRAWS))
+    checks.inside("the last, prompt over arrival, at worst", late, 3, 5, kind="simulation")
     for draw, (before, after) in zip(DRAWS, _pairs(by="answer", error=1.0), strict=True):
         tail = after.p99_s / before.p99_s
         checks.inside(f"guessed answers, draw {draw}: p99", tail, 1.5, 30, kind="simulation")
@@ -273,7 +277,7 @@ def check_an_order_does_not_make_tokens_faster() -> None:
     Source: the same runs.
     """
     for place, label in enumerate(("arrival", "prompt")):
-        most = max(pair[place].kept for pair in _pairs())
+        most = max(pair[place].kept for pair in _pairs(draws=MANY_DRAWS))
         checks.inside(f"by {label}: both promises, most", most, 0.2, 0.82, kind="simulation")
     calm = _pairs(load=CALM)
     checks.inside("at two thirds: slower", _slower(calm), 0.02, 0.1, kind="simulation")

@@ -164,8 +164,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         language_tokens=_tokens(record),
         language_rows=_table(),
-        language_int4_whole=100 * _growth("rescaled", "int4, per output")[0],
-        language_int4_32=100 * _growth("rescaled", "int4, blocks of 32")[0],
         language_q41_engine=file_percent(_engine_nats(record, "Q4_1")),
         language_q40_engine=file_percent(_engine_nats(record, "Q4_0")),
         language_q80_engine=file_percent(_engine_nats(record, "Q8_0")),
