@@ -8,6 +8,7 @@ import pytest
 from serving_mathematics.optimization.caching.exercises import (
     break_even_bandwidth,
     longest_context,
+    what_the_cache_says,
 )
 
 
@@ -31,3 +32,8 @@ def test_a_longer_prefix_needs_less_bandwidth() -> None:
     needed = [break_even_bandwidth(*model, n, 2.0**17) for n in (1, 2_000, 32_768, 131_072)]
     assert needed == sorted(needed, reverse=True)
     assert break_even_bandwidth(*model, 10**9) == break_even_bandwidth(*model)
+
+
+def test_preemptions_come_first() -> None:
+    for found, repeated in ((0.0, 0.0), (0.3, 0.9), (0.9, 0.9)):
+        assert what_the_cache_says(0.1, found, repeated) == "memory"

@@ -12,6 +12,7 @@ __all__, __getattr__, __dir__ = exported(
             "how_many_fit",
         ],
         "optimization.caching.cache_replacement": [
+            "zipf",
             "characteristic_time",
             "hit_ratio",
             "simulate_hits",
