@@ -5,11 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 from serving_mathematics.optimization.hardware_scheduling.separation import (
-    MACHINES,
-    _apart_percent,
-    _rates,
     best_split,
     cache_bandwidth,
     chunked_capacity,
@@ -45,17 +41,3 @@ def test_best_split_of_many_devices_is_found_at_once() -> None:
     assert best_split(1.0, 3.0, 4 * 10**12) == (3 * 10**12, 3e12)
     assert best_split(1e-20, 1.0, 5) == (4, 4e-20)  # each phase keeps a device
     assert best_split(1.0, 1e-20, 5) == (1, 4e-20)
-
-
-def test_machines_apart_are_the_best_of_all_divisions() -> None:
-    for machine in (CHAT, MIXTURE):
-        prefill, decode = _rates(machine)
-        lengths = machine.sample
-        prompts = machine.prompt_s(lengths.prompt_tokens, lengths.cached_tokens)
-        assert prefill == pytest.approx(1 / prompts.mean())
-        most = machine.sequences_at_most
-        step = float(machine.step_s(most))
-        assert decode == pytest.approx(most / step / (lengths.output_tokens.mean() - 1))
-        rates = [min(k * prefill, (MACHINES - k) * decode) for k in range(1, MACHINES)]
-        expected = 100 * max(rates) / (MACHINES * machine.ceiling_per_s)
-        assert _apart_percent(machine) == pytest.approx(expected)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,13 +20,6 @@ def test_doubling_the_steps_adds_six_decibels(steps: float, crest: float) -> Non
     assert gained == pytest.approx(20 * math.log10(2))
     lost = full_scale_sqnr_db(steps, crest) - full_scale_sqnr_db(steps, 10 * crest)
     assert lost == pytest.approx(20)
-
-
-def test_formula_is_the_noise_of_uniform_rounding() -> None:
-    x = np.random.default_rng(1).uniform(-1, 1, 200_000)
-    step = 2 / 37
-    rounded = (np.floor(x / step + 0.5)) * step
-    assert sqnr_db(x, rounded) == pytest.approx(full_scale_sqnr_db(37, 3**0.5), abs=0.05)
 
 
 def test_ratio_limits() -> None:

@@ -46,10 +46,6 @@ def test_nearest_is_nearest(x: np.ndarray, values: list[float]) -> None:
     assert np.abs(x - got) == pytest.approx(best, abs=1e-12)
 
 
-def test_halfway_goes_down() -> None:
-    assert nearest([0.5, -0.5], [-1.0, 0.0, 1.0]).tolist() == [0.0, -1.0]
-
-
 @pytest.mark.parametrize(
     ("kind", "smallest", "largest"), [(mxfp4, 0.5, 6.0), (mxfp8, 2.0**-9, 448.0)]
 )
@@ -97,20 +93,6 @@ def test_scales_by_hand() -> None:
     assert nvfp4(two)[0] == pytest.approx(6.0)
     two[16] = 6.0 * 2**-14  # 448 · 2^-14 = 0.0273 is a number of E4M3
     assert nvfp4(two)[16] == pytest.approx(6.0 * 2**-14)
-
-
-def test_mxfp4_clips_what_exceeds_six_scales() -> None:
-    x = np.zeros(32)
-    x[0] = 7.99
-    assert mxfp4(x)[0] == 6.0
-    x[0] = 8.0
-    assert mxfp4(x)[0] == 8.0
-
-
-def test_mxfp8_clips_what_its_scale_does_not_reach() -> None:
-    assert mxfp8([511.0, -480.0, 2.0**-10] + [0.0] * 29)[:3].tolist() == [448.0, -448.0, 0.0]
-    with pytest.raises(ValueError, match="values must be in rows of whole blocks of 32"):
-        mxfp8([1.0] * 31)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 8])
