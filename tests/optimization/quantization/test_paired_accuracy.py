@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.quantization.paired_accuracy import (
+    Change,
     paired_change,
 )
 
@@ -30,6 +31,7 @@ def test_interval_holds_the_share_and_is_symmetric(lost: int, gained: int, image
 
 
 def test_limits() -> None:
+    assert isinstance(paired_change(1, 0, 1), Change)
     assert paired_change(1, 0, 1).low == -1.0
     assert paired_change(0, 1, 1).high == 1.0
     assert paired_change(0, 0, 10**9).high < 1e-8
