@@ -87,7 +87,7 @@ def _cache(rng: np.random.Generator, size: int) -> Call:
 
 def _che(_: np.random.Generator, size: int) -> Call:
     popularity = zipf(size, 1.0)
-    return lambda: hit_ratio(popularity, size / 10, renewed=True)
+    return lambda: hit_ratio(popularity, size / 10)
 
 
 def _times(first: int, count: int = 5, factor: int = 4) -> tuple[int, ...]:

@@ -7,17 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload, simulate_steps
-from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.optimization.batching.scarce_memory import (
     BLOCKS,
-    LAWS,
     MEASURED_PREEMPTIONS,
     MEASURED_TOKENS_PER_S,
-    SCARCE_BLOCKS,
     SHARES,
     _as_measured,
     _long_engine,
-    _scarce,
     example,
 )
 
@@ -38,19 +34,3 @@ def test_the_measurement_has_a_value_for_each_share() -> None:
     assert BLOCKS * 16 == 299_584
     told = example()
     assert told.measured_gain == pytest.approx(100 * (12134 / 11582 - 1))
-
-
-def test_scarce_is_a_ninth_and_rows_are_what_was_computed() -> None:
-    assert pytest.approx(CHAT.cache_tokens / 9, rel=0.02) == 16 * SCARCE_BLOCKS
-    preempted, again, tokens = _scarce(0.0, "trace")
-    assert example().free_0 == f"{preempted:.0f}% | {again:.0f}% | {tokens:,.0f}"
-    assert example().scarce_tokens == 48_000
-
-
-@pytest.mark.parametrize("law", LAWS)
-def test_with_all_memory_nobody_is_preempted(law: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "serving_mathematics.optimization.batching.scarce_memory.SCARCE_BLOCKS", 10**6
-    )
-    preempted, again, _ = _scarce.__wrapped__(0.0, law)
-    assert (preempted, again) == (0.0, 0.0)

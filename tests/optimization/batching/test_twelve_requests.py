@@ -8,7 +8,6 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.optimization.batching.batching_policies import POLICIES
 from serving_mathematics.optimization.batching.twelve_requests import (
     FOUR,
-    MEAN_TOKENS,
     PLACES,
     REQUESTS,
     SPREADS,
@@ -16,13 +15,6 @@ from serving_mathematics.optimization.batching.twelve_requests import (
     _spans,
     stepper_twelve_requests,
 )
-
-
-@pytest.mark.parametrize("spread", SPREADS)
-def test_lengths_have_one_mean_and_the_named_spread(spread: float) -> None:
-    tokens = _asked(spread).output_tokens
-    assert tokens.mean() == pytest.approx(MEAN_TOKENS, abs=0.5)
-    assert (np.ptp(tokens) == 0) == (spread == 0)
 
 
 @pytest.mark.parametrize("spread", SPREADS)

@@ -11,10 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.machines.machines import AGENTS
 from serving_mathematics.optimization.caching.kept_sessions import (
-    HOST_BYTES,
     TOKEN_BYTES,
-    _limits,
-    example,
     found_share,
     lifetime,
 )
@@ -45,16 +42,6 @@ def test_so_long_a_stay_fills_the_cache(
         assert held == pytest.approx(room, rel=1e-9)
 
 
-@given(ROWS, st.floats(0.01, 100), st.floats(1, 1e6))
-def test_a_larger_cache_keeps_longer(
-    rows: list[tuple[float, float]], rate: float, room: float
-) -> None:
-    contexts, returns = np.array(rows).T
-    small, large = (lifetime(size, rate, contexts, returns) for size in (room, 2 * room))
-    assert small <= large
-    assert lifetime(room, 2 * rate, contexts, returns) <= small
-
-
 @given(ROWS, st.floats(0.01, 1e4))
 def test_what_returns_in_time_is_found(rows: list[tuple[float, float]], stays: float) -> None:
     prompts, since = np.array(rows).T
@@ -67,22 +54,6 @@ def test_bytes_a_token_are_those_of_the_model() -> None:
     layers = AGENTS.deployment.architecture.layers
     numbers = sum(count * attention.cached_values for count, attention, _ in layers)
     assert 2 * numbers == TOKEN_BYTES
-
-
-def test_bad_input_is_refused() -> None:
-    for bad in (0.0, -1.0, math.nan):
-        with pytest.raises(ValueError, match="rate_per_s must be positive"):
-            lifetime(1.0, bad, [1.0], [1.0])
-        with pytest.raises(ValueError, match="contexts must be positive and finite"):
-            lifetime(1.0, 1.0, [bad], [1.0])
-        with pytest.raises(ValueError, match="lifetime_s must be positive"):
-            found_share(bad, [1.0], [0.0], [1.0])
-    with pytest.raises(ValueError, match="returns_s must be non-negative"):
-        lifetime(1.0, 1.0, [1.0], [-1.0])
-    with pytest.raises(ValueError, match="prompts must be positive and finite"):
-        found_share(1.0, [0.0], [0.0], [1.0])
-    with pytest.raises(ValueError, match=r"since_s must be of shape \(1,\)"):
-        found_share(1.0, [1.0], [0.0], [1.0, 2.0])
 
 
 @pytest.mark.parametrize("engine", list(NAMES))
@@ -158,16 +129,6 @@ def test_a_restart_is_no_forgetting_and_a_cache_that_finds_nothing_is(engine: st
     assert quiet(engine, np.where((minute > 60) & (minute < 75), 0.0, 0.92)) == set()
     assert quiet(engine, np.where(minute > 60, 0.6, 0.92)) == {"CacheForgets"}
     assert quiet(engine, None) == {"CacheForgets"}  # silent before: the counter was not there
-
-
-def test_what_memory_of_the_host_brings_is_said_of_every_run() -> None:
-    none, same, host = (_limits(way) for way in ("none", "as large", "host"))
-    assert np.all(same < 1.2 * none)
-    assert np.all(host > 1.48 * none)
-    slow = _limits("host, slow steps") / _limits("none, slow steps")
-    assert np.all(slow > 1.25)
-    assert example().limits_host == f"{host.min():.0f} to {host.max():.0f}%"
-    assert HOST_BYTES / (1e9 * example().cache_gb) > 2
 
 
 def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:

@@ -76,8 +76,8 @@ def test_what_fits_by_hand() -> None:
     own = CHAT.mean_context_tokens + 8
     assert example().most_reserved == CHAT.cache_tokens // LONGEST == 13
     assert example().most_blocks == CHAT.cache_tokens // own
-    assert example().most_blocks_4000 == CHAT.cache_tokens // (own + 4000)
-    assert example().most_shared_4000 == (CHAT.cache_tokens - 4000) // own
+    assert _most("blocks", 4000) == CHAT.cache_tokens // (own + 4000)
+    assert _most("shared", 4000) == (CHAT.cache_tokens - 4000) // own
 
 
 def test_nobody_is_lost() -> None:

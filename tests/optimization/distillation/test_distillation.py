@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -42,13 +41,6 @@ def test_kl_is_scipys_relative_entropy(z: Any, v: Any) -> None:
     assert kl_divergence(p, p) == pytest.approx(np.zeros(3), abs=1e-12)
 
 
-def test_kl_where_probabilities_vanish() -> None:
-    assert kl_divergence([[0.0, 1.0], [1.0, 0.0]], [[0.5, 0.5], [0.0, 1.0]]).tolist() == [
-        math.log(2),
-        math.inf,
-    ]
-
-
 @given(LOGITS, LOGITS, st.floats(0.5, 20))
 def test_loss_is_scipys(z: Any, v: Any, temperature: float) -> None:
     p, log_q = (
@@ -74,10 +66,3 @@ def test_high_temperature_is_regression_on_logits(z: Any, v: Any) -> None:
     far = output_gradient(z, v, 1e5) * 3
     centred = (z - z.mean(axis=1, keepdims=True)) - (v - v.mean(axis=1, keepdims=True))
     assert far == pytest.approx(centred / 5, abs=2e-2)
-
-
-def test_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"q must be of shape \(2,\)"):
-        kl_divergence([0.5, 0.5], [1.0])
-    with pytest.raises(ValueError, match="student_logits must be rows of logits"):
-        output_gradient([1.0], [1.0])

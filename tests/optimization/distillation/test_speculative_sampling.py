@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
-from serving_mathematics.core.batching.speculative_decoding import expected_tokens
 from serving_mathematics.optimization.distillation.speculative_sampling import (
     TOY_DRAFT,
     TOY_TARGET,
@@ -40,15 +39,6 @@ def test_no_coupling_agrees_more_often(seed: int) -> None:
         -np.eye(4).ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.concatenate([p, q])
     )
     assert acceptance_rate(p, q) == pytest.approx(-best.fun, abs=1e-8)
-
-
-@given(st.integers(0, 10**6))
-def test_acceptance_is_symmetric_and_residuals_do_not_overlap(seed: int) -> None:
-    p, q = np.random.default_rng(seed).dirichlet(np.full(6, 0.5), 2)
-    assert acceptance_rate(p, q) == pytest.approx(float(acceptance_rate(q, p)))
-    assert acceptance_rate(p, q) == pytest.approx(1 - np.abs(p - q).sum() / 2)
-    assert residual(p, q).sum() == pytest.approx(1)
-    assert residual(p, q) @ residual(q, p) == pytest.approx(0)
 
 
 def test_equal_models() -> None:
@@ -85,16 +75,6 @@ def test_order_two_tables_keep_the_joint_distribution(gamma: int) -> None:
     assert stats.chisquare(counts, expected).pvalue > 1e-4
 
 
-def test_p_values_are_uniform_over_seeds() -> None:
-    joint = np.einsum("a,ab->ab", TOY_TARGET[0], TOY_TARGET).ravel()
-    tails = []
-    for seed in range(200):
-        run = speculate(TOY_TARGET, TOY_DRAFT, [0] * 500, 2, 2, np.random.default_rng(seed))
-        counts = np.bincount(written(run, 2) @ [3, 1], minlength=9)
-        tails.append(_even_tail(float(((counts - 500 * joint) ** 2 / (500 * joint)).sum()), 8))
-    assert stats.kstest(tails, "uniform").pvalue > 1e-3
-
-
 @pytest.mark.parametrize(("statistic", "degrees"), [(0.5, 2), (20.0, 26), (60.0, 26), (9.0, 8)])
 def test_tail_is_scipys(statistic: float, degrees: int) -> None:
     assert _even_tail(statistic, degrees) == pytest.approx(stats.chi2.sf(statistic, degrees))
@@ -122,49 +102,3 @@ def test_lengths_and_means_are_counted_from_the_tokens() -> None:
         run.per_round(skip=2)
     with pytest.raises(ValueError, match="contexts must be two or more"):
         _Rounds(tokens[:, :1], run.passed).per_round()
-
-
-def test_many_rounds_of_one_context_follow_the_formula() -> None:
-    p, q = np.tile([0.6, 0.4], (2, 1)), np.tile([0.9, 0.1], (2, 1))
-    run = speculate(p, q, np.zeros(3000, int), 6, 3, np.random.default_rng(5))
-    got = run.per_round()
-    assert abs(got.mean - expected_tokens(0.7, 6)) < 4 * got.standard_error
-
-
-def test_seeds_repeat() -> None:
-    runs = [
-        speculate(TOY_TARGET, TOY_DRAFT, [0, 1], 3, 5, np.random.default_rng(9)) for _ in range(2)
-    ]
-    assert runs[0].tokens.tolist() == runs[1].tokens.tolist()
-
-
-def test_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"q must be of shape \(2,\)"):
-        acceptance_rate([0.5, 0.5], [1.0])
-    for wrong in ([math.nan, 1.0], [1.0, -3.0], [1.0, 5.0], [math.inf, 0.0]):
-        with pytest.raises(ValueError, match="q must be a distribution along its last axis"):
-            residual([0.5, 0.5], wrong)
-    rng = np.random.default_rng(0)
-    for table in ([[1.0]], [0.5, 0.5]):
-        with pytest.raises(ValueError, match="target must be a table of two or more tokens"):
-            speculate(table, table, [0], 1, 1, rng)
-    with pytest.raises(ValueError, match="target must be of shape"):
-        speculate([[0.5, 0.5]] * 6, [[0.5, 0.5]] * 6, [0], 1, 1, rng)
-    with pytest.raises(ValueError, match=r"q must be of shape \(3, 3\)"):
-        speculate(TOY_TARGET, TOY_DRAFT[:2], [0], 1, 1, rng)
-
-
-@pytest.mark.parametrize("bad", [[3], [-1], [0.5], [], [[0]], [math.nan]])
-def test_contexts_are_refused(bad: Any) -> None:
-    with pytest.raises(ValueError, match="contexts must be integers below 3"):
-        speculate(TOY_TARGET, TOY_DRAFT, bad, 1, 1, np.random.default_rng(0))
-
-
-def test_whole_floats_are_counts() -> None:
-    table = [[0.5, 0.5], [0.2, 0.8]]
-    counts: list[Any] = [(2, 3), (2.0, 3.0)]
-    runs = [
-        speculate(table, table, [0, 1], draft_tokens, rounds, np.random.default_rng(0))
-        for draft_tokens, rounds in counts
-    ]
-    assert np.array_equal(runs[0].tokens, runs[1].tokens)

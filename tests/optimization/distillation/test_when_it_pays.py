@@ -11,12 +11,9 @@ from hypothesis import strategies as st
 from serving_mathematics.core.hardware.deployments import weight_bytes
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.optimization.distillation.when_it_pays import (
-    PICKED,
     STUDENTS,
-    TAUGHT_TOKENS,
     TEACHER,
     _price,
-    example,
     pay_back_tokens,
     training_price,
 )
@@ -55,12 +52,3 @@ def test_training_grows_with_each(parameters: float, tokens: float, hourly: floa
     assert training_price(2 * parameters, tokens, hourly) == pytest.approx(2 * one)
     assert training_price(parameters, 2 * tokens, hourly) == pytest.approx(2 * one)
     assert training_price(parameters, tokens, 2 * hourly) == pytest.approx(2 * one)
-
-
-def test_numbers_of_the_page() -> None:
-    told = example()
-    assert told.cheaper < told.fewer_parameters
-    assert told.cheaper_smallest < told.cheaper
-    assert told.most_fallback == pytest.approx(100 * (1 - _price(PICKED) / _price(TEACHER)))
-    assert 1 < told.pays_after < told.pays_after_half
-    assert TAUGHT_TOKENS == 1e9

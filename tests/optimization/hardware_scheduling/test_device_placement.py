@@ -6,40 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from serving_mathematics.optimization.hardware_scheduling.device_placement import (
     border_intensity,
     decode_intensity,
 )
-
-positive = st.floats(0.01, 100.0)
-pairs = st.tuples(positive, positive)
-
-
-def cost(intensity: float, peak: float, bandwidth: float, price: float) -> float:
-    """Price of an operation, from the time of one and of the bytes that it needs."""
-    return price * max(1 / peak, 1 / (intensity * bandwidth))
-
-
-@given(pairs, pairs, pairs, st.floats(1.001, 1e4))
-def test_each_side_of_the_border_has_its_device(
-    peak: tuple[float, float],
-    bandwidth: tuple[float, float],
-    price: tuple[float, float],
-    factor: float,
-) -> None:
-    border = border_intensity(peak, bandwidth, price)
-    assert border == border_intensity(peak[::-1], bandwidth[::-1], price[::-1])
-    devices = list(zip(peak, bandwidth, price, strict=True))
-    if math.isinf(border):
-        ratios = [cost(i, *devices[0]) / cost(i, *devices[1]) for i in (1e-9, 0.1, 10.0, 1e9)]
-        assert max(ratios) <= 1 + 1e-12 or min(ratios) >= 1 - 1e-12
-        return
-    above, below = sorted(devices, key=lambda device: device[2] / device[0])
-    assert cost(border, *above) == pytest.approx(cost(border, *below))
-    assert cost(border * factor, *above) <= cost(border * factor, *below) * (1 + 1e-12)
-    assert cost(border / factor, *above) >= cost(border / factor, *below) * (1 - 1e-12)
 
 
 def test_a_device_that_is_nowhere_dearer_has_no_border() -> None:

@@ -8,10 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 from serving_mathematics.optimization.hardware_scheduling.one_place import (
-    REQUESTS,
-    RUNS,
-    _asked,
-    example,
     sjf_gain,
 )
 
@@ -38,23 +34,3 @@ def test_shortest_first_never_lengthens_the_mean(sizes: list[float], load: float
 def test_an_idle_server_and_equal_sizes_gain_nothing() -> None:
     assert sjf_gain([1.0, 9.0], 1e-9) == pytest.approx(1.0)
     assert sjf_gain([2.0] * 5, 0.9) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("bad", [0.0, 1.0, np.nan])
-def test_loads_without_sense_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="utilization must be in"):
-        sjf_gain([1.0], bad)
-    with pytest.raises(ValueError, match="sizes_s must be"):
-        sjf_gain([bad - 1.0], 0.5)
-
-
-def test_runs_differ() -> None:
-    assert len({tuple(_asked(run).output_tokens[:9]) for run in range(RUNS)}) == RUNS
-    assert _asked(0).arrival_s.size == REQUESTS
-
-
-def test_what_is_left_of_the_gain_depends_on_the_load() -> None:
-    told = example()
-    assert told.places_16_80 < 3
-    assert told.places_16_95 > 10
-    assert told.places_16_95 < told.one_place_95

@@ -10,6 +10,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 from serving_mathematics.optimization.hardware_scheduling.orders import (
+    DRAWS,
     MANY_DRAWS,
     _asked,
     _pairs,
@@ -49,43 +50,20 @@ def test_in_order_of_arrival_it_is_the_engine_of_the_other_chapters() -> None:
         few.engine,
     )
     first = (served.first_token_s - asked.arrival_s)[asked.arrival_s.size // 10 :]
-    served_first, *_ = _served(few, 0.95, "arrival", 0.0, 0.0, False, 1)
+    served_first, _ = _served(few, 0.95, "arrival", 0.0, 0.0, False, 1)
     assert served_first == pytest.approx(first, abs=1e-6)
 
 
 def test_the_page_quotes_what_was_served() -> None:
-    """Spans over draws: one draw near the ceiling says little of the next. Those that set their
-    ends by the record are served again."""
-    told = example()
-    shown = np.array(
-        [(a.in_time, b.in_time, b.longest_s / a.longest_s) for a, b in _pairs(draws=MANY_DRAWS)]
+    """A draw of the record is served again."""
+    limit_s = MIXTURE.promise.ttft_s
+    before, after = (
+        _served(MIXTURE, 0.95, "prompt", slack, 0.0, False, DRAWS[1])[0] for slack in (0.0, 30.0)
     )
-    kept, longest = [], []
-    for at in {*shown.argmin(axis=0).tolist(), *shown.argmax(axis=0).tolist()}:
-        draw = MANY_DRAWS[at]
-        before, after = (
-            _served(MIXTURE, 0.95, "prompt", slack, 0.0, False, draw)[0] for slack in (0.0, 30.0)
-        )
-        limit_s = MIXTURE.promise.ttft_s
-        kept.append((100 * np.mean(before <= limit_s), 100 * np.mean(after <= limit_s)))
-        longest.append(after.max() / before.max())
-    spans = [f"{min(one):.0f} to {max(one):.0f}" for one in zip(*kept, strict=True)]
-    assert [told.kept_before, told.kept_after] == spans
-    assert told.longest_times == f"{min(longest):.1f} to {max(longest):.1f}"
-    assert min(kept)[0] + 50 < max(kept)[0]
-
-
-@pytest.mark.parametrize(
-    ("arrivals", "prompts", "slack", "message"),
-    [
-        ([0.0], [1.0], np.nan, "slack must be"),
-        ([np.inf], [1.0], 1.0, "arrival_s must be finite"),
-        ([0.0], [-1.0], 1.0, "prompt_s must be non-negative"),
-        ([0.0, 1.0], [1.0], 1.0, "prompt_s must be of shape"),
-    ],
-)
-def test_keys_without_sense_are_refused(
-    arrivals: list[float], prompts: list[float], slack: float, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        slack_key(arrivals, prompts, slack)
+    shown = _pairs()[1]
+    assert [one.in_time for one in shown] == pytest.approx(
+        [np.mean(before <= limit_s), np.mean(after <= limit_s)]
+    )
+    assert shown[1].longest_s == pytest.approx(after.max())
+    late = [b.longest_s / a.longest_s for a, b in _pairs(draws=MANY_DRAWS)]
+    assert example().longest_most == max(late)

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 from serving_mathematics.optimization.hardware_scheduling.separation import (
-    MACHINES,
-    _apart_percent,
-    _rates,
     best_split,
     cache_bandwidth,
     chunked_capacity,
@@ -32,15 +25,6 @@ def test_chunks_leave_what_the_streams_do_not_take(
     assert chunked_capacity(prefill, step, 2 * gap) >= capacity
 
 
-@given(times, times, st.integers(2, 30))
-def test_no_split_carries_more(prefill: float, decode: float, devices: int) -> None:
-    prefilling, rate = best_split(prefill, decode, devices)
-    assert 1 <= prefilling < devices
-    assert rate == min(prefilling * prefill, (devices - prefilling) * decode)
-    for k in range(1, devices):
-        assert min(k * prefill, (devices - k) * decode) <= rate
-
-
 def test_cache_bandwidth_is_a_product() -> None:
     assert cache_bandwidth(3.0, 7.0, 11.0) == 231.0
     assert cache_bandwidth(0.0, 7.0, 11.0) == 0.0
@@ -57,38 +41,3 @@ def test_best_split_of_many_devices_is_found_at_once() -> None:
     assert best_split(1.0, 3.0, 4 * 10**12) == (3 * 10**12, 3e12)
     assert best_split(1e-20, 1.0, 5) == (4, 4e-20)  # each phase keeps a device
     assert best_split(1.0, 1e-20, 5) == (1, 4e-20)
-
-
-BAD: list[tuple[Callable[[], object], str]] = [
-    (lambda: chunked_capacity(0.0, 0.1, 0.2), "prefill_s must be positive"),
-    (lambda: chunked_capacity(0.1, -0.1, 0.2), "step_s must be non-negative"),
-    (lambda: chunked_capacity(0.1, 0.2, 0.2), "gap_s must be finite and above 0.2"),
-    (lambda: chunked_capacity(0.1, 0.2, math.inf), "gap_s must be finite and above 0.2"),
-    (lambda: best_split(0.0, 1.0, 3), "prefill_rate must be positive"),
-    (lambda: best_split(1.0, math.nan, 3), "decode_rate must be positive"),
-    (lambda: best_split(1.0, 1.0, 1), "devices must be an integer of at least 2"),
-    (lambda: best_split(1.0, 1.0, 2.5), "devices must be an integer of at least 2"),  # type: ignore[arg-type]
-    (lambda: cache_bandwidth(-1.0, 1.0, 1.0), "arrival_rate must be non-negative"),
-    (lambda: cache_bandwidth(1.0, 0.5, 1.0), "prompt_tokens must be at least 1"),
-    (lambda: cache_bandwidth(1.0, 1.0, 0.0), "bytes_per_token must be positive"),
-]
-
-
-@pytest.mark.parametrize(("call", "message"), BAD)
-def test_bad_input_names_the_argument(call: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-def test_machines_apart_are_the_best_of_all_divisions() -> None:
-    for machine in (CHAT, MIXTURE):
-        prefill, decode = _rates(machine)
-        lengths = machine.sample
-        prompts = machine.prompt_s(lengths.prompt_tokens, lengths.cached_tokens)
-        assert prefill == pytest.approx(1 / prompts.mean())
-        most = machine.sequences_at_most
-        step = float(machine.step_s(most))
-        assert decode == pytest.approx(most / step / (lengths.output_tokens.mean() - 1))
-        rates = [min(k * prefill, (MACHINES - k) * decode) for k in range(1, MACHINES)]
-        expected = 100 * max(rates) / (MACHINES * machine.ceiling_per_s)
-        assert _apart_percent(machine) == pytest.approx(expected)

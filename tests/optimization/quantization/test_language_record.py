@@ -15,9 +15,7 @@ from serving_mathematics.optimization.quantization.language_record import (
     SHORT,
     TABLE,
     _decimals,
-    _speedup,
     _table,
-    example,
     perplexity_growth,
 )
 from serving_mathematics.support.measuring import read_record
@@ -94,12 +92,3 @@ def test_speed_record_is_whole_and_was_made_by_its_rules() -> None:
         assert {(row["file"], row["batch"]) for row in rows} == cells
     for ratios in SPEED["refused"]:
         assert max(ratios) > SPEED["rules"]["wall_over_cpu"]
-
-
-def test_speedups_are_medians_of_the_rounds() -> None:
-    assert _speedup(SPEED, "F16", 1) == 1.0
-    ratios = []
-    for rows in SPEED["rounds"]:
-        times = {r["file"]: r["step_s"] for r in rows if r["batch"] == 1}
-        ratios.append(times["F16"] / times["Q4_0"])
-    assert example().language_q40_speedup == pytest.approx(float(np.median(ratios)))

@@ -24,9 +24,8 @@ import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.core.machines.machines import CHAT, INSTALLED, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import ask_machine
-from serving_mathematics.core.machines.traffic import draw_arrivals
 from serving_mathematics.core.queues.batches import form_batches
 from serving_mathematics.optimization.batching.batching import static_efficiency
 from serving_mathematics.support import checks
@@ -86,19 +85,11 @@ def _latencies_s(
     policy: str,
     machine: Machine,
     load: float,
-    one_length: bool = False,
     most: int = 2**30,
-    minutes: bool = False,
     padded: bool = True,
 ) -> FloatArray:
     """Times of requests [s] at a share of the continuous ceiling, the first tenth left out."""
     asked = ask_machine(machine, load, REQUESTS)
-    if one_length:
-        mean = round(float(asked.output_tokens.mean()))
-        asked = replace(asked, output_tokens=np.full(REQUESTS, mean))
-    if minutes:
-        rng, rate = np.random.default_rng(2), load * machine.ceiling_per_s
-        asked = replace(asked, arrival_s=draw_arrivals(rng, rate, REQUESTS, machine.traffic))
     ends = _completions(policy, asked, machine.engine, most, padded)
     return np.asarray((ends - asked.arrival_s)[REQUESTS // 10 :])
 
@@ -115,29 +106,27 @@ def _static_ceiling_per_s(machine: Machine, padded: bool = True) -> float:
     return REQUESTS / float(_completions("static", burst, machine.engine, padded=padded)[-1])
 
 
+def _carries_times(machine: Machine, padded: bool) -> float:
+    """Load of continuous batching over that of static batches."""
+    return machine.ceiling_per_s / _static_ceiling_per_s(machine, padded)
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    chat, mixture = FEW
+    chat = FEW[0]
     one, full = chat.step_s([1, chat.places]).tolist()
     wrong = chat.how_wrong
+    least, *_, most = sorted(_carries_times(machine, padded=False) for machine in (*FEW, CHAT))
     return SimpleNamespace(
         few_places=chat.places,
         step_times=full / one,
         trace_8_percent=100 * static_efficiency(chat.sample.output_tokens, 8),
         trace_64_percent=100 * static_efficiency(chat.sample.output_tokens, 64),
-        carries_times=chat.ceiling_per_s / _static_ceiling_per_s(chat),
-        carries_less=chat.ceiling_per_s / _static_ceiling_per_s(chat, padded=False),
-        all_places=CHAT.places,
-        all_less=CHAT.ceiling_per_s / _static_ceiling_per_s(CHAT, padded=False),
-        mixture_less=mixture.ceiling_per_s / _static_ceiling_per_s(mixture, padded=False),
-        mixture_times=mixture.ceiling_per_s / _static_ceiling_per_s(mixture),
-        mixture_places=mixture.places,
-        one_dynamic_p99_s=_p99(_latencies_s("dynamic", chat, 0.3, one_length=True)),
-        one_continuous_p99_s=_p99(_latencies_s("continuous", chat, 0.3, one_length=True)),
+        carries_times=_carries_times(chat, padded=True),
+        carries_least=least,
+        carries_most=most,
         measured_low=wrong.low,
         measured_high=wrong.high,
-        installed_step=float(INSTALLED.step_s(CHAT.places) / CHAT.step_s(CHAT.places)),
-        installed_ceiling_percent=100 * INSTALLED.ceiling_per_s / CHAT.ceiling_per_s,
     )
 
 
@@ -176,29 +165,19 @@ def figure_policies(figure: Figure) -> None:
 
 def check_letting_in_at_every_step_wins() -> None:
     """Continuous batching has a lower mean and p99 than static and dynamic batching at their best
-    batch limit: on both machines, with the lengths of the traces and with answers of one length, at
-    a steady rate and at the rate of the trace's minutes, and where batches pay only for answers
-    that are still written.
+    batch limit, on both machines, and where batches pay only for answers that are still written.
 
     Source: the three policies on the same 1,500 requests; batches of at most a quarter of the
     places, half of them, or all.
     """
     for machine in FEW:
-        for load, one_length, minutes, padded in (
-            (0.1, False, False, True),
-            (0.3, False, False, True),
-            (0.3, True, False, True),
-            (0.3, False, True, True),
-            (0.3, False, False, False),
-        ):
-            case = machine, load, one_length
-            own = _latencies_s("continuous", *case, minutes=minutes)
+        for load, padded in ((0.1, True), (0.3, True), (0.3, False)):
+            own = _latencies_s("continuous", machine, load)
             label = f"{machine.name} at {100 * load:.0f}%"
-            label += ", one length" * one_length + ", real minutes" * minutes
             label += "" if padded else ", finished ones free"
             for policy in ("static", "dynamic"):
                 others = [
-                    _latencies_s(policy, *case, machine.places // share, minutes, padded)
+                    _latencies_s(policy, machine, load, machine.places // share, padded)
                     for share in (4, 2, 1)
                 ]
                 best = min(map(_p99, others))
@@ -226,37 +205,6 @@ def check_padded_batch_step_by_step() -> None:
             there = prompts[padded | (asked.output_tokens > step)]
             expected += float(machine.step_s(there.size, float(there.mean()) + step))
         checks.close(label, _padded_batch_s(asked, machine.engine, padded), expected, rtol=1e-6)
-
-
-def check_equal_lengths_gain_nothing_in_a_burst() -> None:
-    """When all answers have one length, continuous batching of one burst takes about the time of a
-    static batch; of requests that arrive at random it is ahead, as the other check says.
-
-    Source: `_padded_batch_s`; a burst that fills all places of the chat machine.
-    """
-    machine = FEW[0]
-    burst = Workload(np.zeros(64), np.full(64, 32), np.full(64, 200))
-    end_s = float(simulate(burst, machine.engine).completion_s.max())
-    checks.close("last completion [s]", end_s, _padded_batch_s(burst, machine.engine), rtol=1e-6)
-
-
-def check_an_engine_as_installed_carries_less() -> None:
-    """Behind the front of an engine as installed the chat machine ends a burst at four fifths of
-    the rate, and a full batch without prompts takes half as long again.
-
-    Source: `simulate` on 6,000 requests that are all there, and on 256 equal ones.
-    """
-    told = example()
-    asked = replace(ask_machine(CHAT, 1.0, 6000), arrival_s=np.zeros(6000))
-    few = Workload(np.zeros(CHAT.places), np.full(CHAT.places, 2), np.full(CHAT.places, 2000))
-    burst, batch = (
-        [float(simulate(one, machine.engine).completion_s.max()) for machine in (CHAT, INSTALLED)]
-        for one in (asked, few)
-    )
-    share = 100 * burst[0] / burst[1]
-    checks.close("burst [%]", told.installed_ceiling_percent, share, rtol=0.03, kind="simulation")
-    times = batch[1] / batch[0]
-    checks.close("full batch", told.installed_step, times, rtol=0.1, kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:

@@ -10,14 +10,12 @@ are short, little where they are long.
 Assumes: what `event_skipping` assumes; in the comparison, that all requests wait from the start,
 which is what a client does that always keeps as many open as there are places.
 
-Source: vLLM pull request 44594 (2026) for the measurement; pull request 37307 for admission by the
-first chunk.
+Source: vLLM pull request 44594 (2026) for the measurement.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -32,7 +30,7 @@ from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.hardware.deployed_engine import engine_of
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE
+from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.support import checks
 
@@ -50,7 +48,6 @@ MEASURED_GAP_MS = (40.62, 18.80)  # p99 between tokens, with nothing and with 2%
 MEASURED_FIRST_S = (6.56, 11.80)  # medians of the first token, with nothing and with 2% free
 BLOCKS = 299_584 // 16
 SCARCE_BLOCKS = 3000  # a ninth of the chat machine's, what a device of 28 GB leaves of that model
-LAWS = ("trace", "geometric", "lognormal")  # of answers, with one mean
 SEEDS = (1, 2, 3)
 
 
@@ -97,41 +94,9 @@ def _long_engine() -> Engine:
     return engine_of(CHAT.deployment, longest, places=128).engine
 
 
-@functools.cache
-def _scarce(share: float, law: str, first_chunk: bool = False) -> tuple[float, float, float]:
-    """Requests preempted [%], tokens prefilled again [%] and output tokens a second, where more
-    chats wait than memory holds."""
-    asked = ask_machine(CHAT, 1.3, 1500)
-    if law != "trace":
-        rng, mean = np.random.default_rng(5), float(asked.output_tokens.mean())
-        drawn = (
-            rng.geometric(1 / mean, 1500)
-            if law == "geometric"
-            else np.ceil(rng.lognormal(math.log(mean) - 0.5, 1.0, 1500))
-        )
-        asked = replace(asked, output_tokens=np.minimum(drawn, 670).astype(np.int64))
-    engine = replace(CHAT.engine, kv_blocks=SCARCE_BLOCKS)
-    served = simulate(asked, engine, round(SCARCE_BLOCKS * share), first_chunk)
-    tokens = float(asked.output_tokens.sum()) / float(served.completion_s.max())
-    again = served.prefill_tokens / float(asked.prompt_tokens.sum()) - 1
-    return 100 * float((served.preemptions > 0).mean()), 100 * again, tokens
-
-
-def _row(share: float, first_chunk: bool = False) -> str:
-    preempted, again, tokens = _scarce(share, "trace", first_chunk)
-    return f"{preempted:.0f}% | {again:.0f}% | {tokens:,.0f}"
-
-
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     return SimpleNamespace(
-        scarce_tokens=16 * SCARCE_BLOCKS,
-        two_percent=f"{100 * SHARES[1]:.0f}%",
-        free_0=_row(0.0),
-        free_2=_row(0.02),
-        free_20=_row(0.2),
-        chunk_0=_row(0.0, first_chunk=True),
-        chunk_5=_row(0.05, first_chunk=True),
         cached_gain=_gained_percent(long=True, caching=True),
         measured_gain=100 * (MEASURED_TOKENS_PER_S[1] / MEASURED_TOKENS_PER_S[0] - 1),
     )
@@ -181,28 +146,6 @@ def check_preemptions_against_vllm() -> None:
     checks.inside("theirs: p99 gap, times as long", gaps, 0.4, 0.5, kind="published")
 
 
-def check_a_few_percent_free_beat_none() -> None:
-    """Leaving 2% of the blocks free preempts less than a third as many and completes more tokens
-    than leaving none, under three laws of answers; a fifth completes fewer. Where memory holds
-    nearly as many as there are places, as on the mixture, it makes no difference.
-
-    Source: `event_skipping` on the same requests for every share.
-    """
-    for law in LAWS:
-        none, some, much = (_scarce(share, law) for share in (0.0, 0.02, 0.2))
-        fewer = f"{some[0]:.1f} and {none[0]:.1f}%"
-        checks.holds(f"{law}: fewer preempted", 3 * some[0] < none[0], got=fewer)
-        more = f"{none[2]:.0f}, {some[2]:.0f} and {much[2]:.0f} a second"
-        checks.holds(f"{law}: most tokens", some[2] > max(none[2], much[2]), got=more)
-    asked = ask_machine(MIXTURE, 1.3, 800)
-    engine = MIXTURE.engine
-    ends = [
-        float(simulate(asked, engine, round(engine.kv_blocks * share)).completion_s.max())
-        for share in (0.0, 0.02)
-    ]
-    checks.close("mixture: time for all", ends[1] / ends[0], 1.0, rtol=0.01, kind="simulation")
-
-
 def check_a_cache_saves_what_short_answers_lose() -> None:
     """With a prefix cache, leaving 2% free gains nothing for chats, to half a percent, and without
     one 2 to 5%; with the long answers of the measurement it gains 1 to 4% with and without.
@@ -215,19 +158,5 @@ def check_a_cache_saves_what_short_answers_lose() -> None:
     checks.close("chats, cache: gained [%]", chats[1], 0, atol=0.5, kind="simulation")
     for name, gained in zip(("no cache", "cache"), long, strict=True):
         checks.inside(f"long answers, {name}: gained [%]", gained, 1, 4, kind="simulation")
-    none, some = (_scarce(share, "trace")[2] for share in (0.0, 0.02))
-    checks.close("chats, the other simulator [%]", chats[0], 100 * (some / none - 1), atol=0.05)
-
-
-def check_a_first_chunk_is_no_place() -> None:
-    """Admitting by the first chunk completes fewer tokens than admitting by the whole prompt, under
-    three laws of answers; a twentieth left free brings them back to within 3%.
-
-    Source: `event_skipping` on the same requests for both rules.
-    """
-    for law in LAWS:
-        whole = _scarce(0.0, law)[2]
-        chunk, mended = (_scarce(share, law, first_chunk=True)[2] for share in (0.0, 0.05))
-        got = f"{chunk:.0f} and {whole:.0f} a second"
-        checks.holds(f"{law}: fewer", chunk < 0.95 * whole, got=got)
-        checks.close(f"{law}: with 5% free", mended / whole, 1.0, rtol=0.03, kind="simulation")
+    none, some = (_as_measured(share, SEEDS[0])[1] for share in SHARES[:2])
+    checks.close("long, the other simulator [%]", long[0], 100 * (some / none - 1), atol=0.05)

@@ -13,13 +13,12 @@ __all__, __getattr__, __dir__ = exported(
         ],
         "optimization.caching.cache_replacement": [
             "zipf",
-            "timer_hit_ratios",
             "characteristic_time",
             "hit_ratio",
             "simulate_hits",
         ],
         "optimization.caching.kept_sessions": ["lifetime", "found_share"],
-        "optimization.caching.paged_memory": ["slot_shares", "paged_use"],
+        "optimization.caching.paged_memory": ["paged_use"],
         "optimization.caching.prefix_cache": ["block_keys", "PrefixCache"],
     },
 )

@@ -124,18 +124,6 @@ def _per_token(row: dict[str, Any]) -> float:
     return kv_bytes_per_token(row["layers"], row["kv_heads"], row["head_dim"])
 
 
-def _own_heads_bytes(row: dict[str, Any]) -> float:
-    """Bytes a token of a model with a latent, if each head kept its own key, which carries the
-    position besides, and its own value."""
-    numbers = row["query_heads"] * (row["head_dim"] + row["rope_dim"] + row["head_dim"])
-    return float(2.0 * row["layers"] * numbers)
-
-
-def _of_sequence(row: dict[str, Any], tokens: int) -> float:
-    share = row["windowed_layers"] / row["layers"]
-    return float(sequence_bytes(tokens, _per_token(row), share, row["window"]))
-
-
 def _counted() -> dict[str, tuple[float, float]]:
     """Parameters of the models without experts by their shapes, and those in their names [1e9]."""
     counted = {}
@@ -154,7 +142,6 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text, here and among the errata."""
     models = _models()
     falcon, deepseek, llama = models["Falcon-7B"], models["DeepSeek-V3"], models["Llama-3.1-405B"]
-    mistral = models["Mistral-7B-v0.1"]
     return SimpleNamespace(
         kib_mha=kv_bytes_per_token(32, 32, 128) / KIB,
         kib_gqa=kv_bytes_per_token(32, 8, 128) / KIB,
@@ -163,10 +150,8 @@ def example() -> SimpleNamespace:
         hf_table_gib=128_000 * kv_bytes_per_token(126, 16, 128) / GIB,
         heads_8_gib=128_000 * _per_token(llama) / GIB,
         sku_llama_2_7b=int(kv_bytes_per_token(32, 8, 128)),
-        falcon_factor=round(kv_bytes_per_token(32, 71, 64) / _per_token(falcon)),
         deepseek_factor=kv_bytes_per_token(61, 128, 128) / _per_token(deepseek),
-        mistral_full_gib=2**15 * _per_token(mistral) / GIB,
-        mistral_window_gib=_of_sequence(mistral, 2**15) / GIB,
+        falcon_factor=round(kv_bytes_per_token(32, 71, 64) / _per_token(falcon)),
     )
 
 
@@ -212,19 +197,6 @@ def check_latent_attention_equals_few_groups() -> None:
     row = _models()["DeepSeek-V2"]
     one_group = kv_bytes_per_token(row["layers"], 1, row["head_dim"])
     checks.close("groups", _per_token(row) / one_group, 2.25, rtol=1e-15, kind="published")
-
-
-def check_keys_of_latent_attention_are_wider() -> None:
-    """The latent of DeepSeek-V3 takes a 71st of what its heads would keep, whose keys have 192
-    numbers and whose values have 128.
-
-    Source: DeepSeek-V3, config.json: qk_nope_head_dim 128, qk_rope_head_dim 64, v_head_dim 128;
-    128 heads over 512 + 64 numbers, by hand.
-    """
-    row = _models()["DeepSeek-V3"]
-    expected = 128 * (128 + 64 + 128) / (512 + 64)
-    checks.close("own heads over the latent", _own_heads_bytes(row) / _per_token(row), expected)
-    checks.inside("between 71 and 72", expected, 71, 72)
 
 
 def check_erratum_405b() -> None:

@@ -126,11 +126,8 @@ def _most(way: str, shared: int, machine: Any = CHAT, longest: int = LONGEST) ->
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     return SimpleNamespace(
-        longest=LONGEST,
         most_reserved=_most("reserved", 0),
         most_blocks=_most("blocks", 0),
-        most_blocks_4000=_most("blocks", 4000),
-        most_shared_4000=_most("shared", 4000),
     )
 
 

@@ -15,7 +15,6 @@ __all__, __getattr__, __dir__ = exported(
         "core.batching.speculative_decoding": [
             "expected_tokens",
             "speedup",
-            "operations_factor",
             "best_draft_length",
         ],
         "optimization.distillation.speculative_sampling": [
@@ -23,6 +22,6 @@ __all__, __getattr__, __dir__ = exported(
             "residual",
             "speculate",
         ],
-        "optimization.distillation.dependent_acceptances": ["exact_tokens_per_round"],
+        "optimization.distillation.dependent_acceptances": ["tokens_in_passages"],
     },
 )

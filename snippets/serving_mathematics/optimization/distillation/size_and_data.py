@@ -61,27 +61,11 @@ def _worth(units: int, part: str = "accepted") -> float:
 
 
 def example() -> SimpleNamespace:
-    """The numbers quoted in the text, shares in percent."""
-    record = read_record(RECORD)
-    units, taught = _axes()
-    largest, most = units[-1], taught[-1]
-
-    def percent(source: str, tokens: int = most) -> float:
-        return 100 * _mean(largest, tokens, source, "accepted")
-
+    """The numbers quoted in the text."""
     return SimpleNamespace(
-        lesson_questions=record["asked"]["questions"],
-        vocabulary=record["asked"]["vocabulary"],
-        common_percent=100 * record["teacher"]["common"],
-        student_units=largest,
+        lesson_questions=read_record(RECORD)["asked"]["questions"],
         few_count=int(FEW.split()[0]),
-        accepted_all=percent(ALL),
-        accepted_words=percent(WORDS),
-        accepted_least_all=percent(ALL, taught[0]),
-        accepted_least_words=percent(WORDS, taught[0]),
-        accepted_few=percent(FEW),
-        usual_percent=100 * record["usual"]["accepted"],
-        worth_words=_worth(largest),
+        worth_words=_worth(_axes()[0][-1]),
     )
 
 

@@ -19,15 +19,12 @@ Source: Williams et al. (2009) for the roofline, as in Latency, throughput and c
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.core.hardware.deployments import cache_room_bytes, sequence_bytes
 from serving_mathematics.core.hardware.roofline import (
     A100_BANDWIDTH,
     A100_PEAK,
@@ -35,8 +32,6 @@ from serving_mathematics.core.hardware.roofline import (
     H100_PEAK,
     attainable_flops,
 )
-from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s
-from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -56,7 +51,6 @@ PARAMETERS = 8.03e9  # of Llama-3-8B, in two bytes each
 KV_BYTES_PER_TOKEN = 131_072  # of the same model
 CONTEXT_TOKENS = 1000  # of a sequence that decodes, in the worked numbers
 PROMPT_TOKENS = 1500
-CHEAPER = 1 / 3  # a byte a second on a device of small memory; assumed
 
 A100 = (A100_PEAK, A100_BANDWIDTH, 1.0)
 H100 = (H100_PEAK, H100_BANDWIDTH, H100_PRICE)
@@ -118,16 +112,6 @@ def _decoding(batch: npt.ArrayLike, context: float) -> FloatArray:
     return decode_intensity(batch, PARAMETERS, 2 * PARAMETERS, context * KV_BYTES_PER_TOKEN)
 
 
-def _token_price(device: str) -> float:
-    """Price of a token where as many sequences of the chat machine decode as fit on a device, and a
-    byte a second costs the same on all."""
-    one = replace(CHAT.deployment, system=find_system(device))
-    tokens = CHAT.mean_context_tokens
-    fit = cache_room_bytes(one) // sequence_bytes(one, tokens)
-    step_s = decode_step_s(count_work([one]), FITTED, np.array([fit]), np.array([tokens]))
-    return float(step_s[0] / fit) * one.system.bandwidth_bytes_per_s
-
-
 def _border() -> float:
     return border_intensity(*zip(A100, H100, strict=True))
 
@@ -136,9 +120,6 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text: an A100 and an H100 of 2.16 times its price."""
     return SimpleNamespace(
         price_ratio=H100_PRICE,
-        arithmetic_ratio=H100_PEAK / A100_PEAK,
-        bandwidth_ratio=H100_BANDWIDTH / A100_BANDWIDTH,
-        small_times=(1 - CHEAPER) * _token_price("rtx_4090") / _token_price("h100"),
         context_at_border=2 * PARAMETERS / KV_BYTES_PER_TOKEN / _border(),
     )
 
@@ -214,22 +195,6 @@ def check_border_of_two_devices() -> None:
     checks.inside("pairs with a border", borders, 50, 250)
 
 
-def check_border_needs_a_price_between() -> None:
-    """Between A100 and H100 there is a border only while the ratio of prices lies between 1.64,
-    that of bandwidths, and 3.17, that of arithmetic.
-
-    Source: 3.35/2.039 TB/s and 989.4/312 TFLOP/s by hand; prices a thousandth to either side.
-    """
-    for name, ratio, inside in (
-        ("bandwidths", 3.35 / 2.039, 1.001),
-        ("arithmetic", 989.4 / 312, 0.999),
-    ):
-        for price, exists in ((ratio * inside, True), (ratio / inside, False)):
-            pair = (A100, (H100_PEAK, H100_BANDWIDTH, price))
-            found = math.isfinite(border_intensity(*zip(*pair, strict=True)))
-            checks.equal(f"border at {price:.3f}, by {name}", found, exists)
-
-
 def check_decode_steps_stay_below() -> None:
     """With 1,000 tokens of context no batch brings decoding to the border between A100 and H100,
     with 400 tokens one of 587 sequences is the first.
@@ -244,22 +209,6 @@ def check_decode_steps_stay_below() -> None:
     checks.holds("it stays below", limit < _border(), got=limit)
     first, last = (float(_decoding(batch, 400)) for batch in (586, 587))
     checks.holds("400 tokens, 586 and 587", first < _border() < last, got=f"{first}, {last}")
-
-
-def check_memory_for_sequences_counts_too() -> None:
-    """Where a byte a second costs the same, a token that is decoded costs as much on devices of as
-    much memory, and several times as much where few sequences fit beside the weights.
-
-    Source: the scored step of an 8B in 16 bits, as many sequences as fit by hand: 24,564 MiB and 80
-    GiB by nine tenths, less 4 GiB and the weights.
-    """
-    h100 = _token_price("h100")
-    checks.inside("A100 over H100", _token_price("a100") / h100, 0.8, 1.25)
-    for device in ("rtx_4090", "l4"):
-        checks.inside(f"{device} over H100", _token_price(device) / h100, 2.0, 5.0)
-    one = replace(CHAT.deployment, system=find_system("rtx_4090"))
-    room = 0.9 * 24_564 * 2**20 - 4 * 2**30 - 2 * PARAMETERS
-    checks.close("RTX 4090: room [B]", cache_room_bytes(one), room, rtol=0.01)
 
 
 def check_bad_input_is_refused() -> None:

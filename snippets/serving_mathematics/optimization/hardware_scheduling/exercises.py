@@ -1,14 +1,12 @@
-"""Solutions: how long slack lets others pass, what a queue asks for, who is next, and the cheapest
-device for a piece of work.
+"""Solutions: how long slack lets others pass, what a queue asks for, and who is next.
 
-Source: the formulas of the chapter; Sheng et al. (2024) for counting tokens; Williams et al. (2009)
-for the roofline.
+Source: the formulas of the chapter; Sheng et al. (2024) for counting tokens.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,12 +15,6 @@ from serving_mathematics.core.batching.continuous_batching import Engine
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.core.hardware.roofline import decode_step_time
-from serving_mathematics.optimization.hardware_scheduling.device_placement import (
-    A100,
-    H100,
-    PARAMETERS,
-)
 from serving_mathematics.optimization.hardware_scheduling.orders import slack_key
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -31,7 +23,6 @@ from serving_mathematics.support.require import (
     require_all_non_negative,
     require_in,
     require_non_negative,
-    require_positive,
 )
 
 HINTS = {
@@ -46,10 +37,6 @@ HINTS = {
     "next_tenant": (
         "Only tenants with a waiting request count. Of those, take the smallest counter; of equal "
         "ones, the one whose request has waited longest."
-    ),
-    "cheapest_device": (
-        "On each device the work takes the longer of its arithmetic and its traffic. Multiply by "
-        "the price of a second."
     ),
 }
 
@@ -118,59 +105,12 @@ def next_tenant(served: Sequence[float], waiting_since_s: Sequence[float]) -> in
     return min(present, key=lambda one: (served[one], waiting_since_s[one]))
 
 
-def cheapest_device(
-    flops: float, bytes_moved: float, devices: Mapping[str, tuple[float, float, float]]
-) -> tuple[str, float]:
-    """The device on which a piece of work costs least by its roofline, and that cost.
-
-    flops: operations, non-negative. bytes_moved: [B], non-negative, not both 0. devices: for each
-    name the peak rate [FLOP/s], the bandwidth [B/s] and a price per hour, all positive. The time is
-    the longer of flops/peak and bytes/bandwidth. Raises ValueError on anything else.
-
-    >>> cheapest_device(0.0, 7200.0, {"fast": (8.0, 2.0, 5.0), "slow": (1.0, 1.0, 2.0)})
-    ('slow', 4.0)
-    """
-    flops, bytes_moved = require_non_negative(flops=flops, bytes_moved=bytes_moved)
-    require(flops + bytes_moved > 0, "flops", "positive where no bytes are moved", flops)
-    require(len(devices) > 0, "devices", "at least one", devices)
-    costs = {}
-    for name, (peak, bandwidth, price) in devices.items():
-        peak, bandwidth, price = (
-            require_positive(**{f"devices[{name!r}]": value}) for value in (peak, bandwidth, price)
-        )
-        costs[name] = max(flops / peak, bytes_moved / bandwidth) * price / 3600
-    best = min(costs, key=lambda name: costs[name])
-    return best, costs[best]
-
-
-def _work(prompt_tokens: int, batch: int) -> dict[str, tuple[float, float]]:
-    """Operations and bytes of one prefill, and of one decode step without the caches."""
-    return {
-        "prefill": (2 * PARAMETERS * prompt_tokens, 2 * PARAMETERS),
-        "decode": (2 * PARAMETERS * batch, 2 * PARAMETERS),
-    }
-
-
-def _devices() -> dict[str, tuple[float, float, float]]:
-    """Peaks, bandwidths and prices of the chapter."""
-    return {"H100": H100, "A100": A100}
-
-
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
-    chosen = {}
-    for phase, work in _work(2048, 16).items():
-        name, cost = cheapest_device(*work, _devices())
-        other = {key: value for key, value in _devices().items() if key != name}
-        chosen[phase] = (name, 100 * (1 - cost / cheapest_device(*work, other)[1]))
     return SimpleNamespace(
         pencil_s=passing_time(4.0, 0.2, 30.0),
         board_says=what_the_queue_asks(60.0, 0.3, 0.7, 0.5),
         board_at_noon=what_the_queue_asks(60.0, 0.8, 0.7, 0.5),
-        prefill_device=chosen["prefill"][0],
-        decode_device=chosen["decode"][0],
-        prefill_saving_percent=chosen["prefill"][1],
-        decode_saving_percent=chosen["decode"][1],
     )
 
 
@@ -222,26 +162,6 @@ def check_next_tenant() -> None:
         found.append(one)
     checks.equal("tenants in order", found, expected)
     checks.equal("equal", next_tenant([10, 10, 10, 3], [5.0, 2.0, 4.0, math.inf]), 1)
-
-
-def check_devices_for_phases() -> None:
-    """A prompt is cheaper on the device with more operations for its price, a decode step on the
-    one with more bandwidth.
-
-    Source: 3.17 times the operations and 1.64 times the bandwidth for 2.16 times the price; the
-    step time of the roofline chapter.
-    """
-    for phase, expected in (("prefill", "H100"), ("decode", "A100")):
-        work = _work(1024, 8)[phase]
-        checks.equal(phase, cheapest_device(*work, _devices())[0], expected)
-    for name, device in _devices().items():
-        work = _work(1024, 8)["decode"]
-        step = decode_step_time(8, PARAMETERS, 2 * PARAMETERS, 0.0, device[0], device[1])
-        _, cost = cheapest_device(*work, {name: device})
-        checks.close(f"decode on {name}", cost, float(step) * device[2] / 3600, rtol=1e-12)
-    raises = checks.raises
-    raises("no work", cheapest_device, 0.0, 0.0, _devices(), match="flops must be positive where")
-    raises("no device", cheapest_device, 1.0, 0.0, {}, match="devices must be at least one")
 
 
 def check_bad_input_is_refused() -> None:

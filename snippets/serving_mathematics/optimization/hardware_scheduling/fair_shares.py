@@ -53,15 +53,14 @@ ORDERS = ("first come", "shortest prompt", "fair")
 
 
 @functools.cache
-def _asked(machine: Machine, seed: int = 1, split: int = 1) -> tuple[Requests, BoolArray, float]:
-    """Requests, which are not of the burst, and when that comes [s]; the burst's tenant asks under
-    so many names, from 9 on."""
+def _asked(machine: Machine, seed: int = 1) -> tuple[Requests, BoolArray, float]:
+    """Requests, which are not of the burst, and when that comes [s]."""
     rng = np.random.default_rng(seed)
     steady, burst = (draw_lengths(rng, machine.traffic, count) for count in (STEADY, BURST))
     arrivals = draw_arrivals(rng, LOAD * machine.ceiling_per_s, STEADY)
     at = float(arrivals[STEADY // 8])
     times = np.concatenate([arrivals, np.full(BURST, at)])
-    whose = np.concatenate([rng.integers(0, OTHERS, STEADY), OTHERS + np.arange(BURST) % split])
+    whose = np.concatenate([rng.integers(0, OTHERS, STEADY), np.full(BURST, OTHERS)])
     order = np.argsort(times, kind="stable")
     prompts, answers, cached = (
         np.concatenate([getattr(steady, name), getattr(burst, name)])[order]
@@ -77,22 +76,22 @@ def _fresh_prompt(request: int, ledger: Ledger) -> float:
 
 
 @functools.cache
-def _served(machine: Machine, order: str, seed: int = 1, split: int = 1) -> Outcome:
-    asked = _asked(machine, seed, split)[0]
+def _served(machine: Machine, order: str, seed: int = 1) -> Outcome:
+    asked = _asked(machine, seed)[0]
     schedule = _fresh_prompt if order == "shortest prompt" else None
-    weights = [1.0] * (OTHERS + split) if order == "fair" else None
+    weights = [1.0] * (OTHERS + 1) if order == "fair" else None
     return simulate_fleet(asked, Fleet([machine.engine], schedule=schedule, weights=weights))
 
 
-def _others_s(machine: Machine, order: str, seed: int = 1, split: int = 1) -> FloatArray:
+def _others_s(machine: Machine, order: str, seed: int = 1) -> FloatArray:
     """First tokens of the others that come with the burst or after it [s]."""
-    asked, others, at = _asked(machine, seed, split)
-    first_s = _served(machine, order, seed, split).first_token_s - asked.arrival_s
+    asked, others, at = _asked(machine, seed)
+    first_s = _served(machine, order, seed).first_token_s - asked.arrival_s
     return np.asarray(first_s[others & (asked.arrival_s >= at)])
 
 
-def _p90(machine: Machine, order: str, seed: int = 1, split: int = 1) -> float:
-    return float(np.quantile(_others_s(machine, order, seed, split), 0.9))
+def _p90(machine: Machine, order: str, seed: int = 1) -> float:
+    return float(np.quantile(_others_s(machine, order, seed), 0.9))
 
 
 class _Gateway(Fair):
@@ -191,7 +190,6 @@ def example() -> SimpleNamespace:
         few_fair_p90_s=_p90(few, "fair"),
         few_first_end_s=_burst_end_s(few, "first come"),
         few_fair_end_s=_burst_end_s(few, "fair"),
-        split_p90_s=_p90(few, "fair", split=30),
     )
 
 
@@ -327,17 +325,6 @@ def check_short_prompts_first_spare_nobody_with_few_places() -> None:
         ratio = _p90(few, "shortest prompt", seed) / _p90(few, "first come", seed)
         label = f"draw {seed}: p90, shortest over first"
         checks.inside(label, ratio, 0.95, 1.6, kind="simulation")
-
-
-def check_names_are_shares() -> None:
-    """A tenant that asks under thirty names gets thirty shares: the others then wait more than
-    twice as long as where it has one.
-
-    Source: `core.fleet`, the same requests under other names.
-    """
-    few = CHAT.limited(16)
-    ratio = _p90(few, "fair", split=30) / _p90(few, "fair")
-    checks.inside("p90 of the others, thirty names over one", ratio, 2, 100, kind="simulation")
 
 
 def check_work_is_conserved() -> None:

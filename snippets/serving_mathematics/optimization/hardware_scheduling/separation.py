@@ -1,10 +1,9 @@
 """Prompts and answers on the same devices or on different ones.
 
 A device that also decodes interrupts its streams by each prompt. Where no gap may exceed w and a
-decode step takes ℓ, chunks leave prompts the share 1 − ℓ/w of it if the times of both add up, and
-nearly all of it if the reading of a decode step runs beside the arithmetic of a chunk. On devices
-of their own prompts are in nobody's gaps; what it costs is that a few devices do not divide as
-the work does.
+decode step takes ℓ, chunks leave prompts the share 1 − ℓ/w of it if the times of both add up. On
+devices of their own prompts are in nobody's gaps; what it costs is that a few devices do not divide
+as the work does.
 
 Assumes: equal prompts in the formulas; the machines' steps, where a prompt costs what it adds.
 
@@ -28,7 +27,6 @@ from serving_mathematics.support.require import (
     require_positive,
 )
 
-DECODING, PROMPT_TOKEN_S = 16, 8e-5  # streams beside the prompts, where steps overlap
 MACHINES, MANY = 4, 8  # of one kind, to be divided
 
 
@@ -47,12 +45,6 @@ def chunked_capacity(prefill_s: float, step_s: float, gap_s: float) -> float:
     step_s = require_non_negative(step_s=step_s)
     require(step_s < gap_s < math.inf, "gap_s", f"finite and above {step_s:g}", gap_s)
     return (1 - step_s / gap_s) / prefill_s
-
-
-def _overlapped_share(decoding: int, prefill_token_s: float, gap_s: float) -> float:
-    """Share of its prefill that a device keeps beside its streams where reading and computing
-    overlap, 1 − b·t/w: only the arithmetic of the b tokens that decode is lost to prompts."""
-    return 1 - decoding * prefill_token_s / gap_s
 
 
 def best_split(prefill_rate: float, decode_rate: float, devices: int) -> tuple[int, float]:
@@ -124,11 +116,8 @@ def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     return SimpleNamespace(
         mixture_lost_percent=100 - _apart_percent(MIXTURE),
-        mixture_apart_percent=_apart_percent(MIXTURE),
-        mixture_prefilling=best_split(*_rates(MIXTURE), MACHINES)[0],
         mixture_wanted=_wanted(MIXTURE),
         many=MANY,
-        published_gain=best_split(5.6, 10.0, 3)[1] / 3 / 1.6,
         chat_cache_gbit=_cache_gbit(CHAT),
     )
 
@@ -180,29 +169,6 @@ def check_chunks_leave_a_share() -> None:
             backlog, done, clock = backlog - work, done + work, clock + 0.025 + work
         label = f"{share:.0%} of it offered: done over capacity"
         checks.inside(label, done / 0.1 / clock / capacity, low, high)
-
-
-def check_overlap_turns_the_order() -> None:
-    """With steps of 10 ms and gaps of 15, two GPUs of three that only prefill do more than three
-    beside their streams where times add up, and less where reading and computing overlap.
-
-    Source: the largest chunk whose step ends within the gap, found one token after the other; a
-    token of a prompt or of a stream computes for 0.08 ms.
-    """
-    token_s, step_s, gap_s = PROMPT_TOKEN_S, 0.010, 0.015
-    added = chunked_capacity(1.0, step_s, gap_s)
-    overlapped = _overlapped_share(DECODING, token_s, gap_s)
-    for name, share, first in (("added", added, True), ("overlapped", overlapped, False)):
-        chunk = 0
-        while True:
-            computing = (chunk + 1 + DECODING) * token_s
-            time = step_s + (chunk + 1) * token_s if first else max(step_s, computing)
-            if time > gap_s:
-                break
-            chunk += 1
-        checks.close(f"{name}, share of prefill", share, chunk * token_s / gap_s, atol=0.006)
-        got = f"{name}, {3 * share:.2f} GPUs' worth: two for prefill do more"
-        checks.equal(got, 3 * share < 2, first)
 
 
 def check_machines_apart_carry_less() -> None:

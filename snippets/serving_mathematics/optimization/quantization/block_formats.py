@@ -13,16 +13,11 @@ for NVFP4; Dettmers et al. (2023) for blocks of NF4.
 from __future__ import annotations
 
 import math
-from functools import cache
 from statistics import NormalDist
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.optimization.quantization.bits_and_noise import bits_per_weight, sqnr_db
-from serving_mathematics.optimization.quantization.quantization import quantize
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -31,13 +26,9 @@ from serving_mathematics.support.require import (
     require_positive_integer,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 FloatArray = npt.NDArray[np.float64]
 
 MX_BLOCK, NV_BLOCK = 32, 16  # weights per scale of MXFP4 and NVFP4
-BLOCKS = (256, 128, 64, 32, 16)  # weights per scale of the others
 E2M1_LARGEST, E4M3_LARGEST = 6.0, 448.0
 NF4_PUBLISHED = (
     *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
@@ -191,98 +182,6 @@ def nvfp4(values: npt.ArrayLike) -> FloatArray:
     return np.asarray((codes * scale).reshape(np.shape(values)))
 
 
-def _all_sixteen(values: npt.ArrayLike, block: int) -> FloatArray:
-    """Blocks of whole codes from −8 to 7, as ggml's Q4_0 has them: the scale is the number of the
-    largest magnitude over −8, sign included, so that no code is left over."""
-    rows = _blocks(values, block)
-    places = np.abs(rows).argmax(axis=1)[:, None]
-    scale = np.take_along_axis(rows, places, axis=1) / -8
-    codes = np.clip(np.rint(rows / np.where(scale != 0, scale, math.inf)), -8, 7)
-    return np.asarray((codes * scale).reshape(np.shape(values)))
-
-
-@cache
-def _gaussian(seed: int = 6) -> FloatArray:
-    """Gaussian weights, the first the same in text, checks and figure."""
-    return np.random.default_rng(seed).normal(size=2**16)
-
-
-@cache
-def _rounded() -> list[tuple[str, float, FloatArray]]:
-    """Format, bits per weight, and the weights in that format, shape (n,); largest block first."""
-    x, found = _gaussian(), []
-    for block in BLOCKS:
-        rows = x.reshape(-1, block)
-        one_scale = bits_per_weight(4, [(16, block)])
-        with_zero = bits_per_weight(4, [(16, block), (4, block)])
-        affine = quantize(rows, 4, symmetric=False, axis=1).values()
-        found += [
-            ("int4", one_scale, quantize(rows, 4, axis=1).values().ravel()),
-            ("int4, zero point", with_zero, affine.ravel()),
-            ("NF4", one_scale, block_rounded(rows, normal_float(4), block).ravel()),
-        ]
-    found.append(("int4, −8…7", bits_per_weight(4, [(16, 32)]), _all_sixteen(x, 32)))
-    found.append(("MXFP4", bits_per_weight(4, [(8, 32)]), mxfp4(x)))
-    found.append(("NVFP4", bits_per_weight(4, [(8, 16)]), nvfp4(x)))
-    return found
-
-
-@cache
-def _points() -> dict[str, list[tuple[float, float]]]:
-    """Bits per weight and SQNR [dB] on Gaussian weights: by block size, largest block first."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    for name, bits, rounded in _rounded():
-        points.setdefault(name, []).append((bits, sqnr_db(_gaussian(), rounded)))
-    return points
-
-
-def _error_ratio(block_place: int, points: dict[str, list[tuple[float, float]]]) -> float:
-    """Root mean square error of int4 with zero point over that of NF4, at one block size."""
-    difference = points["NF4"][block_place][1] - points["int4, zero point"][block_place][1]
-    return float(10 ** (difference / 20))
-
-
-def example() -> SimpleNamespace:
-    """Numbers quoted in the text: SQNR [dB] on Gaussian weights."""
-    points = _points()
-    return SimpleNamespace(
-        all_codes_32_db=points["int4, −8…7"][0][1],
-        nvfp4_db=points["NVFP4"][0][1],
-        mxfp4_db=points["MXFP4"][0][1],
-    )
-
-
-def figure_four_bit_formats(figure: Figure) -> None:
-    """Small blocks give more signal for more bits, and the best code depends on the block.
-
-    Gaussian weights. Lines: blocks of 256 weights on the left to 16 on the right, each with a
-    scale, and with a zero point too.
-
-    Alt: Chart of signal-to-noise ratio from 17 to 24 dB against 4 to 5.3 bits per weight. Three
-    rising curves of five points each: NF4 starts highest and is overtaken by int4 with a zero point
-    between blocks of 64 and of 32; int4 from −7 to 7 lies lowest. A point of MXFP4 at 4.25 bits
-    lies below all curves, one of NVFP4 at 4.5 bits on the lowest curve, one of int4 from −8 to 7
-    above it, a little above the curve of NF4.
-    """
-    axes = figure.subplots()
-    points = _points()
-    for name, colour in (("int4", "C0"), ("int4, zero point", "C1"), ("NF4", "C2")):
-        bits, ratios = np.array(points[name]).T
-        axes.plot(bits, ratios, "o-", color=colour)
-    for name, colour in (("MXFP4", "C3"), ("NVFP4", "C5"), ("int4, −8…7", "C0")):
-        axes.plot(*points[name][0], "D", color=colour)
-    for text, place, colour in (
-        ("int4", (4.34, 19.2), "C0"),
-        ("int4, zero point", (4.26, 22.3), "C1"),
-        ("NF4", (4.05, 20.8), "C2"),
-        ("MXFP4", (4.28, 18.55), "C3"),
-        ("NVFP4", (4.53, 19.7), "C5"),
-        ("int4, −8…7", (4.22, 21.6), "C0"),
-    ):
-        axes.annotate(text, place, color=colour)
-    axes.set(xlabel="bits per weight, scales included", ylabel="signal to quantization noise [dB]")
-
-
 def check_small_floats() -> None:
     """E2M1 reaches 6 and E4M3 reaches 448, with the smallest steps of their subnormals.
 
@@ -332,49 +231,6 @@ def check_formats_by_hand() -> None:
         scale = float(scales[np.argmin(abs(scales - wanted))]) * tensor
         rounded += [scale * tiny[np.argmin(abs(tiny - value / scale))] for value in block]
     checks.close("NVFP4, 384 numbers", nvfp4(x).ravel(), np.array(rounded), rtol=1e-12)
-
-
-def check_small_blocks_turn_the_order() -> None:
-    """NF4 beats int4 with a zero point in blocks of 128 and loses in blocks of 32.
-
-    Source: bitsandbytes, issue 2086: errors of a layer of Qwen2.5-0.5B, 1.074 and 0.942 times those
-    of NF4; Gaussian weights here.
-    """
-    for place, block, published in ((1, 128, 1.074), (2, 64, 1.009), (3, 32, 0.942)):
-        label = f"blocks of {block}: int4 error over NF4's"
-        checks.close(label, _error_ratio(place, _points()), published, atol=0.03, kind="published")
-
-
-def check_formats_at_the_same_bits() -> None:
-    """At 4.5 bits with scales, int4 with all sixteen codes in blocks of 32 comes first, NF4 in
-    blocks of 32 hardly behind, and NVFP4 in blocks of 16 a decibel behind; int4 from −7 to 7, which
-    leaves a code unused, lies a decibel below the first, and MXFP4 with its coarser scales another
-    decibel and a half below that.
-
-    Source: the SQNR of int4 in blocks of 32 on the same Gaussian weights; ggml's
-    quantize_row_q4_0, one number at a time, for the sixteen codes.
-    """
-    points = _points()
-    bits, level = points["int4"][3]
-    for name, pair in (("NF4", points["NF4"][3]), ("NVFP4", points["NVFP4"][0])):
-        checks.equal(f"{name} [bits]", pair[0], bits)
-        checks.close(f"{name} over int4 [dB]", pair[1] - level, 0.0, atol=1.0, kind="simulation")
-    x = _gaussian()[:256]
-    by_hand = []
-    for block in x.reshape(-1, 32).tolist():
-        step = max(block, key=abs) / -8
-        by_hand += [(min(15, int(value / step + 8.5)) - 8) * step for value in block]
-    checks.close("sixteen codes, 256 numbers", _all_sixteen(x, 32), np.array(by_hand), rtol=1e-12)
-    bits, best = points["int4, −8…7"][0]
-    checks.equal("int4, −8…7 [bits]", bits, points["int4"][3][0])
-    for name, low, high, own in (
-        ("int4", 0.9, 1.2, level),
-        ("NF4", 0.05, 0.3, points["NF4"][3][1]),
-        ("NVFP4", 0.8, 1.1, points["NVFP4"][0][1]),
-    ):
-        checks.inside(f"int4, −8…7 over {name} [dB]", best - own, low, high, kind="simulation")
-    below = level - points["MXFP4"][0][1]
-    checks.inside("int4 over MXFP4 [dB]", below, 1.2, 1.8)
 
 
 def check_bad_input_is_refused() -> None:

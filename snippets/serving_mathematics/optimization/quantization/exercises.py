@@ -15,11 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics.core.hardware.benchmark_loops import (
-    interruptions_s,
-    loop_latencies,
-    tokens_per_s_per_device,
-)
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import (
     cache_room_bytes,
@@ -28,7 +23,6 @@ from serving_mathematics.core.hardware.deployments import (
 )
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
-from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.core.machines.machines import CHAT, INSTALLED
 from serving_mathematics.optimization.quantization.paired_accuracy import paired_change
 from serving_mathematics.support import checks
@@ -46,8 +40,7 @@ HINTS = {
     "what_to_quantize": (
         "Ask whether the time goes into prompts, or a step multiplies for many sequences: that is"
         " arithmetic, and products have to be in eight bits. Else a step reads, and what it reads"
-        " most of should be fewer bytes. Where memory is full, room for more sequences brings"
-        " arithmetic with it."
+        " most of should be fewer bytes."
     ),
     "decode_speedup": (
         "Memory-bound time is bytes over bandwidth, and the bandwidth cancels. Only the weights"
@@ -62,33 +55,27 @@ HINTS = {
 }
 
 
-def what_to_quantize(
-    preempted_share: float, cache_over_weights: float, prompt_share: float, over_ridge: float
-) -> str:
+def what_to_quantize(cache_over_weights: float, prompt_share: float, over_ridge: float) -> str:
     """What to give fewer bits first: "cache", "weights and products" or "weights".
 
-    preempted_share: preemptions a request; from one in a hundred on memory is short.
     cache_over_weights: bytes of the tokens in use over those of the weights. prompt_share: of the
     engine's time, in [0, 1]. over_ridge: positions of a step, one or more a sequence, over the
     device's operations a byte. Products pay where prompts take half of the time, or a step has half
-    as many positions; from as many on, the weights take that many times as long as to read. Where
-    requests lose their memory and the cache is not what is read most, weights and products make
-    room and multiply for those who come. Raises ValueError outside.
+    as many positions; from as many on, the weights take that many times as long as to read. Raises
+    ValueError outside.
 
-    >>> what_to_quantize(0.0, cache_over_weights=0.1, prompt_share=0.1, over_ridge=0.2)
+    >>> what_to_quantize(cache_over_weights=0.1, prompt_share=0.1, over_ridge=0.2)
     'weights'
     """
-    preempted_share, cache_over_weights, over_ridge = require_non_negative(
-        preempted_share=preempted_share,
-        cache_over_weights=cache_over_weights,
-        over_ridge=over_ridge,
+    cache_over_weights, over_ridge = require_non_negative(
+        cache_over_weights=cache_over_weights, over_ridge=over_ridge
     )
     prompt_share = require_in("[0, 1]", prompt_share=prompt_share)
     if prompt_share >= 0.5:
         return "weights and products"
     if cache_over_weights > max(1.0, over_ridge):
         return "cache"
-    return "weights and products" if over_ridge >= 0.5 or preempted_share >= 0.01 else "weights"
+    return "weights and products" if over_ridge >= 0.5 else "weights"
 
 
 def decode_speedup(
@@ -136,11 +123,9 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         pencil_alone=decode_speedup(4.5, 0.0, 8e9),
         pencil_full=decode_speedup(4.5, 16e9, 8e9),
-        board_first=what_to_quantize(0.0, 0.1, 0.1, 0.1),
-        board_second=what_to_quantize(0.0, 0.5, 0.7, 0.3),
-        board_third=what_to_quantize(0.0, 2.0, 0.3, 0.4),
-        board_fourth=what_to_quantize(0.0, 0.6, 0.0, 1.7),
-        board_fifth=what_to_quantize(0.2, 0.1, 0.1, 0.1),
+        board_first=what_to_quantize(0.1, 0.1, 0.1),
+        board_second=what_to_quantize(0.5, 0.7, 0.3),
+        board_third=what_to_quantize(2.0, 0.3, 0.4),
         code_answers=answers_needed(0.005, 0.015),
     )
 
@@ -151,16 +136,13 @@ def check_what_to_quantize() -> None:
     Source: worked by hand.
     """
     for shown, first in (
-        ((0.1, 0.2, 0.9, 0.0), "weights and products"),
-        ((0.01, 0.2, 0.1, 0.1), "weights and products"),
-        ((0.0099, 0.2, 0.1, 0.1), "weights"),
-        ((0.1, 2.0, 0.1, 0.9), "cache"),
-        ((0.1, 2.0, 0.6, 0.9), "weights and products"),
-        ((0.0, 0.99, 0.49, 0.49), "weights"),
-        ((0.0, 1.01, 0.49, 0.49), "cache"),
-        ((0.0, 3.0, 0.5, 0.0), "weights and products"),
-        ((0.0, 0.99, 0.0, 0.5), "weights and products"),
-        ((0.0, 2.01, 0.0, 2.0), "cache"),
+        ((0.2, 0.9, 0.0), "weights and products"),
+        ((2.0, 0.1, 0.9), "cache"),
+        ((0.99, 0.49, 0.49), "weights"),
+        ((1.01, 0.49, 0.49), "cache"),
+        ((3.0, 0.5, 0.0), "weights and products"),
+        ((0.99, 0.0, 0.5), "weights and products"),
+        ((2.01, 0.0, 2.0), "cache"),
     ):
         checks.equal(str(shown), what_to_quantize(*shown), first)
 
@@ -199,63 +181,11 @@ def check_the_rule_is_that_of_the_step() -> None:
             }
             for place, size in enumerate(fit):
                 held = size * each / weight_bytes(one)
-                said = what_to_quantize(0.0, held, 0.0, size / ridge)
+                said = what_to_quantize(held, 0.0, size / ridge)
                 best = min(found[place] for found in steps.values())
                 worst = max(worst, float(steps[said][place] / best))
         label = f"{one.architecture.name} on {one.system.shown}, {front}: over the best"
         checks.inside(label, worst, 1.0, 1.1)
-
-
-def check_the_rule_is_that_of_a_full_memory() -> None:
-    """Where memory is full and more requests wait, what the rule says writes at least six sevenths
-    of the tokens of the best of the three: models of 8B to 70B on devices whose cache holds a
-    thirtieth to three and a half times their weights, with short and long prompts.
-
-    A cache of eight bits doubles the room, so that weights that fill most of a device make more.
-
-    Source: the whole prediction of a loop of 4,096 requests, in each of the formats.
-    """
-    formats: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("as it is", {}),
-        ("weights", {"precision": "int4", "cache_bytes": 2.0}),
-        ("weights and products", {"precision": "fp8", "cache_bytes": 2.0}),
-        ("cache", {"cache_bytes": 1.0}),
-    )
-    cache_least = []
-    for model, system, devices in (
-        ("Llama-3.1-8B", "h100", 1),
-        ("Qwen3-32B", "h100", 1),
-        ("Qwen3-32B", "h200", 1),
-        ("Llama-3.1-70B", "h100", 2),
-    ):
-        worst = 1.0
-        for prompt, answer in ((1154.0, 211.0), (4000.0, 400.0), (16_000.0, 800.0), (1e3, 1e3)):
-            one = replace(
-                CHAT.deployment,
-                architecture=find_model(model)[0],
-                system=find_system(system),
-                tensor=devices,
-                input_tokens=prompt,
-                output_tokens=answer,
-                concurrency=4096.0,
-            )
-            work = count_work([replace(one, **form) for _, form in formats])
-            loops = loop_latencies(work, FITTED)
-            found = tokens_per_s_per_device(
-                loops, work.answer, work.concurrency, np.full(len(formats), float(devices))
-            )
-            rates = dict(zip([name for name, _ in formats], found.tolist(), strict=True))
-            others = interruptions_s(work, FITTED, loops.running)[0] / loops.per_token_s[0]
-            held = cache_room_bytes(one) / weight_bytes(one)
-            ridge = one.system.bf16_flops_per_s / one.system.bandwidth_bytes_per_s
-            over = float(loops.running[0]) / ridge
-            said = what_to_quantize(1.0, held, min(1.0, float(others)), over)
-            best = max(rates.values())
-            worst = max(worst, best / rates[said])
-            cache_least.append(best / rates["cache"])
-        label = f"{model} on {devices} {system}: the best over it"
-        checks.inside(label, worst, 1.0, 7 / 6)
-    checks.inside("the best over a cache of eight bits, most", max(cache_least), 4.0, 6.0)
 
 
 def check_decode_speedup() -> None:
@@ -304,6 +234,6 @@ def check_bad_input_is_refused() -> None:
     argument.
     """
     told = "prompt_share must be in [0, 1]"
-    checks.raises("share", what_to_quantize, 0.0, 1, 1.5, 0.1, match=told)
+    checks.raises("share", what_to_quantize, 1, 1.5, 0.1, match=told)
     checks.raises("context", decode_speedup, 4, -1.0, 8.0, match="context_bytes must be non-neg")
     checks.raises("loss", answers_needed, 0.02, 0.01, match="changed must be from 0.02 to 1")

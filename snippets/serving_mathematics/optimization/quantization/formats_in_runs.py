@@ -19,9 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.hardware.calibration import predict_runs, tabulate
 from serving_mathematics.core.hardware.published_runs import _engine_runs
-from serving_mathematics.core.hardware.step_time import FITTED
 from serving_mathematics.support import checks
 
 FEW = 16  # requests; up to so many a mixture touches few of its experts
@@ -30,29 +28,22 @@ DENSE = "Meta-Llama-3.1-70B"
 
 
 @cache
-def _pairs() -> list[tuple[str, str, str, float, int, float, float]]:
-    """Model, wider and narrower format, requests, devices, and how many times as fast it became, as
-    measured and as predicted."""
-    alike: dict[tuple[Any, ...], dict[str, list[tuple[float, float]]]] = defaultdict(dict)
-    predicted = predict_runs(tabulate(_engine_runs()), FITTED).per_token_s.tolist()
-    for run, told in zip(_engine_runs(), predicted, strict=True):
+def _pairs() -> list[tuple[str, str, str, float, int, float]]:
+    """Model, wider and narrower format, requests, devices, and how many times as fast it became."""
+    alike: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(dict)
+    for run in _engine_runs():
         a = run.answers
         if not run.repeated:
             split = a.tensor, a.pipeline, a.attention_data, a.expert, a.draft_tokens
             asked = run.family, a.devices, run.concurrency, a.input_tokens, a.output_tokens
             key = (*asked, *split, a.system.name, a.backend, run.source)
-            alike[key].setdefault(a.precision, []).append((run.per_token_s, told))
+            alike[key].setdefault(a.precision, []).append(run.per_token_s)
     return [
-        (model, wide, narrow, requests, devices, *_medians(by[wide]) / _medians(by[narrow]))
+        (model, wide, narrow, requests, devices, float(np.median(by[wide]) / np.median(by[narrow])))
         for (model, devices, requests, *_), by in alike.items()
         for wide, narrow in (("bf16", "fp8"), ("fp8", "fp4"))
         if wide in by and narrow in by
     ]
-
-
-def _medians(times: list[tuple[float, float]]) -> npt.NDArray[np.float64]:
-    """Of measured and of predicted times."""
-    return np.asarray(np.median(times, axis=0))
 
 
 def _gains(
@@ -62,14 +53,13 @@ def _gains(
     most: float = np.inf,
     least: float = 0.0,
     devices: int = 0,
-    predicted: bool = False,
 ) -> npt.NDArray[np.float64]:
     """Times as fast, of the pairs of a model, or of all but the dense one; on so many devices, or
-    on any; as the step model has it, or as measured."""
+    on any."""
     return np.array(
         [
-            gains[predicted]
-            for name, one, other, requests, on, *gains in _pairs()
+            gain
+            for name, one, other, requests, on, gain in _pairs()
             if (one, other) == (wide, narrow) and least < requests <= most
             if devices in (0, on)
             if (name == model if model else name != DENSE)
@@ -86,7 +76,6 @@ def example() -> SimpleNamespace:
         few_requests=FEW,
         few_pairs=few.size,
         few_gain=float(np.median(few)),
-        few_predicted=float(np.median(_gains("bf16", "fp8", MIXTURE, FEW, predicted=True))),
         alone_pairs=alone.size,
         alone_gain=float(np.median(alone)),
         eight_pairs=eight.size,
@@ -98,15 +87,12 @@ def example() -> SimpleNamespace:
 
 def check_a_mixture_gains_nothing_by_eight_bits_for_few() -> None:
     """With few requests a mixture of 397 billion parameters is as fast in eight bits as in sixteen,
-    to a twentieth, and with more it gains. The step model says so of the same pairs, to a tenth.
+    to a twentieth, and with more it gains.
 
     Source: pairs of published runs, on B200 and B300.
     """
     few, more = _gains("bf16", "fp8", MIXTURE, FEW), _gains("bf16", "fp8", MIXTURE, least=FEW)
     checks.close("few", float(np.median(few)), 1.0, atol=0.05, kind="published")
-    told = _gains("bf16", "fp8", MIXTURE, FEW, predicted=True)
-    got, measured = float(np.median(told)), float(np.median(few))
-    checks.close("few, predicted", got, measured, atol=0.1, kind="published")
     checks.inside("more", float(np.median(more)), 1.05, 1.3, kind="published")
 
 

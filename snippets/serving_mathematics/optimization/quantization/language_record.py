@@ -147,15 +147,6 @@ def _table() -> str:
     return " |\n| ".join(lines)
 
 
-def _speedup(record: dict[str, Any], file: str, batch: int) -> float:
-    """Median, over the rounds, of the F16 step over that of a file in the same round."""
-    ratios = []
-    for rows in record["rounds"]:
-        times = {row["file"]: row["step_s"] for row in rows if row["batch"] == batch}
-        ratios.append(times["F16"] / times[file])
-    return float(np.median(ratios))
-
-
 def _engine_nats(record: dict[str, Any], file: str) -> list[float]:
     (found,) = [row["block_nats"] for row in record["engine"] if row["file"] == file]
     return list(found)
@@ -166,7 +157,6 @@ def example() -> SimpleNamespace:
     record, rows = _record()
     speed = read_record("language_speed")
     reference = rows["shipped", "float32"]["block_nats"]
-    large = speed["asked"]["batches"][-1]
 
     def file_percent(nats: list[float]) -> float:
         return 100 * perplexity_growth(nats, reference)[0]
@@ -174,15 +164,9 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         language_tokens=_tokens(record),
         language_rows=_table(),
-        language_int4_whole=100 * _growth("rescaled", "int4, per output")[0],
-        language_int4_32=100 * _growth("rescaled", "int4, blocks of 32")[0],
         language_q41_engine=file_percent(_engine_nats(record, "Q4_1")),
         language_q40_engine=file_percent(_engine_nats(record, "Q4_0")),
         language_q80_engine=file_percent(_engine_nats(record, "Q8_0")),
-        language_q40_speedup=_speedup(speed, "Q4_0", 1),
-        language_q40_speedup_large=_speedup(speed, "Q4_0", large),
-        language_large_batch=large,
-        language_engine=speed["versions"]["openvino-genai"],
         language_wall_percent=100 * (speed["rules"]["wall_over_cpu"] - 1),  # at most, in a round
     )
 
@@ -269,20 +253,6 @@ def check_rotation_helps_activations_alone() -> None:
     checks.holds("int8 products lose less", turned < plain, got=(turned, plain), kind="measured")
 
 
-def check_nvfp4_leads_where_channels_are_rescaled() -> None:
-    """With as many bits, NVFP4 loses less than whole numbers in blocks of 32 on the rescaled
-    weights, by more than the error of the difference, and not on the rotated ones.
-
-    Source: the record, both bases; token by token, so the errors of the text cancel.
-    """
-    _, rows = _record()
-    for basis, leads in (("rescaled", True), ("rotated", False)):
-        losses = [rows[basis, form]["block_nats"] for form in ("NVFP4", "int4, blocks of 32")]
-        most = perplexity_growth(*losses)[2]
-        label = f"{basis}: NVFP4 leads"
-        checks.equal(label, most < 0, leads, kind="measured")
-
-
 def check_small_blocks_lose_less() -> None:
     """In four bits a scale for 32 weights loses less than one for 192, and that less than one for
     each output.
@@ -315,19 +285,6 @@ def check_the_engine_rounds_the_smallest_value() -> None:
         whole = np.array(rows["file", "Q4_1, whole minimum"]["block_nats"])
         ratio = float(np.abs(engine - whole).mean()) / apart
         checks.inside("Q4_1: from whole zero points over exact", ratio, 0, 0.8, kind="measured")
-
-
-def check_fewer_bits_are_faster_alone() -> None:
-    """For one sequence, eight bits are faster than 16; the file of four bits has a third of the
-    bytes, and no file gains more than its bytes.
-
-    Source: the record of speed; sizes of the files.
-    """
-    record = read_record("language_speed")
-    for file in ("Q8_0", "Q4_0"):
-        most = record["bytes"]["F16"] / record["bytes"][file]
-        gain = _speedup(record, file, 1)
-        checks.inside(f"{file}, one sequence: gain", gain, 1.0, 1.15 * most, kind="measured")
 
 
 def check_growth_by_hand() -> None:

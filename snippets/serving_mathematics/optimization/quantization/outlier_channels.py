@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.optimization.quantization.bits_and_noise import full_scale_sqnr_db, sqnr_db
-from serving_mathematics.optimization.quantization.quantization import integer_product, quantize
+from serving_mathematics.optimization.quantization.quantization import quantize
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -132,17 +132,6 @@ def _ordinary_db(ratio: float, way: str, seed: int = 12) -> float:
     return sqnr_db(_others(x), _others(quantize(x, 8, axis=axis).values()))
 
 
-@functools.cache
-def _product_db(ratio: float, strength: float | None, seed: int = 12) -> float:
-    """What the ordinary channels add to the product over the error of the 8-bit product [dB]."""
-    x, w = _layer(ratio, seed)
-    exact = x @ w
-    left, right = (x, w) if strength is None else smooth(x, w, strength)
-    got = integer_product(quantize(left, 8), quantize(right, 8, axis=0))
-    said = _others(x) @ np.delete(w, 5, axis=0)
-    return sqnr_db(said, said + got - exact)
-
-
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: the bits that an outlier of 100 leaves."""
     return SimpleNamespace(left_bits=bits_left(8, 100.0))
@@ -152,19 +141,13 @@ def figure_outlier_channel(figure: Figure) -> None:
     """One channel that is r times larger takes log₂ r bits from all others, unless it has a scale
     of its own or is divided out.
 
-    Eight bits. Left: signal to noise in the ordinary channels against r, by what shares a scale;
-    thin: what the lost bits take. Right: for an outlier of a hundred in one draw, what the
-    ordinary channels add to the product over its error, against the strength α of the migration;
-    dashed: without it, and without an outlier.
+    Eight bits; signal to noise in the ordinary channels, by what shares a scale. Thin: what the
+    lost bits take.
 
-    Alt: Two panels. Left, signal-to-noise ratio against the size of the outlier from 1 to 300 on a
-    logarithmic axis: per channel stays at about 43 dB, smoothed falls slowly to about 20 dB, per
-    tensor and per token fall by 20 dB per decade to 0. Right, a curve over α that rises from about
-    4 dB to about 22 dB near 0.6 and falls again, between a dashed line at 4 dB and one at 39
-    dB.
+    Alt: Signal-to-noise ratio against the size of the outlier on a logarithmic axis. Per channel
+    stays level, smoothed falls slowly, per tensor and per token fall steeply to nothing.
     """
-    figure.set_size_inches(5.8, 3.4)
-    left, right = figure.subplots(1, 2, width_ratios=[1.45, 1])
+    axes = figure.subplots()
     ratios = np.geomspace(1, 300, 10)
     for way, colour in (
         ("per channel", "C2"),
@@ -173,21 +156,14 @@ def figure_outlier_channel(figure: Figure) -> None:
         ("per tensor", "C0"),
     ):
         levels = [_ordinary_db(r, way) for r in ratios]
-        left.plot(ratios, levels, "o-", markersize=3.5, color=colour)
-        left.annotate(way, (400, levels[-1]), color=colour, va="center")
+        axes.plot(ratios, levels, "o-", markersize=3.5, color=colour)
+        axes.annotate(way, (340, levels[-1]), color=colour, va="center")
     crest = 254 * math.sqrt(3) / 10 ** (_ordinary_db(1.0, "per tensor") / 20)
     line = [full_scale_sqnr_db(max(254 / r, 1.0), crest) for r in ratios]
-    left.plot(ratios, line, color="C4", linewidth=1)
-    left.set(xscale="log", xlim=(0.8, 12_000), ylim=(-3, 49), xlabel="outlier over other channels")
-    left.set(ylabel="SQNR of the others [dB]")
-    left.minorticks_off()
-    strengths = np.linspace(0, 1, 11)
-    right.plot(strengths, [_product_db(100.0, float(a)) for a in strengths], color="C5")
-    for ratio, text in ((100.0, "not smoothed"), (1.0, "no outlier")):
-        level = _product_db(ratio, None)
-        right.axhline(level, color="C4", linestyle="--", linewidth=1.2)
-        right.annotate(text, (0.3, level - 3.0), color="C4")
-    right.set(ylim=(-3, 49), xlabel="migration strength α", ylabel="SQNR of the product [dB]")
+    axes.plot(ratios, line, color="C4", linewidth=1)
+    axes.set(xscale="log", xlim=(0.8, 2500), ylim=(-3, 49), xlabel="outlier over other channels")
+    axes.set(ylabel="SQNR of the others [dB]")
+    axes.minorticks_off()
 
 
 def check_outlier_takes_bits() -> None:
@@ -224,19 +200,6 @@ def check_smoothing() -> None:
         a, b = np.abs(left).max(axis=0), np.abs(right).max(axis=1)
         ends = {0.0: (b, np.ones(CHANNELS)), 0.5: (a, b), 1.0: (a, np.ones(CHANNELS))}
         checks.close(f"peaks, α = {strength:g}", *ends[strength], rtol=1e-12)
-
-
-def check_strength() -> None:
-    """Some α between pays most, and one half is within 1.5 dB of the best here.
-
-    Source: the 8-bit product in whole numbers at 11 strengths.
-    """
-    strengths = np.linspace(0, 1, 11)
-    products = [_product_db(100.0, float(strength)) for strength in strengths]
-    checks.inside("best α", float(strengths[int(np.argmax(products))]), 0.3, 0.7, kind="identity")
-    checks.close("at one half [dB]", products[5], max(products), atol=1.5)
-    gain = products[5] - _product_db(100.0, None)
-    checks.inside("over no smoothing [dB]", gain, 10.0, 30.0, kind="identity")
 
 
 def check_bad_input_is_refused() -> None:

@@ -27,7 +27,7 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import weight_bytes
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
-from serving_mathematics.core.hardware.step_time import Constants, count_work, step_parts
+from serving_mathematics.core.hardware.step_time import count_work, step_parts
 from serving_mathematics.core.machines.machines import CHAT, INSTALLED, Machine
 from serving_mathematics.optimization.quantization.language_formats import weight_formats
 from serving_mathematics.optimization.quantization.language_record import _changed_percent
@@ -88,8 +88,6 @@ def example() -> SimpleNamespace:
     one = CHAT.deployment.system
     return SimpleNamespace(
         int4_alone=rates["int4"][0] / rates["BF16"][0],
-        fp8_full=rates["FP8"][-1] / rates["BF16"][-1],
-        tiny_slower=1 / float(_fewer_gain("Qwen3-0.6B", 1, "h100", [1])[0]) - 1,
         half_ridge=round(one.bf16_flops_per_s / one.bandwidth_bytes_per_s / 2),
         fp8_ceiling=_machine("FP8").ceiling_per_s / CHAT.ceiling_per_s,
         int4_short=_machine("int4", SHORT).ceiling_per_s / _machine("BF16", SHORT).ceiling_per_s,
@@ -279,35 +277,6 @@ def check_floors_take_what_few_bytes_gain() -> None:
         checks.inside(label, float(gains[0]), low, high)
         if low > 1:
             checks.inside(f"{label}, any batch", float(gains.min()), 1.0, high)
-
-
-def check_the_larger_part_of_what_is_read_counts() -> None:
-    """While no prompt is read, weights of four bits make a step faster than a cache of eight where
-    the weights are more than the cache in use, and less where they are fewer: at four lengths of
-    context and up to what memory holds, and behind the front of an engine as installed.
-
-    Source: the scored step of the machine with each; within a fifth of the border either may lead.
-    """
-    weights = weight_bytes(CHAT.deployment)
-    for front, length in itertools.product(
-        (CHAT.front, INSTALLED.front), (CHAT.mean_context_tokens, 4000.0, 8000.0, 16_000.0)
-    ):
-        constants = front_constants(find_front(front))
-        fit = [size for size in BATCHES if size * length <= CHAT.cache_tokens]
-
-        def steps(
-            sizes: list[int] = fit,
-            constants: Constants = constants,
-            length: float = length,
-            **other: Any,
-        ) -> FloatArray:
-            return guessed_step_s(replace(CHAT.deployment, **other), constants, sizes, length)
-
-        held = np.array(fit) * length * CHAT.made.token_bytes / weights
-        fewer = steps(precision="int4", cache_bytes=2.0) < steps(cache_bytes=1.0)
-        clear = np.abs(np.log(held)) > np.log(1.2)
-        label = f"{front}, {length:,.0f} tokens: weights first"
-        checks.equal(label, fewer[clear].tolist(), (held < 1)[clear].tolist())
 
 
 def check_room_is_a_ceiling_where_memory_is_short() -> None:
