@@ -18,6 +18,7 @@ from serving_mathematics.engine.engine_record import (
     example,
     relative_errors,
     runs_at,
+    workload_of,
 )
 from serving_mathematics.engine.measured_loads import DRIFT, WALL_OVER_CPU, change_s
 from serving_mathematics.support.measuring import read_record
