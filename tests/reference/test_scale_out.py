@@ -114,9 +114,6 @@ def test_one_worker_waits_for_nobody() -> None:
     assert chunk_limits(50, 1.0, 5, 0.0)[0] == 1
 
 
-@given(
-    st.lists(st.floats(0.0, 5.0), min_size=1, max_size=40), st.integers(1, 6), st.floats(0.0, 1.0)
-)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
