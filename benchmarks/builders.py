@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from serving_mathematics.reference.build_benchmark import paired_ratios
+from serving_mathematics.reference.build_benchmark import _paired_ratios
 from serving_mathematics.support.measuring import provenance
 
 from benchmarks import peers, report, rounds, sites
@@ -284,7 +284,7 @@ def lines(record: Mapping[str, Any]) -> list[str]:
         rows = record["results"][case]
         for builder, row in rows.items():
             summary = report.Summary(row["median"], row["least"], row["most"])
-            ratio, least, most = paired_ratios(row["samples"], rows["ours"]["samples"])
+            ratio, least, most = _paired_ratios(row["samples"], rows["ours"]["samples"])
             found.append(
                 f"  {BUILDERS[builder]:34}{summary!s:>24}{ratio:>8.2f} [{least:.2f}–{most:.2f}]"
             )

@@ -25,11 +25,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Python put only our folder there
 
-from serving_mathematics.reference.performance_growth import growth_exponent
 from serving_mathematics.reference.simulation_trust import customers_needed
 from serving_mathematics.support.measuring import write_record
 
-from benchmarks import batching, environment, growth, queues, sketches, timing
+from benchmarks import batching, environment, queues, sketches, timing
 from benchmarks.environment import Worker
 from benchmarks.processes import BenchmarkError
 
@@ -48,7 +47,7 @@ ENGINES = {  # customers of a sample
 FOREIGN = ("cimba", "simpy", "ciw")
 REQUESTS = {"events": 50_000, "steps": 2_000}
 VALUES = 1_000_000
-ROUNDS, GROWTH_ROUNDS = 7, 3
+ROUNDS = 7
 SAME_LOG = 1_000_000  # customers whose waits are compared bit by bit
 PRECISION = 0.01
 
@@ -226,48 +225,11 @@ def quantiles(plan: Plan, run: int) -> dict[str, Any]:
     return record
 
 
-def sizes(plan: Plan, run: int) -> dict[str, Any]:
-    """Time against size of every simulator, with the exponent, and the memory of some."""
-    rounds = min(plan.rounds, GROWTH_ROUNDS)
-    found: dict[str, list[list[float]]] = {name: [] for name in growth.METHODS}
-    for number in range(rounds):
-        tell(f"run {run}, growth: round {number + 1} of {rounds}")
-        for name in timing.in_turn([*growth.METHODS], number):
-            row = []
-            for size in growth.sizes_of(name, plan.quick):
-                given = {"name": name, "size": size, "seed": 100 * run + number}
-                enough = 0.0 if plan.quick else 0.03
-                row.append(plan.ours.ask("growth", "sample", at_least_s=enough, **given))
-            found[name].append(row)
-    record = {}
-    for name, rows in found.items():
-        tried = growth.sizes_of(name, plan.quick)
-        medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-        exponents = [growth_exponent(tried, row)[0] for row in rows]
-        exponent, half_width = growth_exponent(tried, medians)
-        record[name] = {
-            "unit": growth.METHODS[name].unit,
-            "sizes": list(tried),
-            "seconds": [float(f"{value:.4g}") for value in medians],
-            "exponent": round(exponent, 4),
-            "half_width": round(half_width, 4),
-            "exponents": timing.spread(exponents),
-        }
-        if name in growth.MEASURED_MEMORY:
-            peaks = [
-                plan.ours.ask("growth", "peak_mib", name=name, size=size, seed=run)
-                for size in tried
-            ]
-            record[name]["peak_mib"] = [float(f"{peak:.4g}") for peak in peaks]
-    return record
-
-
 Section = Callable[[Plan, int], dict[str, Any]]
 SECTIONS: dict[str, tuple[str, Section, str]] = {
     "simulators": ("simulator_speed", simulators, "one queue in several simulators"),
     "batching": ("batching_speed", batches, "two simulators of continuous batching"),
     "sketches": ("sketch_speed", quantiles, "quantile sketches of several packages"),
-    "growth": ("simulation_growth", sizes, "time and memory of simulations against their size"),
 }
 
 
@@ -292,30 +254,24 @@ def tables(section: str, result: dict[str, Any]) -> list[str]:
             rates = (f"{name} {1e9 / ns['median']:>10,.0f} /s" for name, ns in row["ns"].items())
             line = f"{case:14} {'  '.join(rates)}  {timing.text(row['ratio']):>22} ×"
             lines.append(f"{line}  {row['times_that_differ']} times differ")
-    elif section == "sketches":
+    else:
         for name, row in result.items():
             worst = row["worst"]["errors"].values()
             line = f"{name:18}{timing.text(row['fill_ns']):>24} ns a value"
             line += f"{timing.text(row['merge_us']):>24} µs a merge"
             line += f"  worst error {max(cell['relative'] for cell in worst):8.3%}"
             lines.append(line + f", of rank {max(cell['rank'] for cell in worst):.3%}")
-    else:
-        for name, row in result.items():
-            line = f"{name:28} size^{row['exponent']:.2f} ± {row['half_width']:.2f}"
-            if "peak_mib" in row:
-                line += "   MiB: " + ", ".join(f"{peak:.3g}" for peak in row["peak_mib"])
-            lines.append(line)
     return lines
 
 
 def shared_spreads(one: Any, other: Any, path: str = "") -> dict[str, bool]:
-    """Which ratios and exponents of two runs overlap, by their place in the record."""
+    """Which ratios of two runs overlap, by their place in the record."""
     if not isinstance(one, dict):
         return {}
     if set(one) == {"median", "least", "most"}:
         name = path.rpartition("/")[2]
         fixed = one["least"] == one["most"] == 1  # of something to itself
-        ratio = name in ("ratio", "merge_ratio", "exponents") and not fixed
+        ratio = name in ("ratio", "merge_ratio") and not fixed
         return {path: timing.overlap(one, other)} if ratio else {}
     found: dict[str, bool] = {}
     for key, value in one.items():

@@ -41,7 +41,6 @@ RECORD, COMMAND = "vllm_engine", "make measure-vllm"
 SETTINGS = Settings(max_sequences=32, token_budget=512, kv_blocks=600, prefix_caching=True)
 REPEATS, RUN_S = 3, 12.0
 SPREAD = 12  # steps, at most, in which requests that are sent at once come to the engine
-PREFIX_TOKENS, PREFIX_ROUNDS = (120, 500, 1000, 129), 5  # the last leaves one token to compute
 
 
 class ServedBench:
@@ -185,37 +184,6 @@ class ServedBench:
         return LoadRun(workload, asyncio.run(whole()), self.new_steps())
 
 
-def prefixes(bench: ServedBench) -> list[dict[str, Any]]:
-    """First tokens of prompts that come for the first and for the second time, and how many prompt
-    tokens were then computed."""
-    rows = []
-    for size in PREFIX_TOKENS:
-        times, computed, same = [], [], 0
-        for _ in range(PREFIX_ROUNDS):
-            prompt, pair, answers = bench.prompt(size), [], []
-            for _ in range(2):
-                bench.new_steps()
-                began = time.perf_counter()
-                at, answer = asyncio.run(bench.ask(prompt, 8))
-                pair.append(at[0] - began)
-                answers.append(answer)
-            times.append(pair)
-            computed.append(sum(step.prompt_tokens for step in bench.new_steps()))
-            same += answers[0] == answers[1]
-        cold_s, warm_s = np.median(times, axis=0).tolist()
-        rows.append(
-            {
-                "prompt_tokens": size,
-                "cold_s": cold_s,
-                "warm_s": warm_s,
-                "computed_tokens": computed,
-                "same": same,
-                "of": PREFIX_ROUNDS,
-            }
-        )
-    return rows
-
-
 def common(one: Sequence[int], other: Sequence[int]) -> int:
     """Tokens at the beginning that are the same."""
     return int(np.cumprod([a == b for a, b in zip(one, other, strict=True)]).sum())
@@ -254,7 +222,6 @@ def measure(repeats: int, run_s: float) -> dict[str, Any]:
             "same_answers": same,
             "calibration": calibration,
             "loads": measured_loads(bench, calibration, repeats, run_s),
-            "prefixes": prefixes(bench),
         }
 
 

@@ -247,13 +247,13 @@ def test_a_link_to_what_is_folded_opens_it(page: Page, origin: str) -> None:
 
 
 def test_long_code_unfolds_by_keyboard(page: Page, origin: str) -> None:
-    page.goto(f"{origin}engine/")
+    page.goto(f"{origin}fewer-bits/")
     button = page.locator(".snippet.is-long + .snippet-unfold > .snippet-fold").first
     expect(button).to_have_attribute("aria-expanded", "false")
     button.focus()
     page.keyboard.press("Enter")
     expect(button).to_have_attribute("aria-expanded", "true")
-    expect(button).to_have_text(re.compile("^Show less of Settings"))
+    expect(button).to_have_text(re.compile("^Show less of decoded"))
     button.press("Enter")
     expect(button).to_have_attribute("aria-expanded", "false")
     expect(button).to_have_text(re.compile(r"Show all \d+ lines"))
@@ -263,7 +263,7 @@ def test_long_code_is_laid_out_when_it_comes_near_and_is_as_high_before(
     page: Page, origin: str
 ) -> None:
     page.set_viewport_size(PHONE)
-    page.goto(f"{origin}engine/")
+    page.goto(f"{origin}fewer-bits/")
     code = page.locator(".snippet.is-long pre > code").last
     laid_out = "one => one.firstElementChild.checkVisibility({contentVisibilityAuto: true})"
     blocks = "[...document.querySelectorAll('.snippet.is-long pre')]"  # pictures come meanwhile

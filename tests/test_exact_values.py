@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import mpmath
-import numpy as np
 import pytest
 from mpmath import mpf
 from serving_mathematics.architecture.shadow_canary.repeated_looks import crossing_probability
@@ -27,7 +26,6 @@ from serving_mathematics.core.queues.variability import gamma_arrivals_wait, kin
 from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
 from serving_mathematics.definitions.slo_sla.monthly_attainment import internal_target
 from serving_mathematics.reference.errata import independent_looks
-from serving_mathematics.reference.simulation_trust import rare_wait
 
 NEXT_TO_1 = (0.5, 0.9, 1 - 1e-3, 1 - 1e-6, 1 - 1e-10, 1 - 1e-14, math.nextafter(1, 0))
 SMALL = (1e-100, 1e-30, 1e-17, 1e-10, 1e-5, 0.1)
@@ -114,8 +112,6 @@ def test_outages_longer_than_the_month_have_no_target() -> None:
         (expected_tokens, (1 - 1e-12, 2**52)),
         (quantile_ranks, (10**9, 0.999)),
         (quantile_ranks, (2**53, 0.5)),
-        (rare_wait, (np.random.default_rng(0), math.nextafter(1, 0), 0.0, 2)),
-        (rare_wait, (np.random.default_rng(0), 0.5, 40.0, 10**9)),
     ],
 )
 def test_a_call_ends_within_seconds(function: Callable[..., Any], arguments: Any) -> None:

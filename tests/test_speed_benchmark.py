@@ -13,7 +13,7 @@ import pytest
 from serving_mathematics.core.queues.erlang import mean_wait
 from serving_mathematics.support import measuring
 
-from benchmarks import batching, environment, growth, queues, sketches, speed, timing
+from benchmarks import batching, environment, queues, sketches, speed, timing
 from benchmarks.processes import BenchmarkError
 
 
@@ -122,20 +122,6 @@ def test_both_batching_simulators_agree(case: str) -> None:
     assert samples[0] | {"cpu_s": 0} == samples[1] | {"cpu_s": 0}
 
 
-@pytest.mark.parametrize("name", [*growth.METHODS])
-def test_every_method_runs_at_its_smallest_size(name: str) -> None:
-    size = growth.METHODS[name].sizes[0]
-    assert growth.sample(name, size, 1, 0.0) > 0
-    assert size < growth.METHODS[name].sizes[1] < growth.METHODS[name].sizes[-1]
-
-
-def test_memory_of_a_log_and_of_a_long_run() -> None:
-    few, many = (growth.peak_mib("M/M/1 log, running maximum", n, 1) for n in (40_000, 160_000))
-    assert 3 < many / few < 5
-    few, many = (growth.peak_mib("M/M/1 long run", n, 1) for n in (65_536, 4 * 65_536))
-    assert few == pytest.approx(many, rel=0.02)
-
-
 ANSWERS = {
     engine: [
         {"customers": 100_000, "cpu_s": cost, "mean": 4.0 + shift, "standard_error": 0.14}
@@ -190,8 +176,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "SIGMAS", 12.0)  # of runs this short
     monkeypatch.setattr(speed, "SAME_LOG", 5_000)
     monkeypatch.setattr(speed, "VALUES", 2_000)
-    few = {name: growth.METHODS[name] for name in ("log histogram", "M/M/1 long run")}
-    monkeypatch.setattr(growth, "METHODS", few)
 
 
 def test_a_tiny_run_writes_records(
@@ -215,11 +199,11 @@ def test_a_tiny_run_writes_records(
 
 
 def test_what_an_ended_run_had_measured_is_kept(tmp_path: Path) -> None:
-    kept = tmp_path / "growth-1.json"
+    kept = tmp_path / "sketches-1.json"
     content = {"load_before": 0.5, "found": {}}
     kept.write_text(json.dumps(content), encoding="utf-8")
     plan = speed.Plan(Echo(), None, True, 2)  # type: ignore[arg-type]
-    assert speed.measured(plan, "growth", 1, kept) == content
+    assert speed.measured(plan, "sketches", 1, kept) == content
 
 
 def test_rounds_are_two_or_more(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from serving_mathematics.engine.token_engine import Settings
 
 from benchmarks import vllm_engine, vllm_environment
 from benchmarks.processes import BenchmarkError
-from benchmarks.vllm_engine import ServedBench, common, prefixes, same_answers
+from benchmarks.vllm_engine import ServedBench, common, same_answers
 from benchmarks.vllm_environment import Server, flags
 from benchmarks.vllm_model import ANSWERS
 from benchmarks.vllm_steps import counts, joined
@@ -200,17 +200,6 @@ def test_a_load_comes_when_it_is_due_and_gets_its_tokens(bench: ServedBench) -> 
     assert 0.4 < run.token_s[3][0] < run.token_s[3][-1] < took_s
     assert sum(step.prompt_tokens for step in run.steps) == 650
     assert not bench.new_steps()
-
-
-def test_what_the_cache_leaves_is_counted(
-    bench: ServedBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vllm_engine, "PREFIX_TOKENS", (120, 129))
-    monkeypatch.setattr(vllm_engine, "PREFIX_ROUNDS", 2)
-    long, one_left = prefixes(bench)
-    assert long["computed_tokens"] == [24] * 2
-    assert one_left["computed_tokens"] == [1] * 2
-    assert (long["same"], long["of"]) == (2, 2)
 
 
 def test_an_answer_that_ends_early_is_an_error(server: Served, bench: ServedBench) -> None:

@@ -38,8 +38,6 @@ def test_the_words_of_figures_are_nine_pixels_high_on_a_phone() -> None:
         sizes = [float(mpl.rcParams[part]) for part in parts]
         shown = PHONE["width"] / (72 * mpl.rcParams["figure.figsize"][0])
     for module in (ROOT / SOURCES).rglob("*.py"):
-        if module.name == "performance_growth.py":
-            continue  # its twelve names lie beside their lines, which are near each other
         found = re.findall(r"fontsize=([^,)]+)", module.read_text(encoding="utf-8"))
         sizes += [float(size) for size in found if size != '"medium"']
     assert min(sizes) * shown >= 9

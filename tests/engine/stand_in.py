@@ -122,15 +122,12 @@ class Pipeline:
         self.requests = [request for request in self.requests if request.over == "NONE"]
 
     def _emit(self, request: Request, held: int) -> None:
-        copied = self.options.get("prompt_lookup") and len(request.prompt) > 180
-        for _ in range(1 + request.config.num_assistant_tokens * bool(copied)):
-            before = [*request.prompt, *request.made]
-            odd = held > 8 and sum(request.prompt) % 5 == 0
-            request.made.append((7 * before[-1] + len(before) + before[0] + odd) % 251)
-            request.unread.append(request.made[-1])
-            if len(request.made) >= request.config.max_new_tokens:
-                request.over = "LENGTH"
-                break
+        before = [*request.prompt, *request.made]
+        odd = held > 8 and sum(request.prompt) % 5 == 0
+        request.made.append((7 * before[-1] + len(before) + before[0] + odd) % 251)
+        request.unread.append(request.made[-1])
+        if len(request.made) >= request.config.max_new_tokens:
+            request.over = "LENGTH"
 
 
 class Tokenizer:

@@ -83,10 +83,7 @@ def test_everything_is_in_the_record(
     monkeypatch.setattr(measured_loads, "WALL_OVER_CPU", 100.0)
     monkeypatch.setattr(measured_loads, "LOADS", (0.1, 0.2))
     monkeypatch.setattr(measurement, "BUDGETS", (64,))
-    monkeypatch.setattr(measurement, "LOOKUP_ROUNDS", 1)
     monkeypatch.setattr(measurement, "PREFIX_ROUNDS", 1)
-    monkeypatch.setattr(measurement, "LOOKUP_ANSWER", 24)
-    monkeypatch.setattr(measurement, "CROWD", 4)
     few = Settings(max_sequences=4, kv_blocks=60, context_tokens=512, token_budget=64)
     monkeypatch.setattr(measurement, "_memory", lambda: measurement._levels(50, few, 3, 6))
     began = time.perf_counter()
@@ -103,18 +100,8 @@ def test_everything_is_in_the_record(
         assert run["tokens"] == run["asked_tokens"]
         assert list(run["predicted"]) == ["costs", "prompts", "changes", "stretched"]
         assert run["steps_s"]["changes"] >= run["steps_s"]["prompts"] > 0
-    copy, answer = record["lookup"]
-    plain, ahead = copy["steps"]
-    assert plain == 23  # after the first token
-    assert ahead < plain
-    assert answer["steps"][1] <= 23
-    assert min(copy["same_tokens"], answer["same_tokens"]) >= 1
-    assert [row["finished"] for row in record["small_memory"]] == [4, 4]
-    taken = [row["took_s"] for row in record["small_memory"]]
-    taken += [row[name] for row in record["prefixes"] for name in ("cold_s", "warm_s")]
-    taken += [s for row in record["lookup"] for name in ("plain_s", "lookup_s") for s in row[name]]
+    taken = [row[name] for row in record["prefixes"] for name in ("cold_s", "warm_s")]
     assert 0 < min(taken) <= max(taken) < whole_s
-    assert record["small_memory"][1]["inexact_steps"] > 0
     assert sum(row["same"] for row in record["prefixes"]) >= 3  # of 4
     assert np.array(record["interrupted"][0]["gaps_ms"]).shape == (4, 79)
     memory = record["memory"]

@@ -623,7 +623,6 @@ def test_what_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
             (["--port", str(taken.getsockname()[1])], "in use; name another with --port, 0 for"),
             (["--port", "70000"], "port must be in"),
             (["--queue", "-1"], "queue must be a non-negative integer"),
-            (["--lookup-tokens", "4"], "lookup_tokens must be 0 with more than one sequence"),
             (["--token-budget", "1"], "token_budget must be at least max_sequences = 32"),
         ):
             assert main(options) == 2

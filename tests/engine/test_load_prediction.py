@@ -1,4 +1,4 @@
-"""Loads for the simulator and the engine alike, and a cost that runs under load are asked for."""
+"""Loads for the simulator and the engine alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from serving_mathematics.engine.load_prediction import (
     latency_quantiles,
     poisson_load,
     trace_load,
-    tuned_cost_s,
 )
 from serving_mathematics.support.measuring import read_record
 
@@ -62,21 +61,3 @@ def test_quantiles_are_those_of_the_requests() -> None:
     ttft, tpot = latencies_s(asked, served)
     assert found["ttft_s"] == np.quantile(ttft, QUANTILES).tolist()
     assert found["tpot_s"] == np.quantile(tpot[np.isfinite(tpot)], QUANTILES).tolist()
-
-
-def test_a_cost_beyond_the_bounds_is_a_bound() -> None:
-    load = Workload([0, 0, 5], [8, 8, 8], [3, 5, 4])
-
-    def engine_of(cost_s: float) -> Engine:
-        return Engine(1.0 + cost_s)
-
-    assert tuned_cost_s(engine_of, [load], [0.1], 2.0) == pytest.approx(0.0, abs=2e-3)
-    assert tuned_cost_s(engine_of, [load], [99.0], 2.0) == pytest.approx(2.0, abs=2e-3)
-    # two runs whose medians are off by the same factor to both sides
-    assert tuned_cost_s(engine_of, [load] * 2, [1.5 / 1.2, 1.5 * 1.2], 2.0) == pytest.approx(
-        0.5, abs=2e-3
-    )
-    with pytest.raises(ValueError, match="measured_tpot_s must be one of each run"):
-        tuned_cost_s(engine_of, [load], [1.0, 1.0], 2.0)
-    with pytest.raises(ValueError, match="measured_tpot_s must be positive"):
-        tuned_cost_s(engine_of, [load], [0.0], 2.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from serving_mathematics.planner.capacity_planner import WORKED, plan
-from serving_mathematics.planner.worked_example import _worked
+from serving_mathematics.planner.worked_example import _swept, _worked
 
 from ..recorded import HERE
 
@@ -24,15 +24,14 @@ def test_fleets_are_those_of_the_plan() -> None:
 def test_rows_are_those_of_the_answer() -> None:
     _, _, told = _worked()
     found = HERE.example_of("planner.worked_example")
-    first, fewer, fewest = (row.strip("| ").split(" | ") for row in found.sweep_rows.splitlines())
-    assert (first[0], fewer[0], fewest[0]) == ("bf16", "fp8", "int4")
-    assert int(first[1].split()[0]) >= int(fewer[1]) >= int(fewest[1])
-    assert int(fewer[1]) == told.plan.best.replicas
-    assert fewer[2] == f"{told.plan.best.places:,}"
-    assert float(fewer[5]) == round(told.plan.best.usd_per_million, 3)
+    first, fewer, fewest = _swept()
+    counts = [float(row["replicas"]) for row in (first, fewer, fewest)]
+    assert counts == sorted(counts, reverse=True)
+    assert fewer["replicas"] == told.plan.best.replicas
+    assert fewer["batch_limit"] == told.plan.best.places
     assert told.plan.quantized is not None
-    assert float(fewest[5]) == round(told.plan.quantized.usd_per_million, 3)
-    assert float(fewer[4].split()[0]) < float(first[4].split()[0])  # shorter steps
+    assert fewest["usd_per_million_tokens"] == told.plan.quantized.usd_per_million
+    assert float(fewer["tpot_p99_s"]) < float(first["tpot_p99_s"])  # shorter steps
     loads = [float(row.split(" | ")[1].strip("%")) for row in found.closed_rows.splitlines()]
     counts = [float(row.split(" | ")[0].strip("| ")) for row in found.closed_rows.splitlines()]
     for load, count in zip(loads, counts, strict=True):

@@ -15,7 +15,6 @@ from serving_mathematics.reference.conventions import (
     Availability,
     MeanPace,
     availability,
-    binary_excess,
     bucket_quantile,
     example,
     gap_scv,
@@ -58,17 +57,6 @@ def test_means_of_one_stream_agree() -> None:
 def test_streams_without_gaps_or_order_are_refused(bad: list[Any]) -> None:
     with pytest.raises(ValueError, match="streams_s must be"):
         mean_pace(bad)
-
-
-@pytest.mark.parametrize(("prefix", "power"), [("k", 1), ("M", 2), ("G", 3), ("T", 4), ("P", 5)])
-def test_excess_of_a_prefix_is_a_quotient_of_integers(prefix: str, power: int) -> None:
-    assert 1 + binary_excess(prefix) == pytest.approx(1024**power / 1000**power, rel=1e-13)
-
-
-@pytest.mark.parametrize("bad", ["", "K", "g", "kM", "GB"])
-def test_other_prefixes_are_refused(bad: str) -> None:
-    with pytest.raises(ValueError, match="prefix must be a letter of kMGTP"):
-        binary_excess(bad)
 
 
 @given(
@@ -200,9 +188,3 @@ def test_both_availabilities_are_shares_and_agree_on_equal_slices(
     assert 0 <= both.of_time <= 1
     equal = availability([1, 2, 3], [4, 4, 4])
     assert equal.of_requests == equal.of_time == 0.5
-
-
-def test_an_outage_of_42_minutes_on_the_page() -> None:
-    shown = example()
-    assert shown.attained_30_percent == pytest.approx(100 * (1 - 42 / 43_200), rel=1e-12)
-    assert shown.attained_28_percent == pytest.approx(100 * (1 - 42 / 40_320), rel=1e-12)

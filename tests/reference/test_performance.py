@@ -61,7 +61,6 @@ def test_verdicts_follow_the_records(records: dict[str, Any]) -> None:
     for part in ("SimPy over our long run, M/M/1", "SimPy over our long run, M/M/8", "drawing"):
         assert any(part in row for row in missed)
     assert not any("M/G/1" in row for row in missed)
-    assert bad.verdict_mg1 == "met"
     assert bad.faster_engines == "Faster than ours: Cimba on M/G/1."
 
 
@@ -81,7 +80,7 @@ def test_one_wait_that_differs_fails(records: dict[str, Any]) -> None:
 def test_runs_that_do_not_agree_fail(records: dict[str, Any]) -> None:
     def slower(value: Any) -> None:
         for key, inner in value.items() if isinstance(value, dict) else ():
-            if key in ("ratio", "merge_ratio", "exponents"):
+            if key in ("ratio", "merge_ratio"):
                 inner |= {k: 3 * v for k, v in inner.items()}
             else:
                 slower(inner)

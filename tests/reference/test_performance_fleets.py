@@ -19,14 +19,6 @@ def record(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
-def test_every_policy_has_a_row_and_every_trace_a_column(record: dict[str, Any]) -> None:
-    lines = example().rows_policies.split("\n")
-    assert len(lines) == 2 + example().policies_tried
-    assert {line.count("|") for line in lines} == {2 + len(record["traces"])}
-    assert lines[0].startswith("| *requests* |")
-    assert sum("–" in line for line in lines) == 1  # nothing is shared, so nothing is cached
-
-
 def test_a_peer_that_could_not_be_had_has_no_row(record: dict[str, Any]) -> None:
     assert example().rows_fleet_peers.count("\n") == 2
     record["peers"]["Other"] = {"packages": {"other": "==1"}, "said": "no wheel"}

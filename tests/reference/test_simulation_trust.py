@@ -1,4 +1,4 @@
-"""Run lengths, intervals and rare events: limits, orders, invariances, honest coverage, errors."""
+"""Run lengths and intervals: limits, orders, invariances, honest coverage, errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from serving_mathematics.reference.simulation_trust import (
     customers_needed,
     customers_per_batch,
     naive_coverage,
-    rare_wait,
     relative_variance,
 )
 
@@ -150,13 +149,3 @@ def test_customers_per_batch() -> None:
     assert customers_per_batch(0.81, 1) == 81
     assert customers_per_batch(0.81, 0.001) == 1
     assert customers_per_batch(0.9, 10) == math.ceil(9 / (1 - math.sqrt(0.9)) ** 2)
-
-
-@pytest.mark.parametrize(("load", "wait"), [(0.3, 10.0), (0.8, 0.0), (0.8, 50.0), (0.95, 300.0)])
-def test_rare_waits_have_their_probability(load: float, wait: float) -> None:
-    found = rare_wait(np.random.default_rng(3), load, wait, 4000)
-    exact = load * math.exp(-(1 - load) * wait)
-    assert abs(found.mean - exact) < 3.5 * found.standard_error
-    assert found.half_width == pytest.approx(1.96 * found.standard_error)
-    path = math.sqrt(1 / (load * (2 - load)) - 1)  # relative error of one path
-    assert found.standard_error * math.sqrt(4000) / exact == pytest.approx(path, rel=0.1)

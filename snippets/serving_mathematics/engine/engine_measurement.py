@@ -2,8 +2,7 @@
 simulator said before.
 
 Time is that of the engine, without HTTP. What else is recorded: a published trace in small, smaller
-token budgets, gaps of streams while a long prompt comes, answers with candidates from the prompt, a
-prefix that is in the cache, a memory that is too small, answers alone and in a batch, and what
+token budgets, gaps of streams while a long prompt comes, a prefix that is in the cache, and what
 memory the process comes to, with as many kernels as are kept here and as the engine keeps.
 
 Assumes: what `measured_loads` assumes, whose rules say what counts.
@@ -61,16 +60,9 @@ REPEATS, RUN_S = 5, 12.0
 TRACE, TRACE_LOAD = "azure_conv_2023", 0.6
 BUDGETS = (64, 128, 256)  # beside that of SETTINGS, at the third load
 OTHER_REPEATS = 2  # of the trace and of each budget
-LOOKUP, LOOKUP_ANSWER, LOOKUP_ROUNDS = 4, 64, 5  # candidates; tokens of an answer; repetitions
 PREFIX_ROUNDS = 5  # of each length
 OWN_KERNELS = 5000  # what the engine keeps of its own accord, rtCacheCapacity of its config.h
 SIZES, MIXED, CROWDED = 96, 300, 34  # steps by which memory is filled; requests in the last ones
-CROWD = 12  # requests that memory is short for
-COPIED = (
-    "A queue forms where requests come faster than they are served. What a request waits grows "
-    "with the load, slowly at first, and without bound where the load is what the server can do."
-)
-ASKED = "Write three sentences about the sea."
 
 
 class Bench:
@@ -218,49 +210,6 @@ def _budgets(
     return {"rate": rate, "runs": runs, "refused": refused, "interrupted": interrupted}
 
 
-def _lookup(plain: Bench) -> list[dict[str, Any]]:
-    """Answers of one request at a time, with candidates from its prompt and without, in turns: one
-    that copies the prompt, and one that does not."""
-    ahead = Bench(Settings(max_sequences=1, kv_blocks=64, lookup_tokens=LOOKUP))
-    rows = []
-    for name, text in (("copy", f"Repeat this text word for word. {COPIED}"), ("answer", ASKED)):
-        prompt = tuple(plain.engine.encode_chat([{"role": "user", "content": text}]))
-        rounds = []
-        for _ in range(LOOKUP_ROUNDS):
-            rounds.append([_whole_answer(bench, prompt, LOOKUP_ANSWER) for bench in (plain, ahead)])
-        (slow, fast), answers = zip(*rounds, strict=True), rounds[0]
-        rows.append(
-            {
-                "task": name,
-                "prompt_tokens": len(prompt),
-                "tokens": LOOKUP_ANSWER,
-                "plain_s": [took for took, _, _ in slow],
-                "lookup_s": [took for took, _, _ in fast],
-                "steps": [len(answers[0][1]), len(answers[1][1])],
-                "same_tokens": _common(answers[0][2], answers[1][2]),
-            }
-        )
-    return rows
-
-
-def _whole_answer(
-    bench: Bench, prompt: tuple[int, ...], tokens: int
-) -> tuple[float, list[Step], list[int]]:
-    """Time after the first token of a request alone [s], its steps, and its answer."""
-    number = next(bench._numbers)
-    bench.engine.add(number, Ask(prompt, tokens, ignore_end=True))
-    bench.engine.step()
-    began = time.perf_counter()
-    steps = bench.finish()
-    return time.perf_counter() - began, steps, bench.engine.tokens(number).tokens
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Tokens at the beginning that are the same."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
 def _interrupted(bench: Bench) -> dict[str, Any]:
     """Gaps of four streams [ms] while a prompt of 1,000 tokens comes after their 30th token."""
     numbers, arrival = [bench.add(32, 80) for _ in range(4)], {}
@@ -315,41 +264,6 @@ def _prefixes() -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _small_memory() -> list[dict[str, Any]]:
-    """Requests of 100 + 60 tokens at once, in plenty of memory and in a third of it."""
-    rows = []
-    for blocks in (6 * CROWD, 2 * CROWD):
-        bench = Bench(Settings(max_sequences=CROWD, kv_blocks=blocks, context_tokens=160), seed=6)
-        numbers = [bench.add(100, 60) for _ in range(CROWD)]
-        began = time.perf_counter()
-        steps = bench.finish()
-        rows.append(
-            {
-                "kv_blocks": blocks,
-                "finished": sum(len(bench.engine.tokens(n).tokens) == 60 for n in numbers),
-                "of": CROWD,
-                "took_s": time.perf_counter() - began,
-                "steps": len(steps),
-                "inexact_steps": sum(not step.exact for step in steps),
-                "largest_cache_share": max(step.cache_share for step in steps),
-            }
-        )
-    return rows
-
-
-def _invariance(bench: Bench) -> dict[str, int]:
-    """Answers of 24 tokens, each alone and all in one batch: how many are the same."""
-    rng = np.random.default_rng(7)
-    prompts = [tuple(rng.integers(100, 49_000, 40).tolist()) for _ in range(16)]
-    alone = [_timed_answer(bench, prompt, 24)[1] for prompt in prompts]
-    numbers = [next(bench._numbers) for _ in prompts]
-    for number, prompt in zip(numbers, prompts, strict=True):
-        bench.engine.add(number, Ask(prompt, 24, ignore_end=True))
-    bench.finish()
-    together = [bench.engine.tokens(number).tokens for number in numbers]
-    return {"of": 16, "same": sum(a == b for a, b in zip(alone, together, strict=True))}
 
 
 def _levels(kernels: int, settings: Settings, sizes: int, mixed: int) -> dict[str, Any]:
@@ -412,8 +326,6 @@ def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
         "calibration": calibration,
         "loads": loads,
         "trace": _trace(bench, calibration, *others),
-        "invariance": _invariance(bench),
-        "lookup": _lookup(bench),
     }
     whole = _interrupted(bench)
     del bench
@@ -423,7 +335,6 @@ def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:
         "budgets": budgets,
         "interrupted": [whole, budgets.pop("interrupted")],
         "prefixes": _prefixes(),
-        "small_memory": _small_memory(),
         "memory": _memory(),
     }
 

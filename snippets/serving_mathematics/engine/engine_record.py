@@ -10,7 +10,6 @@ serving_mathematics.engine.engine_measurement`.
 
 from __future__ import annotations
 
-from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.batching.step_costs import StepCosts, mean_and_half_width
-from serving_mathematics.engine.load_prediction import latency_quantiles, poisson_load, tuned_cost_s
+from serving_mathematics.engine.load_prediction import latency_quantiles, poisson_load
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import digits, read_record
 from serving_mathematics.support.require import (
@@ -41,13 +40,6 @@ MODELS = {
     "changes": "and the cost of a change",
     "stretched": "and steps that vary",
 }
-TURNS = {
-    "prompt": "A prompt, after one shorter or longer by one:",
-    "split": "Two prompts, after one with as many tokens:",
-    "decode": "Sequences that become fewer, from",
-    "new": "A prompt of a length that is new, from",
-}
-LOOKED_UP = {"copy": "Copy a text", "answer": "Write sentences"}
 KINDS = (("ttft_s", 0), ("ttft_s", 1), ("tpot_s", 0), ("tpot_s", 1))  # medians and p95
 
 
@@ -131,17 +123,6 @@ def _model_rows(record: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _change_rows(record: dict[str, Any]) -> str:
-    """A row for each kind of steps in turns."""
-    rows = []
-    for row in record["calibration"]["changes"]:
-        times = (1000 * row[name] for name in ("same_s", "changed_s", "longer_s"))
-        same, changed, longer = times
-        kind = f"{TURNS[row['kind']]} {row['tokens']}"
-        rows.append(f"| {kind} | {same:.1f} | {changed:.1f} | {longer:+.1f} | {row['pairs']} |")
-    return "\n".join(rows)
-
-
 def _other_rows(runs: list[dict[str, Any]], first: str) -> str:
     """A row of runs that are not those of the loads: what was measured, and by how much the medians
     and tails of the prediction were off in the mean."""
@@ -164,24 +145,6 @@ def _budget_rows(record: dict[str, Any]) -> str:
     for run in [*budgets["runs"], *(run | largest for run in whole)]:
         by_budget.setdefault(run["token_budget"], []).append(run)
     return "\n".join(_other_rows(runs, f"{budget}") for budget, runs in by_budget.items())
-
-
-def _lookup_rows(record: dict[str, Any]) -> str:
-    """A row for each task: tokens a step and times, with candidates and without."""
-    rows = []
-    for row in record["lookup"]:
-        plain_s, lookup_s = (float(np.median(row[name])) for name in ("plain_s", "lookup_s"))
-        later = row["tokens"] - 1
-        each = (1000 * plain_s / later, 1000 * lookup_s / later)
-        cells = [
-            LOOKED_UP[row["task"]],
-            f"{later / row['steps'][1]:.2f}",
-            *(f"{ms:.1f} ms" for ms in each),
-            f"{plain_s / lookup_s:.2f}",
-            f"{row['same_tokens']} of {row['tokens']}",
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
 
 
 def workload_of(record: dict[str, Any], run: dict[str, Any]) -> Workload:
@@ -214,18 +177,6 @@ def engine_with(record: dict[str, Any], change_s: float) -> Engine:
     return costs.engine(**limits, change_s=change_s)
 
 
-@cache
-def _asked_change_s() -> float:
-    """The cost of a change [s] that the runs themselves ask for, all of them."""
-    record = read_record(RECORD)
-    return tuned_cost_s(
-        lambda cost_s: engine_with(record, cost_s),
-        [workload_of(record, run) for run in record["loads"]["runs"]],
-        [run["measured"]["tpot_s"][0] for run in record["loads"]["runs"]],
-        most_s=0.02,
-    )
-
-
 def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the record."""
     record = read_record(RECORD)
@@ -234,9 +185,7 @@ def example() -> SimpleNamespace:
     prefix = max(record["prefixes"], key=lambda row: int(row["prompt_tokens"]))
     block = record["settings"]["block_tokens"]  # a prompt's last token is always computed
     one_left = [row for row in record["prefixes"] if row["prompt_tokens"] % block == 1]
-    more_left = [row for row in record["prefixes"] if row not in one_left]
-    plenty, short = record["small_memory"]
-    few, own = record["memory"]["rows"]
+    few, _ = record["memory"]["rows"]
     others = record["trace"], record["budgets"]
     steps, changed = np.sum([(r["steps"], r["changed_steps"]) for r in loads["runs"]], axis=0)
     return SimpleNamespace(
@@ -257,9 +206,6 @@ def example() -> SimpleNamespace:
         engine_wall_percent=100 * (record["rules"]["wall_over_cpu"] - 1),
         engine_error_rows=_error_rows(record),
         engine_change_ms=1000 * calibration["change_s"],
-        engine_asked_ms=1000 * _asked_change_s(),
-        engine_one_ms=1000 * engine_with(record, 0.0).elapsed_s(1, 0, 1, 0),
-        engine_change_rows=_change_rows(record),
         engine_changed_percent=100 * changed / steps,
         engine_model_rows=_model_rows(record),
         engine_grid_median_error=100 * _errors(loads["runs"], "costs")[0],
@@ -267,26 +213,14 @@ def example() -> SimpleNamespace:
         engine_trace_scale=record["trace"]["scale"],
         engine_budget_rows=_budget_rows(record),
         engine_budget_rate=record["budgets"]["rate"],
-        engine_lookup_rows=_lookup_rows(record),
         engine_median_error=100 * _errors(loads["runs"], "changes")[0],
         engine_tail_error=100 * _errors(loads["runs"], "changes")[1],
         engine_prefix_tokens=prefix["prompt_tokens"],
         engine_cold_ms=1000 * prefix["cold_s"],
         engine_warm_ms=1000 * prefix["warm_s"],
-        engine_kernels=few["kernels"],
-        engine_own_kernels=own["kernels"],
-        engine_loaded_mib=few["loaded_mib"],
-        engine_blocks_mib=few["blocks_mib"],
         engine_level_mib=few["mixed_mib"][-1],
-        engine_own_mib=own["mixed_mib"][-1],
-        engine_same_warm=sum(row["same"] for row in more_left),
-        engine_warm_pairs=sum(row["of"] for row in more_left),
         engine_same_one_left=sum(row["same"] for row in one_left),
         engine_one_left_pairs=sum(row["of"] for row in one_left),
-        engine_plenty_s=plenty["took_s"],
-        engine_short_s=short["took_s"],
-        engine_same_alone=record["invariance"]["same"],
-        engine_batched=record["invariance"]["of"],
     )
 
 
@@ -342,36 +276,8 @@ def figure_predicted_and_measured(figure: Figure) -> None:
     _draw_loads(figure, read_record(RECORD))
 
 
-def figure_step_times(figure: Figure) -> None:
-    """The fitted sum lies close to the measured steps, from one sequence to a prompt of 512 tokens.
-
-    Each point is the median of 5 to 12 steps of one kind.
-
-    Alt: Chart of predicted against measured step time in milliseconds, both logarithmic. Steps that
-    decode, prompts alone and prompts beside decoding lie along the diagonal.
-    """
-    record = read_record(RECORD)
-    costs = StepCosts(**record["calibration"]["costs"])
-    axes = figure.subplots()
-    rows = record["calibration"]["rows"]
-    for name, colour, of in (
-        ("decoding", "C0", lambda row: not row["prompt_tokens"]),
-        ("prompts alone", "C3", lambda row: not row["decoding"]),
-        ("both", "C2", lambda row: row["prompt_tokens"] and row["decoding"]),
-    ):
-        kind = [row for row in rows if of(row)]
-        tokens = [[row["prompt_tokens"], row["decoding"], row["context_tokens"]] for row in kind]
-        seen = 1000 * np.array([row["step_s"] for row in kind])
-        axes.loglog(seen, 1000 * costs.predict_s(tokens), "o", color=colour, label=name)
-    ends = 1000 * np.array([min(row["step_s"] for row in rows), max(row["step_s"] for row in rows)])
-    axes.loglog(ends, ends, color="C4")
-    axes.legend(frameon=False)
-    axes.set(xlabel="measured step [ms]", ylabel="fitted step [ms]")
-
-
 def check_nothing_was_lost() -> None:
-    """Every request got every token that it asked for, in every run of every load, and in too
-    little memory.
+    """Every request got every token that it asked for, in every run of every load.
 
     Source: counts in the record; the workloads that were asked.
     """
@@ -379,11 +285,6 @@ def check_nothing_was_lost() -> None:
     runs = [run for part in ("loads", "trace", "budgets") for run in record[part]["runs"]]
     got, asked = (sum(run[name] for run in runs) for name in ("tokens", "asked_tokens"))
     checks.equal("tokens", got, asked, kind="measured")
-    for row in record["small_memory"]:
-        label = f"{row['kv_blocks']} blocks: finished"
-        checks.equal(label, row["finished"], row["of"], kind="measured")
-    short = record["small_memory"][-1]
-    checks.close("cache in use", short["largest_cache_share"], 1.0, atol=1e-6, kind="measured")
 
 
 def check_steps_are_counted() -> None:

@@ -410,7 +410,6 @@ def command_parser() -> argparse.ArgumentParser:
     for name, kind, default, what in (
         ("port", int, PORT, "0 for any free one; the address is printed when the model is ready"),
         ("max-sequences", int, engine.max_sequences, "requests answered at a time"),
-        ("lookup-tokens", int, 0, "copied from the prompt ahead; needs --max-sequences 1"),
         ("token-budget", int, engine.token_budget, "tokens in a step"),
         ("kv-blocks", int, engine.kv_blocks, "blocks of the cache, 32 tokens each"),
         ("context-tokens", int, engine.context_tokens, "of a request, prompt and answer"),

@@ -4,37 +4,29 @@ The load is Poisson, with geometric lengths, cut where the context ends. A predi
 quantiles of the time to first token and of the time per token over the requests of one run; the
 same seed gives the same requests to the simulator and to the engine.
 
-A cost that a calibration does not show can be asked of runs under load: it is the one with which
-the time per token is predicted neither too low nor too high. Then it must prove itself on others.
+Assumes: what the simulator assumes.
 
-Assumes: what the simulator assumes; longer costs make the time per token longer.
-
-Source: the handbook's `event_skipping`; bisection.
+Source: the handbook's `event_skipping`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import (
-    Engine,
     Served,
-    StepTable,
     Workload,
     chat_workload,
     latencies_s,
 )
-from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
     require,
-    require_all_positive,
     require_in,
     require_non_negative_integer,
     require_positive,
@@ -137,61 +129,6 @@ def latency_quantiles(workload: Workload, served: Served) -> dict[str, list[floa
     }
 
 
-def tuned_cost_s(
-    engine_of: Callable[[float], Engine],
-    loads: Sequence[Workload],
-    measured_tpot_s: Sequence[float],
-    most_s: float,
-) -> float:
-    """The cost [s] with which the median TPOT of runs is right in their geometric mean.
-
-    engine_of: the engine that has a cost. loads: the requests of each run. measured_tpot_s: what
-    they got in the median, positive. most_s: the largest cost that is tried, positive. To a
-    thousandth of that; 0 and `most_s` where the right one lies outside. Raises ValueError when the
-    runs are none, or not as many as the medians.
-
-    >>> load, slow = Workload([0, 0, 5], [8, 8, 8], [3, 5, 4]), 0.5
-    >>> def engine_of(cost_s):
-    ...     return Engine(1.0 + cost_s)
-    >>> _, seen = latencies_s(load, simulate(load, engine_of(slow)))
-    >>> round(tuned_cost_s(engine_of, [load], [np.median(seen)], most_s=2.0), 2)
-    0.5
-    """
-    measured = as_floats(measured_tpot_s=measured_tpot_s)
-    shaped = len(loads) > 0 and measured.shape == (len(loads),)
-    require(shaped, "measured_tpot_s", "one of each run, n ≥ 1", measured.shape)
-    require_all_positive(measured_tpot_s=measured)
-    most_s = require_positive(most_s=most_s)
-    low, high = 0.0, most_s
-    while high - low > most_s / 1000:
-        middle = (low + high) / 2
-        engine = engine_of(middle)
-        runs = [latencies_s(load, simulate(load, engine)) for load in loads]
-        said = [np.nanmedian(tpot) for _, tpot in runs]
-        if float(np.log(np.array(said) / measured).mean()) < 0:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def check_a_cost_of_changes_is_found_again() -> None:
-    """From runs of an engine whose steps take 4 ms longer when they change, the cost is found to a
-    hundredth.
-
-    Source: a cost chosen beforehand; three simulated runs.
-    """
-
-    def engine_of(change_s: float) -> Engine:
-        table = StepTable(np.zeros(33), np.zeros(2049), 0.0, change_s)
-        return Engine(0.007, 4e-4, 6e-4, 3e-6, 600, 32, 512, 32, table)
-
-    loads = [poisson_load(9.0, seed, 10.0, 2048) for seed in range(3)]
-    seen = [latency_quantiles(w, simulate(w, engine_of(0.004)))["tpot_s"][0] for w in loads]
-    found = tuned_cost_s(engine_of, loads, seen, 0.02)
-    checks.close("cost of a change [s]", found, 0.004, rtol=0.01, kind="simulation")
-
-
 def check_load_is_what_it_says() -> None:
     """As many requests come as the rate says, none is longer than the context, and a seed gives the
     same again.
@@ -229,8 +166,6 @@ def check_trace_has_its_minutes_and_lengths() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Nothing due, no runs and a cost of nothing are errors that say so."""
+    """Nothing due is an error that says so."""
     one = Workload([7.0], [1], [2])
     checks.raises("none due", cut_workload, one, 1.0, 512, match="last_s must be at or after 7")
-    checks.raises("no runs", tuned_cost_s, Engine, [], [], 1.0, match="measured_tpot_s must be")
-    checks.raises("no cost", tuned_cost_s, Engine, [one], [1.0], 0.0, match="most_s must be")

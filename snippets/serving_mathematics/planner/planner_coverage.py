@@ -150,17 +150,12 @@ def example() -> SimpleNamespace:
     record = read_record(RECORD)
     every = [seed for row in record["questions"] for seed in row["seeds"]]
     shares = _shares(every)
-    clear, lucky = _by_agreement()
-    worked = next(row["seeds"] for row in record["questions"] if row["name"] == WORKED_NAME)
+    _, lucky = _by_agreement()
     return SimpleNamespace(
         coverage_rows="\n".join(_row(row) for row in record["questions"]),
         true_requests_million=TRUE_REQUESTS / 1e6,
-        coverage_seeds=SEEDS,
-        worked_seeds=len(worked),
         least_held_percent=min(shares),
         most_held_percent=max(shares),
-        clear_least_percent=min(_shares(clear)),
-        clear_most_percent=max(_shares(clear)),
         lucky_plans=len(lucky),
         lucky_percent=min(_shares(lucky)),
         plans=len(every),

@@ -513,22 +513,14 @@ def _wider() -> Performance:
 def example() -> SimpleNamespace:
     """One fleet and two, where tokens must be steady, where they need not be, and split wider."""
     (one, two), (even_one, even), _ = _compared()
-    link = TIGHT.deployment.system
     return SimpleNamespace(
         apart_tpot_ms=1e3 * TIGHT_TPOT_S,
-        apart_rate=TIGHT.traffic.rate_per_s if isinstance(TIGHT.traffic, Traffic) else 0.0,
-        together_replicas=one.replicas,
         together_usd=one.usd_per_hour,
-        apart_prompts=two.prompts,
-        apart_answers=two.answers,
         apart_usd=two.usd_per_hour,
-        apart_transfer_ms=1e3 * two.transfer_s,
-        apart_far_ms=1e3 * two.transfer_s * link.link_bytes_per_s / link.outside_bytes_per_s,
         loose_tpot_ms=1e3 * LOOSE_TPOT_S,
         loose_together=even_one.replicas,
         loose_prompts=even.prompts,
         loose_answers=even.answers,
-        wider_replicas=_wider().replicas,
         wider_usd=_wider().usd_per_hour,
     )
 

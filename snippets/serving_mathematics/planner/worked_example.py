@@ -1,7 +1,7 @@
 """The worked example: one question, with everything that the pages say of it.
 
 What the form asks as it stands is planned once, and so is the same with weights in 16, 8 and 4
-bits; the numbers of the text, the rows of the sweep and the checks are of these runs.
+bits; the numbers of the text and the checks are of these runs.
 
 Assumes: what `capacity_planner` assumes.
 
@@ -22,7 +22,6 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
-    EDGE,
     QUANTILES,
     STEADY,
     WORKED,
@@ -48,8 +47,7 @@ def _worked() -> tuple[Fleets, Fleets, Answer]:
 
 
 def example() -> SimpleNamespace:
-    """Numbers that the text quotes, in the units that the names say, and the rows of the
-    sweep."""
+    """Numbers that the text quotes, in the units that the names say."""
     fleet, long, told = _worked()
     found = told.plan
     best, engine, made = found.best, found.engine, fleet.made
@@ -70,12 +68,9 @@ def example() -> SimpleNamespace:
         step_one_ms=1e3 * alone,
         step_hundred_ms=1e3 * crowd,
         prompt_ms=1e3 * (prompts[0] + TICK_S * engine.table.prompt_end),
-        long_prompt_more=100 * (prompts[1] / prompts[0] / 8 - 1),
         around_ms=1e3 * made.around_s,
-        memory_gib=memory_tokens * found.token_bytes / 2**30,
         memory_tokens=memory_tokens,
         requests_simulated=WORKED.requests,
-        requests_counted=best.simulated,
         load_percent=100 * found.load,
         busy_percent=100 * best.busy,
         usual_budget=budget,
@@ -88,16 +83,12 @@ def example() -> SimpleNamespace:
         installed_many=installed.if_slower,
         fewer_load_percent=100 * found.fewer_load,
         steady_percent=100 * STEADY,
-        edge_percent=100 * EDGE,
         energy_joules=energy.joules_a_token,
-        energy_watts=energy.watts,
-        energy_kwh=energy.kwh_a_day,
         energy_least_joules=energy.least_joules,
         energy_least_places=energy.least_places,
         energy_alone_joules=energy.alone_joules,
         energy_runs=energy.runs,
         energy_error_percent=100 * energy.error,
-        sweep_rows="\n".join(_sweep_rows()),
         short_less_percent=100 * (1 - found.quantized.tpot[-1].value / float(four["tpot_p99_s"])),
         closed_rows="\n".join(_closed_row(long, n) for n in (12, 8, 6, 4)),
     )
@@ -111,27 +102,6 @@ def _swept() -> list[Record]:
         {"rate_per_s": 60, "precision": name, "parallelism": "tp1"} for name in names
     ]
     return sweep(read_questions(grid))
-
-
-def _sweep_rows() -> list[str]:
-    """The same as rows of a table."""
-    rows = []
-    for row in _swept():
-        times = [
-            f"{size * float(row[f'{name}_p99_s']):.3g} ± "
-            f"{size * float(row[f'{name}_p99_half_width_s']):.2g}"
-            for name, size in (("ttft", 1.0), ("tpot", 1e3))
-        ]
-        cells = (
-            f"{row['precision']}",
-            f"{row['replicas']}{' (may)' * (row['decided'] != 'yes')}",
-            f"{row['batch_limit']:,}",
-            *times,
-            f"{row['usd_per_million_tokens']:.3f}",
-            f"{row['binding']}",
-        )
-        rows.append(f"| {' | '.join(cells)} |")
-    return rows
 
 
 def _closed_row(fleet: Fleets, replicas: int) -> str:

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record, spread_text
 from serving_mathematics.support.require import as_floats, require
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RECORD = "site_builders"
 CASES = {
@@ -43,14 +40,16 @@ NO_CHANGE_AIM = 1.2  # times the build of the plain site
 SERVE_AIM_S = 1.0  # met by what rounds to it
 
 
-def paired_ratios(times: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+def _paired_ratios(
+    times: Sequence[float], reference: Sequence[float]
+) -> tuple[float, float, float]:
     """Median, least and most of the ratios of two series that were measured in turn [1].
 
     times, reference: seconds, in the order of the rounds; the ratio is formed within a round.
     Raises ValueError for series that are empty or of different lengths, and for times that are not
     positive and finite.
 
-    >>> paired_ratios([2.0, 6.0, 12.0], [1.0, 2.0, 3.0])
+    >>> _paired_ratios([2.0, 6.0, 12.0], [1.0, 2.0, 3.0])
     (3.0, 2.0, 4.0)
     """
     for name, series in (("times", times), ("reference", reference)):
@@ -71,7 +70,7 @@ def _results() -> dict[str, Any]:
 def _ratio(case: str, builder: str, reference: str = "ours") -> tuple[float, float, float]:
     """How many times as long as the reference a builder takes."""
     row = _results()[case]
-    return paired_ratios(row[builder]["samples"], row[reference]["samples"])
+    return _paired_ratios(row[builder]["samples"], row[reference]["samples"])
 
 
 def _rows() -> str:
@@ -82,16 +81,6 @@ def _rows() -> str:
         cells = [spread_text(results[case][builder]) for case in CASES]
         memory = results.get("cold_pss", {}).get(builder)
         lines.append(f"| {' | '.join([name, *cells, spread_text(memory) if memory else '–'])} |")
-    return "\n".join(lines)
-
-
-def _ratio_rows() -> str:
-    """A row of the table for each peer: the ratio to this site in every case."""
-    lines = []
-    for builder in PEERS:
-        found = [zip(("median", "least", "most"), _ratio(c, builder), strict=True) for c in CASES]
-        cells = [spread_text(dict(values)) for values in found]
-        lines.append(f"| {' | '.join([BUILDERS[builder], *cells])} |")
     return "\n".join(lines)
 
 
@@ -123,16 +112,14 @@ def _aims() -> list[tuple[str, str, str, bool]]:
 def example() -> SimpleNamespace:
     """Read from the record."""
     record = read_record(RECORD)
-    results, ours, peers = record["results"], record["ours"], record["peers"]
+    ours, peers = record["ours"], record["peers"]
     nearest = min(PEERS, key=lambda builder: _ratio("cold", builder)[0])
     unchanged = _ratio("unchanged", "ours", "plain")[0]
-    serve = results["serve"]["ours"]["median"]
     versions = {peer: record["versions"][peer].get(peer, "") for peer in PEERS}
     return SimpleNamespace(
         builds_made_on=record["date"],
         builds_processor=record["machine"]["cpu"],
         builds_cores=record["machine"]["cores"],
-        builds_load=record["load_before"],
         builds_rounds=record["rounds"],
         our_pages=ours["pages"],
         our_modules=ours["modules"],
@@ -143,50 +130,14 @@ def example() -> SimpleNamespace:
         peer_comparisons=peers["comparisons"],
         peer_versions=", ".join(f"{BUILDERS[peer]} {versions[peer]}" for peer in PEERS),
         build_rows=_rows(),
-        build_ratio_rows=_ratio_rows(),
-        cold_s=results["cold"]["ours"]["median"],
         cold_peer=BUILDERS[nearest],
         cold_peer_ratio=_ratio("cold", nearest)[0],
         unchanged_ratio=unchanged,
-        unchanged_aim=NO_CHANGE_AIM,
-        unchanged_verdict="met" if _aims()[0][3] else "missed",
-        edit_ratio=_ratio("snippet", "ours", "plain")[0],
-        serve_s=serve,
-        serve_plain_s=results["serve"]["plain"]["median"],
-        serve_aim_s=SERVE_AIM_S,
-        serve_verdict="met" if _aims()[1][3] else "missed",
         faster_cold=_faster("cold"),
         faster_unchanged=_faster("unchanged"),
         faster_snippet=_faster("snippet"),
         faster_serve=_faster("serve"),
     )
-
-
-def figure_site_builds(figure: Figure) -> None:
-    """A cold build, which runs everything, takes several times as long as any rebuild, with every
-    builder that runs code.
-
-    Alt: Seconds on a logarithmic axis in four rows: cold build, nothing changed, one function
-    edited, edited under the server. Each row has a dot with a range for this site, plain Material,
-    sphinx-gallery, mkdocs-jupyter and MyST-NB, one below the other.
-    """
-    results = _results()
-    figure.set_size_inches(5.8, 4.2)
-    axes = figure.add_subplot(xlabel="time, median and range [s]", xscale="log")
-    for place, (builder, name) in enumerate(BUILDERS.items()):
-        rows = [results[case][builder] for case in CASES]
-        heights = [line + 0.13 * (place - 2) for line in range(len(CASES))]
-        medians = [row["median"] for row in rows]
-        low = [row["median"] - row["least"] for row in rows]
-        high = [row["most"] - row["median"] for row in rows]
-        axes.errorbar(
-            medians, heights, xerr=[low, high], fmt="os^Dv"[place], color=f"C{place}", label=name
-        )
-    axes.set_yticks(range(len(CASES)), list(CASES.values()))
-    axes.set_ylabel("build")
-    axes.set_ylim(len(CASES) - 0.5, -0.5)
-    axes.grid(visible=False, axis="y")
-    figure.legend(loc="outside lower center", ncols=3)
 
 
 def check_summaries_of_builds() -> None:

@@ -99,28 +99,20 @@ def _published_restart(prompt: int, output: int, processed: int) -> tuple[int, i
 def example() -> SimpleNamespace:
     """Numbers quoted on the page."""
     single = 1.959964  # 5% in two tails
-    sequence = SLICES[4][1] * CONTEXT
-    (int8_spare, int8_sequences), (int4_spare, int4_sequences) = _fitting(8), _fitting(4)
+    int8_sequences, int4_sequences = _fitting(8)[1], _fitting(4)[1]
     _, generated = _published_restart(1000, 100, 512)
     return SimpleNamespace(
         looks_10_independent_percent=100 * independent_looks(10),
         looks_10_percent=100 * crossing_probability([single] * 10),
-        looks_3_independent_percent=100 * independent_looks(3),
-        looks_3_percent=100 * crossing_probability([single] * 3),
         int4_gb=LLAMA_70B * 4 / 8 / 1e9,
         int4_chips=chips_for_weights(LLAMA_70B, 4, TPU_V5E_BYTES),
-        int4_spare_gb=int4_spare / 1e9,
         int4_sequences=int4_sequences,
-        int8_spare_gb=int8_spare / 1e9,
         int8_sequences=int8_sequences,
         printed_int8_sequences=SLICES[8][2],
-        printed_spare_sequences=math.floor(19e9 / sequence),
         printed_sequences=SLICES[4][2],
-        printed_sequences_gb=SLICES[4][2] * sequence / 1e9,
         restart_generated=generated,
         restart_right=after_restart(1000, 100, 512)[1],
         block_tokens=16,
-        block_free_percent=100 * 15 / 16,
     )
 
 
@@ -163,8 +155,7 @@ def check_a_restart_loses_no_prompt() -> None:
 
 def check_sequences_by_hand() -> None:
     """Each of the three slices has room for 43 sequences: 16 chips in 116 GB beside 140 GB of
-    weights, as the table has it, eight in 58 GB beside 70 and four in 29 GB beside 35. The table's
-    68 and 19 GB would hold 51 and 28, and its 52 and 67 sequences fit neither.
+    weights, as the table has it, eight in 58 GB beside 70 and four in 29 GB beside 35.
 
     Source: chips of 16 GB less the weights, over 8,192 tokens of 324, 162 and 81 kB, by long
     division; the row for bf16.
@@ -175,11 +166,8 @@ def check_sequences_by_hand() -> None:
         checks.equal(f"left in {bits} bits [GB]", spare / 1e9, float(spare_gb))
         checks.equal(f"in {spare_gb} GB", fitting, 43)
     checks.equal("16 bits, as printed", SLICES[16][2], 43, kind="published")
-    checks.equal("in 68 GB", math.floor(68e9 / (SLICES[8][1] * CONTEXT)), 51)
-    checks.equal("in 19 GB", numbers.printed_spare_sequences, 28)
     wanted = numbers.printed_sequences / numbers.int4_sequences
     checks.inside("as many as the table has, over those that fit", wanted, 1.5, 1.6)
-    checks.holds("67 need more than 29 GB", numbers.printed_sequences_gb > numbers.int4_spare_gb)
 
 
 def check_where_the_restart_goes_wrong() -> None:

@@ -58,18 +58,6 @@ def _speed_rows() -> str:
     )
 
 
-def _policy_rows() -> str:
-    """Seconds of every policy on every trace, their requests above and their memory below."""
-    traces = read_record(RECORD)["traces"]
-    policies = list(dict.fromkeys(name for row in traces.values() for name in row["seconds"]))
-    lines = [("*requests*", *(f"{row['requests']:,}" for row in traces.values()))]
-    for name in policies:
-        seconds = [row["seconds"].get(name) for row in traces.values()]
-        lines.append((name, *("–" if one is None else f"{one:.2f}" for one in seconds)))
-    lines.append(("*memory [GB]*", *(f"{row['memory_gb']:.2f}" for row in traces.values())))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _peers() -> dict[str, dict[str, Any]]:
     """The peers that could be run."""
     return {peer: row for peer, row in read_record(RECORD)["peers"].items() if "ratio" in row}
@@ -101,7 +89,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         fleets_made_on=record["date"],
         rows_fleets=_speed_rows(),
-        rows_policies=_policy_rows(),
         rows_fleet_peers=_peer_rows(),
         peer_requests=next(iter(peers.values()))["requests"],
         day_requests=day["requests"],

@@ -12,13 +12,9 @@ Source: the record sketch_speed; Masson, Rim and Lee (2019) for the promise of a
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import digits, read_record, runs_of, spread_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.measuring import read_record, runs_of, spread_text
 
 RECORD = "sketch_speed"
 SKETCHES = {
@@ -44,13 +40,16 @@ def _rows() -> str:
     return "\n".join(lines)
 
 
-def _better(key: str) -> str:
-    """The sketches with a smaller median than ours in both runs, in words."""
+def _faster() -> str:
+    """The sketches that take in a value faster than ours in both runs, in words."""
     runs = runs_of(read_record(RECORD))
     names = [
         SKETCHES[name]
         for name in runs[0]
-        if all(run[name][key]["median"] < run["log histogram"][key]["median"] for run in runs)
+        if all(
+            run[name]["fill_ns"]["median"] < run["log histogram"]["fill_ns"]["median"]
+            for run in runs
+        )
     ]
     return "; ".join(names) if names else "none"
 
@@ -71,55 +70,16 @@ def _worst(name: str, level: str) -> float:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    versions, run = read_record(RECORD)["versions"], runs_of(read_record(RECORD))[0]
+    versions = read_record(RECORD)["versions"]
     wanted = ("ddsketch", "crick", "fastdigest", "datasketches")
     return SimpleNamespace(
         rows_sketches=_rows(),
         packages_sketches=", ".join(f"{name} {versions[name]}" for name in wanted),
-        filled_faster=_better("fill_ns"),
-        merged_faster=_better("merge_us"),
+        filled_faster=_faster(),
         closer_p50=_closer("0.5"),
-        closer_p999=_closer("0.999"),
-        fill_ns_ours=digits(run["log histogram"]["fill_ns"]["median"]),
-        ddsketch_ratio=run["DDSketch"]["ratio"]["median"],
         kll_p999_percent=100 * _worst("KLL", "0.999"),
         ours_p999_percent=100 * _worst("log histogram", "0.999"),
-        best_p999_percent=100 * min(_worst(name, "0.999") for name in SKETCHES),
     )
-
-
-def figure_sketches(figure: Figure) -> None:
-    """Sketches of equal ratio keep their promise at every percentile; those of ranks are better in
-    the middle or worse in the tail, and cost more or less for it.
-
-    Worst relative error over the rounds of both recorded runs at p50, p99 and p99.9, against the
-    median time of the first to take in one value, both axes logarithmic.
-
-    Alt: Five columns of three joined marks. The log histogram and the pure Python ddsketch have the
-    same errors, all just below one percent, at about ten and at several hundred nanoseconds. The
-    t-digests are a thousandth to three percent at about a hundred, KLL rises from under one
-    percent at p50 to tens of percent at p99.9 at about thirty.
-    """
-    axes = figure.subplots()
-    for number, (name, row) in enumerate(runs_of(read_record(RECORD))[0].items()):
-        cost = row["fill_ns"]["median"]
-        errors = [100 * _worst(name, level) for level in LEVELS]
-        colour = f"C{number}"
-        axes.plot([cost] * len(errors), errors, color=colour, linewidth=1.0)
-        for error, marker in zip(errors, ("o", "s", "^"), strict=True):
-            axes.plot(cost, error, marker, color=colour)
-        place = (cost, max(errors))
-        words = SKETCHES[name].partition(", ")
-        label = words[2] if name == "log histogram" else words[0]
-        at, side = ((-6, -3), "right") if label == "fastdigest" else ((0, 7), "center")
-        axes.annotate(label, place, at, textcoords="offset points", color=colour, ha=side)
-    axes.axhline(100 * PROMISED, color="C4", linestyle="--", linewidth=0.8)
-    axes.annotate(
-        "circles p50, squares p99, triangles p99.9", (0.02, 0.03), xycoords="axes fraction"
-    )
-    axes.set(xscale="log", yscale="log", xlim=(4, 2000), ylim=(1e-3, 200))
-    axes.minorticks_off()
-    axes.set(xlabel="time to take in a value [ns]", ylabel="worst relative error [%]")
 
 
 def check_promise_is_kept() -> None:

@@ -1,18 +1,18 @@
-"""Many independent scenarios on many workers: how large a task must be, how many workers the work
-can use, and what a million scenarios cost.
+"""Many independent scenarios on many workers: how large a task must be, and how many workers the
+work can use.
 
 N scenarios of w seconds go out in N/k tasks of k each. One process hands them out and collects
 them, d seconds a task, and W workers do them. If nothing overlaps, that takes N·d/k + N·w/W, of
 which the overhead is the share W·d/(W·d + k·w): below ε for k ≥ W·d·(1−ε)/(ε·w). The last task may
 keep the others waiting for s·k·w·(1−1/W), s being the longest task's work over the mean: less than
 a share ε for k ≤ ε·N/(s·(W−1)). Both limits meet where W(W−1) = ε²·N·w/((1−ε)·s·d), the most
-workers that the work can use; in between, k = √(N·d/(s·w·(1−1/W))) ends first.
+workers that the work can use.
 
 Assumes: independent scenarios; workers of one speed; w measured while all cores are busy; the
 overhead of a task does not depend on its size.
 
-Source: Graham (1966) for the last task; Gunther (2007) for Amdahl's law; Chan, Golub and LeVeque
-(1982) for merging moments; NumPy documentation, parallel random number generation.
+Source: Graham (1966) for the last task; Chan, Golub and LeVeque (1982) for merging moments; NumPy
+documentation, parallel random number generation.
 """
 
 # In one piece: one model of handing work out; half are its pictures and checks, which stand beside
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
@@ -31,7 +30,6 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
-from serving_mathematics.definitions.throughput.scalability_fit import usl_throughput
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
@@ -55,8 +53,6 @@ RECORD = "scale_out"
 GOAL = 0.05  # share of the workers' time that overhead may take, and waiting at the end
 MILLION = 1_000_000  # scenarios of the worked example
 SPREAD = 3.0  # its longest task over the mean
-WORKERS = 256  # its workers, on sixteen machines of sixteen cores
-PRICE_PER_CORE_HOUR = 0.05  # its assumption [$]
 KINDS = {"threads": ("threads", "C2"), "processes": ("processes", "C0"), "dask": ("Dask", "C1")}
 
 
@@ -164,89 +160,6 @@ def most_workers(
     return max(1, math.floor((1 + math.sqrt(1 + 4 * product)) / 2 + 1e-9))
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a sweep takes: the size and number of its tasks, time, money and bytes."""
-
-    chunk: int
-    tasks: int
-    overhead_share: float  # of the workers' time
-    finish_s: float  # at the latest, with the wait for the last task
-    core_hours: float  # rented
-    price: float
-    result_bytes: float
-
-
-def sweep_estimate(
-    items: int,
-    item_s: float,
-    workers: int,
-    dispatch_s: float,
-    *,
-    spread: float = 1.0,
-    item_bytes: float = 0.0,
-    price_per_core_hour: float = 0.0,
-) -> Estimate:
-    """The chunk that ends first, and what the sweep takes with it.
-
-    Arguments as for `chunk_limits`. item_bytes: of a scenario's result. price_per_core_hour: of a
-    worker's core, which is paid until the end. Nothing is taken to overlap, so that this is what it
-    takes at the latest. Raises ValueError outside these ranges.
-
-    >>> found = sweep_estimate(400, item_s=1.0, workers=2, dispatch_s=0.5, price_per_core_hour=9.0)
-    >>> found.chunk, found.tasks, found.finish_s, round(found.price, 9)  # 10 + 200 + 10 seconds
-    (20, 20, 220.0, 1.1)
-    """
-    items, item_s, workers, dispatch_s, spread, item_bytes, price_per_core_hour = as_number(
-        items=items,
-        item_s=item_s,
-        workers=workers,
-        dispatch_s=dispatch_s,
-        spread=spread,
-        item_bytes=item_bytes,
-        price_per_core_hour=price_per_core_hour,
-    )
-    chunk_limits(items, item_s, workers, dispatch_s, spread=spread)  # refuses
-    for name, value in (("item_bytes", item_bytes), ("price_per_core_hour", price_per_core_hour)):
-        require(0 <= value < math.inf, name, "non-negative and finite", value)
-    waiting = 1 - 1 / workers  # of the workers, for the last task
-    chunk = math.sqrt(items * dispatch_s / (spread * item_s * waiting)) if workers > 1 else items
-    whole = min(max(1, round(chunk)), items)
-    tasks = math.ceil(items / whole)
-    handing, work = tasks * dispatch_s, items * item_s / workers
-    finish_s = handing + work + waiting * spread * whole * item_s
-    core_hours = workers * finish_s / 3600
-    return Estimate(
-        whole,
-        tasks,
-        handing / (handing + work),
-        finish_s,
-        core_hours,
-        core_hours * price_per_core_hour,
-        items * item_bytes,
-    )
-
-
-def dispatched_finish_s(durations: Sequence[float], workers: int, dispatch_s: float) -> float:
-    """When the last of many tasks ends that one process hands out one after the other, to whichever
-    worker is free first, while the workers work.
-
-    durations: of the tasks, in order [s], at least one, non-negative. workers: W. dispatch_s: d
-    [s]. Raises ValueError outside these ranges.
-
-    >>> dispatched_finish_s([3.0, 3.0, 3.0], workers=2, dispatch_s=1.0)  # from 1 to 4, 2 to 5
-    7.0
-    """
-    times = as_floats(durations=durations)
-    require(times.ndim == 1 and times.size > 0, "durations", "non-empty (n,)", times.shape)
-    require(np.all((times >= 0) & (times < math.inf)), "durations", "finite and ≥ 0", times)
-    workers = require_positive_integer(workers=workers)
-    require_work(workers, workers=workers)
-    dispatch_s = require_non_negative(dispatch_s=dispatch_s)
-    handed_s = dispatch_s * np.arange(1, times.size + 1)
-    return float((handed_s + fifo_waits(handed_s, times, workers) + times).max())
-
-
 def simulate_chunk(seed: int, first: int, last: int, customers: int = 200) -> Moments:
     """What a task of a sweep does: scenarios from one place to another, each with its own random
     numbers, and their moments back. The scenario is the mean wait of a queue that opens empty, 80%
@@ -300,17 +213,7 @@ def example() -> SimpleNamespace:
     record = _record()
     planner, workers = record["planner"], int(record["workers"])
     dask_s, question = _empty_s("dask", workers), _busy_question_s()
-    found = sweep_estimate(
-        MILLION,
-        question,
-        WORKERS,
-        dask_s,
-        spread=SPREAD,
-        item_bytes=planner["record_bytes"],
-        price_per_core_hour=PRICE_PER_CORE_HOUR,
-    )
-    least, most = chunk_limits(MILLION, question, WORKERS, dask_s, GOAL, SPREAD)
-    empty = {kind: [1e6 * _empty_s(kind, count) for count in (workers, 1)] for kind in KINDS}
+    empty = {kind: 1e6 * _empty_s(kind, workers) for kind in KINDS}
     task_ms = {kind: 1e3 * workers * _empty_s(kind, workers) * (1 - GOAL) / GOAL for kind in KINDS}
     rates = {
         kind: max(row["items"] / row["wall_s"] for row in record["cells"] if row["kind"] == kind)
@@ -323,23 +226,16 @@ def example() -> SimpleNamespace:
         measured_system=f"{record['machine']['system']} on {record['machine']['architecture']}",
         workers=workers,
         question_s=planner["question_s"],
-        question_low_s=planner["question_quartiles_s"][0],
-        question_high_s=planner["question_quartiles_s"][1],
         question_requests=planner["requests"],
-        hundred_min=100 * planner["question_s"] / 60,
         ten_thousand_h=10_000 * planner["question_s"] / 3600,
         million_days=MILLION * planner["question_s"] / 86_400,
         sixteen_days=MILLION
         * _busy_question_s()
         / 16
         / 86_400,  # a million questions on sixteen cores
-        load=record["load"],  # of the machine when the record began: processes that ran or waited
-        empty_threads_us=empty["threads"][0],  # with all workers
-        empty_processes_us=empty["processes"][0],
-        empty_dask_us=empty["dask"][0],
-        empty_threads_one_us=empty["threads"][1],  # with one
-        empty_processes_one_us=empty["processes"][1],
-        empty_dask_one_us=empty["dask"][1],
+        empty_threads_us=empty["threads"],  # with all workers
+        empty_processes_us=empty["processes"],
+        empty_dask_us=empty["dask"],
         task_threads_ms=task_ms["threads"],  # for overhead of 5%, with all workers
         task_processes_ms=task_ms["processes"],
         task_dask_ms=task_ms["dask"],
@@ -348,24 +244,7 @@ def example() -> SimpleNamespace:
         rate_threads=rates["threads"],
         rate_processes=rates["processes"],
         rate_dask=rates["dask"],
-        dispatch_million_min=MILLION * dask_s / 60,  # a million tasks of one question each
-        chunk=found.chunk,
-        tasks=found.tasks,
-        task_s=found.chunk * question,
-        least=least,
-        most=most,
         most_workers=most_workers(MILLION, question, dask_s, GOAL, SPREAD),
-        finish_h=found.finish_s / 3600,
-        core_hours=found.core_hours,
-        price=found.price,
-        price_per_core_hour=PRICE_PER_CORE_HOUR,
-        cluster_workers=WORKERS,
-        machines=WORKERS // 16,
-        overhead_percent=100 * found.overhead_share,
-        record_bytes=planner["record_bytes"],
-        results_gb=found.result_bytes / 1e9,
-        sample_bytes=planner["sample_bytes"],
-        samples_tb=MILLION * planner["sample_bytes"] / 1e12,
         few_workers_cheap=most_workers(10_000, 0.001, dask_s, GOAL),  # scenarios of one length
         one_each_workers=_one_each_workers(question, dask_s),
     )
@@ -401,41 +280,6 @@ def figure_overhead(figure: Figure) -> None:
     axes.set_xticks([0.1, 1, 10, 100, 1000], ["0.1", "1", "10", "100", "1,000"])
     axes.minorticks_off()
     axes.set(xlabel="work of a task [ms]", ylabel="overhead [share of the workers' time]")
-
-
-def figure_window(figure: Figure) -> None:
-    """Between too small and too large there is room, and less of it the more workers there are:
-    where the limits meet, the work can use no more.
-
-    A million questions to the planner, handed out by Dask, with the recorded times; the longest
-    task has three times the mean work.
-
-    Alt: Questions in a task against the number of workers, both logarithmic. A rising line, least
-    for 5 percent overhead, and a falling one, most for 5 percent waiting at the end, with the area
-    between them shaded; they cross at the right. A flat line in between is the chunk that ends
-    first.
-    """
-    axes = figure.subplots()
-    question = _busy_question_s()
-    dask_s = _empty_s("dask", int(_record()["workers"]))
-    end = most_workers(MILLION, question, dask_s, GOAL, SPREAD)
-    workers = np.geomspace(2, 3 * end, 80)
-    least = workers * dask_s * (1 - GOAL) / (GOAL * question)
-    most = GOAL * MILLION / (SPREAD * (workers - 1))
-    best = np.sqrt(MILLION * dask_s / (SPREAD * question * (1 - 1 / workers)))
-    inside = workers <= end
-    axes.fill_between(workers, least, most, where=inside, color="C2", alpha=0.15, linewidth=0)
-    axes.plot(workers, least, color="C1")
-    axes.plot(workers, most, color="C0")
-    axes.plot(workers[inside], best[inside], color="C2")
-    axes.annotate("overhead 5%", (end / 8, 0.6 * least[0] * end / 16), color="C1", va="top")
-    axes.annotate("waiting 5%", (8, 1.3 * GOAL * MILLION / SPREAD / 7), color="C0", va="bottom")
-    axes.annotate("ends first", (4, 1.3 * best[-1]), color="C2")
-    axes.axvline(end, color="C4", linestyle="--")
-    axes.annotate(f"{end:,} workers", (0.9 * end, 0.5 * most[0]), color="C4", ha="right")
-    axes.set(xscale="log", yscale="log", xlabel="workers", ylabel="questions in a task")
-    axes.minorticks_off()
-    axes.set_ylim(bottom=0.3 * min(1.0, least[0] * end / 16))
 
 
 def check_places_have_their_own_numbers() -> None:
@@ -475,30 +319,6 @@ def check_chunks_and_order() -> None:
         checks.close(f"squares, chunks of {size}", merged.squares, whole.squares, rtol=1e-12)
 
 
-def check_model_bounds_the_simulation() -> None:
-    """What takes time if nothing overlaps is the latest that a sweep ends, and the longer of
-    handing out and working is the earliest; small tasks are near the first, long ones near the
-    second.
-
-    Source: a simulation from task to task of one process that hands out and of workers that work,
-    10,000 scenarios of gamma durations.
-    """
-    rng = np.random.default_rng(2)
-    durations = rng.gamma(2.0, 0.005, 10_000)
-    for chunk, workers, dispatch_s in (
-        (1, 4, 0.001),
-        (1, 40, 0.001),
-        (25, 40, 0.001),
-        (500, 4, 0.01),
-    ):
-        tasks = durations.reshape(-1, chunk).sum(axis=1)
-        found = dispatched_finish_s(tasks.tolist(), workers, dispatch_s)
-        handing, work = tasks.size * dispatch_s, float(durations.sum()) / workers
-        latest = handing + work + (1 - 1 / workers) * float(tasks.max())
-        label = f"chunks of {chunk}, {workers} workers"
-        checks.inside(label, found, max(handing, work), latest)
-
-
 def check_chunk_limits() -> None:
     """At the least chunk the overhead is 5%, at the most the wait for the last task is, and at the
     largest number of workers both are the same chunk. One scenario to a task is enough up to some
@@ -519,35 +339,6 @@ def check_chunk_limits() -> None:
     for workers, chunk in ((ones, 1), (ones + 1, 2)):
         found, _ = chunk_limits(items, _busy_question_s(), workers, _empty_s("dask", 2))
         checks.equal(f"least, {workers} workers", found, chunk)
-
-
-def check_best_chunk() -> None:
-    """The estimate's chunk ends first: twice and half as many scenarios in a task end later.
-
-    Source: the latest finish at other chunks, term by term.
-    """
-    found = sweep_estimate(MILLION, 0.3, 100, 0.0006, spread=SPREAD)
-
-    def finish(chunk: float) -> float:
-        return MILLION / chunk * 0.0006 + MILLION * 0.003 + 0.99 * SPREAD * chunk * 0.3
-
-    checks.close("finish [s]", found.finish_s, finish(found.chunk), rtol=1e-4)
-    for factor in (0.5, 0.9, 1.1, 2.0):
-        later = finish(factor * found.chunk)
-        checks.holds(f"chunk × {factor:g} is later", later > finish(found.chunk), got=later)
-
-
-def check_handing_out_is_amdahls_serial_part() -> None:
-    """With the chunk held, more workers speed a sweep up by Amdahl's law, whose serial share is
-    that of handing out.
-
-    Source: `usl_throughput` of the chapter on throughput, with coherency 0.
-    """
-    handing, work = 0.0006, 25 * 0.3  # of a task [s]
-    serial = handing / (handing + work)
-    workers = np.array([1, 10, 1000, 100_000])
-    speedup = (handing + work) / (handing + work / workers)
-    checks.close("speed-up", speedup, usl_throughput(workers, serial, 0.0, 1.0), rtol=1e-12)
 
 
 def check_recorded_overhead() -> None:
@@ -573,8 +364,6 @@ def check_bad_input_is_refused() -> None:
     checks.raises("work", chunk_limits, 10, 0.0, 2, 0.1, match="item_s must be positive")
     checks.raises("overhead", chunk_limits, 10, 1.0, 2, -0.1, match="dispatch_s must be non-neg")
     checks.raises("share", most_workers, 10, 1.0, 0.1, 1.0, match="share must be in (0, 1)")
-    checks.raises("price", sweep_estimate, 9, 1.0, 2, 0.1, item_bytes=-1, match="item_bytes must")
     checks.raises("places", simulate_chunk, 0, 3, 3, match="first must be from 0 and below last")
     checks.raises("sample", sample_moments, [], match="values must be non-empty")
     checks.raises("seed", place_rng, -1, 0, match="seed must be a whole number from 0")
-    checks.raises("tasks", dispatched_finish_s, [], 1, 0.0, match="durations must be non-empty")

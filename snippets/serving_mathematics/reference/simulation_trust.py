@@ -1,19 +1,17 @@
-"""How far a simulated mean can be trusted: intervals that cover, run lengths, and rare events.
+"""How far a simulated mean can be trusted: intervals that cover, and run lengths.
 
 Waits follow one another closely, so the variance of the mean of n M/M/1 waits is not Var(W)/n but
 σ²/n, with σ²/W̄² = (2 + 5ρ − 4ρ² + ρ³)/(ρ(1−ρ)²), and the interval of a textbook for independent
 values covers 2Φ(1.96·sd(W)/σ) − 1. Means of long batches repair that; what is left of correlation
 and skewness between them is repaired by an autoregressive factor and a Cornish–Fisher expansion.
-A wait beyond t, however rare, is what a queue with both rates exchanged does all the time: each
-path that gets there counts e^{−(1−ρ)S} at the level S that it reached.
 
 Assumes: for the closed forms M/M/1, first come first served; times in mean service times.
 
 Source: Daley (1968) for the correlations of M/M/1; Tafazzoli and Wilson (2011) for both
-adjustments; Bucklew (2004) for importance sampling of random walks.
+adjustments.
 """
 
-# In one piece: one page of three questions to the same queue; half are its pictures and checks,
+# In one piece: one page of two questions to the same queue; half are its pictures and checks,
 # which stand beside what they show.
 
 from __future__ import annotations
@@ -46,9 +44,7 @@ from serving_mathematics.support.require import (
     require,
     require_all_finite,
     require_in,
-    require_non_negative,
     require_positive,
-    require_positive_integer,
     require_work,
 )
 
@@ -155,35 +151,6 @@ def adjusted_interval(series: npt.ArrayLike) -> Interval:
     means = values[values.size % BATCHES :].reshape(BATCHES, -1).mean(axis=1)
     low, high = _adjusted_ends(means)
     return Interval(float(means.mean()), float(low), float(high))
-
-
-def rare_wait(
-    rng: np.random.Generator, utilization: float, wait: float, paths: int
-) -> MeanEstimate:
-    """Probability that an M/M/1 customer waits longer than t, by importance sampling.
-
-    utilization: ρ in (0, 1). wait: t ≥ 0 [mean service times]. paths: independent walks, at least
-    2. A walk adds services of mean 1/ρ and takes off gaps of mean 1, both rates exchanged, until it
-    passes t. Raises ValueError outside these ranges.
-
-    >>> estimate = rare_wait(np.random.default_rng(0), 0.5, wait=40.0, paths=1000)
-    >>> f"{estimate.mean:.1e}"  # exactly 0.5·e^{−20} = 1.03e-09
-    '1.0e-09'
-    """
-    utilization = require_in("(0, 1)", utilization=utilization)
-    wait = require_non_negative(wait=wait)
-    require(wait <= 1e4, "wait", "at most 10,000 services", wait)
-    paths = require_positive_integer(paths=paths)
-    require(paths >= 2, "paths", "an integer of at least 2", paths)
-    steps = (wait + 1 / utilization) * utilization / (1 - utilization)  # of a walk
-    require_work(steps * (paths / 5 + 500), wait=wait, utilization=utilization, paths=paths)
-    level, left = np.zeros(int(paths)), np.arange(int(paths))
-    while left.size:
-        level[left] += rng.exponential(1 / utilization, left.size) - rng.exponential(1, left.size)
-        left = left[level[left] <= wait]
-    weights = np.exp(-(1 - utilization) * level)
-    error = float(weights.std(ddof=1)) / math.sqrt(paths)
-    return MeanEstimate(float(weights.mean()), error, 1.96 * error)
 
 
 def customers_per_batch(utilization: float, constants: float) -> int:
@@ -295,7 +262,6 @@ def _covered_of_varied(utilization: float, constants: float, runs: int) -> dict[
 
 
 SHORT_RUNS, SHORT_CUSTOMERS = 140, 20_000  # of the example: 90% busy, batches of 1.8 constants
-RARE_WAIT, RARE_PATHS = 102.5, 2000  # [mean service times] at 80% busy: about 10⁻⁹
 
 
 def _cells() -> dict[tuple[float, int], dict[str, float]]:
@@ -319,19 +285,12 @@ def _short_runs() -> tuple[FloatArray, FloatArray]:
     return found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(SHORT_RUNS)
 
 
-@functools.cache
-def _rare() -> MeanEstimate:
-    return rare_wait(np.random.default_rng(9), 0.8, RARE_WAIT, RARE_PATHS)
-
-
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     cells, record = _cells(), read_record(RECORD)
     long_enough = [cell for (_, constants), cell in cells.items() if constants >= 5]
     short, errors = (100 * values for values in _short_runs())
     by_rule, fixed = short.tolist()
-    exact = 0.8 * math.exp(-0.2 * RARE_WAIT)
-    rare = _rare()
     return SimpleNamespace(
         needed_50=customers_needed(0.5, 0.01),
         needed_80=customers_needed(0.8, 0.01),
@@ -339,7 +298,6 @@ def example() -> SimpleNamespace:
         needed_95=customers_needed(0.95, 0.01),
         needed_99=customers_needed(0.99, 0.01),
         inflation_80=relative_variance(0.8) * 0.8 / 1.2,  # σ²/Var(W)
-        narrow_80=math.sqrt(relative_variance(0.8) * 0.8 / 1.2),
         naive_50_percent=100 * naive_coverage(0.5),
         naive_80_percent=100 * naive_coverage(0.8),
         naive_90_percent=100 * naive_coverage(0.9),
@@ -351,29 +309,14 @@ def example() -> SimpleNamespace:
         plain_shortest_percent=100
         * cells[0.95, 2]["batch_means"],  # 95% busy, batches of two constants
         adjusted_shortest_percent=100 * cells[0.95, 2]["adjusted"],
-        varied_percent=100 * _covered_of_varied(0.8, 5, 600)["batch_means"],
         short_runs=SHORT_RUNS,
         short_customers=SHORT_CUSTOMERS,
-        short_plain_percent=by_rule[0],  # warm-up by MSER-5
-        short_adjusted_percent=by_rule[1],
-        short_bias_percent=by_rule[2],
-        fixed_plain_percent=fixed[0],  # a twentieth cut off
-        fixed_adjusted_percent=fixed[1],
-        fixed_bias_percent=fixed[2],
-        short_coverage_error=1.96
-        * float(errors[:, :2].max()),  # the largest half-width of a 95% interval [points]
+        short_bias_percent=by_rule[2],  # warm-up by MSER-5
+        fixed_bias_percent=fixed[2],  # a twentieth cut off
         short_bias_error=1.96 * float(errors[:, 2].max()),
         constant_80=_time_constant(0.8),
         constant_95=_time_constant(0.95),
         width_80_percent=100 * _width(0.8, 5),  # of intervals from batches of five constants
-        batch_of_ten_80=customers_per_batch(0.8, 10),
-        batch_of_ten_95=customers_per_batch(0.95, 10),
-        rare_time=RARE_WAIT,
-        rare_exact=exact,
-        rare_estimate=rare.mean,
-        rare_paths=RARE_PATHS,
-        rare_error_percent=100 * rare.standard_error / rare.mean,
-        rare_plain_customers=(rare.mean / rare.standard_error) ** 2 / exact,
     )
 
 
@@ -411,7 +354,7 @@ def figure_coverage(figure: Figure) -> None:
     standard error of a point is less than one percentage point. The band is 92 to 97%.
 
     Alt: Coverage against the length of a batch, 2 to 40 time constants on a logarithmic axis. Four
-    lines of plain batch means rise from 83 to 86 percent into a band between 92 and 97
+    lines of plain batch means rise from below into a band between 92 and 97
     percent, which they reach at 10. Four adjusted lines begin at 91% to 92% and are in the band
     from 5 on.
     """
@@ -438,61 +381,6 @@ def _block_variance(utilization: float) -> float:
     blocks of 16,384."""
     means = long_run_means(np.random.default_rng(3), utilization, 65, shape=(64, 256))[1:]
     return 16_384 * float(means.var(ddof=1)) * (1 / utilization - 1) ** 2
-
-
-def figure_customers_needed(figure: Figure) -> None:
-    """For a mean wait within 1% a server that is half busy takes a million customers, one at 95%
-    sixty-five million.
-
-    Line: closed form. Points: from the spread of the block means of one simulated run each, 64
-    blocks of 16,384 customers, with two standard errors.
-
-    Alt: Customers needed against utilization, 10 to 99 percent, on a logarithmic axis from a
-    million to a thousand million. A curve with its lowest point of 800,000 near 30 percent, rising
-    to 5 million at 80 and to more than a thousand million at 99 percent. Three points with bars lie
-    on it.
-    """
-    axes = figure.subplots()
-    loads = np.linspace(0.1, 0.99, 90)
-    axes.plot(loads, [customers_needed(load, 0.01) for load in loads], color="C0")
-    few = (0.3, 0.5, 0.8)
-    found = 196**2 * np.array([_block_variance(load) for load in few])
-    axes.errorbar(few, found, 2 * found * math.sqrt(2 / 63), fmt="o", color="C1")
-    axes.annotate("closed form", (0.5, 2.2e7), color="C0", ha="center")
-    axes.annotate("simulated", (0.3, 3.2e6), color="C1", ha="center")
-    axes.set(yscale="log", xlim=(0.08, 1))
-    axes.minorticks_off()
-    axes.set_xticks([0.2, 0.4, 0.6, 0.8, 1.0], ["20%", "40%", "60%", "80%", "100%"])
-    axes.set(xlabel="utilization", ylabel="customers for ±1%")
-
-
-def figure_rare_waits(figure: Figure) -> None:
-    """A few hundred paths reach waits that happen once in a million million; a million simulated
-    customers say nothing about one in ten thousand.
-
-    M/M/1 at 80% busy. Line: exact. Points: importance sampling, 500 paths each, errors smaller than
-    the marks. Long waits come together: the million customers met one crowded hour, and count it.
-
-    Alt: Probability to wait longer than t against t from 0 to 140 mean service times, logarithmic
-    from 1 to 10⁻¹². A straight falling line with points on it all the way. The curve of a plain
-    simulation follows it for some thirty service times, bends away above it and ends at 68.
-    """
-    axes = figure.subplots()
-    times = np.array([0.0, 140.0])
-    axes.plot(times, 0.8 * np.exp(-0.2 * times), color="C0")
-    rng = np.random.default_rng(6)
-    some = range(0, 141, 28)
-    axes.plot(some, [rare_wait(rng, 0.8, float(t), 500).mean for t in some], "o", color="C1")
-    arrivals = np.cumsum(rng.exponential(1.25, 1_000_000))
-    waits = fifo_waits(arrivals, rng.exponential(1.0, 1_000_000))
-    grid = np.linspace(0, float(waits.max()), 150)
-    counts, _ = np.histogram(waits, grid.size - 1, (0.0, grid[-1]))
-    beyond = 1 - np.cumsum(counts[:-1]) / waits.size
-    axes.plot(grid[1:-1], beyond, color="C3")
-    axes.annotate("a million customers", (22, 1e-6), color="C3", ha="center")
-    axes.annotate("exact, and importance sampling", (70, 1e-4), color="C0")
-    axes.set(yscale="log", ylim=(1e-13, 2), xlim=(0, 145))
-    axes.set(xlabel="t [mean service times]", ylabel="probability to wait longer than t")
 
 
 def check_asymptotic_variance() -> None:
@@ -602,31 +490,10 @@ def check_a_rule_that_looks_at_the_data_costs_coverage() -> None:
     checks.holds("coverage", bool(fixed[1] > by_rule[1]), got=f"{fixed[1]:.0%}, {by_rule[1]:.0%}")
 
 
-def check_rare_wait() -> None:
-    """A wait of probability 10⁻⁹ is estimated to half a percent by two thousand paths.
-
-    Source: P(W > t) = ρe^{−(1−ρ)t}; the error of a path is a fifth of the probability,
-    √(1/(ρ(2−ρ)) − 1).
-    """
-    rare = _rare()
-    checks.covers("P(W > 102.5)·10⁹", _scaled(rare, 1e9), 0.8e9 * math.exp(-20.5))
-    spread = rare.standard_error / rare.mean * math.sqrt(RARE_PATHS)
-    checks.close("error of a path", spread, math.sqrt(1 / 0.96 - 1), rtol=0.07, kind="simulation")
-    checks.covers("P(W > 0)", rare_wait(np.random.default_rng(1), 0.5, 0.0, 20_000), 0.5)
-
-
-def _scaled(estimate: MeanEstimate, factor: float) -> MeanEstimate:
-    """The estimate in another unit."""
-    error = factor * estimate.standard_error
-    return MeanEstimate(factor * estimate.mean, error, factor * estimate.half_width)
-
-
 def check_bad_input_is_refused() -> None:
-    """Saturated queues, no precision, short series and single paths are errors that name the
-    argument."""
+    """Saturated queues, no precision and short series are errors that name the argument."""
     rng = np.random.default_rng(0)
     checks.raises("ρ = 1", relative_variance, 1.0, match="utilization must be in (0, 1)")
     checks.raises("±0", customers_needed, 0.5, 0.0, match="relative_half_width must be positive")
     checks.raises("short", adjusted_interval, [1.0] * 63, match="series must be at least 64")
-    checks.raises("one path", rare_wait, rng, 0.5, 1.0, 1, match="paths must be an integer")
     checks.raises("no run", coverages, rng, 0.5, 10, 0, match="runs must be an integer from 1")

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +36,6 @@ from serving_mathematics.support.require import (
     require_positive_integer,
     require_work,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -310,57 +306,6 @@ def _block(
 def _lanes_of(values: FloatArray, rows: int) -> FloatArray:
     """A log as a block."""
     return np.ascontiguousarray(values.reshape(-1, rows).T)
-
-
-def _met(seed: int, utilization: float, servers: int = 8) -> FloatArray:
-    """Share of lanes whose walk from an empty system has met the walk from the true state, after
-    each of 480 customers."""
-    rows, lanes = 480, 400
-    rng = np.random.default_rng(seed)
-    gaps = rng.exponential(1 / (utilization * servers), (3 * rows, lanes))
-    arrivals, services = np.cumsum(gaps, axis=0), rng.exponential(1.0, gaps.shape)
-    states = np.full((2, servers, lanes), -np.inf)
-    share = np.ones(rows)
-    for row, (arrival, service) in enumerate(zip(arrivals, services, strict=True)):
-        walked = states if row >= 2 * rows else states[:1]  # the second walk begins there
-        done = np.maximum(walked[:, :1], arrival) + service
-        walked[:, :-1] = np.minimum(np.maximum(walked[:, :-1], done), walked[:, 1:])
-        walked[:, -1:] = np.maximum(walked[:, -1:], done)
-        if row >= 2 * rows:
-            idle = np.maximum(states, arrival)
-            share[row - 2 * rows] = met = (idle[0] == idle[1]).all(axis=0).mean()
-            if met == 1:
-                break
-    return share
-
-
-def figure_coupling(figure: Figure) -> None:
-    """A lane that starts empty soon walks in the footsteps of the true queue: at 80% busy nearly
-    all have met it after 200 customers.
-
-    Share of 400 lanes of an M/M/8 queue whose eight servers have other times of becoming free than
-    in the walk from the true state. What is left at the end of a lane has to be walked in the next
-    round.
-
-    Alt: Share of lanes that still differ against customers from the start of the lane, 0 to 480,
-    on a logarithmic axis. Three falling curves from 100%: at 50% busy it is gone within 100
-    customers, at 80% within 300, at 95% about a third of the lanes still differ at the end.
-    """
-    axes = figure.subplots()
-    for number, (utilization, place) in enumerate(((0.5, 20), (0.8, 110), (0.95, 300))):
-        left = 1 - _met(31 + number, utilization)
-        customers = np.arange(1, left.size + 1)
-        axes.plot(customers[left > 0], left[left > 0], color=f"C{number}")
-        axes.annotate(
-            f"{utilization:.0%} busy",
-            (place, left[place] * 1.15),
-            color=f"C{number}",
-            ha="left",
-            va="bottom",
-        )
-    axes.set(yscale="log", ylim=(0.002, 1.3), xlim=(0, 480))
-    axes.set_yticks([0.01, 0.1, 1], ["1%", "10%", "100%"])
-    axes.set(xlabel="customers since the lane began", ylabel="lanes that still differ [share]")
 
 
 def check_lindley_lanes() -> None:
