@@ -59,12 +59,3 @@ def test_the_page_names_what_the_limit_leaves() -> None:
         elasticities(chat, told.steep_tokens_percent / 100 + d)[1] for d in (-0.02, 0.02)
     )
     assert below < 2 < above
-
-
-def test_refusals() -> None:
-    with pytest.raises(ValueError, match="rate_per_s must be at most"):
-        line(0.1).inside([100.0])
-    with pytest.raises(ValueError, match="rate_per_s must be"):
-        line(0.1).inside([-1.0])
-    with pytest.raises(ValueError, match=r"load must be in \[0.05, 0.95\], got 0"):
-        elasticities(line(0.1), 0.0)
