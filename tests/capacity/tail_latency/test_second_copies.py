@@ -100,16 +100,6 @@ def test_a_budget_is_kept_and_a_late_copy_is_none() -> None:
     assert never.first_token_s == pytest.approx(alone.first_token_s)
 
 
-def test_cancelled_losers_cost_less_than_losers_that_run_on() -> None:
-    load = asked(9, 300, rate=1.5)
-    ends = {
-        runs_on: serve_copies(load, ENGINE, 2, after_s=2.0, runs_on=runs_on).first_token_s
-        for runs_on in (False, True)
-    }
-    waits = {runs_on: float(np.mean(end - load.arrival_s)) for runs_on, end in ends.items()}
-    assert waits[False] < waits[True]
-
-
 def test_an_engine_that_stands_still_begins_no_step() -> None:
     load = Workload([0.0, 1.2], [4, 4], [3, 1])
     got = serve_copies(load, ENGINE, 1, pauses=[(0, 1.0, 3.0)])

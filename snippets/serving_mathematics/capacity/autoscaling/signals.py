@@ -188,13 +188,16 @@ def example() -> SimpleNamespace:
     best = {name: _best(name) for name in names}
     fields = {f"{name}_hours": _run(name, best[name]).replica_hours for name in names}
     for name in names:
-        wrong = {  # a target too high, a capacity believed too high, a fleet too small
-            "arrivals": (best[name], "surprise", CHAT, 180.0, 1 / (1 - WRONG)),
-            "fixed": ((1 - WRONG) * best[name],),
-        }.get(name, (best[name] / (1 - WRONG),))
         fields[f"{name}_twice"] = 100 * _run(name, best[name]).late_share
         fields[f"{name}_heavier"] = 100 * _run(name, best[name], "heavier").late_share
-        fields[f"{name}_wrong"] = 100 * _run(name, *wrong).late_share
+    wrong = 1 - WRONG  # targets too high, a capacity believed too high, a fleet too small
+    for name, setting, believed in (
+        ("requests", best["requests"] / wrong, 1.0),
+        ("tokens", best["tokens"] / wrong, 1.0),
+        ("arrivals", best["arrivals"], 1 / wrong),
+        ("fixed", wrong * best["fixed"], 1.0),
+    ):
+        fields[f"{name}_wrong"] = 100 * _run(name, setting, wrong=believed).late_share
     few, full_s = CHAT.limited(64), float(chat.tokens_s[-1])
     return SimpleNamespace(
         **fields,
