@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from serving_mathematics.capacity.overload_control.storms import (
     budgeted_retry,
     retry_amplification,
+    storm_band,
 )
 
 
