@@ -22,7 +22,6 @@ IN_NO_RULE: dict[
     "burn-rate-alerts": {1.1, 9, 15, 39, 50, 200, 429},
     "engine-load": {0.04, 0.06, 0.5, 50},
     "joint-promise": {0.5},
-    "littles-law": {11, 43, 96, 99},
     "mixture": {13_000},
     "percentile-worth": {95},
     "plan-holds": {1.2, 3.1, 211, 1154},
