@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.littles_law.kv_cache_occupancy import (
     _residence_s,
-    _tokens_in_cache,
     mean_held,
     token_seconds,
 )
@@ -24,24 +23,6 @@ def test_token_seconds_is_a_sum_over_tokens(
     stays += [(output - k) * interval for k in range(1, output + 1)]
     expected = math.fsum(stays)
     assert float(token_seconds(prompt, output, prefill, interval)) == pytest.approx(expected)
-
-
-@given(st.integers(0, 50), st.integers(2, 12), st.floats(0.1, 2), st.floats(0.1, 0.5))
-def test_token_seconds_is_the_area_of_the_path(
-    prompt: int, output: int, prefill: float, interval: float
-) -> None:
-    """Integrate what one request holds between the moments at which it changes."""
-    jumps = [0.0] + [prefill + k * interval for k in range(output)]
-    middles = (np.array(jumps[1:]) + np.array(jumps[:-1])) / 2
-    held = _tokens_in_cache([0.0], [prompt], [output], prefill, interval, middles)
-    area = float(held @ np.diff(jumps))
-    assert area == pytest.approx(float(token_seconds(prompt, output, prefill, interval)))
-
-
-def test_path_adds_requests_and_forgets_them() -> None:
-    at = [-0.1, 0.0, 1.0, 1.6, 2.0, 2.6, 3.1]
-    found = _tokens_in_cache([0.0, 1.5], [10, 100], [3, 2], 1.0, 0.5, at)
-    assert found.tolist() == [0, 10, 11, 112, 100, 101, 0]
 
 
 def test_single_token_holds_only_its_prompt() -> None:

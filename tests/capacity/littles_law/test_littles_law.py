@@ -52,15 +52,6 @@ def test_number_in_system_counts_who_is_inside(
     assert number_in_system(arrivals, departures, instants).tolist() == expected
 
 
-@given(logs, seconds, st.floats(0.01, 50), st.floats(0.01, 50))
-def test_windows_add_up(
-    log: tuple[FloatArray, FloatArray], start: float, first: float, second: float
-) -> None:
-    middle, end = start + first, start + first + second
-    parts = _area_under_number(*log, start, middle) + _area_under_number(*log, middle, end)
-    assert _area_under_number(*log, start, end) == pytest.approx(parts, abs=1e-9)
-
-
 @given(logs, seconds, st.floats(0.01, 50))
 def test_estimates_are_ordered_and_balance(
     log: tuple[FloatArray, FloatArray], start: float, length: float
@@ -100,11 +91,6 @@ def test_request_that_never_leaves_counts_until_the_window_closes() -> None:
     assert float(seen.truncated) == 0.75
     assert float(seen.completed) == 0.0
     assert math.isinf(float(seen.full))
-
-
-def test_number_in_system_keeps_the_shape_of_its_instants() -> None:
-    instants = np.array([[0.0, 1.0], [2.0, 3.0]])
-    assert number_in_system([0.0], [2.5], instants).tolist() == [[1, 1], [1, 0]]
 
 
 def test_mean_in_flight_is_the_product() -> None:

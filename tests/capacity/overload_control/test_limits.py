@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.overload_control.limits import (
-    LONG,
     InTime,
     _best,
     _places,
@@ -32,12 +31,6 @@ def test_below_the_ceiling_a_limit_changes_nothing() -> None:
         limited = _served.again(CHAT, 0.6, policy, _best(CHAT, policy), _places(CHAT))
         assert limited.requests > 0.995
         assert limited.work == pytest.approx(free.work, rel=0.01)
-
-
-def test_all_is_short_and_long() -> None:
-    found = _served.again(CHAT, 2.0, "with its own", 0.375, _places(CHAT))
-    mixed = LONG * found.short + (1 - LONG) * found.long
-    assert found.requests == pytest.approx(mixed, abs=0.02)
 
 
 def test_the_page_says_what_ran() -> None:

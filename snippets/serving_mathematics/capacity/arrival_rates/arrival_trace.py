@@ -30,9 +30,7 @@ import numpy.typing as npt
 
 from serving_mathematics.capacity.arrival_rates.arrival_rates import (
     _windows_before,
-    chi_square_tail,
     dispersion_index,
-    dispersion_p_value,
     window_counts,
 )
 from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv as cv_of_gaps
@@ -274,12 +272,6 @@ def _recorded() -> TraceStatistics:
     return read_statistics(RECORD.read_text(encoding="utf-8"))
 
 
-def _p_within_minutes(trace: TraceStatistics) -> float:
-    """The dispersion test's p-value for seconds within minutes: 59 degrees of freedom a minute."""
-    freedom = 59 * len(trace.requests_per_minute)
-    return chi_square_tail(freedom * trace.dispersion_within_minutes, freedom)
-
-
 def check_log_survives_the_round_trip() -> None:
     """A simulated stream written as a log and read back has the statistics of the stream.
 
@@ -300,12 +292,8 @@ def check_log_survives_the_round_trip() -> None:
     again = [dispersion_index(window_counts(trace.arrival_s, w)) for w in statistics.windows_s]
     checks.close("dispersion by `arrival_rates`", statistics.dispersion, again, rtol=1e-12)
     seconds = window_counts(trace.arrival_s, 1.0)[:780].reshape(13, 60)
-    checks.close(
-        "p-value within minutes",
-        _p_within_minutes(statistics),
-        dispersion_p_value(seconds),
-        rtol=1e-9,
-    )
+    within = dispersion_index(seconds)
+    checks.close("within minutes", statistics.dispersion_within_minutes, within, rtol=1e-12)
 
 
 def check_recorded_trace() -> None:
