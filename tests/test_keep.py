@@ -179,7 +179,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
     told = {
         "core.hardware.step_time": 1,
         "machine.predictions.predict": 2,
-        "capacity.tail_latency.hedging_under_load": 3,
+        "capacity.overload_control.storms": 3,
     }
     monkeypatch.setattr(keep, "FOLDER", tmp_path)
     monkeypatch.setattr(keep, "names", lambda: sorted(told))
@@ -207,14 +207,14 @@ def test_the_command_says_what_moved_and_beside_what(
         moves = {
             "machine__predictions__predict": 4,
             "core__hardware__step_time": 5,
-            "capacity__tail_latency__hedging_under_load": 6,
+            "capacity__overload_control__storms": 6,
         }
         assert small(*words, **moves) == status
         text = capsys.readouterr().out
         if words != ["--check"] or status:
             assert text == (
                 "no file that it is made of has changed, and yet 1 entry of 1 module has:\n"
-                "  capacity.tail_latency.hedging_under_load: page a was 3 and is 6\n"
+                "  capacity.overload_control.storms: page a was 3 and is 6\n"
                 "snippets/serving_mathematics/core/hardware/step_time.py has changed, and with it 2"
                 " entries of 2 modules:\n"
                 "  core.hardware.step_time: page a was 1 and is 5\n"
@@ -228,9 +228,9 @@ def test_the_command_keeps_only_what_it_is_asked_for(
     small: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     small("machine")
-    assert keep.kept("capacity.tail_latency.hedging_under_load") == {}
+    assert keep.kept("capacity.overload_control.storms") == {}
     small("--new")
-    assert keep.kept("capacity.tail_latency.hedging_under_load") == {"page a": 3, "constant B": 0.5}
+    assert keep.kept("capacity.overload_control.storms") == {"page a": 3, "constant B": 0.5}
     moves = {"machine__predictions__predict": 7, "core__hardware__step_time": 8}
     small("machine.predictions.predict", **moves)
     assert keep.kept("core.hardware.step_time")["page a"] == 1

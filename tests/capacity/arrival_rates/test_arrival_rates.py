@@ -56,12 +56,6 @@ def test_a_window_may_be_half_the_span_and_a_ten_millionth_but_no_less(
         window_counts([0, 1, 4], 0.99)
 
 
-@pytest.mark.parametrize("window", [2.01, 0.0, -1.0, math.nan, math.inf])
-def test_windows_that_do_not_fit(window: float) -> None:
-    with pytest.raises(ValueError, match="window_s must be between"):
-        window_counts([0, 1, 4], window)
-
-
 def test_gap_cv_of_regular_and_of_two_valued_gaps() -> None:
     assert gap_cv([0, 1, 2, 3]) == 0
     assert gap_cv([0, 1, 4, 5, 8]) == pytest.approx(np.std([1, 3, 1, 3], ddof=1) / 2)
@@ -87,18 +81,6 @@ def test_rows_are_measured_against_their_own_mean() -> None:
     assert dispersion_index(rows) == pytest.approx(np.mean(each))
     assert dispersion_p_value(rows) == pytest.approx(stats.chi2.sf(2 * sum(each), 6))
     assert dispersion_p_value([[5, 5], [9, 9]]) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("counts", "rule"),
-    [
-        ([0, 0], "positive somewhere in every row"),
-    ],
-)
-def test_bad_counts(counts: object, rule: str) -> None:
-    for function in (dispersion_index, dispersion_p_value):
-        with pytest.raises(ValueError, match=f"counts must be .*{rule}"):
-            function(counts)
 
 
 @given(st.floats(0, 3000), st.integers(1, 2000))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 from dataclasses import asdict
@@ -43,7 +42,6 @@ def test_statistics_of_a_stream_made_by_hand() -> None:
     assert told.span_s == 240
     assert told.rate_per_s == pytest.approx(241 / 240)
     assert told.gap_cv == pytest.approx(np.std(gaps, ddof=1) / np.mean(gaps))
-    assert told.longest_gap_s == 1.0
     assert told.windows_s == [1, 2, 5, 10, 20]
     seconds = np.array([2] + [1] * 239)
     for window, index in zip(told.windows_s, told.dispersion, strict=True):
@@ -60,16 +58,6 @@ def test_statistics_of_a_stream_made_by_hand() -> None:
     assert told.token_quantiles_percent == list(QUANTILES)
     assert told.context_tokens[QUANTILES.index(50)] == 120.5
     assert told.generated_tokens[-1] == 482
-
-
-def test_the_hour_may_not_end_on_a_full_minute() -> None:
-    rng = np.random.default_rng(3)
-    times = np.sort(rng.uniform(0, 605, 3000))
-    told = trace_statistics(trace_of(times - times[0]))
-    assert len(told.requests_per_minute) == 10
-    assert sum(told.requests_per_minute) < 3000
-    assert told.windows_s == [1, 2, 5, 10, 20, 30, 60]
-    assert told.dispersion[0] == pytest.approx(1, abs=0.25)
 
 
 @pytest.mark.parametrize(
@@ -184,24 +172,3 @@ def test_command_as_a_reader_runs_it() -> None:
     assert done.returncode == 1
     assert "no-such-file.csv" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_waits_grow_with_utilization() -> None:
-    told = read_statistics(RECORD.read_text(encoding="utf-8"))
-    assert told.mean_waits_s == sorted(told.mean_waits_s)
-    assert all(math.isfinite(wait) for wait in told.mean_waits_s)
-
-
-def test_a_server_of_tokens_waits_by_their_sums() -> None:
-    """Equal lengths are requests; lengths that shrink as the rate grows wait less than equal ones
-    and have level minutes."""
-    gaps = np.where(np.arange(1200) // 300 % 2, 0.2, 1.0)  # bursts of 300 at five times the rate
-    times = np.cumsum(gaps)
-    lengths = np.where(gaps < 1, 20, 100).astype(np.int64)
-    told = trace_statistics(Trace(times, np.full(1200, 7, dtype=np.int64), lengths))
-    assert told.context_waits_s == pytest.approx(told.mean_waits_s)
-    assert told.context_scv == pytest.approx(0.0, abs=1e-12)
-    assert told.generated_waits_s[3] < told.mean_waits_s[3] / 100
-    assert told.context_per_minute == [7 * count for count in told.requests_per_minute]
-    assert max(told.generated_per_minute) < 1.05 * min(told.generated_per_minute)
-    assert told.generated_scv == pytest.approx(lengths.var() / lengths.mean() ** 2)

@@ -76,11 +76,3 @@ def test_a_log_is_played_and_recorded(
     assert "wrote" in capsys.readouterr().out
     rows = written["real_hour"]["played"]["chat"]
     assert {way: row[0]["kept"] for way, row in rows.items()} == dict.fromkeys(PLAYED, 1.0)
-
-
-def test_refusals() -> None:
-    for bad in ([], [0.0], [-1.0, 2.0], [[1.0]]):
-        with pytest.raises(ValueError, match="per_window must be"):
-            peak_over_mean(bad)
-    with pytest.raises(ValueError, match="answer_tokens must be of shape"):
-        work_by_window([1.0], [1.0, 2.0], 1.0, 1.0)

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.autoscaling.fluid_fleet import TICK_S, _FleetRun, _run_fleet
-from serving_mathematics.capacity.autoscaling.replica_response import Replica, replica_of
+from serving_mathematics.capacity.autoscaling.replica_response import Replica
 from serving_mathematics.core.fleet.scaling_rules import fixed
-from serving_mathematics.core.machines.machines import CHAT
 
 SMALL = Replica(np.array([0.0, 1.0, 1.5, 1.8]), np.array([0.02, 0.02, 0.03, 0.05]), 2, 1.0)
 
@@ -58,16 +57,3 @@ def test_what_a_policy_sees() -> None:
     assert [one[:3] for one in seen] == [(15.0, 2, 2), (30.0, 2, 2)]
     assert seen[0][3] == pytest.approx(2 / 3)  # of three places each
     assert seen[0][4] == pytest.approx(4.0)
-
-
-def test_refusals() -> None:
-    chat = replica_of(CHAT)
-    for bad, name in (([-1.0], "load_per_s"), ([np.nan], "load_per_s"), ([[1.0]], "load_per_s")):
-        with pytest.raises(ValueError, match=f"{name} must be"):
-            _run_fleet(bad, fixed(1), chat, replicas=1, startup_s=0.0)
-    with pytest.raises(ValueError, match="replicas must be"):
-        _run_fleet([1.0], fixed(1), chat, replicas=0, startup_s=0.0)
-    with pytest.raises(ValueError, match="startup_s must be"):
-        _run_fleet([1.0], fixed(1), chat, replicas=1, startup_s=-1.0)
-    with pytest.raises(ValueError, match="work must be"):
-        _run_fleet([1.0], fixed(1), chat, replicas=1, startup_s=0.0, work=[0.0])

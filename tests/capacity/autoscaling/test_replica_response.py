@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from serving_mathematics.capacity.autoscaling.replica_response import (
     Replica,
     elasticities,
-    example,
     replica_of,
 )
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE
@@ -47,24 +46,3 @@ def test_inside_is_littles_law(machine: object) -> None:
     assert replica.inside(replica.rates[1:]) == pytest.approx(counts)
     assert replica.held <= replica.places
     assert replica.inside([0.0]).tolist() == [0.0]
-
-
-def test_the_page_names_what_the_limit_leaves() -> None:
-    told, chat = example(), replica_of(CHAT)
-    below, above = (
-        elasticities(chat, told.steep_requests_percent / 100 + d)[0] for d in (-0.02, 0.02)
-    )
-    assert below < 2 < above
-    below, above = (
-        elasticities(chat, told.steep_tokens_percent / 100 + d)[1] for d in (-0.02, 0.02)
-    )
-    assert below < 2 < above
-
-
-def test_refusals() -> None:
-    with pytest.raises(ValueError, match="rate_per_s must be at most"):
-        line(0.1).inside([100.0])
-    with pytest.raises(ValueError, match="rate_per_s must be"):
-        line(0.1).inside([-1.0])
-    with pytest.raises(ValueError, match=r"load must be in \[0.05, 0.95\], got 0"):
-        elasticities(line(0.1), 0.0)

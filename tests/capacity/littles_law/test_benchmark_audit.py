@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -51,11 +50,6 @@ def test_tolerance_is_a_band_on_both_sides() -> None:
         assert audit_benchmark(100, 10.0, 10 * ratio, tolerance=0.05).verdict == verdict
 
 
-def test_tolerance_includes_its_ends() -> None:
-    assert audit_benchmark(1, 1.0, 0.75, tolerance=0.25).verdict == "consistent"
-    assert audit_benchmark(1, 1.0, 1.25, tolerance=0.25).verdict == "consistent"
-
-
 def test_think_time_belongs_to_the_cycle() -> None:
     audit = audit_benchmark(10, 2.0, 1.0, think_time_s=3.0)
     assert (audit.in_flight, audit.ratio, audit.cycle_s, audit.missing_s) == (2.0, 0.8, 5.0, 1.0)
@@ -92,44 +86,3 @@ def test_bounds_are_reached() -> None:
     assert (least, greatest) == (2.0, 7.0)
     narrow = _mean_latency_bounds([0.2, 0.7], [1.0, 3.0], 3.0)
     assert narrow == pytest.approx((0.5 * 1 + 0.3 * 3, 0.2 * 1 + 0.5 * 3 + 0.3 * 3))
-
-
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])
-def test_audit_refuses(bad: float) -> None:
-    with pytest.raises(ValueError, match="concurrency must be positive and finite"):
-        audit_benchmark(bad, 1.0, 1.0)
-    with pytest.raises(ValueError, match="throughput_per_s must be positive and finite"):
-        audit_benchmark(1, bad, 1.0)
-    with pytest.raises(ValueError, match="mean_latency_s must be positive and finite"):
-        audit_benchmark(1, 1.0, bad)
-    if bad != 0:
-        with pytest.raises(ValueError, match="think_time_s must be non-negative and finite"):
-            audit_benchmark(1, 1.0, 1.0, think_time_s=bad)
-    with pytest.raises(ValueError, match=r"tolerance must be in \(0, 1\)"):
-        audit_benchmark(1, 1.0, 1.0, tolerance=bad)
-    with pytest.raises(ValueError, match=r"tolerance must be in \(0, 1\)"):
-        audit_benchmark(1, 1.0, 1.0, tolerance=1.0)
-
-
-@pytest.mark.parametrize(
-    ("shares", "quantiles", "longest", "message"),
-    [
-        ([], [], 1.0, "probabilities must be an increasing series"),
-        (0.5, 0.1, 1.0, "probabilities must be an increasing series"),
-        ([0.0], [0.1], 1.0, "probabilities must be an increasing series"),
-        ([1.0], [0.1], 1.0, "probabilities must be an increasing series"),
-        ([0.5, 0.5], [0.1, 0.1], 1.0, "probabilities must be an increasing series"),
-        ([math.nan], [0.1], 1.0, "probabilities must be an increasing series"),
-        ([0.5], [0.1, 0.2], 1.0, "latencies_s must be 1 non-decreasing"),
-        ([0.5], [-0.1], 1.0, "latencies_s must be 1 non-decreasing"),
-        ([0.5], [math.inf], 1.0, "latencies_s must be 1 non-decreasing"),
-        ([0.5, 0.9], [0.2, 0.1], 1.0, "latencies_s must be 2 non-decreasing"),
-        ([0.5], [0.1], 0.09, "longest_s must be finite and at least 0.1"),
-        ([0.5], [0.1], math.inf, "longest_s must be finite and at least 0.1"),
-        ([0.5], [0.1], math.nan, "longest_s must be finite and at least 0.1"),
-    ],
-)
-def test_bounds_refuse(shares: Any, quantiles: Any, longest: float, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        _mean_latency_bounds(shares, quantiles, longest)
-    assert _mean_latency_bounds([0.5, 0.9], [0.0, 0.0], 0.0) == (0.0, 0.0)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.capacity.littles_law import engine_slots
-from serving_mathematics.core.machines.machines import CHAT
 
 
 @given(st.floats(0.1, 200))
@@ -23,10 +21,3 @@ def test_places_that_suffice() -> None:
     ratio = page.mean_inside / (1 + page.mean_inside)
     assert ratio**page.slots_server <= 0.001 < ratio ** (page.slots_server - 1)
     assert page.slots_poisson < page.slots_engine < page.slots_server
-
-
-def test_the_mean_is_that_of_the_law() -> None:
-    numbers = np.array(engine_slots._numbers(CHAT, 0.3))
-    rate = 0.3 * CHAT.ceiling_per_s
-    assert 1 < numbers.mean() / rate < 4  # seconds that a request stays
-    assert numbers.mean() == pytest.approx(14, rel=0.1)

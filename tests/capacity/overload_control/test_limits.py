@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.overload_control.limits import (
-    LONG,
     InTime,
     _best,
     _places,
@@ -34,18 +33,6 @@ def test_below_the_ceiling_a_limit_changes_nothing() -> None:
         assert limited.work == pytest.approx(free.work, rel=0.01)
 
 
-def test_all_is_short_and_long() -> None:
-    found = _served.again(CHAT, 2.0, "with its own", 0.375, _places(CHAT))
-    mixed = LONG * found.short + (1 - LONG) * found.long
-    assert found.requests == pytest.approx(mixed, abs=0.02)
-
-
-def test_no_prompt_above_a_length_is_served() -> None:
-    found = _served.again(CHAT, 0.6, "no long prompt", LONG, _places(CHAT))
-    assert found.long == 0.0
-    assert found.short > 0.99
-
-
 def test_the_page_says_what_ran() -> None:
     told = example()
     assert told.none_work == 0.0
@@ -53,7 +40,6 @@ def test_the_page_says_what_ran() -> None:
     assert told.gateway_long < told.requests_long
     assert told.tokens_in_time == pytest.approx(told.requests_in_time, rel=0.1)
     assert told.tokens_long > 5 * told.gateway_long  # vLLM's limit lets long ones in
-    assert told.trivial_near < told.requests_near
     assert told.kept_places < told.all_places
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
     limits = f"--max-num-seqs {told.kept_places} --max-num-queued-reqs {told.queued_requests}"
@@ -75,11 +61,3 @@ def test_queue_room_is_the_largest_whole_number(rate: float, ttft: float, share:
     tokens = queue_room(rate, ttft, share)
     assert tokens <= share * rate * ttft * (1 + 1e-12) + 1e-9
     assert tokens + 1 > share * rate * ttft
-
-
-def test_refusals() -> None:
-    for bad in (0.0, -1.0, 1.5):
-        with pytest.raises(ValueError, match="share must be in"):
-            queue_room(10.0, 1.0, bad)
-    with pytest.raises(ValueError, match="promise_s must be"):
-        queue_room(10.0, 0.0)

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.capacity.overload_control.overload_control import (
-    _in_time_per_s,
     bounded_goodput,
     fifo_goodput,
 )
@@ -51,8 +50,3 @@ def test_bounded_goodput_survives_extremes() -> None:
     assert bounded_goodput(1e6, 100.0, 0.1, 3000) == pytest.approx(0.0, abs=1e-6)
     assert bounded_goodput(1e-6, 100.0, 1.0, 3000) == pytest.approx(1e-6)
     assert bounded_goodput(1e12, 100.0, 0.1, 1) == pytest.approx(100 * -math.expm1(-10.0))
-
-
-def test_who_comes_as_the_server_becomes_free_is_served() -> None:
-    """One in a sixteenth of a second, each as long: all are in time."""
-    assert _in_time_per_s(np.arange(1, 33) / 16, np.full(32, 1 / 16), 1) == 16.0

@@ -17,10 +17,3 @@ def test_numbers_of_the_page_are_those_of_the_record() -> None:
     assert told.textbook_cut == pytest.approx(100 * (1 - none["independent"] / none["p99"]))
     cases = _recorded()["cases"]
     assert told.still_ms == 1000 * cases["still, scattered, 0.5, none"]["p99"]
-    assert told.cold_won_percent == 100 * cases["cold, 0.5, cancelled"]["won"]
-
-
-def test_the_outage_is_over_but_for_losers_that_run_on() -> None:
-    for name, times in _recorded()["outage"].items():
-        rising = times[-1] > times[4] > times[2]
-        assert rising == (name == "runs on")

@@ -61,16 +61,6 @@ def test_without_copies_it_is_the_fleet_of_the_other_chapters() -> None:
     assert got.completion_s == pytest.approx(expected.completion_s)
 
 
-def test_what_is_read_again_for_each_token_takes_its_time() -> None:
-    """Against the fleet of the other chapters, where every token of context costs."""
-    deep = Engine(step_s=0.5, context_token_s=0.002, token_budget=16, max_sequences=4)
-    load = asked(5, 120)
-    got = serve_copies(load, deep, 1)
-    requests = Requests(load.arrival_s, load.prompt_tokens, load.output_tokens)
-    expected = simulate_fleet(requests, Fleet([deep]))
-    assert got.completion_s == pytest.approx(expected.completion_s)
-
-
 def test_a_cancelled_copy_is_no_longer_counted() -> None:
     """The first engine stands still with a cancelled copy, so it has none when the third request
     comes, and gets it although it begins no step."""
@@ -100,29 +90,11 @@ def test_a_budget_is_kept_and_a_late_copy_is_none() -> None:
     assert never.first_token_s == pytest.approx(alone.first_token_s)
 
 
-def test_cancelled_losers_cost_less_than_losers_that_run_on() -> None:
-    load = asked(9, 300, rate=1.5)
-    ends = {
-        runs_on: serve_copies(load, ENGINE, 2, after_s=2.0, runs_on=runs_on).first_token_s
-        for runs_on in (False, True)
-    }
-    waits = {runs_on: float(np.mean(end - load.arrival_s)) for runs_on, end in ends.items()}
-    assert waits[False] < waits[True]
-
-
 def test_an_engine_that_stands_still_begins_no_step() -> None:
     load = Workload([0.0, 1.2], [4, 4], [3, 1])
     got = serve_copies(load, ENGINE, 1, pauses=[(0, 1.0, 3.0)])
     assert got.first_token_s.tolist() == pytest.approx([0.5, 3.51])
     assert got.completion_s[0] == pytest.approx(3.51)
-
-
-def test_calls_that_come_at_once_go_to_different_engines() -> None:
-    load = Workload(np.zeros(4), np.full(4, 8), np.ones(4, dtype=int))
-    got = serve_copies(load, ENGINE, 2)
-    assert got.first_token_s.tolist() == pytest.approx([0.5] * 4)
-    told = serve_copies(load, ENGINE, 2, homes=np.array([0, 1, 0, 1]))
-    assert told.first_token_s.tolist() == got.first_token_s.tolist()
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.capacity.tail_latency.tail_latency import (
-    example,
     fan_out_slow_share,
     leaf_level,
 )
@@ -40,11 +38,3 @@ def test_more_calls_are_never_sooner() -> None:
     for part in ("p50", "p99"):
         times = [_recorded()["slowest"][str(calls)][part] for calls in TOGETHER]
         assert times == sorted(times)
-
-
-def test_numbers_of_the_page_are_those_of_the_record() -> None:
-    told, lone = example(), np.array(_recorded()["lone"])
-    levels = (np.arange(1000) + 0.5) / 1000
-    slowest = np.interp(0.5 ** (1 / 16), levels, lone)
-    assert told.sixteen_alone_ms == pytest.approx(1000 * slowest)
-    assert told.sixteen_ms == 1000 * _recorded()["slowest"]["16"]["p50"]

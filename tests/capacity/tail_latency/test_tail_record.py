@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-from serving_mathematics.capacity.tail_latency.mixes import MIXES, _ask
+from serving_mathematics.capacity.tail_latency.mixes import MIXES
 from serving_mathematics.capacity.tail_latency.tail_record import (
     COPIES,
     LOADS,
     REMEDIES,
     _pauses,
     _recorded,
-    _serve,
-    _tail,
 )
 
 
@@ -25,14 +23,6 @@ def test_the_record_has_every_case() -> None:
         for row in rows.values():
             assert 0 < row["p50"] <= row["p95"] <= row["p99"]
             assert 0 <= row["sent"] <= 1 >= row["won"] >= 0
-
-
-def test_long_prompts_have_an_engine_of_their_own() -> None:
-    asked = _ask("documents", 0.5, 1)
-    apart = _tail(asked, _serve("documents", asked, REMEDIES["own engine"]))
-    mixed = _tail(asked, _serve("documents", asked, REMEDIES["none"]))
-    assert apart["short_p99"] < mixed["short_p99"]
-    assert apart["long_p99"] > mixed["long_p99"]
 
 
 def test_one_engine_after_the_other_stands_still() -> None:

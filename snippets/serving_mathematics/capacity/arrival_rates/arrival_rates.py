@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import bisect
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -206,17 +205,6 @@ def chi_square_tail(x: float, freedom: int) -> float:
     return scale * fraction
 
 
-def example() -> SimpleNamespace:
-    """Worked numbers of the text: how often a rate that drifts is rejected [%]."""
-    rng = np.random.default_rng(77)
-    drift = np.repeat(np.linspace(3.0, 8.0, 6), 10).reshape(6, 10)
-    pooled, by_rows = _false_alarms(rng, drift.reshape(1, 60)), _false_alarms(rng, drift)
-    return SimpleNamespace(
-        drift_alarm=100 * pooled.mean,
-        drift_row_alarm=100 * by_rows.mean,
-    )
-
-
 def _false_alarms(rng: np.random.Generator, means: FloatArray, logs: int = 2000) -> MeanEstimate:
     """How often the dispersion test at the 5% level rejects Poisson counts with the given means."""
     counts = rng.poisson(means, (logs, *means.shape))
@@ -278,7 +266,7 @@ def check_chi_square_tail() -> None:
 
 def check_false_alarms() -> None:
     """On Poisson traffic the test at the 5% level raises a false alarm in 5% of logs. A rate that
-    climbs from three in a window to eight is mostly found, one from five to six mostly not.
+    climbs from three in a window to eight is mostly found.
 
     Source: 2000 simulated logs of 60 windows each, at 5.5 and at 1 arrival per window, and one
     whose rate moves from 3 to 8 in six steps, tested row by row; binomial standard error.
@@ -290,8 +278,6 @@ def check_false_alarms() -> None:
     checks.covers("rate that moves, by rows", _false_alarms(rng, drift), 0.05)
     pooled = _false_alarms(rng, drift.reshape(1, 60)).mean
     checks.inside("rate that moves, as one row: mostly alarm", pooled, 0.4, 1.0)
-    little = _false_alarms(rng, np.linspace(5.0, 6.0, 60).reshape(1, 60)).mean
-    checks.inside("rate that moves little, as one row", little, 0.04, 0.15)
 
 
 def check_renewal_limit() -> None:

@@ -1,4 +1,4 @@
-"""Solutions: what a replica sees, how long to measure, one pool or two, and what bursts.
+"""Solutions: what a replica sees, one pool or two, and what bursts.
 
 Each function answers one exercise of the chapter on arrival rates; the checks test it on inputs
 that the text does not print.
@@ -8,9 +8,7 @@ Source: the chapter's modules; textbook results are named at the function.
 
 from __future__ import annotations
 
-import bisect
 import math
-from statistics import NormalDist
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,13 +16,11 @@ import numpy.typing as npt
 
 from serving_mathematics.capacity.arrival_rates.arrival_rates import (
     dispersion_index,
-    dispersion_p_value,
 )
 from serving_mathematics.capacity.arrival_rates.arrival_trace import _recorded
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
-    as_number,
     require,
     require_all_non_negative,
     require_in,
@@ -39,11 +35,6 @@ HINTS = {
         "Condition on the number of requests in the window and use the law of total variance: "
         "the mean of the binomial's variance plus the variance of its mean. Poisson traffic "
         "must come out as 1."
-    ),
-    "windows_to_detect": (
-        "The test rejects above a quantile of chi-square; under dispersion I the statistic is I"
-        " times as large. With n windows there are n − 1 degrees of freedom, which is where one"
-        " window gets lost."
     ),
     "pools": (
         "Each of two pools is filled by the busiest minute of its kind, one pool by that of the "
@@ -71,38 +62,6 @@ def routed_dispersion(dispersion: float, share: float) -> float:
     dispersion = require_non_negative(dispersion=dispersion)
     share = require_in("(0, 1]", share=share)
     return 1 + share * (dispersion - 1)
-
-
-def windows_to_detect(dispersion: float, false_alarm: float = 0.05, power: float = 0.9) -> int:
-    """Windows of data that the dispersion test needs to find traffic of a given dispersion guilty.
-
-    dispersion: I > 1 to be detected. false_alarm: level of the test, power: probability of
-    detection, in (0, 1), power above false_alarm. Under I the statistic is taken as I times χ². Its
-    quantile with f degrees of freedom is Wilson and Hilferty's, f(1 − 2/9f + z√(2/9f))³, where z is
-    that of the normal distribution. Raises ValueError outside these ranges.
-
-    >>> windows_to_detect(dispersion=2.0)
-    37
-    """
-    dispersion, power = as_number(dispersion=dispersion, power=power)
-    require(1 < dispersion < math.inf, "dispersion", "finite and above 1", dispersion)
-    false_alarm = require_in("(0, 1)", false_alarm=false_alarm)
-    require(false_alarm < power < 1, "power", f"in ({false_alarm:g}, 1)", power)
-    reject, detect = -NormalDist().inv_cdf(false_alarm), -NormalDist().inv_cdf(power)
-
-    def detected(freedom: int) -> bool:
-        spread = 2 / (9 * freedom)
-        quantile, other = (1 - spread + z * math.sqrt(spread) for z in (reject, detect))
-        return quantile**3 <= dispersion * other**3
-
-    high = 1
-    while not detected(high):
-        high *= 2
-    low = high // 2  # not detected, or 0
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if detected(middle) else (middle, high)
-    return high + 1
 
 
 def pools(
@@ -151,7 +110,6 @@ def what_bursts(by_second: float, by_minute: float) -> str:
 def example() -> SimpleNamespace:
     """Answers that the page prints beside an exercise."""
     hour = _recorded()
-    within = hour.dispersion_within_minutes
     together = pools(
         300 * np.array(hour.context_per_minute), 300 * np.array(hour.generated_per_minute), *COSTS_S
     )
@@ -164,7 +122,6 @@ def example() -> SimpleNamespace:
         pool_answers_peak=float(answers.max() / answers.mean()),
         pool_both_peak=float(both.max() / both.mean()),
         replica_dispersion=routed_dispersion(hour.dispersion[hour.windows_s.index(60)], 0.1),
-        windows_for_trace=windows_to_detect(round(within, 2)),  # as the page prints it
         board_one=what_bursts(1.1, 16.0),
         board_two=what_bursts(4.0, 5.0),
         pool_one=together[0],
@@ -187,46 +144,6 @@ def check_router() -> None:
         dealt = dispersion_index(rng.binomial(whole, share))
         told = routed_dispersion(4.0, share)
         checks.close(f"share {share}", dealt, told, rtol=0.03, kind="simulation")
-
-
-def check_windows_suffice() -> None:
-    """With as many windows as the answer says, simulated bursts are caught as often as was asked,
-    and with one fewer χ² falls short.
-
-    Source: 1400 logs of negative binomial counts with mean 20 and the dispersion asked about;
-    binomial standard error, and two percentage points for the approximation. For f degrees of
-    freedom P(χ² > x) is Γ(f/2, x/2)/Γ(f/2), summed by its recurrence.
-    """
-
-    def caught_by(windows: int, dispersion: float, alarm: float) -> float:
-        low, high = 0.0, 10.0 * windows
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (middle, high) if above(middle, windows - 1) > alarm else (low, middle)
-        return above(high / dispersion, windows - 1)
-
-    def above(x: float, freedom: int) -> float:
-        first = 0.5 * (freedom % 2)
-        terms = [
-            math.exp((first + j) * math.log(x / 2) - x / 2 - math.lgamma(first + j + 1))
-            for j in range(freedom // 2)
-        ]
-        return math.fsum(terms) + (math.erfc(math.sqrt(x / 2)) if first else 0.0)
-
-    for dispersion, alarm, power in ((1.5, 0.05, 0.8), (3.0, 0.05, 0.9), (2.0, 0.01, 0.8)):
-        told = windows_to_detect(dispersion, alarm, power)
-        enough = [caught_by(n, dispersion, alarm) >= power for n in (told - 1, told)]
-        checks.equal(f"{told - 1} and {told} windows, exactly", enough, [False, True])
-    rng = np.random.default_rng(52)
-    for dispersion, power in ((1.5, 0.8), (1.3, 0.95)):
-        windows = windows_to_detect(dispersion, power=power)
-        counts = rng.negative_binomial(20 / (dispersion - 1), 1 / dispersion, (1400, windows))
-        counts = counts[
-            np.argsort(-counts.var(axis=1) / counts.mean(axis=1))
-        ]  # the guiltiest first
-        caught = bisect.bisect(counts, 0.05, key=dispersion_p_value) / len(counts)
-        margin = 0.02 + 3 * math.sqrt(power * (1 - power) / 1400)
-        checks.inside(f"caught at I = {dispersion}", caught, power - margin, power + margin)
 
 
 def check_pools() -> None:

@@ -1,14 +1,11 @@
-"""Solutions to the exercises of Autoscaling: draining on time, ramps, keep-alive and a dashboard.
+"""Solutions to the exercises of Autoscaling: draining on time, ramps and a dashboard.
 
-Each solves for the setting that meets a goal: a fleet that clears a backlog by a deadline, (λ +
-B/T)/μ; a target that leaves room for growth during start-up, 1/(1 + rD); a keep-alive that makes
-cold starts rare, ln(1/q)/λ with q = p/(p + (1 + λD)(1 − p)), and its price, 1 − p/(1 + λD); and
-what the panels of a dashboard say together.
+A fleet that clears a backlog by a deadline, (λ + B/T)/μ; a target that leaves room for growth
+during start-up, 1/(1 + rD); what the panels of a dashboard say together.
 
-Assumes: fluid flow in the first two, Poisson arrivals with service much shorter than the gaps in
-the third.
+Assumes: fluid flow.
 
-Source: balance of flows; the exponential distribution.
+Source: balance of flows.
 """
 
 from __future__ import annotations
@@ -20,13 +17,10 @@ import numpy as np
 
 from serving_mathematics.capacity.autoscaling.replica_response import replica_of
 from serving_mathematics.capacity.autoscaling.spike import cold_start
-from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import CHAT
-from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
-    require_in,
     require_non_negative,
     require_positive,
     require_positive_integer,
@@ -41,11 +35,6 @@ HINTS = {
         "When the order takes effect, the load has grown by r·D times its value at the order. "
         "The replicas ordered for load/target must just carry that; 1 − rD is right only for "
         "small rD."
-    ),
-    "keep_alive": (
-        "Look at a cycle, from one cold start to the next: 1 + λD requests find no replica ready "
-        "on average, and then as many are warm as gaps in a row are shorter than the keep-alive. "
-        "Paid time is the start-up and, of each later gap, what the keep-alive covers."
     ),
     "what_happened": (
         "Ask first whether a request waits in the mean. If so, are the places taken? Waiting "
@@ -89,32 +78,6 @@ def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
     return 1 / (1 + growth_per_s * delay_s)
 
 
-def keep_alive(
-    arrival_rate: float, cold_share: float, startup_s: float = 0.0
-) -> tuple[float, float]:
-    """How long an idle replica must be kept so that few requests find it not ready, and what that
-    costs.
-
-    arrival_rate: λ of a Poisson stream whose service is short against its gaps [1/s]. cold_share:
-    largest share p of requests that may find no ready replica, those that come while it starts
-    among them, in (0, 1). startup_s: D, from the first request to readiness [s]. The replica is
-    kept for K after each request, and after it has become ready. Returns (K [s], share of the time
-    for which it is paid, start-up included). Raises ValueError on input outside these ranges.
-
-    With q = e^{−λK} a cycle has 1 + λD late requests and (1 − q)/q warm ones.
-
-    >>> seconds, paid = keep_alive(arrival_rate=1 / 600, cold_share=0.1, startup_s=180.0)
-    >>> round(seconds), round(paid, 4)
-    (1525, 0.9231)
-    """
-    arrival_rate = require_positive(arrival_rate=arrival_rate)
-    cold_share = require_in("(0, 1)", cold_share=cold_share)
-    startup_s = require_non_negative(startup_s=startup_s)
-    late = 1 + arrival_rate * startup_s
-    ends = cold_share / (cold_share + late * (1 - cold_share))
-    return -math.log(ends) / arrival_rate, 1 - cold_share / late
-
-
 def what_happened(running: float, waiting: float, places: int, tokens_over: float) -> str:
     """What a dashboard of one replica, in the mean, says: "short", "swings", "heavier" or "well".
 
@@ -144,11 +107,8 @@ def example() -> SimpleNamespace:
     per_s = float(round(replica_of(CHAT).most_per_s))
     return SimpleNamespace(
         pencil_target_percent=100 * target_for_ramp(1 / 600, 270.0),
-        pencil_most_percent=100 * target_for_ramp(1 / 600, 270.0) * promised_load("chat"),
         board_busy=what_happened(9, 4, 64, 1.4),
         board_slow=what_happened(20, 0, 64, 1.5),
-        kept_with_startup_s=keep_alive(1 / 600, 0.1, 180.0)[0],
-        kept_paid_percent=100 * keep_alive(1 / 600, 0.1, 180.0)[1],
         drained_by=replicas_to_drain(150.0, per_s, 2500.0, 60.0),
         chat_per_s=per_s,
     )
@@ -189,45 +149,6 @@ def check_ramp_needs_headroom() -> None:
     checks.close("tightest at the start of the ramp", load[360] * target, 1.0, rtol=1e-12)
 
 
-def _cycles(arrivals: list[float], kept: float, startup: float) -> list[tuple[float, ...]]:
-    """Requests, late ones, length [s] and paid time [s] of every cycle of a replica, from one cold
-    start to the next."""
-    cycles: list[tuple[float, ...]] = []
-    began, ready, last, requests, late = arrivals[0], arrivals[0] + startup, 0.0, 0, 0
-    for now in arrivals:
-        if requests and now > max(ready, last) + kept:  # it was let go
-            cycles.append((requests, late, now - began, max(ready, last) + kept - began))
-            began, ready, requests, late = now, now + startup, 0, 0
-        requests += 1
-        late += now < ready or now == began
-        last = now
-    return cycles
-
-
-def check_keep_alive_costs_what_it_saves() -> None:
-    """To warm 90% of Poisson requests one pays for 90% of the time if a replica starts at once, and
-    for more if requests also come while it starts.
-
-    Source: 60,000 requests one after the other through a replica that starts, is kept and is let
-    go; cycles from one cold start to the next are independent.
-    """
-    rng = np.random.default_rng(90)
-    for rate, cold, startup in ((1 / 600, 0.1, 0.0), (1 / 600, 0.1, 180.0), (0.02, 0.01, 200.0)):
-        seconds, paid = keep_alive(rate, cold, startup)
-        cycles = _cycles(np.cumsum(rng.exponential(1 / rate, 60_000)).tolist(), seconds, startup)
-        counts, late, length, bill = np.array(cycles).T
-        for label, got, over, expected in (
-            ("late share", late, counts, cold),
-            ("paid share", bill, length, paid),
-        ):
-            ratio = float(got.sum() / over.sum())
-            error = float((got - ratio * over).std(ddof=1)) / float(over.mean())
-            error /= math.sqrt(len(cycles))
-            estimate = MeanEstimate(ratio, error, 1.96 * error)
-            where = f"one request in {1 / rate:g} s, start-up {startup:g} s"
-            checks.covers(f"{label}, {where}", estimate, expected)
-
-
 def check_what_happened() -> None:
     """Each answer is given where the panels are as it says, one request or a hundredth apart.
 
@@ -247,12 +168,10 @@ def check_what_happened() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Backlogs of NaN, ramps that shrink, certainties and fractional fleets are errors."""
+    """Backlogs of NaN, ramps that shrink and more running requests than places are errors."""
     checks.raises(
         "NaN backlog", replicas_to_drain, 1.0, 1.0, math.nan, 1.0, match="backlog must be"
     )
     checks.raises("negative growth", target_for_ramp, -0.1, 10.0, match="growth_per_s must be")
-    checks.raises("never cold", keep_alive, 1.0, 0.0, match="cold_share must be in (0, 1), got 0.0")
-    checks.raises("no time", keep_alive, 1.0, 0.5, -1.0, match="startup_s must be non-negative")
     told = "running must be at most 4 places"
     checks.raises("places", what_happened, 5, 0, 4, 1.0, match=told)

@@ -1,8 +1,7 @@
 """How fast a load may grow while replicas start, for the promise and not only for the ceiling.
 
 A replica that has a share a of its most takes growth by 1/a − 1 before it is full, and by ρ*/a − 1
-before requests are late, with ρ* the load up to which it keeps its promise. On a ramp that grows by
-r a second, what is ordered for the load of D seconds ago serves in time where a ≤ ρ*/(1 + rD).
+before requests are late, with ρ* the load up to which it keeps its promise.
 
 Assumes: one engine that stands for all; Poisson arrivals, lengths of the machine's trace.
 
@@ -23,8 +22,7 @@ from serving_mathematics.support import checks
 
 FloatArray = npt.NDArray[np.float64]
 SEEDS = (1, 2)
-CALM_S, DOUBLES_S = 90, 600  # before a ramp; until twice the load
-STARTUP_S, DELAY_S = 180, 270  # of a replica; with the age of the load that orders it
+CALM_S, STARTUP_S = 90, 180  # before the growth; of a replica
 
 
 def _in_time(loads: FloatArray, counted: slice) -> float:
@@ -55,14 +53,6 @@ def _growing(first: float, last: float) -> FloatArray:
     return np.concatenate([np.full(CALM_S, first), rise, np.full(CALM_S, first)])
 
 
-def _followed(share: float) -> FloatArray:
-    """Load of a replica in a fleet that is ordered at this share, while all load doubles: calm, and
-    the ramp until it ends."""
-    since = np.arange(-CALM_S, DOUBLES_S)
-    load, ordered = (1 + np.clip(at, 0, DOUBLES_S) / DOUBLES_S for at in (since, since - DELAY_S))
-    return np.asarray(share * load / ordered)
-
-
 def check_growth_within_a_start_up() -> None:
     """Growth within one start-up up to the load that keeps the promise is served in time, from
     four fifths of the most and from three fifths; growth up to the most leaves a tenth of those who
@@ -79,17 +69,3 @@ def check_growth_within_a_start_up() -> None:
     ):
         kept = _in_time(_growing(first, top), who)
         checks.inside(f"from {first:g} to {top:.2f}", kept, low, high, kind="simulation")
-
-
-def check_a_ramp_in_time() -> None:
-    """While the load doubles within ten minutes, a fleet that is ordered at 69% of the load that
-    keeps the promise serves it in time, and one ordered at 69% of the most makes a tenth of it late
-    or more.
-
-    Source: 1/(1 + rD), with a start-up of three minutes and a load that is seen a minute and a half
-    late; an engine request by request, two draws.
-    """
-    ramp, share = slice(CALM_S, CALM_S + DOUBLES_S), 1 / (1 + DELAY_S / DOUBLES_S)
-    for of, low, high in ((promised_load("chat"), 0.99, 1.0), (1.0, 0.0, 0.9)):
-        kept = _in_time(_followed(of * share), ramp)
-        checks.inside(f"at {of * share:.2f}", kept, low, high, kind="simulation")

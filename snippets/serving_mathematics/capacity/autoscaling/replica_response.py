@@ -16,6 +16,7 @@ proportional rule of Kubernetes, linearized.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.token_sharing import share_tokens, step_line
+from serving_mathematics.core.queues.erlang import erlang_c
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
+ENGINES = 12  # of the chat machine, for the textbook
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +117,26 @@ def _load_at(replica: Replica, which: int, wanted: float = 2.0) -> float:
     return float(loads[np.argmax(found >= wanted)])
 
 
+def _textbook_load() -> float:
+    """Load of a fleet whose places are taken for servers: a of a + √a, which are all of them."""
+    places = ENGINES * CHAT.places
+    return (math.sqrt(places + 0.25) - 0.5) ** 2 / places
+
+
 def example() -> SimpleNamespace:
     """Where the signals of the chat machine become too steep, and what its places then hold."""
     chat = replica_of(CHAT)
     steep = {which: _load_at(chat, which) for which in (0, 1)}
+    load = _textbook_load()
     return SimpleNamespace(
         places=chat.places,
         steep_requests_percent=100 * steep[0],
         steep_tokens_percent=100 * steep[1],
         steep_places_percent=100 * float(chat.inside(steep[0] * chat.most_per_s)) / chat.places,
         promise_ms=1e3 * CHAT.promise.tpot_s,
+        engines=ENGINES,
+        textbook_percent=100 * load,
+        textbook_tpot_ms=1e3 * share_tokens(CHAT, load * CHAT.ceiling_per_s).tpot_s,
     )
 
 
@@ -213,6 +226,17 @@ def check_two_is_the_limit() -> None:
             fleet *= float(chat.inside(min(rate / fleet, chat.most_per_s))) / target
         error = abs(fleet / right - 1)
         checks.holds(f"at {100 * load:.0f}% load", (error < 0.02) == settles, got=error)
+
+
+def check_few_wait_for_a_place_at_the_textbooks_load() -> None:
+    """With √a servers to spare about a fifth of those who come wait for a place, as Halfin and
+    Whitt's limit says.
+
+    Source: Erlang's formula; 1/(1 + Φ(1)/φ(1)), by the tables of the normal distribution.
+    """
+    places = ENGINES * CHAT.places
+    waits = erlang_c(places, _textbook_load() * places)
+    checks.close("share that waits", waits, 1 / (1 + 0.841345 / 0.241971), rtol=0.03)
 
 
 def check_bad_input_is_refused() -> None:

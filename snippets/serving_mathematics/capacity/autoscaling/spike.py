@@ -17,7 +17,6 @@ Source: own simulation of the book's machine; balance of flows.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -183,14 +182,11 @@ def example() -> SimpleNamespace:
     """Of the page: a doubling that three minutes cannot follow."""
     chat = replica_of(CHAT)
     load = 2 * START * LOAD * chat.most_per_s
-    tokens, places = (_run(SIGNALS[which], 3, 2.0) for which in (0, 2))
     backlog, drain_s = cold_start(load, chat.most_per_s, START, 180.0, 10)
     return SimpleNamespace(
         spike_backlog=backlog,
         spike_drain_s=drain_s,
         spike_tight_s=cold_start(load, chat.most_per_s, START, 180.0, 7)[1],
-        spike_late_percent=100 * tokens.late_share,
-        spike_swing_percent=100 * places.late_share,
     )
 
 
@@ -342,23 +338,9 @@ def check_a_hot_target_comes_and_goes() -> None:
     checks.inside("tokens over a fifth", tokens / fifth, 0.5, 1.5)
 
 
-def check_arrivals_order_once() -> None:
-    """In the spike arrivals, given exactly what a replica carries, order no replica twice: late
-    about as often as the time per token, they cost a tenth less at least.
-
-    Source: the runs of the stepper, start-up of three minutes, twice the load; the most ordered is
-    the load over what a replica is to carry, rounded up.
-    """
-    tokens, arrivals = (_run(name, 3, 2.0) for name in SIGNALS[:2])
-    checks.inside("late", arrivals.late_share / tokens.late_share, 0.8, 1.25)
-    checks.inside("replica-hours", arrivals.replica_hours / tokens.replica_hours, 0.5, 0.9)
-    asked = 2 * START * LOAD / CARRIES
-    checks.equal("most ordered", max(arrivals.ordered), math.ceil(asked - 1e-9))
-
-
 def check_the_fluid_says_the_same() -> None:
     """For signals that do not swing a fluid has up to three in a hundred requests fewer late, none
-    more, and pays alike to a quarter; two fifths of the places and waiting requests change places.
+    more, and pays alike to a quarter.
 
     Source: `fluid_fleet` under the same loads, twice as much, and `core.fleet` by the record.
     """
@@ -369,10 +351,6 @@ def check_the_fluid_says_the_same() -> None:
             more, paid = run.late_share - fluid.late_share, run.replica_hours / fluid.replica_hours
             checks.inside(f"{label}, late, less", more, 0.0, 0.03, kind="simulation")
             checks.inside(f"{label}, paid", paid, 0.75, 1.25, kind="simulation")
-    late = [_run(signal, 3, 2.0).late_share for signal in SIGNALS[2:]]
-    checks.holds("two fifths over waiting", late[0] > 1.25 * late[1], got=late)
-    late = [_fluid(signal, 3, 2.0).late_share for signal in SIGNALS[2:]]
-    checks.holds("in a fluid, waiting over two fifths", late[1] > 1.1 * late[0], got=late)
 
 
 def check_a_run_is_made_again() -> None:

@@ -16,7 +16,7 @@ import heapq
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Verdict = Literal["consistent", "time missing", "too many in flight"]
 
@@ -208,50 +205,6 @@ def example() -> SimpleNamespace:
     )
 
 
-def figure_published_reports(figure: Figure) -> None:
-    """What published numbers imply was in flight, over what the report says was: only 1 is
-    possible.
-
-    Left of 1, time is missing from the report; right of 1, the latency holds time that these
-    connections never spent. Bar: the range that printed percentiles leave.
-
-    Alt: Three rows with the ratio of implied to stated concurrency on a logarithmic axis. A dot of
-    wrk issue 114 lies left of the line at 1, at 0.768; one of issue 438 right of it, at 30.5. A bar
-    for an echo server at a stated 1,000 lies far to the left, from 0.006 to 0.02.
-    """
-    figure.set_size_inches(5.8, 1.9)
-    axes = figure.subplots()
-    for row, (report, colour) in enumerate(((WRK_114[0], "C0"), (WRK_CORRECTED[0], "C3"))):
-        ratio = report.throughput_per_s * report.mean_latency_s / report.connections
-        axes.semilogx(ratio, row, "o", color=colour)
-        away, side = (14, "left") if ratio > 1 else (-14, "right")
-        axes.annotate(
-            f"{ratio:.3g}",
-            (ratio, row),
-            xytext=(away, 0),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-            ha=side,
-        )
-    least, greatest = np.divide(_echo_in_flight(ECHO_LEVELS[-1]), ECHO_LEVELS[-1][0])
-    axes.plot([least, greatest], [2, 2], color="C1", linewidth=5, solid_capstyle="butt")
-    axes.axvline(1, color="C4", linewidth=1.2)
-    for text, x, side in (("time missing", 0.8, "right"), ("impossible", 1.25, "left")):
-        axes.annotate(text, (x, -0.75), color="C4", ha=side, va="center", annotation_clip=False)
-    axes.set(
-        xlim=(3e-3, 100),
-        ylim=(2.6, -1.2),
-        yticks=range(3),
-        yticklabels=["wrk #114", "wrk #438", f"echo server, N = {ECHO_LEVELS[-1][0]}"],
-        xlabel="implied / stated concurrency [1]",
-        ylabel="published run",
-    )
-    axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
-    axes.grid(visible=False, axis="y")
-    axes.minorticks_off()
-
-
 def check_one_connection_that_holds_three_quarters() -> None:
     """17,924 requests per second at 42.85 µs on one connection keep 0.768 in flight, not 1.
 
@@ -327,25 +280,6 @@ def check_percentiles_bound_the_number_in_flight() -> None:
     checks.close("least", least, below * 0.892, rtol=1e-12)
     checks.close("greatest", greatest, above * 0.892, rtol=1e-12)
     checks.inside("greatest", greatest, 24.0, 25.0, kind="identity")
-
-
-def check_bounds_hold_on_samples() -> None:
-    """The bounds enclose the true mean of any latencies, and the tightest cases reach them.
-
-    Source: 200 random samples of heavy-tailed latencies, percentiles counted on the sample itself.
-    """
-    rng = np.random.default_rng(17)
-    samples = np.sort(rng.pareto(1.2, (200, 1000)), axis=1)
-    ranks = (500, 950, 990)  # a share 0.5 of the sample lies at or below its 500th value
-    outside = 0
-    for sample in samples:
-        least, greatest = _mean_latency_bounds(
-            (0.5, 0.95, 0.99), sample[np.subtract(ranks, 1)], float(sample[-1])
-        )
-        outside += not least <= sample.mean() <= greatest
-    checks.equal("samples whose mean is outside", outside, 0)
-    constant = _mean_latency_bounds((0.25,), (3.0,), 3.0)
-    checks.close("constant latency, bounds", constant, (2.25, 3.0))
 
 
 def check_bad_input_is_refused() -> None:

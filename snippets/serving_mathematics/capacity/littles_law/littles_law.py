@@ -261,23 +261,6 @@ def check_window_opened_on_a_busy_box() -> None:
     checks.close("completed within", log.completed, 0.0)
 
 
-def check_empty_ends_make_all_estimates_agree() -> None:
-    """When the box is empty at both ends, all three estimates are L exactly.
-
-    Source: Little (2011) and Kim and Whitt (2013) on windows that start and end empty; the area
-    summed over time.
-    """
-    rng = np.random.default_rng(3)
-    arrivals = np.sort(rng.uniform(0, 100, 200))
-    departures = arrivals + rng.exponential(4.0, 200)
-    end = float(departures.max())
-    log = window_averages(arrivals, departures, 0.0, end)
-    truth = _area_under_number(arrivals, departures, 0.0, end) / end
-    checks.close("truncated", log.truncated, truth, rtol=1e-12)
-    checks.close("full", log.full, truth, rtol=1e-12)
-    checks.close("completed", log.completed, truth, rtol=1e-12)
-
-
 def check_edge_of_a_test_from_empty() -> None:
     """Tests of an engine that start empty are off at their end as the formula says, to either side.
 

@@ -18,13 +18,10 @@ of overload: Yanacek, in the Amazon Builders' Library.
 from __future__ import annotations
 
 import math
-from collections import deque
 from fractions import Fraction
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.queues.queue_simulator import batch_means, fifo_waits
 from serving_mathematics.support import checks
@@ -33,9 +30,6 @@ from serving_mathematics.support.require import (
     require_positive_integer,
     require_work,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SERVICE_RATE = 100.0  # μ of the worked numbers [1/s]: 10 ms a request
 DEADLINE_S = 0.1  # τ of the worked numbers [s]: ten service times
@@ -93,36 +87,6 @@ def example() -> SimpleNamespace:
     )
 
 
-def figure_goodput_collapse(figure: Figure) -> None:
-    """One server at a time: without a limit goodput peaks below capacity and falls to nothing; a
-    line of six holds it at any load.
-
-    Exact formulas for 100 requests a second and a deadline of 0.1 s.
-
-    Alt: Line chart of answers in time per second against offered load from 0 to 200 per second.
-    The unlimited queue rises, turns down before 100 and reaches zero there. The queue of six places
-    follows the ideal line closely and then levels off. The queue of twenty places drops to a few
-    per second.
-    """
-    axes = figure.subplots()
-    load = np.linspace(1.0, 200.0, 200)
-    axes.plot(load, np.minimum(load, SERVICE_RATE), color="C4", linestyle=":", linewidth=1.2)
-    fifo = [fifo_goodput(x, SERVICE_RATE, DEADLINE_S) for x in load]
-    axes.plot(load, fifo, color="C3")
-    for places, colour in ((20, "C1"), (6, "C0")):
-        bounded = [bounded_goodput(x, SERVICE_RATE, DEADLINE_S, places) for x in load]
-        axes.plot(load, bounded, color=colour)
-    for text, x, y, colour in (
-        ("capacity", 140, 102, "C4"),
-        ("no limit", 70, 30, "C3"),
-        ("20 places", 128, 46, "C1"),
-        ("6 places", 112, 78, "C0"),
-    ):
-        axes.annotate(text, (x, y), color=colour)
-    axes.set(xlim=(0, 200), ylim=(0, 112))
-    axes.set(xlabel="offered load λ [1/s]", ylabel="answers in time [1/s]")
-
-
 def check_fifo_goodput() -> None:
     """At 80 requests a second 69 are answered in time, at 95 only 37: more load, half the answers.
 
@@ -155,21 +119,6 @@ def check_bounded_goodput() -> None:
     checks.close("K = 400", many, fifo_goodput(80.0, 100.0, 0.1), rtol=1e-12)
 
 
-def _in_time_per_s(
-    arrivals: npt.NDArray[np.float64], services: npt.NDArray[np.float64], places: int
-) -> float:
-    """Answers within the deadline from one server with so many places [1/s], by their ends."""
-    ends: deque[float] = deque()
-    in_time = 0
-    for now, service in zip(arrivals.tolist(), services.tolist(), strict=True):
-        while ends and ends[0] <= now:
-            ends.popleft()
-        if len(ends) < places:
-            ends.append(max(now, ends[-1] if ends else now) + service)
-            in_time += ends[-1] - now <= DEADLINE_S
-    return in_time / float(arrivals[-1])
-
-
 def check_half_of_what_is_served_in_time() -> None:
     """Room for half of what a server ends within the promise, who is in service included, keeps
     nine tenths or more of what the best room does, where six or more are ended within it.
@@ -180,37 +129,6 @@ def check_half_of_what_is_served_in_time() -> None:
         for load in (0.8, 1.0, 1.2, 2.0, 4.0):
             kept = [bounded_goodput(load, 1.0, float(served), room + 1) for room in range(served)]
             checks.inside(f"{served}, load {load}", kept[served // 2 - 1] / max(kept), 0.9, 1.0)
-
-
-def check_six_places_win_under_other_laws() -> None:
-    """Near and above the capacity six places answer more in time than an unlimited queue, and four
-    times too many places fewer, whether services are equal, exponential or very variable, and
-    arrivals Poisson or in bursts; at 80% with equal services the limit is worth nothing.
-
-    Source: simulations of 21,000 requests, one by one; squared coefficients of variation of 0, 1
-    and 4.
-    """
-    rng = np.random.default_rng(5)
-    for name, gap_scv, service_scv in (
-        ("exponential", 1.0, 1.0),
-        ("equal services", 1.0, 0.0),
-        ("variable services", 1.0, 4.0),
-        ("bursts", 4.0, 1.0),
-    ):
-        services = np.full(21_000, 1 / SERVICE_RATE)
-        if service_scv:
-            services *= rng.gamma(1 / service_scv, service_scv, services.size)
-        gaps = rng.gamma(1 / gap_scv, gap_scv, services.size)
-        for load in (80.0, 95.0, 200.0):
-            arrivals = np.cumsum(gaps) / load
-            six = _in_time_per_s(arrivals, services, 6)
-            in_time = fifo_waits(arrivals, services) + services <= DEADLINE_S
-            endless = float(in_time.sum() / arrivals[-1])
-            label = f"{name}, {load:g} a second: six places over no limit"
-            if load == 80.0 and service_scv == 0:
-                checks.inside(label, six / endless, 0.95, 1.05)
-            else:
-                checks.inside(label, six / endless, 1.05, math.inf)
 
 
 def check_bad_input_is_refused() -> None:

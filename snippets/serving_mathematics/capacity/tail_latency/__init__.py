@@ -8,11 +8,5 @@ __all__, __getattr__, __dir__ = exported(
         "capacity.tail_latency.tail_latency": ["fan_out_slow_share", "leaf_level"],
         "capacity.tail_latency.prompt_tails": ["blocked_share"],
         "capacity.tail_latency.second_copies": ["Copies", "serve_copies"],
-        "capacity.tail_latency.hedging_under_load": [
-            "smallest_stable_delay",
-            "hedged_load",
-            "tipping_load",
-            "loaded_quantile",
-        ],
     },
 )

@@ -2,9 +2,9 @@
 
 Copies leave at the p95 that the same requests had without. With the loser cancelled at the first
 token they change the tail little, because both copies read the same prompt. With losers that run
-on, they are load: from some load on the fleet never comes back, and after an outage it does not at
-a lower one. A cap of a few percent ends that. What copies are good for is an engine that stands
-still, if the router sends it requests nevertheless.
+on, they are load: from some load on the fleet never comes back. A cap of a few percent ends that.
+What copies are good for is an engine that stands still, if the router sends it requests
+nevertheless.
 
 Assumes: what `tail_record` assumes.
 
@@ -16,15 +16,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from serving_mathematics.capacity.tail_latency.mixes import MIXES
 from serving_mathematics.capacity.tail_latency.tail_record import (
-    COPIES,
     LOADS,
-    OUTAGE,
     PAUSES,
-    _outage,
     _recorded,
 )
 from serving_mathematics.support import checks
@@ -63,36 +58,19 @@ def _collapse() -> float:
     return min(load for load, row in rows.items() if row["p99"] - 2 * row["p99_error"] > LOST_S)
 
 
-def _harmless_to() -> float:
-    """The highest load up to which cancelled copies make the p99 longer by no more than a tenth."""
-    harms = [_p99(load, "cancelled") > 1.1 * _p99(load, "none") for load in LOADS]
-    return LOADS[harms.index(True) - 1]
-
-
 def example() -> SimpleNamespace:
     """Numbers of the page: percentages and milliseconds."""
-    before = LOADS[LOADS.index(_collapse()) - 1]
     still = [_case("still, scattered", 0.5, name) for name in ("none", "cancelled")]
-    fewest = _case("still, fewest", 0.5, "none")
     unread = _case("still, unread tokens", 0.5, "none")
-    cold, warm = (_case(case, 0.5, "cancelled") for case in ("cold", "scattered"))
     return SimpleNamespace(
         textbook_cut=100 * _cut("documents", 0.7, "independent"),
         engine_rise=-100 * _cut("documents", 0.7, "p99"),
-        warm_won_percent=100 * warm["won"],
-        cold_won_percent=100 * cold["won"],
         collapse_percent=100 * _collapse(),
-        tail_starts_percent=100 * before,
-        tail_starts_s=_p99(before, "runs on"),
-        copies_to_percent=100 * _harmless_to(),
         still_s=PAUSES["still_s"],
         still_every_s=PAUSES["every_s"],
         still_ms=1000 * still[0]["p99"],
         still_copy_ms=1000 * still[1]["p99"],
-        still_fewest_ms=1000 * fewest["p99"],
         still_unread_ms=1000 * unread["p99"],
-        outage_s=OUTAGE["end_s"] - OUTAGE["begin_s"],
-        outage_load_percent=100 * OUTAGE["load"],
     )
 
 
@@ -121,52 +99,15 @@ def figure_copies_and_load(figure: Figure) -> None:
     axes.set(ylabel="first token, slowest hundredth [s]")
 
 
-def figure_outage(figure: Figure) -> None:
-    """After the same outage a fleet whose losers run on never comes back. With cancelled losers, or
-    a cap on copies, it does.
-
-    Four engines of the chat machine, which all stand still while it is grey; second copies after a
-    second. The median of each ten seconds' arrivals.
-
-    Alt: Line chart of the median first token over time. All curves jump when the engines stand
-    still. Three fall back to nearly nothing within twenty seconds, and the fourth goes on rising.
-    """
-    axes = figure.subplots()
-    times = OUTAGE["bin_s"] * (np.arange(OUTAGE["bins"]) + 0.5)
-    for name, (_, colour) in SHOWN.items():
-        axes.plot(times, _recorded()["outage"][name], color=colour)
-    axes.axvspan(OUTAGE["begin_s"], OUTAGE["end_s"], color="C4", alpha=0.2, lw=0)
-    axes.annotate(SHOWN["runs on"][0], (34, 17), color="C3", ha="left")
-    axes.annotate("none, cancelled, capped", (52, 1.0), color="C4", ha="left")
-    axes.set_title(f"{OUTAGE['load']:.0%} load")
-    axes.set(xlim=(0, 100), ylim=(-1, 26), xlabel="time of arrival [s]")
-    axes.set(ylabel="median first token [s]")
-
-
-def check_a_run_is_made_again() -> None:
-    """The outage with losers that run on is simulated again, and is the record's.
-
-    Source: the record, and its command.
-    """
-    again = _outage("runs on")
-    checks.close("runs on [s]", again, _recorded()["outage"]["runs on"], rtol=1e-3)
-
-
 def check_copies_do_little_for_prompts() -> None:
     """Cancelled copies at the p95 cut the p99 by no more than a tenth, at any load of the chat
     machine and in every mix; where a tenth or fewer are documents, independent ones would by a
-    sixth or more. With the prefix elsewhere hardly one of them wins.
-
-    At 90% of the ceiling they make it more than twice as long, and up to 80% no more than a tenth;
-    where few prompts are far longer than the others, more than a tenth from half load on.
+    sixth or more. At 90% of the ceiling they make it more than twice as long.
 
     Source: the record; independent copies have the first tokens of other requests.
     """
     longer = _p99(0.9, "cancelled") / _p99(0.9, "none")
     checks.inside("times as long at 0.9", longer, 2.0, 4.0, kind="simulation")
-    checks.equal("harmless up to", _harmless_to(), 0.8)
-    rises = [-_cut("longer documents", load, "p99") for load in (0.5, 0.7)]
-    checks.holds("longer documents: rises", min(rises) > 0.1, got=rises)
     for load in LOADS:
         cut = 1 - _p99(load, "cancelled") / _p99(load, "none")
         checks.inside(f"cut at {load:g}", cut, -2.0, 0.1, kind="simulation")
@@ -176,9 +117,6 @@ def check_copies_do_little_for_prompts() -> None:
             checks.inside(f"{mix} at {load:g}: cut", cut, -2.0, 0.1, kind="simulation")
             if "documents" in mix:
                 checks.inside(f"{mix} at {load:g}: independent", told, 0.16, 0.6)
-    for load in (0.5, 0.7):
-        won = _case("cold", load, "cancelled")["won"]
-        checks.inside(f"cold copies that win at {load:g}", won, 0.0, 0.02, kind="simulation")
 
 
 def check_losers_that_run_on_bring_a_fleet_down() -> None:
@@ -194,20 +132,6 @@ def check_losers_that_run_on_bring_a_fleet_down() -> None:
             checks.equal(f"{load:g}: lost where losers run on", lost, load >= 0.65)
         for name in ("none", "cancelled", "budget"):
             checks.holds(f"{load:g}, {name}: not lost", _p99(load, name) < LOST_S)
-
-
-def check_an_outage_ends_where_copies_are_bounded() -> None:
-    """Seventy seconds after the outage the median first token is as before, but where losers run
-    on. There it is so at two fifths of the ceiling, where twice the requests are fewer than what
-    the engines carry.
-
-    Source: the record, first and last bin; the same outage at that load.
-    """
-    calm = _outage("runs on", 0.4)
-    checks.holds("runs on, at 0.4: back", calm[-1] < 2 * calm[0] < calm[2], got=calm)
-    for name in COPIES:
-        times = _recorded()["outage"][name]
-        checks.equal(f"{name}: back", times[-1] < 2 * times[0], name != "runs on")
 
 
 def check_copies_help_where_an_engine_stands_still() -> None:

@@ -76,25 +76,24 @@ def _drawn(mix: str, requests: int, rng: np.random.Generator) -> tuple[Any, ...]
 
 
 @functools.cache
-def _ceiling_per_s(mix: str, before: int) -> float:
+def _ceiling_per_s(mix: str) -> float:
     """Requests a second that one engine carries at most."""
     engine, machine = _engine_for(mix), MIXES[mix][0]
     prompts, outputs, cached, _ = _drawn(mix, 20_000, np.random.default_rng(0))
-    prompts, cached = prompts + before, cached + before
     held = np.average(prompts + outputs, weights=outputs)
     most = max(1, min(machine.places, int(machine.cache_tokens / held)))
     return saturated_rate(prompts, outputs, replace(engine, max_sequences=most), cached)
 
 
-def _ask(mix: str, load: float, seed: int, together: int = 1, before: int = 0) -> _Asked:
-    """Requests of a mix at a load; so many at a time, with so many tokens before each prompt."""
+def _ask(mix: str, load: float, seed: int, together: int = 1) -> _Asked:
+    """Requests of a mix at a load; so many at a time."""
     rng = np.random.default_rng([17, seed])
     prompts, outputs, cached, long = _drawn(mix, REQUESTS, rng)
-    most = _ceiling_per_s(mix, before)
+    most = _ceiling_per_s(mix)
     gaps = rng.exponential(together / (load * ENGINES * most), REQUESTS // together)
     arrivals = np.repeat(np.cumsum(gaps), together)
     count = arrivals.size
-    columns = (prompts[:count] + before, outputs[:count], cached[:count] + before)
+    columns = (prompts[:count], outputs[:count], cached[:count])
     return _Asked(MIXES[mix][0], Workload(arrivals, *columns), long[:count])
 
 
@@ -104,7 +103,7 @@ def check_documents_take_what_they_take() -> None:
 
     Source: the closed form of the ceiling, with all places taken in both; the machine's ceiling.
     """
-    plain, mixed = (_ceiling_per_s(mix, 0) for mix in ("chat", "documents"))
+    plain, mixed = (_ceiling_per_s(mix) for mix in ("chat", "documents"))
     checks.close("chat [1/s]", plain, CHAT.ceiling_per_s, rtol=0.01)
     engine = _engine_for("documents")
     lone = Workload(np.zeros(1), np.array([16_000]), np.ones(1, dtype=np.int64))

@@ -2,11 +2,10 @@
 
 A step's budget goes to prompts in order, so whoever comes while a long one is read waits for its
 end. The share of arrivals that do is λ·s·t: long prompts a second, times the time that one takes.
-What helps is a router that counts the tokens which engines have yet to read, an order or a limit
-that lets short prompts pass, or engines of their own for long ones. A second copy has the same
-prompt, and elsewhere it finds no prefix.
+What helps is a router that counts the tokens which engines have yet to read, or an order or a limit
+that lets short prompts pass. A second copy has the same prompt.
 
-Assumes: what `tail_record` assumes; of four engines one is for long prompts, where they have one.
+Assumes: what `tail_record` assumes.
 
 Source: records/first_tokens.json, made by `tail_record`.
 """
@@ -44,12 +43,9 @@ from serving_mathematics.support.require import require_in, require_non_negative
 SHOWN = {  # remedies of the page's table
     "none": "none",
     "unread tokens": "to the engine with the fewest unread tokens instead",
-    "copy": "second copy, at its best delay",
-    "larger budget": "budget of 8,192 tokens instead of 2,048",
-    "limit": "the same, and a quarter of it for one prompt",
-    "limit in the old budget": "a quarter of 2,048 for one prompt",
     "shortest": "shortest first",
-    "own engine": "an engine of their own for long ones",
+    "limit": "budget of 8,192 tokens instead of 2,048, a quarter of it for one prompt",
+    "copy": "second copy, at its best delay",
 }
 
 
@@ -104,23 +100,18 @@ def example() -> SimpleNamespace:
     for name, told in SHOWN.items():
         row = _remedy("documents", 0.7, name)
         times = [1000 * row[part] for part in ("short_p99", "long_p50", "p99")]
-        times.append(1000 * _full_step_s(REMEDIES.get(name, {}).get("token_budget", 0)))
         rows.append(f"| {told} | {' | '.join(f'{time:,.0f}' for time in times)} |")
     _, share, tokens = MIXES["documents"]
-    rate = 0.7 * _ceiling_per_s("documents", 0)
+    rate = 0.7 * _ceiling_per_s("documents")
     none = _remedy("documents", 0.7, "none")
     return SimpleNamespace(
         remedy_rows="\n".join(rows),
         step_ms=1000 * _full_step_s(),
         larger_step_ms=1000 * _full_step_s(8192),
-        rate_per_s=rate,
         document_tokens=tokens,
         document_percent=100 * share,
         document_read_ms=1000 * none["long_p50"],
         blocked_percent=100 * blocked_share(rate, share, none["long_p50"]),
-        unread_cut=_cut("documents", 0.7, "unread tokens"),
-        shortest_cut=_cut("documents", 0.7, "shortest"),
-        mixture_slower=100 * (_over("long conversations", 0.7, "shortest", "token_p90") - 1),
         chat_cut=_cut("chat", 0.7, "shortest"),
     )
 
@@ -243,65 +234,18 @@ def check_what_a_larger_budget_costs() -> None:
         checks.inside(f"{mix}: documents, times as long", limited / free, 1.7, 2.0)
 
 
-def check_a_long_one_is_met_half_read() -> None:
-    """The p99 of short prompts is the reading of a document less what was read before they came:
-    t (1 - 0.01 over the share that meets one), to a quarter, where that share is far above 1%. At
-    the page's 70% load it is all of the reading and up to a quarter more.
-
-    Source: the record; a moment at random within the reading.
-    """
-    for mix in ("documents", "longer documents"):
-        _, share, _ = MIXES[mix]
-        read_s = _remedy(mix, 0.5, "none")["long_p50"]
-        met = blocked_share(0.5 * _ceiling_per_s(mix, 0), share, read_s)
-        told = read_s * (1 - 0.01 / met)
-        found = _remedy(mix, 0.5, "none")["short_p99"]
-        checks.close(f"{mix} [s]", found, told, rtol=0.25, kind="simulation")
-    page = _remedy("documents", 0.7, "none")
-    whole = page["short_p99"] / page["long_p50"]
-    checks.inside("documents at 0.7: p99 over the reading", whole, 1.0, 1.25, kind="simulation")
-
-
-def check_a_limit_wrong_by_a_fifth() -> None:
-    """A limit a fifth too low or too high brings nearly as much.
-
-    Source: the record.
-    """
-    for mix in list(MIXES)[1:]:
-        for load in (0.5, 0.7):
-            for name in ("limit, a fifth less", "limit, a fifth more"):
-                share = _cut(mix, load, name) / _cut(mix, load, "limit")
-                checks.inside(f"{mix} at {load:g}: {name}, of the right one", share, 0.85, 1.15)
-
-
 def check_whom_the_order_costs() -> None:
     """The long prompts wait up to a third longer when the shortest are read first, and the slowest
-    tenth of times per token is longer by up to a tenth. On the mixture that is so, and a hundredth
-    fewer requests keep both limits; a limit in the old budget loses none of them. With one engine
-    of four for long prompts these take up to twice as long where documents are rare and no longer,
-    and in every other mix more than five times.
+    tenth of times per token is longer by up to a tenth.
 
     Source: the record, medians of long prompts; the p90 of times per token.
     """
-    for load in (0.5, 0.7):
-        given = "long conversations", load
-        slower = _over(*given, "shortest", "token_p90")
-        checks.inside(f"mixture at {load:g}: time per token", slower, 1.05, 1.1, kind="simulation")
-        kept = [
-            _remedy(*given, name)["kept"]
-            for name in ("none", "shortest", "limit in the old budget")
-        ]
-        checks.inside(f"mixture at {load:g}: fewer keep both", kept[0] - kept[1], 0.003, 0.015)
-        checks.inside(f"mixture at {load:g}: with the limit", kept[0] - kept[2], -0.02, 0.003)
     for mix in MIXES:
         for load in (0.5, 0.7):
-            rows = [_remedy(mix, load, name)["long_p50"] for name in ("shortest", "none")]
-            checks.inside(f"{mix} at {load:g}", rows[0] / rows[1], 0.5, 1.34, kind="simulation")
+            later = _over(mix, load, "shortest", "long_p50")
+            checks.inside(f"{mix} at {load:g}", later, 0.5, 1.34, kind="simulation")
             slower = _over(mix, load, "shortest", "token_p90")
             checks.inside(f"{mix} at {load:g}: time per token", slower, 0.95, 1.1)
-            apart = _over(mix, load, "own engine", "long_p50")
-            few = (1.0, 2.0) if mix in ("chat", "documents") else (5.0, 500.0)
-            checks.inside(f"{mix} at {load:g}: an engine of their own", apart, *few)
 
 
 def check_blocked_share() -> None:

@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.capacity.tail_latency.tail_record import TOGETHER, _recorded
-from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_in, require_positive_integer
 
@@ -120,16 +119,6 @@ def check_fan_out() -> None:
         share = fan_out_slow_share(float(chance), n)
         checks.close(f"{n} calls", share, float(1 - (1 - chance) ** n), rtol=1e-12)
         checks.close(f"{n} calls, printed", share, printed, atol=0.005, kind="published")
-
-
-def check_slowest_of_drawn_calls() -> None:
-    """Of 20,000 drawn pages with 20 calls each, 1% exceed the level that one call needs for it.
-
-    Source: the largest of uniform numbers.
-    """
-    drawn = np.random.default_rng(5).random((20_000, 20)).max(axis=1)
-    late = drawn > leaf_level(0.99, 20)
-    checks.covers("share beyond the p99", batch_means(late.astype(float)), 0.01)
 
 
 def check_calls_that_come_together_wait_for_each_other() -> None:

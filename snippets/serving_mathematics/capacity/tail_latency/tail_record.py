@@ -1,4 +1,4 @@
-"""The tail of the first token, in a record: loads, long prompts, second copies, an outage.
+"""The tail of the first token, in a record: loads, long prompts, second copies.
 
 Four engines of the book's chat machine, and of the mixture where it says so. Of each case the
 record has quantiles of the first token over all requests, over the short prompts and over the long
@@ -49,20 +49,14 @@ REMEDIES: Mapping[str, dict[str, Any]] = {
     "copy at the p90": {"after": 0.9},
     "copy at the p95": {"after": 0.95},
     "copy at the p98": {"after": 0.98},
-    "larger budget": {"token_budget": 8192},
     "limit in the old budget": {"most_tokens": 512},
     "limit": {"token_budget": 8192, "most_tokens": 2048},
-    "limit, a fifth less": {"token_budget": 8192, "most_tokens": 1640},
-    "limit, a fifth more": {"token_budget": 8192, "most_tokens": 2460},
     "shortest": {"order": "shortest"},
-    "own engine": {"apart": True},
     "unread tokens": {"counted": "tokens"},
     "copy behind unread tokens": {"counted": "tokens", "after": 0.95},
 }
-BEFORE = 3000  # tokens that all prompts begin with, where only an engine of its own has them
-CASES = ("scattered", "cold", "still, fewest", "still, unread tokens", "still, scattered")
+CASES = ("still, fewest", "still, unread tokens", "still, scattered")
 PAUSES = {"still_s": 2.0, "every_s": 20.0}  # how long one engine stands still, and how often one
-OUTAGE = {"load": 0.6, "begin_s": 20.0, "end_s": 30.0, "bin_s": 10.0, "bins": 10}
 TOGETHER = (1, 4, 8, 16, 32)  # calls of a page
 
 
@@ -75,9 +69,6 @@ def _serve(mix: str, asked: _Asked, policy: Mapping[str, Any], **more: Any) -> C
         alone = serve_copies(asked.workload, engine, ENGINES, **(more | router))
         own = (alone.first_token_s - asked.workload.arrival_s)[WARM:]
         given["after_s"] = float(np.quantile(own, given.pop("after")))
-    if given.pop("apart", False):  # the first engine is for long prompts
-        turns = 1 + np.arange(asked.long.size) % (ENGINES - 1)
-        given["homes"] = np.where(asked.long, 0, turns).tolist()
     return serve_copies(asked.workload, engine, ENGINES, **given)
 
 
@@ -111,9 +102,9 @@ def _cell(mix: str, load: float, policy: Mapping[str, Any], case: str = "") -> d
     """Means over the seeds, and the standard error of the p99."""
     rows = []
     for seed in range(SEEDS):
-        asked = _ask(mix, load, seed, before=BEFORE if case == "cold" else 0)
+        asked = _ask(mix, load, seed)
         more: dict[str, Any] = {"counted": "tokens"} if case == "still, unread tokens" else {}
-        if case in ("scattered", "cold", "still, scattered"):  # not the engine with the fewest
+        if case == "still, scattered":  # not the engine with the fewest
             homes = np.random.default_rng(seed).integers(0, ENGINES, REQUESTS)
             more = {"homes": homes.tolist()}
         if case.startswith("still"):
@@ -129,21 +120,6 @@ def _pauses(span_s: float) -> list[tuple[int, float, float]]:
     still, every = PAUSES["still_s"], PAUSES["every_s"]
     starts = np.arange(every / 2, span_s, every).tolist()
     return [(turn % ENGINES, start, start + still) for turn, start in enumerate(starts)]
-
-
-def _outage(policy: str, load: float = OUTAGE["load"]) -> list[float]:
-    """Median first token by time of arrival, where all engines stood still [s]."""
-    asked = _ask("chat", load, 0)
-    halt = [(place, OUTAGE["begin_s"], OUTAGE["end_s"]) for place in range(ENGINES)]
-    given: dict[str, Any] = dict(COPIES[policy])
-    if given.pop("after", 0):
-        given["after_s"] = 1.0  # what is promised
-    engine = _engine_for("chat")
-    got = serve_copies(asked.workload, engine, ENGINES, pauses=halt, **given)
-    came = asked.workload.arrival_s
-    which = (came // OUTAGE["bin_s"]).astype(np.int64)
-    first = got.first_token_s - came
-    return [float(np.median(first[which == k])) for k in range(int(OUTAGE["bins"]))]
 
 
 def _slowest_calls(together: int) -> FloatArray:
@@ -185,14 +161,13 @@ def main() -> None:
         f"{case}, {load}, {name}": _cell("chat", load, COPIES[name], case)
         for case in CASES
         for load in (0.5, 0.7)
-        for name in ("none", "cancelled", "budget")
+        for name in ("none", "cancelled")
     }
     record = provenance(COMMAND, ["numpy"]) | {
         "what": f"first tokens of {ENGINES} engines, {REQUESTS:,} requests, {SEEDS} times each",
         "loads": loads,
         "remedies": remedies,
         "cases": cases,
-        "outage": {policy: _outage(policy) for policy in COPIES},
         "slowest": {str(calls): _slowest(calls) for calls in TOGETHER},
         "lone": _lone_calls(),
     }
