@@ -7,7 +7,7 @@ ones are answered. Each must end in an answer or in a refusal with a status; one
 ends without either is lost. Memory is that of the server's processes, after each tenth of the time
 or each minute: what they keep on purpose, as an engine keeps kernels for each size of a step, comes
 to an end (on a slow machine after more than half an hour, as it takes a step of each size), and
-what leaks does not. `make soak MINUTES=10` takes fifty minutes; it fails when something is lost,
+what leaks does not. `make soak MINUTES=10` takes forty minutes; it fails when something is lost,
 when memory has grown by more than a tenth in the second half, or when a server's own counts do not
 add up.
 """
@@ -103,7 +103,7 @@ def conversations() -> Iterator[bytes]:
 
 
 def servers() -> dict[str, Server]:
-    """The servers: four whose answers take milliseconds, and a language model's."""
+    """The servers: three whose answers take milliseconds, and a language model's."""
     pixels = np.full((64, 64), 0.5)
     tensor = {
         "name": "pixels",
@@ -114,10 +114,6 @@ def servers() -> dict[str, Server]:
     images = json.dumps({"inputs": [tensor]}).encode()
     module = "serving_mathematics."
     return {
-        "bounded": Server(
-            (f"{module}core.servers.bounded_server", "--places", "6"),
-            http("/", itertools.repeat(b"20000"), "text/plain"),
-        ),
         "rest": Server(
             (f"{module}core.servers.rest_server",),
             http("/v2/models/digits/infer", itertools.repeat(images), "application/json"),

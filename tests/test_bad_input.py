@@ -82,8 +82,6 @@ ELEMENTWISE = {  # of the loop of a fit: what has no answer makes no answer, ele
 }
 OTHER_KINDS = {  # arguments that are a number in the example, and may be anything
     "core.servers.inference_bodies.read_body.json_bytes": "is called by its header field",
-    "core.servers.bounded_server.header_number.default": "is returned as it is",
-    "core.servers.bounded_server.response.status": "HTTPStatus refuses what is none",
     "engine.token_engine.plan_step.decoding": "once a step, of an engine that has checked",
     "engine.token_engine.plan_step.token_budget": "the same",
     "core.hardware.deployments.possible.value": (

@@ -6,11 +6,16 @@ import asyncio
 import contextlib
 import functools
 import json
+import resource
 from collections.abc import AsyncIterator
 
 import pytest
-from serving_mathematics.core.servers.bounded_server import REFUSING
-from serving_mathematics.core.servers.http_connections import ASKED_S, PunctualProtocol
+from serving_mathematics.core.servers.http_connections import (
+    ASKED_S,
+    REFUSING,
+    PunctualProtocol,
+    open_files_for,
+)
 from serving_mathematics.core.servers.rest_server import Limits
 
 from tests.architecture.rest_clients import (
@@ -293,3 +298,31 @@ def test_what_is_refused_before_the_application_is_counted() -> None:
             assert not server.counts["refused"]
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections", "raised"),
+    [
+        (1024, 4096, 832, None),
+        (1024, 4096, 833, 1025),
+        (1024, 4096, 3904, 4096),
+        (-1, -1, 10**6, None),
+        (256, -1, 10**6, 10**6 + 192),
+    ],
+)
+def test_files_for_connections(
+    soft: int, hard: int, connections: int, raised: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is raised where it must be, and no further."""
+    changes: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: changes.append(both))
+    open_files_for(connections)
+    assert changes == ([] if raised is None else [(raised, hard)])
+
+
+def test_too_few_files_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
+    rule = "connections must be at most 832, where this process may open 1024 files, got 833"
+    with pytest.raises(ValueError, match=rule):
+        open_files_for(833)

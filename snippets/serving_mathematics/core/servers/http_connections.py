@@ -34,10 +34,38 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from serving_mathematics.core.servers.bounded_server import REFUSING
 from serving_mathematics.support import checks
+from serving_mathematics.support.require import as_number
 
 ASKED_S = 0.5  # between two questions to a client that sends nothing more [s]
+REFUSING = 64  # connections above the limit that are told why; more are closed without a word
+SPARE_FILES = 192  # beside connections: what is being refused, and what accepts 100 at a time
+
+
+def open_files_for(connections: int) -> None:
+    """Make room for so many connections among the files that this process may open.
+
+    connections: at a time. A server that runs out of files accepts nothing, and logs that without
+    end. The limit of the process (ulimit -n) is raised as far as the system lets it; ValueError
+    where that is too little, and unless connections is positive.
+
+    >>> open_files_for(10)
+    """
+    connections = as_number(connections=connections)
+    try:
+        import resource
+    except ImportError:  # no such limit on Windows
+        return
+    if not connections >= 1:
+        raise ValueError(f"connections must be positive, got {connections}")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        most = f"at most {hard - SPARE_FILES}, where this process may open {hard} files"
+        raise ValueError(f"connections must be {most}, got {connections}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 class PunctualProtocol(H11Protocol):

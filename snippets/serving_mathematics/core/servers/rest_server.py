@@ -49,8 +49,7 @@ from serving_mathematics.core.classifiers.digits_classifier import (
     load_digits,
     train_classifier,
 )
-from serving_mathematics.core.servers.bounded_server import open_files_for
-from serving_mathematics.core.servers.http_connections import PunctualProtocol
+from serving_mathematics.core.servers.http_connections import PunctualProtocol, open_files_for
 from serving_mathematics.core.servers.inference_bodies import (
     JSON_BYTES,
     ErrorAnswer,
