@@ -117,7 +117,7 @@ def test_latencies_are_drawn_twice_with_their_objectives() -> None:
 
 def test_the_class_that_decides_is_named_where_there_are_several() -> None:
     alone, two = (
-        latency_plot(told(rate_per_s=20, parallelism="tp1", classes=classes))
+        latency_plot(told(rate_per_s=20, parallelism="tp1", requests=600, classes=classes))
         for classes in ("chat:1", "chat:0.5; agents:0.5:prompt=8000,ttft=2")
     )
     assert ">p99 of TTFT [s]<" in alone.svg

@@ -113,7 +113,7 @@ def test_other_limits_are_planned_with_what_was_simulated() -> None:
         fleet.limited(512, 600)
 
 
-@pytest.mark.parametrize("spare_blocks", [0, 40, 10**6])
+@pytest.mark.parametrize("spare_blocks", [0, 10**6])
 def test_limits_that_nobody_met_are_not_simulated_again(
     monkeypatch: pytest.MonkeyPatch, spare_blocks: int
 ) -> None:
@@ -186,15 +186,14 @@ def test_the_largest_fleet_that_is_tried_may_be_the_one(monkeypatch: pytest.Monk
 
 def test_a_limit_between_the_powers_of_two_is_found() -> None:
     """Where a limit of 16 is too slow and one of 8 keeps requests waiting."""
-    for rate, ttft, tpot, n in ((24.0, 0.5, 0.01554, 3), (16.0, 0.5, 0.01554, 2)):
-        tight = replace(BASE, traffic=Traffic(rate, 1.0, 100.0, 60.0), requests=2000)
-        fleet = Fleets(replace(tight, promise=promised(ttft, tpot, 0.9)))
-        kept = [p for p in range(4, 33) if fleet.keeps(fleet.performance(n, p, 512))]
-        assert kept
-        assert not {4, 8, 16, 32} & set(kept)
-        found = fleet.best(n)
-        assert found is not None
-        assert fleet.keeps(found), (n, kept, found.places)
+    tight = replace(BASE, traffic=Traffic(16.0, 1.0, 100.0, 60.0), requests=2000)
+    fleet = Fleets(replace(tight, promise=promised(0.5, 0.01554, 0.9)))
+    kept = [p for p in range(4, 33) if fleet.keeps(fleet.performance(2, p, 512))]
+    assert kept
+    assert not {4, 8, 16, 32} & set(kept)
+    found = fleet.best(2)
+    assert found is not None
+    assert fleet.keeps(found), (kept, found.places)
 
 
 def test_a_plan_is_the_simulation_of_a_share() -> None:
@@ -351,8 +350,8 @@ def decided(values: dict[str, object]) -> tuple[Performance, bool]:
 
 def test_a_looser_promise_makes_no_fleet_fuller_or_later() -> None:
     """At a TTFT of 7 s the smallest token budget kept it too in a run, with a queue that grew."""
-    found = [decided({"rate_per_s": 120, "ttft_s": limit}) for limit in (0.2, 7, 100)]
-    assert [(run.replicas, sure) for run, sure in found] == [(5, True)] * 3
+    found = [decided({"rate_per_s": 120, "ttft_s": limit}) for limit in (0.2, 7)]
+    assert [(run.replicas, sure) for run, sure in found] == [(5, True)] * 2
     first = [run.nearest.of("ttft") for run, _ in found]
     assert max(run.value for run in first) < 0.25
     small, sure = decided({"rate_per_s": 120, "ttft_s": 7, "token_budget": 512})
@@ -425,32 +424,27 @@ def test_a_plan_tells_of_every_fleet_before_it_is_simulated() -> None:
 
 
 def test_one_replica_fewer_may_do_when_its_intervals_say_so() -> None:
-    for seed in range(3):
-        question = replace(BASE, seed=seed)
-        found, fleet = plan(question, alternatives=False), Fleets(question)
-        (first, each), fewer = question.promise, found.best.replicas - 1
-        runs = [fleet.performance(fewer, 2**k, 512) for k in range(10)]
-        near = [
+    fleet, (first, each) = Fleets(BASE), BASE.promise
+    fewer = fleet.fewest().replicas - 1
+    runs = [fleet.performance(count, 2**k, 512) for count in (fewer, fewer + 1) for k in range(10)]
+    for sign, judged in ((-1, fleet.may_keep), (1, fleet.sure)):
+        within = [
             run is not None
-            and run.nearest.of("ttft").value - run.nearest.of("ttft").half_width <= first.limit
-            and run.nearest.of("tpot").value - run.nearest.of("tpot").half_width <= each.limit
+            and run.nearest.of("ttft").value + sign * run.nearest.of("ttft").half_width
+            <= first.limit
+            and run.nearest.of("tpot").value + sign * run.nearest.of("tpot").half_width
+            <= each.limit
             for run in runs
         ]
-        assert [fleet.may_keep(run) for run in runs] == near
-        inside = [
-            run is not None
-            and run.nearest.of("ttft").value + run.nearest.of("ttft").half_width <= first.limit
-            and run.nearest.of("tpot").value + run.nearest.of("tpot").half_width <= each.limit
-            for run in runs
-        ]
-        assert [run is not None and fleet.sure(run) for run in runs] == inside
+        assert {True, False} == set(within)
+        assert [run is not None and judged(run) for run in runs] == within
 
 
 def test_the_answer_rests_on_longer_runs() -> None:
     """Whatever the search found, the fleet keeps the objective in the longer run, and no limit of
     one replica fewer that the search could not exclude does."""
     changed = 0
-    for seed in range(8):
+    for seed in range(4):
         question = replace(BASE, seed=seed, requests=150, promise=promised(0.2, 0.03, 0.9))
         fleet = Fleets(question)
         best, long = settled(fleet)
@@ -861,6 +855,7 @@ def test_the_largest_limit_is_tried_where_a_longer_run_finds_the_best_too_small(
     assert run.places == fleet.most_places(run.budget)
 
 
+@its_turn(2)
 def test_a_tight_question_simulates_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the search finds 8 replicas by chance and 30 are needed, neither every number between
     them is tried, nor low batch limits that only lengthen the wait."""
@@ -882,7 +877,6 @@ def test_a_tight_question_simulates_little(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("fields", "counts"),
     [
-        ({"tpot_s": 0.012}, (9, 10)),
         ({"tpot_s": 0.011, "quantile": 0.9}, (5, 9)),
         ({"e2e_s": 9, "goodput": 0.95}, (5, 8)),
     ],
@@ -930,8 +924,8 @@ def test_quantiles_of_what_is_sorted_are_numpys(size: int, seed: int, shares: li
 
 @its_turn(1)
 def test_intervals_are_too_narrow_near_what_a_fleet_could_serve() -> None:
-    """Of a run seven times as long, the p99 of the first token lies within them below 90% of it,
-    and far outside at 94%."""
+    """Of a run seven times as long, the p99 of the first token lies within them below 90%
+    of it, and far outside at 94%."""
     for rate, within in ((80.0, True), (86.4, False)):
         found = []
         for requests in (14_400, 100_000):

@@ -30,7 +30,7 @@ from serving_mathematics.planner.planner_command import main
 from serving_mathematics.planner.questions import read_choices, read_question
 
 from ..bad_json import BAD_JSON, changed, places
-from ..profiles import THOROUGH
+from ..profiles import THOROUGH, TODAY
 
 FOLDER = Path(__file__).with_name("load_tests")
 LLAMA = replace(WORKED, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100"))
@@ -218,7 +218,7 @@ def test_a_list_that_is_shorter_than_its_path_leads_nowhere() -> None:
 def test_any_value_at_any_place_is_read_or_refused(name: str) -> None:
     data = json.loads((FOLDER / name).read_text())
     for number, path in enumerate(places(data)):
-        for value in BAD_JSON if THOROUGH else BAD_JSON[number % 3 :: 3]:
+        for value in BAD_JSON if THOROUGH else BAD_JSON[(number + TODAY) % 6 :: 6]:
             text = json.dumps(changed(data, path, value))
             said = refusal(functools.partial(read_load_test, text, "a"))
             assert not said or re.fullmatch(r"a[ :,].{9,300}", said), (path, said)

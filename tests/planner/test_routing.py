@@ -402,13 +402,6 @@ def test_who_asks_for_routers_without_replicas_gets_the_fewest(more: dict[str, o
     [
         {"rate_per_s": 140, "routers": "random, least-requests"},
         {"rate_per_s": 16, "like": "customers", "routers": "cache-aware", "ttft_s": 0.2},
-        {
-            "rate_per_s": 1,
-            "like": "agents",
-            "routers": "session",
-            "ttft_s": 9,
-            "requests": 100,
-        },
     ],
 )
 def test_the_fewest_replicas_behind_a_router_by_brute_force(more: dict[str, object]) -> None:

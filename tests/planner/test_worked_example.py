@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from serving_mathematics.planner.capacity_planner import WORKED, plan
 from serving_mathematics.planner.worked_example import _swept, _worked
 
 from ..recorded import HERE
@@ -16,8 +13,6 @@ def test_fleets_are_those_of_the_plan() -> None:
     assert long.question.requests == 4 * fleet.question.requests
     assert long.performance(best.replicas, best.places, best.budget) == best
     assert fleet.best(best.replicas + 1) == told.plan.one_more
-    asked = replace(WORKED, deployment=told.question.deployment)
-    assert plan(asked, alternatives=False).best == best
     assert told.question.deployment.precision == "fp8"
 
 

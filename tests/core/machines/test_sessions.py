@@ -68,11 +68,11 @@ def told(asked: Requests) -> tuple[float, ...]:
 def test_copies_that_are_seen_are_like_sessions_drawn_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Means of four runs each, whose standard errors are about 1%, of long sessions 4%."""
+    """Means of two runs each, whose standard errors are about 1%, of long sessions 4%."""
     drawn, copied = (
         [
             told(sessions_under_way(np.random.default_rng([seed, pool]), rate, 4000, CONTEXT))
-            for seed in range(4)
+            for seed in range(2)
             if monkeypatch.setattr(sessions, "POOL", pool) is None
         ]
         for rate, pool in ((7.0, 4000), (7.0, 3500))
