@@ -42,11 +42,7 @@ from google.protobuf import (  # type: ignore[import-untyped]  # the package has
 )
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # the same
 
-from serving_mathematics.core.classifiers.digits_classifier import (
-    cross_entropy_gradient,
-    load_digits,
-    train_classifier,
-)
+from serving_mathematics.core.classifiers.digits_classifier import trained_classifier
 from serving_mathematics.core.servers.wire_format import field, request_protobuf
 from serving_mathematics.support import checks
 
@@ -305,11 +301,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the classifier of digits over gRPC.")
     parser.add_argument("--port", type=int, default=0, help="0 for any free one, the default")
     port = parser.parse_args().port
-    known = load_digits().train
-    gradient = cross_entropy_gradient(known.labels)
-    classifier = train_classifier(known.pixels, gradient, 64, np.random.default_rng(1))
     try:
-        print(json.dumps(asyncio.run(serve_grpc(classifier.logits, port))))
+        print(json.dumps(asyncio.run(serve_grpc(trained_classifier().logits, port))))
     except (OSError, ValueError) as problem:  # a port that is taken, or cannot be
         parser.exit(2, f"{problem}\n")
 

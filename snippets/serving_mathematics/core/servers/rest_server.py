@@ -44,11 +44,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving_mathematics.core.classifiers.digits_classifier import (
-    cross_entropy_gradient,
-    load_digits,
-    train_classifier,
-)
+from serving_mathematics.core.classifiers.digits_classifier import trained_classifier
 from serving_mathematics.core.servers.http_connections import PunctualProtocol, open_files_for
 from serving_mathematics.core.servers.inference_bodies import (
     JSON_BYTES,
@@ -390,11 +386,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the classifier of digits as JSON.")
     parser.add_argument("--port", type=int, default=0, help="0 for any free one, the default")
     port = parser.parse_args().port
-    known = load_digits().train
-    gradient = cross_entropy_gradient(known.labels)
-    classifier = train_classifier(known.pixels, gradient, 64, np.random.default_rng(1))
     try:
-        print(json.dumps(serve(classifier.logits, port)))
+        print(json.dumps(serve(trained_classifier().logits, port)))
     except (OSError, ValueError) as problem:  # a port that is taken, or cannot be
         parser.exit(2, f"{problem}\n")
 
