@@ -52,6 +52,19 @@ def test_a_law_is_found_again() -> None:
     assert law.together == pytest.approx(AGENT.together, abs=0.15)
 
 
+def test_a_law_without_chance_is_one_session_again_and_again() -> None:
+    """Three requests of 100 tokens, and 30 more in each; or half of the context, where it is cut,
+    and 50 more."""
+    always = [Quantity((value,) * len(LEVELS)) for value in (3.0, 100.0, 30.0, 7.0, 2.0, 0.5, 50.0)]
+    for cut_share, prompts in ((0.0, [100, 130, 160]), (1.0, [100, 100, 100])):
+        law = SessionLaw(*always[:5], 0.0, cut_share, *always[5:])
+        asked = draw_sessions(np.random.default_rng(1), law, 2)
+        assert asked.prompt_tokens.tolist() == 2 * prompts
+        assert asked.output_tokens.tolist() == [7] * 6
+        assert asked.pause_s.tolist() == [0.0, 2.0, 2.0] * 2
+        assert reused_tokens(asked).tolist() == 2 * [0, *([50] * 2 if cut_share else prompts[:2])]
+
+
 def test_quantiles_of_draws_are_the_table() -> None:
     scores = np.random.default_rng(3).standard_normal(40_000)
     drawn = AGENT.output_tokens.drawn(scores)

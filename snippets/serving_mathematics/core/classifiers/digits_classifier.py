@@ -118,7 +118,9 @@ def trained_classifier() -> Classifier:
         for rows in np.split(order, range(BATCH, len(x), BATCH)):
             active = np.maximum(x[rows] @ values[0] + values[1], 0.0)
             scores = active @ values[2] + values[3]
-            back = (_softmax(scores) - wanted[rows]) / rows.size
+            shares = np.exp(scores - scores.max(axis=1, keepdims=True))  # softmax of the scores
+            shares /= shares.sum(axis=1, keepdims=True)
+            back = (shares - wanted[rows]) / rows.size
             slopes[2][:], slopes[3][:] = active.T @ back, back.sum(axis=0)
             back = (back @ values[2].T) * (active > 0)
             slopes[0][:], slopes[1][:] = x[rows].T @ back, back.sum(axis=0)
@@ -130,16 +132,6 @@ def trained_classifier() -> Classifier:
             v += (1 - SECOND_DECAY) * (slope * slope - v)
             value -= rate * (m / warm_m) / (np.sqrt(v / warm_v) + TINY)
     return Classifier(tuple(zip(values[::2], values[1::2], strict=True)))
-
-
-def _softmax(logits: FloatArray) -> FloatArray:
-    """Probabilities exp(z_i)/Σexp(z_j) of each row.
-
-    >>> _softmax(np.array([[1000.0, 1000.0]])).tolist()
-    [[0.5, 0.5]]
-    """
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def check_bad_input_is_refused() -> None:
