@@ -433,10 +433,21 @@ def test_what_is_typed_may_have_blanks_and_powers() -> None:
     assert (run.load, run.ttft_s, run.tpot_s) == (16.0, 0.25, 0.011)
 
 
+def test_a_front_that_runs_contradict_is_refused_and_the_nearest_named() -> None:
+    """On a device that was measured; on another it may be the device."""
+    asked: dict[str, object] = {"rate_per_s": 1, "precision": "bf16", "parallelism": "tp1"}
+    asked |= {"front": "benchmark", "load_test": "16:0.5:0.03"}
+    told = r"front must be one behind .* \(nearest: [\w-]+; or none\), got benchmark, behind which"
+    with pytest.raises(ValueError, match=told):
+        read_choices(asked)
+    assert read_choices(asked | {"device": "L4"})[0].calibration
+    assert read_choices({name: asked[name] for name in asked if name != "front"})[0].calibration
+
+
 def test_runs_that_contradict_each_other_are_told() -> None:
     """The last takes twice as long as one engine would that has the others."""
     runs = "1:0.3:0.015,16:0.5:0.022,64:1.2:0.06"
     asked = {"rate_per_s": 1, "model": "Qwen3-32B", "device": "H100", "parallelism": "tp2"}
-    asked |= {"precision": "fp8", "front": "benchmark"}
+    asked |= {"precision": "fp8"}
     (one,) = read_choices(asked | {"load_test": runs})
     assert _misfit(one).startswith(" Of the load test, the run of 64 at a time, 1,000 in, 250 out ")

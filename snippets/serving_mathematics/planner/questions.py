@@ -21,9 +21,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.architectures import Architecture
+from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.catalogue import (
     _is_path,
     _without_endings,
@@ -43,7 +46,13 @@ from serving_mathematics.core.hardware.deployments import (
     require_deployment,
     weight_bytes,
 )
-from serving_mathematics.core.hardware.fronts import Front, find_front, front_constants
+from serving_mathematics.core.hardware.fronts import (
+    Front,
+    find_front,
+    front_constants,
+    require_agreement,
+)
+from serving_mathematics.core.hardware.step_time import count_work
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner.fields import (
@@ -583,6 +592,10 @@ def _calibration(
     known = was_measured(tested.system.name)
     if front is None:
         return calibrate(runs, known)
+    if known:  # else it may be the device that takes longer or shorter
+        work = count_work([run.deployment for run in runs])
+        times = np.array([run.per_token_s for run in runs])
+        require_agreement(front, work, times, loop_latencies)
     return replace(calibrate(runs, known, front_constants(front)), front=front.name)
 
 

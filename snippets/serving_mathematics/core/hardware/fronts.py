@@ -259,8 +259,8 @@ def require_agreement(
 
     close = min(FRONTS.values(), key=lambda one: abs(np.log(off(one))))
     ratio = off(front)
-    rule = f"one behind which the runs take about as long as measured (nearest: {close.name})"
-    told = f"{front.name}, {ratio:.2f} times as long"
+    rule = f"one behind which runs take about as long as yours (nearest: {close.name}; or none)"
+    told = f"{front.name}, behind which they would take {ratio:.2f} times as long"
     require(1 / CONTRADICTS <= ratio <= CONTRADICTS, "front", rule, told)
 
 
@@ -318,6 +318,6 @@ def check_bad_input_is_refused() -> None:
     work = count_work([WORKED])
     front = FRONTS["unknown"]
     slow = np.array([0.05])
-    told = "front must be one behind which the runs take about as long as measured"
+    told = "front must be one behind which runs take about as long as yours"
     checks.raises("seven times as long", require_agreement, front, work, slow, match=told)
     checks.raises("a step of 0 s", fit_front, work, np.zeros(1), front, match="per_token_s must be")
