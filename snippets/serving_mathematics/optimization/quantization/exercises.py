@@ -38,9 +38,9 @@ NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
 
 HINTS = {
     "what_to_quantize": (
-        "Ask whether the time goes into prompts, or a step multiplies for many sequences: that is"
-        " arithmetic, and products have to be in eight bits. Else a step reads, and what it reads"
-        " most of should be fewer bytes."
+        "Ask first whether the time goes into prompts: that is arithmetic, and products have to be"
+        " in eight bits. Else a step reads the cache, if that is larger than the weights. Else ask"
+        " whether it multiplies for many sequences."
     ),
     "decode_speedup": (
         "Memory-bound time is bytes over bandwidth, and the bandwidth cancels. Only the weights"
