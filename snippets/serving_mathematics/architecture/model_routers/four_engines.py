@@ -119,7 +119,7 @@ def figure_carried(figure: Figure) -> None:
     """For customers, rules that follow the prefix and look at the load carry most; for agents the
     prefix alone is enough. Hashing customers' names carries least.
 
-    Requests a second of each engine up to which the promise is kept, found to 0.4 for customers,
+    Requests a second of each engine up to which the promise is kept, to within 0.4 for customers,
     with the best setting that was tried of each rule.
 
     Alt: Two bar charts of rules, for customers and for agents. Prefix first with slack, llm-d and
