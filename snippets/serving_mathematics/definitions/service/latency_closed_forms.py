@@ -104,7 +104,7 @@ def _shares(shares: npt.ArrayLike, means: FloatArray) -> FloatArray:
 
 
 def figure_branch_p99(figure: Figure) -> None:
-    """Once more than one in a hundred takes the slow way, the p99 is the slow way's.
+    """Once more than one in a hundred takes the slow way, the p99 is a time of the slow way.
 
     A branch between exponential stages of 10 ms and of 1 s; dashed, the weighted mean of both p99.
 
