@@ -141,7 +141,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_responses(figure: Figure) -> None:
-    """The rule assumes the straight line, and only arrivals follow it.
+    """The autoscaler's rule assumes the straight line, and only arrivals follow it.
 
     The chat machine; each signal over its own value at half load.
 
