@@ -120,8 +120,8 @@ def _monthly(requests_per_h: int, clump: float) -> float:
 def figure_false_pages(figure: Figure) -> None:
     """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
 
-    A service that spends exactly its budget, by the number of failures that one cause has on
-    average. Points are simulated months with 95% intervals.
+    A service that spends exactly its budget; each line is a mean size of clumps. Points are
+    simulated months with 95% intervals.
 
     Alt: Curves on a logarithmic axis against requests per hour from 12 to 6,000, for failures that
     come alone and in clumps of two, three and five on average. The first is a sawtooth that
