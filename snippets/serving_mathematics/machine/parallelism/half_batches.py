@@ -24,23 +24,17 @@ from serving_mathematics.core.hardware.step_time import (
     two_batches_s,
 )
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require_positive
 
 DEVICES = 32
 CONTEXT = 2000.0  # tokens of a sequence
 FEW, MANY = 16.0, 512.0  # sequences of each device
 
 
-def halves_over_whole(each: float) -> float:
+def _halves_over_whole(each: float) -> float:
     """Time of a step in two halves that take turns, over that of the whole batch at once.
 
-    each: sequences of each device, above 0. Raises ValueError otherwise.
-
-    >>> from serving_mathematics.machine.parallelism.half_batches import halves_over_whole
-    >>> halves_over_whole(16.0) > 1 > halves_over_whole(512.0)
-    True
+    each: sequences of each device, above 0.
     """
-    each = require_positive(each=each)
     one = replace(
         WORKED,
         architecture=find_model("DeepSeek-R1")[0],
@@ -57,7 +51,8 @@ def halves_over_whole(each: float) -> float:
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    return SimpleNamespace(halves_few=halves_over_whole(FEW), halves_many=halves_over_whole(MANY))
+    few, many = _halves_over_whole(FEW), _halves_over_whole(MANY)
+    return SimpleNamespace(halves_few=few, halves_many=many)
 
 
 def check_halves_cost_few_and_gain_with_many() -> None:
@@ -65,5 +60,5 @@ def check_halves_cost_few_and_gain_with_many() -> None:
 
     Source: each half reads the weights for itself, and hides at most the whole time of the other.
     """
-    checks.inside("16 a device", halves_over_whole(FEW), 1.0, 2.0, kind="identity")
-    checks.inside("512 a device", halves_over_whole(MANY), 0.5, 1.0, kind="identity")
+    checks.inside("16 a device", _halves_over_whole(FEW), 1.0, 2.0, kind="identity")
+    checks.inside("512 a device", _halves_over_whole(MANY), 0.5, 1.0, kind="identity")
