@@ -66,7 +66,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_kernels_alone(figure: Figure) -> None:
-    """Times per token of all aggregated runs, predicted from kernel measurements alone.
+    """Times per token of all runs without separate fleets, predicted from kernels alone.
 
     No constant was fitted to any of these runs. Dotted lines are off by a factor of two.
 

@@ -105,7 +105,7 @@ def _compared() -> list[tuple[str, str, Deployment]]:
 
 def figure_break_even(figure: Figure) -> None:
     """Guesses from the text cost a dense model's devices little until dozens of sequences are in a
-    step; this mixture must yield most with ten, because more tokens touch more experts.
+    step; this mixture must yield most with about ten, as more tokens touch more experts.
 
     Three guesses, 2,000 tokens of context: Qwen3-32B on two H100, whose lines end where memory is
     full, and DeepSeek-R1 on eight H200. The dotted line is the most that three guesses can yield.
