@@ -22,11 +22,11 @@ from builder.runner import Run, run_all
 from builder.source import Sources
 
 AIMS = {  # what a page has, the most it should have, and what to do
-    "prose": (2200, "{} words of open prose: say less, show more"),
-    "numerals": (5.0, "{} numerals per 100 words: move numbers into a figure or a table"),
-    "code": (150, "{} lines of open code: show the algorithm, link the rest"),
+    "prose": (1750, "{} words of open prose: say less, show more"),
+    "numerals": (4.5, "{} numerals per 100 words: move numbers into a figure or a table"),
+    "code": (130, "{} lines of open code: show the algorithm, link the rest"),
     "before": (250, "{} words before the first slider or stepper: let something move earlier"),
-    "answer": (130, "{} words in the answer: keep three bullets, each with its condition"),
+    "answer": (115, "{} words in the answer: keep three bullets, each with its condition"),
     "screens": (15, "{} screens at 1,280 px: fold or leave out what a second reading wants"),
     "paper": (14, "{} pages on paper: print less of what is folded"),
 }

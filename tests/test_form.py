@@ -123,8 +123,8 @@ def test_a_page_that_misses_an_aim_is_told() -> None:
     limit = AIMS["prose"][0]
     assert problems("a/b", {"prose": limit}) == []
     (told,) = problems("a/b", {"prose": limit + 1})
-    assert told == "docs/a/b.md: 2,201 words of open prose: say less, show more; 2200 or fewer."
-    assert problems("a/b", {"numerals": 5.1}) != []
+    assert told == "docs/a/b.md: 1,751 words of open prose: say less, show more; 1750 or fewer."
+    assert problems("a/b", {"numerals": 4.6}) != []
     assert problems("a/b", {"screens": 16.4}) == []  # on another machine's fonts
     assert problems("a/b", {"screens": 16.6}) != []
 

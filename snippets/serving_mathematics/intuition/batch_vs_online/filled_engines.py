@@ -41,7 +41,7 @@ def _best(machine: str, rule: str, real: bool = False, batch_is: str = "") -> di
 
 
 ROWS = (  # the rules of the page's table, in words, and what of them is set
-    ("no batch work", "no batch work", ""),
+    ("no batch work", "none: no batch work", ""),
     ("all at once", "first come, first served", ""),
     ("places", "the same, fewer places", "places"),
     ("priority", "low priority", ""),

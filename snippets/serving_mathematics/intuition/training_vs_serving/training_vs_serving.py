@@ -370,8 +370,8 @@ def stepper_lifetime_flops() -> dict[str, Any]:
         ],
         "legend": {"prompt": "training", "answer": "serving"},
         "reading": "With {served} to serve, the model that is cheapest to own has {size} billion"
-        " parameters and is trained on {data} trillion tokens, {ratio} for each. It saves {saved}"
-        " of all operations.",
+        " parameters and is trained on {data} trillion tokens, {ratio} per parameter. It saves"
+        " {saved} of all operations.",
     }
 
 
