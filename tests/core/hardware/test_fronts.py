@@ -121,9 +121,7 @@ def test_runs_contradict_a_front_and_name_another() -> None:
     slow = steps_alone(work, front_constants(FRONTS["ml-energy"])).per_token_s
     require_agreement(FRONTS["ml-energy"], work, slow)
     require_agreement(FRONTS["unknown"], work, slow)
-    with pytest.raises(
-        ValueError, match=r"\(nearest: ml-energy; or none\), .* take 0.6\d times"
-    ):
+    with pytest.raises(ValueError, match=r"\(nearest: ml-energy; or none\), .* take 0.6\d times"):
         require_agreement(FRONTS["inference-perf"], work, slow)
     with pytest.raises(ValueError, match="per_token_s must be positive"):
         require_agreement(FRONTS["unknown"], work, 0 * slow)
