@@ -72,7 +72,7 @@ PROBES = (
     10**12,
     2**63,
 )  # make a function say its rules
-PROBE_S = 0.1  # of processor time; refusals come within a few milliseconds
+PROBE_S = 0.25  # of processor time; refusals come within a few milliseconds of a fast one
 FARTHEST = 10_000  # end of a range that is tried: what is beyond is large for the sake of work
 SAMPLE = 0.12  # of the calls, where not all are made
 ELEMENTWISE = {  # of the loop of a fit: what has no answer makes no answer, element by element

@@ -79,7 +79,7 @@ def told(**more: object) -> Routed:
 @functools.cache
 def recipe() -> Routed:
     """The answer to the recipe of the planner's page, of half the fleet and with fewer requests."""
-    page = (ROOT / "docs" / "planner.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    page = (ROOT / "docs" / "planner-command.md").read_text(encoding="utf-8").replace("\\\n", " ")
     (line,) = [line for line in page.splitlines() if "--replicas 8" in line]
     options = vars(command_parser().parse_args(shlex.split(line)[2:]))
     values = {name: options[name] for name in FIELDS if options[name] is not None}

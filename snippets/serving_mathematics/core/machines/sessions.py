@@ -44,12 +44,15 @@ PILOT = 2000  # sessions that tell how many requests one has
 POOL = 4000  # that are drawn at most
 
 
-def _laid_out(
-    rng: np.random.Generator, sessions: int, context_tokens: int
-) -> tuple[_Chains, FloatArray, npt.NDArray[np.bool_]]:
-    """Sessions from their beginnings: requests, when after the beginning each comes [s], and
+@functools.cache
+def _pilot() -> _Chains:
+    """The sessions whose mean requests are counted."""
+    return _drawn_chains(np.random.default_rng(7), AGENT, PILOT)
+
+
+def _laid_out(drawn: _Chains, context_tokens: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Of sessions from their beginnings: when after the beginning each request comes [s], and
     whether it fits."""
-    drawn = _drawn_chains(rng, AGENT, sessions)
     session = drawn.session
     begins = np.flatnonzero(drawn.after < 0)
     took = drawn.pause_s + NOMINAL_TOKEN_S * np.r_[0.0, drawn.output_tokens[:-1]]
@@ -59,7 +62,7 @@ def _laid_out(
     outside = (drawn.prompt_tokens + drawn.output_tokens > context_tokens) | (since > LONGEST_S)
     count = np.cumsum(outside)
     before = (count - outside)[begins]  # in earlier sessions
-    return drawn, since, count == before[session]
+    return since, count == before[session]
 
 
 @functools.cache
@@ -72,7 +75,7 @@ def session_requests(context_tokens: int) -> float:
     True
     """
     context_tokens = require_positive_integer(context_tokens=context_tokens)
-    *_, fits = _laid_out(np.random.default_rng(7), PILOT, context_tokens)
+    _, fits = _laid_out(_pilot(), context_tokens)
     return float(fits.sum()) / PILOT
 
 
@@ -85,7 +88,8 @@ def _copies_seen(
     A copy is seen from a request on where it began less than the gap before that request too early
     for the one before, and less than the end: so often, and with moments that are as likely.
     """
-    drawn, since, fits = _laid_out(rng, POOL, context_tokens)
+    drawn = _drawn_chains(rng, AGENT, POOL)
+    since, fits = _laid_out(drawn, context_tokens)
     known = np.flatnonzero(fits)  # of each session the first ones
     session, at = drawn.session[known], since[known]
     gaps = np.minimum(np.diff(at, prepend=0.0), end)
@@ -127,7 +131,8 @@ def sessions_under_way(
     if sessions > POOL:
         drawn, rows, moments, first = _copies_seen(rng, rate_per_s, end, context_tokens)
     else:
-        drawn, since, fits = _laid_out(rng, sessions, context_tokens)
+        drawn = _drawn_chains(rng, AGENT, sessions)
+        since, fits = _laid_out(drawn, context_tokens)
         moments = since + rng.uniform(-LONGEST_S, end, sessions)[drawn.session]
         rows = np.flatnonzero(fits & (moments >= 0) & (moments <= end))
         moments, own = moments[rows], drawn.session[rows]
