@@ -80,7 +80,9 @@ def told(**more: object) -> Routed:
 def recipe() -> Routed:
     """The answer to the recipe of the planner's page, of half the fleet and with fewer requests."""
     page = (ROOT / "docs" / "planner-command.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    (line,) = [line for line in page.splitlines() if "--replicas 8" in line]
+    (line,) = [
+        one for one in page.splitlines() if one.startswith("serving") and "--replicas 8" in one
+    ]
     options = vars(command_parser().parse_args(shlex.split(line)[2:]))
     values = {name: options[name] for name in FIELDS if options[name] is not None}
     asked = values | {"replicas": 4, "rate_per_s": 4, "requests": 800, "token_budget": 2048}
