@@ -141,6 +141,7 @@ def check_minutes() -> None:
     minutes = canary_minutes(100.0, 0.05, 0.001, 0.002)
     checks.close("minutes at 5%", minutes, 35.5, atol=0.1)
     checks.close("minutes at 50%", canary_minutes(100.0, 0.5, 0.001, 0.002), 7.84, atol=0.005)
+    checks.close("of twice the traffic", canary_minutes(200.0, 0.5, 0.001, 0.002), 3.92, atol=0.003)
     for old, new in ((0.001, 0.002), (0.1, 0.11), (0.02, 0.03)):
         pencil = 16 * (old + new) / 2 * (1 - (old + new) / 2) / (new - old) ** 2
         checks.close(f"pencil, {old:g}", pencil, samples_per_arm(old, new), rtol=0.05)
