@@ -120,34 +120,6 @@ def test_an_arrival_on_the_end_of_a_step_joins_the_next() -> None:
     assert served.first_token_s.tolist() == [1.0, 2.0, 3.0]
 
 
-def test_a_first_chunk_is_admitted_and_given_back() -> None:
-    """Traced by hand: four blocks of two tokens, four tokens a step. The second request begins in
-    steps 1 and 3, and loses its blocks in step 2, when its next chunk needs two and one is free,
-    and in step 4 to the first one; it begins once more when that is done."""
-    asked = Workload([0, 0], [2, 6], [5, 1])
-    engine = Engine(1.0, kv_blocks=4, block_tokens=2, token_budget=4, max_sequences=4)
-    served = simulate_steps(asked, engine, first_chunk=True)
-    assert served.completion_s.tolist() == [5.0, 7.0]
-    assert served.preemptions.tolist() == [0, 2]
-    assert served.prefill_tokens == 2 + 2 + 3 + 6
-    whole = simulate_steps(asked, engine)
-    assert (whole.preemptions.tolist(), whole.prefill_tokens) == ([0, 1], 2 + 2 + 6)
-
-
-@given(cases())
-def test_whoever_is_admitted_by_a_chunk_ends_too(case: tuple[Workload, Engine]) -> None:
-    asked, engine = case
-    served = simulate_steps(asked, engine, first_chunk=True)
-    assert np.all(served.completion_s >= served.first_token_s)
-    assert served.preemptions[0] == 0
-    fresh = int((asked.prompt_tokens - asked.cached_tokens).sum())
-    assert served.prefill_tokens >= fresh
-    roomy = replace(engine, kv_blocks=10**6)
-    assert simulate_steps(asked, roomy, first_chunk=True).completion_s.tolist() == (
-        simulate_steps(asked, roomy).completion_s.tolist()
-    )
-
-
 def test_places_limit_admission() -> None:
     engine = Engine(1.0, token_budget=9, max_sequences=2)
     served = simulate_steps(Workload([0, 0, 0], [1, 1, 1], [2, 3, 1]), engine)

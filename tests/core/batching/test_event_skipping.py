@@ -27,12 +27,9 @@ TIMES = ("admitted_s", "first_token_s", "completion_s", "busy_s")
 COUNTS = ("preemptions", "steps", "prefill_tokens", "decode_tokens", "context_tokens")
 
 
-def assert_same(
-    asked: Workload, engine: Engine, watermark: int = 0, first_chunk: bool = False
-) -> int:
+def assert_same(asked: Workload, engine: Engine, watermark: int = 0) -> int:
     """Both engines agree in every bit; the number of preemptions."""
-    slow = simulate_steps(asked, engine, watermark, first_chunk=first_chunk)
-    fast = simulate(asked, engine, watermark, first_chunk)
+    slow, fast = simulate_steps(asked, engine, watermark), simulate(asked, engine, watermark)
     for name in (*TIMES, *COUNTS):
         assert np.array_equal(getattr(slow, name), getattr(fast, name)), name
     for one, other in zip(latencies_s(asked, slow), latencies_s(asked, fast), strict=True):
@@ -46,15 +43,15 @@ def test_equal_on_any_workload(case: tuple[Workload, Engine]) -> None:
     assert_same(*case)
 
 
-@given(cases(), st.integers(0, 3), st.booleans())
+@given(cases(), st.integers(0, 3))
 def test_equal_where_memory_is_as_scarce_as_it_can_be(
-    case: tuple[Workload, Engine], watermark: int, first_chunk: bool
+    case: tuple[Workload, Engine], watermark: int
 ) -> None:
     asked, engine = case
     most = int((asked.prompt_tokens + asked.output_tokens).max()) - 1
     scarce = replace(engine, kv_blocks=-(-most // engine.block_tokens))
     assert_same(asked, scarce)
-    assert_same(asked, scarce, watermark, first_chunk)
+    assert_same(asked, scarce, watermark)
 
 
 @given(st.integers(1, 60), st.integers(-5, 5), st.floats(0, 0.999))
@@ -90,9 +87,8 @@ def test_an_arrival_right_after_an_end_delays_nobody() -> None:
         assert_same(Workload([start, np.nextafter(end, np.inf)], prompts, outputs), engine)
 
 
-@pytest.mark.parametrize("first_chunk", [False, True])
 @pytest.mark.parametrize(("blocks", "preempts"), [(150, True), (400, True), (24_000, False)])
-def test_equal_on_long_workloads(blocks: int, preempts: bool, first_chunk: bool) -> None:
+def test_equal_on_long_workloads(blocks: int, preempts: bool) -> None:
     rng = np.random.default_rng(blocks)
     size = 300
     asked = Workload(
@@ -101,8 +97,8 @@ def test_equal_on_long_workloads(blocks: int, preempts: bool, first_chunk: bool)
         rng.geometric(1 / 60, size),
     )
     engine = replace(EIGHT_BILLION, kv_blocks=blocks)
-    assert bool(assert_same(asked, engine, 0, first_chunk)) is preempts
-    assert_same(asked, engine, blocks // 20, first_chunk)
+    assert bool(assert_same(asked, engine)) is preempts
+    assert_same(asked, engine, blocks // 20)
 
 
 @pytest.mark.parametrize("block", [1, 3, 16])

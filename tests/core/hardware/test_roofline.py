@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from serving_mathematics.core.hardware.roofline import (
     attainable_flops,
     cost_per_million,
-    critical_batch,
     decode_step_time,
     matmul_intensity,
     ridge_intensity,
@@ -31,12 +30,6 @@ def test_intensity_counts_operations_and_bytes() -> None:
     assert matmul_intensity(3, 5, 7) == pytest.approx(operations / moved)
 
 
-@given(st.floats(1.0, 500.0), st.floats(2000, 20000), st.floats(2000, 20000))
-def test_critical_batch_inverts_the_intensity(r: float, width: float, hidden: float) -> None:
-    assert matmul_intensity(critical_batch(r, width, hidden), width, hidden) == pytest.approx(r)
-    assert critical_batch(r, width, hidden) > r
-
-
 def test_step_time_is_flat_then_linear() -> None:
     steps = decode_step_time([1, 10, 100, 200], 1.0, 2.0, 0.0, peak_flops=10.0, bandwidth=1.0)
     np.testing.assert_allclose(steps, [2.0, 2.0, 20.0, 40.0])
@@ -53,8 +46,6 @@ def test_edges_that_are_refused() -> None:
             decode_step_time(empty, 1.0, 1.0, 1.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="kv_bytes must be"):
         decode_step_time(1, 1.0, 1.0, -1.0, 1.0, 1.0)
-    with pytest.raises(ValueError, match="ridge must be below the largest intensity 2"):
-        critical_batch(2.0, 4.0, 4.0)
     with pytest.raises(ValueError, match="tokens_per_s"):
         cost_per_million(1.0, [])
     with pytest.raises(ValueError, match="intensity"):

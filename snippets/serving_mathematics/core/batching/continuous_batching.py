@@ -384,15 +384,12 @@ def simulate_steps(
     engine: Engine,
     watermark_blocks: int = 0,
     stretch: npt.ArrayLike = 1.0,
-    first_chunk: bool = False,
 ) -> Served:
     """Serve a workload, one step after the other.
 
     workload: what is asked. engine: what serves it. watermark_blocks: blocks that an admission must
     leave free while others are running. stretch: by how much each step takes longer than it costs,
-    positive factors, shape (m,), from the first again after the last. first_chunk: admit a request
-    when blocks hold the next chunk of its prompt instead of all of it; the others are then taken
-    chunk by chunk, and nobody is admitted in a step that preempts. Times are computed from whole
+    positive factors, shape (m,), from the first again after the last. Times are computed from whole
     numbers of steps and tokens since the engine was last idle, so that no rounding accumulates
     where no step is stretched. Raises ValueError when one request alone outgrows the memory, and on
     a watermark that is no count.
@@ -435,17 +432,14 @@ def simulate_steps(
             since = clock = arrival[arrived]
             continue
         turn, left, chunks = 0, engine.token_budget, list[tuple[_Sequence, int]]()
-        preempted = False
         while turn < len(running):  # memory for the tokens that each sequence stores in this step
             sequence = running[turn]
             if sequence.todo:  # at most one is partly prefilled, the youngest
-                taken = min(sequence.todo, left)
-                kept = sequence.known - sequence.todo + taken
-                grows = max(0, -(-kept // block) - sequence.blocks)
+                taken, grows = min(sequence.todo, left), 0  # it has its blocks since it came in
             else:
                 taken, grows = 1, int(sequence.stored % block == 0)
             if grows > free:
-                victim, preempted = running.pop(), True
+                victim = running.pop()
                 free += victim.blocks
                 victim.blocks = 0
                 victim.todo = victim.known - victim.cached
@@ -462,10 +456,8 @@ def simulate_steps(
         while waiting and left and len(running) < engine.max_sequences:
             sequence = waiting[0]
             chunk = min(sequence.todo, left)
-            later = sequence.todo - chunk if first_chunk else 0
-            needed = -(-(sequence.known - later) // block)
-            full = needed > free - (watermark_blocks if running else 0)
-            if full or (first_chunk and preempted):
+            needed = -(-sequence.known // block)
+            if needed > free - (watermark_blocks if running else 0):
                 break
             running.append(waiting.popleft())
             free -= needed

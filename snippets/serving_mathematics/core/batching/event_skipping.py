@@ -54,16 +54,14 @@ def simulate(
     workload: Workload,
     engine: Engine,
     watermark_blocks: int = 0,
-    first_chunk: bool = False,
     gaps: list[tuple[float, int]] | None = None,
 ) -> Served:
     """Serve a workload, one event after the other.
 
     workload: what is asked. engine: what serves it. watermark_blocks: blocks that an admission must
-    leave free while others are running. first_chunk: admit a request when blocks hold the next
-    chunk of its prompt, and nobody in a step that preempts. gaps: a list to fill, of each
-    step with a part of a prompt, and of all between two changes of the batch without, with the mean
-    time of one [s] and the tokens that waited for it. Raises ValueError when one request alone
+    leave free while others are running. gaps: a list to fill, of each step with a part of a prompt,
+    and of all between two changes of the batch without, with the mean time of one [s] and the
+    tokens that waited for it. Raises ValueError when one request alone
     outgrows the memory, and on a watermark that is no count.
 
     >>> asked = Workload([0, 0, 2], [4, 4, 4], [3, 3, 1])
@@ -109,16 +107,10 @@ def simulate(
     spent: list[tuple[int, int, int, int]] = []  # the same of busy periods that are over
     busy_s = 0.0
     since = clock = arrival[0]
-    apart = first_chunk or gaps is not None  # whether each chunk is a step of its own
 
     while fresh < size or batch or partial >= 0 or preempted:
         ended: list[int] = []  # prompts that end in this step
-        if partial >= 0 and first_chunk:  # which takes its memory chunk by chunk
-            read = prompt[partial] + generated[partial] - partial_left
-            taken = -(-(read + min(partial_left, budget - batch)) // block)
-        waits = False  # whether nobody is admitted in this step
         while promised > blocks and taken + memory.filled > blocks:  # the youngest gives all back
-            waits = first_chunk
             victim = youngest.pop()
             if victim == partial:
                 partial, taken = -1, 0
@@ -140,7 +132,7 @@ def simulate(
             room -= 1
             if partial_left > left:
                 chunk = left
-                k = 1 if apart else (partial_left - 1) // left
+                k = (partial_left - 1) // left if gaps is None else 1  # a step of its own
                 if decoding:
                     k = min(k, (decoding[0] >> shift) - now)
                 if promised > blocks:
@@ -154,7 +146,7 @@ def simulate(
                 ticks += prompt_ticks[total] - prompt_ticks[total - chunk]
                 ended.append(partial)
                 partial = -1
-        while room > 0 and chunk < left and not waits:
+        while room > 0 and chunk < left:
             if preempted:
                 i = preempted[-1]
             elif arrival[fresh] <= clock:
@@ -170,8 +162,7 @@ def simulate(
                 for key in decoding:
                     memory.count(stored[key & mask], key >> shift, now, 1)
             if counting:
-                later = max(todo - left + chunk, 0) if first_chunk else 0
-                needed = -(-(total - later) // block)
+                needed = -(-total // block)
                 if taken + memory.filled + needed + spare > blocks:
                     break
                 taken += needed
@@ -203,7 +194,7 @@ def simulate(
         tokens = chunk + batch
         # no prompt in this step: decode until somebody ends, arrives or runs out of memory
         if not chunk:
-            k = 1 if waits else (decoding[0] >> shift) - now
+            k = (decoding[0] >> shift) - now
             if promised > blocks:
                 k = memory.lasting(k, blocks - taken - memory.filled, batch, now)
             if arrival[fresh] > clock and room > 0 and not preempted:
@@ -356,7 +347,7 @@ def _random_case(rng: np.random.Generator) -> tuple[Workload, Engine]:
 
 def check_both_simulators_agree() -> None:
     """Skipping from event to event gives the times, preemptions and totals of walking every step,
-    for both rules of admission and with blocks left free.
+    with blocks left free and without.
 
     Source: `simulate_steps` on 105 random workloads and engines, with arrivals on step ends.
     """
@@ -364,9 +355,7 @@ def check_both_simulators_agree() -> None:
     worst, different, preempted = 0.0, 0, 0
     for case in range(105):
         asked, engine = _random_case(rng)
-        free, first_chunk = case % 3, case % 4 == 3
-        slow = simulate_steps(asked, engine, free, first_chunk=first_chunk)
-        fast = simulate(asked, engine, free, first_chunk)
+        slow, fast = simulate_steps(asked, engine, case % 3), simulate(asked, engine, case % 3)
         for name in ("admitted_s", "first_token_s", "completion_s", "busy_s"):
             worst = max(worst, float(np.abs(getattr(slow, name) - getattr(fast, name)).max()))
         for name in ("preemptions", "steps", "prefill_tokens", "decode_tokens", "context_tokens"):

@@ -82,22 +82,6 @@ def matmul_intensity(batch: float, width: float, hidden: float) -> float:
     return 1 / (1 / batch + 1 / width + 1 / hidden)
 
 
-def critical_batch(ridge: float, width: float, hidden: float) -> float:
-    """Tokens from which on that product is limited by arithmetic, R/(1 − R(1/D + 1/F)).
-
-    ridge: R [FLOP/byte]. width: D. hidden: F. Raises ValueError unless all are positive and finite,
-    and when R(1/D + 1/F) ≥ 1, where no batch suffices.
-
-    >>> critical_batch(ridge=1.0, width=4.0, hidden=4.0)
-    2.0
-    """
-    width, hidden = as_number(width=width, hidden=hidden)
-    ridge = require_positive(ridge=ridge)
-    largest = matmul_intensity(1e100, width, hidden)
-    require(ridge < largest, "ridge", f"below the largest intensity {largest:g}", ridge)
-    return ridge / (1 - ridge * (1 / width + 1 / hidden))
-
-
 def decode_step_time(
     batch: npt.ArrayLike,
     parameters: float,
