@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import strategies as st
 from serving_mathematics.definitions.latency_distribution.latency_sketch import (
     LatencySketch,
     _bucket_ratio,
@@ -19,7 +18,6 @@ from serving_mathematics.definitions.latency_distribution.latency_sketch import 
 
 ddsketch: Any = importlib.import_module("ddsketch")  # it has no type hints
 
-LATENCIES = st.lists(st.floats(1e-6, 1e5), min_size=1, max_size=60)
 LEVELS = np.linspace(0, 1, 41)
 
 
