@@ -33,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # Python put only our folder there
 
-from builder.source import Sources, default_cache  # noqa: E402 (found by the line above)
+from builder.source import SUPPORT, Sources, default_cache  # noqa: E402 (found by the line above)
 
 SKIPPED = ("check_", "figure_", "main", "__repr__", "__str__")  # functions that are no mathematics
 LARGE = 100_000  # a number to which one more makes no difference that is asserted is doubled
@@ -215,7 +215,8 @@ def tests_of(file: str, root: Path) -> list[str]:
         kinds = ("example(", "slider_", "stepper_", "figure_", "check_")
         shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
         ranges = [f"{RULES}[{name}]"] if not _sources(root).needs(name) else []
-        found = [f"{ANSWERS}[{name}]", *ranges] if part.parts else []  # are of chapters' modules
+        kept = part.parts and part.parts[0] != SUPPORT  # of modules that a page may show
+        found = [f"{ANSWERS}[{name}]", *ranges] if kept else []
         found += _made(name, root)
         found += [(Path("tests") / part / f"test_{path.stem}.py").as_posix()]
         found += [f"tests/test_{path.stem}.py", file] if part.parts else []
