@@ -51,8 +51,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_changed_answers(figure: Figure) -> None:
-    """Eight bits for the weights change most answers of a small model, and for the cache half of
-    them; asking again, or alone instead of beside others, changes none on this engine.
+    """Eight bits for the weights change most answers of a small model, and eight for the cache
+    half of them; asking again, or alone instead of beside others, changes none on this engine.
 
     Bars have 95% intervals.
 

@@ -84,7 +84,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_released_changes(figure: Figure) -> None:
-    """Schemas and fingerprints tell of all these changes but two: no check of the build sees the
+    """Schemas and fingerprints catch all these changes but two: no check of the build sees the
     batch or the gateway.
 
     Alt: Table of dots with a row for each change and a column for each of four checks and six

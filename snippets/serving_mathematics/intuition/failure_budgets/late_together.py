@@ -155,11 +155,11 @@ def example() -> SimpleNamespace:
 
 
 def figure_late_together(figure: Figure) -> None:
-    """Late first tokens page a service that spends just its budget, and more so the hotter it runs.
+    """Late first tokens bring pages where a service spends just its budget, more the hotter it runs.
 
     The book's mixture at constant load, with the limit that one in a thousand misses at that load.
     Points are simulated days with 95% intervals, the line the exact formula with the clump from the
-    counts of the same days. With so few pages a formula that is wrong by half would not show.
+    counts of the same days. Pages are so few that a formula wrong by half would not show.
 
     Alt: Chart of pages in 30 days against load from 30 to 70 percent. A line rises from near zero
     to thirteen, through simulated points with wide bars. A dotted line for independent

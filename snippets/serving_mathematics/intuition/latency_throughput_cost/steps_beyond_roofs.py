@@ -96,7 +96,7 @@ def example() -> SimpleNamespace:
 def figure_prompts_add(figure: Figure) -> None:
     """Measured times per token follow steps and prompts added; prompts do not hide behind steps.
 
-    Published runs of dense models, by the share of the time per token that is others' prompts.
+    Published runs of dense models, by the share of the time per token that others' prompts take.
     Lines are medians, and bands the middle half of the runs. At one, computed times are right.
 
     Alt: Line chart of measured over computed time against four shares of prompts. The line of steps

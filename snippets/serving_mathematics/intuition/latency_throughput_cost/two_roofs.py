@@ -43,7 +43,7 @@ def figure_roofline(figure: Figure) -> None:
     batch, its attention never.
 
     An H100 in bf16, thin lines other devices of today. Points are products with a weight matrix of
-    8,192 by 28,672, by tokens in the batch, and attention over a cache of each sequence.
+    8,192 by 28,672, by tokens in the batch, and attention over each sequence's own cache.
 
     Alt: Log-log chart of attainable TFLOP/s against intensity. A line rises with slope one and
     turns flat at 989 where intensity is 295; thin lines of A100, MI355X and B200 rise in parallel

@@ -371,7 +371,7 @@ def stepper_cheapest() -> dict[str, Any]:
             "broken": "cannot keep the promise",
         },
         "reading": "The cheapest that is good enough takes {replicas} replicas, ${price} an hour,"
-        f" and {{gap}} a token in the mean. Of {len(zoo)} deployments {{able}} keep the promise."
+        f" and {{gap}} a token on average. Of {len(zoo)} deployments {{able}} keep the promise."
         " Arithmetic takes {peak} of the devices' peak.",
     }
 

@@ -234,7 +234,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_lifetime_flops(figure: Figure) -> None:
-    """The more tokens a model will serve, the smaller the one of equal loss that costs least.
+    """The more tokens a model will serve, the smaller is the cheapest model of equal loss.
 
     On paper, all models have the loss of the compute-optimal one of 70 billion parameters, under
     the unrounded constants.
@@ -282,7 +282,7 @@ def figure_lifetime_flops(figure: Figure) -> None:
 
 
 def figure_rounding(figure: Figure) -> None:
-    """At 10 trillion, exponents of two digits take nearly half of the predicted saving.
+    """At 10 trillion, exponents of two digits take away nearly half of the predicted saving.
 
     Saving over the compute-optimal model of 70 billion parameters, by the constants as printed, the
     unrounded exponents, and the later refit.
