@@ -106,7 +106,7 @@ def _shares(shares: npt.ArrayLike, means: FloatArray) -> FloatArray:
 def figure_branch_p99(figure: Figure) -> None:
     """Once more than one in a hundred takes the slow way, the p99 is a time of the slow way.
 
-    A branch between exponential stages of 10 ms and of 1 s; dashed, the weighted mean of both p99.
+    A branch between exponential stages of 10 ms and of 1 s; dashed, the weighted mean of both p99s.
 
     Alt: Chart with two logarithmic axes: 99th percentile in milliseconds against the share of slow
     requests from a thousandth to all. The true curve is flat up to half a hundredth, and climbs

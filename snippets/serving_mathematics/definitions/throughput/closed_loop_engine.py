@@ -201,7 +201,7 @@ _COLOURS = {0: "C0", 10: "C1", 60: "C3"}
 
 
 def figure_closed_loop(figure: Figure) -> None:
-    """The same number of clients is a full engine or an idle one: it depends on how long they stay
+    """The same number of clients fills an engine or leaves it idle: it depends on how long they stay
     away.
 
     The chat machine, simulated. Who waits beside a free place waits for the step in progress to

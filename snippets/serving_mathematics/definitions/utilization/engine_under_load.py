@@ -342,7 +342,7 @@ def figure_gauges(figure: Figure) -> None:
 
 
 def figure_places(figure: Figure) -> None:
-    """A queue forms when all places are taken; a shared processor says nearly how often they are.
+    """A queue forms when all places are taken; a shared processor predicts closely how often.
 
     Points are simulated arrivals of the chat machine, solid lines the shared processor, dotted ones
     Erlang's formula with places for servers.
