@@ -92,7 +92,7 @@ def test_sentences_say_one_and_several(monkeypatch: pytest.MonkeyPatch) -> None:
 
     told, sure = said(1, 1, "fp8", 40, 126, 9.6, 1)
     assert "<b>one replica of one GPU</b> in FP8, <b>$2.60 an hour</b>, $7.22 a million" in told
-    assert "within 0.13 s and then, in the mean, one every 10 ms, at 40% of" in told
+    assert "within 0.13 s and then, on average, one every 10 ms, at 40% of" in told
     assert sure.startswith("Of 1,234 measured runs like this, all of tuned engines, eight of ten ")
     assert "took 0.90 to 1.10 times" in sure
     assert "with 1.10, the answer stays the same. An engine as installed is slower. A GPU" in sure

@@ -38,7 +38,7 @@ def example() -> SimpleNamespace:
 
 def figure_interrupted_streams(figure: Figure) -> None:
     """A prompt of 1,000 tokens holds every stream up for the steps that compute it: with a budget
-    of 512 tokens twice and long, with 64 often and shorter.
+    of 512 tokens twice and for long, with 64 often and for less time.
 
     Gaps between tokens of four streams of a real engine; the prompt comes after their 30th token.
 

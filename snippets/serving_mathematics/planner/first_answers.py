@@ -136,8 +136,8 @@ def _sentence(places: tuple[int, ...], record: dict[str, Any]) -> tuple[str, str
     each = "one GPU" if devices == 1 else f"{devices} GPUs"
     told = (
         f"You need <b>{fleet} of {each}</b> in {precision.upper()}, <b>${hour:,.2f} an hour</b>, "
-        f"${_fixed(million, 2)} a million tokens written. 99% have their first token within "
-        f"{_fixed(ttft_ms / 1000, 2)} s and then, in the mean, one every {_fixed(tpot_ms, 0)} ms, "
+        f"${_fixed(million, 2)} a million tokens written. 99% get their first token within "
+        f"{_fixed(ttft_ms / 1000, 2)} s and then, on average, one every {_fixed(tpot_ms, 0)} ms, "
         f"at {load}% of what the fleet can carry."
     )
     runs, low, high = record["errors"][error]
@@ -177,7 +177,7 @@ def example() -> SimpleNamespace:
     table = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
     asked = (
         "I serve {} on {} to {} requests a second of {} tokens in and {} out, "
-        "and promise the first token and, in the mean, each further one within {}."
+        "and promise the first token and, on average, each further one within {}."
     )
     form = (
         f'<form class="home-question" data-search-exclude><p>{asked.format(*blanks)}</p>'

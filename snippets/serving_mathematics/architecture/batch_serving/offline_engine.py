@@ -180,7 +180,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_fed(figure: Figure) -> None:
-    """A client who sends a few rows and waits for all of them gets a small part of the engine.
+    """A client that sends a few rows and waits for all of them gets a small part of the engine.
 
     Share of the ceiling, against the rows that are sent at once. Lines: n/(n + oμ), with o and μ
     from 1,024 and 16,384 rows.

@@ -120,7 +120,7 @@ def figure_carried(figure: Figure) -> None:
     prefix alone is enough. Hashing customers' names carries least.
 
     Requests a second of each engine up to which the promise is kept, to within 0.4 for customers,
-    with the best setting that was tried of each rule.
+    with the best of the settings tried for each rule.
 
     Alt: Two bar charts of rules, for customers and for agents. Prefix first with slack, llm-d and
     the sum of scores have the longest bars in both; rules that look at loads alone have shorter

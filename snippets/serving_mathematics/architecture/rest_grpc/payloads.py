@@ -178,7 +178,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_call_times(figure: Figure) -> None:
-    """For text the format is next to nothing; for embeddings digits cost more than the network,
+    """For text the format costs next to nothing; for embeddings digits cost more than the network,
     unless the receiver is far away.
 
     At 1 Gbit/s; what the model takes is left out. On paper, calls over a kept connection after a

@@ -138,7 +138,7 @@ def example() -> SimpleNamespace:
 
 def figure_answers(figure: Figure) -> None:
     """A shadow sees with a few thousand answers what a canary sees with several times as many; a
-    judge who contradicts himself takes most of that advantage away.
+    judge that contradicts itself takes most of that advantage away.
 
     One answer in twenty comes out differently, one in ten of the old version is wrong; verdicts
     flip in none or in a twentieth of the cases.
