@@ -28,7 +28,8 @@ HINTS = {
     ),
     "what_holds_it_up": (
         "Work from the client inwards. If places are free and the queue is often empty, the engine "
-        "does not get enough. Else ask whether beginnings are found. What is left is a full engine."
+        "does not get enough. Otherwise ask whether beginnings are found. What is left is a full "
+        "engine."
     ),
     "missing_and_repeated": (
         "Count how often each row number occurs. Zeros that stand next to each other make one "

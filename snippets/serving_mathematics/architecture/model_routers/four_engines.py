@@ -96,7 +96,7 @@ def figure_four_engines(figure: Figure) -> None:
     """A little slack serves nearly all in time, whoever asks; with none caches are wasted, and with
     too much one engine is overloaded when one customer sends two requests in five.
 
-    Four chat machines; in time is a request with all that is promised.
+    Four chat machines; a request is in time if it gets all that is promised.
 
     Alt: Line chart with two lines. Both begin low without slack, rise to nearly all within a few
     requests and stay there over a wide range; the line with one large customer falls steeply at the

@@ -140,7 +140,7 @@ def figure_answers(figure: Figure) -> None:
     """A shadow sees with a few thousand answers what a canary sees with several times as many; a
     judge that contradicts itself takes most of that advantage away.
 
-    One answer in twenty comes out differently, one in ten of the old version is wrong; verdicts
+    One answer in twenty comes out differently, one in ten of the old version's is wrong; verdicts
     flip in none or in a twentieth of the cases.
 
     Alt: Line chart on logarithmic axes with four falling lines. The lowest is the shadow with an

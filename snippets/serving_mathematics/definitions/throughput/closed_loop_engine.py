@@ -201,11 +201,11 @@ _COLOURS = {0: "C0", 10: "C1", 60: "C3"}
 
 
 def figure_closed_loop(figure: Figure) -> None:
-    """The same number of clients fills an engine or leaves it idle: it depends on how long they stay
-    away.
+    """The same number of clients fills an engine or leaves it idle: it depends on how long they
+    stay away.
 
-    The chat machine, simulated. Who waits beside a free place waits for the step in progress to
-    end.
+    The chat machine, simulated. A request that waits beside a free place waits for the step in
+    progress to end.
 
     Alt: Line chart with two logarithmic axes of tokens a second against clients. Three curves rise
     along lines and level off at the same ceiling, the one without a pause first, the one with the

@@ -28,7 +28,7 @@ HINTS = {
     ),
     "what_has_changed": (
         "Ask in the order of what explains most: requests that are refused, then prompts that "
-        "count other tokens for the same text, then answers that end otherwise."
+        "count other tokens for the same text, then answers that end differently."
     ),
     "common_contract": (
         "A request must suit both versions, so take what both accept; an answer may come from "

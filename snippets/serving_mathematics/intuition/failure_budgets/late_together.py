@@ -155,7 +155,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_late_together(figure: Figure) -> None:
-    """Late first tokens bring pages where a service spends just its budget, more the hotter it runs.
+    """Late first tokens bring pages where a service spends just its budget, and more of them the
+    hotter it runs.
 
     The book's mixture at constant load, with the limit that one in a thousand misses at that load.
     Points are simulated days with 95% intervals, the line the exact formula with the clump from the

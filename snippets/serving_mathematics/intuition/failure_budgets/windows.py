@@ -106,7 +106,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_windows(figure: Figure) -> None:
-    """Every window needs the same number of errors; a long one gathers them with nothing wrong.
+    """Every window needs the same number of errors; a long one gathers them even when all is well.
 
     A service that spends exactly its budget, and rules that fire when 2% of the month's budget is
     gone within the window and its last twelfth burns as fast. On paper, false pages against the

@@ -228,7 +228,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_next_sequence(figure: Figure) -> None:
-    """Each further sequence makes tokens slower and cheaper, at first hardly slower and much cheaper.
+    """Each further sequence makes tokens slower and cheaper, at first hardly slower and much
+    cheaper.
 
     The book's three engines, from one sequence to as many as they may run. The two with long
     contexts have eight GPUs, so their price starts higher.
