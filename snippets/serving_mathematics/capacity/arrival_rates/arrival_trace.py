@@ -94,11 +94,10 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
 
     The rate is (n − 1)/span, the inverse of the mean gap. Windows start at the first arrival, an
     incomplete last window is left out, variances divide by n − 1; windows of which fewer than ten
-    fit are left out. Within minutes, windows of 1 s are compared with the mean of their own minute, where
-    anything came in it.
-    The dispersion of tokens is that of `token_dispersion`. The waits are those of the arrivals at
-    one first-come-first-served server whose constant service time is ρ mean gaps. Raises
-    ValueError on a shorter trace.
+    fit are left out. Within minutes, windows of 1 s are compared with the mean of their own minute,
+    where anything came in it. The dispersion of tokens is that of `token_dispersion`. The waits are
+    those of the arrivals at one first-come-first-served server whose constant service time is ρ
+    mean gaps. Raises ValueError on a shorter trace.
 
     >>> tokens = np.ones(181, dtype=np.int64)
     >>> told = trace_statistics(Trace(np.arange(181.0), tokens, tokens))
