@@ -11,6 +11,7 @@ Source: Beyer et al. (2018), chapter 5, “Low-Traffic Services and Error Budget
 
 from __future__ import annotations
 
+import functools
 import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -64,9 +65,10 @@ def _quiet_from(step: int, clump: float = 1.0) -> int:
     return step + next(n for n in loads if _in_a_month(n, clump=clump) > YEARLY)
 
 
+@functools.cache
 def _quiet_from_at_random(step: int) -> int:
     """The same of requests that come independently."""
-    loads = range(40 * step, 0, -step)
+    loads = range(30 * step, 0, -step)
     return step + next(n for n in loads if _of_random_traffic(n) > YEARLY)
 
 
@@ -107,6 +109,7 @@ def example() -> SimpleNamespace:
         pages_at_600_of_three=_in_a_month(600, clump=3.0),
         night_pages=_in_a_month(60) / 2,
         safe_errors=GUARDS[0][2],
+        safe_errors_6_h=GUARDS[1][2],
         safe_spent_percent=100 * GUARDS[0][2] / (60 * 720 * 0.001),
         guard_of_threes=_guard(600, 3.0),
         asked_from=next(n for n in range(1, 1000) if _silences(n) < YEARLY),
