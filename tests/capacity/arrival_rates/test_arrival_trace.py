@@ -65,13 +65,22 @@ def test_statistics_of_a_stream_made_by_hand() -> None:
     [
         ([0.0, 200.0], "trace must be at least three requests long"),
         ([0.0, 1.0, 119.9], "trace must be at least two minutes long, got 119.9 s"),
-        ([0.0, 1.0, 130.0], "trace must be without a minute of silence"),
         ([0.0, 70.0, 50.0, 130.0], "trace_arrival_s must be finite and sorted"),
     ],
 )
 def test_bad_traces(times: list[float], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         trace_statistics(trace_of(times))
+
+
+def test_a_silent_minute_has_no_dispersion() -> None:
+    """A week of few requests has minutes without any, and the page asks for that week."""
+    busy = [*np.arange(0.5, 60.0, 2.0), *np.arange(180.5, 240.0, 2.0)]
+    told = trace_statistics(trace_of([0.0, *busy, 240.0]))
+    assert told.requests_per_minute == [31, 0, 0, 30]
+    seconds = np.array([2] + [0, 1] * 29 + [0]), np.array([1, 0] * 30)
+    within = np.mean([np.var(row, ddof=1) / np.mean(row) for row in seconds])
+    assert told.dispersion_within_minutes == pytest.approx(within)
 
 
 def test_lists_are_a_trace_too() -> None:
@@ -153,6 +162,35 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(HEADER)
     assert main([str(file)]) == 1
     assert "a header alone" in capsys.readouterr().err
+
+
+def test_command_weighs_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four minutes of 400 requests, of which one has longer prompts and its neighbour longer
+    answers: with both at once a minute, and of any three minutes the last, are the busiest."""
+    file = tmp_path / "mine.csv"
+    rows = [HEADER]
+    for minute, (prompt, answer) in enumerate([(10, 1), (10, 1), (30, 1), (10, 2), (10, 1)]):
+        for n in range(400 if minute < 4 else 1):
+            stamp = f"2023-11-16 18:{minute:02d}:{n * 149 // 1000:02d}.{n:03d}"
+            rows.append(f"{stamp},{prompt},{answer}")
+    file.write_text("\n".join(rows))
+    assert main([str(file), "0.001", "0.01"]) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    # a request's work is 0.02, 0.02, 0.04 and 0.03 s: 4 and 3 of 2.75 in the mean
+    assert first == "work over its mean: busiest minute 1.45, busiest 1000 requests (3 min) 1.09"
+    assert main([str(file), "1", "1e-9"]) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "work over its mean: busiest minute 2.00, busiest 1000 requests (3 min) 1.11"
+    file.write_text("\n".join([*rows[:1], *rows[1:-1:2], rows[-1]]))
+    assert main([str(file), "0.001", "0.01"]) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.endswith("busiest minute 1.45, fewer than 1000 requests")
+    for costs in (["0", "1"], ["1", "-1"], ["x", "1"]):
+        assert main([str(file), *costs]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "PROMPT_S must be positive and finite, got 0.0"
+    assert said[1].startswith("ANSWER_S must be positive")
+    assert main([str(file), "1"]) == 2
 
 
 def test_command_as_a_reader_runs_it() -> None:

@@ -71,6 +71,7 @@ def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     return SimpleNamespace(
         digit_ns=1e9 * _number_s("embedding"),
+        numbers_in_4_ms=round(4e-3 / _number_s("embedding"), -2),
         digit_bytes=_number_cost("embedding").size_bytes,
     )
 

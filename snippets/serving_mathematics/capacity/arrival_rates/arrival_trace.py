@@ -5,6 +5,10 @@ request log and printed by one command:
 
 python -m serving_mathematics.capacity.arrival_rates.arrival_trace AzureLLMInferenceTrace_conv.csv
 
+With the seconds that a token of a prompt and one of an answer take in a full engine behind the
+file, it also says how much more than the mean the busiest minute has to do, and the busiest
+thousand requests.
+
 Assumes: one clock, requests in order of arrival.
 
 Source: Azure Public Dataset, AzureLLMInferenceDataset2023.md for the trace and its licence
@@ -54,6 +58,7 @@ IntArray = npt.NDArray[np.int64]
 WINDOWS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300)  # windows in which the dispersion is reported [s]
 QUANTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)  # of the token counts [%]
 UTILIZATIONS = (0.5, 0.6, 0.7, 0.8, 0.9)  # at which one server with constant service times is tried
+ENOUGH = 1000  # requests of a window that chance alone does not make the busiest by much
 MINUTE_S = 60.0  # row length of the test that lets the rate change from minute to minute [s]
 RECORD = Path(__file__).resolve().parents[2] / "records" / "azure_conv_2023.json"
 
@@ -89,10 +94,10 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
 
     The rate is (n − 1)/span, the inverse of the mean gap. Windows start at the first arrival, an
     incomplete last window is left out, variances divide by n − 1; windows of which fewer than ten
-    fit are left out. Within minutes, windows of 1 s are compared with the mean of their own minute.
-    The dispersion of tokens is that of `token_dispersion`. The waits are those of the arrivals at
-    one first-come-first-served server whose constant service time is ρ mean gaps. Raises
-    ValueError on a shorter trace or a minute without arrivals.
+    fit are left out. Within minutes, windows of 1 s are compared with the mean of their own minute,
+    where anything came in it. The dispersion of tokens is that of `token_dispersion`. The waits are
+    those of the arrivals at one first-come-first-served server whose constant service time is ρ
+    mean gaps. Raises ValueError on a shorter trace.
 
     >>> tokens = np.ones(181, dtype=np.int64)
     >>> told = trace_statistics(Trace(np.arange(181.0), tokens, tokens))
@@ -109,9 +114,7 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
     windows = [w for w in WINDOWS_S if span / w >= 10]
     minutes = int(span / MINUTE_S)
     by_second = _counts(times, 1.0)[: minutes * 60].reshape(minutes, 60)
-    require(
-        np.all(by_second.sum(axis=1) > 0), "trace", "without a minute of silence", by_second.sum(1)
-    )
+    by_second = by_second[by_second.any(axis=1)]  # a minute of silence has no dispersion
     return TraceStatistics(
         requests=times.size,
         span_s=span,
@@ -135,8 +138,8 @@ def trace_statistics(trace: Trace) -> TraceStatistics:
     )
 
 
-def _sums(times: FloatArray, tokens: IntArray) -> FloatArray:
-    """Tokens of the requests of each full minute."""
+def _sums(times: FloatArray, tokens: IntArray | FloatArray) -> FloatArray:
+    """Tokens, or seconds of work, of the requests of each full minute."""
     place = _windows_before(times, MINUTE_S)
     return np.asarray(np.bincount(place, weights=tokens)[: place[-1]], dtype=np.float64)
 
@@ -209,24 +212,44 @@ def read_statistics(text: str) -> TraceStatistics:
 
 def main(arguments: list[str]) -> int:
     """Print the statistics of the trace file that is named, as JSON; the process's exit status."""
-    if len(arguments) != 1:
+    if len(arguments) not in (1, 3):
         print(
-            "usage: python -m serving_mathematics.capacity.arrival_rates.arrival_trace TRACE.csv",
+            "usage: python -m serving_mathematics.capacity.arrival_rates.arrival_trace TRACE.csv"
+            " [PROMPT_S ANSWER_S]",
             file=sys.stderr,
         )
         return 2
     try:
-        statistics = trace_statistics(load_trace(arguments[0]))
+        trace = load_trace(arguments[0])
+        statistics = trace_statistics(trace)
+        told = [_summary(statistics)]
+        if len(arguments) == 3:
+            told.insert(0, _work_peaks(trace, *map(float, arguments[1:])))
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(_summary(statistics), file=sys.stderr)
+    print(*told, sep="\n", file=sys.stderr)
     print(json.dumps(asdict(statistics), indent=1))
     return 0
 
 
+def _work_peaks(trace: Trace, prompt_s: float, answer_s: float) -> str:
+    """By how much the busiest minute and the busiest thousand requests exceed the mean work."""
+    prompt_s, answer_s = require_positive(PROMPT_S=prompt_s, ANSWER_S=answer_s)
+    per_minute = _sums(
+        trace.arrival_s, prompt_s * trace.context_tokens + answer_s * trace.generated_tokens
+    )
+    minutes = math.ceil(ENOUGH * per_minute.size / trace.arrival_s.size)
+    mean = per_minute.mean()
+    told = f"work over its mean: busiest minute {per_minute.max() / mean:.2f}"
+    if minutes > per_minute.size:
+        return f"{told}, fewer than {ENOUGH} requests"
+    together = np.convolve(per_minute, np.ones(minutes), "valid") / minutes
+    return f"{told}, busiest {ENOUGH} requests ({minutes} min) {together.max() / mean:.2f}"
+
+
 def _summary(trace: TraceStatistics) -> str:
-    """What the page's answer asks for, in two lines."""
+    """Peaks and dispersions that the page speaks of, in two lines."""
     peaks = ", ".join(
         f"{name} {float(max(values) / np.mean(values)):.2f}"
         for name, values in (

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.arrival_rates.arrival_trace import _recorded
+from serving_mathematics.capacity.arrival_rates.arrival_trace import ENOUGH, _recorded
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.fleet.request_log import Trace, load_trace
@@ -63,7 +63,6 @@ MACHINES = {"chat": CHAT, "chat, 64 places": CHAT.limited(64)}
 SPANS_MIN = [1, 2, 5, 10]  # over which the stepper averages
 HOT = promised_load("chat")  # of the ceiling: how busy the busiest minute may be for the promise
 WEEK_MIN = 10_080
-ENOUGH = 1000  # requests of a window that chance alone does not make the busiest by much
 
 
 def peak_over_mean(per_window: npt.ArrayLike) -> float:

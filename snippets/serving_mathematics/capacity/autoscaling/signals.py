@@ -20,6 +20,7 @@ Source: `core.fleet.scaling_rules` for what a policy does with a signal; Azure L
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -309,7 +310,8 @@ def check_where_the_ranking_turns() -> None:
     pay less than time per token: on chat with 128 places and on the mixture with 16, and much less
     with 64, with half of the places for a target where 256 want a fifth. Where it takes less than a
     sixth, as on both machines with all places, they pay more, and more than the share of the page
-    for as many places of chat as keep its promise to 99 in a hundred.
+    for as many places of chat as keep its promise to 99 in a hundred. Both hold for start-ups of
+    one and of ten minutes.
 
     Source: the same shift; the signal of a full engine.
     """
@@ -322,6 +324,18 @@ def check_where_the_ranking_turns() -> None:
         low, high = (0.2, 0.4) if paid[0] < paid[1] else (0.0, 0.16)
         checks.inside(f"{label}: lone request over a full engine", lone, low, high)
         checks.holds(f"{label}: a tenth apart", max(paid) > 1.1 * min(paid), got=paid)
+    for machine, (startup_s, late) in itertools.product(
+        (CHAT, CHAT.limited(128)), ((60.0, 0.01), (600.0, 0.06))
+    ):
+        requests, tokens = (
+            _run(
+                name, _best(name, machine, startup_s, late), "surprise", machine, startup_s
+            ).replica_hours
+            for name in ("requests", "tokens")
+        )
+        turns = (requests < tokens) == (_lone_share(machine) > 1 / 6)
+        label = f"{machine.places} places, start-up {startup_s:g} s"
+        checks.holds(f"{label}: as its lone request says", turns, got=[requests, tokens])
     kept = CHAT.limited(KEPT_PLACES)
     told = _run("tokens", 0.38, machine=kept)
     paid = [told.replica_hours, _run("requests", _best("requests", kept), machine=kept)[1]]

@@ -38,6 +38,7 @@ import numpy as np
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.design import Admit, Fleet
+from serving_mathematics.core.fleet.ledger import Ledger
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
@@ -67,6 +68,8 @@ POLICIES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "requests": ("most_waiting", (1, 2, 3, 5, 10, 20)),
     "tokens": ("unread", (0.125, 0.25, 0.5, 0.6, 0.75, 1.0)),  # as vLLM counts them
     "with its own": ("most_waiting_tokens", (0.125, 0.25, 0.375, 0.5, 0.85)),  # as a gateway
+    "a time-out": ("patience_s", (0.9,)),  # of the promise: what has waited for longer is dropped
+    "a time-out, newest first": ("patience_s", (0.9,)),
 }
 
 
@@ -181,6 +184,10 @@ def _with_documents(asked: Requests, documents: float, seed: int) -> Requests:
     return replace(asked, prompt_tokens=prompts, cached_tokens=asked.cached_tokens * ~drawn)
 
 
+def _newest_first(request: int, ledger: Ledger) -> float:
+    return -float(ledger.requests.arrival_s[request])
+
+
 @recorded(InTime, "queue_limits")
 def _served(
     machine: Machine,
@@ -199,6 +206,9 @@ def _served(
     limits: dict[str, Any] = {}
     if limit == "most_waiting":
         limits = {limit: setting}
+    elif limit == "patience_s":
+        asked = replace(asked, patience_s=np.full(REQUESTS, setting * machine.promise.ttft_s))
+        limits = {"schedule": _newest_first if "newest" in policy else None}
     elif limit:
         tokens = setting * _read_per_s(machine, longer) * machine.promise.ttft_s
         limits = {"admit": _unread_below(tokens)} if limit == "unread" else {limit: tokens}
@@ -297,6 +307,8 @@ def example() -> SimpleNamespace:
         documents_tokens=100 * _late("tokens"),
         document_tokens=DOCUMENT,
         twice_work=100 * _served(CHAT, 2.0, "requests", 2.0 * most, places).work,
+        oldest_work=100 * _served(CHAT, 2.0, "a time-out", 0.9, places).work,
+        newest_work=100 * _served(CHAT, 2.0, "a time-out, newest first", 0.9, places).work,
         requests_let_in=100 * kept,
         all_let_in=100 * every,
     )
@@ -481,6 +493,20 @@ def check_a_prompt_as_long_as_the_limit() -> None:
         ("requests", 0.0, 0.013),
     ):
         checks.inside(policy, _late(policy), low, high, kind="simulation")
+
+
+def check_a_time_out_needs_the_newest_first() -> None:
+    """A gateway that drops what has waited for nine tenths of the promised first token keeps nine
+    tenths of the chat machine's work at twice the ceiling if it sends the newest first, in two
+    draws. In order of arrival it keeps less than a fifth.
+
+    Source: the same engine.
+    """
+    for seed in (1, 2):
+        run = (0.9, _places(CHAT), seed)
+        for order, low, high in ((", newest first", 0.9, 1.0), ("", 0.0, 0.2)):
+            work = _served(CHAT, 2.0, f"a time-out{order}", *run).work
+            checks.inside(f"draw {seed}{order}", work, low, high, kind="simulation")
 
 
 def check_a_run_is_made_again() -> None:

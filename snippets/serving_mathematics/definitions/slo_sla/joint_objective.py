@@ -209,6 +209,7 @@ def example() -> SimpleNamespace:
         lost_mixture_kept=100 * _shares(MIXTURE, _lost(mixture))[0],
         fleet=FLEET,
         fleet_rate=140,
+        fleet_least=replicas_for(140.0, cap_per_s, 0),
         fleet_needs=replicas_for(140.0, cap_per_s, 1),
         minutes_cap=100 * hour,
         slow_percent=100 * (CHAT.how_wrong.high - 1),

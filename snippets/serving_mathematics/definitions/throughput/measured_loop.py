@@ -174,6 +174,8 @@ def example() -> SimpleNamespace:
         low_two=100 * _by_two(0, 1),
         peaks=sum(np.isfinite(peak) for *_, peak in dense),
         loops=len(dense),
+        sparse_loops=len(sparse),
+        sparse_models=len({model for model, *_ in SPARSE}),
         sparse_low=100 * (1 - min(line for line, _, _ in sparse)),
     )
 

@@ -42,6 +42,7 @@ COMMAND = "python -m serving_mathematics.definitions.utilization.engine_under_lo
 PLACES = (16, 64, 256)
 LOADS = (10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 88, 90, 95, 98)  # of the ceiling [%]
 PROMISES_S = (0.05, 0.015)  # per token, beside the machine's first token
+SLOW_OVER_MEAN = 1.5  # of times per token on chat, those of the slowest hundredth
 SEEDS, REQUESTS = 8, 20_000  # runs of each load, and requests of each
 FRAMES, FRAME_S = 60, 0.4  # of the clip
 KINDS = ("first", "token", "taken", "running", "cache", "busy", "kept", "kept_quick")
@@ -159,7 +160,7 @@ def _told(places: int, token_s: float) -> float:
     machine = CHAT.limited(places)
     line = step_line(machine)
     alone_s = line.fixed_s + line.sequence_s
-    return 100 * (1 - 1.5 * alone_s / token_s) * line.most_per_s / machine.ceiling_per_s
+    return 100 * (1 - SLOW_OVER_MEAN * alone_s / token_s) * line.most_per_s / machine.ceiling_per_s
 
 
 def example() -> SimpleNamespace:
@@ -180,6 +181,7 @@ def example() -> SimpleNamespace:
         limit_few=limits[16],
         limit_many=limits[256],
         quick_many=_limit(256, "kept_quick"),
+        slow_over_mean=SLOW_OVER_MEAN,
         told_many=_told(256, PROMISES_S[0]),
         told_quick=_told(256, PROMISES_S[1]),
         carried_few=limits[16] / 100 * CHAT.limited(16).ceiling_per_s,

@@ -71,6 +71,7 @@ def example() -> SimpleNamespace:
         saving_h=_saving_h(2.5, 1.0),
         shared_engines=_fleet(2.5, 1.0, 24.0),
         separate_engines=_two_fleets(2.5, 1.0, 24.0),
+        batch_engines=_two_fleets(2.5, 1.0, 24.0) - 2.5 * MEAN,
         flat_engines=_fleet(1.2, 1.0, 24.0),
         flat_peak=1.2 * MEAN,
     )

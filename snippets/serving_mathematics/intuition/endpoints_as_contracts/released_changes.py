@@ -77,6 +77,8 @@ def example() -> SimpleNamespace:
     rows = [_outcomes(change) for change in CHANGES]
     breaking = [told for told, broken in rows if broken]
     return SimpleNamespace(
+        changes=len(CHANGES),
+        callers=len(CALLERS),
         breaking=len(breaking),
         told_by_schema=sum("schema" in told for told in breaking),
         told_by_either=sum(bool(told & set(CHECKS[:2])) for told in breaking),

@@ -117,6 +117,35 @@ def _monthly(requests_per_h: int, clump: float) -> float:
     return 8640 * false_pages(requests_per_h // WINDOWS, 0.001, SLO, PAGE, clump=clump)
 
 
+def _poisson(mean: float, most: int) -> FloatArray:
+    """P(X = k) of a Poisson count for k = 0…most."""
+    steps = np.log(mean) - np.log(np.arange(1, most + 1))
+    return np.exp(np.cumsum(np.append(-mean, steps)))
+
+
+def _of_random_traffic(requests_per_h: float, least: int = 1) -> float:
+    """Pages in 30 days of the one-hour rule, of a service that spends its budget on requests that
+    come independently, to a ten-thousandth. Any failure is enough for the short window, which holds
+    up to 480 an hour; so the good requests of a window must be fewer than its failures allow."""
+    rate, most = 1 - SLO, 20  # failures of a short window, at most
+    good = requests_per_h / WINDOWS * (1 - rate)  # in a short window, in the mean
+    size = int(WINDOWS * good + 12 * math.sqrt(WINDOWS * good)) + 9
+    shared = _poisson((WINDOWS - 1) * good, size)
+    below = np.append(0.0, np.cumsum(_poisson(good, size)))  # P(fewer than k)
+    failed = _poisson(requests_per_h / WINDOWS * rate, most)
+    between = _poisson((WINDOWS - 2) * requests_per_h / WINDOWS * rate, most)
+    allowed = np.ceil(np.arange(3 * most + 1) * (1 / (PAGE * rate) - 1)).astype(np.intp)
+    fires = below[np.clip(allowed[:, None] - np.arange(size + 1), 0, size + 1)]
+    fires[:least] = 0.0
+    begins = 0.0
+    for middle, last in np.ndindex(most + 1, most + 1):
+        told = fires[middle + last : middle + last + most + 1]
+        fired = failed @ told if last else np.zeros(size + 1)
+        pages = float(shared * (failed[1:] @ told[1:]) @ (1 - fired))
+        begins += float(between[middle] * failed[last]) * pages
+    return float(8640 * begins)
+
+
 def figure_false_pages(figure: Figure) -> None:
     """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
 
@@ -188,6 +217,28 @@ def check_false_pages_written_out() -> None:
         )
         got = false_pages(m, rate, SLO, PAGE)
         checks.close(f"{12 * m} an hour", got, total, rtol=1e-6)
+
+
+def check_pages_of_random_traffic() -> None:
+    """Where requests come independently, so that each window holds another number of them, the sum
+    over failures and good requests agrees with simulated months.
+
+    Source: simulation, five minutes at a time, with rates of what came; three standard errors.
+    """
+    for load, least, months in ((60, 1, 20), (132, 1, 40), (132, 2, 40)):
+        rng = np.random.default_rng([74, load, least])
+        shape = (months, 8640 + WINDOWS)
+        failed = rng.poisson(load / WINDOWS * 0.001, shape)
+        came = failed + rng.poisson(load / WINDOWS * 0.999, shape)
+        both = np.cumsum([failed, came], axis=2)
+        errors, requests = both[:, :, WINDOWS:] - both[:, :, :-WINDOWS]
+        burns = (errors > PAGE * 0.001 * requests) & (errors >= least)
+        firing = burns & (failed > PAGE * 0.001 * came)[:, WINDOWS:]
+        pages = (firing[:, 1:] & ~firing[:, :-1]).sum(axis=1)
+        error = float(pages.std(ddof=1)) / math.sqrt(months)
+        estimate = MeanEstimate(float(pages.mean()), error, 0)
+        due = _of_random_traffic(load, least)
+        checks.covers(f"{load} an hour, {least} errors", estimate, due)
 
 
 def check_false_pages_in_a_month() -> None:

@@ -208,6 +208,7 @@ def example() -> SimpleNamespace:
     wrong = CHAT.how_wrong
     return SimpleNamespace(
         few=FEW,
+        long_twice=max(_Law(machine).twice for machine in (MIXTURE, AGENTS)),
         few_slower_percent=100 * (gaps[1] / gaps[0] - 1),
         few_ratio=output[0] / prompt,
         full_ratio=output[1] / prompt,

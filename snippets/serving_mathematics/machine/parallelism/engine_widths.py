@@ -207,6 +207,7 @@ def example() -> SimpleNamespace:
         form_off=_later_median_and_decile(dense, [_by_form(x) for x in dense])[1] - 1,
         fewest_off=_later_median_and_decile(dense, [min(x.measured) for x in dense])[0] - 1,
         width_few=best_width(weights_s, token_s, 4.0),
+        eight_off=float(_over_four((LARGE,), 4)[0][WIDTHS.index(8)]) - 1,
         sparse_loads=len(sparse),
         sparse_fewest=sum(sparse),
         fewest_pcie=_fewest_wins_pcie(),

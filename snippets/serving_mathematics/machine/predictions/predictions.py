@@ -32,6 +32,8 @@ def example() -> SimpleNamespace:
     each = told["one model left out"]["per token"]
     return SimpleNamespace(
         runs=each["all"]["runs"],
+        scored_models=len(each["model"]),
+        scored_engines=len(each["backend"]),
         measured_devices=", ".join(systems()[name].shown for name in sorted(each["system"])),
         guessing_short=-100 * each["guessing"]["yes"]["signed"],
         rack_median=100 * each["system"]["gb200"]["median"],

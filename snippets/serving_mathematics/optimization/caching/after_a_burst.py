@@ -166,6 +166,7 @@ def _reread(machine: Machine, load: float) -> float:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     return SimpleNamespace(
+        burst_runs=SEEDS,
         burst_load_percent=100 * (LOAD + MORE),
         after_host_percent=100 * min(_found(HOST_BYTES)),
         contexts_fit=_contexts(),

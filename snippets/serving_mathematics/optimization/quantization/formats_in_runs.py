@@ -80,6 +80,7 @@ def example() -> SimpleNamespace:
         alone_gain=float(np.median(alone)),
         eight_pairs=eight.size,
         eight_gain=float(np.median(eight)),
+        sparse_models=len({x[0] for x in _pairs() if x[1] == "fp8"} - {DENSE}),
         sparse_pairs=sparse.size,
         sparse_gain=float(np.median(sparse)),
     )

@@ -23,8 +23,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import weight_bytes
+from serving_mathematics.core.hardware.deployed_engine import engine_of
+from serving_mathematics.core.hardware.deployments import (
+    Deployment,
+    cache_room_bytes,
+    sequence_bytes,
+    weight_bytes,
+)
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.hardware.step_time import count_work, step_parts
@@ -293,6 +301,46 @@ def check_room_is_a_ceiling_where_memory_is_short() -> None:
         checks.close(f"{form}: tokens", machine.cache_tokens, room / token, rtol=0.05)
         gain = machine.ceiling_per_s / _machine("BF16", SHORT).ceiling_per_s
         checks.inside(f"{form}: ceiling over BF16", gain, low, high)
+
+
+def _backlog_tokens_per_s(one: Deployment, prompt: int, answer: int) -> float:
+    """Tokens of answers a second of a thousand requests that are there from the start, of such
+    lengths, to a half more or less; by the simulator."""
+    draws = np.random.default_rng(5).uniform(0.5, 1.5, (2, 1000))
+    prompts, answers = np.rint(draws * [[prompt], [answer]]).astype(int)
+    asked = Workload(np.zeros(prompts.size), prompts, answers)
+    made = engine_of(one, asked, CHAT.token_budget, CHAT.places)
+    return float(answers.sum() / simulate(asked, made.engine).completion_s.max())
+
+
+def check_products_where_memory_is_short() -> None:
+    """Where requests wait for memory, FP8 carries more if many short ones fit once weights have
+    four bits, as many as make products pay, and int4 if few long ones do. Told apart so, the format
+    carries at most a tenth less than the better one; FP8 always may carry an eighth less, int4
+    always a quarter.
+
+    Source: the simulator with all requests there from the start; a dense model on one device and
+    one on two whose weights take nine tenths of what an engine may use.
+    """
+    short = replace(SHORT.deployment, cache_bytes=2.0)
+    large = replace(short, architecture=find_model("Llama-3.1-70B")[0], tensor=2)
+    worst = dict.fromkeys(("told apart", "FP8", "int4"), 1.0)
+    for one, (prompt, answer) in itertools.product(
+        (short, large), ((300, 300), (1000, 300), (1000, 1000), (2000, 2000), (500, 3000))
+    ):
+        told = {
+            form: _backlog_tokens_per_s(replace(one, precision=FORMATS[form]), prompt, answer)
+            for form in ("FP8", "int4")
+        }
+        smaller = replace(one, precision="int4")
+        fit = cache_room_bytes(smaller) / sequence_bytes(smaller, prompt + answer / 2)
+        many = min(fit, CHAT.places) > example().half_ridge
+        told["told apart"] = told["FP8" if many else "int4"]
+        for name in worst:
+            worst[name] = min(worst[name], told[name] / max(told.values()))
+    checks.inside("told apart, over the better", worst["told apart"], 0.9, 1.0, kind="simulation")
+    for form, low, high in (("FP8", 0.84, 0.9), ("int4", 0.7, 0.8)):
+        checks.inside(f"always {form}", worst[form], low, high, kind="simulation")
 
 
 def check_the_gain_shrinks_in_a_measured_engine_too() -> None:
