@@ -224,6 +224,8 @@ def read_promise(values: Values) -> Promise:
     ['a TTFT of 2 s', 'a TPOT of 50 ms', 'an E2E latency of 9 s']
     """
     names = ["quantile", *(metric.field for metric in METRICS.values())]
+    lacking = [name for name in names if name not in FIELDS]
+    require(not lacking, "METRICS", "of metrics whose fields are rows of FIELDS", lacking)
     told: dict[str, Any] = {name: values.get(name, FIELDS[name].default) for name in names}
     alone = told["quantile"] == FIELDS["quantile"].default
     rule = "left out where goodput says the share that keeps all limits"
