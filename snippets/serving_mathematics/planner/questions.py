@@ -125,7 +125,6 @@ NEEDS = {
 APART = {  # what a fleet behind routers does not know
     "cached_share": "caches say what they find",
     **dict.fromkeys(("fleets", *ROLES), "one fleet is simulated"),
-    "trace_columns": "the names of columns are those of published traces",
 }
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
@@ -289,14 +288,14 @@ def _possible_splits(base: Deployment) -> list[Deployment]:
 def read_choices(
     values: Values,
     load: Callable[[str, str], Workload] | None = None,
-    shared: Callable[[str], Requests] | None = None,
+    shared: Callable[[str, str], Requests] | None = None,
 ) -> list[Question]:
     """The deployments that a question compares, one question for each, in a fixed order; with
     `fleets` of two, once more with prompts and answers apart.
 
     values: by the names of `FIELDS`; what is not given has its default. A device is a name or a
     sheet, traffic a trace or a rate, and both only where replicas are given. load: reads a trace by
-    its name and columns, and shared one whose prompts say what they share, by its name; by default
+    its name and columns, and shared one whose prompts say what they share, by the same; by default
     from a file. Of what is tried by itself (`auto`), only what can be is returned. Raises
     ValueError that names the field, OSError when a trace cannot be read.
 
@@ -355,7 +354,7 @@ def read_choices(
     goals: tuple[Promise, ...] = ()
     trace: Requests | None = None
     if "trace" in given and told["replicas"] is not None:
-        trace = (shared or read_shared)(told["trace"])
+        trace = (shared or read_shared)(told["trace"], told["trace_columns"] or "")
         traffic = _as_workload(trace)
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     elif "trace" in given:
