@@ -32,8 +32,8 @@ from serving_mathematics.core.fleet.design import Route
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS
-from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
+from serving_mathematics.core.fleet.sharing import session_of
 from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.hardware.catalogue import compared, nearest
 from serving_mathematics.core.hardware.deployments import possible
