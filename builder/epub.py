@@ -151,5 +151,5 @@ def _thin(tree: ET.Element) -> None:
 
 def _text(tree: ET.Element, aside: list[str]) -> str:
     text = ET.tostring(tree, encoding="unicode").replace("<GONE />", "").partition(">")[2]
-    text = text.removesuffix("</article>")
+    text = re.sub(r"<p(?: [^>]*)?>\s*</p>", "", text.removesuffix("</article>"))
     return re.sub(r'<i n="(\d+)" />', lambda place: aside[int(place[1])], text)

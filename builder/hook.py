@@ -7,6 +7,7 @@ serve` shows the failure on the page instead and goes on.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import gc
 import logging
@@ -170,7 +171,9 @@ def on_build_error(error: Exception, **_: Any) -> None:
     if isinstance(error, OSError):
         where = error.filename2 or error.filename  # a copy fails where it should be
         said = f"{error.strerror} ({where})" if where else error.strerror or error
-        error = BuildError(f"the site is as it was: {said}")
+        taken = error.errno == errno.EADDRINUSE
+        hint = "; name another: --dev-addr 127.0.0.1:8001, make serve ADDRESS=127.0.0.1:8001"
+        error = BuildError(f"the site is as it was: {said}{hint * taken}")
     if isinstance(error, BuildError):
         log.error(str(error))
         raise Abort("The build has ended") from error

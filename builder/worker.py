@@ -43,6 +43,7 @@ _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
 RECORD = "record"  # JSON, below its seal
 MOST_BYTES = 2**32  # of memory that a module takes: it fails, and not whatever else runs here
 GRACE_S = 2.0  # after its limit, for a module that hears no alarm
+OTHERS = (".egg-info", "__pycache__")  # ends of folders that are not the project's own
 STEP = "step.txt"  # where the module is: line and function
 Functions = Mapping[str, Callable[..., Any]]  # by their names
 
@@ -158,22 +159,30 @@ class _Run:
         where = Path(file).relative_to(self.root).as_posix()
         return f"{where}:{line}: {function}: {type(problem).__name__}: {message}"
 
-    def watch_reads(self) -> None:
+    def watch_files(self) -> None:
         """Note every file of the project that the module opens as data, with its content at that
-        time, so that its change re-runs the module.
+        time, so that its change re-runs the module; and refuse those that it would write, which
+        others read, or the next run.
         """
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             if event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
                 return
             path = Path(os.path.abspath(os.fsdecode(arguments[0])))  # noqa: PTH100 (resolves ..)
-            if self.root in path.parents and not str(arguments[1]).startswith(("w", "a", "x")):
-                relative = path.relative_to(self.root)
-                name = relative.as_posix()
-                hidden = any(p.startswith(".") or p.endswith(".egg-info") for p in relative.parts)
-                if not hidden and relative.suffix not in (".py", ".pyc") and name not in self.reads:
-                    self.reads[name] = ""  # hashing opens it as well
-                    self.reads[name] = file_digest(path)
+            if self.root not in path.parents or self.folder in path.parents:
+                return
+            relative = path.relative_to(self.root)
+            name = relative.as_posix()
+            if any(p.startswith(".") or p.endswith(OTHERS) for p in relative.parts):
+                return
+            if arguments[2] & (os.O_WRONLY | os.O_RDWR):
+                told = (
+                    f"{name} is a file of the project: a module writes to a temporary folder alone"
+                )
+                raise PermissionError(told)
+            if relative.suffix != ".py" and name not in self.reads:
+                self.reads[name] = ""  # hashing opens it as well
+                self.reads[name] = file_digest(path)
 
         sys.addaudithook(hook)
 
@@ -269,7 +278,7 @@ class _Run:
 
     def record(self) -> dict[str, Any]:
         """Import the module and run its checks, example, figures and sliders, in this order."""
-        self.watch_reads()
+        self.watch_files()
         module = self.guarded("import", lambda: importlib.import_module(f"{PACKAGE}.{self.name}"))
         found = empty_record()
         if module is not None:

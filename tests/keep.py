@@ -4,7 +4,7 @@ changed since then, and keeps it as it is now. With names, such as
 `capacity.tail_latency.second_copies` or `planner`, it does so for these modules, parts and cases
 alone; with `--new` for those of which nothing is kept; with `--check` it keeps nothing and ends
 with 1 where something has moved. It ends with 1, too, where a check fails or a module cannot be
-asked; what was kept of these stays.
+asked; what was kept of these stays. What is kept of modules that are gone goes with any of them.
 
 There is a file for each chapter, a line for each entry: `constant`, `answer` (`tests/answers.py`),
 `rule` (`tests/test_bad_input.py`), `page` (`tests/page_numbers.py`), `case` (`tests/cases.py`).
@@ -128,8 +128,26 @@ def _start(name: str) -> str:
     return f"{name.split('.', 2)[-1]}: "
 
 
-def write(found: Mapping[str, Entries], folder: Path | None = None, whole: bool = False) -> None:
-    """Keep entries of modules and cases, a line for each; whole: and of no others."""
+def gone(there: Collection[str], folder: Path | None = None) -> dict[Path, set[str]]:
+    """Entries of modules and cases that are not there any more, of each file that has some."""
+    starts: dict[Path, set[str]] = {}
+    for name in there:
+        starts.setdefault(file_of(name, folder), set()).add(name.split(".", 2)[-1])
+    found = {
+        path: {key for key in _read(path) if key.partition(": ")[0] not in starts.get(path, ())}
+        for path in (folder or FOLDER).glob("*/*.json")
+    }
+    return {path: keys for path, keys in found.items() if keys}
+
+
+def write(
+    found: Mapping[str, Entries],
+    folder: Path | None = None,
+    whole: bool = False,
+    left: Mapping[Path, Collection[str]] | None = None,
+) -> None:
+    """Keep entries of modules and cases, a line for each; whole: and of no others. left: what goes
+    of each file."""
     files: dict[Path, dict[str, Any]] = {}
     for name, entries in ((name, entries) for name, entries in found.items() if entries):
         path, start = file_of(name, folder), _start(name)
@@ -137,10 +155,16 @@ def write(found: Mapping[str, Entries], folder: Path | None = None, whole: bool 
         for key in [key for key in held if key.startswith(start)]:
             del held[key]
         held.update({start + key: _rounded(told) for key, told in entries.items()})
+    for path, keys in (left or {}).items():
+        held = files.setdefault(path, dict(_read(path)))
+        files[path] = {key: told for key, told in held.items() if key not in keys}
     for path in (folder or FOLDER).glob("*/*.json") if whole else ():
         if path not in files:
             path.unlink()
     for path, held in files.items():
+        if not held:
+            path.unlink()
+            continue
         rows = (
             f"{json.dumps(key, ensure_ascii=False)}: {json.dumps(held[key], ensure_ascii=False)}"
             for key in sorted(held)
@@ -326,9 +350,12 @@ def main(arguments: list[str] | None = None) -> int:
         found[name] = is_now
     if any(told.values()):
         print(report(told))
+    left = gone(names())
+    for path, keys in sorted(left.items()):
+        print(f"{path.relative_to(FOLDER)}: of modules that are gone: {len(keys)}")
     if not options.check:
-        write(found, whole=len(chosen) == len(names()))
-    return int(failed or (options.check and any(told.values())))
+        write(found, whole=len(chosen) == len(names()), left=left)
+    return int(failed or (options.check and any((*told.values(), left))))
 
 
 if __name__ == "__main__":

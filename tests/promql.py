@@ -1,8 +1,9 @@
 """An evaluator of the part of PromQL that the files to take along use, with its precedence.
 
 What is parsed is evaluated minute by minute on made-up series: a value a minute, or NaN where there
-is none. A series by itself has no labels; a dictionary has one for each engine, its `instance`, and
-what stands behind a slash tells the ranks of an engine apart.
+is none; a value that is no number, as 0 / 0 is, is a NaN with a sign, which stays while it is
+reckoned with. A series by itself has no labels; a dictionary has one for each engine, its
+`instance`, and what stands behind a slash tells the ranks of an engine apart.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Parser:
             with np.errstate(divide="ignore"):
                 return {name: FUNCTIONS[token](one) for name, one in self.inside().items()}
         if token == "absent":
-            there = [~np.isnan(one) for one in self.inside().values()]
+            there = [is_there(one) for one in self.inside().values()]
             return {"": np.where(np.any(there, axis=0), np.nan, 1.0) if there else self.ones()}
         if token in RANGES:
             return self.over_time(token)
@@ -141,7 +142,7 @@ class Parser:
             if token == "last_over_time":
                 found[name] = last_over(one, window)
             if token == "min_over_time":
-                found[name] = -most_over(-one, window)
+                found[name] = 0.0 - most_over(-one, window)
             if token == "max_over_time":
                 found[name] = most_over(one, window)
             if token == "stdvar_over_time":
@@ -246,14 +247,19 @@ def kept(compare: Callable[[Series, Series], Any]) -> Callable[[Series, Series],
 
 
 def divided(a: Series, b: Series) -> Series:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(a / b)  # infinite by nothing, as there
+    with np.errstate(divide="ignore", invalid="ignore"):  # infinite by nothing, as there
+        return np.where((a == 0) & (b == 0), -np.nan, a / b)
+
+
+def is_there(values: Series) -> npt.NDArray[np.bool_]:
+    """Where there is a value, be it a number or not."""
+    return ~np.isnan(values) | np.signbit(values)
 
 
 OPERATORS: dict[str, Callable[[Series, Series], Series]] = {
-    "or": lambda a, b: np.where(np.isnan(a), b, a),
-    "and": lambda a, b: np.where(np.isnan(b), np.nan, a),
-    "unless": lambda a, b: np.where(np.isnan(b), a, np.nan),
+    "or": lambda a, b: np.where(is_there(a), a, b),
+    "and": lambda a, b: np.where(is_there(b), a, np.nan),
+    "unless": lambda a, b: np.where(is_there(b), np.nan, a),
     ">": kept(np.greater),
     ">=": kept(np.greater_equal),
     "<": kept(np.less),

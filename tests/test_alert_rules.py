@@ -461,6 +461,25 @@ def test_alerts_on_batches_are_silent_without_series(engine: str) -> None:
     assert not any(told[name] for name in BATCHING)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a / b or c", math.nan),  # 0 / 0 is a value, which `or` keeps
+        ("60 * (a / b) + 1 or c", math.nan),
+        ("a / (b > 0) or c", 7.0),
+        ("a / b > 1 or c", 7.0),
+        ("c unless a / b", math.nan),
+        ("c and a / b", 7.0),
+        ("absent(a / b)", math.nan),
+        ("min_over_time(d[5m]) or c", 7.0),
+    ],
+)
+def test_what_is_no_number_is_a_value(text: str, value: float) -> None:
+    series = {name: np.full(9, number) for name, number in {"a": 0.0, "b": 0.0, "c": 7.0}.items()}
+    found = Parser(text, series | {"d": np.full(9, np.nan)}).whole()
+    assert np.array_equal(found, np.full(9, value), equal_nan=True)
+
+
 @pytest.mark.parametrize("wrong", ["a >", "a > 1 b", "rate(a[5x])", "sum(a", "a ! b", "avg(a)b"])
 def test_the_parser_refuses(wrong: str) -> None:
     with pytest.raises((AssertionError, AttributeError)):

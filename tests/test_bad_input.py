@@ -97,7 +97,6 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "planner.objectives.Objective.share": "the same",
     "core.fleet.sharing.prefixes_of_ids.ids": "names of what prompts begin with, hashable",
     "core.fleet.moments.moments_s.lines": "what a refusal calls a row",
-    "core.fleet.session_fit.fitted_quantity.session": "names of sessions",
     "core.fleet.policies.token_budgets.request": "is the simulator's",
     "core.fleet.policies.few_sessions.request": "is the simulator's",
     "core.fleet.policies.by_priority.request": "is the simulator's",

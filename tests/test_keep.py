@@ -50,10 +50,9 @@ def test_nothing_made_changes_in_silence(name: str) -> None:
 def test_what_is_kept_is_of_what_there_is() -> None:
     held = set(keep.FOLDER.glob("*/*.json"))
     assert held == {keep.file_of(name) for name in keep.names()}
-    starts = {name.split(".", 2)[-1] for name in keep.names()}
+    assert keep.gone(keep.names()) == {}
     for path in held:
         lines = json.loads(path.read_text(encoding="utf-8"))
-        assert {key.partition(": ")[0] for key in lines} <= starts, path
         kinds = {key.partition(": ")[2].split(" ")[0] for key in lines}
         assert kinds <= {"constant", "answer", "rule", "page", "case"}, path
 
@@ -222,6 +221,27 @@ def test_the_command_says_what_moved_and_beside_what(
             )
         else:
             assert text == ""
+
+
+def test_what_is_kept_of_modules_that_are_gone_goes_with_any(
+    small: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small()
+    entries = {"page a": 1}
+    others = ("machine.predictions.gone", "capacity.gone.all")
+    keep.write(dict.fromkeys(others, entries))
+    capsys.readouterr()
+    assert small("core", "--check") == 1
+    assert keep.kept(others[0]) == entries
+    assert small("core") == 0
+    told = "capacity/gone.json: of modules that are gone: 1\n"
+    assert capsys.readouterr().out == 2 * (
+        f"{told}machine/predictions.json: of modules that are gone: 1\n"
+    )
+    assert [keep.kept(name) for name in others] == [{}, {}]
+    assert not keep.file_of(others[1]).exists()
+    assert keep.kept("machine.predictions.predict") == {"page a": 2, "constant B": 0.5}
+    assert small("core", "--check") == 0
 
 
 def test_the_command_keeps_only_what_it_is_asked_for(

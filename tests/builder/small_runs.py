@@ -246,7 +246,7 @@ def record_of(root: Path, text: str, name: str = "small.one") -> dict[str, Any]:
         return module  # type: ignore[no-any-return]
 
     with (
-        mock.patch.object(worker._Run, "watch_reads"),
+        mock.patch.object(worker._Run, "watch_files"),
         mock.patch.object(importlib, "import_module", imported),
         redirect_stdout(io.StringIO()),
     ):

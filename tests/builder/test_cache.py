@@ -254,7 +254,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-unfinished = ROOT / "pids.unfinished"
+unfinished = ROOT / ".pids"
 unfinished.write_text(f"{os.getpid()} {child.pid}")
 unfinished.rename(ROOT / "pids")
 time.sleep(600)
@@ -324,8 +324,8 @@ DATA = int((ROOT / "data.txt").read_text())
 
 def check_limit() -> None:
     checks.equal("limit", (LIMIT, DATA), (1, 1))
-    if not (ROOT / "seen").exists():
-        (ROOT / "seen").write_text("")
+    if not (ROOT / ".seen").exists():
+        (ROOT / ".seen").write_text("")
         while not (ROOT / "edited").exists():
             time.sleep(0.05)
 """
@@ -342,7 +342,7 @@ def test_edit_during_the_run_makes_it_run_again(path: str, text: str, project: P
     project.write("data.txt", "1")
     log = project.root.parent / "log"
     with project.started("builder", "part.edited", log=log) as run:
-        wait_until((project.root / "seen").exists, "the module to run")
+        wait_until((project.root / ".seen").exists, "the module to run")
         project.write(path, text)
         project.write("edited", "")
         assert run.wait(timeout=60) == 1
@@ -356,17 +356,50 @@ def test_module_that_changes_what_it_reads_is_given_up(project: Project) -> None
     project.module(
         "part.restless",
         """
+        import os
         from pathlib import Path
 
         data = Path(__file__).parents[3] / "data.txt"
-        data.write_text(data.read_text() + "1")
+        os.truncate(data, len(data.read_text()) + 1)
         """,
     )
     outcome = project.run()
     assert outcome.status == 2
     assert "error: part.restless: its files changed during each of 5 runs" in outcome.text
-    assert (project.root / "data.txt").read_text() == "1" * 6
+    assert len((project.root / "data.txt").read_text()) == 6
     assert project.leftovers == []
+
+
+def test_module_that_writes_into_the_project_fails_where_it_does(project: Project) -> None:
+    """However it opens the file; a temporary folder is its own."""
+    path = project.write("data.txt", "1")
+    project.module(
+        "part.writes",
+        """
+        import os
+        import tempfile
+        from pathlib import Path
+
+        DATA = Path(__file__).parents[3] / "data.txt"
+
+
+        def check_one():
+            with tempfile.TemporaryFile() as file:
+                file.write(b"2")
+            DATA.write_text("2")
+
+
+        def check_two():
+            os.open(DATA.with_name("new.txt"), os.O_RDWR | os.O_CREAT)
+        """,
+    )
+    outcome = project.run()
+    assert outcome.status == 1
+    for line, check, name in ((11, "one", "data.txt"), (15, "two", "new.txt")):
+        told = f"part/writes.py:{line}: check_{check}: PermissionError: {name} is a file of the pro"
+        assert told in outcome.text
+    assert path.read_text() == "1"
+    assert not path.with_name("new.txt").exists()
 
 
 def test_old_records_are_pruned_and_the_last_ones_stay(project: Project) -> None:

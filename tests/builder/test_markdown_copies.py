@@ -156,6 +156,8 @@ def test_the_book_of_the_site_keeps_the_rules_of_its_format(site: Path) -> None:
         assert len(ids[name]) == len(set(ids[name])), name
         assert all(re.fullmatch(r"[A-Za-z_][\w.-]*", one or "") for one in ids[name]), name
         assert not {one.tag for one in tree.iter()} & {f"{XHTML}{tag}" for tag in ("GONE", "i")}
+        said = ["".join(one.itertext()).strip() or len(one) for one in tree.iter(f"{XHTML}p")]
+        assert all(said), name
         for link in tree.iter(f"{XHTML}a"):
             to, part = urldefrag(urljoin(name, link.get("href", "")))
             assert ":" in to or (to in pages and (not part or part in ids[to])), (name, to, part)

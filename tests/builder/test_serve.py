@@ -276,7 +276,7 @@ def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
             assert process.wait(timeout=PATIENCE_S) == 1
     log = (tmp_path / "log").read_text(encoding="utf-8")
     told = f"Address already in use (while attempting to bind on address ('127.0.0.1', {port}))"
-    assert told in log
+    assert f"{told}; name another: --dev-addr 127.0.0.1:8001, make serve ADDRESS=" in log
     assert "Traceback" not in log
     assert "part.fine" not in log  # nothing has run
 

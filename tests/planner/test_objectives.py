@@ -261,6 +261,8 @@ def test_a_new_objective_is_a_row_of_metrics_and_a_row_of_fields(
         *("definitions/service", 1e3, "ms"),
     )
     monkeypatch.setitem(METRICS, "norm", slow)
+    with pytest.raises(ValueError, match=r"rows of FIELDS, got \['norm_s'\]"):
+        read_choices(ASKED)
     field = Field(
         "norm_s", "Time from arrival, a token", "s", 1e-4, 10, group=FIELDS["e2e_s"].group
     )

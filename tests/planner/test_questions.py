@@ -478,7 +478,7 @@ def test_a_trace_file_is_read(tmp_path: Path) -> None:
     [
         (
             0,
-            "2023-11-16 18:00:00.5,100,0",
+            "2023-11-16 18:00:00.5,100,-1",
             "row 2, column GeneratedTokens must be a whole number, at least 1",
         ),
         (

@@ -10,7 +10,7 @@ import pytest
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS
 from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.questions import read_choices, read_workload
 from serving_mathematics.planner.routed_requests import (
     Below,
     Router,
@@ -153,3 +153,18 @@ def test_a_file_is_refused_by_its_line(tmp_path: Path) -> None:
         read_shared(str(path))
     path.write_text(json.dumps(row), encoding="utf-8")
     assert read_shared(str(path)).output_tokens.tolist() == [1]
+    with pytest.raises(ValueError, match="trace_columns must be left out: the names of this trace"):
+        read_shared(str(path), "time=timestamp")
+
+
+def test_a_file_that_tells_nothing_of_sharing_is_the_same_with_routers_and_without(
+    tmp_path: Path,
+) -> None:
+    """Milliseconds without a name were taken for seconds where there were routers."""
+    path = tmp_path / "trace.csv"
+    rows = [f"{180 * i},{100 + i},{0 if i == 7 else 5}" for i in range(120)]
+    path.write_text("\n".join(["when,isl,osl", *rows]), encoding="utf-8")
+    asked, alone = (read(str(path), "time=when") for read in (read_shared, read_workload))
+    assert asked.arrival_s.tolist() == alone.arrival_s.tolist()
+    assert asked.arrival_s[-1] == pytest.approx(0.18 * 119)
+    assert (asked.output_tokens[7], alone.output_tokens[7]) == (1, 1)

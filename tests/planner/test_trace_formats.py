@@ -109,6 +109,17 @@ def test_requests_of_one_time_are_told() -> None:
     assert asked.told.endswith("; at no more than 6 different times")
 
 
+def test_a_few_requests_without_an_answer_count_one_token() -> None:
+    """Their prompts were worked on; where there are many, the column is none of answers."""
+    rows = [f"{t},100,{(5, '', '0', 'null')[i] if i < 4 else 5}" for i, t in enumerate(TIMES)]
+    asked = read_requests("\n".join([HEAD, *rows]))
+    assert asked.output_tokens[:5].tolist() == [5, 1, 1, 1, 5]
+    assert asked.told.endswith("; 3 without an answer count one token")
+    rows = [f"{t},100,{0 if i < 13 else 5}" for i, t in enumerate(TIMES)]
+    with pytest.raises(ValueError, match=r"row 2, column output_tokens .* failed requests, empty"):
+        read_requests("\n".join([HEAD, *rows]))
+
+
 def test_cached_tokens_of_a_column() -> None:
     rows = [f"{t},100,5,{100 if i % 2 else 60}" for i, t in enumerate(TIMES)]
     asked = read_requests("\n".join([f"{HEAD},cached_tokens", *rows]))
@@ -161,7 +172,11 @@ def test_prefixes_by_brute_force(blocks: list[list[int]]) -> None:
         ),
         (HEAD + f"\n1,{'x' * 99},1\n", "", f"at least 1, got '{'x' * 40}'"),
         (HEAD + f"\n{'x' * 99},1,1\n", "", f"or ns, got '{'x' * 40}'$"),
-        (HEAD + f"\n2,1,1\n1.{'0' * 30},1,1\n", "", rf"got 1\.{'0' * 30}; sort the file by time$"),
+        (
+            HEAD + f"\n2,1,1\n1.{'0' * 30},1,1\n",
+            "",
+            rf"got 1\.{'0' * 30}; sort the file by time, or",
+        ),
         (HEAD + f"\n2,1,1\n1.{'0' * 99},1,1\n", "", rf"row 3, .*got '1\.{'0' * 38}'$"),
         (f"{HEAD},time\n1,1,1,1\n", "", "the log must have one column 'time', got it twice"),
         (f"{HEAD}\n1,1,1\n".replace(",", ";"), "", "separated by commas, got a header with semi"),

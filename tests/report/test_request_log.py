@@ -227,6 +227,17 @@ def test_a_clock_that_is_set_back_and_two_models_are_said() -> None:
     assert any("of which a token takes 10 to 20 ms: cut the log" in note for note in notes)
 
 
+def test_a_trace_whose_form_has_no_order_is_put_in_order() -> None:
+    """RAGPulse's week stands in two parts, both from its beginning: no clock was set."""
+    rows = [
+        {"timestamp": 1.5 * (i % 250), "input_length": 9 + i, "hash_ids": {"user_input": [i]}}
+        for i in range(500)
+    ]
+    run = read_log("\n".join(map(json.dumps, rows)), "a.jsonl")
+    assert not [note for note in run.notes if "goes back" in note]
+    assert run.columns["sent_s"].tolist() == sorted(1.5 * (i % 250) for i in range(500))
+
+
 def test_logs_of_gateways_are_read_for_what_they_are() -> None:
     """nginx, whose request_time is how long it took and whose moment is of the end; LiteLLM."""
     rows = [f"2026-01-05T10:00:{i:02}+00:00,{0.5 if i % 2 else 1.5},200" for i in range(20)]

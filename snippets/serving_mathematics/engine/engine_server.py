@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import errno
 import functools
 import json
 import secrets
@@ -434,9 +433,7 @@ def main(arguments: list[str] | None = None) -> int:
         limits = ServerLimits(**{name: given[name] for name in ServerLimits.__dataclass_fields__})
         return asyncio.run(serve(given["port"], settings, limits, given["model"]))
     except (OSError, ValueError, EngineMissing) as problem:
-        taken = isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE
-        hint = "; name another with --port, 0 for any free one" if taken else ""
-        print(f"serving-mathematics serve: {problem}{hint}", file=sys.stderr)
+        print(f"serving-mathematics serve: {problem}", file=sys.stderr)
         return 2
 
 

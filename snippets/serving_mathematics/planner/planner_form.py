@@ -213,8 +213,8 @@ def _answered(
         del asked["price_per_hour"]  # which stood there: the answer says that nobody gave it
     load = functools.cache(lambda _, columns: read_requests(log, columns))
 
-    def shared(_name: str) -> Requests:
-        return _shared_requests(log)
+    def shared(_name: str, columns: str) -> Requests:
+        return _shared_requests(log, columns)
 
     choices = read_choices(asked, load, shared)
     return whole_answer(choices, asked, load, told, progress=compared)

@@ -125,7 +125,6 @@ NEEDS = {
 APART = {  # what a fleet behind routers does not know
     "cached_share": "caches say what they find",
     **dict.fromkeys(("fleets", *ROLES), "one fleet is simulated"),
-    "trace_columns": "the names of columns are those of published traces",
 }
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
@@ -224,6 +223,8 @@ def read_promise(values: Values) -> Promise:
     ['a TTFT of 2 s', 'a TPOT of 50 ms', 'an E2E latency of 9 s']
     """
     names = ["quantile", *(metric.field for metric in METRICS.values())]
+    lacking = [name for name in names if name not in FIELDS]
+    require(not lacking, "METRICS", "of metrics whose fields are rows of FIELDS", lacking)
     told: dict[str, Any] = {name: values.get(name, FIELDS[name].default) for name in names}
     alone = told["quantile"] == FIELDS["quantile"].default
     rule = "left out where goodput says the share that keeps all limits"
@@ -287,14 +288,14 @@ def _possible_splits(base: Deployment) -> list[Deployment]:
 def read_choices(
     values: Values,
     load: Callable[[str, str], Workload] | None = None,
-    shared: Callable[[str], Requests] | None = None,
+    shared: Callable[[str, str], Requests] | None = None,
 ) -> list[Question]:
     """The deployments that a question compares, one question for each, in a fixed order; with
     `fleets` of two, once more with prompts and answers apart.
 
     values: by the names of `FIELDS`; what is not given has its default. A device is a name or a
     sheet, traffic a trace or a rate, and both only where replicas are given. load: reads a trace by
-    its name and columns, and shared one whose prompts say what they share, by its name; by default
+    its name and columns, and shared one whose prompts say what they share, by the same; by default
     from a file. Of what is tried by itself (`auto`), only what can be is returned. Raises
     ValueError that names the field, OSError when a trace cannot be read.
 
@@ -353,7 +354,7 @@ def read_choices(
     goals: tuple[Promise, ...] = ()
     trace: Requests | None = None
     if "trace" in given and told["replicas"] is not None:
-        trace = (shared or read_shared)(told["trace"])
+        trace = (shared or read_shared)(told["trace"], told["trace_columns"] or "")
         traffic = _as_workload(trace)
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     elif "trace" in given:

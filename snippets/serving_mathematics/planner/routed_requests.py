@@ -32,8 +32,8 @@ from serving_mathematics.core.fleet.design import Route
 from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS
-from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
+from serving_mathematics.core.fleet.sharing import session_of
 from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.hardware.catalogue import compared, nearest
 from serving_mathematics.core.hardware.deployments import possible
@@ -44,6 +44,7 @@ from serving_mathematics.core.machines.sessions import (
     sessions_under_way,
 )
 from serving_mathematics.core.machines.traffic import draw_lengths
+from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.planner.traffic import (
     KINDS,
     Traffic,
@@ -65,6 +66,10 @@ IntArray = npt.NDArray[np.int64]
 AGENTS_KIND = "agents"
 SHARING = (AGENTS_KIND, "customers")  # whose prompts begin alike
 DAY_S = 86_400.0
+PUBLISHED = (  # names in traces that tell what prompts share, or of the tools that `traces` names
+    *('"hash_ids"', '"input_length"', '"input_sequence_length"', '"requests"', '"info"'),
+    "reusable_tokens",
+)
 OF_A_KIND = 4000  # requests that tell the means of a kind
 ALIASES = {
     "random": "at random",
@@ -350,11 +355,11 @@ def _nominal_s(asked: Requests) -> FloatArray:
     return np.array(found)
 
 
-def read_shared(path: str) -> Requests:
+def read_shared(path: str, columns: str = "") -> Requests:
     """A file of requests that says what their prompts share, where it does.
 
-    path: of the file. Requests without an answer count one token. Raises ValueError with file, line
-    and rule; OSError.
+    path: of the file. columns: as `trace_columns`, of a file that does not. Requests without an
+    answer count one token. Raises ValueError with file, line and rule; OSError.
 
     >>> read_shared("no such file")
     Traceback (most recent call last):
@@ -362,14 +367,21 @@ def read_shared(path: str) -> Requests:
     """
     text = read_text(path)
     try:
-        return _shared_requests(text)
+        return _shared_requests(text, columns)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _shared_requests(text: str) -> Requests:
-    """The requests of a file's text."""
-    return read_trace(text, empty="one token")
+def _shared_requests(text: str, columns: str = "") -> Requests:
+    """The requests of a file's text; one that tells nothing of sharing is read as for any plan."""
+    start = text.removeprefix("\ufeff").lstrip()
+    told = start if start[:1] in ("{", "[") else start.partition("\n")[0]
+    if any(name in told for name in PUBLISHED):
+        rule = "left out: the names of this trace are known, as it says what prompts share"
+        require(not columns, "trace_columns", rule, repr(columns[:60]))
+        return read_trace(text, empty="one token")
+    asked = read_requests(text, columns)
+    return Requests(asked.arrival_s, asked.prompt_tokens, asked.output_tokens)
 
 
 def _begins_alone(asked: Requests) -> bool:

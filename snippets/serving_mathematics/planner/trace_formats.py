@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.fleet.request_log import Trace
+from serving_mathematics.core.fleet.trace_rows import KNOWN
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.trace_times import (
     ISO,
@@ -39,24 +40,10 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_BYTES, MOST_ROWS, read_json, read_table
 from serving_mathematics.support.require import require
 
-KNOWN = {  # names of the columns in compared form: letters and digits, in lower case
-    "time": (
-        *("timestamp", "time", "ts", "tsec", "arrivaltime", "arrivals", "arrivaltimestamp"),
-        *("requesttime", "requesttimestamp", "starttime", "createdat", "t", "arrived", "date"),
-        *("arrival", "start", "elapsed", "unixtime", "unix", "epoch"),
-    ),
-    "prompt": (
-        *("contexttokens", "prompttokens", "inputtokens", "inputlength", "promptlength", "isl"),
-        *("requesttokens", "promptlen", "inputlen", "numprompttokens", "numprefilltokens"),
-    ),
-    "output": (
-        *("generatedtokens", "outputtokens", "completiontokens", "outputlength", "osl"),
-        *("responsetokens", "outputlen", "answertokens", "numdecodetokens", "completionlength"),
-    ),
-    "cached": ("cachedtokens", "reusabletokens", "prefixtokens", "numcachedtokens"),
-}
 HASH_IDS, HASH_TOKENS = "hash_ids", 512  # blocks of a prompt in Mooncake's traces
 UNIT = "unit"  # of the times, in a mapping
+NO_ANSWER = ("", "0", "None", "null", "nan")  # cells of requests that failed
+MOST_FAILED = 0.1  # share of a log without an answer: of more, the column is of something else
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -208,14 +195,20 @@ def _workload(
         place = int(late[0]) + 1
         raise ValueError(
             f"row {place + first}, column {column} must be no earlier than the row before "
-            f"it, got {str(cells['time'][place])[:40]}; sort the file by time"
+            f"it, got {str(cells['time'][place])[:40]}; sort the file by time, or ask for replicas "
+            "where each session has a clock of its own"
         )
-    prompts, outputs = (
-        _counts(cells[role], chosen[role], first, 1) for role in ("prompt", "output")
-    )
+    failed = sum(str(cell).strip() in NO_ANSWER for cell in cells["output"])
+    answers = cells["output"]
+    if failed <= MOST_FAILED * len(answers):  # prompts of the others were worked on
+        answers = [1 if str(cell).strip() in NO_ANSWER else cell for cell in answers]
+    prompts = _counts(cells["prompt"], chosen["prompt"], first, 1)
+    outputs = _counts(answers, chosen["output"], first, 1)
     asked = traced_requests(Trace(times, prompts, outputs))
     cached, parts = np.zeros(prompts.size, dtype=np.int64), [f"time from {column}: {read}"]
     parts.append(f"tokens from {chosen['prompt']} and {chosen['output']}")
+    if failed:
+        parts.append(f"{failed:,} without an answer count one token")
     if "cached" in cells:
         cached = _counts(cells["cached"], chosen["cached"], first, 0)
         more = np.flatnonzero(cached > prompts)
@@ -281,7 +274,7 @@ def _counts(cells: Sequence[object], column: str, first: int, least: int) -> npt
         if not fine:
             rule = f"a whole number, at least {least}"
             hint = " (leave out rows without one: failed requests, empty cells)"
-            rule += hint if least and text.strip() in ("", "0", "None", "null", "nan") else ""
+            rule += hint if least and text.strip() in NO_ANSWER else ""
             require(False, f"row {place + first}, column {column}", rule, repr(text[:40]))
         found[place] = int(float(text))
     return found

@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 
+from serving_mathematics.core.fleet.trace_rows import KNOWN
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.load_tests import MOST_TOKENS
-from serving_mathematics.planner.trace_formats import HASH_IDS, KNOWN, _seen
+from serving_mathematics.planner.trace_formats import HASH_IDS, _seen
 from serving_mathematics.planner.trace_times import (
     PER_S,
     TRACE_YEARS,
@@ -52,7 +53,7 @@ from serving_mathematics.support.files import MOST_ROWS, read_table, require_sha
 from serving_mathematics.support.require import require
 
 MOMENTS = {  # columns of moments, in compared form
-    "sent": (*KNOWN["time"], "sentat", "sent", "requeststart", "starttimestamp", "receivedat"),
+    "sent": KNOWN["time"],
     "queued": ("queuedts", "queuedat", "enqueuedat", "enqueuetime"),
     "due": ("due", "dueat", "scheduledtime", "targetedstart", "intendedstart", "planned"),
     "scheduled": ("scheduledts", "admittedat", "admitted", "scheduledat", "dequeuedat"),
@@ -79,9 +80,7 @@ DURATIONS = {
     "tpot": ("tpot", "timeperoutputtoken", "itl", "intertokenlatency", "meanitl"),
 }
 COUNTS = {
-    "prompt": (*KNOWN["prompt"], "inputtoks", "genaiusageinputtokens", "prompttoken", "tokensin"),
-    "output": (*KNOWN["output"], "outputtoks", "genaiusageoutputtokens", "tokensout"),
-    "cached": (*KNOWN["cached"], "cachedprompttokens", "prefixhit", "hittokens"),
+    **{role: KNOWN[role] for role in ("prompt", "output", "cached")},
     "attempt": ("attempt", "attempts", "trynumber", "retrycount", "retries"),
     "joules": ("joules", "energyj", "energy", "energyjoules", "j"),
     "power": ("powerw", "power", "watts", "gpupowerw", "powerdraww", "gpupower", "powerwatts"),
@@ -477,7 +476,9 @@ def _run(
             for role, (values, start, _) in moments.items()
             if abs(start - zero) < DAY_S * 366
         }
-        columns["sent_s"], back = _one_after_another(absolute[base], chosen[base], first)
+        columns["sent_s"], back = absolute[base], ""
+        if not parts:  # whose rows stand in no order
+            columns["sent_s"], back = _one_after_another(absolute[base], chosen[base], first)
         if "due" in absolute:
             columns["due_s"] = absolute["due"] + columns["sent_s"] - absolute[base]
         for role, name in (("scheduled", "queue_s"), ("first", "ttft_s"), ("end", "latency_s")):

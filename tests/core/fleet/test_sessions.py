@@ -12,13 +12,6 @@ from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Engine
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.session_fit import (
-    fit_sessions,
-    fitted_quantity,
-    reused_tokens,
-    session_of,
-    summary,
-)
 from serving_mathematics.core.fleet.sessions import (
     AGENT,
     LEVELS,
@@ -26,8 +19,14 @@ from serving_mathematics.core.fleet.sessions import (
     SessionLaw,
     draw_sessions,
 )
-from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
+from serving_mathematics.core.fleet.sharing import (
+    prefixes_of_reuse,
+    reused_tokens,
+    session_of,
+)
 from serving_mathematics.core.fleet.simulator import simulate_fleet
+
+from .session_laws import fit_sessions, fitted_quantity, summary
 
 
 def test_a_law_is_found_again() -> None:
@@ -133,14 +132,7 @@ def test_laws_that_are_none() -> None:
         replace(AGENT, together=1.5)
     with pytest.raises(ValueError, match=r"cut_share must be in \[0, 1\], got -0.5"):
         replace(AGENT, cut_share=-0.5)
-    with pytest.raises(ValueError, match=r"values must be positive, of shape \(n,\)"):
-        fitted_quantity([1.0, 0.0])
-    with pytest.raises(ValueError, match=r"session must be of shape \(2,\)"):
-        fitted_quantity([1.0, 2.0], [0])
     with pytest.raises(ValueError, match="sessions must be a positive integer"):
         draw_sessions(np.random.default_rng(0), AGENT, 0)
-    alone = Requests([0.0], [9], [1], prefixes=prefixes_of_reuse([-1], [0], [9]))
-    with pytest.raises(ValueError, match="requests must be sessions of more than one request"):
-        fit_sessions(alone)
     with pytest.raises(ValueError, match=r"requests.prefixes must be given"):
         reused_tokens(Requests([0.0], [9], [1]))

@@ -157,6 +157,8 @@ def test_components_of_a_retrieval_service() -> None:
     assert tree is not None
     assert tree.tokens.tolist() == [30, 70, 70]
     assert tree.ends()[tree.node].tolist() == [100, 100]
+    other = read_trace(lines(rows[::-1]), component_tokens=sizes)  # which stand in no order
+    assert other.arrival_s.tolist() == [0.0, 1.0]
     with pytest.raises(ValueError, match="line 1: hash 5 must be among component_tokens"):
         read_trace(lines(rows), component_tokens={1: 20, 2: 10})
 
@@ -194,7 +196,7 @@ HEAD = "timestamp,input_tokens,output_tokens\n"
         ("", "the trace must be a header and at least one request, got 0 lines"),
         (HEAD, "the trace must be a header and at least one request, got 1 lines"),
         ("a,b\n1,2\n", "line 1: time must be named among the columns, as timestamp, got a, b"),
-        ("time,isl\n1,2\n", "line 1: prompt must be named among the columns, as contexttokens"),
+        ("time,words\n1,2\n", "line 1: prompt must be named among the columns, as contexttokens"),
         (HEAD + "1,5\n", "line 2 must be of 3 fields; is the file whole?, got 2"),
         (HEAD + '1,5,"5\n', "the trace must be comma-separated values, got unexpected end"),
         (HEAD + "1,many,5\n", "line 2: prompt tokens must be a whole number, not negative, got"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.session_fit import reused_tokens, session_of
+from serving_mathematics.core.fleet.sharing import reused_tokens, session_of
 from serving_mathematics.core.machines import sessions
 from serving_mathematics.core.machines.sessions import (
     LONGEST_S,

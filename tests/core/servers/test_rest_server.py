@@ -626,6 +626,7 @@ def test_what_cannot_be_served_ends_with_2_and_one_line() -> None:
     assert len(lines) == len(asked + few), done.stderr
     told = zip((words[-1] for words in asked), lines, strict=False)
     assert all(port in line for port, line in told), lines
+    assert sum("name another with --port, 0 for any" in line for line in lines) == len(modules)
     said = "connections must be at most 108, where this process may open"
     assert [line for line in lines if line.startswith(said)] == lines[len(asked) :]
 

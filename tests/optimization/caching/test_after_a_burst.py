@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.session_fit import reused_tokens, session_of
+from serving_mathematics.core.fleet.sharing import reused_tokens, session_of
 from serving_mathematics.core.machines.machines import AGENTS
 from serving_mathematics.core.machines.sessions import sessions_under_way
 from serving_mathematics.optimization.caching.after_a_burst import _together

@@ -69,6 +69,9 @@ def test_places_bind_where_the_log_says_how_long_each_waited() -> None:
     assert found is not None
     assert found.seen.startswith("places bind")
     assert "--max-num-seqs above 16" in found.change
+    assert found.sure == "1,500 requests"
+    assert binding(served(np.random.default_rng(2), 99, load=9, places=4), Asked()) is None
+    assert binding(served(np.random.default_rng(2), 100, load=9, places=4), Asked()) is not None
     sglang = binding(
         served(np.random.default_rng(2), 1500, load=1.2, places=16), Asked(engine="sglang")
     )

@@ -174,7 +174,6 @@ class _Routed:
     first_99_s: float
     token_s: float  # mean time per token [s]
     found: float  # share of the prompt tokens
-    busiest: float  # requests of the busiest engine over the mean
 
 
 def _engine(machine: Machine) -> Engine:
@@ -208,14 +207,12 @@ def _seen(machine: Machine, asked: Requests, outcome: Outcome) -> _Routed:
     spent_s = (outcome.completion_s - outcome.first_token_s)[warm]
     later = asked.output_tokens[warm] - 1
     slow = spent_s > machine.promise.tpot_s * later
-    counts = np.bincount(outcome.engine[warm].astype(np.intp), minlength=outcome.busy_s.size)
     return _Routed(
         float(((first_s <= machine.promise.ttft_s) & ~slow).mean()),
         float(first_s.mean()),
         float(np.quantile(first_s, 0.99)),
         float(spent_s.sum() / later.sum()),
         float(outcome.found_tokens[warm].sum() / asked.prompt_tokens[warm].sum()),
-        float(counts.max() / counts.mean()),
     )
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.session_fit import reused_tokens
+from serving_mathematics.core.fleet.sharing import reused_tokens
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import AGENTS, Machine
 from serving_mathematics.core.machines.sessions import sessions_under_way

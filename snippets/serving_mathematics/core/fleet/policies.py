@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 
 from serving_mathematics.core.fleet.ledger import Ledger
-from serving_mathematics.core.fleet.session_fit import session_of
+from serving_mathematics.core.fleet.sharing import session_of
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.support.require import (
     as_number,

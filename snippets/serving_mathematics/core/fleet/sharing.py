@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.fleet.prefixes import Prefixes
+from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.support.require import require, require_all_finite
 
 IntArray = npt.NDArray[np.int64]
@@ -153,3 +154,41 @@ def _cut(
     node = [mine[end] for mine, end in zip(places, prompts.tolist(), strict=True)]
     answer = [mine.get(end, -1) for mine, end in zip(places, ends.tolist(), strict=True)]
     return Prefixes(np.array(parent), np.array(tokens), np.array(node), np.array(answer))
+
+
+def reused_tokens(requests: Requests) -> IntArray:
+    """Tokens at the beginning of each prompt that the request before it in its session had, shape
+    (n,). Raises ValueError where it is not known what prompts share.
+
+    >>> tree = prefixes_of_reuse([-1, 0], [0, 60], [100, 90])
+    >>> reused_tokens(Requests([0, 0], [100, 90], [1, 1], after=[-1, 0], prefixes=tree)).tolist()
+    [0, 60]
+    """
+    tree = requests.prefixes
+    require(tree is not None, "requests.prefixes", "given", tree)
+    assert tree is not None
+    parent, ends = tree.parent.tolist(), tree.ends().tolist()
+    found = np.zeros(requests.after.size, dtype=np.int64)
+    for request, before in enumerate(requests.after.tolist()):
+        if before < 0:
+            continue
+        one, other = int(tree.node[request]), int(tree.node[before])
+        while one != other:  # the deeper of two nodes is the later one
+            one, other = max(one, other), min(one, other)
+            one = parent[one]
+        found[request] = ends[one] if one >= 0 else 0
+    return found
+
+
+def session_of(requests: Requests) -> IntArray:
+    """The session of each request, numbered from 0, shape (n,).
+
+    >>> session_of(Requests([0, 0, 1], [9, 9, 9], [1, 1, 1], after=[-1, 0, -1])).tolist()
+    [0, 0, 1]
+    """
+    found: list[int] = []
+    count = 0
+    for before in requests.after.tolist():
+        found.append(found[before] if before >= 0 else count)
+        count += before < 0
+    return np.array(found, dtype=np.int64)

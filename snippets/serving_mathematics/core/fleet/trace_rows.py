@@ -19,10 +19,27 @@ from serving_mathematics.support.require import require
 
 MOONCAKE_BLOCK, AGENT_BLOCK = 512, 64  # tokens that one hash stands for
 RAG_PARTS = ("sys_prompt", "passages_ids", "history", "web_search", "user_input")  # as joined
-CSV_NAMES = {  # names of columns in compared form: letters and digits, in lower case
-    "time": ("timestamp", "time", "ts", "t", "arrivaltime", "starttime", "arrived", "createdat"),
-    "prompt": ("contexttokens", "inputtokens", "inputlength", "prompttokens", "requesttokens"),
-    "output": ("generatedtokens", "outputtokens", "outputlength", "responsetokens"),
+KNOWN = {  # names of columns in compared form: letters and digits, in lower case
+    "time": (
+        *("timestamp", "time", "ts", "tsec", "arrivaltime", "arrivals", "arrivaltimestamp"),
+        *("requesttime", "requesttimestamp", "starttime", "createdat", "t", "arrived", "date"),
+        *("arrival", "start", "elapsed", "unixtime", "unix", "epoch", "sentat", "sent"),
+        *("requeststart", "starttimestamp", "receivedat"),
+    ),
+    "prompt": (
+        *("contexttokens", "prompttokens", "inputtokens", "inputlength", "promptlength", "isl"),
+        *("requesttokens", "promptlen", "inputlen", "numprompttokens", "numprefilltokens"),
+        *("inputtoks", "genaiusageinputtokens", "prompttoken", "tokensin"),
+    ),
+    "output": (
+        *("generatedtokens", "outputtokens", "completiontokens", "outputlength", "osl"),
+        *("responsetokens", "outputlen", "answertokens", "numdecodetokens", "completionlength"),
+        *("outputtoks", "genaiusageoutputtokens", "tokensout"),
+    ),
+    "cached": (
+        *("cachedtokens", "reusabletokens", "prefixtokens", "numcachedtokens"),
+        *("cachedprompttokens", "prefixhit", "hittokens"),
+    ),
 }
 TIME_UNITS = {"ms": 1e3, "us": 1e6, "ns": 1e9}  # a second, at the end of the name of a time
 
@@ -43,6 +60,7 @@ class Row:
     session: str = ""
     pause_s: float = 0.0
     since_start: bool = False  # whether the time is since its session began
+    unordered: bool = False  # whether its form's rows stand in no order
     reused: int = -1
     ids: list[Hashable] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
@@ -68,12 +86,13 @@ def rows_of_csv(text: str) -> tuple[list[Row], float]:
         roles |= {"session": "session", "reused": "reusabletokens", "pause": "thinks"}
     else:
         roles = {
-            role: next((n for n in names if n in forms), "") for role, names in CSV_NAMES.items()
+            role: next((n for n in KNOWN[role] if n in forms), "")
+            for role in ("time", "prompt", "output")
         }
-    told = {name + unit: unit for name in CSV_NAMES["time"] for unit in TIME_UNITS}
+    told = {name + unit: unit for name in KNOWN["time"] for unit in TIME_UNITS}
     roles["time"] = roles["time"] or next((name for name in told if name in forms), "")
     for role, name in roles.items():
-        rule = f"named among the columns, as {name or CSV_NAMES.get(role, ('?',))[0]}"
+        rule = f"named among the columns, as {name or KNOWN.get(role, ('?',))[0]}"
         require(name in forms, f"line 1: {role}", rule, ", ".join(header)[:200])
     places = {role: forms.index(name) for role, name in roles.items()}
     rows = []
@@ -151,6 +170,7 @@ def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple
             row = _row(line, _part(line, found, "timestamp", None), found, found, "_length")
             hashes = found.get("hash_ids")
             if isinstance(hashes, dict):
+                row.unordered = True
                 _components(row, hashes, component_tokens)
             else:
                 per_s = 1e3

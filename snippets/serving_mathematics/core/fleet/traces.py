@@ -51,7 +51,8 @@ def read_trace(
 ) -> Requests:
     """A trace in any of these forms as requests.
 
-    text: the whole file. sort: put rows that are out of order in order, instead of refusing them.
+    text: the whole file. sort: put rows that are out of order in order, instead of refusing them;
+    RAGPulse's always are.
     empty: what becomes of rows without an answer, as failed requests have: "refuse", "drop", or
     "one token", where the prompt was worked on. component_tokens: tokens
     of each hash of RAGPulse's components, without which its prompts share nothing.
@@ -88,7 +89,7 @@ def read_trace(
 def _requests(rows: list[Row], per_s: float, sort: bool, starts_s: FloatArray) -> Requests:
     """Rows as columns: those of a session follow each other, the others come by the clock."""
     times = moments_s([row.time for row in rows], [row.line for row in rows], per_s)
-    if sort:
+    if sort or rows[0].unordered:
         rows, times = _sorted(rows, times)
     last: dict[str, int] = {}
     after = []

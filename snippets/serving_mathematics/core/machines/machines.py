@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
-from serving_mathematics.core.fleet.session_fit import reused_tokens
+from serving_mathematics.core.fleet.sharing import reused_tokens
 from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import MachineEngine, engine_of

@@ -25,9 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.session_fit import session_of
 from serving_mathematics.core.fleet.sessions import AGENT, _Chains, _drawn_chains
-from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
+from serving_mathematics.core.fleet.sharing import prefixes_of_reuse, session_of
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,

@@ -288,7 +288,8 @@ async def serve_grpc(
     try:
         bound = server.add_insecure_port(f"127.0.0.1:{port}")
     except RuntimeError as problem:
-        raise OSError(errno.EADDRINUSE, f"port {port} cannot be bound") from problem
+        told = f"port {port} cannot be bound; name another with --port, 0 for any free one"
+        raise OSError(errno.EADDRINUSE, told) from problem
     await server.start()
     print(bound, flush=True)
     await stop.wait()

@@ -354,7 +354,8 @@ def listen(port: int = 0) -> socket.socket:
         listener.listen(128)
     except OSError as problem:
         listener.close()
-        raise OSError(problem.errno, f"port {port}: {problem.strerror}") from problem
+        told = f"port {port}: {problem.strerror}; name another with --port, 0 for any free one"
+        raise OSError(problem.errno, told) from problem
     return listener
 
 

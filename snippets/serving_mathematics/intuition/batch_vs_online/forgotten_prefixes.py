@@ -23,8 +23,7 @@ import numpy as np
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.policies import by_priority
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.session_fit import reused_tokens
-from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
+from serving_mathematics.core.fleet.sharing import prefixes_of_reuse, reused_tokens
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import AGENTS, MIXTURE
 from serving_mathematics.core.machines.sessions import sessions_under_way

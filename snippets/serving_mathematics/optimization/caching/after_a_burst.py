@@ -26,8 +26,7 @@ import numpy as np
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.policies import few_sessions
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.session_fit import reused_tokens, session_of
-from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
+from serving_mathematics.core.fleet.sharing import prefixes_of_reuse, reused_tokens, session_of
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, Machine

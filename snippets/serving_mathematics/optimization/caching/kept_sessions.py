@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.fleet.block_cache import BlockCache
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.session_fit import reused_tokens, session_of
+from serving_mathematics.core.fleet.sharing import reused_tokens, session_of
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import AGENTS

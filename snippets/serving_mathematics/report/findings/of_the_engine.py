@@ -85,7 +85,8 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     """What requests wait for: places, memory, the budget of tokens in a step, or a queue of their
     own.
 
-    run: with running and waiting requests over time. asked: the places, where they are known.
+    run: with running and waiting requests over time, or requests enough to tell them. asked: the
+    places, where they are known.
 
     >>> from serving_mathematics.report.evidence import Series
     >>> full = {"running": np.full(60, 128.0), "waiting": np.full(60, 9.0)}
@@ -95,6 +96,9 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     """
     told = levels(run)
     if told is None or told.level("running").size < MOMENTS_LEAST:
+        return None
+    scraped = run.series is not None and {"running", "waiting"} <= set(run.series.values)
+    if not scraped and run.size < FEW:  # who tell any number of moments
         return None
     running, waiting = told.values["running"], told.values["waiting"]
     known = np.isfinite(running) & np.isfinite(waiting)
@@ -114,7 +118,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         f"{sized(float(waiting.mean()))} in the mean, {seen}",
         "what binds is what more of would shorten the queue; more of the rest changes nothing",
         change,
-        f"{running.size} moments",
+        f"{running.size} moments" if scraped else f"{run.size:,} requests",
         "definitions/utilization",
         run.where,
     )
