@@ -171,8 +171,8 @@ def _servers(pids: dict[str, int] | None = None) -> Iterator[dict[str, int]]:
             started[name] = subprocess.Popen(
                 command, stdout=subprocess.PIPE, text=True, cwd=FOLDER.parent
             )
-        for name, server in started.items() if pids is not None else ():
-            pids[name] = server.pid
+        if pids is not None:
+            pids.update({name: server.pid for name, server in started.items()})
         yield {
             name: int((server.stdout or sys.stdin).readline()) for name, server in started.items()
         }
