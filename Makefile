@@ -105,6 +105,7 @@ mutants: $(READY) ## a sample of mutants against the tests of their modules: SEE
 
 measure: $(ENGINE) ## run the real servers and models again and rewrite their records
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
+	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.calls_in_flight
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.number_digits
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
 	$(BIN)/python -m serving_mathematics.architecture.batch_serving.offline_engine

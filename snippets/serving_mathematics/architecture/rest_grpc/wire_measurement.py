@@ -159,8 +159,11 @@ def _caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
 
 
 @contextlib.contextmanager
-def _servers() -> Iterator[dict[str, int]]:
-    """Both servers as processes of their own: their ports by name; stopped with SIGTERM after."""
+def _servers(pids: dict[str, int] | None = None) -> Iterator[dict[str, int]]:
+    """Both servers as processes of their own: their ports by name; stopped with SIGTERM after.
+
+    pids: takes their process numbers by name.
+    """
     started: dict[str, subprocess.Popen[str]] = {}
     try:
         for name, module in MODULES.items():
@@ -168,6 +171,8 @@ def _servers() -> Iterator[dict[str, int]]:
             started[name] = subprocess.Popen(
                 command, stdout=subprocess.PIPE, text=True, cwd=FOLDER.parent
             )
+        if pids is not None:
+            pids.update({name: server.pid for name, server in started.items()})
         yield {
             name: int((server.stdout or sys.stdin).readline()) for name, server in started.items()
         }

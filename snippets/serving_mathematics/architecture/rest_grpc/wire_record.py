@@ -5,9 +5,9 @@ The time of a call is a fixed cost of the two programs, which does not depend on
 the time to encode and decode, plus the model. The parts were timed by themselves; the fixed cost is
 what the smallest request leaves over; the larger requests are then predictions.
 
-Assumes: the record of `wire_measurement`; nothing of the machine.
+Assumes: the records of `wire_measurement` and `calls_in_flight`; nothing of the machine.
 
-Source: records/rest_grpc.json; sizes from `wire_format`.
+Source: records/rest_grpc.json and records/calls_in_flight.json; sizes from `wire_format`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from serving_mathematics.support.measuring import read_record
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RECORD = "rest_grpc"
+RECORD, IN_FLIGHT = "rest_grpc", "calls_in_flight"
+FLIGHT = 8  # calls at a time, of the page
 COLOURS = {"json": "C3", "compiled": "C1", "protobuf": "C0", "raw": "C4", "binary": "C2"}
 LABELS = {
     "json": "HTTP, JSON",
@@ -42,6 +43,21 @@ def _p50(record: dict[str, Any], encoding: str, rows: int) -> float:
     return float(_row(record, "latency", encoding, rows)["ms"][50])
 
 
+def _server_ms(encoding: str, rows: int, flight: int = FLIGHT) -> float:
+    """Processor time of the server for a call, in the median of rounds [ms]."""
+    asked = {"encoding": encoding, "rows": rows, "flight": flight}
+    told = read_record(IN_FLIGHT)["server_ms"]
+    (found,) = [row for row in told if asked.items() <= row.items()]
+    return float(found["ms"][1])
+
+
+def _grpc_over_http() -> list[float]:
+    """Processor time of gRPC over that of HTTP, with many calls in flight: for one image as text or
+    fields and as bytes, and for 256 as bytes."""
+    pairs = (("protobuf", "json", 1), ("raw", "binary", 1), ("raw", "binary", 256))
+    return [_server_ms(grpc, rows) / _server_ms(http, rows) for grpc, http, rows in pairs]
+
+
 def _codec(record: dict[str, Any], encoding: str, rows: int) -> float:
     """Time to encode and decode request and answer [ms]."""
     steps = _row(record, "steps", encoding, rows)["ms"]
@@ -56,6 +72,10 @@ def example() -> SimpleNamespace:
         large_json_ms=_p50(record, "json", 256),
         large_binary_ms=_p50(record, "binary", 256),
         large_raw_ms=_p50(record, "raw", 256),
+        flight=FLIGHT,
+        flight_json_times=_server_ms("json", 256) / _server_ms("binary", 256),
+        flight_least_percent=100 * (1 - max(_grpc_over_http())),
+        flight_most_percent=100 * (1 - min(_grpc_over_http())),
     )
 
 
@@ -133,3 +153,22 @@ def check_small_requests_do_not_differ() -> None:
     record = read_record(RECORD)
     times = [_p50(record, encoding, 1) for encoding in COLOURS]
     checks.inside("slowest over fastest", max(times) / min(times), 1.0, 2.0, kind="measured")
+
+
+def check_many_calls_at_once_do_not_change_the_order() -> None:
+    """With eight calls in flight a call costs the server as much processor time as alone, to two
+    fifths, and the order is the same: JSON, compiled JSON, bytes over HTTP, bytes over gRPC. There
+    gRPC takes a tenth to a half less than HTTP, for one image too.
+
+    Source: medians of interleaved rounds in the record of calls in flight.
+    """
+    for encoding in COLOURS:
+        for rows in (1, 256):
+            ratio = _server_ms(encoding, rows) / _server_ms(encoding, rows, 1)
+            label = f"{encoding}, {rows} images: eight over one"
+            checks.inside(label, ratio, 0.6, 1.4, kind="measured")
+    order = [_server_ms(e, 256) for e in ("json", "compiled", "binary", "raw")]
+    falls = order == sorted(order, reverse=True)
+    checks.holds("256 images: order [ms]", falls, got=order, kind="measured")
+    for ratio in _grpc_over_http():
+        checks.inside("gRPC over HTTP", ratio, 0.5, 0.9, kind="measured")

@@ -120,7 +120,7 @@ def _monthly(requests_per_h: int, clump: float) -> float:
 def _poisson(mean: float, most: int) -> FloatArray:
     """P(X = k) of a Poisson count for k = 0…most."""
     steps = np.log(mean) - np.log(np.arange(1, most + 1))
-    return np.exp(np.cumsum(np.append(-mean, steps)))
+    return np.asarray(np.exp(np.cumsum(np.append(-mean, steps))))
 
 
 def _of_random_traffic(requests_per_h: float, least: int = 1) -> float:
