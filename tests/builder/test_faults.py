@@ -516,7 +516,7 @@ from serving_mathematics.support import checks
 
 def check_endless() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path(__file__, "../../../../child").resolve().write_text(str(child.pid))
+    Path(__file__, "../../../../.child").resolve().write_text(str(child.pid))
     threading.Event().wait()
 """
 
@@ -535,7 +535,7 @@ def test_hanging_module_is_ended_with_its_children(deaf: str, project: Project) 
         f"snippets/serving_mathematics/part/endless.py:{line}: check_endless: Ended:"
         " ran longer than the limit of 2 s and was ended" in outcome.text
     )
-    assert not is_alive(int((project.root / "child").read_text()))
+    assert not is_alive(int((project.root / ".child").read_text()))
     assert project.leftovers == []
 
 
@@ -556,7 +556,7 @@ def check_left() -> None:
     if (forked := os.fork()) == 0:
         time.sleep(600)
     pids += [forked]
-    Path(__file__, "../../../../pids").resolve().write_text(" ".join(str(int(p)) for p in pids))
+    Path(__file__, "../../../../.pids").resolve().write_text(" ".join(str(int(p)) for p in pids))
     checks.equal("answer", 42, 42)
     END
 """
@@ -574,7 +574,7 @@ def test_what_a_module_leaves_running_ends_with_it(end: str, told: str, project:
     """Also what its parent left behind, and what it forked, for which nobody waits."""
     project.module("part.leaves", LEAVES.replace("END", end))
     outcome = project.run("part.leaves")
-    pids = [int(pid) for pid in (project.root / "pids").read_text().split()]
+    pids = [int(pid) for pid in (project.root / ".pids").read_text().split()]
     wait_until(lambda: not any(map(is_alive, pids)), "what was left to end", 5)
     assert outcome.status == bool(told), outcome.text
     assert told in outcome.text
@@ -585,7 +585,7 @@ import os
 import threading
 from pathlib import Path
 
-Path(__file__, "../../../../pid").resolve().write_text(str(os.getpid()))
+Path(__file__, "../../../../.pid").resolve().write_text(str(os.getpid()))
 os.kill(os.getppid(), 9)
 threading.Event().wait()
 """
@@ -600,7 +600,7 @@ def test_a_worker_that_ends_is_the_failure_of_its_module_and_others_run(project:
     assert outcome.status == 1
     assert "part/ends.py:1: import: Ended: was ended by signal SIGKILL" in outcome.text
     assert outcome.ran >= {"part.one", "part.two"}
-    wait_until(lambda: not is_alive(int((project.root / "pid").read_text())), "the module to end")
+    wait_until(lambda: not is_alive(int((project.root / ".pid").read_text())), "the module to end")
 
 
 def test_signal_without_a_name_is_reported_by_number(project: Project) -> None:

@@ -39,6 +39,7 @@ def test_what_was_not_looked_at_is_not_among_what_was_not_found() -> None:
     needs = dict(found.untold)
     assert needs["What does a token cost?"] == "a price"
     assert needs["Where does it break?"] == "a promised time"
+    assert needs["What binds?"] == "100 requests or more"
     run = replace(run, columns={n: x for n, x in run.columns.items() if n != "queue_s"})
     needs = dict(report([run], Asked(ttft_s=1.0, price_per_hour=2.0)).untold)
     assert needs["What binds?"] == "10 moments or more or each time in the queue"

@@ -207,6 +207,7 @@ FINDINGS = (
         binding,
         "What binds?",
         (("engine:running", "engine:waiting", "moments:10"), ("sent_s", "queue_s", "latency_s")),
+        FEW,
     ),
     Rule(
         queue_or_prefill,
