@@ -83,8 +83,9 @@ def figure_parts_of_a_call(figure: Figure) -> None:
     """In JSON numbers become text twice, and text becomes numbers twice. As bytes they cost neither
     protocol anything.
 
-    Bars are parts timed by themselves, on top of the fixed cost that the smallest request shows;
-    diamonds are measured medians with the range from the 10th to the 90th percentile.
+    Bars are parts timed by themselves, on top of the fixed cost: what the smallest request takes
+    beyond its own parts; diamonds are measured medians with the range from the 10th to the 90th
+    percentile.
 
     Alt: Horizontal stacked bars for requests with 256 images in five encodings. The bar of JSON is
     the longest, mostly encoding and decoding, that of compiled JSON half as long; the bars of bytes

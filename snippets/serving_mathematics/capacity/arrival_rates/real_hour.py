@@ -308,8 +308,8 @@ def figure_kept(figure: Figure) -> None:
 
 
 def stepper_hour() -> dict[str, Any]:
-    """Play the hour. Prompts and answers have their busiest minutes apart: size for work, in which
-    each token counts what it takes."""
+    """Play the hour. Prompts and answers have their busiest minutes at different times: size for
+    work, in which each token counts what it takes."""
     hour = _recorded()
     clock = np.arange(1.0, len(hour.requests_per_minute) + 1)
     parts = {

@@ -229,7 +229,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_frontier(figure: Figure) -> None:
-    """At its best setting, time per token costs least. It and requests inside both have a cliff.
+    """At its best setting, time per token costs least. Both it and requests inside have a cliff.
 
     Each point is a setting on the same shift, with one surprise. A ring marks the cheapest with at
     most two late requests in a hundred.

@@ -316,10 +316,10 @@ def example() -> SimpleNamespace:
 
 def figure_goodput(figure: Figure) -> None:
     """Past the ceiling an engine without a limit answers nobody in time. Each limit keeps it near
-    its most, but they serve different requests.
+    its maximum, but they serve different requests.
 
     The chat machine, each limit at its best setting: on requests, on tokens as vLLM counts them
-    (dashed), and on tokens with those of the prompt that comes. Left: work in time, over what an
+    (dashed), and on tokens with those of the incoming prompt. Left: work in time, over what an
     engine with all its places taken does. Right: long prompts in time.
 
     Alt: Two panels against the load, from below the ceiling to twice it. In the left one a curve

@@ -195,7 +195,7 @@ def example() -> SimpleNamespace:
 
 def figure_storm(figure: Figure) -> None:
     """An outage of half a minute, and three retries each. With an engine that serves clients who
-    have gone, nobody is answered any more. Cancelling ends that at half load, and not near the
+    have gone, nobody is answered any more. Cancelling ends that at half load, but not near the
     ceiling; a limit ends it in both.
 
     Alt: Six panels of rates against time over five minutes, a column for each guard of the engine.

@@ -78,8 +78,8 @@ def figure_copies_and_load(figure: Figure) -> None:
     """Where losers run on, second copies bring the engines down at a load that they carry easily.
     Where losers are cancelled, they hardly matter up to 80% of the ceiling.
 
-    Four engines of the chat machine, each request to the one with the fewest; second copies at the
-    p95 of the same requests without.
+    Four engines of the chat machine, where each request goes to the one with the fewest; second
+    copies are sent at the p95 of the same requests without copies.
 
     Alt: Line chart of the first token of the slowest hundredth against load, on a logarithmic axis.
     Three curves, without copies, with cancelled losers and with a cap on copies, rise slowly side

@@ -72,7 +72,7 @@ BATCHES = (1, 16, 64)
 
 
 def figure_kernels(figure: Figure) -> None:
-    """Few long sequences take as long as many short ones: what counts is the tokens of all.
+    """Few long sequences take as long as many short ones: what counts is the sum of their tokens.
 
     Attention of one layer on an H100, TensorRT-LLM, 16 bits; lines are the bytes over the
     bandwidth.

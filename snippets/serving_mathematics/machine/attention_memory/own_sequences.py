@@ -196,7 +196,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_own_sequences(figure: Figure) -> None:
-    """A latent and states gain by own sequences, and heads lose a little by the copied weights.
+    """A latent and states gain from own sequences, and heads lose a little to the copied weights.
 
     Sequences of 32,768 tokens on eight H200.
 

@@ -115,7 +115,7 @@ def example() -> SimpleNamespace:
 def figure_experts_touched(figure: Figure) -> None:
     """Each new token brings experts of its own until nearly all are touched.
 
-    Eight experts a token, chosen alike and independently.
+    Eight experts a token, equally popular and chosen independently.
 
     Alt: Two line charts against tokens in a step. Left, the share of the experts that are touched:
     of 32 it is nearly all at once, of 128, 256 and 384 it bends later and later. Right, the experts

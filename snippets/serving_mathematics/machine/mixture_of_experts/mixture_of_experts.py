@@ -155,7 +155,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_cost_in_between(figure: Figure) -> None:
-    """A mixture costs least above a small model for one request and for many, most in between.
+    """What a mixture costs above a small model is least with one request or many, most in between.
 
     Left, Qwen3-30B-A3B over each dense model, on one H200 in 16 bits, predicted from kernels alone.
     Right, published runs on four H100 (dots) and predictions (lines), both models in 8 bits.

@@ -145,7 +145,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_padded_plan(figure: Figure) -> None:
-    """Three runs of one's own narrow what must be added to a plan, for nearly every model.
+    """Three runs of your own narrow what must be added to a plan, for nearly every model.
 
     A factor of one is the prediction itself. Dots at 0.8 are that or less.
 

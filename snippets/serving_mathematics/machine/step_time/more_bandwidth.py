@@ -131,7 +131,7 @@ def _full_gain(tokens: float) -> float:
 
 
 def figure_bandwidth_bought(figure: Figure) -> None:
-    """One dense model gained what the formula says of more bandwidth, one mixture next to nothing.
+    """From more bandwidth a dense model gained what the formula says, a mixture next to nothing.
 
     Each point is one deployment, measured on an H100 and on an H200; the line is the formula.
 

@@ -131,8 +131,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_policies(figure: Figure) -> None:
-    """Batches that wait for their longest answer are slower at every load, and full before half
-    of what continuous batching carries.
+    """Batches that wait for their longest answer are slower at every load, and are full before half
+    the load that continuous batching carries.
 
     The chat machine with 64 places and the lengths of its trace; finished answers go on costing
     until their batch ends. Static batching is slow at low load too, where a batch takes long to

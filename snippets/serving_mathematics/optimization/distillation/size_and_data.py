@@ -101,8 +101,8 @@ def figure_size_and_data(figure: Figure) -> None:
 
 
 def figure_lessons_compared(figure: Figure) -> None:
-    """Twenty probabilities teach what all do; the likeliest token teaches more than the word that
-    was drawn, and less than they do.
+    """Twenty probabilities teach what all do; the likeliest token alone teaches more than the word
+    that was drawn, and less than the twenty.
 
     The largest student, after the least and the most that was read. Dashed: a student that says
     the usual words, whatever is asked.
@@ -159,7 +159,7 @@ def _drafted(units: int, taught: int, source: str) -> list[tuple[Any, ...]]:
 
 
 def stepper_size_and_data() -> dict[str, Any]:
-    """Teach a student, and let it draft: what would its teacher accept, and what is struck?"""
+    """Teach a student, and let it draft: what would its teacher accept, and what is struck out?"""
     units, taught = _axes()
     sources = [WORDS, ALL]
 

@@ -154,7 +154,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_price_by_size(figure: Figure) -> None:
-    """A model of a tenth of the parameters is not a tenth of the price: its cache and its steps
+    """A model with a tenth of the parameters costs more than a tenth: its cache and its steps
     shrink less than its weights.
 
     The chat machine with other models, full. Dashed: the price if it shrank as the parameters do.
