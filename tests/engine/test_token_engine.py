@@ -29,12 +29,13 @@ from serving_mathematics.engine.token_engine import (
 )
 
 from ..profiles import THOROUGH
+from ..small_model import WORDS
 
 NUMBERS = itertools.count(1)
 
 
 def prompt(size: int, seed: int = 0) -> tuple[int, ...]:
-    return tuple(np.random.default_rng(seed).integers(100, VOCABULARY, size).tolist())
+    return tuple(np.random.default_rng(seed).integers(100, WORDS, size).tolist())
 
 
 def finish(engine: TokenEngine) -> list[Step]:
