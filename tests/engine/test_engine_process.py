@@ -94,12 +94,12 @@ def test_answers_stops_and_refusals(small_model: Path) -> None:
     async def test() -> None:
         async with started(small_model, queue=3, watch=steps.append) as engine:
             messages = ({"role": "user", "content": "What is the capital of France?"},)
-            question = Question(messages, 50, ignore_end=True)
+            question = Question(messages, 30, ignore_end=True)
             prompt_tokens, text, tokens, finish = await whole(engine, question)
-            assert (prompt_tokens, len(tokens), finish) == (62, 50, "length")
+            assert (prompt_tokens, len(tokens), finish) == (62, 30, "length")
             together = await asyncio.gather(*(whole(engine, question) for _ in range(4)))
             assert all(answer[1] == text for answer in together)
-            word = text[20:28]
+            word = text[10:16]
             _, cut, fewer, finish = await whole(engine, replace(question, stop=(word, "never")))
             assert (cut, finish) == (text.partition(word)[0], "stop")
             assert 0 < len(fewer) < len(tokens)

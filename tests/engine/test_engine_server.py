@@ -323,7 +323,7 @@ def test_clients_that_vanish_stop_the_computation(base: str, http: httpx.Client)
 
 
 def test_a_client_that_does_not_read_holds_nobody_up(base: str, http: httpx.Client) -> None:
-    with raw(base, request_bytes(SHORT | {"max_tokens": 200, "stream": True})):
+    with raw(base, request_bytes(SHORT | {"max_tokens": 60, "stream": True})):
         assert http.post("/v1/completions", json=SHORT).status_code == 200
         wait_until_idle(http)  # its whole answer lies in buffers
 
@@ -517,7 +517,7 @@ def test_an_engine_that_is_killed_is_followed_by_another(tmp_path: Path, small_m
     status 1."""
     model = tmp_path / "model.gguf"
     model.write_bytes(small_model.read_bytes())
-    asks = [SHORT | {"max_tokens": 100, "stream": n % 2 == 0} for n in range(PLACES)]
+    asks = [SHORT | {"max_tokens": 40, "stream": n % 2 == 0} for n in range(PLACES)]
     with served_by(*SMALL, "--model", str(model)) as (process, base):
 
         async def killed() -> Counter[str]:
