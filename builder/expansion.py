@@ -71,9 +71,10 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
 @functools.cache
 def _values(path: str, written: str) -> dict[str, Any]:
     """What stands in a page's front matter."""
+    loader = yaml.SafeLoader(written)
     try:
-        meta = yaml.safe_load(written) or {}
-        node = yaml.compose(written, Loader=yaml.SafeLoader)
+        node = loader.get_single_node()
+        meta = (node and loader.construct_document(node)) or {}
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         line = f":{mark.line + 2}" if mark else ""

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jupytext
 from serving_mathematics.support.checks import Comparison
 
 from builder import BuildError
@@ -70,6 +69,8 @@ def as_json(book: dict[str, Any]) -> bytes:
 
 def as_script(book: dict[str, Any]) -> str:
     """The same as a Python script in the percent format, which editors open as a notebook."""
+    import jupytext  # and with it Jupyter, which takes as long as the rest of the builder
+
     plain = book["metadata"] | {"jupytext": {"notebook_metadata_filter": "-all"}}  # no header
     read = jupytext.reads(json.dumps(book | {"metadata": plain}), fmt="ipynb")
     return str(jupytext.writes(read, fmt="py:percent"))

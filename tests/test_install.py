@@ -1,4 +1,5 @@
-"""The wheel in a user's environment: the commands work, and nothing that was there is touched."""
+"""The wheel in a user's environment that has numpy and nothing else of ours: the commands work, and
+nothing that was there is touched."""
 
 from __future__ import annotations
 
@@ -8,8 +9,6 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -73,84 +72,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert packed == kept
 
 
-@dataclass
-class Environment:
-    """A fresh virtual environment with the packages of a user; numpy and others are lent to it."""
-
-    folder: Path
-    packages: Path
-
-    def python(self, *arguments: str) -> str:
-        """What Python prints here, run from a folder with nothing in it."""
-        empty = self.folder.parent / "empty"
-        empty.mkdir(exist_ok=True)
-        lent = sysconfig.get_path("purelib")
-        return run(self.folder / "bin" / "python", *arguments, cwd=empty, PYTHONPATH=lent)
-
-    def command(self, *arguments: str) -> str:
-        """What the installed command prints here."""
-        return self.python(str(self.folder / "bin" / "serving-mathematics"), *arguments)
-
-    def pip(self, *arguments: str | Path) -> None:
-        """Change what is installed, without a network."""
-        pip = (sys.executable, "-m", "pip", "--python", self.folder / "bin" / "python")
-        run(*pip, *arguments, cwd=self.folder)
-
-    def files(self) -> dict[str, bytes]:
-        """Every file of the environment that is not bytecode, and its content."""
-        return {
-            file.relative_to(self.folder).as_posix(): file.read_bytes()
-            for file in self.folder.rglob("*")
-            if file.is_file() and file.suffix != ".pyc"
-        }
-
-    def folders(self) -> set[str]:
-        """What lies side by side where packages are installed."""
-        return {path.name for path in self.packages.iterdir()} - {"__pycache__"}
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """Fresh, with two packages of the user's own under names that were ours once."""
-    folder = tmp_path_factory.mktemp("install") / "venv"
-    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    for name, text in USERS_OWN.items():
-        (packages / name).parent.mkdir(parents=True, exist_ok=True)
-        (packages / name).write_text(text, encoding="utf-8")
-    yield Environment(folder, packages)
-    shutil.rmtree(folder)
-
-
-@its_turn(2)
-@pytest.mark.skipif(sys.platform == "win32", reason="looks for bin/python")
-def test_installed_used_and_removed_beside_a_users_packages(
-    wheel: Path, environment: Environment
-) -> None:
-    files, folders = environment.files(), environment.folders()
-    environment.pip("install", "--quiet", "--no-index", "--no-deps", wheel)
-    assert files.items() <= environment.files().items(), "installing changed what was there"
-    where = f"import {PACKAGE}; print({PACKAGE}.__file__)"
-    assert environment.python("-c", where).startswith(str(environment.packages))
-
-    checked = environment.command("check", "definitions.utilization.pooling")
-    assert "PASS" in checked
-    assert "FAIL" not in checked
-    question = ("--rate-per-s", "0.5", "--requests", "1000")
-    assert "utilization" in environment.command("exercises")
-    assert "replica" in environment.python("-m", PACKAGE, "plan", *question)
-    read = (
-        f"from {PACKAGE}.support.measuring import read_record; print(len(read_record('rest_grpc')))"
-    )
-    assert int(environment.python("-c", read)) > 2
-    mine = "import snippets.definitions, measurements; print(snippets.MINE, measurements.MINE)"
-    assert environment.python("-c", mine).split() == ["1", "3"]
-
-    environment.pip("uninstall", "--quiet", "--yes", "serving-mathematics")
-    assert environment.files() == files
-    assert environment.folders() == folders
-
-
 WITHOUT = """
 import importlib.metadata, sys
 from serving_mathematics.support.extras import install_command
@@ -161,29 +82,69 @@ try:
 except ModuleNotFoundError as missing:
     print(install_command(missing.name))
 """
+MINE = """
+import snippets.definitions, measurements, serving_mathematics
+from serving_mathematics.support.measuring import read_record
+print(snippets.MINE, measurements.MINE, len(read_record("rest_grpc")) > 2)
+print(serving_mathematics.__file__)
+"""
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file of an environment that is not bytecode, and its content."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and file.suffix != ".pyc"
+    }
+
+
+def folders_of(packages: Path) -> set[str]:
+    """What lies side by side where packages are installed."""
+    return {path.name for path in packages.iterdir()} - {"__pycache__"}
 
 
 @its_turn(1)
 @pytest.mark.skipif(sys.platform == "win32", reason="looks for bin/python")
-def test_all_that_does_not_draw_runs_with_numpy_alone(wheel: Path, tmp_path: Path) -> None:
+def test_installed_used_and_removed_beside_a_users_packages(wheel: Path, tmp_path: Path) -> None:
+    """With numpy lent, and two packages of the user's own under names that were ours once."""
     folder, lent = tmp_path / "venv", Path(sysconfig.get_path("purelib"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=tmp_path)
     (packages,) = folder.glob("lib/python*/site-packages")
     for name in ("numpy", "numpy.libs"):
         if (lent / name).exists():
             (packages / name).symlink_to(lent / name)
+    for name, text in USERS_OWN.items():
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).write_text(text, encoding="utf-8")
+    files, folders = files_of(folder), folders_of(packages)
     pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python")
-    run(*pip, "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=tmp_path)
+    run(*pip, "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=folder)
+    assert files.items() <= files_of(folder).items(), "installing changed what was there"
+
+    def python(*words: str) -> str:
+        return run(folder / "bin" / "python", *words, cwd=empty)
 
     def command(*words: str) -> str:
-        return run(folder / "bin" / "serving-mathematics", *words, cwd=tmp_path)
+        return run(folder / "bin" / "serving-mathematics", *words, cwd=empty)
 
-    assert run(folder / "bin" / "python", "-c", WITHOUT, cwd=tmp_path) == "pip install matplotlib\n"
+    mine, where = python("-c", MINE).splitlines()
+    assert mine == "1 3 True"
+    assert where.startswith(str(packages))
+    assert python("-c", WITHOUT) == "pip install matplotlib\n"
     question = ("--rate-per-s", "0.5", "--requests", "1000")
-    assert "replica" in command("plan", *question, "--figure", "plan.svg")
-    assert (tmp_path / "plan.svg").stat().st_size > 1000
+    assert "replica" in python("-m", PACKAGE, "plan", *question, "--figure", "plan.svg")
+    assert (empty / "plan.svg").stat().st_size > 1000
     row = "model,system,isl,osl,concurrency\nLlama-3.1-8B,H100,500,100,4\n"
-    (tmp_path / "rows.csv").write_text(row, encoding="utf-8")
+    (empty / "rows.csv").write_text(row, encoding="utf-8")
     assert "Llama-3.1-8B" in command("predict", "rows.csv")
-    assert "FAIL" not in command("check", "definitions.utilization.pooling")
+    checked = command("check", "definitions.utilization.pooling")
+    assert "PASS" in checked
+    assert "FAIL" not in checked
     assert "def busy_from_log" in command("exercises", "definitions/utilization")
+
+    run(*pip, "uninstall", "--quiet", "--yes", "serving-mathematics", cwd=folder)
+    assert files_of(folder) == files
+    assert folders_of(packages) == folders

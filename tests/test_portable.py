@@ -6,7 +6,6 @@ import http.server
 import io
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import zipfile
@@ -73,21 +72,17 @@ def test_the_first_way_that_ends_in_a_browser_is_the_last_that_is_tried(
 
 @its_turn(1)
 @pytest.mark.usefixtures("alone")
-def test_where_no_browser_can_be_had_each_way_says_why() -> None:
+def test_where_no_browser_can_be_had_each_way_says_why(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No host of Playwright's, and no apt."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.fetch_browser"],
-        env=os.environ | {"PLAYWRIGHT_DOWNLOAD_HOST": "http://127.0.0.1:9"},
-        cwd=kernels.ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "about 110 MB" in done.stdout
-    assert "about 210 MB" in done.stdout
-    said = done.stderr.strip().splitlines()
+    monkeypatch.setenv("PLAYWRIGHT_DOWNLOAD_HOST", "http://127.0.0.1:9")
+    with pytest.raises(SystemExit) as ended:
+        fetch_browser.fetch()
+    told = capsys.readouterr().out
+    assert "about 110 MB" in told
+    assert "about 210 MB" in told
+    said = str(ended.value.code).splitlines()
     assert said[0] == "No browser could be had:"
     assert said[1].startswith(f"- {fetch_browser.OWN}: ")
     assert "ECONNREFUSED" in said[1]

@@ -172,10 +172,11 @@ def test_spreads_that_share_a_value() -> None:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of the benchmark small enough for a test."""
     for name in speed.ENGINES:
-        monkeypatch.setitem(speed.ENGINES, name, 20_000)
+        monkeypatch.setitem(speed.ENGINES, name, 5_000)
     monkeypatch.setattr(speed, "SIGMAS", 12.0)  # of runs this short
-    monkeypatch.setattr(speed, "SAME_LOG", 5_000)
+    monkeypatch.setattr(speed, "SAME_LOG", 2_000)
     monkeypatch.setattr(speed, "VALUES", 2_000)
+    monkeypatch.setattr(speed, "PRECISION", 0.1)
 
 
 def test_a_tiny_run_writes_records(

@@ -46,7 +46,18 @@ markdown_extensions:
   - pymdownx.superfences
 """
 
-GOOD = '''
+FIGURE = '''def figure_line(figure: Figure) -> None:
+    """Doubling is a straight line.
+
+    Alt: A line from zero to two.
+    """
+    axes = figure.add_subplot(xlabel="value [1]", ylabel="double [1]")
+    axes.plot([0, 1], [double(0.0), double(1.0)])
+
+
+'''
+
+GOOD = f'''
 """Doubling.
 
 Source: hand.
@@ -73,16 +84,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(doubled=double(2.0))
 
 
-def figure_line(figure: Figure) -> None:
-    """Doubling is a straight line.
-
-    Alt: A line from zero to two.
-    """
-    axes = figure.add_subplot(xlabel="value [1]", ylabel="double [1]")
-    axes.plot([0, 1], [double(0.0), double(1.0)])
-
-
-def check_double_of_two() -> None:
+{FIGURE}def check_double_of_two() -> None:
     """Twice two is four.
 
     Source: hand.

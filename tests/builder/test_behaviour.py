@@ -6,13 +6,15 @@ import pytest
 
 from builder.source import Sources
 
-from .project import GOOD, Project
+from .project import FIGURE, GOOD, Project
+
+PLAIN = GOOD.replace(FIGURE, "")
 
 
 @pytest.fixture
 def twice(project: Project) -> Project:
-    project.chapter("part.twice")
-    project.chapter("part.other", GOOD + "\n\nVALUE = 1\n")
+    project.module("part.twice", PLAIN)
+    project.module("part.other", PLAIN + "\n\nVALUE = 1\n")
     assert project.run().status == 0
     return project
 
@@ -28,24 +30,24 @@ def test_a_comment_in_what_every_module_imports_runs_nothing(twice: Project) -> 
 
 def test_what_is_said_in_a_module_runs_it_and_nothing_that_imports_it(twice: Project) -> None:
     twice.module("part.user", "from serving_mathematics.part.twice import double\n")
-    twice.module("part.twice", GOOD.replace("Twice two is four.", "Four is twice two."))
+    twice.module("part.twice", PLAIN.replace("Twice two is four.", "Four is twice two."))
     assert twice.run().ran == {"part.twice", "part.user"}
-    twice.module("part.twice", GOOD.replace("Twice two is four.", "Two and two."))
+    twice.module("part.twice", PLAIN.replace("Twice two is four.", "Two and two."))
     assert twice.run().ran == {"part.twice"}
     assert twice.record("part.twice").record["checks"][0]["claim"] == "Two and two."
 
 
-def test_a_wrong_number_of_a_figure_ends_the_build(twice: Project) -> None:
+def test_a_wrong_number_of_a_figure_ends_the_build(project: Project) -> None:
     for end, status in (("2", 0), ("7.5", 1)):
         told = f"A line from 0 to {end} at 1."
-        twice.module("part.twice", GOOD.replace("A line from zero to two.", told))
-        outcome = twice.run()
+        project.module("part.twice", GOOD.replace("A line from zero to two.", told))
+        outcome = project.run()
         assert outcome.status == status, outcome.text
     assert "figure_line: ValueError: the docstring says 7.5, which is" in outcome.text
 
 
 def test_who_reads_docstrings_runs_again_for_them(project: Project) -> None:
-    reads = GOOD.replace("2.0 * value", "len(double.__doc__ or '') / 3")
+    reads = PLAIN.replace("2.0 * value", "len(double.__doc__ or '') / 3")
     project.module("part.twice", reads.replace("Twice the value.", "x" * 12))
     assert project.run().status == 0
     project.module("part.twice", reads.replace("Twice the value.", "y" * 13))

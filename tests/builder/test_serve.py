@@ -21,7 +21,7 @@ import pytest
 from ..profiles import todays
 from .project import GOOD, PATIENCE_S, Project, wait_until
 
-CALM_S = 3.0  # no second build may follow within
+CALM_S = 1.5  # no second build may follow within
 
 
 @dataclass
@@ -241,6 +241,7 @@ def waiting(tmp_path: Path) -> Iterator[tuple[Served, subprocess.Popen[bytes]]]:
     """A server of a chapter that waits for a file."""
     port = free_port()
     project = Project.make(tmp_path, port)
+    project.draw_nothing()
     project.chapter("part.waits", WAITS.format(go=str(tmp_path / "go")))
     project.write("docs/part/waits.md", "---\ntitle: Waits\n---\n\n# Waits\n\n{{ checks }}\n")
     served = Served(project, port, tmp_path / "log")
@@ -284,6 +285,7 @@ def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
 def test_a_build_that_is_ended_leaves_the_site_as_it_was(project: Project, tmp_path: Path) -> None:
     assert project.build("--strict").status == 0
     before = {file: file.read_bytes() for file in project.site_files}
+    project.draw_nothing()
     project.chapter("part.waits", WAITS.format(go=str(tmp_path / "go")))
     with project.started("mkdocs", "build", log=tmp_path / "log") as process:
         wait_until(lambda: project.leftovers, "the module to begin")

@@ -1,5 +1,5 @@
 """An engine that computes nothing, in the place of OpenVINO GenAI, and moves the clock, so
-that what is measured is known.
+that what is measured is known; in a child that can be killed, the clock is the system's.
 
 It batches as the engine's documentation says (decodes first, then prompts in order with what the
 budget leaves) and takes for a step what a formula gives, half as much again where the step has
@@ -9,17 +9,21 @@ another number of tokens than the last. Its tokens follow from those before.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
-
-from ..clockwork import Clock
+from serving_mathematics.engine.engine_process import _work
+from serving_mathematics.engine.token_engine import Settings, TokenEngine
 
 BLOCK = 32  # tokens of a block of the cache
 FIRST = 40  # letter, whose token is 0
@@ -52,13 +56,14 @@ class Request:
         return [SimpleNamespace(generated_log_probs=-told)]
 
     def cancel(self) -> None:
-        self.pipeline.requests.remove(self)
+        """Its memory is free after the next step."""
+        self.over = "CANCEL"
 
 
 class Pipeline:
     """`ContinuousBatchingPipeline`, in small."""
 
-    clock: Clock
+    clock: Any
     most = 20_000  # steps, so that nothing goes on for ever
 
     def __init__(self, path: str, limits: Any, device: str, options: dict[str, Any]) -> None:
@@ -94,6 +99,7 @@ class Pipeline:
         """One step of all requests that have a place in the memory."""
         self.most -= 1
         assert self.most > 0
+        self.requests = [request for request in self.requests if request.over == "NONE"]
         free, left = self.limits.num_kv_blocks, self.limits.max_num_batched_tokens
         held = [request for request in self.requests if request.filled]
         prompts, decoding, context, used = 0, 0, 0, 0
@@ -153,7 +159,7 @@ class Tokenizer:
 
 
 @contextlib.contextmanager
-def installed(clock: Clock, *modules: ModuleType) -> Iterator[None]:
+def installed(clock: Any, *modules: ModuleType) -> Iterator[None]:
     """The stand-in in the place of the engine, and the clock in that of `time` in these modules."""
     config = type("GenerationConfig", (), {"num_assistant_tokens": 0})
     reasons = SimpleNamespace(NONE="NONE", LENGTH="LENGTH", STOP="STOP")
@@ -169,3 +175,43 @@ def installed(clock: Clock, *modules: ModuleType) -> Iterator[None]:
         for module in modules:
             stack.enter_context(mock.patch.object(module, "time", clock))
         yield
+
+
+def light_work(connection: Connection, settings: Settings, model: Path | None) -> None:
+    """The child of an `EngineProcess` with the stand-in, of which steps wait for a millisecond.
+
+    A step with a request of seed 666 is an exception, one of seed 667 the end of the process, one
+    of seed 668 refused when it is handed over, and a text with a ☠ crashes the tokenizer.
+    """
+    step, encode, hand_over = TokenEngine.step, TokenEngine.encode, TokenEngine._hand_over
+
+    def stepping(engine: TokenEngine) -> Any:
+        seeds = {request.ask.seed for request in engine._running}
+        if 666 in seeds:
+            raise RuntimeError("a number that is none")
+        if 667 in seeds:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return step(engine)
+
+    def encoding(engine: TokenEngine, text: str) -> list[int]:
+        if "☠" in text:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if "☢" in text:
+            raise RuntimeError("no such character")
+        return encode(engine, text)
+
+    def handing(engine: TokenEngine, request: Any) -> Any:
+        if request.ask.seed == 668:
+            raise RuntimeError("no such setting\nin a line of C++")
+        return hand_over(engine, request)
+
+    breaking = {"step": stepping, "encode": encoding, "_hand_over": handing}
+    passing = SimpleNamespace(work=lambda _: time.sleep(1e-3))
+    with mock.patch.multiple(TokenEngine, **breaking), installed(passing):
+        _work(connection, settings, model)
+
+
+def late_work(*given: Any) -> None:
+    """A child that takes two seconds to load its model."""
+    time.sleep(2)
+    light_work(*given)

@@ -24,15 +24,27 @@ from serving_mathematics.engine.engine_process import (
     Part,
     Question,
     _Outbox,
-    _work,
+    _rest,
     ask_of,
 )
-from serving_mathematics.engine.token_engine import EngineMissing, Settings, Step, TokenEngine
+from serving_mathematics.engine.token_engine import Ask, EngineMissing, Settings, Step
 
-from ..profiles import THOROUGH, todays
+from ..profiles import THOROUGH
+from .stand_in import late_work, light_work
 
+MODEL = Path(__file__)  # of an engine that reads none
 SETTINGS = Settings(max_sequences=2, kv_blocks=200, context_tokens=6144)
 LONG = Question("Once upon a time", 5000, ignore_end=True)
+
+
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children with an engine that computes nothing, forked by a process that has loaded it."""
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload([__name__])
+    contexts = SimpleNamespace(get_context=lambda _: forking)
+    monkeypatch.setattr(engine_process, "multiprocessing", contexts)
+    monkeypatch.setattr(engine_process, "_work", light_work)
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -44,7 +56,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def started(model: Path | None = None, **options: Any) -> AsyncIterator[EngineProcess]:
+async def started(model: Path = MODEL, **options: Any) -> AsyncIterator[EngineProcess]:
     engine = EngineProcess(SETTINGS, model, **options)
     await engine.start()
     try:
@@ -82,12 +94,12 @@ def test_answers_stops_and_refusals(small_model: Path) -> None:
     async def test() -> None:
         async with started(small_model, queue=3, watch=steps.append) as engine:
             messages = ({"role": "user", "content": "What is the capital of France?"},)
-            question = Question(messages, 50, ignore_end=True)
+            question = Question(messages, 30, ignore_end=True)
             prompt_tokens, text, tokens, finish = await whole(engine, question)
-            assert (prompt_tokens, len(tokens), finish) == (62, 50, "length")
+            assert (prompt_tokens, len(tokens), finish) == (62, 30, "length")
             together = await asyncio.gather(*(whole(engine, question) for _ in range(4)))
             assert all(answer[1] == text for answer in together)
-            word = text[20:28]
+            word = text[10:16]
             _, cut, fewer, finish = await whole(engine, replace(question, stop=(word, "never")))
             assert (cut, finish) == (text.partition(word)[0], "stop")
             assert 0 < len(fewer) < len(tokens)
@@ -109,7 +121,7 @@ def test_answers_stops_and_refusals(small_model: Path) -> None:
             await until(lambda: engine.metrics["running"] == 0)
             assert (await whole(engine, question))[1] == text
             assert len(steps) == engine.metrics["steps"]
-            asking = asyncio.create_task(whole(engine, Question(tuple(range(100, 2600)), 1)))
+            asking = asyncio.create_task(whole(engine, Question((*range(100, 1000),) * 3, 1)))
             before, ticks = len(steps), 0
             while not asking.done():
                 await asyncio.sleep(0)
@@ -119,9 +131,10 @@ def test_answers_stops_and_refusals(small_model: Path) -> None:
     run(test())
 
 
-def test_deadlines_and_draining_end_requests_with_a_reason(small_model: Path) -> None:
+@pytest.mark.usefixtures("light")
+def test_deadlines_and_draining_end_requests_with_a_reason() -> None:
     async def test() -> None:
-        async with started(small_model, deadline_s=0.5) as engine:
+        async with started(deadline_s=0.5) as engine:
             assert await kind_of(engine, LONG) == "late"
             await until(lambda: engine.metrics["running"] == 0)
             engine.deadline_s = 60
@@ -163,29 +176,30 @@ def pid_of(engine: EngineProcess) -> int:
     return pid
 
 
-def test_a_child_that_is_killed_is_followed_by_one_that_goes_on(small_model: Path) -> None:
+@pytest.mark.usefixtures("light")
+def test_a_child_that_is_killed_is_followed_by_one_that_goes_on() -> None:
     """Six are inside, of which two run, and one more comes meanwhile: every answer is whole, what
     was sent of it included, and without a gap. Where no other can be started, all are told."""
     question = Question("Once upon a time", 80, ignore_end=True)
 
     async def test() -> None:
-        async with started(small_model) as engine:
+        async with started() as engine:
+            expected = await whole(engine, question)
+            before = engine.metrics["tokens"]
             begun = asyncio.create_task(whole(engine, question))
             calls = [asyncio.create_task(whole(engine, question)) for _ in range(5)]
-            await until(lambda: engine.metrics.get("tokens", 0) > 20)
+            await until(lambda: engine.metrics["tokens"] > before + 20)
             os.kill(pid_of(engine), signal.SIGKILL)
             await until(lambda: engine.state == "restarting")
             assert engine.silent_s == 0
             calls.append(asyncio.create_task(whole(engine, question)))
-            answers = await asyncio.gather(begun, *calls)
-            assert {(told, len(tokens), end) for told, _, tokens, end in answers} == {
-                (answers[0][0], 80, "length")
-            }
+            assert await asyncio.gather(begun, *calls) == [expected] * 7
+            assert len(expected[2]) == 80
             assert (engine.state, engine.restarts, engine.inside) == ("ready", 1, 0)
             failing = [asyncio.create_task(kind_of(engine, LONG)) for _ in range(6)]
             before = engine.metrics["tokens"]
             await until(lambda: engine.metrics["tokens"] > before + 20)
-            engine._model = small_model / "nothing"
+            engine._model = MODEL / "nothing"
             os.kill(pid_of(engine), signal.SIGKILL)
             assert await asyncio.gather(*failing) == ["failed"] * 6
             await engine.ended()
@@ -197,37 +211,6 @@ def test_a_child_that_is_killed_is_followed_by_one_that_goes_on(small_model: Pat
     run(test())
 
 
-def _poisoned(*arguments: Any) -> None:
-    """The child, in which a step with a request of seed 666 is an exception, one of seed 667 the
-    end of the process, one of seed 668 refused when it is handed over, and a text with a ☠ crashes
-    the tokenizer."""
-    step, encode, hand_over = TokenEngine.step, TokenEngine.encode, TokenEngine._hand_over
-
-    def stepping(engine: TokenEngine) -> Step:
-        seeds = {request.ask.seed for request in engine._running}
-        if 666 in seeds:
-            raise RuntimeError("a number that is none")
-        if 667 in seeds:
-            os.kill(os.getpid(), signal.SIGSEGV)
-        return step(engine)
-
-    def encoding(engine: TokenEngine, text: str) -> list[int]:
-        if "☠" in text:
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if "☢" in text:
-            raise RuntimeError("no such character")
-        return encode(engine, text)
-
-    def handing(engine: TokenEngine, request: Any) -> Any:
-        if request.ask.seed == 668:
-            raise RuntimeError("no such setting\nin a line of C++")
-        return hand_over(engine, request)
-
-    TokenEngine.step, TokenEngine.encode = stepping, encoding  # type: ignore[method-assign]
-    TokenEngine._hand_over = handing  # type: ignore[method-assign]
-    _work(*arguments)
-
-
 POISONS = [  # what breaks, what is said of it, and how many children it may cost
     (Question("Hi", 5, seed=666), "the engine failed at this request", (1, 3)),
     (Question("Hi", 5, seed=667), "the engine failed at this request", (1, 3)),
@@ -237,17 +220,16 @@ POISONS = [  # what breaks, what is said of it, and how many children it may cos
 ]
 
 
-def test_what_one_request_breaks_ends_that_request_alone(
-    small_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One after the other, in one engine; of those that kill it one today. Others run, wait and
-    come after; each gets as many tokens as it asked for, in order."""
-    monkeypatch.setattr(engine_process, "_work", _poisoned)
+@pytest.mark.usefixtures("light")
+def test_what_one_request_breaks_ends_that_request_alone() -> None:
+    """One after the other, in one engine. Others run, wait and come after; each gets the same
+    tokens, as many as it asked for."""
     question = Question("Once upon a time", 60, ignore_end=True)
 
     async def test() -> None:
-        async with started(small_model) as engine:
-            for poison, told, (least, most) in [*todays(POISONS[:3]), *POISONS[3:]]:
+        async with started() as engine:
+            expected = await whole(engine, question)
+            for poison, told, (least, most) in POISONS:
                 before, done = engine.restarts, engine.metrics.get("tokens", 0)
                 calls = [asyncio.create_task(whole(engine, question)) for _ in range(3)]
                 await until(lambda done=done: engine.metrics.get("tokens", 0) > done + 20)
@@ -255,17 +237,19 @@ def test_what_one_request_breaks_ends_that_request_alone(
                     await whole(engine, poison)
                 assert (caught.value.kind, str(caught.value)) == ("failed", told)
                 calls.append(asyncio.create_task(whole(engine, question)))
-                for prompt_tokens, _, tokens, finish in await asyncio.gather(*calls):
-                    assert (prompt_tokens, len(tokens), finish) == (7, 60, "length")
+                for answer in await asyncio.gather(*calls):
+                    assert answer == expected
+                    assert len(answer[2]) == 60
                 assert least <= engine.restarts - before <= most, poison
                 assert (engine.state, engine.inside) == ("ready", 0)
 
     run(test())
 
 
-def test_a_child_that_dies_of_nothing_is_followed_by_two(small_model: Path) -> None:
+@pytest.mark.usefixtures("light")
+def test_a_child_that_dies_of_nothing_is_followed_by_two() -> None:
     async def test() -> None:
-        async with started(small_model) as engine:
+        async with started() as engine:
             for _ in range(IDLE_DEATHS):
                 assert engine.state == "ready"
                 os.kill(pid_of(engine), signal.SIGKILL)
@@ -277,12 +261,16 @@ def test_a_child_that_dies_of_nothing_is_followed_by_two(small_model: Path) -> N
     run(test())
 
 
-def test_closing_while_another_child_is_started_ends_both(small_model: Path) -> None:
+@pytest.mark.usefixtures("light")
+def test_closing_while_another_child_is_started_ends_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def test() -> None:
-        async with started(small_model) as engine:
+        async with started() as engine:
             call = asyncio.create_task(kind_of(engine, LONG))
             await until(lambda: engine.metrics.get("tokens", 0) > 20)
             first = engine._child
+            monkeypatch.setattr(engine_process, "_work", late_work)
             os.kill(pid_of(engine), signal.SIGKILL)
             await until(lambda: engine._child is not first)
             await engine.close()
@@ -331,11 +319,12 @@ def test_a_pipe_without_a_reader_ends_the_writing() -> None:
         outbox.join()
 
 
-def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended(small_model: Path) -> None:
+@pytest.mark.usefixtures("light")
+def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended() -> None:
     """Prompts that do not fit into its pipe; each asker is told when its time is over."""
 
     async def test() -> None:
-        async with started(small_model, deadline_s=1.0) as engine:
+        async with started(deadline_s=0.3) as engine:
             os.kill(pid_of(engine), signal.SIGSTOP)
             calls = [
                 asyncio.create_task(kind_of(engine, Question(BEYOND_THE_PIPE, 1))) for _ in range(8)
@@ -348,11 +337,15 @@ def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended(small_model: Path)
     run(test())
 
 
-def test_closing_while_the_model_is_loaded_kills_the_child(small_model: Path) -> None:
+@pytest.mark.usefixtures("light")
+def test_closing_while_the_model_is_loaded_kills_the_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It would hear of it when the model is loaded, and end by itself."""
+    monkeypatch.setattr(engine_process, "_work", late_work)
 
     async def test() -> None:
-        engine = EngineProcess(SETTINGS, small_model)
+        engine = EngineProcess(SETTINGS, MODEL)
         starting = asyncio.create_task(engine.start())
         await asyncio.sleep(0)  # in which the child is started
         await engine.close()
@@ -408,9 +401,11 @@ def _open_and_close(told: Connection) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts files under /proc")
+@pytest.mark.usefixtures("light")
 def test_a_pipe_is_closed_after_its_reader_and_nothing_is_left() -> None:
     ours, theirs = multiprocessing.Pipe(duplex=False)
-    child = multiprocessing.get_context("spawn").Process(target=_open_and_close, args=(theirs,))
+    context: Any = engine_process.multiprocessing.get_context("spawn")
+    child = context.Process(target=_open_and_close, args=(theirs,))
     child.start()
     theirs.close()
     assert ours.poll(240)
@@ -419,18 +414,19 @@ def test_a_pipe_is_closed_after_its_reader_and_nothing_is_left() -> None:
     assert child.exitcode == 0
 
 
-def test_questions_become_tokens(engine: TokenEngine) -> None:
-    ask = ask_of(Question("The other of", seed=5, temperature=0.5, top_p=0.9), engine)
-    assert ask.prompt == (504, 550, 282)
-    assert (ask.max_tokens, ask.seed, ask.temperature, ask.top_p) == (1021, 5, 0.5, 0.9)
+def test_questions_become_tokens() -> None:
+    words: Any = SimpleNamespace(settings=SETTINGS, encode=lambda text: [*map(len, text.split())])
+    ask = ask_of(Question("The other of", seed=5, temperature=0.5, top_p=0.9), words)
+    assert ask == Ask((3, 5, 2), 6141, 0.5, 0.9, 5)
+    assert _rest(replace(ask, seed=2**63 - 1), (7, 8)) == Ask((3, 5, 2, 7, 8), 6139, 0.5, 0.9, 1)
 
 
-def test_the_child_ends_when_its_pipe_does(small_model: Path) -> None:
+@pytest.mark.usefixtures("light")
+def test_the_child_ends_when_its_pipe_does() -> None:
     """`_work` returns; nothing is left behind by a parent that was killed."""
     ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(
-        target=_work, args=(theirs, SETTINGS, small_model)
-    )
+    context: Any = engine_process.multiprocessing.get_context("spawn")
+    child = context.Process(target=light_work, args=(theirs, SETTINGS, MODEL))
     child.start()
     theirs.close()
     assert ours.recv()[0] == "ready"

@@ -323,7 +323,7 @@ def test_clients_that_vanish_stop_the_computation(base: str, http: httpx.Client)
 
 
 def test_a_client_that_does_not_read_holds_nobody_up(base: str, http: httpx.Client) -> None:
-    with raw(base, request_bytes(SHORT | {"max_tokens": 200, "stream": True})):
+    with raw(base, request_bytes(SHORT | {"max_tokens": 60, "stream": True})):
         assert http.post("/v1/completions", json=SHORT).status_code == 200
         wait_until_idle(http)  # its whole answer lies in buffers
 
@@ -349,7 +349,7 @@ def resident_bytes(process: subprocess.Popen[str]) -> int:
 def test_deadline_memory_and_the_end_by_sigterm(small_model: Path) -> None:
     """One server: the deadline ends an answer, memory stays flat over bad and good requests, which
     is looked at every third day, and SIGTERM lets what was accepted end."""
-    options = (*SMALL, "--model", str(small_model), "--deadline-s", "1.0", "--drain-s", "0.5")
+    options = (*SMALL, "--model", str(small_model), "--deadline-s", "0.4", "--drain-s", "0.5")
     with served_by(*options) as (process, base):
         with client_of(base) as http:
             assert http.get("/health").json() == {"status": "ready"}
@@ -458,15 +458,15 @@ def test_no_value_of_any_field_reaches_another_request(base: str, http: httpx.Cl
 
 
 def test_a_temperature_that_is_almost_zero_takes_the_likeliest(http: httpx.Client) -> None:
-    ask = SHORT | {"max_tokens": 40}
+    ask = SHORT | {"max_tokens": 12}
 
     def text(**more: Any) -> str:
         return str(http.post("/v1/completions", json=ask | more).json()["choices"][0]["text"])
 
     likeliest = text(temperature=0)
-    for tiny in (5e-324, 1e-45, 1e-40, 1e-30, 9e-6):
+    for tiny in (5e-324, 1e-45, 9e-6):
         assert text(temperature=tiny) == likeliest
-    for tiny in (1e-100, 1e-45, 1e-40, 1e-30, 9e-6):
+    for tiny in (1e-100, 1e-40, 9e-6):
         assert text(temperature=2, top_p=tiny) == likeliest
     assert text(temperature=2, seed=1) != likeliest
 
@@ -517,7 +517,7 @@ def test_an_engine_that_is_killed_is_followed_by_another(tmp_path: Path, small_m
     status 1."""
     model = tmp_path / "model.gguf"
     model.write_bytes(small_model.read_bytes())
-    asks = [SHORT | {"max_tokens": 100, "stream": n % 2 == 0} for n in range(PLACES)]
+    asks = [SHORT | {"max_tokens": 40, "stream": n % 2 == 0} for n in range(PLACES)]
     with served_by(*SMALL, "--model", str(model)) as (process, base):
 
         async def killed() -> Counter[str]:

@@ -29,12 +29,13 @@ from serving_mathematics.engine.token_engine import (
 )
 
 from ..profiles import THOROUGH
+from ..small_model import WORDS
 
 NUMBERS = itertools.count(1)
 
 
 def prompt(size: int, seed: int = 0) -> tuple[int, ...]:
-    return tuple(np.random.default_rng(seed).integers(100, VOCABULARY, size).tolist())
+    return tuple(np.random.default_rng(seed).integers(100, WORDS, size).tolist())
 
 
 def finish(engine: TokenEngine) -> list[Step]:
@@ -336,7 +337,7 @@ def test_memory_grows_with_blocks_and_sizes_that_were_not_met_before(small_model
             engine.tokens(number)
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
-    answered([900] * 8)
-    sizes = range(1, 60, 2)
+    answered([900] * 3)
+    sizes = range(1, 60, 4)
     before = answered([*sizes] * 2)
     assert answered([*sizes] * (20 if THOROUGH else 5)) < before + 10
