@@ -11,11 +11,13 @@ run records; it runs nothing but the examples in docstrings.
 from __future__ import annotations
 
 import ast
+import builtins
 import doctest
 import functools
 import io
 import linecache
 import re
+import symtable
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -723,8 +725,9 @@ def definition_problems(name: str) -> list[str]:
 
 
 def copy_problems(name: str, sources: Sources | None = None, *, examples: bool = True) -> list[str]:
-    """A public function, taken with what it needs, passes its own example without the handbook,
-    unless it reads the handbook's records. examples: whether they run.
+    """A public function, taken with what it needs, has all names that it uses, and passes its own
+    example without the handbook, unless it reads the handbook's records, or its example asks the
+    handbook for its arguments. examples: whether they run.
     """
     sources, problems = sources or Sources(ROOT), []
     linecache.clearcache()  # for each example, `doctest` looks whether a file in it has changed
@@ -740,24 +743,63 @@ def copy_problems(name: str, sources: Sources | None = None, *, examples: bool =
             problems.append(f"{place}, copied, still needs {_listed(ours - {RECORDS})}.")
         if "matplotlib" in text:
             problems.append(f"{place}, copied, drags a figure along.")
-        if examples:
+        if missing := _missing_names(text):
+            problems.append(f"{place}, copied, finds no {_listed(missing)} where it is used.")
+        elif examples and not _ASKS.search(ast.get_docstring(node) or ""):
             problems += [f"{place}: {told}" for told in _example_problems(function, text)]
     return problems
 
 
-def _compiled_parts(text: str) -> Iterator[CodeType]:
+_ASKS = re.compile(rf"^(?:>>>|\.\.\.) .*\b{PACKAGE}\b", re.MULTILINE)
+
+
+def _missing_names(text: str) -> set[str]:
+    """The names that a copied text uses and does not have: definitions and defaults when they are
+    read, bodies of functions at its end.
+    """
+    known, later, missing = {*dir(builtins)}, set[str](), set[str]()
+    for part in _parts(text):
+        bound, at_once, in_bodies = _names_in(part)
+        known |= bound
+        missing |= at_once - known
+        later |= in_bodies
+    return missing | (later - known)
+
+
+@functools.lru_cache(maxsize=4096)
+def _names_in(part: str) -> tuple[set[str], set[str], set[str]]:
+    """What some definitions bind, and what they use of others at once and in bodies. Raises
+    SyntaxError where they end too early.
+    """
+    top = symtable.symtable(part, "copied", "exec")
+    bound, at_once, in_bodies = set[str](), set[str](), set[str]()
+    pending = [(top, at_once)]
+    while pending:
+        table, used = pending.pop()
+        for symbol in table.get_symbols():
+            if table is top and (symbol.is_assigned() or symbol.is_imported()):
+                bound.add(symbol.get_name())
+            elif symbol.is_global() and symbol.is_referenced():
+                used.add(symbol.get_name())
+        for inner in table.get_children():
+            pending.append((inner, used if inner.get_type() == "class" else in_bodies))
+    return bound, at_once, in_bodies
+
+
+def _parts(text: str) -> Iterator[str]:
     """A copied text, definition by definition: functions of a module need many of the same."""
     part = ""
     for block in text.split("\n\n\n"):
         part += block  # a string that has empty lines goes on
         try:
-            yield _compiled(part)
+            _names_in(part)
         except SyntaxError:
             part += "\n\n\n"
         else:
+            yield part
             part = ""
     if part:
-        yield _compiled(part)
+        yield part
 
 
 @functools.lru_cache(maxsize=4096)
@@ -773,8 +815,8 @@ def _example_problems(function: str, text: str) -> list[str]:
     runner = doctest.DocTestRunner(verbose=False)
     said = io.StringIO()
     try:
-        for part in _compiled_parts(text):
-            exec(part, namespace)
+        for part in _parts(text):
+            exec(_compiled(part), namespace)
         for example in doctest.DocTestFinder().find(namespace[function], function, globs=namespace):
             runner.run(example, out=said.write)
     except Exception as problem:

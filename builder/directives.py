@@ -30,7 +30,7 @@ from builder.outline import Symbol
 from builder.pages import Missing, Page, Reference, meant
 from builder.runner import Run
 from builder.sliders import curves_of, legend, one_of_many
-from builder.source import Module, Sources, module_path, self_contained, shown
+from builder.source import Sources, module_path, self_contained
 
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
@@ -57,10 +57,8 @@ def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
     if len(owners) > 1:
         raise BuildError(f"{' '.join(names)} come from several modules ({', '.join(owners)})")
     run = found[0][0]
-    source = run.record["source"]
-    text = "\n\n\n".join(shown(source, symbol) for _, symbol in found)
-    module = Module(run.name, source, run.outline)
-    return run, text, self_contained(module, names, page.sources.module)
+    text = "\n\n\n".join(run.module.shown(symbol) for _, symbol in found)
+    return run, text, self_contained(run.module, names, page.sources.module)
 
 
 def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
@@ -126,7 +124,7 @@ def _answers(page: Page, names: list[str]) -> list[str]:
 
 
 def _parsed(run: Run, symbol: Symbol) -> ast.stmt:
-    return ast.parse(shown(run.record["source"], symbol)).body[0]
+    return ast.parse(run.module.shown(symbol)).body[0]
 
 
 def _examples_of(run: Run, symbol: Symbol) -> list[doctest.Example]:

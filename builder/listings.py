@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
+from collections.abc import Iterator
 
-REFUSES = ("raise ValueError", "raise TypeError")
+REFUSES = ("ValueError", "TypeError")
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of a statement
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _RULE = re.compile(r"require(_\w+)?|as_(number|numbers|floats)|widen_fields")  # require.py
 
 
@@ -15,17 +17,18 @@ def beside_the_algorithm(text: str) -> list[int]:
     what follows the first sentence, and statements that only check arguments, with their comments.
     """
     lines, found = text.split("\n"), set[int]()
-    for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            continue
-        arguments = {arg.arg for arg in ast.walk(node) if isinstance(arg, ast.arg)}
+    for node in _definitions(ast.parse(text)):
+        given = [] if isinstance(node, ast.ClassDef) else ast.walk(node.args)
+        arguments = {arg.arg for arg in given if isinstance(arg, ast.arg)}
         first, *_ = node.body
         if ast.get_docstring(node, clean=False):
             last = first.end_lineno or first.lineno
             inside = range(first.lineno, last + 1)
             ends = (n for n in inside if lines[n - 1].rstrip('" ').endswith((".", "!", "?", ":")))
             found.update(range(next(ends, first.lineno) + 1, last + 1))
-        for statement in filter(functools.partial(_checks_only, arguments=arguments), node.body):
+        for statement in node.body:
+            if not _checks_only(statement, arguments):
+                continue
             start = statement.lineno
             while lines[start - 2].lstrip().startswith("#"):
                 start -= 1
@@ -33,16 +36,30 @@ def beside_the_algorithm(text: str) -> list[int]:
     return sorted(found)
 
 
+def _definitions(node: ast.AST) -> Iterator[Definition]:
+    """Those in a text, in one another and in blocks."""
+    for block in BLOCKS:
+        for inner in getattr(node, block, ()):
+            if isinstance(inner, Definition):
+                yield inner
+            yield from _definitions(inner)
+
+
 def _checks_only(statement: ast.stmt, arguments: set[str]) -> bool:
     """Whether a statement does nothing but refuse arguments, or widen them under their names."""
     match statement:
         case ast.If(orelse=[], body=body) | ast.For(orelse=[], body=body):
-            return all(
-                ast.unparse(s).startswith(REFUSES) or _checks_only(s, arguments) for s in body
-            )
+            return all(_refuses(one) or _checks_only(one, arguments) for one in body)
         case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
             return bool(_RULE.fullmatch(name))
         case ast.Assign(targets=[target], value=ast.Call(func=ast.Name(id=name))):
             bound = {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
             return bool(_RULE.fullmatch(name)) and bound <= arguments
+    return False
+
+
+def _refuses(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
+            return name in REFUSES
     return False

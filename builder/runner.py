@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -31,7 +32,7 @@ from serving_mathematics.support.measuring import processors
 
 from builder import PACKAGE, ROOT, BuildError, worker
 from builder.outline import Outline
-from builder.source import Sources, builder_digest, module_names, module_path, path_of
+from builder.source import Module, Sources, builder_digest, module_names, module_path, path_of
 from builder.storage import recall
 
 TIMEOUT_S = 120.0
@@ -79,6 +80,11 @@ class Run:
     def comparisons(self) -> list[dict[str, Any]]:
         """What its checks compared."""
         return [row for check in self.record["checks"] for row in check["comparisons"]]
+
+    @functools.cached_property
+    def module(self) -> Module:
+        """The module as text, as it was when it ran."""
+        return Module(self.name, self.record["source"], self.outline)
 
     @property
     def outline(self) -> Outline:

@@ -78,12 +78,6 @@ def module_path(root: Path, name: str) -> Path:
     return root / path_of(name)
 
 
-def shown(source: str, symbol: Symbol) -> str:
-    """The lines of a definition, decorators included."""
-    lines = source.split("\n")  # as Python counts them: no page break, no Unicode separator
-    return "\n".join(lines[symbol.first_line - 1 : symbol.last_line])
-
-
 @dataclass(frozen=True)
 class Module:
     """A module as text: its dotted name in the package, its source, and its outline."""
@@ -91,6 +85,38 @@ class Module:
     name: str
     source: str
     outline: Outline
+
+    @functools.cached_property
+    def _lines(self) -> list[str]:
+        return self.source.split("\n")  # as Python counts them: no page break, no other separator
+
+    def shown(self, symbol: Symbol) -> str:
+        """The lines of a definition, decorators included."""
+        return "\n".join(self._lines[symbol.first_line - 1 : symbol.last_line])
+
+    @functools.cached_property
+    def bound(self) -> dict[str, tuple[Import, str]]:
+        """What imports bind, by name: the statement, and what it is called there."""
+        return {
+            name: (line, written) for line in self.outline.imports for written, name in line.names
+        }
+
+    @functools.cached_property
+    def reads_package(self) -> set[str]:
+        """The definitions that find data beside the module, which a copy would not have."""
+        found = {"__file__"}
+        found |= {
+            name for name, (line, _) in self.bound.items() if "importlib.resources" in line.head
+        }
+        more = [*self.outline.symbols]
+        while more:
+            more = [
+                name
+                for name, symbol in self.outline.symbols.items()
+                if name not in found and not found.isdisjoint(symbol.uses)
+            ]
+            found.update(more)
+        return found
 
 
 # In one piece: two walks that call each other, and what both fill.
@@ -112,7 +138,6 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
     def gather(place: Module, asked: Iterable[str]) -> None:
         _, needed = wanted.setdefault(place.name, (place, set()))
         pending = [name for name in asked if name not in needed]
-        bound = {name: (s, written) for s in place.outline.imports for written, name in s.names}
         while pending:
             name = pending.pop()
             if name in needed:
@@ -125,10 +150,10 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
                 )
             if name in place.outline.symbols:
                 pending += place.outline.symbols[name].uses
-            elif name in bound:
-                statement, written = bound[name]
+            elif name in place.bound:
+                statement, written = place.bound[name]
                 source = _package_module(statement, place.name)
-                if source is None or _reads_package(find(source), name):
+                if source is None or name in find(source).reads_package:
                     plain = statement.head == "import "
                     line, what = (f"import {written}", "") if plain else (statement.head, written)
                     imports.setdefault(line, {})[what] = None
@@ -154,7 +179,7 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
         symbols = place.outline.symbols
         texts: dict[int, str] = {}  # by their first lines: one statement may define several names
         for name in sorted(wanted[place.name][1] & symbols.keys()):
-            text = shown(place.source, symbols[name])
+            text = place.shown(symbols[name])
             owner, other = kept.setdefault(name, (place.name, text))
             if owner != place.name and other != text:
                 raise BuildError(
@@ -166,26 +191,6 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
         blocks += [text for _, text in sorted(texts.items())]
     lines = [head + ", ".join(sorted(what)) for head, what in sorted(imports.items(), key=_rank)]
     return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
-
-
-def _reads_package(module: Module, name: str) -> bool:
-    """Whether a definition finds data beside its module, which a copy would not have."""
-    here = {"__file__"} | {
-        bound
-        for statement in module.outline.imports
-        if "importlib.resources" in statement.head
-        for _, bound in statement.names
-    }
-    seen: set[str] = set()
-    pending = [name]
-    while pending:
-        current = pending.pop()
-        if current in here:
-            return True
-        if current not in seen and current in module.outline.symbols:
-            seen.add(current)
-            pending += module.outline.symbols[current].uses
-    return False
 
 
 def _rank(item: tuple[str, dict[str, None]]) -> tuple[bool, bool, str]:
@@ -255,10 +260,12 @@ class Sources:
 
     def _files(self, target: str) -> list[Path]:
         """The files that importing a module of this project reads: its own, its packages'."""
-        place = self.root.joinpath("snippets", *target.split("."))
-        packages = [place, *place.parents][: target.count(".") + 1]
-        files = [*(folder / "__init__.py" for folder in packages), place.with_suffix(".py")]
-        return [file for file in files if file.is_file()]
+        package, place = (
+            target.rpartition(".")[0],
+            self.root.joinpath("snippets", *target.split(".")),
+        )
+        own = (place / "__init__.py", place.with_suffix(".py"))
+        return [*(self._files_of(package) if package else []), *filter(Path.is_file, own)]
 
     def _module(self, name: str) -> Module:
         """A module of the package as text, with an outline, which is empty for what is not Python.

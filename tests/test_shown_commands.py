@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from serving_mathematics.__main__ import main
 from serving_mathematics.core.machines.machines import CHAT
 
 from builder import ROOT
@@ -132,24 +133,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+ASKED = """#!/bin/sh
+printf '%s\\0' "$@" >> asked
+cat > given
+"""  # in the place of the command: a real shell says what it is asked and given
+
+
 @pytest.mark.parametrize("command", todays(_own_commands()))
-def test_what_is_shown_runs(command: str, folder: Path) -> None:
-    """A third of them a day, and plans with a tenth of their requests."""
+def test_what_is_shown_runs(
+    command: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A third of them a day, and plans with a tenth of their requests, sessions of agents with a
+    quarter of their fleet too.
+    """
     if WANTS in command:
         return
-    if not THOROUGH and "serving-mathematics plan" in command:
-        command += " --requests 1000" if "like=agents" in command else " --requests 400"
-    where = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        command,
-        shell=True,
-        cwd=folder,
-        env=os.environ | where,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    stub = tmp_path / "serving-mathematics"
+    stub.write_text(ASKED, encoding="utf-8")
+    stub.chmod(0o755)
+    path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    nothing = subprocess.DEVNULL
+    subprocess.run(command, shell=True, cwd=tmp_path, env=path, stdin=nothing, check=True)
+    words = (tmp_path / "asked").read_text(encoding="utf-8").split("\0")[:-1]
+    if words[0] == "plan" and not THOROUGH:
+        agents = "like=agents" in command
+        fewer = "--replicas 2 --rate-per-s 2 --requests 400" if agents else "--requests 400"
+        words += ["--workers", "1", *fewer.split()]
+    monkeypatch.chdir(folder)
+    with (tmp_path / "given").open(encoding="utf-8") as given:
+        monkeypatch.setattr(sys, "stdin", given)
+        status = main(words)
+    said = capsys.readouterr()
     ends = next((ends for word, ends in FAILS.items() if word in command), {0})
-    assert done.returncode in ends, done.stderr
-    assert done.stdout or "--out" in command
+    assert status in ends, said.err
+    assert said.out or "--out" in words

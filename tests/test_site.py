@@ -21,10 +21,11 @@ from author.fonts import FONT, used_characters
 from builder import ROOT
 from builder.dates import last_changes
 from builder.runner import Run
-from builder.source import Sources, default_cache, self_contained
+from builder.source import default_cache, self_contained
 
 from .conftest import CHAPTERS, PAGES, build
 from .profiles import THOROUGH, TODAY, its_turn
+from .recorded import HERE
 from .visits import address_of
 
 BASE = "http://site.test/"
@@ -190,7 +191,7 @@ def test_a_button_of_code_says_of_what(site: Path) -> None:
 def test_every_copy_button_takes_its_names_with_what_they_need(site: Path) -> None:
     """In the order of the page; that a button takes what it leads to, `test_browser.py` asserts."""
     directive = re.compile(r"^ *\{\{ (?:code|solution) (.+) \}\}$", re.MULTILINE)
-    find, buttons = Sources(ROOT).module, 0
+    find, buttons = HERE.sources.module, 0
     for page in PAGES:
         place = site / address_of(page.slug)
         built = (place / "index.html").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 from builder import BuildError, source
 from builder.directives import bundle
 from builder.outline import read
-from builder.source import Module, Sources, module_names, self_contained, shown
+from builder.source import Module, Sources, module_names, self_contained
 
 from .project import Project
 
@@ -61,6 +61,12 @@ SOURCE = dedent(
 ).lstrip("\n")
 
 
+def shown(source: str, name: str) -> str:
+    """The lines of a definition."""
+    module = Module("part.own", source, read(source.encode()).outline)
+    return module.shown(module.outline.symbols[name])
+
+
 def copied(source: str, *names: str, **others: str) -> str:
     """What the button copies of a module, which may import the others from the package."""
     texts = {"part.own": source} | {f"part.{name}": text for name, text in others.items()}
@@ -98,14 +104,14 @@ def test_outline_names_every_definition_in_order() -> None:
     ],
 )
 def test_definition_is_shown_with_its_decorators(name: str, first: str, last: str) -> None:
-    lines = shown(SOURCE, read(SOURCE.encode()).outline.symbols[name]).split("\n")
+    lines = shown(SOURCE, name).split("\n")
     assert (lines[0], lines[-1]) == (first, last)
 
 
 @pytest.mark.parametrize("separator", ["\f", "\x1c", "\x85", "\u2028", "\v"])
 def test_characters_that_end_no_line_of_python_shift_nothing(separator: str) -> None:
     source = f'TEXT = "a{separator}b"\n# {separator}\nVALUE = 1\nREST = 2\n'
-    assert shown(source, read(source.encode()).outline.symbols["VALUE"]) == "VALUE = 1"
+    assert shown(source, "VALUE") == "VALUE = 1"
     assert copied(source, "VALUE") == "VALUE = 1\n"
 
 
