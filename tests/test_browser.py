@@ -24,6 +24,37 @@ def plain(browser: Browser) -> Iterator[Page]:
     yield from tab_of_many(browser, java_script_enabled=False)
 
 
+def test_the_search_loads_late_hears_says_gives_the_keyboard_back_and_leads_on(
+    page: Page, origin: str
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(origin)
+    page.wait_for_load_state("networkidle")
+    late = (f"{origin}search/", "/workers/search.", "/bundle.")
+    assert not [url for url in asked if any(part in url for part in late)]
+    query, opened = page.locator(".md-search__input"), page.locator("#__search")
+    before = page.locator("article a").nth(1)
+    before.focus()
+    for key in ("s", "f", "Alt+f", "Alt+s"):
+        page.keyboard.press(key)
+        expect(opened).not_to_be_checked()
+    page.keyboard.press("/")
+    for text, first in (("Erlang C", "Utilization"), ("canary sample size", "Shadow and canary")):
+        query.select_text()
+        page.keyboard.insert_text(text)  # as what is pasted or dictated comes, without a key
+        expect(page.locator(".md-search-result h1").first).to_have_text(first)
+    assert all(any(part in url for url in asked) for part in late)
+    expect(page.locator(".md-search-result [role=status]")).to_contain_text("matching documents")
+    page.keyboard.press("Escape")
+    expect(before).to_be_focused()
+    page.keyboard.press("/")
+    page.keyboard.type("Erlang")
+    expect(page.locator(".md-search-result h1").first).to_have_text("Utilization")
+    page.locator(".md-search-result__item a").first.click()
+    expect(page.locator("article")).to_contain_text("Erlang")
+
+
 IN_SIGHT = """() => {
     const { left, right, top, bottom } = document.activeElement.getBoundingClientRect();
     return right > 0 && left < innerWidth && bottom > 0 && top < innerHeight;
@@ -60,37 +91,6 @@ def test_in_a_narrow_window_the_menu_is_opened_and_left_by_keyboard(
     page.add_style_tag(content="* { letter-spacing: 0.12em !important; word-spacing: 0.16em }")
     lens = page.locator("header .md-header__button[for=__search]")
     assert lens.evaluate("(one) => one.getBoundingClientRect().right") <= 320
-
-
-def test_the_search_loads_late_hears_says_gives_the_keyboard_back_and_leads_on(
-    page: Page, origin: str
-) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(origin)
-    page.wait_for_load_state("networkidle")
-    late = (f"{origin}search/", "/workers/search.", "/bundle.")
-    assert not [url for url in asked if any(part in url for part in late)]
-    query, opened = page.locator(".md-search__input"), page.locator("#__search")
-    before = page.locator("article a").nth(1)
-    before.focus()
-    for key in ("s", "f", "Alt+f", "Alt+s"):
-        page.keyboard.press(key)
-        expect(opened).not_to_be_checked()
-    page.keyboard.press("/")
-    for text, first in (("Erlang C", "Utilization"), ("canary sample size", "Shadow and canary")):
-        query.select_text()
-        page.keyboard.insert_text(text)  # as what is pasted or dictated comes, without a key
-        expect(page.locator(".md-search-result h1").first).to_have_text(first)
-    assert all(any(part in url for url in asked) for part in late)
-    expect(page.locator(".md-search-result [role=status]")).to_contain_text("matching documents")
-    page.keyboard.press("Escape")
-    expect(before).to_be_focused()
-    page.keyboard.press("/")
-    page.keyboard.type("Erlang")
-    expect(page.locator(".md-search-result h1").first).to_have_text("Utilization")
-    page.locator(".md-search-result__item a").first.click()
-    expect(page.locator("article")).to_contain_text("Erlang")
 
 
 def test_theme_switch_changes_the_figures(page: Page, origin: str) -> None:

@@ -187,6 +187,7 @@ def test_every_block_asks_for_what_its_module_has(site: Path) -> None:
         tree = list(ast.walk(ast.parse(text)))
         own = {one.asname or one.name for one in tree if isinstance(one, ast.alias)}
         own |= {one.arg for one in tree if isinstance(one, ast.arg)}
+        own |= {one.name for one in tree if isinstance(one, ast.FunctionDef | ast.ClassDef)}
         names = [one for one in tree if isinstance(one, ast.Name)]
         own |= {one.id for one in names if isinstance(one.ctx, ast.Store)}
         there = vars(importlib.import_module(f"serving_mathematics.{module}"))
