@@ -584,20 +584,20 @@ def whole_answer(
 
 
 @functools.cache
-def small_answer() -> Answer:
+def _small_answer() -> Answer:
     """The answer to a small question, which examples show parts of.
 
-    >>> small_answer().plan.best.replicas
+    >>> _small_answer().plan.best.replicas
     1
     """
     return answer(read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100}))
 
 
 @functools.cache
-def small_routed() -> Routed:
+def _small_routed() -> Routed:
     """The same for two replicas behind routers.
 
-    >>> small_routed().replicas
+    >>> _small_routed().replicas
     2
     """
     asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}

@@ -35,8 +35,8 @@ def power_text(told: Answer) -> str:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_answer
-    >>> power_text(small_answer()).partition(" ± ")[0]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> power_text(_small_answer()).partition(" ± ")[0]
     '428 W'
     """
     energy, question = told.energy, told.question
@@ -76,8 +76,8 @@ def cost_lines(told: Answer) -> list[Line]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_answer
-    >>> [line.what for line in cost_lines(small_answer())]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> [line.what for line in cost_lines(_small_answer())]
     ['price of 10⁶ tokens', 'energy of a generated token', 'least energy']
     """
     return _price_lines(told) + _energy_lines(told)
@@ -155,8 +155,8 @@ def cost_record(told: Answer) -> dict[str, float | int | str]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_answer
-    >>> round(cost_record(small_answer())["watts"])
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> round(cost_record(_small_answer())["watts"])
     428
     """
     return _price_record(told) | _energy_record(told)

@@ -121,8 +121,8 @@ def planned_limits(told: Answered) -> Limits:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_answer
-    >>> planned_limits(small_answer()).replicas
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> planned_limits(_small_answer()).replicas
     1
     """
     return told if isinstance(told, Routed) else told.plan.best
@@ -741,8 +741,8 @@ def starts(told: Answered) -> list[Start]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_answer
-    >>> [one.of for one in starts(small_answer())]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> [one.of for one in starts(_small_answer())]
     ['one fleet']
     """
     question, best = told.question, planned_limits(told)

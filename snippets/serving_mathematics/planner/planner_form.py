@@ -227,8 +227,8 @@ def answer_html(told: Answered, command: str = "") -> str:
 
     told: the answer. command: that says the same, or "".
 
-    >>> from serving_mathematics.planner.configurations import small_answer
-    >>> answer_html(small_answer()).count("<figure>")
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> answer_html(_small_answer()).count("<figure>")
     2
     """
     question, plots = told.question, answer_plots(told)

@@ -43,8 +43,8 @@ def routed_main(told: Routed) -> list[Line]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_routed
-    >>> [line.what for line in routed_main(small_routed())][:3]
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> [line.what for line in routed_main(_small_routed())][:3]
     ['replicas', 'a replica', 'tokens of a request, mean']
     """
     question, best, one = told.question, told.best, told.question.deployment
@@ -112,8 +112,8 @@ def routed_lines(told: Routed) -> list[Line]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_routed
-    >>> routed_lines(small_routed())[-1].what
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> routed_lines(_small_routed())[-1].what
     'requests of each router'
     """
     question, one = told.question, told.question.deployment
@@ -238,8 +238,8 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_routed
-    >>> routed_parts(small_routed())[0].partition(" in ")[0]
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> routed_parts(_small_routed())[0].partition(" in ")[0]
     'Behind random 2 replicas of Llama-3.1-8B'
     """
     question, best, one = told.question, told.best, told.question.deployment
@@ -350,8 +350,8 @@ def routed_rows(told: Routed) -> list[list[str]]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_routed
-    >>> [row[0] for row in routed_rows(small_routed())]
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> [row[0] for row in routed_rows(_small_routed())]
     ['router', 'random', 'two-choices', 'least-requests']
     """
     question = told.question
@@ -379,8 +379,8 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import small_routed
-    >>> routed_record(small_routed())["replicas"]
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> routed_record(_small_routed())["replicas"]
     2
     """
     question, best, one = told.question, told.best, told.question.deployment
