@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
+from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner import (
     capacity_planner,
     configurations,
@@ -138,17 +139,24 @@ def answered(name: str) -> Answer:
 
 
 def plan(values: dict[str, object]) -> dict[str, Any]:
-    """What the command decides, prints and writes for a question, which is answered once."""
+    """What the command decides, prints and writes for a question, which is answered once, and whose
+    load test calibrates once."""
     answers: list[Answer] = []
+    calibrations: list[Calibration] = []
 
     def once(*arguments: Any) -> Answer:
         answers.extend([] if answers else [configurations.whole_answer(*arguments)])
         return answers[0]
 
+    def calibrated_once(*arguments: Any) -> Calibration:
+        calibrations.extend([] if calibrations else [calibrate(*arguments)])
+        return calibrations[0]
+
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),
         mock.patch.object(planner_command, "whole_answer", once),
+        mock.patch.object(questions, "calibrate", calibrated_once),
         mock.patch.object(planner_command, "time", Clock(0.3)),
         mock.patch.object(planner_command, "processors", return_value=1),
     ):

@@ -147,10 +147,8 @@ def fleets_around(told: Answer) -> list[Performance]:
 
     told: the answer. One that is overloaded is left out: no latency of it is steady.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> [run.replicas for run in fleets_around(answer(asked))]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> [run.replicas for run in fleets_around(_small_answer())]
     [1, 2, 3]
     """
     found, count = told.plan, told.plan.best.replicas
@@ -166,10 +164,8 @@ def latency_plot(told: Answer) -> Plot:
 
     told: the answer. One replica fewer that is overloaded has a row and no point.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> [row[0] for row in latency_plot(answer(asked)).rows]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> [row[0] for row in latency_plot(_small_answer()).rows]
     ['replicas', '1', '2', '3']
     """
     found = told.plan
@@ -306,10 +302,8 @@ def routers_plot(told: Routed) -> Plot:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import whole_answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
-    >>> routers_plot(whole_answer(read_choices(asked), asked)).title
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> routers_plot(_small_routed()).title
     'The routers that were compared'
     """
     across = up = Axis(0.0, 105.0)
@@ -343,10 +337,8 @@ def answer_plots(told: Answered) -> list[Plot]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> len(answer_plots(answer(asked)))
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> len(answer_plots(_small_answer()))
     2
     """
     if isinstance(told, Routed):

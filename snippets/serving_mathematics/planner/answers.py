@@ -114,10 +114,8 @@ def answer_lines(told: Answered) -> list[Line]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> answer_lines(answer(asked))[0].what, answer_lines(answer(asked))[0].value
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> answer_lines(_small_answer())[0].what, answer_lines(_small_answer())[0].value
     ('replicas', '1')
     """
     if isinstance(told, Routed):
@@ -205,10 +203,8 @@ def main_lines(told: Answered) -> list[Line]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> [line.value for line in main_lines(answer(asked))][2:4]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> [line.value for line in main_lines(_small_answer())][2:4]
     ['1,024', '2,048']
     """
     if isinstance(told, Routed):
@@ -337,10 +333,8 @@ def answer_summary(told: Answered) -> str:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> answer_summary(answer(asked)).partition(" keeps ")[0]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> answer_summary(_small_answer()).partition(" keeps ")[0]
     '1 replica of Llama-3.1-8B in FP8 on 1 × H100 SXM'
 
     Where formats were compared it says what the others cost. It is as certain as the run and the
@@ -358,10 +352,8 @@ def answer_head(told: Answered) -> tuple[str, str]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> answer_head(answer(asked))
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> answer_head(_small_answer())
     ('1 × H100 SXM', '$2.00 an hour')
     """
     question = told.question
@@ -383,10 +375,8 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> answer_parts(answer(asked))[0].partition(" keeps ")[0]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> answer_parts(_small_answer())[0].partition(" keeps ")[0]
     '1 replica of Llama-3.1-8B in FP8 on 1 × H100 SXM'
     """
     if isinstance(told, Routed):
@@ -510,10 +500,8 @@ def summary_text(told: Answered) -> str:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> text = summary_text(answer(asked)).splitlines()
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> text = summary_text(_small_answer()).splitlines()
     >>> len(text) <= 15, max(map(len, text)) <= 100
     (True, True)
     """
@@ -871,10 +859,8 @@ def answer_record(told: Answered) -> dict[str, float | int | str]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> answer_record(answer(asked))["replicas"]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> answer_record(_small_answer())["replicas"]
     1
     """
     if isinstance(told, Routed):

@@ -20,6 +20,7 @@ Glasserman and Yao (1992) for common random numbers.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -580,6 +581,27 @@ def whole_answer(
     if found.rates:
         others = [[_at_rate(one, found.plan.rate_per_s) for one in choices] for choices in others]
     return replace(found, others=tuple(elsewhere(found, others, executor)))
+
+
+@functools.cache
+def _small_answer() -> Answer:
+    """The answer to a small question, which examples show parts of.
+
+    >>> _small_answer().plan.best.replicas
+    1
+    """
+    return answer(read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100}))
+
+
+@functools.cache
+def _small_routed() -> Routed:
+    """The same for two replicas behind routers.
+
+    >>> _small_routed().replicas
+    2
+    """
+    asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
+    return routed_answer(read_choices(asked), _error)
 
 
 def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> str:

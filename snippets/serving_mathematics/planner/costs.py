@@ -35,10 +35,8 @@ def power_text(told: Answer) -> str:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> power_text(answer(asked)).partition(" ± ")[0]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> power_text(_small_answer()).partition(" ± ")[0]
     '428 W'
     """
     energy, question = told.energy, told.question
@@ -78,10 +76,8 @@ def cost_lines(told: Answer) -> list[Line]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> [line.what for line in cost_lines(answer(asked))]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> [line.what for line in cost_lines(_small_answer())]
     ['price of 10⁶ tokens', 'energy of a generated token', 'least energy']
     """
     return _price_lines(told) + _energy_lines(told)
@@ -159,10 +155,8 @@ def cost_record(told: Answer) -> dict[str, float | int | str]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> round(cost_record(answer(asked))["watts"])
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> round(cost_record(_small_answer())["watts"])
     428
     """
     return _price_record(told) | _energy_record(told)

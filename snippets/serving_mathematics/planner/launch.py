@@ -121,10 +121,8 @@ def planned_limits(told: Answered) -> Limits:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> planned_limits(answer(asked)).replicas
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> planned_limits(_small_answer()).replicas
     1
     """
     return told if isinstance(told, Routed) else told.plan.best
@@ -743,10 +741,8 @@ def starts(told: Answered) -> list[Start]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
-    >>> [one.of for one in starts(answer(asked))]
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> [one.of for one in starts(_small_answer())]
     ['one fleet']
     """
     question, best = told.question, planned_limits(told)

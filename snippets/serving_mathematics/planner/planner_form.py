@@ -227,10 +227,8 @@ def answer_html(told: Answered, command: str = "") -> str:
 
     told: the answer. command: that says the same, or "".
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> told = answer(read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100}))
-    >>> answer_html(told).count("<figure>")
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> answer_html(_small_answer()).count("<figure>")
     2
     """
     question, plots = told.question, answer_plots(told)

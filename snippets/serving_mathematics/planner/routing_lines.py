@@ -43,11 +43,8 @@ def routed_main(told: Routed) -> list[Line]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import whole_answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
-    >>> told = whole_answer(read_choices(asked), asked)
-    >>> [line.what for line in routed_main(told)][:3]
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> [line.what for line in routed_main(_small_routed())][:3]
     ['replicas', 'a replica', 'tokens of a request, mean']
     """
     question, best, one = told.question, told.best, told.question.deployment
@@ -115,11 +112,8 @@ def routed_lines(told: Routed) -> list[Line]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import whole_answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
-    >>> told = whole_answer(read_choices(asked), asked)
-    >>> routed_lines(told)[-1].what
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> routed_lines(_small_routed())[-1].what
     'requests of each router'
     """
     question, one = told.question, told.question.deployment
@@ -244,11 +238,8 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import whole_answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
-    >>> told = whole_answer(read_choices(asked), asked)
-    >>> routed_parts(told)[0].partition(" in ")[0]
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> routed_parts(_small_routed())[0].partition(" in ")[0]
     'Behind random 2 replicas of Llama-3.1-8B'
     """
     question, best, one = told.question, told.best, told.question.deployment
@@ -359,11 +350,8 @@ def routed_rows(told: Routed) -> list[list[str]]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import whole_answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
-    >>> told = whole_answer(read_choices(asked), asked)
-    >>> [row[0] for row in routed_rows(told)]
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> [row[0] for row in routed_rows(_small_routed())]
     ['router', 'random', 'two-choices', 'least-requests']
     """
     question = told.question
@@ -391,11 +379,8 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import whole_answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
-    >>> told = whole_answer(read_choices(asked), asked)
-    >>> routed_record(told)["replicas"]
+    >>> from serving_mathematics.planner.configurations import _small_routed
+    >>> routed_record(_small_routed())["replicas"]
     2
     """
     question, best, one = told.question, told.best, told.question.deployment

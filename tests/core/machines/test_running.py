@@ -81,7 +81,7 @@ def test_a_tier_keeps_what_the_device_forgets() -> None:
     tier = Tier(int(2e12 / block_bytes), block_bytes, 4e11)
     rate = 0.7 * AGENTS.ceiling_per_s
     bare, held = (
-        run_engine(AGENTS, rate, 5000, np.random.default_rng(1), tiers=tiers)
+        run_engine(AGENTS, rate, 2000, np.random.default_rng(1), tiers=tiers)
         for tiers in ((), (tier,))
     )
     share = [run.cached_tokens.sum() / run.prompt_tokens.sum() for run in (bare, held)]

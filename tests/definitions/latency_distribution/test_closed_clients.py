@@ -14,7 +14,7 @@ def test_more_clients_bring_more_requests_up_to_the_ceiling() -> None:
 
 
 def test_one_client_never_waits() -> None:
-    rate, closed, _, inside_s = closed_clients._both.again(CHAT, 1, 2000)
+    rate, closed, _, inside_s = closed_clients._both.again(CHAT, 1, 500)
     longest = float(CHAT.prompt_s(CHAT.sample.prompt_tokens.max())[0] + CHAT.step_s(1))
     assert closed < longest + CHAT.made.around_s
     assert rate == pytest.approx(1 / inside_s, rel=0.05)
