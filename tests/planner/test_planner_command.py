@@ -158,8 +158,8 @@ def test_what_starts_the_fleet(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_what_starts_separate_fleets(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ("--rate-per-s", "60", "--tpot-s", "0.015", "--requests", "400", "--fleets", "two")
-    asked += ("--parallelism", "tp1", "--precision", "bf16", "--other-devices", "none")
+    asked = ("--rate-per-s", "60", "--tpot-s", "0.015", "--quantile", "0.9", "--fleets", "two")
+    asked += (*QUICK, "--requests", "120", "--precision", "bf16")
     status, whole, _ = told(capsys, *asked, "--backend", "sglang")
     assert status == 0
     status, text, _ = told(capsys, *asked, "--backend", "sglang", "--flags", "--kubernetes")
