@@ -188,7 +188,7 @@ def test_where_no_front_is_named_a_load_test_leaves_what_a_harness_left_out_did(
 
 def test_a_plan_says_whose_runs_bound_it_and_what_was_named() -> None:
     asked = {"rate_per_s": 60, "parallelism": "tp1", "load_test": "1:0.1:0.0075,16:0.1:0.0095"}
-    asked |= {"requests": 400}
+    asked |= {"requests": 100}
     lines = {}
     for front in ({}, {"front": "ml-energy"}, {"front": "benchmark"}):
         told = answer(read_choices(asked | front))
@@ -212,7 +212,7 @@ def test_a_plan_behind_another_front_is_less_sure() -> None:
     wide = behind_error(replace(tuned, high=9.0), "unknown")
     assert (wide.high, wide.behind) == (9.0, "378 runs of ml-energy")
     asked: dict[str, object] = {"rate_per_s": 60, "parallelism": "tp1", "precision": "bf16"}
-    asked |= {"requests": 400}
+    asked |= {"requests": 100}
     told = answer(read_choices(asked | {"front": "unknown"}))
     assert told.error.behind
     assert told.if_slower is not None
