@@ -382,8 +382,7 @@ def test_an_engine_that_stood_still_shows_no_limit_of_load(count: int) -> None:
     assert load_kept(run, Asked(ttft_s=5.0)) is None
 
 
-@pytest.mark.parametrize("machine", [CHAT, MIXTURE], ids=lambda machine: machine.name)
-@pytest.mark.parametrize("load", [0.95, 1.2])
+@pytest.mark.parametrize(("machine", "load"), [(CHAT, 1.2), (MIXTURE, 0.95)])
 def test_queue_flags_keep_the_work_that_overload_control_keeps(
     machine: Machine, load: float
 ) -> None:
