@@ -320,8 +320,7 @@ def test_queue_flags_come_with_the_load_that_is_kept() -> None:
     assert pytest.approx(1.0, abs=1) == found.seen.count("inside")
 
 
-@pytest.mark.parametrize("places", [256, 64])
-@pytest.mark.parametrize("loads", [(0.6, 1.1), (1.05, 1.05)], ids=["ladder", "beyond"])
+@pytest.mark.parametrize(("places", "loads"), [(256, (0.6, 1.1)), (64, (1.05, 1.05))])
 def test_a_fleet_on_the_target_of_a_log_keeps_its_promise(
     places: int, loads: tuple[float, float]
 ) -> None:
