@@ -149,7 +149,7 @@ def fleets_around(told: Answer) -> list[Performance]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> [run.replicas for run in fleets_around(answer(asked))]
     [1, 2, 3]
     """
@@ -168,7 +168,7 @@ def latency_plot(told: Answer) -> Plot:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> [row[0] for row in latency_plot(answer(asked)).rows]
     ['replicas', '1', '2', '3']
     """
@@ -256,7 +256,7 @@ def front_plot(told: Answer) -> Plot | None:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> found = front_plot(answer(read_choices({"rate_per_s": 9, "requests": 400})))
+    >>> found = front_plot(answer(read_choices({"rate_per_s": 9, "requests": 100})))
     >>> found.title if found else ""
     'The deployments that were compared'
     """
@@ -345,7 +345,7 @@ def answer_plots(told: Answered) -> list[Plot]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> len(answer_plots(answer(asked)))
     2
     """

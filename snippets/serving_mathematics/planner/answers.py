@@ -116,7 +116,7 @@ def answer_lines(told: Answered) -> list[Line]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> answer_lines(answer(asked))[0].what, answer_lines(answer(asked))[0].value
     ('replicas', '1')
     """
@@ -207,7 +207,7 @@ def main_lines(told: Answered) -> list[Line]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> [line.value for line in main_lines(answer(asked))][2:4]
     ['1,024', '2,048']
     """
@@ -339,7 +339,7 @@ def answer_summary(told: Answered) -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> answer_summary(answer(asked)).partition(" keeps ")[0]
     '1 replica of Llama-3.1-8B in FP8 on 1 × H100 SXM'
 
@@ -360,7 +360,7 @@ def answer_head(told: Answered) -> tuple[str, str]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> answer_head(answer(asked))
     ('1 × H100 SXM', '$2.00 an hour')
     """
@@ -385,7 +385,7 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> answer_parts(answer(asked))[0].partition(" keeps ")[0]
     '1 replica of Llama-3.1-8B in FP8 on 1 × H100 SXM'
     """
@@ -512,7 +512,7 @@ def summary_text(told: Answered) -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> text = summary_text(answer(asked)).splitlines()
     >>> len(text) <= 15, max(map(len, text)) <= 100
     (True, True)
@@ -557,7 +557,7 @@ def comparison_rows(told: Answer) -> list[list[str]]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 400}
+    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 100}
     >>> [row[:3] for row in comparison_rows(answer(read_choices(asked)))][1:]
     [['1 of 1 × H100 SXM', 'bf16, tp1', '2.00'], ['1 of 2 × H100 SXM', 'bf16, tp2', '~4.00']]
     """
@@ -606,7 +606,7 @@ def answer_tables(told: Answered) -> list[Table]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 400}
+    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 100}
     >>> [table.title for table in answer_tables(answer(read_choices(asked)))]
     ['The deployments that were compared']
     """
@@ -873,7 +873,7 @@ def answer_record(told: Answered) -> dict[str, float | int | str]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> answer_record(answer(asked))["replicas"]
     1
     """

@@ -37,7 +37,7 @@ def power_text(told: Answer) -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> power_text(answer(asked)).partition(" ± ")[0]
     '428 W'
     """
@@ -80,7 +80,7 @@ def cost_lines(told: Answer) -> list[Line]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> [line.what for line in cost_lines(answer(asked))]
     ['price of 10⁶ tokens', 'energy of a generated token', 'least energy']
     """
@@ -109,7 +109,7 @@ def _api_summary(told: Answer) -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100, "api_input_price": 1}
+    >>> asked = {"rate_per_s": 1, "parallelism": "tp1", "requests": 100, "api_input_price": 1}
     >>> _api_summary(answer(read_choices(asked | {"api_output_price": 4})))[:38]
     ' The API, for the same, takes $7.20 an'
     """
@@ -142,7 +142,7 @@ def energy_summary(told: Answer) -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100, "grams_per_kwh": 400}
+    >>> asked = {"rate_per_s": 1, "parallelism": "tp1", "requests": 100, "grams_per_kwh": 400}
     >>> energy_summary(answer(read_choices(asked))).partition(" ± ")[0]
     ' It draws 428 W'
     """
@@ -161,7 +161,7 @@ def cost_record(told: Answer) -> dict[str, float | int | str]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> round(cost_record(answer(asked))["watts"])
     428
     """

@@ -123,7 +123,7 @@ def planned_limits(told: Answered) -> Limits:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> planned_limits(answer(asked)).replicas
     1
     """
@@ -745,7 +745,7 @@ def starts(told: Answered) -> list[Start]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100})
+    >>> asked = read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100})
     >>> [one.of for one in starts(answer(asked))]
     ['one fleet']
     """

@@ -229,7 +229,7 @@ def answer_html(told: Answered, command: str = "") -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> told = answer(read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100}))
+    >>> told = answer(read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100}))
     >>> answer_html(told).count("<figure>")
     2
     """
