@@ -35,6 +35,7 @@ from builder import ROOT
 
 from .half_a_result import half_a_result
 
+TWO = '{"rate_per_s": [1, 6], "requests": 100, "precision": "fp8", "parallelism": "tp1"}'
 QUICK = ["--requests", "100", "--ttft-s", "2", "--parallelism", "tp1", "--other-devices", "none"]
 
 
@@ -450,7 +451,7 @@ def test_a_cluster_answers_as_this_process_does(
     from distributed import LocalCluster
 
     file = tmp_path / "grid.json"
-    file.write_text('{"rate_per_s": [1, 6], "requests": 100, "precision": "fp8", "parallelism": "tp1"}')
+    file.write_text(TWO)
     with LocalCluster(
         n_workers=1,
         threads_per_worker=1,
@@ -570,7 +571,7 @@ def test_errors_of_a_trace_show_a_beginning(
 def test_streams_that_are_closed(closed: str, status: int, lines: int, tmp_path: Path) -> None:
     """Nobody can be told without an output, and without errors the answer is the answer alone."""
     grid = tmp_path / "grid.json"
-    grid.write_text('{"rate_per_s": [1, 6], "requests": 100, "precision": "fp8", "parallelism": "tp1"}')
+    grid.write_text(TWO)
     words = [sys.executable, "-m", "serving_mathematics.planner", "--grid", str(grid)]
     shell = f'exec "$@" {" ".join(f"{number}>&-" for number in closed.split())}'
     done = subprocess.run(
