@@ -844,11 +844,11 @@ def test_what_is_overloaded_says_by_what_and_how_much_it_carries() -> None:
 
 
 def test_the_largest_limit_is_tried_where_a_longer_run_finds_the_best_too_small() -> None:
-    """Nine places wait for little in a run, and for long in one four times as long, while as many
+    """Six places wait for little in a run, and for long in one four times as long, while as many
     as there are keep both objectives in either: the fleet was one too small to be."""
     asked = {"rate_per_s": 7.9, "model": "gemma-3-12b", "device": "L4", "parallelism": "tp8"}
     asked |= {"precision": "bf16", "ttft_s": 5, "mean_prompt_tokens": 2000, "cached_share": 0.3}
-    fleet = Fleets(read_question(asked | {"requests": 300}))
+    fleet = Fleets(read_question(asked | {"requests": 300, "seed": 3}))
     long = _four_times(fleet)
     limits = fleet.near(8)
     assert limits[0][0] < 12
@@ -873,15 +873,15 @@ def test_a_tight_question_simulates_little(monkeypatch: pytest.MonkeyPatch) -> N
     fields = {"rate_per_s": 50, "e2e_s": 3.2, "precision": "fp8", "parallelism": "tp8"}
     found, _ = settled(Fleets(read_question(fields | {"requests": 400, "seed": 1})))
     assert found.replicas == 72
-    assert counts[400] <= 180
-    assert counts[1600] <= 50
+    assert counts[400] <= 170
+    assert counts[1600] <= 45
 
 
 @pytest.mark.parametrize(
     ("fields", "counts"),
     [
-        ({"tpot_s": 0.011, "quantile": 0.9}, (5, 9)),
-        ({"e2e_s": 9, "goodput": 0.95}, (4, 8)),
+        ({"tpot_s": 0.011, "quantile": 0.9, "requests": 400}, (5, 9)),
+        ({"e2e_s": 9, "goodput": 0.95, "requests": 1000}, (5, 8)),
     ],
 )
 def test_whether_some_limits_do_is_known_before_the_best_is(
@@ -893,7 +893,7 @@ def test_whether_some_limits_do_is_known_before_the_best_is(
     monkeypatch.setattr(
         Fleets, "_simulated", lambda self, *some: calls.append(some) or simulated(self, *some)
     )
-    asked = {"rate_per_s": 60, "requests": 400, "parallelism": "tp1", "precision": "bf16"}
+    asked = {"rate_per_s": 60, "parallelism": "tp1", "precision": "bf16"}
     question = read_question(fields | asked)
     kept, sizes = [], []
     for any_one in (True, False):

@@ -278,6 +278,8 @@ def test_separate_fleets_are_planned_with_longer_runs() -> None:
     assert told.apart.run in [one.run for one in pairs]
     assert told.apart.run.usd_per_hour == min(one.run.usd_per_hour for one in pairs if one.run)
     assert told.apart.if_faster <= told.apart.run.replicas
+    assert told.apart.if_slower is not None
+    assert told.apart.if_slower >= told.apart.run.replicas
     costs = [one.run.usd_per_hour for one in told.ranked if one.run]
     assert costs == sorted(costs)
     assert answer(read_choices(asked)).apart is None

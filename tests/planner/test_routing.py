@@ -246,6 +246,8 @@ def test_who_keeps_as_many_with_less_memory_is_taken() -> None:
 
     less, more = way("a", 0.0, 0.952, 0.95), way("a", 9.0, 0.953, 0.955)
     assert _taken([less, more, way("b", 0.0, 0.9, 0.91)]) is less
+    kept = way("b", 0.0, 0.953, 0.954)
+    assert _taken([less, more, kept]) is kept
     much = way("a", 9.0, 0.99, 0.985)
     assert _taken([less, much]) is much
 
