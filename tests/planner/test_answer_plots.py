@@ -35,7 +35,7 @@ positive = st.floats(1e-6, 1e6)
 
 @functools.cache
 def told(**values: object) -> Answer:
-    return answer(read_choices({"requests": 400, **values}))
+    return answer(read_choices({"requests": 100, **values}))
 
 
 def elements(plot: Plot, kind: str) -> list[ET.Element]:
@@ -117,7 +117,7 @@ def test_latencies_are_drawn_twice_with_their_objectives() -> None:
 
 def test_the_class_that_decides_is_named_where_there_are_several() -> None:
     alone, two = (
-        latency_plot(told(rate_per_s=20, parallelism="tp1", requests=600, classes=classes))
+        latency_plot(told(rate_per_s=20, parallelism="tp1", requests=200, classes=classes))
         for classes in ("chat:1", "chat:0.5; agents:0.5:prompt=8000,ttft=2")
     )
     assert ">p99 of TTFT [s]<" in alone.svg

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from serving_mathematics.planner import capacity_planner, configurations
+from serving_mathematics.planner import capacity_planner, configurations, separate_fleets
 from serving_mathematics.planner.capacity_planner import (
     Infeasible,
     Performance,
@@ -46,7 +46,7 @@ ASKED = {
     "precision": "bf16, fp8",
     "price_per_hour": "2, 4",
     "ttft_s": 2,
-    "requests": 400,
+    "requests": 200,
 }
 CHOICES = read_choices(ASKED)
 
@@ -138,7 +138,9 @@ class Rounds(futures.Executor):
 
 
 def ranked_with(
-    monkeypatch: pytest.MonkeyPatch, table: dict[int, tuple[float, float, Performance]]
+    monkeypatch: pytest.MonkeyPatch,
+    table: dict[int, tuple[float, float, Performance]],
+    progress: Callable[[int, int], object] | None = None,
 ) -> tuple[list[int], list[int], list[int]]:
     """Deployments of made-up least costs, times alone and runs, by number: which were simulated,
     which were left out, both in their order, and the sizes of the rounds."""
@@ -153,7 +155,7 @@ def ranked_with(
     monkeypatch.setattr(configurations, "least_cost", bound)
     monkeypatch.setattr(configurations, "try_deployment", tried)
     rounds = Rounds()
-    found = rank([replace(CHOICES[0], seed=number) for number in table], rounds)
+    found = rank([replace(CHOICES[0], seed=number) for number in table], rounds, progress)
     simulated = [one.question.seed for one in found if one.run]
     return simulated, [one.question.seed for one in found if not one.run], rounds.sizes
 
@@ -186,15 +188,15 @@ def test_the_median_tells_the_faster_of_two_of_one_price(monkeypatch: pytest.Mon
     assert [one.problem for one in pareto_front(of_these)] == ["1", "3"]
 
 
-def test_progress_counts_to_the_end() -> None:
+def test_progress_counts_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
-    rank(CHOICES, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (len(CHOICES), len(CHOICES))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    table = {n: (1.0, 1.0, made_run(2.0, 0.5, 0.1)) for n in range(20)}
+    ranked_with(monkeypatch, table, lambda done, total: told.append((done, total)))
+    assert told == [(8, 20), (16, 20), (20, 20)]
 
 
 def test_an_answer_is_the_plan_of_the_cheapest() -> None:
-    values = {"rate_per_s": 9, "requests": 400, "precision": "bf16"}
+    values = {"rate_per_s": 9, "requests": 100, "precision": "bf16"}
     asked = read_choices(values | {"parallelism": "tp1, tp2"})
     found = answer(asked)
     assert isinstance(found, Answer)
@@ -220,7 +222,7 @@ def test_the_nearest_refusal_is_told_whatever_comes_first() -> None:
 
 def test_steps_that_err_leave_the_answer_between(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter runs may say more replicas for faster steps, or fewer for slower ones."""
-    asked = read_choices({"rate_per_s": 60, "requests": 400, "parallelism": "tp1"})
+    asked = read_choices({"rate_per_s": 60, "requests": 100, "parallelism": "tp1"})
     for short in (1, 99):
         monkeypatch.setattr(configurations, "_fewest", lambda *_, short=short: short)
         found = answer(asked)
@@ -268,7 +270,7 @@ def test_replicas_that_may_fail_are_in_the_bound_and_in_the_cost() -> None:
 
 def test_separate_fleets_are_planned_with_longer_runs() -> None:
     """The row of the cheapest pair is that of the answer, and never dearer than another pair."""
-    asked = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1, tp2"}
+    asked = TIGHT | {"requests": 120, "quantile": 0.9, "parallelism": "tp1, tp2"}
     told = answer(read_choices(asked | {"fleets": "two"}))
     assert isinstance(told.apart, Separate)
     assert told.apart.run is not None
@@ -276,6 +278,8 @@ def test_separate_fleets_are_planned_with_longer_runs() -> None:
     assert told.apart.run in [one.run for one in pairs]
     assert told.apart.run.usd_per_hour == min(one.run.usd_per_hour for one in pairs if one.run)
     assert told.apart.if_faster <= told.apart.run.replicas
+    assert told.apart.if_slower is not None
+    assert told.apart.if_slower >= told.apart.run.replicas
     costs = [one.run.usd_per_hour for one in told.ranked if one.run]
     assert costs == sorted(costs)
     assert answer(read_choices(asked)).apart is None
@@ -380,12 +384,16 @@ def test_nothing_is_proposed_where_two_fleets_are_no_faster() -> None:
             answer(read_choices(TIGHT | limits))
 
 
-def test_two_fleets_have_a_limit_too() -> None:
-    asked = TIGHT | {"rate_per_s": 100_000, "mean_prompt_tokens": 8000, "tpot_s": 0.012}
-    choice = read_choices(asked | {"mean_output_tokens": 500, "ttft_s": 5})[0]
-    run, problem = try_deployment(replace(choice, separate=True))
-    assert run is None
-    assert problem == "no two fleets of 100,000 replicas keep the objective"
+def test_two_fleets_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    (choice,) = read_choices(TIGHT)
+    run, _ = try_deployment(replace(choice, separate=True))
+    assert isinstance(run, Apart)
+    for most, problem in (
+        (run.replicas, ""),
+        (run.replicas - 1, f"no two fleets of {run.replicas - 1} replicas keep the objective"),
+    ):
+        monkeypatch.setattr(separate_fleets, "MOST_REPLICAS", most)
+        assert try_deployment(replace(choice, separate=True))[1] == problem
 
 
 @pytest.mark.parametrize(
@@ -406,7 +414,7 @@ def test_what_guesses_is_said_in_short(drafter: str, name: str) -> None:
 
 def test_another_device_is_as_cheap_at_the_price_that_is_said() -> None:
     """Asked with that price it costs what the answer does, and nothing where no fleet is."""
-    asked: dict[str, object] = {"rate_per_s": 60, "requests": 400, "parallelism": "tp1"}
+    asked: dict[str, object] = {"rate_per_s": 60, "requests": 100, "parallelism": "tp1"}
     asked |= {"other_devices": "B200, L4", "spot_share": 0.5, "ttft_s": 0.6}
     found = answer(read_choices(asked))
     (one,) = elsewhere(found, other_choices(asked))  # an L4 keeps no TTFT of 0.6 s

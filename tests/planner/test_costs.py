@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 from serving_mathematics.planner.answers import answer_lines, answer_record, answer_summary
 from serving_mathematics.planner.configurations import Answer, answer
@@ -19,12 +21,13 @@ from serving_mathematics.planner.questions import read_choices
 from .test_fleet_energy import FEW, energy
 
 
+@functools.cache
 def told(**more: object) -> Answer:
     return answer(read_choices(FEW | more))
 
 
 def test_two_fleets_have_a_power_where_it_is_known() -> None:
-    found = told(fleets="two", requests=400)
+    found = told(fleets="two")
     assert found.apart is not None
     run = found.apart.run
     assert run is not None
@@ -34,7 +37,7 @@ def test_two_fleets_have_a_power_where_it_is_known() -> None:
     lines = {line.what: line.value for line in answer_lines(found)}
     assert f"; {watts_text(watts)}; decided: " in lines["separate fleets"]
     sheet = {"peak_tflops": 989, "bandwidth_gb_per_s": 3350, "memory_gib": 80}
-    other = told(fleets="two", requests=400, **sheet)
+    other = told(fleets="two", **sheet)
     assert answer_record(other)["apart_watts"] == ""
 
 
@@ -96,7 +99,7 @@ def test_a_device_without_a_power_says_so() -> None:
     [(0.05, "% of this traffic on"), (0.0005, "this fleet would be cheaper if it carried ")],
 )
 def test_an_answer_says_from_which_share_on_the_fleet_is_cheaper(price: float, words: str) -> None:
-    asked = {"rate_per_s": 40, "requests": 150, "ttft_s": 3, "parallelism": "tp1"}
+    asked = {"rate_per_s": 40, "requests": 100, "ttft_s": 3, "parallelism": "tp1"}
     told = answer(read_choices(asked | {"api_input_price": price, "api_output_price": price}))
     lines = {line.what: line.value for line in answer_lines(told)}
     record = answer_record(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -34,6 +35,7 @@ FEW: dict[str, object] = {
 PLANNED = plan(replace(WORKED, requests=400), alternatives=False)
 
 
+@functools.cache
 def told(**more: object) -> Answer:
     return answer(read_choices(FEW | more))
 

@@ -46,7 +46,7 @@ from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import settled_apart
 from serving_mathematics.support.digits import sized
 
-ONE = {"parallelism": "tp1", "precision": "fp8", "requests": 200, "quantile": 0.9}
+ONE = {"parallelism": "tp1", "precision": "fp8", "requests": 100, "quantile": 0.9}
 ASKED: dict[str, dict[str, object]] = {
     "one GPU": {"gpus": 1},
     "many": {"gpus": 40},
@@ -146,11 +146,11 @@ def test_more_gpus_and_looser_promises_carry_no_less() -> None:
     """To the fiftieth to which a rate is found, and to its three digits."""
     sure = (1 + CLOSE) * 1.01
     for grown in (
-        [{"gpus": gpus} for gpus in (1, 2, 3, 5, 8, 64, 65)],
-        [{"gpus": gpus, "arrival_scv": 6} for gpus in (1, 2, 8)],
-        [{"gpus": 2, "tpot_s": tpot_s} for tpot_s in (0.012, 0.02, 0.05, 0.2)],
-        [{"gpus": 2, "ttft_s": ttft_s} for ttft_s in (0.1, 0.2, 1, 5)],
-        [{"gpus": 2, "quantile": quantile} for quantile in (0.99, 0.9, 0.5)],
+        [{"gpus": gpus} for gpus in (1, 2, 3, 64, 65)],
+        [{"gpus": gpus, "arrival_scv": 6} for gpus in (1, 8)],
+        [{"gpus": 2, "tpot_s": tpot_s} for tpot_s in (0.012, 0.05, 0.2)],
+        [{"gpus": 2, "ttft_s": ttft_s} for ttft_s in (0.1, 0.2, 5)],
+        [{"gpus": 2, "quantile": quantile} for quantile in (0.99, 0.5)],
         [{"gpus": 4, "spare_replicas": spare} for spare in (3, 1, 0)],
     ):
         rates = [carried(asked(**one)).rate_per_s for one in grown]
@@ -164,7 +164,9 @@ def test_replicas_of_a_stream_at_random_carry_each_what_one_does() -> None:
 
 
 def test_the_deployment_that_carries_most_by_brute_force() -> None:
-    choices = read_choices({"gpus": 8, "requests": 200, "quantile": 0.9, "model": "Qwen3-30B-A3B"})
+    choices = read_choices(
+        {"gpus": 8, "requests": 100, "quantile": 0.9, "model": "Qwen3-30B-A3B", "precision": "fp8"}
+    )
     heard: list[tuple[int, int]] = []
     with futures.ThreadPoolExecutor(3) as pool:
         found = most_carried(choices, pool, lambda *told: heard.append(told))
@@ -211,7 +213,7 @@ def test_what_is_carried_for_sure_has_its_intervals_within() -> None:
 
 
 def test_replicas_for_which_there_are_too_few_are_said() -> None:
-    found = most_carried(read_choices({"gpus": 3, "requests": 200, "precision": "fp8"}))
+    found = most_carried(read_choices({"gpus": 3, "requests": 100, "precision": "fp8"}))
     assert [one.problem for one in found if one.problem] == [
         "a replica takes 4 GPUs",
         "a replica takes 8 GPUs",
@@ -305,7 +307,7 @@ def test_a_trace_is_carried_so_many_times() -> None:
 
 
 def test_two_fleets_carry_what_a_plan_of_two_fleets_takes_all_gpus_for() -> None:
-    more: dict[str, object] = {"gpus": 5, "tpot_s": 0.012}
+    more: dict[str, object] = {"gpus": 3, "tpot_s": 0.012}
     values = ONE | more | {"fleets": "two", "other_devices": "none"}
     told = answer(read_choices(values, trace))
     assert told.rates
@@ -359,7 +361,7 @@ def test_a_deployment_that_carries_no_more_keeps_its_short_run() -> None:
 
 def test_other_formats_carry_what_their_best_deployment_does() -> None:
     """Also where longer runs left that one out: BF16 on two devices was told, of half the rate."""
-    asked = {"gpus": 2, "model": "Qwen2.5-14B", "device": "A100", "requests": 400}
+    asked = {"gpus": 2, "model": "Qwen2.5-14B", "device": "A100", "requests": 100}
     asked |= {"mean_prompt_tokens": 50, "mean_output_tokens": 1, "ttft_s": 2}
     told = answer(read_choices(asked))
     ((name, one, more),) = _other_formats(told)
@@ -387,7 +389,7 @@ def test_a_loose_promise_carries_no_more_than_can_be_served() -> None:
     """In a short run two carried 121% of what both could serve, with so few tokens a step that
     prompts alone queued."""
     loose = {"gpus": 2, "ttft_s": 60, "tpot_s": 0.5, "precision": "fp8", "parallelism": "tp1"}
-    told = answer(read_choices(loose | {"requests": 2000}))
+    told = answer(read_choices(loose | {"requests": 500}))
     assert 0.9 < told.plan.load < STEADY
     assert told.plan.estimate.load < 1
 
@@ -395,7 +397,7 @@ def test_a_loose_promise_carries_no_more_than_can_be_served() -> None:
 def test_more_than_two_are_settled_where_longer_runs_say_less() -> None:
     """The rate of the answer is no less than that of any run in its table."""
     choices = read_choices(
-        {"gpus": 8, "cached_share": 0.9, "mean_prompt_tokens": 30000, "requests": 400}
+        {"gpus": 8, "cached_share": 0.9, "mean_prompt_tokens": 30000, "requests": 100}
         | {"precision": "any", "other_devices": "none"}
     )
     told = answer(choices)

@@ -20,7 +20,7 @@ from serving_mathematics.machine.predictions.front_scores import (
     NINE_IN_TEN,
     ONE_IN_TEN,
 )
-from serving_mathematics.machine.predictions.own_runs import OwnRun, calibrate
+from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun, calibrate
 from serving_mathematics.planner import model_errors
 from serving_mathematics.planner.answers import answer_lines
 from serving_mathematics.planner.configurations import answer
@@ -138,13 +138,19 @@ def test_the_command_writes_the_record(
     assert "1 runs" in capsys.readouterr().out
 
 
+SMOOTH = ((1, 0.0075), (16, 0.0095), (64, 0.016))  # requests at a time, and seconds a token
+
+
+@functools.cache
+def fitted(loads: tuple[tuple[int, float], ...]) -> Calibration:
+    """The step model with runs of these loads and times."""
+    runs = [OwnRun(replace(WORKED, concurrency=load), 0.1, each) for load, each in loads]
+    return calibrate(runs)
+
+
 def test_a_load_test_makes_the_error_smaller_unless_it_disagrees_with_itself() -> None:
-    smooth = [(1, 0.0075), (16, 0.0095), (64, 0.016)]
-    rough = [(1, 0.0075), (16, 0.019), (64, 0.016)]
-    found = []
-    for loads in (smooth[:1], smooth, rough):
-        runs = [OwnRun(replace(WORKED, concurrency=load), 0.1, each) for load, each in loads]
-        found.append(calibrated_error(calibrate(runs), "benchmark"))
+    rough = ((1, 0.0075), (16, 0.019), (64, 0.016))
+    found = [calibrated_error(fitted(loads), "benchmark") for loads in (SMOOTH[:1], SMOOTH, rough)]
     one, three, torn = found
     assert [error.calibrated_by for error in found] == [1, 3, 3]
     plain = model_error("dense, hopper", 1)
@@ -155,9 +161,8 @@ def test_a_load_test_makes_the_error_smaller_unless_it_disagrees_with_itself() -
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_load_test_that_its_own_fit_leaves_off_widens_the_verdict(count: int) -> None:
     """What takes 40 times as long is not within a sixth of what was predicted."""
-    loads = [(1, 0.3), (16, 0.4)][:count]
-    runs = [OwnRun(replace(WORKED, concurrency=load), 0.1, each) for load, each in loads]
-    calibration = calibrate(runs)
+    loads = ((1, 0.3), (16, 0.4))[:count]
+    calibration = fitted(loads)
     residual = np.array([each for _, each in loads]) / calibration.after.per_token_s
     found = calibrated_error(calibration, "benchmark")
     assert found.high == max(residual) > 5
@@ -170,9 +175,7 @@ def test_a_load_test_that_its_own_fit_leaves_off_widens_the_verdict(count: int) 
 def test_where_no_front_is_named_a_load_test_leaves_what_a_harness_left_out_did(count: int) -> None:
     """The bound is that of runs behind a front of which the constants knew nothing, after as many
     others calibrated them; it was that of tuned engines, which such runs left more often."""
-    loads = [(1, 0.0075), (16, 0.0095), (64, 0.016)][:count]
-    runs = [OwnRun(replace(WORKED, concurrency=load), 0.1, each) for load, each in loads]
-    calibration, harnesses = calibrate(runs), read_record(FRONT_SCORES)["harnesses"]
+    calibration, harnesses = fitted(SMOOTH[:count]), read_record(FRONT_SCORES)["harnesses"]
     tuned, named, open_ = (
         calibrated_error(calibration, front) for front in ("benchmark", "ml-energy", "")
     )
@@ -188,7 +191,7 @@ def test_where_no_front_is_named_a_load_test_leaves_what_a_harness_left_out_did(
 
 def test_a_plan_says_whose_runs_bound_it_and_what_was_named() -> None:
     asked = {"rate_per_s": 60, "parallelism": "tp1", "load_test": "1:0.1:0.0075,16:0.1:0.0095"}
-    asked |= {"requests": 400}
+    asked |= {"requests": 100}
     lines = {}
     for front in ({}, {"front": "ml-energy"}, {"front": "benchmark"}):
         told = answer(read_choices(asked | front))
@@ -212,7 +215,7 @@ def test_a_plan_behind_another_front_is_less_sure() -> None:
     wide = behind_error(replace(tuned, high=9.0), "unknown")
     assert (wide.high, wide.behind) == (9.0, "378 runs of ml-energy")
     asked: dict[str, object] = {"rate_per_s": 60, "parallelism": "tp1", "precision": "bf16"}
-    asked |= {"requests": 400}
+    asked |= {"requests": 100}
     told = answer(read_choices(asked | {"front": "unknown"}))
     assert told.error.behind
     assert told.if_slower is not None

@@ -49,7 +49,7 @@ def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
     }
     monkeypatch.setattr(planner_coverage, "ASKED", small)
     monkeypatch.setattr(planner_coverage, "SEEDS", 3)
-    monkeypatch.setattr(planner_coverage, "TRUE_REQUESTS", 20_000)
+    monkeypatch.setattr(planner_coverage, "TRUE_REQUESTS", 5_000)
     monkeypatch.setattr(
         planner_coverage,
         "write_record",

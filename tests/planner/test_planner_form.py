@@ -9,23 +9,26 @@ import math
 import re
 import shlex
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import model_names, systems
+from serving_mathematics.planner import planner_form
+from serving_mathematics.planner.capacity_planner import Infeasible
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.fields import FIELDS, FIRST, LENGTHS, OTHER, SHEET
 from serving_mathematics.planner.planner_command import command_parser
 from serving_mathematics.planner.planner_form import answer_html, form_answer, form_html
-from serving_mathematics.planner.questions import read_choices, read_question
+from serving_mathematics.planner.questions import other_choices, read_choices, read_question
 from serving_mathematics.planner.traffic import KINDS
 
 from tests.planner.cases import trace_text
 from tests.profiles import costly
 from tests.recorded import HERE
 
-QUICK_GPUS = {"requests": "200", "parallelism": "tp1", "precision": "fp8", "other_devices": "none"}
+QUICK_GPUS = {"requests": "100", "parallelism": "tp1", "precision": "fp8", "other_devices": "none"}
 
 
 def test_the_question_is_asked_first_and_the_rest_is_folded() -> None:
@@ -91,7 +94,7 @@ def test_a_long_name_of_a_file_is_cut() -> None:
 def test_a_trace_from_the_form() -> None:
     rows = [f"2023-11-16 18:{i // 60:02}:{i % 60:02},{100 + i},{5 + i}" for i in range(300)]
     text = "\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows])
-    asked = {"trace": "mine.csv", "trace_text": text, "requests": 300}
+    asked = {"trace": "mine.csv", "trace_text": text, "requests": 100, "parallelism": "tp1"}
     told = json.loads(form_answer(json.dumps(asked)))
     assert '<a href="../capacity/autoscaling/">replicas</a></th><td>1</td>' in told["html"]
     assert told["html"].count("mine.csv") == 1  # in the command
@@ -121,19 +124,19 @@ def command_of(piece: str) -> str:
 
 
 def test_the_command_says_the_same_as_the_form() -> None:
-    asked = {"rate_per_s": "3.0", "model": "Llama-3.1-8B", "requests": "200", "tpot_s": "0.10"}
+    asked = {"rate_per_s": "3.0", "model": "Llama-3.1-8B", "requests": "100", "tpot_s": "0.10"}
     asked |= {"token_budget": "", "batch_limit": "", "device": "H100"}
     words = shlex.split(command_of(json.loads(form_answer(json.dumps(asked)))["html"]))
     assert words[:2] == ["serving-mathematics", "plan"]
     options = vars(command_parser().parse_args(words[2:]))
     given = {name: options[name] for name in FIELDS if options[name] is not None}
-    assert given == {"rate_per_s": "3.0", "requests": "200", "tpot_s": "0.10"}
+    assert given == {"rate_per_s": "3.0", "requests": "100", "tpot_s": "0.10"}
     assert read_question(given).traffic == read_question({"rate_per_s": 3}).traffic
 
 
 def test_a_load_test_in_the_form_as_it_stands_names_no_front() -> None:
     """The form always sends its front; left as it stands it names nothing, and is no conflict."""
-    asked = {"rate_per_s": "20", "parallelism": "tp1", "precision": "fp8", "requests": "400"}
+    asked = {"rate_per_s": "20", "parallelism": "tp1", "precision": "fp8", "requests": "100"}
     asked |= {"load_test": "1:0.1:0.0075", "other_devices": "none"}
     for front, said in (("benchmark", "front is not named"), ("ml-energy", "behind ml-energy")):
         told = json.loads(form_answer(json.dumps(asked | {"front": front})))
@@ -142,7 +145,7 @@ def test_a_load_test_in_the_form_as_it_stands_names_no_front() -> None:
 
 def test_progress_is_told() -> None:
     heard: list[tuple[str, str]] = []
-    asked = '{"rate_per_s": 3, "requests": 200, "parallelism": "tp1", "precision": "bf16"}'
+    asked = '{"rate_per_s": 3, "requests": 100, "parallelism": "tp1", "precision": "bf16"}'
     form_answer(asked, lambda *told: heard.append(told))
     assert {kind for kind, _ in heard} == {"status"}
     assert heard[0][1] == "Simulating fleet 1: replicas 1, batch limit 1024…"
@@ -175,22 +178,35 @@ def test_labels_are_a_readers_words() -> None:
         assert not field.unit or f"<span>{field.unit}</span>" in page
 
 
-def test_the_answer_that_the_page_comes_with_is_that_of_the_form_as_it_stands() -> None:
+def test_the_answer_that_the_page_comes_with_is_that_of_the_form_as_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both ask one question, and name one command."""
+    asked: list[Any] = []
+
+    def noted(choices: object, values: dict[str, object], *_: object, **__: object) -> None:
+        asked.append((choices, other_choices(values)))
+        raise Infeasible("noted")
+
+    monkeypatch.setattr(planner_form, "whole_answer", noted)
+    with pytest.raises(Infeasible):
+        planner_form.example()
     values = {name: field.start or field.default for name, field in FIELDS.items()}
     known = {name: str(x) for name, x in values.items() if x is not None and not FIELDS[name].when}
     known |= {name: str(values[name]) for name in values if FIELDS[name].when == "traffic=rate"}
     known |= {"classes": "", "gpus": ""}
-    assert (
-        f">{json.loads(form_answer(json.dumps(known)))['html']}</div>"
-        in HERE.example_of("planner.planner_form").answer
-    )
+    assert "noted" in form_answer(json.dumps(known))
+    assert asked[0] == asked[1]
+    monkeypatch.undo()
+    command = planner_form._command(dict(known))
+    assert command_of(HERE.example_of("planner.planner_form").answer) == command
     first = {name for name, field in FIELDS.items() if field.group == FIRST}
     assert {name for name in first if not values[name]} == {"gpus"}  # instead of the rate
 
 
 def test_what_a_reader_typed_is_text() -> None:
     """Names of classes and files are told back, and are no part of the page's structure."""
-    asked = {"rate_per_s": "9", "requests": "400", "parallelism": "tp1", "quantile": "0.9"}
+    asked = {"rate_per_s": "9", "requests": "100", "parallelism": "tp1", "quantile": "0.9"}
     asked |= {"other_devices": "none", "classes": "<img src=x onerror=alert(1)>:1:ttft=3"}
     piece = json.loads(form_answer(json.dumps(asked)))["html"]
     assert "&lt;img src=x onerror" in piece
@@ -208,7 +224,7 @@ def test_an_answer_has_an_order_and_its_tables_are_narrow() -> None:
 
 
 def test_a_caption_cites_a_line_only_where_one_is_drawn() -> None:
-    asked = {"rate_per_s": 9, "requests": 400, "precision": "bf16", "ttft_s": 3}
+    asked = {"rate_per_s": 9, "requests": 100, "precision": "bf16", "ttft_s": 3}
     told = answer(read_choices(asked | {"parallelism": "tp1,tp2"}))
     for front, line in ((told.front, True), (told.front[:1], False)):
         piece = answer_html(replace(told, front=front))
@@ -242,7 +258,7 @@ def test_gpus_take_the_place_of_an_empty_rate() -> None:
 
 
 def test_classes_may_be_empty_and_name_their_problem() -> None:
-    asked = {"rate_per_s": "9", "requests": "400", "parallelism": "tp1", "fleets": "one"}
+    asked = {"rate_per_s": "9", "requests": "100", "parallelism": "tp1", "fleets": "one"}
     told = json.loads(form_answer(json.dumps(asked | {"classes": ""})))
     assert command_of(told["html"]).endswith("--parallelism tp1")
     for classes in ("chat", "chat:1:tpot=50", "chat:2"):

@@ -59,7 +59,7 @@ from builder import ROOT
 SMALL: dict[str, object] = {
     "rate_per_s": 16,
     "replicas": 2,
-    "requests": 400,
+    "requests": 100,
     "parallelism": "tp1",
     "precision": "fp8",
     "token_budget": 2048,
@@ -67,35 +67,38 @@ SMALL: dict[str, object] = {
 }
 
 
+def known_of_none(_: object) -> ModelError:
+    """Without it a fleet is served again with faster and with slower steps."""
+    return UNKNOWN
+
+
 @functools.cache
 def told(**more: object) -> Routed:
-    """The answer to a small question."""
-    asked = SMALL | more
-    found = whole_answer(read_choices(asked), asked)
-    assert isinstance(found, Routed)
-    return found
+    """The answer to a small question, whatever steps may be off by."""
+    return routed_answer(read_choices(SMALL | more), known_of_none)
 
 
 @functools.cache
 def recipe() -> Routed:
-    """The answer to the recipe of the planner's page, of half the fleet and with fewer requests."""
+    """The answer to the recipe of the planner's page, of half the fleet, of which none is lost, and
+    the routers that are compared below."""
     page = (ROOT / "docs" / "planner-command.md").read_text(encoding="utf-8").replace("\\\n", " ")
     (line,) = [
         one for one in page.splitlines() if one.startswith("serving") and "--replicas 8" in one
     ]
     options = vars(command_parser().parse_args(shlex.split(line)[2:]))
     values = {name: options[name] for name in FIELDS if options[name] is not None}
-    asked = values | {"replicas": 4, "rate_per_s": 4, "requests": 800, "token_budget": 2048}
-    found = whole_answer(read_choices(asked), asked)
-    assert isinstance(found, Routed)
-    return found
+    del values["lost_for_s"]
+    asked = values | {"replicas": 4, "rate_per_s": 4, "requests": 500, "token_budget": 2048}
+    asked |= {"routers": "random, least-requests, session, cache-aware"}
+    return routed_answer(read_choices(asked), known_of_none)
 
 
 def test_the_recipe_ranks_routers_beyond_noise() -> None:
     """Who looks for prefixes and at loads keeps most, then who keeps sessions together; loads alone
     and chance forget."""
     found = recipe()
-    assert found.best.router.name in ("cache-aware", "endpoint-picker")
+    assert found.best.router.name == "cache-aware"
     ways = {(way.router.name, way.host_gib): way for way in found.ways}
     for worse, least in (("session", 0.02), ("random", 0.3), ("least-requests", 0.3)):
         margin = found.behind(ways[worse, 1000.0])
@@ -156,7 +159,7 @@ def test_weights_keep_a_flood_of_one_kind_from_another() -> None:
     """Where documents flood a fleet, fair shares keep the chat's promise, and the order in which
     they came does not."""
     classes = "chat:0.7:like=chat,ttft=0.5; documents:0.3:prompt=9000,answer=40,ttft=100"
-    more = {"classes": classes, "rate_per_s": 22, "routers": "least-requests"}
+    more = {"classes": classes, "rate_per_s": 22, "routers": "least-requests", "requests": 400}
     alike, fair = told(**more), told(**more, weights="4,1")
     chat = [found.best.classes[0].both.value for found in (alike, fair)]
     assert chat[1] > chat[0] + 0.05
@@ -226,7 +229,7 @@ def test_what_is_said_is_what_was_found() -> None:
     found = told(like="customers", host_memory_gib="0, 20", routers="random, cache-aware")
     record, summary = answer_record(found), answer_summary(found)
     assert record["router"] == found.best.router.name
-    assert summary.startswith(f"Behind {record['router']} 2 replicas of Llama-3.1-8B in FP8")
+    assert f" Behind {record['router']} 2 replicas of Llama-3.1-8B in FP8" in summary
     assert f"${record['usd_per_hour']:.2f} an hour, $2.00 a GPU (you gave no price)." in summary
     assert f"Caches find {100 * float(record['found_share']):.3g}% of the prompt tokens" in summary
     assert max(map(len, summary_text(found).splitlines())) <= 100
@@ -243,6 +246,8 @@ def test_who_keeps_as_many_with_less_memory_is_taken() -> None:
 
     less, more = way("a", 0.0, 0.952, 0.95), way("a", 9.0, 0.953, 0.955)
     assert _taken([less, more, way("b", 0.0, 0.9, 0.91)]) is less
+    kept = way("b", 0.0, 0.953, 0.954)
+    assert _taken([less, more, kept]) is kept
     much = way("a", 9.0, 0.99, 0.985)
     assert _taken([less, much]) is much
 
@@ -402,7 +407,7 @@ def test_who_asks_for_routers_without_replicas_gets_the_fewest(more: dict[str, o
 @pytest.mark.parametrize(
     "more",
     [
-        {"rate_per_s": 140, "routers": "random, least-requests"},
+        {"rate_per_s": 140, "routers": "random, least-requests", "ttft_s": 0.2},
         {"rate_per_s": 16, "like": "customers", "routers": "cache-aware", "ttft_s": 0.2},
     ],
 )
@@ -414,17 +419,17 @@ def test_the_fewest_replicas_behind_a_router_by_brute_force(more: dict[str, obje
     same = answer_record(alone[-1])
     record = answer_record(found)
     assert {name: record[name] for name in same} == same
-    if found.replicas > 1:
-        assert found.fewer is not None
-        ways = {way.router.name: way.kept for way in alone[-2].ways}
-        assert record["both_kept_by_one_fewer"] == found.fewer.kept.value
-        assert found.fewer.kept == ways[found.best.router.name]
-        assert f"With {found.replicas - 1}, " in answer_summary(found)
+    assert found.replicas > 1
+    assert found.fewer is not None
+    ways = {way.router.name: way.kept for way in alone[-2].ways}
+    assert record["both_kept_by_one_fewer"] == found.fewer.kept.value
+    assert found.fewer.kept == ways[found.best.router.name]
+    assert f"With {found.replicas - 1}, " in answer_summary(found)
     assert ("may keep" in answer_summary(found)) == (not found.sure)
 
 
 def test_the_fewest_behind_a_router_are_of_the_cheapest_deployment() -> None:
-    asked = SMALL | {"replicas": "auto", "parallelism": "tp1,tp2", "rate_per_s": 100}
+    asked = SMALL | {"replicas": "auto", "rate_per_s": 140, "ttft_s": 0.2, "parallelism": "tp1,tp2"}
     found = whole_answer(read_choices(asked), asked)
     assert isinstance(found, Routed)
     alone = [told(**asked | {"parallelism": split}) for split in ("tp1", "tp2")]
@@ -440,7 +445,7 @@ def test_what_no_number_of_replicas_keeps_is_refused(monkeypatch: pytest.MonkeyP
         told(replicas="auto", tpot_s=0.001)
     monkeypatch.setattr(routing, "MOST_BEHIND", 1)
     with pytest.raises(Infeasible, match="no fleet of up to 1 replicas keeps the objective behind"):
-        told(replicas="auto", rate_per_s=150)
+        told(replicas="auto", rate_per_s=150, ttft_s=0.2)
 
 
 def test_too_few_requests_and_too_long_ones_are_refused(tmp_path: Path) -> None:
@@ -507,8 +512,8 @@ def test_a_run_that_is_too_short_for_its_sessions_says_so() -> None:
     """Of sessions that were under way, the first request in the run finds nothing: what was found
     and these add up to what a long run finds."""
     agents = {"like": "agents", "routers": "session", "replicas": 8, "parallelism": "tp4"}
-    short = told(**agents | {"rate_per_s": 8, "requests": 1000})
-    whole = told(**agents | {"rate_per_s": 0.5, "requests": 1000, "replicas": 2})
+    short = told(**agents | {"rate_per_s": 4, "requests": 400, "replicas": 4})
+    whole = told(**agents | {"rate_per_s": 0.5, "requests": 400, "replicas": 2})
     assert short.unseen > 0.05
     assert whole.unseen < 0.02
     sure = short.best.found.half_width + whole.best.found.half_width
@@ -633,7 +638,7 @@ def test_tiers_say_what_they_find_and_whether_they_pay() -> None:
     """128 KiB a token, by hand; what is computed is the planned engine's prompt. Sessions outgrow
     the device and its host memory: more is found below, and a store that is slower than the
     arithmetic does harm."""
-    asked = {"rate_per_s": 2, "like": "agents", "routers": "session", "ttft_s": 5, "requests": 250}
+    asked = {"rate_per_s": 1, "like": "agents", "routers": "session", "ttft_s": 5, "requests": 150}
     asked |= {"precision": "bf16", "replicas": 1, "disk_gb_per_s": 10, "store_gb_per_s": 0.5}
     both = told(**asked | {"host_memory_gib": 20, "disk_gib": 400})
     assert [one.name for one in both.tiers] == ["host memory", "disk"]

@@ -24,7 +24,7 @@ def told() -> Routed:
     asked = {
         "rate_per_s": 16,
         "replicas": 2,
-        "requests": 400,
+        "requests": 100,
         "parallelism": "tp1",
         "precision": "fp8",
         "token_budget": 2048,

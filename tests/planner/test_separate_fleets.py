@@ -44,9 +44,9 @@ from serving_mathematics.planner.separate_fleets import (
 )
 from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
 
-BASE = Question(LLAMA, Traffic(60.0), promised(1.0, 0.015), requests=400)
-ASKED = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1", "fleets": "two"}
-ASKED |= {"precision": "bf16"}
+BASE = Question(LLAMA, Traffic(60.0), promised(1.0, 0.015, 0.9), requests=120)
+ASKED = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 120, "parallelism": "tp1", "fleets": "two"}
+ASKED |= {"precision": "bf16", "quantile": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_the_journey_of_a_cache() -> None:
 
 def test_one_fewer_in_either_fleet_misses() -> None:
     found = settled_apart(BASE)
-    long = SeparateFleets(replace(BASE, requests=1600))
+    long = SeparateFleets(replace(BASE, requests=4 * BASE.requests))
     goals = long.fleet.goals
     assert reaches(found.classes, goals)
     assert max(worst_shares(found.classes, goals).values()) <= 1
@@ -232,7 +232,7 @@ def test_both_kinds_are_ranked_and_told(told: Answer) -> None:
 
 
 def test_the_bound_holds() -> None:
-    choices = read_choices(ASKED | {"parallelism": "tp1,tp2", "requests": 400})
+    choices = read_choices(ASKED | {"parallelism": "tp1,tp2"})
     for question in choices:
         run, why = try_deployment(question)
         assert not why
@@ -258,14 +258,14 @@ def test_classes_keep_their_own_objectives_apart() -> None:
 def test_a_pair_is_refused_for_the_link_between_two_replicas(domain: int, fits: bool) -> None:
     """Inside a domain that holds both, the slow links beyond it are none of theirs."""
     near = replace(LLAMA.system, domain_devices=domain, outside_bytes_per_s=2e9)
-    question = replace(BASE, deployment=replace(LLAMA, system=near))
+    question = replace(BASE, deployment=replace(LLAMA, system=near), promise=promised(1.0, 0.015))
     with contextlib.nullcontext() if fits else pytest.raises(Infeasible, match="2 GB/s"):
         assert SeparateFleets(question).least == SeparateFleets(BASE).least
 
 
 def test_what_forbids_two_fleets_is_a_sentence() -> None:
     slow = replace(LLAMA.system, link_bytes_per_s=2e9, outside_bytes_per_s=2e9)
-    question = replace(BASE, deployment=replace(LLAMA, system=slow))
+    question = replace(BASE, deployment=replace(LLAMA, system=slow), traffic=Traffic(20.0))
     with pytest.raises(Infeasible, match=r"separate fleets keep no TPOT of 0.015 s .* 2 GB/s"):
         settled_apart(question)
     told = answer([question, replace(question, separate=True)])
@@ -293,7 +293,8 @@ def test_prompts_that_too_few_replicas_would_compute_are_said(
 TWO_KINDS = {
     "rate_per_s": 60,
     "tpot_s": 0.015,
-    "requests": 400,
+    "requests": 120,
+    "quantile": 0.9,
     "precision": "bf16",
     "device": "H100, H200",
     "price_per_hour": "2, 2.6",

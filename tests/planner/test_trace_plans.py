@@ -54,7 +54,7 @@ def _trace(folder: Path) -> Path:
 
 
 def test_a_plan_tells_its_answer_and_its_cost(tmp_path: Path) -> None:
-    options = ["--parallelism", "tp1", "--quantile", "0.9", "--requests", "150"]
+    options = ["--parallelism=tp1", "--quantile=0.9", "--requests=100", "--precision=fp8"]
     told = _plan_trace(_trace(tmp_path), options)
     assert (told["requests"], told["prompt_tokens"], told["cached_percent"]) == (400, 500, 0)
     assert told["answer"]["replicas"] == 1

@@ -18,7 +18,7 @@ from serving_mathematics.support.measuring import read_record
 
 
 def runs(make: Callable[[np.random.Generator, int], Run]) -> list[Run]:
-    return [make(np.random.default_rng([5, seed]), 1000) for seed in range(4)]
+    return [make(np.random.default_rng([5, seed]), 1000) for seed in range(2)]
 
 
 @functools.cache
@@ -30,8 +30,8 @@ def without(make: Callable[[np.random.Generator, int], Run]) -> list[Run]:
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_is_found_and_a_run_without_is_left_alone(name: str) -> None:
     make, least = FAULTS[name]
-    assert sum(_told_of(name, run, least) for run in runs(make)) >= 3
-    assert sum(_told_of(name, run, least) for run in without(WITHOUT.get(name, served))) <= 1
+    assert all(_told_of(name, run, least) for run in runs(make))
+    assert not any(_told_of(name, run, least) for run in without(WITHOUT.get(name, served)))
 
 
 def test_a_score_counts_what_is_missed_and_what_is_told_of_runs_without(

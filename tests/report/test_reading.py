@@ -225,7 +225,7 @@ def test_no_value_of_a_file_ends_in_another_error(path: Path) -> None:
     data = json.loads(text.split("\n}\n{")[0] + ("\n}" if "\n}\n{" in text else ""))
     rng = np.random.default_rng(3)
     spots = list(places(data))
-    for place in rng.permutation(len(spots))[: 200 if THOROUGH else 20].tolist():
+    for place in rng.permutation(len(spots))[: 200 if THOROUGH else 10].tolist():
         value = BAD_JSON[int(rng.integers(len(BAD_JSON)))]
         with contextlib.suppress(ValueError):
             runs = read_file(json.dumps(changed(data, spots[place], value)), "a")

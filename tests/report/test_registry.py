@@ -97,7 +97,7 @@ def test_what_binds_another_engine_is_in_its_own_words(scrape: str, flag: str) -
 
 
 def test_every_finding_leads_to_a_page() -> None:
-    run = clean(count=1500)
+    run = clean(count=400)
     found = report([run, Run("b", "", told={"completed": 9.0, "failed": 1.0})], Asked(ttft_s=0.01))
     assert isinstance(found, Report)
     assert found.findings
@@ -113,8 +113,8 @@ def test_every_finding_of_a_run_is_tried_with_a_fault() -> None:
 def test_a_load_test_with_details_from_file_to_finding() -> None:
     from serving_mathematics.report.reading import read_file
 
-    data = json.loads(detailed(clean(count=600)))
-    data["errors"][:40] = ["503"] * 40
+    data = json.loads(detailed(clean(count=200)))
+    data["errors"][:20] = ["503"] * 20
     found = report(read_file(json.dumps(data), "a.json"), Asked())
     assert found.findings[0].name == "failures"
     assert found.worst == "problem"

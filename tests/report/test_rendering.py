@@ -27,7 +27,7 @@ ASKED = Asked(ttft_s=0.2, tpot_s=0.03, price_per_hour=3.0)
 
 
 def test_the_record_keeps_its_schema() -> None:
-    run = clean(count=1500)
+    run = clean(count=600)
     found = report([run], ASKED, ["b.json: must be text"])
     record = _report_record(found, differences(run, run))
     again = json.loads(json.dumps(record, allow_nan=False))
@@ -37,7 +37,7 @@ def test_the_record_keeps_its_schema() -> None:
 
 
 def test_the_page_asks_for_nothing_and_is_small() -> None:
-    page = report_html(report([clean(count=3000)], ASKED), ASKED)
+    page = report_html(report([clean(count=1500)], ASKED), ASKED)
     assert len(page) < 1_500_000
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page)
     assert "<script" not in page
@@ -59,7 +59,7 @@ def test_names_of_files_are_text() -> None:
 
 
 def test_fifteen_lines_of_a_terminal() -> None:
-    runs = [clean(seed, 400) for seed in range(6)]
+    runs = [clean(seed, 150) for seed in range(6)]
     lines = summary_lines(report(runs, ASKED, ["x: no", "y: no"]))
     assert 3 < len(lines) <= 15
     assert max(map(len, lines)) <= 120
@@ -88,7 +88,7 @@ def test_chapters_are_called_as_their_pages_are() -> None:
 
 
 def test_markdown_has_the_files_to_take_along() -> None:
-    found = report([clean(count=1500)], ASKED)
+    found = report([clean(count=600)], ASKED)
     text = report_markdown(found)
     assert "`alerts.yaml`:" in text
     assert text.count("```") % 2 == 0

@@ -32,7 +32,7 @@ def test_every_control_has_a_label() -> None:
 
 
 def test_files_and_a_run_before() -> None:
-    run = clean(count=500)
+    run = clean(count=200)
     said: list[str] = []
     asked = {
         "files": [{"name": "new.json", "text": detailed(run)}],
@@ -61,10 +61,10 @@ def test_no_form_is_an_error() -> None:
 
 
 def test_a_file_that_comes_twice_counts_once() -> None:
-    """In the page a run of 500 requests that was chosen twice was one of 1,000."""
-    file = {"name": "a.csv", "text": log_csv(clean(count=500))}
+    """In the page a run of 200 requests that was chosen twice was one of 400."""
+    file = {"name": "a.csv", "text": log_csv(clean(count=200))}
     found = json.loads(form_report(json.dumps({"files": [file, file]})))
-    assert "500 requests" in found["summary"][0]
+    assert "200 requests" in found["summary"][0]
     assert "a.csv must be of other requests than a.csv, got the same text" in found["body"]
 
 

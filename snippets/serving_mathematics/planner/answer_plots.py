@@ -252,7 +252,7 @@ def front_plot(told: Answer) -> Plot | None:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> found = front_plot(answer(read_choices({"rate_per_s": 9, "requests": 400})))
+    >>> found = front_plot(answer(read_choices({"rate_per_s": 9, "requests": 100})))
     >>> found.title if found else ""
     'The deployments that were compared'
     """

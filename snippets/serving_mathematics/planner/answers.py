@@ -545,7 +545,7 @@ def comparison_rows(told: Answer) -> list[list[str]]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 400}
+    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 100}
     >>> [row[:3] for row in comparison_rows(answer(read_choices(asked)))][1:]
     [['1 of 1 × H100 SXM', 'bf16, tp1', '2.00'], ['1 of 2 × H100 SXM', 'bf16, tp2', '~4.00']]
     """
@@ -594,7 +594,7 @@ def answer_tables(told: Answered) -> list[Table]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 400}
+    >>> asked = {"rate_per_s": 9, "precision": "bf16", "parallelism": "tp1,tp2", "requests": 100}
     >>> [table.title for table in answer_tables(answer(read_choices(asked)))]
     ['The deployments that were compared']
     """

@@ -143,7 +143,7 @@ def elsewhere(
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import other_choices, read_choices
-    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 400}
+    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 100}
     >>> told = answer(read_choices(asked))
     >>> [(one.devices, one.even_usd_per_hour) for one in elsewhere(told, other_choices(asked))]
     [(3, 2.0)]
@@ -287,7 +287,7 @@ def rank(
     there is none, and on what is wrong with the question and not with one deployment.
 
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2", "precision": "auto"}
+    >>> asked = {"rate_per_s": 9, "requests": 100, "parallelism": "tp1,tp2", "precision": "auto"}
     >>> found = rank(read_choices(asked))
     >>> [one.question.deployment.devices for one in found]
     [1, 2]
@@ -445,7 +445,7 @@ def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
 
     >>> from serving_mathematics.planner.configurations import rank
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> found = rank(read_choices({"rate_per_s": 9, "requests": 400, "parallelism": "tp1,tp2"}))
+    >>> found = rank(read_choices({"rate_per_s": 9, "requests": 100, "parallelism": "tp1,tp2"}))
     >>> [one.question.deployment.devices for one in pareto_front(found)]
     [1, 2]
     """
@@ -497,7 +497,7 @@ def answer(
     deployment keeps the objective, ValueError where a single one is refused.
 
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> found = answer(read_choices({"rate_per_s": 9, "requests": 400}))
+    >>> found = answer(read_choices({"rate_per_s": 9, "requests": 100}))
     >>> found.question.deployment.devices, found.plan.best.replicas
     (1, 1)
     """
@@ -567,7 +567,7 @@ def whole_answer(
     as for answer, which says what is raised.
 
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 400}
+    >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 100}
     >>> [one.devices for one in whole_answer(read_choices(asked), asked).others]
     [3]
     """
@@ -590,7 +590,7 @@ def _small_answer() -> Answer:
     >>> _small_answer().plan.best.replicas
     1
     """
-    return answer(read_choices({"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100}))
+    return answer(read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100}))
 
 
 @functools.cache

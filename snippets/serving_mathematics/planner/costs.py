@@ -105,7 +105,7 @@ def _api_summary(told: Answer) -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100, "api_input_price": 1}
+    >>> asked = {"rate_per_s": 1, "parallelism": "tp1", "requests": 100, "api_input_price": 1}
     >>> _api_summary(answer(read_choices(asked | {"api_output_price": 4})))[:38]
     ' The API, for the same, takes $7.20 an'
     """
@@ -138,7 +138,7 @@ def energy_summary(told: Answer) -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100, "grams_per_kwh": 400}
+    >>> asked = {"rate_per_s": 1, "parallelism": "tp1", "requests": 100, "grams_per_kwh": 400}
     >>> energy_summary(answer(read_choices(asked))).partition(" ± ")[0]
     ' It draws 428 W'
     """

@@ -116,7 +116,7 @@ def fleet_energy(question: Question, found: Plan) -> FleetEnergy | None:
 
     >>> from dataclasses import replace
     >>> from serving_mathematics.planner.capacity_planner import WORKED, plan
-    >>> asked = replace(WORKED, requests=400)
+    >>> asked = replace(WORKED, requests=100)
     >>> told = fleet_energy(asked, plan(asked, alternatives=False))
     >>> 0.05 < told.least_joules < told.joules_a_token < told.alone_joules < 5
     True
@@ -160,7 +160,7 @@ def apart_watts(question: Question, run: Apart) -> float | None:
     >>> from dataclasses import replace
     >>> from serving_mathematics.planner.capacity_planner import WORKED
     >>> from serving_mathematics.planner.separate_fleets import settled_apart
-    >>> asked = replace(WORKED, requests=400)
+    >>> asked = replace(WORKED, requests=100)
     >>> watts = apart_watts(asked, settled_apart(asked))
     >>> 500 < watts < 4 * 700
     True

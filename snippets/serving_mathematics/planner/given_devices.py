@@ -170,7 +170,7 @@ def most_carried(
     asked for.
 
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"gpus": 2, "requests": 400, "precision": "fp8"}
+    >>> asked = {"gpus": 2, "requests": 100, "precision": "fp8"}
     >>> [one.question.deployment.tensor for one in most_carried(read_choices(asked))][0]
     1
     """
@@ -291,7 +291,7 @@ def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) 
     answer rests. near: the rate that it may be [1/s], 0 where nothing is known.
 
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"gpus": 3, "requests": 200, "quantile": 0.9, "fleets": "two", "precision": "fp8"}
+    >>> asked = {"gpus": 3, "requests": 100, "quantile": 0.9, "fleets": "two", "precision": "fp8"}
     >>> found = _carried_apart(read_choices(asked | {"parallelism": "tp1"})[-1])
     >>> found.run.replicas, 20 < found.rate_per_s < 90
     (3, True)

@@ -50,7 +50,7 @@ def given_said(told: Answer, keeps: str) -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"gpus": 1, "requests": 200, "quantile": 0.9, "precision": "fp8"}
+    >>> asked = {"gpus": 1, "requests": 100, "quantile": 0.9, "precision": "fp8"}
     >>> given_said(answer(read_choices(asked)), "keeps").partition(" of ")[2]
     'Llama-3.1-8B: 1 replica in FP8 keeps a TTFT of 1 s and a TPOT of 50 ms at p90'
     """
@@ -74,7 +74,7 @@ def given_more(told: Answer) -> list[str]:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"gpus": 3, "requests": 200, "quantile": 0.9, "parallelism": "tp2"}
+    >>> asked = {"gpus": 3, "requests": 100, "quantile": 0.9, "parallelism": "tp2"}
     >>> [text for text in given_more(answer(read_choices(asked))) if "left" in text]
     ['1 of the GPUs is left over.']
     """

@@ -180,7 +180,7 @@ def answer_here(asked: Asked, quantile: float, requests: int = REQUESTS) -> dict
     asked, quantile, requests: as for choices_of.
 
     >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
-    >>> found = answer_here(asked, 0.5, requests=400)
+    >>> found = answer_here(asked, 0.5, requests=100)
     >>> found["devices"] >= 1, sorted(found)
     (True, ['apart', 'concurrency', 'devices', 'devices_of_replica', 'split'])
     """

@@ -847,7 +847,7 @@ def routed_answer(
 
     >>> from serving_mathematics.planner.configurations import _error
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> one = {"rate_per_s": 8, "replicas": 1, "requests": 200, "parallelism": "tp1"}
+    >>> one = {"rate_per_s": 8, "replicas": 1, "requests": 100, "parallelism": "tp1"}
     >>> found = routed_answer(read_choices(one), _error)
     >>> len({way.kept for way in found.ways})  # one replica: all routers are equal
     1

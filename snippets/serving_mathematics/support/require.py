@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 _REAL = (Real, Decimal)
 _WIDE = {int, float, np.int64, np.float64}
+_NATIVE = {np.dtype(np.int64), np.dtype(np.float64)}
 COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
 SMALLEST, LARGEST = 1e-100, 1e100
 MOST_WORK = 2e7  # elementary steps of a call, which take about a second
@@ -347,6 +348,8 @@ def _plain(value: Any) -> float:
 
 def _wide(value: Any) -> Any:
     """Numbers in a type that counts with 64 bits; TypeError or ValueError for what are none."""
+    if type(value) is np.ndarray and value.ndim and value.dtype in _NATIVE:  # nearly always
+        return value
     if type(value) in (list, tuple):
         plain = set(map(type, value)) <= _WIDE
         return value if plain else type(value)(map(_wide, value))

@@ -320,8 +320,7 @@ def test_queue_flags_come_with_the_load_that_is_kept() -> None:
     assert pytest.approx(1.0, abs=1) == found.seen.count("inside")
 
 
-@pytest.mark.parametrize("places", [256, 64])
-@pytest.mark.parametrize("loads", [(0.6, 1.1), (1.05, 1.05)], ids=["ladder", "beyond"])
+@pytest.mark.parametrize(("places", "loads"), [(256, (0.6, 1.1)), (64, (1.05, 1.05))])
 def test_a_fleet_on_the_target_of_a_log_keeps_its_promise(
     places: int, loads: tuple[float, float]
 ) -> None:
@@ -382,8 +381,7 @@ def test_an_engine_that_stood_still_shows_no_limit_of_load(count: int) -> None:
     assert load_kept(run, Asked(ttft_s=5.0)) is None
 
 
-@pytest.mark.parametrize("machine", [CHAT, MIXTURE], ids=lambda machine: machine.name)
-@pytest.mark.parametrize("load", [0.95, 1.2])
+@pytest.mark.parametrize(("machine", "load"), [(CHAT, 1.2), (MIXTURE, 0.95)])
 def test_queue_flags_keep_the_work_that_overload_control_keeps(
     machine: Machine, load: float
 ) -> None:
