@@ -53,7 +53,7 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
     """In the file's tab, where the next test finds Python loaded."""
     page = tab
     file = tmp_path / "results.json"
-    file.write_text(detailed(clean(count=600), failed=0), encoding="utf-8")
+    file.write_text(detailed(clean(count=300), failed=0), encoding="utf-8")
     asked: list[tuple[str, str, str | None]] = []
     said: list[str] = []
     page.on("request", lambda one: asked.append((one.method, one.url, one.post_data)))
@@ -121,10 +121,10 @@ def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
     expect(problem).to_contain_text("bomb.csv.gz: more than 64 MiB of text", timeout=PATIENCE_MS)
     choose("cut.csv.gz", gzip.compress(b"timestamp,ttft_ms\n1,2\n")[:-9])
     expect(problem).to_contain_text("cut.csv.gz: ", timeout=PATIENCE_MS)
-    choose("one.json", detailed(clean(count=300), failed=0).encode())
-    choose("two.csv", log_csv(clean(count=400)).encode())
+    choose("one.json", detailed(clean(count=100), failed=0).encode())
+    choose("two.csv", log_csv(clean(count=200)).encode())
     typed = "document.querySelector('#ask-ttft_s').value = '0.5'"
     page.evaluate(f"{typed}; document.querySelector('form.ask').requestSubmit()")  # meanwhile
     expect(status).to_have_text("The report is below.", timeout=PATIENCE_MS)
-    expect(page.locator(".ask-answer")).to_contain_text("400 requests", timeout=PATIENCE_MS)
+    expect(page.locator(".ask-answer")).to_contain_text("200 requests", timeout=PATIENCE_MS)
     expect(page.locator(".ask-answer")).to_contain_text("first token in 500 ms")

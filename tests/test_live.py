@@ -192,7 +192,8 @@ def test_a_block_runs_below_it_and_an_edit_breaks_its_checks(editor: Page) -> No
     expect(printed).to_contain_text(re.compile(r'edited", line \d+, in ' + name))
     place.get_by_role("button", name="Reset").click()
     assert "failed" not in pressed_run(place)
-    assert structure(editor) == []  # what scrolls can be gone to, and each button says of what
+    # what scrolls can be gone to, and each button says of what
+    assert structure(editor, place=".live-below") == []
     names = place.get_by_role("button").evaluate_all("all => all.map((one) => one.ariaLabel)")
     source = str(place.locator(".cm-content").get_attribute("aria-label"))
     of = source.removeprefix("Source of ")
@@ -215,37 +216,32 @@ def test_an_exercise_is_answered_in_the_page(editor: Page) -> None:
     solution = (
         ROOT / "snippets/serving_mathematics" / f"{module.replace('.', '/')}.py"
     ).read_text()
-    typed(place, "import not_there\n")
-    assert pressed_run(place, "Check").startswith("Not yet;")
     typed(place, solution)
     assert pressed_run(place, "Check").startswith("Right;")
     expect(printed).to_have_text(re.compile(rf"^{name}: right, \d+ comparisons passed"))
     place.get_by_role("button", name="Close").click()
 
 
-def test_an_editor_that_is_closed_leaves_python_to_the_others(page: Page, origin: str) -> None:
-    page.route("**/pyodide.mjs", lambda _: None)  # which is never answered, as a loop never ends
-    opened(page, origin, QUICK)
-    first, second = page.locator(".snippet-run[data-call]").all()[:2]
-    place = below(first)
-    expect(place.locator(".live-status")).to_have_text("Loading Python…")
-    waiting = below(second).locator(".live-status")
-    expect(waiting).to_contain_text("This runs when Python is done with another editor")
-    place.get_by_role("button", name="Close").click()
-    expect(waiting).to_have_text("Loading Python…")
-
-
-def test_progress_leaves_a_reader_who_reads_on_alone(page: Page, origin: str) -> None:
+def test_an_editor_leaves_python_to_the_others_and_a_reader_who_reads_on_alone(
+    page: Page, origin: str
+) -> None:
+    """Progress does not call the reader back; who closes the editor lets the next one run."""
     held: list[Route] = []
     page.route("**/pyodide.mjs", lambda route: held.append(route))
     page.route("**/pyodide.asm.wasm", lambda _: None)  # so that nothing ends
     opened(page, origin, QUICK)
-    status = below(page.locator(".snippet-run[data-call]").first).locator(".live-status")
+    first, second = page.locator(".snippet-run[data-call]").all()[:2]
+    place = below(first)
+    status = place.locator(".live-status")
     expect(status).to_have_text("Loading Python…")
+    waiting = below(second).locator(".live-status")
+    expect(waiting).to_contain_text("This runs when Python is done with another editor")
     page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
     held[0].continue_()
     expect(status).to_contain_text("MB so far")
     assert page.evaluate("scrollY") == 0
+    place.get_by_role("button", name="Close").click()
+    expect(waiting).to_have_text("Loading Python…")
 
 
 def test_each_module_keeps_its_own_text(page: Page, origin: str) -> None:
@@ -277,15 +273,22 @@ def test_each_module_keeps_its_own_text(page: Page, origin: str) -> None:
 
 
 def test_what_did_not_load_can_be_asked_for_again(page: Page, origin: str) -> None:
+    """And without its editor the page has a plain one."""
     page.route("**/live.js", lambda route: route.abort())
+    page.route("**/codemirror.js", lambda route: route.abort())
     page.goto(f"{origin}{QUICK}/")
     opens, runs = page.locator(".live button"), page.locator(".snippet-run").first
     for button in (opens, runs):
         button.click()
         expect(button).to_be_enabled()
     page.unroute("**/live.js")
-    opens.click()
-    expect(page.locator(".cm-editor")).to_be_visible()
+    said: list[str] = []
+    page.on("pageerror", lambda problem: said.append(str(problem)))
+    with page.expect_event("requestfailed"):
+        opens.click()
+    expect(page.locator(".live-source")).to_be_visible()
+    expect(page.locator(".live-source")).to_be_focused()
+    assert said == []
 
 
 REACHES = """
@@ -456,15 +459,7 @@ def test_endless_loop_is_stopped_and_python_is_loaded_again(editor: Page) -> Non
         expect(frame).to_have_count(0)
 
 
-def test_without_its_editor_the_page_has_a_plain_one(page: Page, origin: str) -> None:
-    page.route("**/codemirror.js", lambda route: route.abort())
-    page.goto(f"{origin}{QUICK}/")
-    page.locator(".live").get_by_role("button").click()
-    expect(page.locator(".live-source")).to_be_visible()
-    expect(page.locator(".live-source")).to_be_focused()
-
-
-def test_a_file_with_another_sum_is_not_loaded(page: Page, origin: str) -> None:
+def test_a_file_with_another_sum_or_out_of_reach_is_not_loaded(page: Page, origin: str) -> None:
     """Fetched with one byte more at its end: one today, others tomorrow."""
 
     def longer(route: Route) -> None:
@@ -479,9 +474,5 @@ def test_a_file_with_another_sum_is_not_loaded(page: Page, origin: str) -> None:
         assert status.startswith("Python could not be run:")
         assert f"{name} is out of reach or has another sum" in status
         page.unroute(f"**/pyodide/{name}")
-
-
-def test_python_that_cannot_be_loaded_is_said(page: Page, origin: str) -> None:
-    opened(page, origin, QUICK)
     page.route("**/pyodide/**", lambda route: route.fulfill(status=404))
     assert pressed_run(page).startswith("Python could not be run:")
