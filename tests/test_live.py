@@ -282,9 +282,13 @@ def test_what_did_not_load_can_be_asked_for_again(page: Page, origin: str) -> No
         button.click()
         expect(button).to_be_enabled()
     page.unroute("**/live.js")
-    opens.click()
+    said: list[str] = []
+    page.on("pageerror", lambda problem: said.append(str(problem)))
+    with page.expect_event("requestfailed"):
+        opens.click()
     expect(page.locator(".live-source")).to_be_visible()
     expect(page.locator(".live-source")).to_be_focused()
+    assert said == []
 
 
 REACHES = """
