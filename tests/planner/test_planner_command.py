@@ -58,6 +58,8 @@ def planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return ANSWERS[key]
 
     monkeypatch.setattr(planner_command, "whole_answer", once)
+    still = SimpleNamespace(monotonic=lambda: 0.0)  # or a busy machine has progress to print
+    monkeypatch.setattr(planner_command, "time", still)
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -329,10 +331,8 @@ def test_a_refusal_of_a_trace_says_what_to_type(
 
 
 def test_a_question_that_cannot_be_leaves_the_others_their_answers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    still = SimpleNamespace(monotonic=lambda: 0.0)  # or a busy machine has progress to print
-    monkeypatch.setattr(planner_command, "time", still)
     file = tmp_path / "grid.csv"
     impossible = "1,Llama-3.1-8B,tp3,\n1,Llama-3.1-405B,tp1,\n1,Llama-3.1-8B,tp1,1e6\n"
     file.write_text(
