@@ -241,11 +241,6 @@ def test_steps_that_err_can_take_the_objective_away() -> None:
     assert found.if_slower is None
 
 
-def test_names_of_splits() -> None:
-    for text, name in (("tp1", "tp1"), ("tp4pp2", "tp4 pp2"), ("tp4", "tp4")):
-        assert _split_name(read_question({"rate_per_s": 1, "parallelism": text})) == name
-
-
 def test_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="choices must be one deployment or more"):
         rank([])

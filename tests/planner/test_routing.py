@@ -67,15 +67,10 @@ SMALL: dict[str, object] = {
 }
 
 
-def known_of_none(_: object) -> ModelError:
-    """Without it a fleet is served again with faster and with slower steps."""
-    return UNKNOWN
-
-
 @functools.cache
 def told(**more: object) -> Routed:
-    """The answer to a small question, whatever steps may be off by."""
-    return routed_answer(read_choices(SMALL | more), known_of_none)
+    """The answer to a small question, not served again with faster and with slower steps."""
+    return routed_answer(read_choices(SMALL | more), lambda _: UNKNOWN)
 
 
 @functools.cache
@@ -91,7 +86,7 @@ def recipe() -> Routed:
     del values["lost_for_s"]
     asked = values | {"replicas": 4, "rate_per_s": 4, "requests": 500, "token_budget": 2048}
     asked |= {"routers": "random, least-requests, session, cache-aware"}
-    return routed_answer(read_choices(asked), known_of_none)
+    return routed_answer(read_choices(asked), lambda _: UNKNOWN)
 
 
 def test_the_recipe_ranks_routers_beyond_noise() -> None:
