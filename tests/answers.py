@@ -322,6 +322,8 @@ def _stand_for(part: Any) -> list[float]:
 
 def _told_in(text: str) -> tuple[str, list[float]]:
     """A text without its decimal fractions, and these: their last digits are the processor's."""
+    if "." not in text:
+        return text, []
     return _FRACTION.sub("…", text), [float(number) for number in _FRACTION.findall(text)]
 
 

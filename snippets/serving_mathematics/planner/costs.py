@@ -105,7 +105,7 @@ def _api_summary(told: Answer) -> str:
 
     >>> from serving_mathematics.planner.configurations import answer
     >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 1, "parallelism": "tp1", "requests": 100, "api_input_price": 1}
+    >>> asked = {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100, "api_input_price": 1}
     >>> _api_summary(answer(read_choices(asked | {"api_output_price": 4})))[:38]
     ' The API, for the same, takes $7.20 an'
     """
@@ -136,10 +136,11 @@ def energy_summary(told: Answer) -> str:
 
     told: the answer.
 
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 1, "parallelism": "tp1", "requests": 100, "grams_per_kwh": 400}
-    >>> energy_summary(answer(read_choices(asked))).partition(" ± ")[0]
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> told = _small_answer()
+    >>> asked = replace(told.question, grams_per_kwh=400)
+    >>> energy_summary(replace(told, question=asked)).partition(" ± ")[0]
     ' It draws 428 W'
     """
     if not (told.question.usd_per_kwh or told.question.grams_per_kwh):
