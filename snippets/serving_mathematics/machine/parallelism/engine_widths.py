@@ -215,7 +215,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_engine_widths(figure: Figure) -> None:
-    """With more requests a device, narrower engines fall behind less, and one of eight does more.
+    """With more requests a device, narrower engines fall behind less, and engines of eight more.
 
     Time per token over that of engines of four devices, at equal requests a device; points are
     medians of measured runs of dense models, and lines are the fitted step.
