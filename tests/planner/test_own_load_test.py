@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from serving_mathematics.planner.own_load_test import (
     RECORD,
-    _calibrated,
     example,
+    tested_calibration,
     tested_deployment,
     tested_runs,
 )
@@ -44,7 +44,7 @@ def test_the_planner_reads_the_same_from_files(tmp_path: Path) -> None:
         }
     )
     assert question.calibration is not None
-    assert question.calibration.factors == pytest.approx(_calibrated().factors, rel=1e-6)
+    assert question.calibration.factors == pytest.approx(tested_calibration().factors, rel=1e-6)
     assert question.deployment.architecture.layers == tested_deployment().architecture.layers
 
 

@@ -82,6 +82,7 @@ def tested_runs() -> list[LoadRun]:
     ]
 
 
+@functools.cache
 def tested_calibration() -> Calibration:
     """The step model, calibrated by the load test.
 
@@ -89,12 +90,6 @@ def tested_calibration() -> Calibration:
     True
     """
     return calibrate(runs_of(tested_runs(), tested_deployment()), measured=False)
-
-
-@functools.cache
-def _calibrated() -> Calibration:
-    """The same, once."""
-    return tested_calibration()
 
 
 def _median_errors(found: Calibration, time: str = "per_token_s") -> dict[str, float]:
@@ -113,7 +108,7 @@ def _median_errors(found: Calibration, time: str = "per_token_s") -> dict[str, f
 
 def example() -> SimpleNamespace:
     """The table of the page, and what its text quotes."""
-    record, found = read_record(RECORD), _calibrated()
+    record, found = read_record(RECORD), tested_calibration()
     errors, firsts = _median_errors(found), _median_errors(found, "first_token_s")
     rows = calibration_rows(found)[1:]
     lines = [" | ".join(row) for row in rows]
@@ -153,10 +148,10 @@ def check_calibration_comes_nearer() -> None:
 
     Source: the record.
     """
-    errors = _median_errors(_calibrated())
+    errors = _median_errors(tested_calibration())
     checks.holds("fitted", errors["after"] < errors["before"], got=errors, kind="measured")
     checks.holds("by others", errors["others"] < errors["before"], got=errors, kind="measured")
-    firsts = _median_errors(_calibrated(), "first_token_s")
+    firsts = _median_errors(tested_calibration(), "first_token_s")
     gained = firsts["before"] - firsts["after"]
     checks.inside("first tokens, gained", gained, 0.0, 0.1, kind="measured")
     none = firsts["others"] >= firsts["before"]

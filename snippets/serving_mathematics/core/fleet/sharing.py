@@ -160,6 +160,8 @@ def reused_tokens(requests: Requests) -> IntArray:
     """Tokens at the beginning of each prompt that the request before it in its session had, shape
     (n,). Raises ValueError where it is not known what prompts share.
 
+    >>> from serving_mathematics.core.fleet.requests import Requests
+    >>> from serving_mathematics.core.fleet.sharing import prefixes_of_reuse
     >>> tree = prefixes_of_reuse([-1, 0], [0, 60], [100, 90])
     >>> reused_tokens(Requests([0, 0], [100, 90], [1, 1], after=[-1, 0], prefixes=tree)).tolist()
     [0, 60]
@@ -183,6 +185,7 @@ def reused_tokens(requests: Requests) -> IntArray:
 def session_of(requests: Requests) -> IntArray:
     """The session of each request, numbered from 0, shape (n,).
 
+    >>> from serving_mathematics.core.fleet.requests import Requests
     >>> session_of(Requests([0, 0, 1], [9, 9, 9], [1, 1, 1], after=[-1, 0, -1])).tolist()
     [0, 0, 1]
     """
