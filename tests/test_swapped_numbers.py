@@ -33,6 +33,7 @@ from .answers import Call, leaves
 from .profiles import THOROUGH
 from .test_bad_input import (
     ELEMENTWISE,
+    LIMIT_S,
     OTHER_KINDS,
     TooSlow,
     answered,
@@ -48,7 +49,6 @@ from .test_bad_input import (
 
 __all__ = ["limited"]
 
-LIMIT_S = 1.0
 SAMPLE = 0.03  # of the calls, where not all are made
 NEAR = 1e-9
 NARROW_INTEGERS = (np.int8, np.int16, np.int32, np.uint8, np.uint16, np.uint32, np.uint64)
