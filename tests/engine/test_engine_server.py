@@ -517,7 +517,7 @@ def test_an_engine_that_is_killed_is_followed_by_another(tmp_path: Path, small_m
     status 1."""
     model = tmp_path / "model.gguf"
     model.write_bytes(small_model.read_bytes())
-    asks = [SHORT | {"max_tokens": 40, "stream": n % 2 == 0} for n in range(PLACES)]
+    asks = [SHORT | {"max_tokens": 120, "stream": n % 2 == 0} for n in range(PLACES)]
     with served_by(*SMALL, "--model", str(model)) as (process, base):
 
         async def killed() -> Counter[str]:
