@@ -260,10 +260,8 @@ class Sources:
 
     def _files(self, target: str) -> list[Path]:
         """The files that importing a module of this project reads: its own, its packages'."""
-        package, place = (
-            target.rpartition(".")[0],
-            self.root.joinpath("snippets", *target.split(".")),
-        )
+        package = target.rpartition(".")[0]
+        place = self.root.joinpath("snippets", *target.split("."))
         own = (place / "__init__.py", place.with_suffix(".py"))
         return [*(self._files_of(package) if package else []), *filter(Path.is_file, own)]
 

@@ -43,6 +43,7 @@ from serving_mathematics.engine.engine_server import (
 )
 from serving_mathematics.engine.token_engine import Settings, model_path
 
+from ..builder.project import wait_until
 from ..profiles import THOROUGH, TODAY, its_turn, todays
 from .conftest import served_by
 
@@ -531,8 +532,7 @@ def test_an_engine_that_is_killed_is_followed_by_another(tmp_path: Path, small_m
 
         assert asyncio.run(killed()) == {"200": PLACES // 2, "done": PLACES // 2}
         with client_of(base) as http:
-            while http.get("/health").status_code != 200:  # all may have been answered before
-                time.sleep(0.02)
+            wait_until(lambda: http.get("/health").status_code == 200, "another engine")
             assert metric(http, "serving_engine_restarts") == 1
         model.unlink()
         assert asyncio.run(killed()) == {"500": PLACES}

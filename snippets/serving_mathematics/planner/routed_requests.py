@@ -34,7 +34,7 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
 from serving_mathematics.core.fleet.sharing import session_of
-from serving_mathematics.core.fleet.traces import read_trace
+from serving_mathematics.core.fleet.traces import has_known_form, read_trace
 from serving_mathematics.core.hardware.catalogue import compared, nearest
 from serving_mathematics.core.hardware.deployments import possible
 from serving_mathematics.core.machines.customers import PREAMBLE, _preambles, _who_asks
@@ -66,10 +66,6 @@ IntArray = npt.NDArray[np.int64]
 AGENTS_KIND = "agents"
 SHARING = (AGENTS_KIND, "customers")  # whose prompts begin alike
 DAY_S = 86_400.0
-PUBLISHED = (  # names in traces that tell what prompts share, or of the tools that `traces` names
-    *('"hash_ids"', '"input_length"', '"input_sequence_length"', '"requests"', '"info"'),
-    "reusable_tokens",
-)
 OF_A_KIND = 4000  # requests that tell the means of a kind
 ALIASES = {
     "random": "at random",
@@ -374,9 +370,7 @@ def read_shared(path: str, columns: str = "") -> Requests:
 
 def _shared_requests(text: str, columns: str = "") -> Requests:
     """The requests of a file's text; one that tells nothing of sharing is read as for any plan."""
-    start = text.removeprefix("\ufeff").lstrip()
-    told = start if start[:1] in ("{", "[") else start.partition("\n")[0]
-    if any(name in told for name in PUBLISHED):
+    if has_known_form(text):
         rule = "left out: the names of this trace are known, as it says what prompts share"
         require(not columns, "trace_columns", rule, repr(columns[:60]))
         return read_trace(text, empty="one token")

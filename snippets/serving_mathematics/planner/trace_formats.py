@@ -198,17 +198,17 @@ def _workload(
             f"it, got {str(cells['time'][place])[:40]}; sort the file by time, or ask for replicas "
             "where each session has a clock of its own"
         )
-    failed = sum(str(cell).strip() in NO_ANSWER for cell in cells["output"])
     answers = cells["output"]
-    if failed <= MOST_FAILED * len(answers):  # prompts of the others were worked on
-        answers = [1 if str(cell).strip() in NO_ANSWER else cell for cell in answers]
+    failed = [str(cell).strip() in NO_ANSWER for cell in answers]
+    if sum(failed) <= MOST_FAILED * len(failed):  # prompts of these were worked on
+        answers = [1 if none else cell for none, cell in zip(failed, answers, strict=True)]
     prompts = _counts(cells["prompt"], chosen["prompt"], first, 1)
     outputs = _counts(answers, chosen["output"], first, 1)
     asked = traced_requests(Trace(times, prompts, outputs))
     cached, parts = np.zeros(prompts.size, dtype=np.int64), [f"time from {column}: {read}"]
     parts.append(f"tokens from {chosen['prompt']} and {chosen['output']}")
-    if failed:
-        parts.append(f"{failed:,} without an answer count one token")
+    if any(failed):
+        parts.append(f"{sum(failed):,} without an answer count one token")
     if "cached" in cells:
         cached = _counts(cells["cached"], chosen["cached"], first, 0)
         more = np.flatnonzero(cached > prompts)

@@ -190,6 +190,7 @@ def test_command_weighs_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "PROMPT_S must be positive and finite, got 0.0"
     assert said[1].startswith("ANSWER_S must be positive")
+    assert said[2] == "PROMPT_S must be positive and finite, got 'x'"
     assert main([str(file), "1"]) == 2
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.fleet.moments import moments_s, whole_number
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.traces import read_trace
+from serving_mathematics.core.fleet.traces import has_known_form, read_trace
 
 from tests.bad_json import BAD_JSON, changed, places
 
@@ -98,6 +98,14 @@ def test_every_form(
     assert asked.arrival_s == pytest.approx(arrivals, abs=1e-6)
     assert asked.prompt_tokens.tolist() == prompts
     assert asked.output_tokens.tolist() == outputs
+
+
+def test_forms_with_names_of_their_own_are_known() -> None:
+    documents = (lines(MOONCAKE), lines(AI_PERF), json.dumps(INFERENCE_PERF), json.dumps(AGENTS))
+    for text in (*documents, SESSIONS, f"\ufeff\n{SESSIONS}"):
+        assert has_known_form(text)
+    for text in (AZURE_2023, AZURE_2024, BURST_GPT, SERVE_GEN, f"{SERVE_GEN}reusable_tokens", ""):
+        assert not has_known_form(text)
 
 
 def test_blocks_of_mooncake_are_shared() -> None:

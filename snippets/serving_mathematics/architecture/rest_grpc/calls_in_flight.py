@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any
 
 import numpy as np
@@ -62,26 +63,17 @@ def _all_at_once(calls: Sequence[Callable[[bytes], bytes]], body: bytes, count: 
     >>> len(sent)
     5
     """
-    left, problems = iter(range(count)), list[Exception]()
-    lock = threading.Lock()
+    left = queue.SimpleQueue[bytes]()
+    for _ in range(count):
+        left.put(body)
 
     def send(call: Callable[[bytes], bytes]) -> None:
-        try:
+        with contextlib.suppress(queue.Empty):
             while True:
-                with lock:
-                    if next(left, None) is None:
-                        return
-                call(body)
-        except Exception as problem:
-            problems.append(problem)
+                call(left.get_nowait())
 
-    threads = [threading.Thread(target=send, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if problems:
-        raise problems[0]
+    with futures.ThreadPoolExecutor(len(calls)) as pool:
+        list(pool.map(send, calls))
 
 
 def _measure() -> dict[str, Any]:
@@ -138,12 +130,7 @@ def check_every_call_is_sent_once() -> None:
 
     _all_at_once([answer] * 5, b"image", 21)
     checks.equal("sent", sent, [b"image"] * 21)
-    try:
-        _all_at_once([fail], b"image", 2)
-        told = ""
-    except RuntimeError as problem:
-        told = str(problem)
-    checks.equal("told", told, "503: full")
+    checks.raises("told", _all_at_once, [fail], b"image", 2, match="503: full", error=RuntimeError)
 
 
 if __name__ == "__main__":

@@ -224,13 +224,21 @@ def main(arguments: list[str]) -> int:
         statistics = trace_statistics(trace)
         told = [_summary(statistics)]
         if len(arguments) == 3:
-            told.insert(0, _work_peaks(trace, *map(float, arguments[1:])))
+            told.insert(0, _work_peaks(trace, *map(_number, arguments[1:])))
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(*told, sep="\n", file=sys.stderr)
     print(json.dumps(asdict(statistics), indent=1))
     return 0
+
+
+def _number(word: str) -> Any:
+    """A number as it is typed; what is none stays, to be refused by its name."""
+    try:
+        return float(word)
+    except ValueError:
+        return word
 
 
 def _work_peaks(trace: Trace, prompt_s: float, answer_s: float) -> str:

@@ -61,8 +61,8 @@ def simulate(
     workload: what is asked. engine: what serves it. watermark_blocks: blocks that an admission must
     leave free while others are running. gaps: a list to fill, of each step with a part of a prompt,
     and of all between two changes of the batch without, with the mean time of one [s] and the
-    tokens that waited for it. Raises ValueError when one request alone
-    outgrows the memory, and on a watermark that is no count.
+    tokens that waited for it. Raises ValueError when one request alone outgrows the memory, and on
+    a watermark that is no count.
 
     >>> asked = Workload([0, 0, 2], [4, 4, 4], [3, 3, 1])
     >>> simulate(asked, Engine(step_s=2.0, token_budget=8, max_sequences=8)).completion_s.tolist()

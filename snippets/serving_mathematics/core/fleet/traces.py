@@ -39,6 +39,25 @@ from serving_mathematics.support.require import require, require_all_non_negativ
 
 FloatArray = npt.NDArray[np.float64]
 EMPTY = ("refuse", "drop", "one token")
+OWN_NAMES = (  # of the forms above, in the whole of JSON or in the header of a CSV
+    *('"hash_ids"', '"input_length"', '"input_sequence_length"', '"requests"', '"info"'),
+    "reusable_tokens",
+)
+
+
+def has_known_form(text: str) -> bool:
+    """Whether a trace is in one of these forms, but for the CSV of any three columns.
+
+    text: the whole file.
+
+    >>> has_known_form("session,t_s,prompt_tokens,output_tokens,reusable_tokens,think_s")
+    True
+    >>> has_known_form("timestamp_ms,input_tokens,output_tokens")
+    False
+    """
+    start = text.removeprefix("\ufeff").lstrip()
+    told = start if start[:1] in ("{", "[") else start.partition("\n")[0]
+    return any(name in told for name in OWN_NAMES)
 
 
 def read_trace(
@@ -52,12 +71,11 @@ def read_trace(
     """A trace in any of these forms as requests.
 
     text: the whole file. sort: put rows that are out of order in order, instead of refusing them;
-    RAGPulse's always are.
-    empty: what becomes of rows without an answer, as failed requests have: "refuse", "drop", or
-    "one token", where the prompt was worked on. component_tokens: tokens
-    of each hash of RAGPulse's components, without which its prompts share nothing.
-    session_starts_s: of sessions whose times are since their start, sorted, shape (sessions,).
-    Raises ValueError that names line and rule.
+    RAGPulse's always are. empty: what becomes of rows without an answer, as failed requests have:
+    "refuse", "drop", or "one token", where the prompt was worked on. component_tokens: tokens of
+    each hash of RAGPulse's components, without which its prompts share nothing. session_starts_s:
+    of sessions whose times are since their start, sorted, shape (sessions,). Raises ValueError that
+    names line and rule.
 
     >>> rows = ["TIMESTAMP,ContextTokens,GeneratedTokens", "5.0,10,3", "6.5,20,1"]
     >>> asked = read_trace("\\n".join(rows))

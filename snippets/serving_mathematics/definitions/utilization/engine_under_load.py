@@ -199,8 +199,8 @@ def figure_engine_under_load(figure: Figure) -> None:
     first.
 
     The chat machine, for a quarter of an hour or longer; near the ceiling first tokens come the
-    later, the longer the load lasts. A request that waits while places are free waits
-    for prompts before its own. Dotted: the promise.
+    later, the longer the load lasts. A request that waits while places are free waits for prompts
+    before its own. Dotted: the promise.
 
     Alt: Two charts against requests per second. On the left the time per token rises along one
     curve, on which the smallest engine ends first and the largest last. On the right, on a

@@ -325,6 +325,7 @@ def check_products_where_memory_is_short() -> None:
     short = replace(SHORT.deployment, cache_bytes=2.0)
     large = replace(short, architecture=find_model("Llama-3.1-70B")[0], tensor=2)
     worst = dict.fromkeys(("told apart", "FP8", "int4"), 1.0)
+    enough = example().half_ridge
     for one, (prompt, answer) in itertools.product(
         (short, large), ((300, 300), (1000, 300), (1000, 1000), (2000, 2000), (500, 3000))
     ):
@@ -334,7 +335,7 @@ def check_products_where_memory_is_short() -> None:
         }
         smaller = replace(one, precision="int4")
         fit = cache_room_bytes(smaller) / sequence_bytes(smaller, prompt + answer / 2)
-        many = min(fit, CHAT.places) > example().half_ridge
+        many = min(fit, CHAT.places) > enough
         told["told apart"] = told["FP8" if many else "int4"]
         for name in worst:
             worst[name] = min(worst[name], told[name] / max(told.values()))
