@@ -55,8 +55,8 @@ def _wire(_: Path) -> dict[str, Any]:
         yield call
 
     @contextlib.contextmanager
-    def running() -> Iterator[dict[str, int]]:
-        yield {"rest": 1, "grpc": 2}
+    def running() -> Iterator[dict[str, wire_measurement._Server]]:
+        yield {name: wire_measurement._Server(n, 0) for n, name in enumerate(("rest", "grpc"), 1)}
 
     images = wire_measurement.load_digits().test.pixels.astype(np.float32)
     with mock.patch.multiple(

@@ -79,24 +79,23 @@ def _all_at_once(calls: Sequence[Callable[[bytes], bytes]], body: bytes, count: 
 def _measure() -> dict[str, Any]:
     images: Floats = load_digits().test.pixels.astype(np.float32)
     taken: dict[tuple[str, int, int], list[float]] = {}
-    pids: dict[str, int] = {}
-    with _servers(pids) as ports:
+    with _servers() as servers:
         for turn in range(ROUNDS + 1):  # the first warms up
             for encoding in ENCODINGS:
-                server = SERVERS[encoding]
+                server = servers[SERVERS[encoding]]
                 for rows in ROWS:
                     body = _encode(images[:rows], encoding)
                     for flight in FLIGHTS:
                         with contextlib.ExitStack() as stack:
                             calls = [
-                                stack.enter_context(_caller(ports[server], encoding))
+                                stack.enter_context(_caller(server.port, encoding))
                                 for _ in range(flight)
                             ]
                             for call in calls:  # opens the connection
                                 call(body)
-                            before = _process_s(pids[server])
+                            before = _process_s(server.pid)
                             _all_at_once(calls, body, CALLS)
-                            spent_ms = 1000 * (_process_s(pids[server]) - before) / CALLS
+                            spent_ms = 1000 * (_process_s(server.pid) - before) / CALLS
                         if turn:
                             taken.setdefault((encoding, rows, flight), []).append(spent_ms)
     return {

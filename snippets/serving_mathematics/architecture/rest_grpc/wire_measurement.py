@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -158,12 +158,14 @@ def _caller(port: int, encoding: str) -> Iterator[Callable[[bytes], bytes]]:
         yield lambda body: bytes(method(body, timeout=30))
 
 
-@contextlib.contextmanager
-def _servers(pids: dict[str, int] | None = None) -> Iterator[dict[str, int]]:
-    """Both servers as processes of their own: their ports by name; stopped with SIGTERM after.
+class _Server(NamedTuple):
+    port: int
+    pid: int  # of its process
 
-    pids: takes their process numbers by name.
-    """
+
+@contextlib.contextmanager
+def _servers() -> Iterator[dict[str, _Server]]:
+    """Both servers as processes of their own, by name; stopped with SIGTERM after."""
     started: dict[str, subprocess.Popen[str]] = {}
     try:
         for name, module in MODULES.items():
@@ -171,10 +173,9 @@ def _servers(pids: dict[str, int] | None = None) -> Iterator[dict[str, int]]:
             started[name] = subprocess.Popen(
                 command, stdout=subprocess.PIPE, text=True, cwd=FOLDER.parent
             )
-        if pids is not None:
-            pids.update({name: server.pid for name, server in started.items()})
         yield {
-            name: int((server.stdout or sys.stdin).readline()) for name, server in started.items()
+            name: _Server(int((server.stdout or sys.stdin).readline()), server.pid)
+            for name, server in started.items()
         }
         for name, server in started.items():
             server.send_signal(signal.SIGTERM)
@@ -188,7 +189,7 @@ def _servers(pids: dict[str, int] | None = None) -> Iterator[dict[str, int]]:
 
 
 def _latencies(
-    ports: dict[str, int], images: Floats, logits: Callable[[Any], Any]
+    servers: dict[str, _Server], images: Floats, logits: Callable[[Any], Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Quantiles of the time from array to array, one call at a time, in interleaved rounds; and
     medians of the parts of such a call, timed by themselves in the same rounds."""
@@ -196,7 +197,7 @@ def _latencies(
     calls_ms: dict[tuple[str, int], list[float]] = {key: [] for key in keys}
     parts_ms: dict[tuple[str, int], dict[str, list[float]]] = {key: {} for key in keys}
     with contextlib.ExitStack() as stack:
-        calls = {e: stack.enter_context(_caller(ports[SERVERS[e]], e)) for e in ENCODINGS}
+        calls = {e: stack.enter_context(_caller(servers[SERVERS[e]].port, e)) for e in ENCODINGS}
         for turn in range(ROUNDS + 1):  # the first warms up
             for encoding, count in keys:
                 for i in range(CALLS):
@@ -268,12 +269,12 @@ def _measure() -> dict[str, Any]:
     classifier = trained_classifier()
     expected = classifier.logits(images[:256].astype(np.float64)).astype(np.float32)
     equal = {}
-    with _servers() as ports:
+    with _servers() as servers:
         for encoding in ENCODINGS:
-            with _caller(ports[SERVERS[encoding]], encoding) as call:
+            with _caller(servers[SERVERS[encoding]].port, encoding) as call:
                 scores = _decode(call(_encode(images[:256], encoding)), encoding)
             equal[encoding] = int((scores == expected).all(axis=1).sum())
-        latency, steps = _latencies(ports, images, classifier.logits)
+        latency, steps = _latencies(servers, images, classifier.logits)
     return {
         **provenance(COMMAND, ("numpy", "fastapi", "pydantic", "uvicorn", "grpcio", "protobuf")),
         "asked": {"rounds": ROUNDS, "calls": CALLS},
