@@ -89,6 +89,51 @@ def test_precision_and_concurrency_are_read_from_what_is_there() -> None:
     assert apart.concurrency == float(line["concurrency"]) == float(line["batch"]) * int(line["dp"])
 
 
+@pytest.mark.parametrize(
+    ("line", "held", "load"),
+    [
+        (889, (1, 8, 8), 448),  # 56 in each of eight groups
+        (886, (1, 8, 4), 96),
+        (1488, (1, 4, 1), None),
+        (891, (2, 1, 1), 13),  # one of 32 engines of a dense model
+        (896, (2, 1, 1), 144),
+    ],
+)
+def test_batches_of_the_makers_own_runs_are_groups_or_engines(
+    line: int, held: tuple[int, int, int], load: float | None
+) -> None:
+    one = run(line)
+    engine = one.answers
+    assert (engine.tensor, engine.attention_data, engine.expert) == held
+    asked = load or float(LINES[line - 1]["concurrency"])
+    assert one.concurrency == engine.concurrency == asked
+
+
+def test_batches_are_told_nowhere_else() -> None:
+    told = Counter(
+        line["source"]
+        for line in LINES
+        if line["mode"] == "agg" and line["batch"] and line["concurrency"]
+        if float(line["concurrency"]) > float(line["batch"]) * max(1, int(line["dp"] or 1))
+    )
+    assert told == {"kernel makers": 29}
+
+
+@pytest.mark.parametrize(
+    ("line", "cache", "memory"),
+    [
+        (23, 1.0, 0.9),  # B300, 8-bit weights
+        (179, 1.0, 0.9),  # B200
+        (128, 1.0, 0.9),  # 4-bit weights
+        (2269, 0.0, 0.95),  # B200, March 2026
+        (1935, 0.0, 0.95),  # H100
+    ],
+)
+def test_scripts_of_april_cache_in_eight_bits(line: int, cache: float, memory: float) -> None:
+    engine = run(line).answers
+    assert (engine.cache_bytes, engine.memory_share) == (cache, memory)
+
+
 def test_lengths_are_uniform_but_for_the_makers_own() -> None:
     shares = {(one.source == "kernel makers", one.answers.shortest_share) for one in RUNS}
     assert shares == {(True, 1.0), (False, 0.8)}

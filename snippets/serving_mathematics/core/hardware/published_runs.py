@@ -10,7 +10,10 @@ The package's columns mean different things by source. The rules, in their order
 4. `dp` = `tp` > 1: the same devices counted twice. With `ep` = `tp`^2, as in all such rows, they
    share attention and hold different experts, because a quarter of them are published again, to
    four digits, with `dp` = 1; else attention is in parallel over them.
-5. Blank `dp`, in mixtures: `moe_tp` * `ep` / `tp`.
+5. Blank `dp`, in mixtures: `moe_tp` * `ep` / `tp`. In 29 of the kernel makers' own runs the
+   concurrency is two to 32 times the batch, and `dp` does not say so: mixtures have attention in
+   parallel over as many groups, and the others are as many engines, of which one is read. As one
+   engine three of them would need six times the peak of their devices for the prompts alone.
 6. More than 8 devices with `ep` = 1: not one engine but a whole fleet with separate prompts, of
    which only the size is known. Engines of the largest power of two beside four devices (at most
    32, attention and experts over all) answer, and as many of four as keep them below 80% busy take
@@ -19,16 +22,19 @@ The package's columns mean different things by source. The rules, in their order
    lengths, concurrency and latencies); otherwise one wide engine, or one of SGLang and four of
    TensorRT-LLM, and as many for prompts as keep them below 80% busy.
 8. Guessing (MTP) is in no column. Aggregated runs of DeepSeek-R1 on TensorRT-LLM: those of the
-   images and days of the benchmark's `-mtp` configurations. Separate fleets: DeepSeek-R1 runs of
-   2026 that the source without guessing does not have. Three tokens are guessed, one with attention
-   in parallel over data, as the benchmark's scripts set.
+   images and days of the benchmark's `-mtp` configurations. With SGLang 0.5.9 on Blackwell, 8-bit
+   weights and experts on all devices: Qwen3.5 on four devices, and of DeepSeek on eight what the
+   source without guessing does not have. Separate fleets: DeepSeek-R1 runs of 2026 that it does not
+   have. Three tokens are guessed, one with attention in parallel over data, and two of DeepSeek
+   with SGLang, as the benchmark's scripts set.
 9. Lengths are uniform between 0.8 and 1 of nominal, but for the kernel makers' own runs.
 10. A cache beside 8-bit weights has 8 bits where the benchmark's scripts set it: with TensorRT-LLM,
-   with SGLang on Blackwell and for Qwen3.5, with vLLM for Llama. Beside 4-bit weights it has 8. For
-   gpt-oss-120b the scripts set that on Blackwell alone; in the mean of its runs on Hopper 16 bits
-   would lengthen the predicted time per token by 2%, far below the error, and the fit leaves it.
-11. Engines use 0.9 of the memory, 0.95 where the scripts say so: vLLM for MiniMax-M2.5, SGLang for
-   DeepSeek on four devices.
+   with SGLang on Blackwell and for Qwen3.5, with vLLM for Llama, and for MiniMax-M2.5 on Blackwell
+   from April 2026 on. Beside 4-bit weights it has 8. For gpt-oss-120b the scripts set that on
+   Blackwell alone; in the mean of its runs on Hopper 16 bits would lengthen the predicted time per
+   token by 2%, far below the error, and the fit leaves it.
+11. Engines use 0.9 of the memory, 0.95 where the scripts say so: vLLM for MiniMax-M2.5 until then,
+   and SGLang for DeepSeek on four devices.
 
 Source: the benchmark's scripts and configurations (InferenceX, SemiAnalysis, Apache-2.0), and the
 package's own identifiers, which hold `tp8_ep8` beside a `tp_size` of 64.
@@ -38,7 +44,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 from serving_mathematics.core.hardware.architectures import Architecture
@@ -52,8 +58,11 @@ from serving_mathematics.support.require import (
 )
 
 ACCEPTED = {0: 1.0, 1: 1.8, 3: 2.5}  # tokens a step by tokens guessed, DeepSeek-R1; see the scores
+WITH_SGLANG = {2: 1.8, 3: 2.1}  # the same less what guessing takes there, where nothing hides it
 OWN_SOURCE = "kernel makers"
+PLAIN_SOURCE = "db-dump"  # without guessing
 SHORTEST_SHARE = 0.8
+MINIMAX_CHANGED = "2026-04"  # the scripts of MiniMax-M2.5 with vLLM on Blackwell, to vLLM 0.19
 GUESSING = {  # system, version of TensorRT-LLM, day: the benchmark's -mtp configurations
     ("b200_sxm", "1.2.0rc6.post3", "2026-02-05"),
     ("b200_sxm", "1.2.0rc6.post3", "2026-02-06"),
@@ -109,6 +118,12 @@ def _concurrency(row: Mapping[str, str], groups: int) -> float:
     return float(_whole_of(row, "batch", 1) * max(1, groups))
 
 
+def _untold_groups(row: Mapping[str, str]) -> int:
+    """Rule 5: batches in the concurrency where `dp` does not say how many."""
+    batches = float(row["concurrency"] or 0) / _whole_of(row, "batch", 1)
+    return int(batches) if row["batch"] and batches > _whole_of(row, "dp", 1) else 1
+
+
 def widths(
     tp: int, dp: int, moe_tp: int, ep: int, mixture: bool, own: bool
 ) -> tuple[int, int, int]:
@@ -161,27 +176,29 @@ def _engine(row: Mapping[str, str], tensor: int, data: int, expert: int, load: f
         attention_data=data,
         expert=expert,
         shortest_share=1.0 if own else SHORTEST_SHARE,
-        cache_bytes=_cache_bytes(row["backend"], precision, model.name, system.generation),
-        memory_share=0.95 if _nearly_all(row["backend"], model.name, tensor) else MEMORY_SHARE,
+        cache_bytes=_cache_bytes(row, precision, system.generation),
+        memory_share=0.95 if _nearly_all(row, tensor) else MEMORY_SHARE,
     )
 
 
-def _nearly_all(backend: str, model: str, tensor: int) -> bool:
+def _nearly_all(row: Mapping[str, str], tensor: int) -> bool:
     """Rule 11: whether the engine may use 0.95 of the memory."""
-    few = backend == "sglang" and "DeepSeek" in model and tensor == 4
-    return few or (backend == "vllm" and "MiniMax" in model)
+    if "MiniMax" in row["model"]:
+        return row["day"] < MINIMAX_CHANGED
+    return row["backend"] == "sglang" and "DeepSeek" in row["model"] and tensor == 4
 
 
-def _cache_bytes(backend: str, precision: str, model: str, generation: str) -> float:
+def _cache_bytes(row: Mapping[str, str], precision: str, generation: str) -> float:
     """Rule 10: bytes of a cached value, 0 where it is as checkpoints of the precision say."""
     if precision == "fp4":
         return 1.0
+    late = "MiniMax" in row["model"] and row["day"] >= MINIMAX_CHANGED
     small = {
         "trtllm": True,
-        "sglang": generation == "blackwell" or "Qwen3.5" in model,
-        "vllm": "Llama" in model,
+        "sglang": generation == "blackwell" or "Qwen3.5" in row["model"],
+        "vllm": "Llama" in row["model"] or (late and generation == "blackwell"),
     }
-    return 1.0 if precision == "fp8" and small[backend] else 0.0
+    return 1.0 if precision == "fp8" and small[row["backend"]] else 0.0
 
 
 def guessing(engine: Deployment) -> Deployment:
@@ -213,7 +230,27 @@ def _same_run(row: Mapping[str, str]) -> tuple[str, ...]:
     return (row["isl"], row["osl"], row["concurrency"], *latencies)
 
 
-def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment, dict[str, object]]:
+def _with_guesses(
+    row: Mapping[str, str], engine: Deployment, plain: Set[tuple[str, ...]]
+) -> Deployment:
+    """Rule 8 for one engine. plain: the runs of the source without guessing."""
+    model, told = row["model"], (row["system"], row["version"], row["day"])
+    if "DeepSeek" in model and row["backend"] == "trtllm" and told in GUESSING:
+        return guessing(engine)
+    drafts = {("Qwen3.5", 4): 3, ("DeepSeek", 8): 2}
+    known = [n for (name, width), n in drafts.items() if name in model and width == engine.tensor]
+    blackwell = engine.system.generation == "blackwell" and engine.precision == "fp8"
+    with_sglang = (row["backend"], row["version"]) == ("sglang", "0.5.9")
+    if not (known and blackwell and with_sglang) or engine.expert > 1:
+        return engine
+    if "DeepSeek" in model and _same_run(row) in plain:
+        return engine
+    return replace(engine, draft_tokens=known[0], accepted_tokens=WITH_SGLANG[known[0]])
+
+
+def _aggregated(
+    row: Mapping[str, str], mixture: bool, plain: Set[tuple[str, ...]]
+) -> tuple[str, Deployment, dict[str, object]]:
     tp, own = _whole_of(row, "tp", 1), row["source"] == OWN_SOURCE
     if tp > 8 and _whole_of(row, "ep", 1) <= 1:
         width, answering = fleet_split(tp)
@@ -231,14 +268,15 @@ def _aggregated(row: Mapping[str, str], mixture: bool) -> tuple[str, Deployment,
                 "concurrency": load,
             },
         )
+    dp, untold = _whole_of(row, "dp"), _untold_groups(row) if own else 1
+    dp = untold if untold > 1 and mixture else dp
     tensor, data, expert = widths(
-        tp, _whole_of(row, "dp"), _whole_of(row, "moe_tp"), _whole_of(row, "ep"), mixture, own
+        tp, dp, _whole_of(row, "moe_tp"), _whole_of(row, "ep"), mixture, own
     )
-    load = _concurrency(row, _whole_of(row, "dp", 1))
+    load = _concurrency(row, _whole_of(row, "dp", 1)) / (1 if mixture else untold)
     engine = _engine(row, tensor, data, expert, load)
-    known = "DeepSeek" in row["model"] and row["backend"] == "trtllm" and not own
-    if known and (row["system"], row["version"], row["day"]) in GUESSING:
-        engine = guessing(engine)
+    if not own:
+        engine = _with_guesses(row, engine, plain)
     return (
         "engine",
         engine,
@@ -317,13 +355,14 @@ def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
     stated = {
         _same_run(row): row for row in listed if row["mode"] == "disagg" and row["decode_workers"]
     }
+    plain = {_same_run(row) for row in listed if row["source"] == PLAIN_SOURCE}
     seen: set[tuple[str, ...]] = set()
     runs = []
     for row in listed:
         model = _model(row["model"])
         mixture = model.routed_parameters > 0
         if row["mode"] == "agg":
-            kind, answers, rest = _aggregated(row, mixture)
+            kind, answers, rest = _aggregated(row, mixture, plain)
         else:
             kind, answers, rest = _separate(row, stated)
         same = (row["system"], row["backend"], *_same_run(row))

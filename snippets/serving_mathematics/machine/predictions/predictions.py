@@ -11,12 +11,15 @@ Source: `records/machine_scores.json`, `records/calibration_scores.json` and
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from serving_mathematics.core.hardware.calibration import GIVEN, KERNELS
+from serving_mathematics.core.hardware.calibration import GIVEN, KERNELS, tabulate
 from serving_mathematics.core.hardware.catalogue import systems
-from serving_mathematics.core.hardware.step_time import CONSTANT_NAMES, FITTED
+from serving_mathematics.core.hardware.published_runs import _engine_runs
+from serving_mathematics.core.hardware.step_time import CONSTANT_NAMES, FITTED, prompt_s
 from serving_mathematics.machine.predictions.calibration_scores import FEW, SCORES, kept_error
 from serving_mathematics.machine.predictions.own_runs import FACTORS, SPREADS
 from serving_mathematics.support import checks
@@ -122,9 +125,27 @@ def check_the_peer_errs_more() -> None:
     checks.holds("ours, then the peer's", ours < theirs, got=[ours, theirs], kind="measured")
 
 
+def check_no_run_exceeds_its_devices() -> None:
+    """As they are read, no engine's runs need more for their prompts than the peak of its devices,
+    or hold over a tenth more sequences than its memory is predicted to.
+
+    Source: Little's law on the measured times; data sheets. Read as one engine, three runs of 64
+    devices needed six times their peak, and a cache of 16 bits held 1.6 times its room.
+    """
+    table = tabulate(_engine_runs())
+    work, later = table.engines, table.engines.answer - 1
+    rate = table.concurrency / (table.first_token_s + later * table.per_token_s)
+    whole = {name: 1.0 for name in CONSTANT_NAMES if name.endswith("_share")}
+    peak = replace(FITTED, **(whole | {"prompt_link_share": math.inf}))
+    busy = rate * prompt_s(work, peak)
+    checks.inside("largest share of the peak", float(busy.max()), 0.0, 1.0, kind="measured")
+    held = rate * later * table.per_token_s / work.room
+    checks.inside("most sequences over room", float(held.max()), 0.0, 1.1, kind="measured")
+
+
 def check_scores_meet_their_aims() -> None:
     """Errors of models that were left out are at most 15% in the median, 22% in the mean, and 10%
-    signed for each number of devices.
+    signed for each number of devices; of the first token 30% and 50%.
 
     Source: the record of scores; the aims were set before.
     """
@@ -134,6 +155,7 @@ def check_scores_meet_their_aims() -> None:
         ("median error per token", each["all"]["median"], 0.15),
         ("mean error per token", each["all"]["mean"], 0.22),
         ("median error of the first token", told["first token"]["all"]["median"], 0.30),
+        ("mean error of the first token", told["first token"]["all"]["mean"], 0.5),
         *((f"signed, {n} devices", abs(each["devices"][n]["signed"]), 0.1) for n in "1248"),
     ):
         checks.holds(f"{label}, at most {aim}", got <= aim, got=got, kind="measured")
