@@ -250,7 +250,8 @@ def descend(
 def fit(table: Table, start: Constants = START) -> Constants:
     """Constants fitted to the engines of a table: to times per token, then to first tokens.
 
-    start: where the search begins, and what those of `GIVEN` are.
+    start: where the search begins, and what those of `GIVEN` are. Runs that guess are passed over:
+    what guessing takes is in no constant. Raises ValueError where no other run is there.
 
     >>> from serving_mathematics.core.hardware.calibration import tabulate
     >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
@@ -260,7 +261,8 @@ def fit(table: Table, start: Constants = START) -> Constants:
     >>> bool(np.median(np.abs(fitted / table.per_token_s - 1)) < 0.1)
     True
     """
-    part = table.rows(table.single)
+    part = table.rows(table.single & (table.engines.drafts == 0))
+    require(len(part.runs) > 0, "table", "with a run of one engine that does not guess", "none")
     logs = np.log(start.as_array())
     upper = np.full(logs.size, np.inf)
     upper[list(SHARES)] = 0.0  # no share is above one

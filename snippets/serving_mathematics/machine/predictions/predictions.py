@@ -38,7 +38,7 @@ def example() -> SimpleNamespace:
         scored_models=len(each["model"]),
         scored_engines=len(each["backend"]),
         measured_devices=", ".join(systems()[name].shown for name in sorted(each["system"])),
-        guessing_short=-100 * each["guessing"]["yes"]["signed"],
+        guessing_median=100 * each["guessing"]["yes"]["median"],
         rack_median=100 * each["system"]["gb200"]["median"],
         fleet_median=100 * each["devices"]["fleet"]["median"],
         off_count=len(scores["off by more than 2"]),
