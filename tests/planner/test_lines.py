@@ -30,7 +30,7 @@ def test_an_interval_reads_back(value: float, half: float, scale: float) -> None
 def test_several_are_one_sentence() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b"]) == "a and b"
-    assert Line("what", "how", "", "where").estimate == ""
+    assert Line("what", "how", "where").estimate == ""
 
 
 @given(st.floats(0.5, 3.0), st.floats(0.01, 1e5))

@@ -87,14 +87,14 @@ def _price_lines(told: Answer) -> list[Line]:
     """What a token in and a token out cost, and an API."""
     prices = token_prices(told.question, told.plan)
     each = f"${prices.usd_per_million_in:,.3f} in, ${prices.usd_per_million_out:,.3f} out"
-    lines = [Line("price of 10⁶ tokens", each, "", "intuition/latency-throughput-cost")]
+    lines = [Line("price of 10⁶ tokens", each, "intuition/latency-throughput-cost")]
     if prices.api_usd_per_hour is not None and prices.even_share is not None:
         much = f"{100 * prices.even_share:,.0f}% of this traffic"
         cheaper = f"this fleet is cheaper from {much} on"
         if prices.even_share > 1:
             cheaper = f"this fleet would be cheaper if it carried {much} or more"
         said = f"${prices.api_usd_per_hour:,.2f} an hour; {cheaper}"
-        lines.append(Line("the API, for the same", said, "", "intuition/batch-vs-online"))
+        lines.append(Line("the API, for the same", said, "intuition/batch-vs-online"))
     return lines
 
 
@@ -126,8 +126,8 @@ def _energy_lines(told: Answer) -> list[Line]:
         like = "a B200" if told.question.deployment.system.generation == "blackwell" else "an H100"
         said += f"; none of them was on this device, which is taken to share its power as {like}"
     return [
-        Line("energy of a generated token", said, "", chapter),
-        Line("least energy", least_energy_text(energy), "", chapter),
+        Line("energy of a generated token", said, chapter),
+        Line("least energy", least_energy_text(energy), chapter),
     ]
 
 

@@ -112,10 +112,7 @@ def _given_lines(told: Answer) -> list[Line]:
     rate = _asked_rate(told.question)
     return [
         Line(
-            "people who each ask once a minute",
-            f"{MINUTE_S * rate:,.0f}",
-            "",
-            "capacity/littles-law",
+            "people who each ask once a minute", f"{MINUTE_S * rate:,.0f}", "capacity/littles-law"
         ),
     ]
 

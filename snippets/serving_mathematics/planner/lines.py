@@ -22,13 +22,13 @@ from serving_mathematics.support.require import require, require_positive
 
 @dataclass(frozen=True)
 class Line:
-    """One line of an answer: what, how much, the closed form's value, the chapter's page and, of a
+    """One line of an answer: what, how much, the chapter's page, the closed form's value and, of a
     latency that is promised, which share of its limit it is."""
 
     what: str
     value: str
-    estimate: str
     chapter: str
+    estimate: str = ""
     of_limit: float | None = None
 
 
@@ -111,7 +111,7 @@ def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
             what, got = f"{metric.shown} at {goal.at}", with_interval(run, metric.scale)
             limit, of_limit = metric.limit_text(goal.limit), run.value / goal.limit
         value = f"{got} of {limit}"
-        lines.append(Line(f"{what}{whose}, promised", value, "", metric.chapter, of_limit))
+        lines.append(Line(f"{what}{whose}, promised", value, metric.chapter, of_limit=of_limit))
     return lines
 
 
