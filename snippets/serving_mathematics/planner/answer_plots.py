@@ -476,11 +476,3 @@ def check_front_is_drawn_from_cheap_to_fast() -> None:
     checks.equal("points", len(places), len(_compared().front))
     checks.equal("to the right", places, sorted(places))
     checks.equal("and up", places, sorted(places, key=lambda place: -place[1]))
-
-
-def check_bad_input_is_refused() -> None:
-    """Nothing to draw is an error that names the argument."""
-    checks.raises("nothing", axis_over, [], match="values must be positive and finite, one or more")
-    checks.raises("zero", axis_over, [0.0], match="values must be positive and finite")
-    checks.raises("no plots", plots_file, [], match="plots must be one or more")
-    checks.raises("no ticks", axis_ticks, Axis(0.0, 1.0), 0, match="most must be a positive")

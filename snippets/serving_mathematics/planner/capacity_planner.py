@@ -1385,33 +1385,3 @@ def check_binding_constraints_by_construction() -> None:
     ):
         found = [one.constraint for one in binding_constraints(Fleets(asked), 1)]
         checks.equal(name, name in found, True)
-
-
-def check_bad_input_is_refused() -> None:
-    """Objectives that an idle replica misses, requests beyond the memory and short runs are errors
-    that say why.
-
-    Source: costs of the engine for one request alone; bytes that the weights leave, by hand.
-    """
-    fast = replace(WORKED, promise=promised(0.01, 1.0))
-    checks.raises("TTFT", Fleets, fast, match="no fleet keeps a TTFT of 0.01 s at p99")
-    fast = replace(WORKED, promise=promised(9.0, 0.001))
-    checks.raises("TPOT", Fleets, fast, match="no fleet keeps a TPOT of 0.001 s at p99")
-    small = replace(LLAMA, system=replace(LLAMA.system, memory_bytes=22.8e9))
-    tight = replace(WORKED, deployment=small)
-    checks.raises("memory", Fleets, tight, match="no fleet holds the longest request")
-    checks.raises(
-        "few", Fleets, replace(WORKED, requests=10), match="requests must be at least 100"
-    )
-    rare = replace(WORKED, requests=100, promise=promised(1.0, 0.05, 0.9999))
-    checks.raises("rare", Fleets, rare, match="requests must be at least 8,322 to say anything")
-    checks.raises(
-        "batch",
-        Fleets,
-        replace(WORKED, token_budget=8, batch_limit=9),
-        match="batch_limit must be from",
-    )
-    checks.raises(
-        "series", sectioned_quantiles, [1.0], [0.5], match="values must be of at least 20"
-    )
-    checks.raises("shares", sectioned_share, [1.0], match="held must be of at least 20")

@@ -725,10 +725,3 @@ def check_any_executor_same_ranking() -> None:
         other = rank(read_choices(asked), pool)
     same = [(x.run, x.problem) for x in alone] == [(x.run, x.problem) for x in other]
     checks.equal("the same", same, True)
-
-
-def check_bad_input_is_refused() -> None:
-    """No deployments, and none that keeps the objective, are errors."""
-    checks.raises("none", rank, [], match="choices must be one deployment or more")
-    hopeless = read_choices({"rate_per_s": 1, "ttft_s": 0.001, "requests": 200})
-    checks.raises("no fleet", answer, hopeless, match="no fleet keeps a TTFT of 0.001 s")

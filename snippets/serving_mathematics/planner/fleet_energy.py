@@ -244,11 +244,3 @@ def check_two_fleets_do_the_same_work() -> None:
     assert two is not None
     waiting = POWER.idle_hopper * 700 * pair.replicas
     checks.inside("beyond waiting, two over one", (two - waiting) / (one.watts - waiting), 0.75, 1)
-
-
-def check_bad_input_is_refused() -> None:
-    """A power that is none names the field.
-
-    Source: the rule of the question.
-    """
-    checks.raises("negative", replace, WORKED, power_w=-1.0, match="power_w must be positive")

@@ -388,13 +388,3 @@ def check_more_is_carried_by_more() -> None:
     )
     checks.close("of 8 GPUs over that of 4", two / one, 2.0, rtol=CLOSE)
     checks.holds("a looser promise", loose >= one / (1 + CLOSE), got=loose / one)
-
-
-def check_bad_input_is_refused() -> None:
-    """No deployments, no bound, and GPUs that carry nothing, are errors that say why."""
-    checks.raises("none", most_carried, [], match="choices must be one deployment or more")
-    checks.raises("bound", most_kept, bool, math.nan, match="most must be positive")
-    few = read_choices({"gpus": 2, "tpot_s": 0.003, "requests": 200, "precision": "bf16"})
-    checks.raises("late", most_carried, few, match="GPUs one request alone would be in time")
-    many = read_choices(SMALL | {"gpus": 90_000})
-    checks.raises("many", most_carried, many, match="gpus must be at most")

@@ -187,10 +187,3 @@ def check_digits_by_hand() -> None:
         (2.0, 0.0, "2"),
     ):
         checks.equal(text, with_interval(Quantile(value, half)), text)
-
-
-def check_bad_input_is_refused() -> None:
-    """A missing text and an invalid scale are errors that name the argument."""
-    checks.raises("none", listed, [], match="words must be one or more")
-    found = Quantile(1.0, 0.1)
-    checks.raises("NaN", with_interval, found, math.nan, match="scale must be positive")

@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from serving_mathematics.core.hardware.catalogue import compared, find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED, Deployment
+from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.machine.predictions.own_runs import OwnRun
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import json_values, read_text
@@ -506,31 +506,3 @@ def check_every_tool_reads_alike() -> None:
     first = replace(runs[0], where="")
     for name, run in zip(("AIPerf", "GuideLLM"), runs[1:], strict=True):
         checks.equal(f"{name} as vLLM", replace(run, where="") == first, True)
-
-
-def check_bad_input_is_refused() -> None:
-    """Units, other tools, other models and devices, and tests without a request are errors."""
-    row = {
-        "completed": 4,
-        "duration": 2.0,
-        "total_input_tokens": 400,
-        "total_output_tokens": 80,
-        "mean_ttft_ms": 60.0,
-        "mean_tpot_ms": 7.0,
-        "request_rate": "inf",
-    }
-
-    def read(**change: object) -> list[LoadRun]:
-        return read_load_test(json.dumps(row | change), "a.json")
-
-    checks.raises("unit", read, mean_tpot_ms=50_000.0, match="did you mean 0.05 s, for 50 ms?")
-    checks.raises("none", read, completed=0, match="a.json must be a test with completed requests")
-    checks.raises("no TTFT", read, mean_ttft_ms=None, match="was the test streamed?")
-    checks.raises("tool", read_load_test, '{"p99": 3}', "b.json", match="must be a result of vLLM")
-    checks.raises("text", read_load_test, "p99 3", "b.txt", match="b.txt: must be JSON or CSV")
-    checks.raises("typed", read_typed, "16:0.25", 1.0, 1.0, match="load_test, entry 1 must be such")
-    checks.raises("typed", read_typed, "16:0.25:50", 1.0, 1.0, match="did you mean 0.05 s")
-    other = read(model_id="Qwen/Qwen3-32B")
-    checks.raises("model", runs_of, other, WORKED, match="the model must be Llama-3.1-8B")
-    other = read(gpu="NVIDIA H200")
-    checks.raises("device", runs_of, other, WORKED, match="the device must be h100_sxm")

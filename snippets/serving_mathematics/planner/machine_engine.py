@@ -11,7 +11,6 @@ Source: logs of vLLM for the memory, see KV_LOGGED; `benchmark_loops` for the fo
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -193,17 +192,3 @@ def check_reserve_against_a_log() -> None:
     deployment, token_bytes = _logged("Llama-3-8B", "A100-80GB", 1)
     planned = cache_blocks(deployment, token_bytes) * 16 * 131_072 / 2**30
     checks.close("cache [GiB]", planned, 53.29, rtol=0.02, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Models that do not fit, shares above one and too many places are errors that name the
-    argument.
-    """
-    asked = Workload([0], [100], [10])
-    small = replace(WORKED, system=replace(WORKED.system, memory_bytes=20e9))
-    checks.raises("does not fit", engine_of, small, asked, match="model weights must be smaller")
-    checks.raises("places", engine_of, WORKED, asked, 9999, 2000, match="places must be from")
-    checks.raises("no share", cache_blocks, WORKED, 1.0, 0.0, match="memory_share must be in")
-    checks.raises("less", cache_blocks, WORKED, 1.0, 0.9, -1.0, match="reserved_bytes must be")
-    checks.raises("too many", logged_reserve, WORKED, 1e5, 10**6, match="blocks must be no more")
-    checks.raises("slow", engine_of, WORKED, asked, slowness=math.nan, match="slowness must be")

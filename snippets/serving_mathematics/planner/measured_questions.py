@@ -23,7 +23,6 @@ import collections
 import math
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -308,15 +307,6 @@ def check_record_can_be_made_again() -> None:
     few = [(run, row) for run, row in pairs if run.concurrency <= 16]
     for run, row in few[:2]:
         checks.equal(f"line {run.line}", _row(run), row)
-
-
-def check_bad_input_is_refused() -> None:
-    """Margins that are none, deployments that cannot be and nothing answered are errors."""
-    (run,) = read_runs(read_lines()[:1])
-    checks.raises("margin", question_of, run, 0.5, match="margin must be in [1, 10]")
-    long = replace(run, answers=replace(run.answers, input_tokens=1e8))
-    checks.raises("length", question_of, long, match="input_tokens + output_tokens must be at most")
-    checks.raises("nothing", tendency, [(1, 0)], match="pairs must be answered once or more")
 
 
 if __name__ == "__main__":

@@ -489,9 +489,3 @@ def check_help_names_every_field() -> None:
     checks.equal("fields that are missing", missing, [])
     example = " ".join(textwrap.dedent(EXAMPLE).split())
     checks.equal("example", example in text, True)
-
-
-def check_bad_input_is_refused() -> None:
-    """Ragged tables and unknown formats are errors."""
-    checks.raises("ragged", table_text, [["a"], []], match="rows must be of one length")
-    checks.raises("format", records_text, [], "xml", match="kind must be json or csv")

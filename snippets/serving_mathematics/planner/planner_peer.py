@@ -473,11 +473,3 @@ def check_predictions_belong_to_their_runs() -> None:
     kept = [[row[place] for place in places] for row in record["rows"]]
     wanted = [[run.concurrency, run.per_token_s] for run in _of_engines()]
     checks.close("both", kept, wanted, rtol=1e-3)
-
-
-def check_bad_input_is_refused() -> None:
-    """No rate, no load, no quantile and nothing that was measured are errors."""
-    checks.raises("rate", engines_needed, 0, 1, 1, 1, 1, match="rate_per_s must be positive")
-    checks.raises("load", nearest_run, QUESTIONS[0], 1, 0, match="concurrency must be positive")
-    checks.raises("quantile", choices_of, QUESTIONS[0], 1.0, match="quantile must be in")
-    checks.raises("none", distances, [], match="told must be answered by both and measured")

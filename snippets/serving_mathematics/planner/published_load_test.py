@@ -123,8 +123,3 @@ def check_others_come_nearer() -> None:
     before, after = (np.abs(_ratios(x) - 1)[others] for x in (FITTED, tested.question.constants))
     checks.inside("before, nearest", float(before.min()), 0.1, 0.3, kind="measured")
     checks.inside("after, farthest", float(after.max()), 0.0, 0.05, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """No runs are nothing to type."""
-    checks.raises("none", _typed_text, [], match="runs must be one or more")

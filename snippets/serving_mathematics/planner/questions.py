@@ -899,39 +899,3 @@ def check_grid_is_a_product() -> None:
     pairs = [(row["rate_per_s"], row["precision"]) for row in rows]
     expected = [(rate, name) for rate in (1, 2) for name in ("bf16", "fp8", "int4")]
     checks.equal("pairs", pairs, expected)
-
-
-def check_bad_input_is_refused() -> None:
-    """Every wrong input is an error that names field, row and column, or entry."""
-    for label, values, match in (
-        ("no device", {"rate_per_s": 1, "device": "H10"}, "nearest: h100_sxm"),
-        ("no model", {"rate_per_s": 1, "model": "Lama-3.1-8B"}, "nearest: "),
-        ("two devices", {"device": "H100", "memory_gib": 2}, "memory_gib must be left out"),
-        ("half a device", {"rate_per_s": 1, "memory_gib": 2}, "peak_tflops must be given too"),
-        ("no traffic", {}, "rate_per_s must be given, or a trace"),
-        (
-            "no prices",
-            {"rate_per_s": 1, "device": "H100,H200"},
-            "price_per_hour must be one for each",
-        ),
-        ("split", {"rate_per_s": 1, "parallelism": "tp3"}, "parallelism: tensor must be a divisor"),
-        ("long", {"rate_per_s": 1, "mean_prompt_tokens": 2e5}, "the context of meta-llama"),
-        (
-            "does not fit",
-            {"rate_per_s": 1, "model": "Llama-3.1-405B", "parallelism": "tp1"},
-            "tp16 would do at bf16",
-        ),
-    ):
-        checks.raises(label, read_choices, values, match=match)
-    for label, text, kind, match in (
-        ("JSON", '{"rate_per_s": }', "json", "line 1, column"),
-        ("list", "[1]", "json", "the file must be one JSON object of fields, got list"),
-        ("twice", '{"seed": 1, "seed": 2}', "json", "'seed' must be given once"),
-        ("entry", '{"rate_per_s": [1, "x"]}', "json", "entry 2 of rate_per_s: rate_per_s must"),
-        ("no entry", '{"rate_per_s": []}', "json", "rate_per_s must be a value or a list"),
-        ("cell", "rate_per_s,seed\n1,0\n2,x\n", "csv", "row 3, column seed must be a whole"),
-        ("column", "rate_per_s,sede\n1,0\n", "csv", "row 1: there is no field 'sede'"),
-        ("short", "rate_per_s,seed\n1\n", "csv", "row 2 must be 2 fields long"),
-        ("empty", "", "csv", "the file must be a header and at least one row"),
-    ):
-        checks.raises(label, read_grid, text, kind, match=match)

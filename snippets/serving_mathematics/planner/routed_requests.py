@@ -492,15 +492,3 @@ def check_a_day_of_sessions_is_even() -> None:
     counts = np.histogram(_nominal_s(spread), bins=4, range=(0, drawn.after.size / 2.0))[0]
     for quarter, count in enumerate((4 * counts / spread.after.size).tolist(), start=1):
         checks.close(f"quarter {quarter}", count, 1.0, rtol=0.25, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """Routers that are not there, parameters that they lack, and no kinds are errors that name the
-    argument.
-    """
-    checks.raises("router", read_routers, "leest-requests", match="nearest: least-requests")
-    rule = "routers: a parameter of random must be none, got 'x=1'"
-    checks.raises("parameter", read_routers, "random:x=1", match=rule)
-    checks.raises("twice", read_routers, "random, random", match="routers must be of different")
-    checks.raises("none", _mixed, [], match="parts must be one or more, got none")
-    checks.raises("kind", mean_lengths, "mail", 1000, match="like must be one of agents, chat")

@@ -581,16 +581,3 @@ def check_bounds_hold() -> None:
     ]
     kept = [run for run in smaller if run and reaches(run.classes, pair.fleet.goals)]
     checks.equal("smaller pairs that keep both", kept, [])
-
-
-def check_bad_input_is_refused() -> None:
-    """A link that is too slow, and answers of one token, are errors that say why.
-
-    Source: 1,000 tokens of 131,072 bytes over 10⁸ bytes a second take 1.3 s.
-    """
-    slow = replace(LLAMA.system, link_bytes_per_s=1e8, outside_bytes_per_s=1e8)
-    question = replace(TIGHT, deployment=replace(LLAMA, system=slow))
-    checks.raises("link", SeparateFleets, question, match="separate fleets keep no TPOT of 0.015 s")
-    single = Traffic(1.0, 1.0, 100.0, 1.0)
-    question = replace(TIGHT, traffic=single)
-    checks.raises("answers", SeparateFleets, question, match="no answer has a second token")

@@ -182,10 +182,3 @@ def check_row_is_the_question_alone() -> None:
     checks.equal("the row after another", row == alone, True)
     differs = other["ttft_p99_s"] != alone["ttft_p99_s"]
     checks.holds("another seed draws other numbers", differs)
-
-
-def check_bad_input_is_refused() -> None:
-    """Half a chunk, and a grid with a bad question, name argument, place and field."""
-    checks.raises("chunk", sweep, [], None, 0.5, match="chunk must be a positive integer")
-    grid = [{"rate_per_s": 1}, {"rate_per_s": 1, "memory_gib": 3}]
-    checks.raises("grid", read_questions, grid, match="question 2: peak_tflops must be given too")

@@ -323,19 +323,3 @@ def check_prefixes_by_hand() -> None:
     ]
     found = read_requests("\n".join(json.dumps(row) for row in rows))
     checks.equal("cached tokens", found.cached_tokens[:5].tolist(), [0, 512, 0, 0, 512])
-
-
-def check_bad_input_is_refused() -> None:
-    """Unknown names, times that are none and a wrong mapping name row and column."""
-    head = "timestamp,prompt_tokens,output_tokens\n"
-    for label, text, columns, match in (
-        ("no column", "a,b\n1,2\n", "", "row 1 must name a column for time, such as timestamp"),
-        ("time", head + "soon,1,1\n", "", "row 2, column timestamp must be a time"),
-        ("order", head + "2,1,1\n1,1,1\n", "", "row 3, column timestamp must be no earlier"),
-        ("tokens", head + "2,1,many\n", "", "row 2, column output_tokens must be a whole number"),
-        ("mapping", head + "2,1,1\n", "when=x", "trace_columns must be such as time=t"),
-        ("mapped", head + "2,1,1\n", "time=x", "trace_columns time must be one of timestamp"),
-        ("JSON", '{"timestamp": 1\n', "", "row 1 must be one JSON object"),
-        ("few", head + "1,1,1\n2,1,1\n", "", "the trace must be at least 100 requests long"),
-    ):
-        checks.raises(label, read_requests, text, columns, match=match)

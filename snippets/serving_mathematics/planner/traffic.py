@@ -311,19 +311,3 @@ def check_every_request_goes_somewhere() -> None:
     six = shares_of_trace(np.random.default_rng(1), asked, 6, 1)[0]
     within = np.isin(shares[0].prompt_tokens, six.prompt_tokens).all()
     checks.holds("the first of seven in the first of six", bool(within))
-
-
-def check_bad_input_is_refused() -> None:
-    """No traffic, short traces and requests without tokens name argument, row and column."""
-    checks.raises("no rate", Traffic, float("nan"), match="rate_per_s must be positive")
-    ones, times = np.ones(200, dtype=np.int64), np.arange(200.0)
-    none = ones.copy()
-    none[7] = 0
-    checks.raises(
-        "no answer",
-        traced_requests,
-        Trace(times, ones, none),
-        match="row 9, column GeneratedTokens must be at least 1",
-    )
-    checks.raises("short", traced_requests, Trace(times[:9], ones[:9], ones[:9]), match="at least")
-    checks.raises("one instant", traced_requests, Trace(0 * times, ones, ones), match="longer than")
