@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.core.fleet.request_log import Trace
 from serving_mathematics.core.fleet.trace_rows import KNOWN
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.trace_times import (
@@ -35,13 +34,13 @@ from serving_mathematics.planner.trace_times import (
     _read_times,
     _unit_of_name,
 )
-from serving_mathematics.planner.traffic import traced_requests
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_BYTES, MOST_ROWS, read_json, read_table
 from serving_mathematics.support.require import require
 
 HASH_IDS, HASH_TOKENS = "hash_ids", 512  # blocks of a prompt in Mooncake's traces
 UNIT = "unit"  # of the times, in a mapping
+LEAST = 100  # requests of a trace; fewer say nothing about a p99
 NO_ANSWER = ("", "0", "None", "null", "nan")  # cells of requests that failed
 MOST_FAILED = 0.1  # share of a log without an answer: of more, the column is of something else
 
@@ -204,7 +203,8 @@ def _workload(
         answers = [1 if none else cell for none, cell in zip(failed, answers, strict=True)]
     prompts = _counts(cells["prompt"], chosen["prompt"], first, 1)
     outputs = _counts(answers, chosen["output"], first, 1)
-    asked = traced_requests(Trace(times, prompts, outputs))
+    require(times.size >= LEAST, "the trace", f"at least {LEAST} requests long", times.size)
+    require(times[-1] > 0, "the trace", "longer than an instant", "0 s")
     cached, parts = np.zeros(prompts.size, dtype=np.int64), [f"time from {column}: {read}"]
     parts.append(f"tokens from {chosen['prompt']} and {chosen['output']}")
     if any(failed):
@@ -227,7 +227,7 @@ def _workload(
         parts.append(f"at no more than {moments:,} different times")
     told = f"{times.size:,} requests in {_lasting(float(times[-1]))}; {'; '.join(parts)}"
     cached = np.minimum(cached, prompts - 1)
-    return ReadRequests(Workload(asked.arrival_s, prompts, outputs, cached), told)
+    return ReadRequests(Workload(times, prompts, outputs, cached), told)
 
 
 def _order_of_times(times: Sequence[object]) -> list[int]:

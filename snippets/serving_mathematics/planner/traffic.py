@@ -11,8 +11,8 @@ so a share has the same mixture.
 Assumes: replicas know nothing of each other (no least-loaded routing); lengths are independent of
 arrivals, geometric unless a trace gives them.
 
-Source: `arrival_trace` for the format, `continuous_batching` for Poisson arrivals with geometric
-lengths; the mean and variance of a geometric sum.
+Source: `continuous_batching` for Poisson arrivals with geometric lengths; the mean and variance of
+a geometric sum.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import numpy.typing as npt
 
 from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv
 from serving_mathematics.core.batching.continuous_batching import Workload, chat_workload
-from serving_mathematics.core.fleet.request_log import Trace
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -42,7 +41,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 KINDS = ("means", "agents", "chat", "customers")  # what requests behind routers may be like
 USUAL_LENGTHS = 1000.0, 250.0  # mean tokens of prompts and answers, where nothing is said
-LEAST = 100  # requests of a trace; fewer say nothing about a p99
 
 
 @dataclass(frozen=True)
@@ -148,30 +146,6 @@ def drawn_classes(rng: np.random.Generator, traffic: Traffic, requests: int) -> 
     require(requests <= MOST_DRAWN, "requests", f"at most {MOST_DRAWN:,}", requests)
     shares = np.array([one.share for one in traffic.classes] or [1.0])
     return np.searchsorted(np.cumsum(shares)[:-1], rng.random(requests), side="right")
-
-
-def traced_requests(trace: Trace) -> Workload:
-    """A trace as a workload for the simulator.
-
-    trace: from `parse_trace`, 100 requests or more over some time. Raises ValueError that names row
-    (the header is row 1) and column where a request has no token in or out.
-
-    >>> tokens = np.ones(200, dtype=np.int64)
-    >>> traced_requests(Trace(np.arange(200.0), tokens, tokens)).output_tokens.size
-    200
-    """
-    size = trace.arrival_s.size
-    require(size >= LEAST, "the trace", f"at least {LEAST} requests long", size)
-    require(trace.arrival_s[-1] > trace.arrival_s[0], "the trace", "longer than an instant", "0 s")
-    for column, tokens in (
-        ("ContextTokens", trace.context_tokens),
-        ("GeneratedTokens", trace.generated_tokens),
-    ):
-        empty = np.flatnonzero(tokens < 1)
-        if empty.size:
-            where = f"row {int(empty[0]) + 2}, column {column}"
-            raise ValueError(f"{where} must be at least 1 to be planned for, got 0")
-    return Workload(trace.arrival_s, trace.context_tokens, trace.generated_tokens)
 
 
 def share_of_traffic(
