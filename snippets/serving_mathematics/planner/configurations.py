@@ -51,7 +51,6 @@ from serving_mathematics.planner.given_devices import (
     Carried,
     Rates,
     _carried_apart,
-    _CarriedApart,
     carried,
     most_carried,
     settled_carried,
@@ -371,7 +370,9 @@ def _by_rate(
     """The plan of the deployment that carries most on the GPUs that are there, all deployments with
     that one first, and what it carries for sure and where steps err."""
     found = most_carried(choices, executor, progress)
-    settled: list[tuple[Carried, Carried]] = []  # by longer and by short runs
+    settled: list[
+        tuple[Carried[Performance], Carried[Performance]]
+    ] = []  # by longer and by short runs
     for one in [one for one in found if one.run]:  # longer runs may turn those that are close
         most = max((known.rate_per_s for known, _ in settled if known.run), default=0.0)
         if one.rate_per_s <= most:
@@ -392,12 +393,12 @@ def _by_rate(
 
 def _apart_by_rate(
     pairs: Sequence[Question], executor: futures.Executor | None
-) -> list[_CarriedApart]:
+) -> list[Carried[Apart]]:
     """The most that separate fleets of each deployment carry on the GPUs that are there, the one
     first that carries most by longer runs; none where none were asked for."""
     found = list((map if executor is None else executor.map)(_carried_apart, pairs))
     found.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
-    settled: list[_CarriedApart] = []
+    settled: list[Carried[Apart]] = []
     for one in [one for one in found if one.run]:
         if one.rate_per_s <= max((known.rate_per_s for known in settled), default=0.0):
             break
@@ -410,7 +411,9 @@ def _apart_by_rate(
     return [best, *(one for one in found if one.question.deployment != mine)]
 
 
-def _carried_rates(asked: Carried, short: Carried, told: Told | None) -> Rates:
+def _carried_rates(
+    asked: Carried[Performance], short: Carried[Performance], told: Told | None
+) -> Rates:
     """What the GPUs that are there carry for sure, and where all steps are faster and slower, in
     proportion to short runs with steps as they are."""
     question, rate = asked.question, asked.rate_per_s

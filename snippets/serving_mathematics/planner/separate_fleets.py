@@ -93,8 +93,6 @@ class Apart:
     tpot: tuple[Quantile, ...]
     classes: tuple[ClassRun, ...]
     both: Quantile  # share of requests that keep TTFT and TPOT of their class
-    prompt_busy: float  # share of time in which a step runs
-    answer_busy: float
     transfer_s: float  # mean, with the wait for the link
     link_busy: float  # share of time in which a prompt replica sends
     simulated: int  # requests that count
@@ -226,15 +224,14 @@ class SeparateFleets:
         first = saturated_rate(asked.prompt_tokens, ones, prefill, asked.cached_tokens)
         return min(first, links), min(decoded / later, links)
 
-    def _first_tokens(self, share: Workload, budget: int) -> tuple[FloatArray, float]:
-        """When a prompt replica gives the first tokens [s], and for how long it works [s]."""
+    def _first_tokens(self, share: Workload, budget: int) -> FloatArray:
+        """When a prompt replica gives the first tokens [s]."""
         engine = replace(
             self.asking.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
         )
         ones = np.ones_like(share.output_tokens)
         alone = Workload(share.arrival_s, share.prompt_tokens, ones, share.cached_tokens)
-        served = simulate(alone, engine)
-        return served.first_token_s, served.busy_s
+        return simulate(alone, engine).first_token_s
 
     def _rng(self, *names: int) -> np.random.Generator:
         return np.random.default_rng([self.question.seed, *names])
@@ -277,16 +274,15 @@ class SeparateFleets:
     def _simulated(self, prompts: int, answers: int, budget: int) -> Apart:
         shares = self._shares(prompts, answers)
         columns: list[list[FloatArray]] = []
-        prompt_busy = link_busy = 0.0
+        link_busy = 0.0
         drawn = isinstance(self.question.traffic, Traffic)
         until = min(float(share.arrival_s[-1]) for share, *_ in shares) if drawn else math.inf
         for share, which, goes in shares:
-            first, busy_s = self._first_tokens(share, budget)
+            first = self._first_tokens(share, budget)
             sent = self._transfers(share, prompts, answers)
             send = np.where(share.output_tokens > 1, sent, 0.0)
             there = first + fifo_waits(first, send) + send
             span = float(first[-1] - share.arrival_s[0])
-            prompt_busy += busy_s / span / len(shares)
             link_busy += float(send.sum()) / span / len(shares)
             mine = (goes >= 0) & (share.arrival_s <= until)
             parts = (share.arrival_s, share.prompt_tokens, share.output_tokens, first, there)
@@ -295,15 +291,13 @@ class SeparateFleets:
         arrival, prompt, output, first, there, which, goes, beside = (
             np.concatenate(column) for column in zip(*columns, strict=True)
         )
-        last, busy = np.array(first), []
+        last = np.array(first)
         for replica in np.unique(goes):
             own = np.flatnonzero((goes == replica) & (output > 1))
             own = own[np.argsort(there[own], kind="stable")]
             if own.size:
                 asked = Workload(there[own], prompt[own] + 1, output[own] - 1, prompt[own])
-                served = simulate(asked, self.answering)
-                last[own] = served.completion_s
-                busy.append(served.busy_s / float(last[own].max() - there[own[0]]))
+                last[own] = simulate(asked, self.answering).completion_s
         later = np.where(output > 1, output - 1, np.nan)
         order = np.argsort(arrival, kind="stable")[int(WARM_UP * drawn * arrival.size) :]
         ttft = (first - arrival + beside)[order]
@@ -315,8 +309,6 @@ class SeparateFleets:
             answers,
             budget,
             *self.fleet.judged(got, which[order].astype(np.int64)),
-            prompt_busy,
-            float(np.mean(busy)),
             float((there - first)[output > 1].mean()),
             link_busy,
             order.size,
@@ -337,7 +329,7 @@ class SeparateFleets:
             shares, warm = [self.fleet.within(share, self.longest)], WARM_UP
         late = np.concatenate(
             [
-                self._first_tokens(share, budget)[0] - share.arrival_s + self.asking.beside(share)
+                self._first_tokens(share, budget) - share.arrival_s + self.asking.beside(share)
                 for share in shares
             ]
         )
