@@ -715,16 +715,3 @@ def check_the_bound_holds() -> None:
             costs.append(run.usd_per_hour)
     assert ranked[0].run is not None
     checks.equal("the cheapest [$/h]", ranked[0].run.usd_per_hour, min(costs))
-
-
-def check_any_executor_same_ranking() -> None:
-    """In this process or on threads: the same deployments in the same order, to the bit.
-
-    Source: comparison of all values.
-    """
-    asked = {"rate_per_s": 30, "requests": 200, "precision": "bf16, fp8"}
-    alone = rank(read_choices(asked))
-    with futures.ThreadPoolExecutor(3) as pool:
-        other = rank(read_choices(asked), pool)
-    same = [(x.run, x.problem) for x in alone] == [(x.run, x.problem) for x in other]
-    checks.equal("the same", same, True)

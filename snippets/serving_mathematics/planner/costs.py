@@ -8,12 +8,10 @@ Source: `token_prices` and `fleet_energy` for the numbers.
 
 from __future__ import annotations
 
-from serving_mathematics.planner.configurations import Answer, answer
+from serving_mathematics.planner.configurations import Answer
 from serving_mathematics.planner.fleet_energy import FleetEnergy
 from serving_mathematics.planner.lines import Line
-from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.token_prices import token_prices
-from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_finite
 
@@ -197,21 +195,3 @@ def _energy_record(told: Answer) -> dict[str, float | int | str]:
     if question.grams_per_kwh:
         record["co2_kg_per_day"] = energy.kwh_a_day * question.grams_per_kwh / 1000
     return record
-
-
-def check_lines_and_record_agree() -> None:
-    """What is said and what a program gets are the same numbers.
-
-    Source: the text, read back; a kWh by hand.
-    """
-    asked = {"rate_per_s": 20, "requests": 200, "ttft_s": 2, "price_per_kwh": 0.25}
-    told = answer(read_choices(asked))
-    record, said = cost_record(told), power_text(told)
-    watts = float(record["watts"])
-    checks.close("W", float(said.split()[0]), watts, rtol=0.005)
-    dollars = float(said.rpartition("$")[2])
-    checks.close("$ a day", dollars, 24 * watts / 1000 * 0.25, atol=0.01)
-    prices = cost_lines(told)[0].value.replace("$", "").replace(",", "").split()
-    names = ("usd_per_million_tokens_in", "usd_per_million_tokens_out")
-    for name, text in zip(names, prices[::2], strict=True):
-        checks.close(name, float(text), float(record[name]), atol=1e-3)

@@ -332,23 +332,6 @@ def _most_of(
     return Carried(_at_rate(question, rate), runs[rate], "")
 
 
-def check_a_rate_is_found_by_hand() -> None:
-    """Of a limit that is known, the rate found is within a fiftieth, after few that were tried.
-
-    Source: the limit itself, near the bound and far below it.
-    """
-    for limit, near in ((163.4, 0.0), (163.4, 190.0), (0.02, 0.0)):
-        tried: list[float] = []
-
-        def kept(rate: float, limit: float = limit, tried: list[float] = tried) -> bool:
-            tried.append(rate)
-            return rate <= limit
-
-        share = most_kept(kept, 200.0, near) / limit
-        name = f"of the limit {limit:g}, in {len(tried)} trials"
-        checks.inside(name, share, 1 / (1 + CLOSE), 1.0)
-
-
 def check_the_ordinary_planner_agrees() -> None:
     """At the rate that GPUs carry the planner takes no more of them, and at a tenth more it does.
 
@@ -361,17 +344,3 @@ def check_the_ordinary_planner_agrees() -> None:
             question = replace(_at_rate(asked, share * found.rate_per_s), gpus=None)
             enough = plan(question, alternatives=False).best.replicas <= gpus
             checks.equal(f"{gpus} GPUs do for {share:g} of their rate", enough, share == 1.0)
-
-
-def check_more_is_carried_by_more() -> None:
-    """Twice as many GPUs carry twice the rate, because requests go to replicas at random; a looser
-    promise carries no less.
-
-    Source: a Poisson stream split at random; comparison, but for the three digits of a rate.
-    """
-    one, two, loose = (
-        carried(read_choices(SMALL | {"requests": 400} | more)[0]).rate_per_s
-        for more in ({"gpus": 4}, {"gpus": 8}, {"gpus": 4, "tpot_s": 0.06})
-    )
-    checks.close("of 8 GPUs over that of 4", two / one, 2.0, rtol=CLOSE)
-    checks.holds("a looser promise", loose >= one / (1 + CLOSE), got=loose / one)

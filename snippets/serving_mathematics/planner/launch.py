@@ -50,7 +50,6 @@ from serving_mathematics.core.hardware.deployments import (
     cache_room_bytes,
     stored,
 )
-from serving_mathematics.planner.capacity_planner import WORKED, Fleets
 from serving_mathematics.planner.configurations import Answered
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routing import Routed
@@ -770,32 +769,6 @@ def _before(told: Answered) -> list[str]:
         lines += [f"# with {gib:,.0f} GiB of host memory, of which each rank has its part:"]
         lines += [f"# host_cache_size: {size} in kv_cache_config"]
     return lines
-
-
-def check_flags_carry_the_plan() -> None:
-    """Every engine gets the limits and widths that were planned, under its own names.
-
-    Source: the words of the commands, read back.
-    """
-    best = Fleets(replace(WORKED, requests=200)).performance(4, 96, 2048)
-    assert best is not None
-    four = replace(WORKED, deployment=replace(WORKED.deployment, tensor=4))
-    for backend, places, budget, width in (
-        ("vllm", "--max-num-seqs", "--max-num-batched-tokens", "--tensor-parallel-size"),
-        ("sglang", "--max-running-requests", "--chunked-prefill-size", "--tp-size"),
-        ("trtllm", "--max_batch_size", "--max_num_tokens", "--tp_size"),
-    ):
-        words = launch_words(four, best, backend)
-        got = [words[words.index(flag) + 1] for flag in (places, budget, width)]
-        checks.equal(backend, got, ["96", "2048", "4"])
-    guessing = replace(four, deployment=replace(four.deployment, draft_tokens=3))
-    apart = [
-        flag in launch_words(asked, best, "sglang")
-        for asked in (four, guessing)
-        for flag in ("--enable-mixed-chunk", "--prefill-decode-interval")
-    ]
-    checks.equal("SGLang mixes, or alternates", apart, [True, False, False, True])
-    checks.raises("another", launch_words, four, best, "x", match="backend must be one of vllm")
 
 
 def check_separate_flags_carry_the_plan() -> None:

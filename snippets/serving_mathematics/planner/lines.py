@@ -15,7 +15,6 @@ from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
 from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
-from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require, require_positive
 
@@ -174,16 +173,3 @@ def _values(one: ClassRun) -> list[str]:
         f"{goal.measure.shown} {with_interval(run, goal.measure.scale)} {goal.measure.unit}"
         for goal, run in _alone(one)
     ]
-
-
-def check_digits_by_hand() -> None:
-    """An interval has two digits, and its value as many after the point.
-
-    Source: by hand.
-    """
-    for value, half, text in (
-        (0.1298, 0.0096, "0.1298 ± 0.0096"),
-        (12.3, 15.0, "12 ± 15"),
-        (2.0, 0.0, "2"),
-    ):
-        checks.equal(text, with_interval(Quantile(value, half)), text)

@@ -399,22 +399,5 @@ def check_errors_are_those_of_the_scores() -> None:
         checks.equal(f"runs of {devices}", int(kind.sum()), runs)
 
 
-def check_a_front_widens_the_bound() -> None:
-    """Behind a front that was not tuned, the upper bound is that of runs behind it.
-
-    Source: the record of the fronts' scores.
-    """
-    tuned = model_error("dense, hopper", 1)
-    told = read_record(FRONT_SCORES)["harnesses"]
-    for front, whose in (("unknown", "ml-energy"), ("ml-energy", "ml-energy")):
-        found = behind_error(tuned, front)
-        checks.equal(f"{front}: high", found.high, told[whose]["named fronts"][front][NINE_IN_TEN])
-        checks.equal(f"{front}: low", found.low, tuned.low)
-        checks.equal(f"{front}: whose", found.behind, "378 runs of ml-energy")
-    narrow = behind_error(tuned, "inference-perf")
-    checks.equal("a front whose five runs were near", narrow.high, tuned.high)
-    checks.equal("the record's own", behind_error(tuned, "benchmark"), tuned)
-
-
 if __name__ == "__main__":
     main()

@@ -477,15 +477,3 @@ def check_csv_reads_back() -> None:
     expected = [{name: str(record.get(name, "")) for name in "abc"} for record in records]
     checks.equal("CSV", rows == expected, True)
     checks.equal("JSON", json.loads(records_text(records, "json")) == records, True)
-
-
-def check_help_names_every_field() -> None:
-    """The help has every field with its range, and an example.
-
-    Source: the table of fields.
-    """
-    text = " ".join(command_parser().format_help().split())
-    missing = [name for name in FIELDS if f"--{name.replace('_', '-')}" not in text]
-    checks.equal("fields that are missing", missing, [])
-    example = " ".join(textwrap.dedent(EXAMPLE).split())
-    checks.equal("example", example in text, True)

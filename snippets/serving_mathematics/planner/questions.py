@@ -838,27 +838,6 @@ def _csv_grid(text: str) -> list[dict[str, object]]:
     return rows
 
 
-def check_every_source_reads_alike() -> None:
-    """The same question from text, numbers, JSON and CSV is the same.
-
-    Source: comparison of deployments, traffic and objectives.
-    """
-    text = {"rate_per_s": "3", "precision": "fp8", "device": "H200", "memory_gib": ""}
-    row = read_grid("rate_per_s,precision,device,memory_gib\n3,fp8,H200,\n", "csv")[0]
-    numbers = {"rate_per_s": 3, "precision": "fp8", "device": "H200"}
-    single = read_grid('{"rate_per_s": 3.0, "precision": "fp8", "device": "H200"}', "json")[0]
-    wanted = read_question({name: value for name, value in text.items() if value})
-    for label, values in (("CSV", row), ("numbers", numbers), ("JSON", single)):
-        got = read_question(values)
-        same = (got.deployment, got.traffic, got.promise, got.seed) == (
-            wanted.deployment,
-            wanted.traffic,
-            wanted.promise,
-            wanted.seed,
-        )
-        checks.equal(label, same, True)
-
-
 def check_defaults_are_the_planners() -> None:
     """Where the table of fields and the planner both have a default, it is the same.
 
@@ -868,34 +847,3 @@ def check_defaults_are_the_planners() -> None:
     plain = Question(told.deployment, told.traffic, told.promise)
     for name in ("price_per_hour", "memory_share", "token_budget", "batch_limit", "reserved_bytes"):
         checks.equal(f"{name} of the planner", getattr(told, name), getattr(plain, name))
-
-
-def check_names_are_found() -> None:
-    """Names that people type give the shape that its makers published.
-
-    Source: parameter counts in the names of the models, within 9%; data sheets' memory.
-    """
-    for name, billions in (
-        ("Llama-3.1-8B", 8),
-        ("meta-llama/Llama-3.3-70B-Instruct", 70),
-        ("Qwen3-32B", 32),
-        ("DeepSeek-R1", 671),
-        ("gpt-oss-120b", 120),
-    ):
-        values = {"rate_per_s": 1, "model": name, "device": "B200"}
-        got = read_question(values).deployment.architecture.parameters / 1e9
-        checks.close(f"{name} [10⁹]", got, billions, rtol=0.09, kind="published")
-    for name, gigabytes in (("B200", 192), ("H100", 86), ("MI300X", 206)):
-        got = read_question({"rate_per_s": 1, "device": name}).deployment.system.memory_bytes / 1e9
-        checks.close(f"{name} [GB]", got, gigabytes, rtol=0.02, kind="published")
-
-
-def check_grid_is_a_product() -> None:
-    """Lists of 2 and 3 values make 6 questions, the last list changing fastest.
-
-    Source: counting.
-    """
-    rows = read_grid('{"rate_per_s": [1, 2], "precision": ["bf16", "fp8", "int4"]}', "json")
-    pairs = [(row["rate_per_s"], row["precision"]) for row in rows]
-    expected = [(rate, name) for rate in (1, 2) for name in ("bf16", "fp8", "int4")]
-    checks.equal("pairs", pairs, expected)

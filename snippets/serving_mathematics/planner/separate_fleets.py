@@ -553,23 +553,3 @@ def check_steady_tokens() -> None:
     checks.holds("pairs of devices", tight[1] < pairs < tight[0], got=pairs)
     checks.holds("in 8 bits", abs(short[0] - short[1]) <= 1, got=f"{short[0]}, {short[1]}")
     checks.holds("in 8 bits, over two in 16", short[0] < tight[1], got=f"{short[0]}, {tight[1]}")
-
-
-def check_bounds_hold() -> None:
-    """No pair that keeps the objectives is smaller than its bound, and one replica fewer in either
-    fleet misses one.
-
-    Source: brute force over the smaller pairs.
-    """
-    pair = SeparateFleets(replace(TIGHT, requests=400))
-    found = pair.fewest()
-    for name, least, got in zip(
-        ("prompts", "answers"), pair.least, (found.prompts, found.answers), strict=True
-    ):
-        checks.inside(f"replicas for {name}, over the bound", got / least, 1, 100)
-    smaller = [
-        pair.performance(found.prompts, answers, found.budget)
-        for answers in range(1, found.answers)
-    ]
-    kept = [run for run in smaller if run and reaches(run.classes, pair.fleet.goals)]
-    checks.equal("smaller pairs that keep both", kept, [])

@@ -14,12 +14,10 @@ trace's fields; ISO 8601-1:2019.
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -278,37 +276,6 @@ def _counts(cells: Sequence[object], column: str, first: int, least: int) -> npt
             require(False, f"row {place + first}, column {column}", rule, repr(text[:40]))
         found[place] = int(float(text))
     return found
-
-
-def check_every_form_is_the_same_trace() -> None:
-    """The same requests in six forms give the same workload.
-
-    Source: comparison with the numbers that were written.
-    """
-    times, prompts, outputs = np.arange(0, 300, 2.5), np.arange(100, 220), np.arange(1, 121)
-    start = datetime.datetime(2026, 1, 5, 10, tzinfo=datetime.UTC)
-    rows = list(zip(times.tolist(), prompts.tolist(), outputs.tolist(), strict=True))
-    moments = [start + datetime.timedelta(seconds=time) for time in times.tolist()]
-    iso = [moment.isoformat().replace("+00:00", "Z") for moment in moments]
-    unix = [moment.timestamp() for moment in moments]
-    forms: dict[str, tuple[str, list[Any], str]] = {
-        "ISO 8601 with Z": ("timestamp,prompt_tokens,output_tokens", iso, ""),
-        "Unix seconds": ("ts,isl,osl", unix, ""),
-        "Unix milliseconds": ("Timestamp,InputTokens,OutputTokens", [1000 * x for x in unix], ""),
-        "seconds from the start": ("arrival_time,input_length,output_length", times.tolist(), ""),
-        "a mapping": ("when,in,out", iso, "time=when,prompt=in,output=out"),
-    }
-    for label, (header, stamps, columns) in forms.items():
-        lines = [f"{t},{p},{o}" for t, (_, p, o) in zip(stamps, rows, strict=True)]
-        found = read_requests("\n".join([header, *lines]), columns)
-        checks.close(f"{label}: times [s]", found.arrival_s, times, atol=1e-5)
-        checks.equal(f"{label}: tokens", found.output_tokens.tolist(), outputs.tolist())
-    lines = [
-        json.dumps({"timestamp": int(1000 * t), "input_length": p, "output_length": o})
-        for t, p, o in rows
-    ]
-    found = read_requests("\n".join(lines))
-    checks.close("JSON lines, milliseconds: times [s]", found.arrival_s, times, atol=1e-9)
 
 
 def check_prefixes_by_hand() -> None:

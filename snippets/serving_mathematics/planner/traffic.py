@@ -23,7 +23,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv
 from serving_mathematics.core.batching.continuous_batching import Workload, chat_workload
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
@@ -205,26 +204,6 @@ def shares_of_trace(
     ends = np.append(np.flatnonzero(np.diff(chosen[order])) + 1, order.size)
     last = int(np.searchsorted(ends, min(requests, order.size)))
     return [asked.part(mine) for mine in np.split(order, ends[:-1])[: last + 1]]
-
-
-def _cv_squared(scv: float, replicas: int) -> MeanEstimate:
-    """Squared coefficient of variation of a share's gaps, over 20 independent shares."""
-    rng, traffic = np.random.default_rng(3), Traffic(10.0, scv, 1.0, 1.0)
-    found = [
-        gap_cv(share_of_traffic(rng, traffic, replicas, 4000).arrival_s) ** 2 for _ in range(20)
-    ]
-    return MeanEstimate(float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(20)), 0.0)
-
-
-def check_share_of_bursty_traffic() -> None:
-    """Splitting at random makes bursty and regular traffic more like Poisson.
-
-    Source: variance of a geometric sum, 1 + (C − 1)/n; 20 shares of 4,000 requests, their own
-    standard error.
-    """
-    for scv, replicas in ((4.0, 1), (4.0, 6), (0.0, 2), (1.0, 5)):
-        label = f"C = {scv:g}, one of {replicas}"
-        checks.covers(label, _cv_squared(scv, replicas), 1 + (scv - 1) / replicas)
 
 
 def check_classes_are_mixed() -> None:
