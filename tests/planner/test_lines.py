@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from serving_mathematics.planner.capacity_planner import Quantile
 from serving_mathematics.planner.lines import (
     Line,
+    _price_said,
     listed,
     overloaded,
     unmeasured,
@@ -31,6 +32,11 @@ def test_several_are_one_sentence() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b"]) == "a and b"
     assert Line("what", "how", "where").estimate == ""
+
+
+def test_a_price_says_what_spot_has_saved_of_it() -> None:
+    asked = {"rate_per_s": 1, "price_per_hour": 2, "spot_share": 0.5}
+    assert _price_said(read_question(asked)) == "$1.40 a GPU (30% less by spot)"
 
 
 @given(st.floats(0.5, 3.0), st.floats(0.01, 1e5))

@@ -707,7 +707,7 @@ def _apart(told: Answer) -> str:
     run = apart.run
     if run is None:
         return apart.problem
-    worst = max(run.classes, key=lambda one: one.worse)
+    worst, watts = max(run.classes, key=lambda one: one.worse), apart_watts(apart.question, run)
     low, high = apart.if_faster, apart.if_slower
     doubts = ["an interval reaches beyond its objective"] * run.beyond
     doubts += ["one replica fewer may do"] * (run.fewer_may_do and not told.rates)
@@ -721,16 +721,10 @@ def _apart(told: Answer) -> str:
         f"{with_interval(run.both, 100)}% keep {_all(apart.question)}",
         f"a cache travels {sized(1e3 * run.transfer_s)} ms",
         *([] if told.rates else [err]),
-        *_apart_power(apart.question, run),
+        *([] if watts is None else [watts_text(watts)]),
         f"decided: {'not quite, ' + ' and '.join(doubts) if doubts else 'yes'}",
     )
     return "; ".join(parts)
-
-
-def _apart_power(question: Question, run: Apart) -> list[str]:
-    """What two fleets draw, where it is known."""
-    watts = apart_watts(question, run)
-    return [] if watts is None else [watts_text(watts)]
 
 
 def _apart_summary(told: Answer) -> str:

@@ -283,15 +283,7 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     >>> sectioned_quantiles(np.tile([1.0, 2.0, 3.0], 20), [0.5])
     (Quantile(value=2.0, half_width=0.0),)
     """
-    series = as_floats(values=values)
-    require(series.ndim == 1, "values", "one-dimensional", series.shape)
-    series = series[~np.isnan(series)]
-    require(
-        series.size >= 2 * SECTIONS,
-        "values",
-        f"of at least {2 * SECTIONS} numbers",
-        f"{series.size} of them",
-    )
+    series = _numbers(values=values)
     require(len(quantiles) > 0, "quantiles", "one or more", "none")
     asked = np.array([require_in("(0, 1)", quantiles=quantile) for quantile in quantiles])
     parts, ordered = _sections(series), np.sort(series)
@@ -303,6 +295,16 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     low, high = _quantiles_in(ordered, np.clip([asked - share, asked + share], 0.0, 1.0))
     widths = np.max([STUDENT_T_975[9] * scatter, high - whole, whole - low], axis=0)
     return tuple(map(Quantile, whole.tolist(), widths.tolist()))
+
+
+def _numbers(**named: npt.ArrayLike) -> FloatArray:
+    """The numbers of one series, as many as ten sections ask for; NaN are left out."""
+    (name,) = named
+    series = as_floats(**named)
+    require(series.ndim == 1, name, "one-dimensional", series.shape)
+    series, rule = series[~np.isnan(series)], f"of at least {2 * SECTIONS} numbers"
+    require(series.size >= 2 * SECTIONS, name, rule, f"{series.size} of them")
+    return series
 
 
 def _quantiles_in(ordered: FloatArray, shares: FloatArray) -> FloatArray:
@@ -333,15 +335,8 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     >>> sectioned_share([1, 1, 1, 0] * 10).value
     0.75
     """
-    series = as_floats(held=held)
-    require(np.all((series == 0) | (series == 1)), "held", "0 or 1 each", held)
-    require(series.ndim == 1, "held", "one-dimensional", series.shape)
-    require(
-        series.size >= 2 * SECTIONS,
-        "held",
-        f"of at least {2 * SECTIONS} numbers",
-        f"{series.size} of them",
-    )
+    require(np.all(np.isin(as_floats(held=held), (0, 1))), "held", "0 or 1 each", held)
+    series = _numbers(held=held)
     parts = np.concatenate([part.mean(axis=1) for part in _sections(series)])
     error = float(np.std(parts, ddof=1)) / math.sqrt(SECTIONS)
     return Quantile(float(series.mean()), STUDENT_T_975[9] * error)
@@ -384,32 +379,14 @@ def fewest_requests(question: Question) -> tuple[int, str]:
 
 
 def _shorter(question: Question) -> Question:
-    """The question with a quarter of its requests, but as many as its quantile needs.
-
-    question: that is asked.
-
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> _shorter(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))).requests
-    1000
-    """
+    """The question with a quarter of its requests, but as many as its quantile needs."""
     least, _ = fewest_requests(question)
     return replace(question, requests=max(100, least, question.requests // SHORTER))
 
 
 def _require_enough(question: Question) -> None:
-    """Refuse what has too few requests to say anything about an objective's quantile, at any speed.
-
-    question: that is asked.
-
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> _require_enough(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5, 0.999), requests=500))
-    Traceback (most recent call last):
-    ValueError: requests must be at least 832 to say anything about p99.9, got 500
-    """
+    """Refuse what has too few requests to say anything about an objective's quantile, at any
+    speed."""
     traffic, asked = question.traffic, question.requests
     require(asked >= 100, "requests", "at least 100", asked)
     if isinstance(traffic, Workload):
@@ -872,13 +849,8 @@ class Fleets:
 
 def _smallest(kept: Callable[[int], bool], least: int, most: int, near: int = 0) -> int:
     """The smallest number from the least on that is kept, by doubling and halving; beyond the most
-    where none is.
-
-    kept: of each number whether it is, and of all larger ones then. near: where the search begins.
-
-    >>> [_smallest(lambda n: n >= 7, 1, 99, near) for near in (0, 7, 50)]
-    [7, 7, 7]
-    """
+    where none is. kept: of each number whether it is, and of all larger ones then. near: where the
+    search begins."""
     low, high = least - 1, most + 1  # not kept; kept, or beyond
     middle = min(max(near, least), most)
     step = 1 if near > least else 2

@@ -179,14 +179,7 @@ def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performa
 
 
 def _split_name(question: Question) -> str:
-    """How a replica is split, in short: "tp4 ep4", or "1 device".
-
-    question: of the deployment.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> _split_name(read_question({"rate_per_s": 1, "parallelism": "tp4pp2"}))
-    'tp4 pp2'
-    """
+    """How a replica is split, in short, such as "tp4 ep4"; "tp1" for one device."""
     one = question.deployment
     widths = (("tp", one.tensor), ("pp", one.pipeline), ("dp", one.attention_data))
     words = [f"{name}{width}" for name, width in (*widths, ("ep", one.expert)) if width > 1]
@@ -201,15 +194,7 @@ def _devices_and_split(question: Question) -> tuple[str, str]:
 
 
 def _pair_text(question: Question, run: Apart) -> str:
-    """Two fleets in words.
-
-    question: of the deployment. run: its fleets.
-
-    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
-    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
-    >>> _pair_text(TIGHT, pair) if pair else ""
-    '3 for prompts and 2 for answers of 1 × H100 SXM, tp1, bf16'
-    """
+    """Two fleets in words: "3 for prompts and 2 for answers of 1 × H100 SXM, tp1, bf16"."""
     other = question.of_prompts()
     of, its = (
         f" of {one.deployment.devices} × {one.deployment.system.shown}, {_split_name(one)}"
@@ -222,14 +207,7 @@ def _pair_text(question: Question, run: Apart) -> str:
 
 def _drafter_name(question: Question) -> str:
     """What guesses and how many tokens a step, in short: "Qwen3-0.6B guesses 3"; "" where nothing
-    does.
-
-    question: of the deployment.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> _drafter_name(read_question({"rate_per_s": 1, "draft_tokens": 3, "accepted_tokens": 2}))
-    'mtp guesses 3'
-    """
+    does."""
     one = question.deployment
     name = one.drafter if isinstance(one.drafter, str) else one.drafter.name.split("/")[-1]
     return f"{name} guesses {one.draft_tokens}" if one.draft_tokens else ""
@@ -588,21 +566,13 @@ def whole_answer(
 
 @functools.cache
 def _small_answer() -> Answer:
-    """The answer to a small question, which examples show parts of.
-
-    >>> _small_answer().plan.best.replicas
-    1
-    """
+    """The answer to a small question, which examples show parts of."""
     return answer(read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100}))
 
 
 @functools.cache
 def _small_routed() -> Routed:
-    """The same for two replicas behind routers.
-
-    >>> _small_routed().replicas
-    2
-    """
+    """The same for two replicas behind routers."""
     asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
     return routed_answer(read_choices(asked), _error)
 

@@ -97,16 +97,7 @@ def _price_lines(told: Answer) -> list[Line]:
 
 
 def _api_summary(told: Answer) -> str:
-    """What an API takes for the same, as a sentence, where its prices were given.
-
-    told: the answer.
-
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100, "api_input_price": 1}
-    >>> _api_summary(answer(read_choices(asked | {"api_output_price": 4})))[:38]
-    ' The API, for the same, takes $7.20 an'
-    """
+    """What an API takes for the same, as a sentence, where its prices were given."""
     said = [line.value for line in _price_lines(told) if line.what.startswith("the API")]
     return "".join(f" The API, for the same, takes {value}." for value in said)
 

@@ -277,17 +277,8 @@ def settled_carried(
 
 def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> Carried[Apart]:
     """The most that two fleets of one deployment carry on the GPUs that are there, with as many
-    replicas for prompts and for answers as a plan for that rate takes.
-
-    settle: by the longer runs on which an answer rests. near: the rate that it may be [1/s], 0
-    where nothing is known.
-
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"gpus": 3, "requests": 100, "quantile": 0.9, "fleets": "two", "precision": "fp8"}
-    >>> found = _carried_apart(read_choices(asked | {"parallelism": "tp1"})[-1])
-    >>> found.run.replicas, 20 < found.rate_per_s < 90
-    (3, True)
-    """
+    replicas for prompts and for answers as a plan for that rate takes. settle: by the longer runs
+    on which an answer rests. near: the rate that it may be [1/s], 0 where nothing is known."""
     there = question.replicas_there - question.spare_replicas  # each fleet has its own
     if there < 2:
         devices = 2 * question.deployment.devices * (1 + question.spare_replicas)

@@ -152,16 +152,7 @@ def _per_second(rate_per_s: float) -> str:
 
 
 def _price_said(question: Question) -> str:
-    """The price of a GPU, whether the reader gave it, and what spot has saved of it.
-
-    question: that was asked.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> _price_said(read_question({"rate_per_s": 1}))
-    '$2.00 a GPU (you gave no price)'
-    >>> _price_said(read_question({"rate_per_s": 1, "price_per_hour": 2, "spot_share": 0.5}))
-    '$1.40 a GPU (30% less by spot)'
-    """
+    """The price of a GPU, whether the reader gave it, and what spot has saved of it."""
     notes = [] if question.priced else ["you gave no price"]
     notes += [f"{100 * question.spot_saves:.0f}% less by spot"] if question.spot_saves else []
     return f"${question.price_per_hour:,.2f} a GPU" + (f" ({', '.join(notes)})" if notes else "")
