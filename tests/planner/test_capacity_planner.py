@@ -668,14 +668,6 @@ def test_questions_that_are_none(change: dict[str, Any], words: str) -> None:
         plan(replace(BASE, **change))
 
 
-@pytest.mark.parametrize("values", [(0.0, 1.0), (1.0, -1.0), (1.0, math.nan)])
-def test_objectives_that_are_none(values: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="must be positive"):
-        promised(*values)
-    with pytest.raises(ValueError, match="quantile must be in"):
-        promised(1.0, 1.0, 1.0)
-
-
 KINDS = TrafficClass("chat", 0.7, 300.0, 60.0), TrafficClass("agents", 0.3, 2000.0, 120.0)
 MIXED = replace(
     BASE,

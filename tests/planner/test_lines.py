@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 import pytest
@@ -49,9 +48,6 @@ def test_load_and_rate_of_an_overloaded_fleet_agree(load: float, rate_per_s: flo
     assert how == ("overloaded" if load >= 1 else "full")
     assert abs(float(percent) - 100 * load) <= 0.5 + 1e-9
     assert float(most.replace(",", "")) * load == pytest.approx(rate_per_s, rel=6e-3)
-    for wrong in ((0.0, 1.0), (1.0, math.nan)):
-        with pytest.raises(ValueError, match="must be positive and finite"):
-            overloaded(*wrong)
 
 
 @pytest.mark.parametrize(
@@ -63,5 +59,3 @@ def test_the_planned_load_is_to_be_tested_and_never_the_lone_request_twice(
     asked = {"rate_per_s": 1, "model": "DeepSeek-R1", "device": "MI300X", "precision": "fp8"}
     said = unmeasured(read_question(asked | {"parallelism": "tp8 ep8"}), held)
     assert said.endswith(f'--parallelism tp8ep8 --load-test "1:TTFT:TPOT,{load}:TTFT:TPOT". ')
-    with pytest.raises(ValueError, match="held must be positive"):
-        unmeasured(read_question(asked), 0.0)

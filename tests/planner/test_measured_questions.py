@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -13,14 +12,12 @@ from serving_mathematics.planner import measured_questions
 from serving_mathematics.planner.configurations import Ranked, _split_name
 from serving_mathematics.planner.measured_questions import (
     CLASSES,
-    COLUMNS,
     RECORD,
     WHOLE_FLEET,
     answer_run,
     device_class,
     drawn_runs,
     example,
-    main,
     question_of,
     reason,
     tendency,
@@ -100,30 +97,3 @@ def test_tables_count_every_run_once() -> None:
         told = vars(found)
         parts = [told[f"rows_{word}_{name}"] for name in ("same", "smaller", "larger")]
         assert sum(parts) == told[f"rows_{word}_answered"]
-
-
-def test_the_record_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = {}
-
-    class Here:
-        """Runs in this process."""
-
-        def __init__(self, workers: int) -> None:
-            assert workers == 2
-
-        def __enter__(self) -> Here:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        map = staticmethod(map)
-
-    monkeypatch.setattr(measured_questions, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(measured_questions, "_row", lambda run: [run.line] * len(COLUMNS))
-    monkeypatch.setattr(
-        measured_questions, "write_record", lambda name, record: written.update({name: record})
-    )
-    main()
-    assert len(written[RECORD]["rows"]) == 200
-    assert json.dumps(written)
