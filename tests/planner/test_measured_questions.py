@@ -14,12 +14,12 @@ from serving_mathematics.planner.measured_questions import (
     CLASSES,
     RECORD,
     WHOLE_FLEET,
+    _device_class,
+    _reason,
     answer_run,
-    device_class,
     drawn_runs,
     example,
     question_of,
-    reason,
     tendency,
     within_a_step,
 )
@@ -69,8 +69,8 @@ def test_the_last_reason_is_told_of_what_was_tried(monkeypatch: pytest.MonkeyPat
 
 
 def test_reasons_in_short() -> None:
-    assert reason("no fleet of up to 100,000 replicas keeps it") == "no fleet keeps it"
-    assert reason("model weights must be smaller than") == "cannot be deployed"
+    assert _reason("no fleet of up to 100,000 replicas keeps it") == "no fleet keeps it"
+    assert _reason("model weights must be smaller than") == "cannot be deployed"
 
 
 @given(st.integers(1, 64), st.integers(1, 64))
@@ -82,8 +82,8 @@ def test_a_step_is_a_doubling_either_way(one: int, two: int) -> None:
 
 
 def test_every_number_of_devices_has_a_class() -> None:
-    assert [device_class(most) for most, _ in CLASSES] == [name for _, name in CLASSES]
-    assert device_class(9) == device_class(16) != device_class(17)
+    assert [_device_class(most) for most, _ in CLASSES] == [name for _, name in CLASSES]
+    assert _device_class(9) == _device_class(16) != _device_class(17)
 
 
 def test_tables_count_every_run_once() -> None:

@@ -362,10 +362,8 @@ def fewest_requests(question: Question) -> tuple[int, str]:
 
     question: with traffic that is drawn.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> fewest_requests(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5)))
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> fewest_requests(WORKED)
     (84, 'p99')
     """
     kinds = () if isinstance(question.traffic, Workload) else question.traffic.classes
@@ -405,11 +403,8 @@ class Fleets:
     """Fleets of any size for one question, each simulated once. Raises ValueError when the weights
     do not fit, Infeasible when the longest request does not, or an idle replica is too slow.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(5.0), promised(4.0, 0.5), requests=100)
-    >>> Fleets(question).performance(1, 1, 2048) is None  # one place is not enough for 5/s
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> Fleets(WORKED).performance(1, 1, 2048) is None  # one place is not enough for 60/s
     True
     """
 
@@ -877,11 +872,8 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
     many, and so are those of one replica fewer whose intervals do not exclude them, until the
     longer runs agree. Raises Infeasible beyond 100,000 replicas.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(5.0), promised(1.0, 0.5), requests=200)
-    >>> settled(Fleets(question))[0].simulated  # 4·200 without the first tenth
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> settled(Fleets(replace(WORKED, requests=200)))[0].simulated  # 4·200 less the first tenth
     720
     """
     near = require_non_negative_integer(near=near)
@@ -993,11 +985,8 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     overloaded the name is that of the largest part of their time: prompts, the reading of the
     cache, or the steps themselves, unless the other two alone are too much.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(100.0), promised(4.0, 0.5), requests=200)
-    >>> binding_constraints(Fleets(question), 1)[0].constraint
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> binding_constraints(Fleets(WORKED), 1)[0].constraint
     'arithmetic of prompts'
     """
     replicas = require_non_negative_integer(replicas=replicas)
@@ -1047,10 +1036,8 @@ def deciding_classes(fleet: Fleets, replicas: int) -> tuple[str, ...]:
 
     fleet: of the question. replicas: of the fleet that is too small, 0 for none.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> deciding_classes(Fleets(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))), 1)
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> deciding_classes(Fleets(WORKED), 1)
     ()
     """
     replicas = require_non_negative_integer(replicas=replicas)
@@ -1138,11 +1125,8 @@ def plan(
     that is there, whose size is not looked for. Raises Infeasible when no fleet keeps the
     objective, ValueError on input outside the ranges.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(60.0), promised(1.0, 0.05), requests=200)
-    >>> plan(question, alternatives=False).best.replicas
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> plan(replace(WORKED, requests=200), alternatives=False).best.replicas
     3
     """
     near = require_non_negative_integer(near=near)
@@ -1240,14 +1224,8 @@ def time_shares(found: Plan) -> tuple[float, float, float]:
 
     found: a plan. The closed form's: own work is certain, the rest of the time are steps.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.capacity_planner import plan
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.question import Question
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(60.0), promised(1.0, 0.05), requests=200)
-    >>> round(sum(time_shares(plan(question, alternatives=False))), 9)
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> round(sum(time_shares(_small_answer().plan)), 9)
     1.0
     """
     prompts, reading = found.own_s

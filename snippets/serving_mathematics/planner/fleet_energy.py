@@ -114,10 +114,8 @@ def fleet_energy(question: Question, found: Plan) -> FleetEnergy | None:
 
     question: that was planned. found: its plan.
 
-    >>> from dataclasses import replace
-    >>> from serving_mathematics.planner.capacity_planner import WORKED, plan
-    >>> asked = replace(WORKED, requests=100)
-    >>> told = fleet_energy(asked, plan(asked, alternatives=False))
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> told = fleet_energy(_small_answer().question, _small_answer().plan)
     >>> 0.05 < told.least_joules < told.joules_a_token < told.alone_joules < 5
     True
     """

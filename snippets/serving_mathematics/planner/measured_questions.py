@@ -41,7 +41,6 @@ from serving_mathematics.support.require import (
     require,
     require_in,
     require_non_negative_integer,
-    require_positive_integer,
 )
 
 RECORD = "measured_questions"
@@ -80,14 +79,8 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     return [Question(tried, asked, goal, 1.0, requests=count) for tried in _possible_splits(one)]
 
 
-def reason(problem: str) -> str:
-    """Why no fleet was found, in short.
-
-    problem: as the planner says it.
-
-    >>> reason("no fleet keeps a TTFT of 0.1 s at p50: a replica without other requests takes 0.2")
-    'TTFT: an idle replica takes longer'
-    """
+def _reason(problem: str) -> str:
+    """Why no fleet was found, in short."""
     if problem == WHOLE_FLEET:
         return problem
     for metric in METRICS.values():
@@ -112,10 +105,10 @@ def answer_run(run: Run, margin: float) -> dict[str, Any]:
             raise ValueError(WHOLE_FLEET)
         ranked = rank(question_of(run, margin))
     except ValueError as problem:
-        return {"devices": 0, "split": "", "problem": reason(str(problem))}
+        return {"devices": 0, "split": "", "problem": _reason(str(problem))}
     best = ranked[0]
     if best.run is None:
-        kinds = [reason(one.problem) for one in ranked]
+        kinds = [_reason(one.problem) for one in ranked]
         return {"devices": 0, "split": "", "problem": kinds[-1]}
     name = f"{best.run.replicas} x {_split_name(best.question)}"
     devices = best.run.replicas * best.question.deployment.devices
@@ -170,14 +163,8 @@ def _told(margin: float) -> list[dict[str, Any]]:
     return told
 
 
-def device_class(devices: int) -> str:
-    """The column of the page's table that a number of devices belongs to.
-
-    >>> device_class(3), device_class(8)
-    ('3, 4', '5 to 8')
-    """
-    devices = require_positive_integer(devices=devices)
-    require(devices <= CLASSES[-1][0], "devices", f"at most {CLASSES[-1][0]}", devices)
+def _device_class(devices: int) -> str:
+    """The column of the page's table that a number of devices belongs to."""
     return next(name for most, name in CLASSES if devices <= most)
 
 
@@ -198,7 +185,7 @@ def _table(margin: float) -> list[str]:
     for measured in sorted({row["measured"] for row in told}):
         mine = [row for row in told if row["measured"] == measured]
         counts = collections.Counter(
-            device_class(row["answered"]) for row in mine if row["answered"]
+            _device_class(row["answered"]) for row in mine if row["answered"]
         )
         cells = [f"{counts[name] or ''}" for _, name in CLASSES]
         refused = sum(not row["answered"] for row in mine)

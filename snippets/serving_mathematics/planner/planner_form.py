@@ -310,14 +310,8 @@ def _asked(values: dict[str, object]) -> dict[str, object]:
     needed = {*DRAWN, *SHEET} - {"classes"}
     needed -= {"rate_per_s"} if values.get("gpus") else set()  # which are given in its place
     optional = {name for name, field in FIELDS.items() if field.default is None} - needed
-    given = {
-        name: value
-        for name, value in values.items()
-        if not (name in optional and name != "trace" and value == "")
-    }
-    return {
-        name: value for name, value in given.items() if not (name == "device" and value == OTHER)
-    }
+    unsaid = [*((name, "") for name in optional - {"trace"}), ("device", OTHER)]
+    return {name: value for name, value in values.items() if (name, value) not in unsaid}
 
 
 def _command(values: dict[str, object]) -> str:

@@ -123,15 +123,8 @@ def peer_words(asked: Asked) -> dict[str, Any]:
     }
 
 
-def deployment_of(asked: Asked) -> Deployment:
-    """One device with the question's model and lengths.
-
-    asked: one of them.
-
-    >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
-    >>> deployment_of(asked).system.name
-    'h100_sxm'
-    """
+def _deployment_of(asked: Asked) -> Deployment:
+    """One device with the question's model and lengths."""
     return Deployment(
         find_model(asked.model)[0],
         find_system(asked.device),
@@ -168,7 +161,7 @@ def choices_of(asked: Asked, quantile: float, requests: int = REQUESTS) -> list[
     goal = promised(asked.ttft_s, asked.tpot_s, quantile)
     choices = [
         Question(tried, traffic, goal, 1.0, requests=requests)
-        for tried in _possible_splits(deployment_of(asked))
+        for tried in _possible_splits(_deployment_of(asked))
     ]
     return choices + [replace(one, separate=True) for one in choices]
 
@@ -232,7 +225,7 @@ def measured_runs(asked: Asked) -> list[tuple[Run, float]]:
     >>> {run.answers.devices for run, _ in measured_runs(asked)}
     {8, 1, 2, 4}
     """
-    wanted, found = deployment_of(asked), []
+    wanted, found = _deployment_of(asked), []
     for run, predicted_s in _runs():
         one = run.answers
         same = (one.architecture.name, one.system.name, one.backend, one.precision) == (

@@ -136,11 +136,9 @@ class SeparateFleets:
     """Pairs of fleets for one question. Raises what `Fleets` does, and Infeasible where the journey
     of the cache alone is longer than TPOT allows.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> pair = SeparateFleets(Question(LLAMA, Traffic(20.0), promised(1.0, 0.05), requests=400))
-    >>> pair.least
-    (1, 1)
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> SeparateFleets(WORKED).least
+    (2, 2)
     """
 
     def __init__(self, question: Question, told: Told | None = None, slowness: float = 1.0) -> None:
@@ -450,12 +448,10 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
     where the longer run misses TTFT or TPOT, and one is taken away where it keeps both without.
     Raises Infeasible when no two fleets keep the objectives.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> question = Question(LLAMA, Traffic(20.0), promised(1.0, 0.05), requests=400)
-    >>> found = settled_apart(question)
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> found = settled_apart(replace(WORKED, requests=100))
     >>> found.prompts, found.answers
-    (1, 1)
+    (2, 2)
     """
     found = SeparateFleets(question, told).fewest()
     long = SeparateFleets(replace(question, requests=SETTLING * question.requests), told)
