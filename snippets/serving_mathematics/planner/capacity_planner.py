@@ -819,14 +819,18 @@ class Fleets:
         least = self.rate_per_s / self.full_rate(places)
         return max(1, math.ceil(min(least, MOST_REPLICAS + 1.0)))
 
-    def fewest(self, near: int = 0, most: int | None = None) -> Performance:
-        """The smallest fleet that keeps the objective. near: of how many replicas it may be, where
-        the search begins. most: that are of interest. Raises Infeasible beyond, or 100,000."""
+    def count(self, near: int = 0, most: int | None = None) -> int:
+        """Replicas of the smallest fleet that keeps the objective. near: that it may be, where the
+        search begins. most: that are of interest. Raises Infeasible beyond, or 100,000."""
         most = MOST_REPLICAS if most is None else most
         found = _smallest(lambda n: self.keeps(self.best(n, True)), self.least, most, near)
         if found > most:
             raise Infeasible(f"no fleet of up to {most:,} replicas keeps the objective")
-        best = self.best(found)
+        return found
+
+    def fewest(self, near: int = 0, most: int | None = None) -> Performance:
+        """That fleet, with the limits that suit it best."""
+        best = self.best(self.count(near, most))
         assert best is not None
         return best
 

@@ -103,7 +103,6 @@ class Elsewhere:
     which it would be cheaper than the answer."""
 
     question: Question
-    run: Performance | Apart
     devices: int
     even_usd_per_hour: float
 
@@ -150,18 +149,17 @@ def elsewhere(
     found = []
     for one in (map if executor is None else executor.map)(_cheapest_elsewhere, others):
         if one is not None:
-            question, run = one
-            dollars = run.usd_per_hour
+            question, replicas = one
+            dollars = question.usd_per_hour(replicas)
             devices = round(dollars / question.price_per_hour)
-            even = told.plan.best.usd_per_hour / dollars
-            found.append(Elsewhere(question, run, devices, even))
+            found.append(Elsewhere(question, devices, told.plan.best.usd_per_hour / dollars))
     return found
 
 
-def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performance] | None:
-    """The cheapest deployment by short runs, each in as many replicas as would be cheaper; None
-    where none keeps the objective."""
-    found: tuple[Question, Performance] | None = None
+def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, int] | None:
+    """The cheapest deployment by short runs, each in as many replicas as would be cheaper, and its
+    replicas; None where none keeps the objective."""
+    found: tuple[Question, int] | None = None
     bounds = []
     for place, question in enumerate(choices):
         with contextlib.suppress(Impossible, Infeasible):
@@ -170,11 +168,12 @@ def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performa
     for cost, place, fleet in sorted(bounds, key=lambda bound: bound[:2]):
         question, most = choices[place], None
         if found:
-            if cost >= found[1].usd_per_hour:
+            dollars = found[0].usd_per_hour(found[1])
+            if cost >= dollars:
                 break
-            most = question.replicas_below(found[1].usd_per_hour)
+            most = question.replicas_below(dollars)
         with contextlib.suppress(Infeasible):
-            found = question, fleet.fewest(most or 0, most)
+            found = question, fleet.count(most or 0, most)
     return found
 
 
@@ -641,9 +640,10 @@ def _no_fewer(replicas: int, question: Question, slowness: float) -> int | None:
 
 def _fewest(question: Question, slowness: float) -> int | None:
     """Replicas where all steps are so much slower; None where no fleet does."""
-    kind = SeparateFleets if question.separate else Fleets
     try:
-        return kind(_shorter(question), slowness=slowness).fewest().replicas
+        if question.separate:
+            return SeparateFleets(_shorter(question), slowness=slowness).fewest().replicas
+        return Fleets(_shorter(question), slowness=slowness).count()
     except Infeasible:
         return None
 
