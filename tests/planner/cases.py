@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gzip
 import io
 import json
 import re
@@ -215,13 +214,9 @@ def commands() -> dict[str, Any]:
     """What the command lists, and refuses before it computes anything."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        Path("folder.csv").mkdir()
         Path("two.json").write_text('{"rate_per_s": [1, 2]}', encoding="utf-8")
         Path("text.json").write_text('{"rate_per_s": "x"}', encoding="utf-8")
         Path("grid.csv").write_text(GRID, encoding="utf-8")
-        Path("bad.csv").write_text("rate_per_s,memory_gib\n1,\n1,3\n", encoding="utf-8")
-        Path("bytes.csv").write_bytes(b"\xff\xfe\x00")
-        Path("packed.csv.gz").write_bytes(gzip.compress(trace_text().encode(), mtime=0)[:-9])
         for command in COMMANDS:
             status, text, errors = told(*command)
             found[" ".join(command)] = status or reduced((text + errors).splitlines())

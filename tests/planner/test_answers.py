@@ -417,8 +417,7 @@ def test_formats_are_searched_and_said() -> None:
 
 
 def test_other_devices_are_said_with_the_price_that_decides() -> None:
-    run = PLAN.best
-    others = [Elsewhere(QUESTION, run, n, 6.0 / n) for n in (2, 1200)]
+    others = [Elsewhere(QUESTION, n, 6.0 / n) for n in (2, 1200)]
     said = answer_summary(replace(PLAIN, others=tuple(others)))
     assert said.endswith(
         " Cheaper would be 2 × H100 SXM below $3.00 a GPU, 1,200 × H100 SXM below $0.005 a GPU."

@@ -20,7 +20,6 @@ from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.roofline import cost_per_million
 from serving_mathematics.core.machines.traffic import draw_arrivals
-from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.planner import capacity_planner
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
@@ -245,22 +244,6 @@ def test_bursts_of_a_trace_need_more_than_its_rate() -> None:
     assert all(runs)
     bursty, level = (run.ttft[2].value for run in runs if run)
     assert bursty > 1.2 * level
-
-
-def test_one_place_is_a_queue_with_one_server() -> None:
-    asked = replace(BASE, traffic=Traffic(2.0, 4.0, 50.0, 20.0), batch_limit=1)
-    fleet = Fleets(asked)
-    run = fleet.performance(1, 1, 512)
-    assert run is not None
-    share = fleet.sample
-    first, each = closed_form_alone(share, replace(fleet.engine, token_budget=512, max_sequences=1))
-    service = first + np.nan_to_num(each) * (share.output_tokens - 1)
-    ttft = fifo_waits(share.arrival_s, service) + first
-    expected = np.quantile(ttft[40:] + fleet.made.around_s, 0.9)
-    assert run.ttft[1].value == pytest.approx(expected)
-    assert run.busy == pytest.approx(
-        service.sum() / (ttft + service - first + share.arrival_s).max(), rel=0.02
-    )
 
 
 changes = st.fixed_dictionaries(
@@ -683,14 +666,6 @@ def test_the_longer_runs_go_down_to_one_replica_and_up_to_what_is_needed(
 def test_questions_that_are_none(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         plan(replace(BASE, **change))
-
-
-@pytest.mark.parametrize("values", [(0.0, 1.0), (1.0, -1.0), (1.0, math.nan)])
-def test_objectives_that_are_none(values: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="must be positive"):
-        promised(*values)
-    with pytest.raises(ValueError, match="quantile must be in"):
-        promised(1.0, 1.0, 1.0)
 
 
 KINDS = TrafficClass("chat", 0.7, 300.0, 60.0), TrafficClass("agents", 0.3, 2000.0, 120.0)

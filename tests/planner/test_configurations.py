@@ -416,11 +416,10 @@ def test_another_device_is_as_cheap_at_the_price_that_is_said() -> None:
     assert whole_answer(read_choices(asked), asked) == replace(found, others=(one,))
     assert isinstance(one, Elsewhere)
     assert one.question.deployment.system.name == "b200_sxm"
-    assert isinstance(one.run, Performance)
-    assert one.devices == one.run.replicas
     price = {"device": "B200", "price_per_hour": one.even_usd_per_hour}
     run, _ = try_deployment(replace(one.question, price_per_hour=0.7 * one.even_usd_per_hour))
     assert run
+    assert one.devices == run.replicas
     assert run.usd_per_hour == pytest.approx(found.plan.best.usd_per_hour)
     assert read_choices(asked | price)[0].price_per_hour == pytest.approx(
         0.7 * one.even_usd_per_hour

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -13,16 +12,14 @@ from serving_mathematics.planner import measured_questions
 from serving_mathematics.planner.configurations import Ranked, _split_name
 from serving_mathematics.planner.measured_questions import (
     CLASSES,
-    COLUMNS,
     RECORD,
     WHOLE_FLEET,
+    _device_class,
+    _reason,
     answer_run,
-    device_class,
     drawn_runs,
     example,
-    main,
     question_of,
-    reason,
     tendency,
     within_a_step,
 )
@@ -72,8 +69,8 @@ def test_the_last_reason_is_told_of_what_was_tried(monkeypatch: pytest.MonkeyPat
 
 
 def test_reasons_in_short() -> None:
-    assert reason("no fleet of up to 100,000 replicas keeps it") == "no fleet keeps it"
-    assert reason("model weights must be smaller than") == "cannot be deployed"
+    assert _reason("no fleet of up to 100,000 replicas keeps it") == "no fleet keeps it"
+    assert _reason("model weights must be smaller than") == "cannot be deployed"
 
 
 @given(st.integers(1, 64), st.integers(1, 64))
@@ -85,8 +82,8 @@ def test_a_step_is_a_doubling_either_way(one: int, two: int) -> None:
 
 
 def test_every_number_of_devices_has_a_class() -> None:
-    assert [device_class(most) for most, _ in CLASSES] == [name for _, name in CLASSES]
-    assert device_class(9) == device_class(16) != device_class(17)
+    assert [_device_class(most) for most, _ in CLASSES] == [name for _, name in CLASSES]
+    assert _device_class(9) == _device_class(16) != _device_class(17)
 
 
 def test_tables_count_every_run_once() -> None:
@@ -100,30 +97,3 @@ def test_tables_count_every_run_once() -> None:
         told = vars(found)
         parts = [told[f"rows_{word}_{name}"] for name in ("same", "smaller", "larger")]
         assert sum(parts) == told[f"rows_{word}_answered"]
-
-
-def test_the_record_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = {}
-
-    class Here:
-        """Runs in this process."""
-
-        def __init__(self, workers: int) -> None:
-            assert workers == 2
-
-        def __enter__(self) -> Here:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        map = staticmethod(map)
-
-    monkeypatch.setattr(measured_questions, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(measured_questions, "_row", lambda run: [run.line] * len(COLUMNS))
-    monkeypatch.setattr(
-        measured_questions, "write_record", lambda name, record: written.update({name: record})
-    )
-    main()
-    assert len(written[RECORD]["rows"]) == 200
-    assert json.dumps(written)

@@ -201,6 +201,13 @@ def test_every_metric_is_asked_for_by_a_field_and_a_class() -> None:
     assert promise_text(only) == "an E2E latency of 9 s at p90"
 
 
+def test_what_nobody_measures_is_not_promised() -> None:
+    with pytest.raises(ValueError, match="metric must be one of ttft, tpot"):
+        Objective("itl", 1.0)
+    with pytest.raises(ValueError, match="others must be among e2e_s, goodput, got itl_s"):
+        promised(1.0, 1.0, itl_s=1.0)
+
+
 def test_answers_say_what_was_promised() -> None:
     told = answer(read_choices(ASKED | {"e2e_s": 8, "goodput": 0.9, "tpot_s": 0.03}))
     lines = {line.what: line.value for line in answer_lines(told)}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from serving_mathematics.planner import planner_coverage
 from serving_mathematics.planner.answers import answer_summary
@@ -20,10 +17,8 @@ from serving_mathematics.planner.planner_coverage import (
     _by_agreement,
     _decided,
     _planned,
-    _row_of,
     _seeds,
     _shares,
-    main,
 )
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support import measuring
@@ -41,29 +36,6 @@ def test_the_record_has_every_seed() -> None:
     assert len(clear) >= 380
     assert all(92 <= share <= 97 for share in _shares(clear))
     assert len(lucky) >= 50
-
-
-def test_measure_writes_what_it_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    small: dict[str, dict[str, object]] = {
-        "small": {"rate_per_s": 30, "parallelism": "tp1", "requests": 150}
-    }
-    monkeypatch.setattr(planner_coverage, "ASKED", small)
-    monkeypatch.setattr(planner_coverage, "SEEDS", 3)
-    monkeypatch.setattr(planner_coverage, "TRUE_REQUESTS", 5_000)
-    monkeypatch.setattr(
-        planner_coverage,
-        "write_record",
-        lambda name, content: measuring.write_record(name, content, tmp_path),
-    )
-    planner_coverage._truth.cache_clear()
-    main()
-    record = json.loads((tmp_path / f"{RECORD}.json").read_text(encoding="utf-8"))
-    plans = [_planned(small["small"] | {"seed": seed}) for seed in range(3)]
-    seeds = record["questions"][0]["seeds"]
-    assert seeds == [_row_of("small", *plan) for plan in plans]
-    assert np.mean([inside == "1" for seed in seeds for inside in seed["held"]]) > 0.5
-    assert _seeds("small") == 3
-    planner_coverage._truth.cache_clear()
 
 
 @pytest.mark.parametrize(

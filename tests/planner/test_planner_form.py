@@ -52,6 +52,15 @@ def test_names_are_offered_and_others_may_be_typed() -> None:
     assert "\n" not in text
 
 
+def test_every_control_has_a_label_and_a_place_for_its_problem() -> None:
+    text = form_html()
+    labels = re.findall(r'<label for="([^"]+)"', text)
+    assert sorted(labels) == sorted(f"planner-{name}" for name in (*FIELDS, "traffic"))
+    described = re.findall(r'aria-describedby="([^"]+)"', text)
+    assert len(described) == len(FIELDS)
+    assert {*labels, *" ".join(described).split()} <= {*re.findall(r' id="([^"]+)"', text)}
+
+
 @pytest.mark.parametrize(
     ("values", "field"),
     [

@@ -15,10 +15,10 @@ from serving_mathematics.planner import planner_peer
 from serving_mathematics.planner.planner_peer import (
     QUESTIONS,
     Asked,
+    _deployment_of,
     answer_here,
     answer_measured,
     choices_of,
-    deployment_of,
     distances,
     engines_needed,
     example,
@@ -139,7 +139,7 @@ def test_a_run_far_from_the_load_is_not_near() -> None:
 
 def test_a_question_is_of_one_device_with_fixed_lengths() -> None:
     for one in QUESTIONS:
-        asked = deployment_of(one)
+        asked = _deployment_of(one)
         assert asked.devices == 1
         assert (asked.input_tokens, asked.output_tokens) == (one.prompt_tokens, one.output_tokens)
         assert asked.shortest_share == 1

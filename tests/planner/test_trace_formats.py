@@ -60,9 +60,12 @@ def test_azure_is_read_with_all_its_digits() -> None:
 
 
 def test_silent_minutes_and_requests_at_once_are_data() -> None:
-    stamps = [*([0] * 60), *([600] * 60)]
-    asked = read_requests(written([f"{t}.0" for t in stamps]))
-    assert asked.arrival_s.tolist() == [float(t) for t in stamps]
+    for early in (1, 60, 119):
+        stamps = [*([0] * early), *([600] * (120 - early))]
+        asked = read_requests(written([f"{t}.0" for t in stamps]))
+        assert asked.arrival_s.tolist() == [float(t) for t in stamps]
+    with pytest.raises(ValueError, match="the trace must be longer than an instant"):
+        read_requests(written(["5.0"] * 120))
 
 
 def test_a_mapping_wins_over_names_that_are_known() -> None:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.core.fleet.request_log import Trace
 from serving_mathematics.planner.traffic import (
     Traffic,
     TrafficClass,
@@ -17,7 +16,6 @@ from serving_mathematics.planner.traffic import (
     mixed_traffic,
     share_of_traffic,
     shares_of_trace,
-    traced_requests,
 )
 
 
@@ -65,22 +63,6 @@ def test_one_replica_gets_the_trace() -> None:
     assert np.array_equal(share.arrival_s, asked.arrival_s)
 
 
-def test_a_trace_that_can_be_planned_for() -> None:
-    ones, times = np.ones(150, dtype=np.int64), np.arange(150.0)
-    assert np.array_equal(traced_requests(Trace(times, 5 * ones, ones)).prompt_tokens, 5 * ones)
-    for column, place in (("ContextTokens", 0), ("GeneratedTokens", 149)):
-        tokens = [ones.copy(), ones.copy()]
-        tokens[column == "GeneratedTokens"][place] = 0
-        with pytest.raises(
-            ValueError, match=rf"^row {place + 2}, column {column} must be at least 1"
-        ):
-            traced_requests(Trace(times, *tokens))
-    with pytest.raises(ValueError, match="the trace must be at least 100 requests long, got 99"):
-        traced_requests(Trace(times[:99], ones[:99], ones[:99]))
-    with pytest.raises(ValueError, match="the trace must be longer than an instant"):
-        traced_requests(Trace(np.zeros(150), ones, ones))
-
-
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -118,10 +100,3 @@ def test_classes_that_cannot_be() -> None:
         with pytest.raises(ValueError, match=match):
             make()
     assert drawn_classes(np.random.default_rng(0), Traffic(1.0), 9).tolist() == [0] * 9
-
-
-def test_a_trace_is_as_long_as_from_its_first_request_to_its_last() -> None:
-    """Also where all but one come at once, at either end."""
-    ones = np.ones(100, dtype=np.int64)
-    for times in (np.r_[0.0, np.full(99, 5.0)], np.r_[np.zeros(99), 5.0]):
-        assert traced_requests(Trace(times, ones, ones)).arrival_s.tolist() == times.tolist()

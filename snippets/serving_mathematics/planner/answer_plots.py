@@ -461,26 +461,3 @@ def check_points_are_where_the_numbers_are() -> None:
     heights = [foot - float(one.get("cy", "0")) for one in below]
     got = [1e3 * told.question.promise[1].limit * height / limit for height in heights]
     checks.close("TPOT [ms]", got, tpot, atol=0.1)
-
-
-def check_front_is_drawn_from_cheap_to_fast() -> None:
-    """The line of the front rises to the right: what is faster for a user costs more.
-
-    Source: the definition of the front.
-    """
-    plot = front_plot(_compared())
-    assert plot is not None
-    root = ET.fromstring(plot.svg)
-    (line,) = [one.get("d", "") for one in root.iter() if one.get("class") == "curve"]
-    places = [tuple(map(float, pair.split())) for pair in line[1:].split("L")]
-    checks.equal("points", len(places), len(_compared().front))
-    checks.equal("to the right", places, sorted(places))
-    checks.equal("and up", places, sorted(places, key=lambda place: -place[1]))
-
-
-def check_bad_input_is_refused() -> None:
-    """Nothing to draw is an error that names the argument."""
-    checks.raises("nothing", axis_over, [], match="values must be positive and finite, one or more")
-    checks.raises("zero", axis_over, [0.0], match="values must be positive and finite")
-    checks.raises("no plots", plots_file, [], match="plots must be one or more")
-    checks.raises("no ticks", axis_ticks, Axis(0.0, 1.0), 0, match="most must be a positive")

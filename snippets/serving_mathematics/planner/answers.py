@@ -131,70 +131,63 @@ def answer_lines(told: Answered) -> list[Line]:
     lines += [
         *([] if told.rates else _loosened_lines(found)),
         *cost_lines(told),
-        *([Line("class that decides", _deciding(found), "", "definitions/slo-sla")] * several),
-        Line("measured runs like it", _measured(told), "", "machine/predictions"),
+        *([Line("class that decides", _deciding(found), "definitions/slo-sla")] * several),
+        Line("measured runs like it", _measured(told), "machine/predictions"),
         Line(
-            "KV memory of a replica",
-            f"{size:.1f} GiB, {tokens:,} tokens",
-            "",
-            "optimization/caching",
+            "KV memory of a replica", f"{size:.1f} GiB, {tokens:,} tokens", "optimization/caching"
         ),
         Line(
             "requests in a replica",
             f"{best.concurrency:.1f}",
-            f"{closed.concurrency:.1f}",
             "capacity/littles-law",
+            f"{closed.concurrency:.1f}",
         ),
         *([_guessing(told)] if one.draft_tokens else []),
         Line(
             "tokens in its cache",
             f"{best.held_tokens:,.0f}",
-            _said(float(np.rint(closed.held_tokens))),
             "capacity/littles-law",
+            _said(float(np.rint(closed.held_tokens))),
         ),
         *(_latency_line(told, metric, place) for metric in ("TTFT", "TPOT") for place in (0, 1, 2)),
         *_class_lines(question, best),
         Line(
-            "time with a request in a replica",
-            f"{100 * best.busy:.0f}%",
-            "",
-            "definitions/utilization",
+            "time with a request in a replica", f"{100 * best.busy:.0f}%", "definitions/utilization"
         ),
         Line(
             "traffic over the most that it could serve",
             f"{100 * found.load:.0f}%",
-            f"{100 * closed.load:.0f}%",
             "definitions/utilization",
+            f"{100 * closed.load:.0f}%",
         ),
         Line(
             "where the time goes",
             f"weights and kernels {steps}, prompts {prompts}, cache {cache}",
-            "",
             "intuition/latency-throughput-cost",
         ),
-        Line("preemptions", f"{best.preempted:.3f} a request", "", "optimization/batching"),
+        Line("preemptions", f"{best.preempted:.3f} a request", "optimization/batching"),
     ]
     fewer = found.one_fewer
     if best.replicas > 1 and not told.rates:
         said = _briefly(fewer) if fewer else overloaded(found.fewer_load, found.rate_per_s)
-        lines.append(Line("one replica fewer", said, "", "capacity/autoscaling"))
-    lines.append(Line("one replica more", _briefly(found.one_more), "", "capacity/autoscaling"))
+        lines.append(Line("one replica fewer", said, "capacity/autoscaling"))
+    lines.append(Line("one replica more", _briefly(found.one_more), "capacity/autoscaling"))
     budget, places = question.usual_limits
     said = "no fleet" if found.usual is None else _count(found.usual.replicas)
     what = f"with the usual limits, {places:,} and {budget:,}"
-    lines.append(Line(what, said, "", "optimization/batching"))
+    lines.append(Line(what, said, "optimization/batching"))
     if found.quantized_precision:
         said, fleet = f"more than {_count(best.replicas)}", found.quantized
         if fleet:
             said = f"~{_count(fleet.replicas)}: {_briefly(fleet)}"
         what = f"weights in {found.quantized_precision}"
-        lines.append(Line(what, said, "", "optimization/quantization"))
+        lines.append(Line(what, said, "optimization/quantization"))
     if told.apart:
-        lines.append(Line("separate fleets", _apart(told), "", "optimization/hardware-scheduling"))
+        lines.append(Line("separate fleets", _apart(told), "optimization/hardware-scheduling"))
     for run, which in zip(told.near, ("nearest", "second", "third"), strict=False):
         said = f"{run.what}: {sized(1e3 * run.tpot_s)} ms a token, {run.ratio:.2f} of the predicted"
         said += ", less than one token a step takes at the peaks of its data sheet" * run.beyond
-        lines.append(Line(f"{which} measured run", said, "", "machine/predictions"))
+        lines.append(Line(f"{which} measured run", said, "machine/predictions"))
     return lines + _read_lines(question)
 
 
@@ -218,35 +211,33 @@ def main_lines(told: Answered) -> list[Line]:
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
     hour, million = f"${best.usd_per_hour:,.2f}", f"${best.usd_per_million:,.3f}"
     return [
-        Line("replicas", f"{best.replicas:,}{spare}", "", "capacity/autoscaling"),
+        Line("replicas", f"{best.replicas:,}{spare}", "capacity/autoscaling"),
         Line(
             "a replica",
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
-            "",
             "machine/predictions",
         ),
         Line(
             "batch limit",
             f"{best.places:,}",
-            f"{found.estimate.places:.0f}",
             "optimization/batching",
+            f"{found.estimate.places:.0f}",
         ),
-        Line("token budget", f"{best.budget:,}", "", "optimization/batching"),
+        Line("token budget", f"{best.budget:,}", "optimization/batching"),
         *_promised_lines(worst, whose),
         Line(
             f"requests that keep {_all(question)}",
             f"{kept}, {sized(goodput)} a second",
-            "",
             "definitions/slo-sla",
         ),
         *_given_lines(told),
-        Line("binding constraint", " or ".join(found.binding), "", "definitions/throughput"),
-        Line("decided by this run", _decided(told), "", "definitions/slo-sla"),
-        Line("if steps err", _if_steps_err(told), "", "machine/predictions"),
-        Line("steps are those of", _front(told), "", "machine/predictions"),
-        Line("price of the fleet", f"{hour} an hour", "", "intuition/batch-vs-online"),
-        Line("price of 10⁶ generated tokens", million, "", "intuition/latency-throughput-cost"),
-        Line("power and energy", power_text(told), "", "intuition/latency-throughput-cost"),
+        Line("binding constraint", " or ".join(found.binding), "definitions/throughput"),
+        Line("decided by this run", _decided(told), "definitions/slo-sla"),
+        Line("if steps err", _if_steps_err(told), "machine/predictions"),
+        Line("steps are those of", _front(told), "machine/predictions"),
+        Line("price of the fleet", f"{hour} an hour", "intuition/batch-vs-online"),
+        Line("price of 10⁶ generated tokens", million, "intuition/latency-throughput-cost"),
+        Line("power and energy", power_text(told), "intuition/latency-throughput-cost"),
     ]
 
 
@@ -281,7 +272,7 @@ def _loosened_lines(found: Plan) -> list[Line]:
         if one.most_per_s:
             load = found.rate_per_s / one.most_per_s
             value = f"no limit: one replica fewer is {overloaded(load, found.rate_per_s)}"
-            return [Line("what would save one", value, "", "definitions/throughput")]
+            return [Line("what would save one", value, "definitions/throughput")]
         if one.run is None:
             continue
         if one.constraint == "KV memory":
@@ -295,7 +286,7 @@ def _loosened_lines(found: Plan) -> list[Line]:
         else:
             said.append(_looser(one.run, one.constraint))
     value = f"one replica fewer needs {' or '.join(said)}"
-    return [Line("what would save one", value, "", "definitions/throughput")] if said else []
+    return [Line("what would save one", value, "definitions/throughput")] if said else []
 
 
 def _looser(run: Performance, constraint: str) -> str:
@@ -322,10 +313,10 @@ def _latency_line(told: Answer, metric: str, place: int) -> Line:
     closed, name = told.plan.estimate, f"{metric} at p{100 * QUANTILES[place]:g}"
     if metric == "TTFT":
         run, said = told.plan.best.ttft[place], _said(closed.ttft_s[place], "s")
-        return Line(name, f"{with_interval(run)} s", said, "definitions/latency-distribution")
+        return Line(name, f"{with_interval(run)} s", "definitions/latency-distribution", said)
     run, said = told.plan.best.tpot[place], _said(1e3 * closed.tpot_s, "ms")
     said = said if place == 0 else ""
-    return Line(name, f"{with_interval(run, 1e3)} ms", said, "architecture/streaming")
+    return Line(name, f"{with_interval(run, 1e3)} ms", "architecture/streaming", said)
 
 
 def answer_summary(told: Answered) -> str:
@@ -620,13 +611,13 @@ def _read_lines(question: Question) -> list[Line]:
     model, traffic = question.deployment.architecture, question.traffic
     all_of_it, active = model.parameters / 1e9, model.active_parameters / 1e9
     sizes = f"{sized(all_of_it)}·10⁹ parameters, {sized(active)}·10⁹ for a token"
-    lines = [Line("model", sizes, "", "machine/step-time")]
+    lines = [Line("model", sizes, "machine/step-time")]
     if question.deployment.system.name == GIVEN:
         like = find_system(LIKE).shown
         said = f"peak in 16 bits, bandwidth and memory; {BORROWED.lower()} are those of {like}"
-        lines.append(Line("what is given of the device", said, "", "machine/predictions"))
+        lines.append(Line("what is given of the device", said, "machine/predictions"))
     if isinstance(traffic, ReadRequests):
-        lines.append(Line("what was read", traffic.told, "", "capacity/arrival-rates"))
+        lines.append(Line("what was read", traffic.told, "capacity/arrival-rates"))
     return lines
 
 
@@ -640,7 +631,6 @@ def _guessing(told: Answer) -> Line:
         "guesses",
         f"{_drafter_name(question)}; a step yields {one.accepted_tokens:g} tokens, and must yield "
         f"{least:.2f} to be worth it with so many requests",
-        "",
         "machine/step-time",
     )
 
@@ -717,7 +707,7 @@ def _apart(told: Answer) -> str:
     run = apart.run
     if run is None:
         return apart.problem
-    worst = max(run.classes, key=lambda one: one.worse)
+    worst, watts = max(run.classes, key=lambda one: one.worse), apart_watts(apart.question, run)
     low, high = apart.if_faster, apart.if_slower
     doubts = ["an interval reaches beyond its objective"] * run.beyond
     doubts += ["one replica fewer may do"] * (run.fewer_may_do and not told.rates)
@@ -731,16 +721,10 @@ def _apart(told: Answer) -> str:
         f"{with_interval(run.both, 100)}% keep {_all(apart.question)}",
         f"a cache travels {sized(1e3 * run.transfer_s)} ms",
         *([] if told.rates else [err]),
-        *_apart_power(apart.question, run),
+        *([] if watts is None else [watts_text(watts)]),
         f"decided: {'not quite, ' + ' and '.join(doubts) if doubts else 'yes'}",
     )
     return "; ".join(parts)
-
-
-def _apart_power(question: Question, run: Apart) -> list[str]:
-    """What two fleets draw, where it is known."""
-    watts = apart_watts(question, run)
-    return [] if watts is None else [watts_text(watts)]
 
 
 def _apart_summary(told: Answer) -> str:
@@ -814,7 +798,7 @@ def _class_lines(question: Question, fleet: Performance) -> list[Line]:
             f"{listed(each)} at {one.promise[0].at}; {with_interval(one.both, 100)}% keep "
             f"{_all(question)}, {sized(one.goodput_per_s)} a second"
         )
-        lines.append(Line(f"of {one.name}", said, "", "definitions/slo-sla"))
+        lines.append(Line(f"of {one.name}", said, "definitions/slo-sla"))
     return lines
 
 

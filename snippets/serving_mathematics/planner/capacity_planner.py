@@ -283,15 +283,7 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     >>> sectioned_quantiles(np.tile([1.0, 2.0, 3.0], 20), [0.5])
     (Quantile(value=2.0, half_width=0.0),)
     """
-    series = as_floats(values=values)
-    require(series.ndim == 1, "values", "one-dimensional", series.shape)
-    series = series[~np.isnan(series)]
-    require(
-        series.size >= 2 * SECTIONS,
-        "values",
-        f"of at least {2 * SECTIONS} numbers",
-        f"{series.size} of them",
-    )
+    series = _numbers(values=values)
     require(len(quantiles) > 0, "quantiles", "one or more", "none")
     asked = np.array([require_in("(0, 1)", quantiles=quantile) for quantile in quantiles])
     parts, ordered = _sections(series), np.sort(series)
@@ -303,6 +295,16 @@ def sectioned_quantiles(values: npt.ArrayLike, quantiles: Sequence[float]) -> tu
     low, high = _quantiles_in(ordered, np.clip([asked - share, asked + share], 0.0, 1.0))
     widths = np.max([STUDENT_T_975[9] * scatter, high - whole, whole - low], axis=0)
     return tuple(map(Quantile, whole.tolist(), widths.tolist()))
+
+
+def _numbers(**named: npt.ArrayLike) -> FloatArray:
+    """The numbers of one series, as many as ten sections ask for; NaN are left out."""
+    (name,) = named
+    series = as_floats(**named)
+    require(series.ndim == 1, name, "one-dimensional", series.shape)
+    series, rule = series[~np.isnan(series)], f"of at least {2 * SECTIONS} numbers"
+    require(series.size >= 2 * SECTIONS, name, rule, f"{series.size} of them")
+    return series
 
 
 def _quantiles_in(ordered: FloatArray, shares: FloatArray) -> FloatArray:
@@ -333,15 +335,8 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     >>> sectioned_share([1, 1, 1, 0] * 10).value
     0.75
     """
-    series = as_floats(held=held)
-    require(np.all((series == 0) | (series == 1)), "held", "0 or 1 each", held)
-    require(series.ndim == 1, "held", "one-dimensional", series.shape)
-    require(
-        series.size >= 2 * SECTIONS,
-        "held",
-        f"of at least {2 * SECTIONS} numbers",
-        f"{series.size} of them",
-    )
+    require(np.all(np.isin(as_floats(held=held), (0, 1))), "held", "0 or 1 each", held)
+    series = _numbers(held=held)
     parts = np.concatenate([part.mean(axis=1) for part in _sections(series)])
     error = float(np.std(parts, ddof=1)) / math.sqrt(SECTIONS)
     return Quantile(float(series.mean()), STUDENT_T_975[9] * error)
@@ -367,10 +362,8 @@ def fewest_requests(question: Question) -> tuple[int, str]:
 
     question: with traffic that is drawn.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> fewest_requests(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5)))
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> fewest_requests(WORKED)
     (84, 'p99')
     """
     kinds = () if isinstance(question.traffic, Workload) else question.traffic.classes
@@ -384,32 +377,14 @@ def fewest_requests(question: Question) -> tuple[int, str]:
 
 
 def _shorter(question: Question) -> Question:
-    """The question with a quarter of its requests, but as many as its quantile needs.
-
-    question: that is asked.
-
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> _shorter(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))).requests
-    1000
-    """
+    """The question with a quarter of its requests, but as many as its quantile needs."""
     least, _ = fewest_requests(question)
     return replace(question, requests=max(100, least, question.requests // SHORTER))
 
 
 def _require_enough(question: Question) -> None:
-    """Refuse what has too few requests to say anything about an objective's quantile, at any speed.
-
-    question: that is asked.
-
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> _require_enough(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5, 0.999), requests=500))
-    Traceback (most recent call last):
-    ValueError: requests must be at least 832 to say anything about p99.9, got 500
-    """
+    """Refuse what has too few requests to say anything about an objective's quantile, at any
+    speed."""
     traffic, asked = question.traffic, question.requests
     require(asked >= 100, "requests", "at least 100", asked)
     if isinstance(traffic, Workload):
@@ -428,11 +403,8 @@ class Fleets:
     """Fleets of any size for one question, each simulated once. Raises ValueError when the weights
     do not fit, Infeasible when the longest request does not, or an idle replica is too slow.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(5.0), promised(4.0, 0.5), requests=100)
-    >>> Fleets(question).performance(1, 1, 2048) is None  # one place is not enough for 5/s
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> Fleets(WORKED).performance(1, 1, 2048) is None  # one place is not enough for 60/s
     True
     """
 
@@ -847,14 +819,18 @@ class Fleets:
         least = self.rate_per_s / self.full_rate(places)
         return max(1, math.ceil(min(least, MOST_REPLICAS + 1.0)))
 
-    def fewest(self, near: int = 0, most: int | None = None) -> Performance:
-        """The smallest fleet that keeps the objective. near: of how many replicas it may be, where
-        the search begins. most: that are of interest. Raises Infeasible beyond, or 100,000."""
+    def count(self, near: int = 0, most: int | None = None) -> int:
+        """Replicas of the smallest fleet that keeps the objective. near: that it may be, where the
+        search begins. most: that are of interest. Raises Infeasible beyond, or 100,000."""
         most = MOST_REPLICAS if most is None else most
         found = _smallest(lambda n: self.keeps(self.best(n, True)), self.least, most, near)
         if found > most:
             raise Infeasible(f"no fleet of up to {most:,} replicas keeps the objective")
-        best = self.best(found)
+        return found
+
+    def fewest(self, near: int = 0, most: int | None = None) -> Performance:
+        """That fleet, with the limits that suit it best."""
+        best = self.best(self.count(near, most))
         assert best is not None
         return best
 
@@ -872,13 +848,8 @@ class Fleets:
 
 def _smallest(kept: Callable[[int], bool], least: int, most: int, near: int = 0) -> int:
     """The smallest number from the least on that is kept, by doubling and halving; beyond the most
-    where none is.
-
-    kept: of each number whether it is, and of all larger ones then. near: where the search begins.
-
-    >>> [_smallest(lambda n: n >= 7, 1, 99, near) for near in (0, 7, 50)]
-    [7, 7, 7]
-    """
+    where none is. kept: of each number whether it is, and of all larger ones then. near: where the
+    search begins."""
     low, high = least - 1, most + 1  # not kept; kept, or beyond
     middle = min(max(near, least), most)
     step = 1 if near > least else 2
@@ -905,11 +876,8 @@ def settled(fleet: Fleets, long: Fleets | None = None, near: int = 0) -> tuple[P
     many, and so are those of one replica fewer whose intervals do not exclude them, until the
     longer runs agree. Raises Infeasible beyond 100,000 replicas.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(5.0), promised(1.0, 0.5), requests=200)
-    >>> settled(Fleets(question))[0].simulated  # 4·200 without the first tenth
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> settled(Fleets(replace(WORKED, requests=200)))[0].simulated  # 4·200 less the first tenth
     720
     """
     near = require_non_negative_integer(near=near)
@@ -1021,11 +989,8 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     overloaded the name is that of the largest part of their time: prompts, the reading of the
     cache, or the steps themselves, unless the other two alone are too much.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(100.0), promised(4.0, 0.5), requests=200)
-    >>> binding_constraints(Fleets(question), 1)[0].constraint
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> binding_constraints(Fleets(WORKED), 1)[0].constraint
     'arithmetic of prompts'
     """
     replicas = require_non_negative_integer(replicas=replicas)
@@ -1075,10 +1040,8 @@ def deciding_classes(fleet: Fleets, replicas: int) -> tuple[str, ...]:
 
     fleet: of the question. replicas: of the fleet that is too small, 0 for none.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> deciding_classes(Fleets(Question(LLAMA, Traffic(5.0), promised(4.0, 0.5))), 1)
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> deciding_classes(Fleets(WORKED), 1)
     ()
     """
     replicas = require_non_negative_integer(replicas=replicas)
@@ -1166,11 +1129,8 @@ def plan(
     that is there, whose size is not looked for. Raises Infeasible when no fleet keeps the
     objective, ValueError on input outside the ranges.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(60.0), promised(1.0, 0.05), requests=200)
-    >>> plan(question, alternatives=False).best.replicas
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> plan(replace(WORKED, requests=200), alternatives=False).best.replicas
     3
     """
     near = require_non_negative_integer(near=near)
@@ -1268,14 +1228,8 @@ def time_shares(found: Plan) -> tuple[float, float, float]:
 
     found: a plan. The closed form's: own work is certain, the rest of the time are steps.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.capacity_planner import plan
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.question import Question
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> from serving_mathematics.planner.traffic import Traffic
-    >>> question = Question(LLAMA, Traffic(60.0), promised(1.0, 0.05), requests=200)
-    >>> round(sum(time_shares(plan(question, alternatives=False))), 9)
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> round(sum(time_shares(_small_answer().plan)), 9)
     1.0
     """
     prompts, reading = found.own_s
@@ -1385,33 +1339,3 @@ def check_binding_constraints_by_construction() -> None:
     ):
         found = [one.constraint for one in binding_constraints(Fleets(asked), 1)]
         checks.equal(name, name in found, True)
-
-
-def check_bad_input_is_refused() -> None:
-    """Objectives that an idle replica misses, requests beyond the memory and short runs are errors
-    that say why.
-
-    Source: costs of the engine for one request alone; bytes that the weights leave, by hand.
-    """
-    fast = replace(WORKED, promise=promised(0.01, 1.0))
-    checks.raises("TTFT", Fleets, fast, match="no fleet keeps a TTFT of 0.01 s at p99")
-    fast = replace(WORKED, promise=promised(9.0, 0.001))
-    checks.raises("TPOT", Fleets, fast, match="no fleet keeps a TPOT of 0.001 s at p99")
-    small = replace(LLAMA, system=replace(LLAMA.system, memory_bytes=22.8e9))
-    tight = replace(WORKED, deployment=small)
-    checks.raises("memory", Fleets, tight, match="no fleet holds the longest request")
-    checks.raises(
-        "few", Fleets, replace(WORKED, requests=10), match="requests must be at least 100"
-    )
-    rare = replace(WORKED, requests=100, promise=promised(1.0, 0.05, 0.9999))
-    checks.raises("rare", Fleets, rare, match="requests must be at least 8,322 to say anything")
-    checks.raises(
-        "batch",
-        Fleets,
-        replace(WORKED, token_budget=8, batch_limit=9),
-        match="batch_limit must be from",
-    )
-    checks.raises(
-        "series", sectioned_quantiles, [1.0], [0.5], match="values must be of at least 20"
-    )
-    checks.raises("shares", sectioned_share, [1.0], match="held must be of at least 20")

@@ -51,7 +51,6 @@ from serving_mathematics.planner.given_devices import (
     Carried,
     Rates,
     _carried_apart,
-    _CarriedApart,
     carried,
     most_carried,
     settled_carried,
@@ -104,7 +103,6 @@ class Elsewhere:
     which it would be cheaper than the answer."""
 
     question: Question
-    run: Performance | Apart
     devices: int
     even_usd_per_hour: float
 
@@ -151,18 +149,17 @@ def elsewhere(
     found = []
     for one in (map if executor is None else executor.map)(_cheapest_elsewhere, others):
         if one is not None:
-            question, run = one
-            dollars = run.usd_per_hour
+            question, replicas = one
+            dollars = question.usd_per_hour(replicas)
             devices = round(dollars / question.price_per_hour)
-            even = told.plan.best.usd_per_hour / dollars
-            found.append(Elsewhere(question, run, devices, even))
+            found.append(Elsewhere(question, devices, told.plan.best.usd_per_hour / dollars))
     return found
 
 
-def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performance] | None:
-    """The cheapest deployment by short runs, each in as many replicas as would be cheaper; None
-    where none keeps the objective."""
-    found: tuple[Question, Performance] | None = None
+def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, int] | None:
+    """The cheapest deployment by short runs, each in as many replicas as would be cheaper, and its
+    replicas; None where none keeps the objective."""
+    found: tuple[Question, int] | None = None
     bounds = []
     for place, question in enumerate(choices):
         with contextlib.suppress(Impossible, Infeasible):
@@ -171,23 +168,17 @@ def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, Performa
     for cost, place, fleet in sorted(bounds, key=lambda bound: bound[:2]):
         question, most = choices[place], None
         if found:
-            if cost >= found[1].usd_per_hour:
+            dollars = found[0].usd_per_hour(found[1])
+            if cost >= dollars:
                 break
-            most = question.replicas_below(found[1].usd_per_hour)
+            most = question.replicas_below(dollars)
         with contextlib.suppress(Infeasible):
-            found = question, fleet.fewest(most or 0, most)
+            found = question, fleet.count(most or 0, most)
     return found
 
 
 def _split_name(question: Question) -> str:
-    """How a replica is split, in short: "tp4 ep4", or "1 device".
-
-    question: of the deployment.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> _split_name(read_question({"rate_per_s": 1, "parallelism": "tp4pp2"}))
-    'tp4 pp2'
-    """
+    """How a replica is split, in short, such as "tp4 ep4"; "tp1" for one device."""
     one = question.deployment
     widths = (("tp", one.tensor), ("pp", one.pipeline), ("dp", one.attention_data))
     words = [f"{name}{width}" for name, width in (*widths, ("ep", one.expert)) if width > 1]
@@ -202,15 +193,7 @@ def _devices_and_split(question: Question) -> tuple[str, str]:
 
 
 def _pair_text(question: Question, run: Apart) -> str:
-    """Two fleets in words.
-
-    question: of the deployment. run: its fleets.
-
-    >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
-    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
-    >>> _pair_text(TIGHT, pair) if pair else ""
-    '3 for prompts and 2 for answers of 1 × H100 SXM, tp1, bf16'
-    """
+    """Two fleets in words: "3 for prompts and 2 for answers of 1 × H100 SXM, tp1, bf16"."""
     other = question.of_prompts()
     of, its = (
         f" of {one.deployment.devices} × {one.deployment.system.shown}, {_split_name(one)}"
@@ -223,14 +206,7 @@ def _pair_text(question: Question, run: Apart) -> str:
 
 def _drafter_name(question: Question) -> str:
     """What guesses and how many tokens a step, in short: "Qwen3-0.6B guesses 3"; "" where nothing
-    does.
-
-    question: of the deployment.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> _drafter_name(read_question({"rate_per_s": 1, "draft_tokens": 3, "accepted_tokens": 2}))
-    'mtp guesses 3'
-    """
+    does."""
     one = question.deployment
     name = one.drafter if isinstance(one.drafter, str) else one.drafter.name.split("/")[-1]
     return f"{name} guesses {one.draft_tokens}" if one.draft_tokens else ""
@@ -371,7 +347,9 @@ def _by_rate(
     """The plan of the deployment that carries most on the GPUs that are there, all deployments with
     that one first, and what it carries for sure and where steps err."""
     found = most_carried(choices, executor, progress)
-    settled: list[tuple[Carried, Carried]] = []  # by longer and by short runs
+    settled: list[
+        tuple[Carried[Performance], Carried[Performance]]
+    ] = []  # by longer and by short runs
     for one in [one for one in found if one.run]:  # longer runs may turn those that are close
         most = max((known.rate_per_s for known, _ in settled if known.run), default=0.0)
         if one.rate_per_s <= most:
@@ -392,12 +370,12 @@ def _by_rate(
 
 def _apart_by_rate(
     pairs: Sequence[Question], executor: futures.Executor | None
-) -> list[_CarriedApart]:
+) -> list[Carried[Apart]]:
     """The most that separate fleets of each deployment carry on the GPUs that are there, the one
     first that carries most by longer runs; none where none were asked for."""
     found = list((map if executor is None else executor.map)(_carried_apart, pairs))
     found.sort(key=lambda one: -one.rate_per_s if one.run else 0.0)
-    settled: list[_CarriedApart] = []
+    settled: list[Carried[Apart]] = []
     for one in [one for one in found if one.run]:
         if one.rate_per_s <= max((known.rate_per_s for known in settled), default=0.0):
             break
@@ -410,7 +388,9 @@ def _apart_by_rate(
     return [best, *(one for one in found if one.question.deployment != mine)]
 
 
-def _carried_rates(asked: Carried, short: Carried, told: Told | None) -> Rates:
+def _carried_rates(
+    asked: Carried[Performance], short: Carried[Performance], told: Told | None
+) -> Rates:
     """What the GPUs that are there carry for sure, and where all steps are faster and slower, in
     proportion to short runs with steps as they are."""
     question, rate = asked.question, asked.rate_per_s
@@ -585,21 +565,13 @@ def whole_answer(
 
 @functools.cache
 def _small_answer() -> Answer:
-    """The answer to a small question, which examples show parts of.
-
-    >>> _small_answer().plan.best.replicas
-    1
-    """
+    """The answer to a small question, which examples show parts of."""
     return answer(read_choices({"rate_per_s": 1, "parallelism": "tp1", "requests": 100}))
 
 
 @functools.cache
 def _small_routed() -> Routed:
-    """The same for two replicas behind routers.
-
-    >>> _small_routed().replicas
-    2
-    """
+    """The same for two replicas behind routers."""
     asked = {"rate_per_s": 9, "replicas": 2, "requests": 100, "parallelism": "tp1"}
     return routed_answer(read_choices(asked), _error)
 
@@ -668,9 +640,10 @@ def _no_fewer(replicas: int, question: Question, slowness: float) -> int | None:
 
 def _fewest(question: Question, slowness: float) -> int | None:
     """Replicas where all steps are so much slower; None where no fleet does."""
-    kind = SeparateFleets if question.separate else Fleets
     try:
-        return kind(_shorter(question), slowness=slowness).fewest().replicas
+        if question.separate:
+            return SeparateFleets(_shorter(question), slowness=slowness).fewest().replicas
+        return Fleets(_shorter(question), slowness=slowness).count()
     except Infeasible:
         return None
 
@@ -712,23 +685,3 @@ def check_the_bound_holds() -> None:
             costs.append(run.usd_per_hour)
     assert ranked[0].run is not None
     checks.equal("the cheapest [$/h]", ranked[0].run.usd_per_hour, min(costs))
-
-
-def check_any_executor_same_ranking() -> None:
-    """In this process or on threads: the same deployments in the same order, to the bit.
-
-    Source: comparison of all values.
-    """
-    asked = {"rate_per_s": 30, "requests": 200, "precision": "bf16, fp8"}
-    alone = rank(read_choices(asked))
-    with futures.ThreadPoolExecutor(3) as pool:
-        other = rank(read_choices(asked), pool)
-    same = [(x.run, x.problem) for x in alone] == [(x.run, x.problem) for x in other]
-    checks.equal("the same", same, True)
-
-
-def check_bad_input_is_refused() -> None:
-    """No deployments, and none that keeps the objective, are errors."""
-    checks.raises("none", rank, [], match="choices must be one deployment or more")
-    hopeless = read_choices({"rate_per_s": 1, "ttft_s": 0.001, "requests": 200})
-    checks.raises("no fleet", answer, hopeless, match="no fleet keeps a TTFT of 0.001 s")

@@ -8,12 +8,10 @@ Source: `token_prices` and `fleet_energy` for the numbers.
 
 from __future__ import annotations
 
-from serving_mathematics.planner.configurations import Answer, answer
+from serving_mathematics.planner.configurations import Answer
 from serving_mathematics.planner.fleet_energy import FleetEnergy
 from serving_mathematics.planner.lines import Line
-from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.token_prices import token_prices
-from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_finite
 
@@ -87,28 +85,19 @@ def _price_lines(told: Answer) -> list[Line]:
     """What a token in and a token out cost, and an API."""
     prices = token_prices(told.question, told.plan)
     each = f"${prices.usd_per_million_in:,.3f} in, ${prices.usd_per_million_out:,.3f} out"
-    lines = [Line("price of 10⁶ tokens", each, "", "intuition/latency-throughput-cost")]
+    lines = [Line("price of 10⁶ tokens", each, "intuition/latency-throughput-cost")]
     if prices.api_usd_per_hour is not None and prices.even_share is not None:
         much = f"{100 * prices.even_share:,.0f}% of this traffic"
         cheaper = f"this fleet is cheaper from {much} on"
         if prices.even_share > 1:
             cheaper = f"this fleet would be cheaper if it carried {much} or more"
         said = f"${prices.api_usd_per_hour:,.2f} an hour; {cheaper}"
-        lines.append(Line("the API, for the same", said, "", "intuition/batch-vs-online"))
+        lines.append(Line("the API, for the same", said, "intuition/batch-vs-online"))
     return lines
 
 
 def _api_summary(told: Answer) -> str:
-    """What an API takes for the same, as a sentence, where its prices were given.
-
-    told: the answer.
-
-    >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 1, "ttft_s": 3, "tpot_s": 1, "requests": 100, "api_input_price": 1}
-    >>> _api_summary(answer(read_choices(asked | {"api_output_price": 4})))[:38]
-    ' The API, for the same, takes $7.20 an'
-    """
+    """What an API takes for the same, as a sentence, where its prices were given."""
     said = [line.value for line in _price_lines(told) if line.what.startswith("the API")]
     return "".join(f" The API, for the same, takes {value}." for value in said)
 
@@ -126,8 +115,8 @@ def _energy_lines(told: Answer) -> list[Line]:
         like = "a B200" if told.question.deployment.system.generation == "blackwell" else "an H100"
         said += f"; none of them was on this device, which is taken to share its power as {like}"
     return [
-        Line("energy of a generated token", said, "", chapter),
-        Line("least energy", least_energy_text(energy), "", chapter),
+        Line("energy of a generated token", said, chapter),
+        Line("least energy", least_energy_text(energy), chapter),
     ]
 
 
@@ -197,21 +186,3 @@ def _energy_record(told: Answer) -> dict[str, float | int | str]:
     if question.grams_per_kwh:
         record["co2_kg_per_day"] = energy.kwh_a_day * question.grams_per_kwh / 1000
     return record
-
-
-def check_lines_and_record_agree() -> None:
-    """What is said and what a program gets are the same numbers.
-
-    Source: the text, read back; a kWh by hand.
-    """
-    asked = {"rate_per_s": 20, "requests": 200, "ttft_s": 2, "price_per_kwh": 0.25}
-    told = answer(read_choices(asked))
-    record, said = cost_record(told), power_text(told)
-    watts = float(record["watts"])
-    checks.close("W", float(said.split()[0]), watts, rtol=0.005)
-    dollars = float(said.rpartition("$")[2])
-    checks.close("$ a day", dollars, 24 * watts / 1000 * 0.25, atol=0.01)
-    prices = cost_lines(told)[0].value.replace("$", "").replace(",", "").split()
-    names = ("usd_per_million_tokens_in", "usd_per_million_tokens_out")
-    for name, text in zip(names, prices[::2], strict=True):
-        checks.close(name, float(text), float(record[name]), atol=1e-3)

@@ -19,7 +19,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,8 @@ ENGINE, BEHIND, RUN = "engine", "routers and host memory", "simulation"
 UNITS = {"%": 0.01, "ms": 1e-3, "k": 1e3, "k/s": 1e3} | dict.fromkeys(
     ("", "s", "/s", "/h", "$"), 1.0
 )
+_BY_RATE, _UNNAMED = "traffic=rate", f"device={OTHER}"  # when the form asks
+
 MEMORY = {"gib": 1.0, "tib": 1024.0}  # of fields in GiB; GB may be of 1000 or of 1024
 
 
@@ -98,26 +100,15 @@ class Field:
         return f"--{self.name.replace('_', '-')}"
 
 
-def _own(name: str, text: str, unit: str, low: float, high: float) -> Field:
-    """A number of a device that has no name."""
-    return Field(name, text, unit, low, high, group=DEPLOYMENT, when=f"device={OTHER}")
-
-
-def _drawn(name: str, text: str, low: float, high: float, default: float) -> Field:
-    """A number of traffic that is drawn."""
-    return Field(name, text, "", low, high, default, group=TRAFFIC, when="traffic=rate")
-
-
-FIELDS = {
-    field.name: field
-    for field in (
+_TABLE = {  # of the form's groups, in its order
+    FIRST: (
         Field("model", "Model: a name, or the path of a config.json", default="Llama-3.1-8B"),
         Field("device", "GPU; several are compared", default="H100"),
         Field(
             "rate_per_s",
             "Requests a second: to the whole fleet",
             *("", 1e-4, 1e5),
-            when="traffic=rate",
+            when=_BY_RATE,
             start="60",
         ),
         Field(
@@ -126,65 +117,58 @@ FIELDS = {
             *("", 1, MOST_GPUS),
             whole=True,
         ),
-        Field(
-            "mean_prompt_tokens",
-            "Tokens of a prompt, mean",
-            *("", 1, 1e6, 1000),
-            when="traffic=rate",
-        ),
-        Field(
-            "mean_output_tokens",
-            "Tokens of an answer, mean",
-            *("", 1, 1e5, 250),
-            when="traffic=rate",
-        ),
+        Field("mean_prompt_tokens", "Tokens of a prompt, mean", "", 1, 1e6, 1000, when=_BY_RATE),
+        Field("mean_output_tokens", "Tokens of an answer, mean", "", 1, 1e5, 250, when=_BY_RATE),
         Field("ttft_s", "Time to first token, TTFT", "s", 1e-4, 100, 1.0),
         Field("tpot_s", "Time per token, TPOT", "s", 1e-5, 2, 0.05),
+    ),
+    TRAFFIC: (
         Field(
             "quantile",
             "Share that keeps them: of the requests, for each limit",
             *("", 0.01, 0.9999, 0.99),
-            group=TRAFFIC,
         ),
-        Field(
-            "e2e_s",
-            "E2E latency: time to the last token, where it is promised",
-            *("s", 1e-3, 1e4),
-            group=TRAFFIC,
-        ),
+        Field("e2e_s", "E2E latency: time to the last token, where it is promised", "s", 1e-3, 1e4),
         Field(
             "goodput",
             "Goodput: share of requests that keep all limits together, where that is promised",
             *("", 0.01, 0.9999),
-            group=TRAFFIC,
         ),
-        _drawn("arrival_scv", "Burstiness: squared CV of the gaps, 1 is Poisson", 0, 100, 1),
-        _drawn("cached_share", "Prefix cache: share of each prompt that it holds", 0, 0.999, 0.0),
+        Field(
+            "arrival_scv",
+            "Burstiness: squared CV of the gaps, 1 is Poisson",
+            *("", 0, 100, 1),
+            when=_BY_RATE,
+        ),
+        Field(
+            "cached_share",
+            "Prefix cache: share of each prompt that it holds",
+            *("", 0, 0.999, 0.0),
+            when=_BY_RATE,
+        ),
         Field(
             "classes",
             "Kinds of requests: such as chat:0.7:prompt=800,ttft=1; agents:0.3:prompt=8000,ttft=5",
-            group=TRAFFIC,
-            when="traffic=rate",
+            when=_BY_RATE,
         ),
-        Field("trace", "Trace: requests as CSV or JSON lines", group=TRAFFIC, when="traffic="),
+        Field("trace", "Trace: requests as CSV or JSON lines", when="traffic="),
         Field(
             "trace_columns",
             "Columns of the trace: where they are not known, time=t,prompt=in,output=out,unit=ms",
-            group=TRAFFIC,
             when="traffic=",
         ),
+    ),
+    DEPLOYMENT: (
         Field(
             "precision",
             "Weights: any compares the checkpoint's with 8 bits, auto takes the "
             "checkpoint's; or bf16, fp8, fp4, int4",
             default="any",
-            group=DEPLOYMENT,
         ),
         Field(
             "cache_precision",
             "KV cache: auto takes 8 bits where a model was brought to 4, else 16",
             default="auto",
-            group=DEPLOYMENT,
             choices=("auto", "bf16", "fp8"),
         ),
         Field(
@@ -192,245 +176,172 @@ FIELDS = {
             "Price of a GPU: or one for each that is compared",
             *("$ an hour", 1e-4, 1e5, 2.0),
             several=True,
-            group=DEPLOYMENT,
         ),
         Field(
             "other_devices",
             "Other GPUs: how many would do, and below which price they are cheaper; or none",
             default="H100, H200, B200",
-            group=DEPLOYMENT,
         ),
         Field(
             "parallelism",
             "Split of a replica: auto, or such as tp4, tp8ep8, dp8ep8; several are compared",
             default="auto",
-            group=DEPLOYMENT,
         ),
-        _own(
+        Field(
             "peak_tflops",
             "Peak, dense: in 16 bits; links, kernels and twice as much in 8 bits are an H100's",
-            "TFLOP/s",
-            0.1,
-            1e6,
+            *("TFLOP/s", 0.1, 1e6),
+            when=_UNNAMED,
         ),
-        _own("bandwidth_gb_per_s", "Memory bandwidth", "GB/s", 1, 1e6),
-        _own("memory_gib", "Memory", "GiB", 0.1, 1e5),
-        _own("power_w", "Power: on the data sheet, for the energy", "W", 1, 1e4),
-        Field(
-            "spot_share",
-            "Spot share: of the GPUs, those that are interruptible",
-            "",
-            0,
-            1,
-            0.0,
-            group=DEPLOYMENT,
-        ),
-        Field(
-            "spot_discount",
-            "Spot discount: share by which those are cheaper",
-            *("", 0, 0.99, 0.6),
-            group=DEPLOYMENT,
-        ),
+        Field("bandwidth_gb_per_s", "Memory bandwidth", "GB/s", 1, 1e6, when=_UNNAMED),
+        Field("memory_gib", "Memory", "GiB", 0.1, 1e5, when=_UNNAMED),
+        Field("power_w", "Power: on the data sheet, for the energy", "W", 1, 1e4, when=_UNNAMED),
+        Field("spot_share", "Spot share: of the GPUs, those that are interruptible", "", 0, 1, 0.0),
+        Field("spot_discount", "Spot discount: share by which those are cheaper", "", 0, 0.99, 0.6),
         Field(
             "spare_replicas",
             "Spare replicas: bought besides, so that as many may fail",
             *("", 0, 1000, 0),
             whole=True,
-            group=DEPLOYMENT,
         ),
-        Field(
-            "price_per_kwh",
-            "Price of a kWh: for what the energy costs",
-            *("$", 1e-3, 100),
-            group=DEPLOYMENT,
-        ),
-        Field(
-            "grams_per_kwh",
-            "CO₂ of a kWh: of your grid",
-            *("g", 0.1, 3000),
-            group=DEPLOYMENT,
-        ),
-        Field(
-            "api_input_price",
-            "API, 10⁶ tokens in: price to compare with",
-            *("$", 1e-4, 1e4),
-            group=DEPLOYMENT,
-        ),
-        Field(
-            "api_output_price",
-            "API, 10⁶ tokens out: price to compare with",
-            *("$", 1e-4, 1e4),
-            group=DEPLOYMENT,
-        ),
-        Field(
-            "backend",
-            "Engine",
-            default="vllm",
-            group=ENGINE,
-            choices=("vllm", "sglang", "trtllm"),
-        ),
+        Field("price_per_kwh", "Price of a kWh: for what the energy costs", "$", 1e-3, 100),
+        Field("grams_per_kwh", "CO₂ of a kWh: of your grid", "g", 0.1, 3000),
+        Field("api_input_price", "API, 10⁶ tokens in: price to compare with", "$", 1e-4, 1e4),
+        Field("api_output_price", "API, 10⁶ tokens out: price to compare with", "$", 1e-4, 1e4),
+    ),
+    ENGINE: (
+        Field("backend", "Engine", default="vllm", choices=("vllm", "sglang", "trtllm")),
         Field(
             "front",
             "Front: what stands before the GPUs, or stood in a load test; benchmark is tuned, "
             "unknown any",
             default="benchmark",
-            group=ENGINE,
             choices=tuple(FRONTS),
         ),
         Field(
             "fleets",
             "Fleets: two compares separate GPUs for prompts and answers",
             default="one",
-            group=ENGINE,
             choices=("one", "two"),
         ),
-        Field(
-            "prompt_device",
-            "GPU for prompts: of two fleets, one of those above, in any split",
-            group=ENGINE,
-        ),
-        Field(
-            "answer_device",
-            "GPU for answers: of two fleets, one of those above, in any split",
-            group=ENGINE,
-        ),
+        Field("prompt_device", "GPU for prompts: of two fleets, one of those above, in any split"),
+        Field("answer_device", "GPU for answers: of two fleets, one of those above, in any split"),
         Field(
             "token_budget",
             "Tokens in a step: at most; found where it is not given",
             *("", 1, 1e6),
             whole=True,
-            group=ENGINE,
         ),
         Field(
             "batch_limit",
             "Sequences in a step: at most; found where it is not given",
             *("", 1, 1024),
             whole=True,
-            group=ENGINE,
         ),
         Field(
             "memory_share",
             "Share of the memory: that the engine may use",
             *("", 0.01, 1, MEMORY_SHARE),
-            group=ENGINE,
         ),
         Field(
             "reserved_gib",
             "Reserved memory: of each GPU, for activations and libraries",
             *("GiB", 0, 1000, RESERVED_BYTES / 2**30),
-            group=ENGINE,
         ),
         Field(
             "draft_tokens",
             "Tokens guessed: in a step, by speculative decoding",
             *("", 0, 16, 0),
             whole=True,
-            group=ENGINE,
         ),
         Field(
             "accepted_tokens",
             "Tokens accepted: what a step yields with guesses, with the one that is always right",
-            "",
-            1,
-            17,
-            1.0,
-            group=ENGINE,
+            *("", 1, 17, 1.0),
         ),
         Field(
             "drafter",
             "Drafter: mtp, the model's own heads; ngram, the text so far; or a draft model",
             default="mtp",
-            group=ENGINE,
         ),
         Field(
             "load_test",
             "Load test: files, or load:TTFT:TPOT in seconds, such as 16:0.25:0.011, 64:0.6:0.02",
-            group=ENGINE,
         ),
+    ),
+    BEHIND: (
         Field(
             "replicas",
             "Replicas: behind routers, which are compared, and what caches find is a result; auto "
             "for the fewest that keep the promise",
             *("", 1, MOST_BEHIND),
             whole=True,
-            group=BEHIND,
             auto=True,
         ),
         Field(
             "routers",
             "Routers: such as random, least-requests, session, cache-aware:cache_threshold=0.5; "
             "endpoint-picker",
-            group=BEHIND,
         ),
         Field(
             "like",
             "Kind of traffic: drawn by its means, or like sessions of coding agents, a chat, or "
             "customers whose prompts begin alike",
             default=KINDS[0],
-            group=BEHIND,
             choices=KINDS,
-            when="traffic=rate",
+            when=_BY_RATE,
         ),
         Field(
             "host_memory_gib",
             "Host memory: of a replica, for its prefixes; several are compared",
             *("GiB", 0, 1e5, 0.0),
             several=True,
-            group=BEHIND,
         ),
-        Field(
-            "host_link_gb_per_s",
-            "Host link: from host memory to a GPU",
-            *("GB/s", 1, 1e4, 50.0),
-            group=BEHIND,
-        ),
+        Field("host_link_gb_per_s", "Host link: from host memory to a GPU", "GB/s", 1, 1e4, 50.0),
         Field(
             "disk_gib",
             "Disk: of a replica, for what host memory has no room for",
             *("GiB", 0, 1e7, 0.0),
-            group=BEHIND,
         ),
         Field(
             "disk_gb_per_s",
             "Disk link: from that disk; one drive of PCIe 5.0 where nothing is said",
             *("GB/s", 0.01, 1e4, 13.0),
-            group=BEHIND,
         ),
         Field(
-            "store_gib",
-            "Store: on other machines, which all replicas share",
-            *("GiB", 0, 1e7, 0.0),
-            group=BEHIND,
+            "store_gib", "Store: on other machines, which all replicas share", "GiB", 0, 1e7, 0.0
         ),
         Field(
             "store_gb_per_s",
             "Store link: from that store to a replica; a port of 400 Gbit/s where nothing is said",
             *("GB/s", 0.01, 1e4, 50.0),
-            group=BEHIND,
         ),
         Field(
             "weights",
             "Fair shares: weights of the kinds of requests, in their order",
             *("", 1e-3, 1e3),
             several=True,
-            group=BEHIND,
         ),
         Field(
             "lost_for_s",
             "Lost for: a replica is lost, and so long after it another serves in its place",
             *("s", 1, 1e5),
-            group=BEHIND,
         ),
+    ),
+    RUN: (
         Field(
             "requests",
             "Requests: to simulate in each fleet",
             *("", 100, MOST_REQUESTS, 4000),
             whole=True,
-            group=RUN,
         ),
-        Field("seed", "Seed: of the simulation", "", 0, 2**32, 0, whole=True, group=RUN),
-    )
+        Field("seed", "Seed: of the simulation", "", 0, 2**32, 0, whole=True),
+    ),
 }
+FIELDS = {
+    field.name: replace(field, group=group) for group, fields in _TABLE.items() for field in fields
+}
+
 GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
 LENGTHS = ("mean_prompt_tokens", "mean_output_tokens")
@@ -513,11 +424,7 @@ def _rule_attributes(field: Field) -> str:
 
 
 def _unit_names() -> str:
-    """The units that a number may be written with, for a form's attribute.
-
-    >>> "&quot;ms&quot;: 0.001" in _unit_names()
-    True
-    """
+    """The units that a number may be written with, for a form's attribute."""
     return html.escape(json.dumps(UNITS | MEMORY))
 
 
@@ -543,17 +450,3 @@ def check_defaults_are_read() -> None:
     for name, field in FIELDS.items():
         if field.default is not None:
             checks.equal(name, read_value(name, str(field.default)), field.default)
-
-
-def check_bad_input_is_refused() -> None:
-    """A value outside of its range, or of another unit, is refused with what would do."""
-    for label, name, value, match in (
-        ("no field", "rate_per_sec", 1, "did you mean rate_per_s?"),
-        ("text", "rate_per_s", "fast", "rate_per_s must be a number from 0.0001 to 100000"),
-        ("infinity", "rate_per_s", "1e999", "rate_per_s must be a number"),
-        ("half a seed", "seed", 1.5, "seed must be a whole number"),
-        ("milliseconds", "tpot_s", 50, "did you mean 0.05?"),
-        ("a unit", "rate_per_s", "4k/s", "did you mean 4000?"),
-        ("percent", "quantile", "99%", "did you mean 0.99?"),
-    ):
-        checks.raises(label, read_value, name, value, match=match)

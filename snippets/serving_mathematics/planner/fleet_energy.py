@@ -114,10 +114,8 @@ def fleet_energy(question: Question, found: Plan) -> FleetEnergy | None:
 
     question: that was planned. found: its plan.
 
-    >>> from dataclasses import replace
-    >>> from serving_mathematics.planner.capacity_planner import WORKED, plan
-    >>> asked = replace(WORKED, requests=100)
-    >>> told = fleet_energy(asked, plan(asked, alternatives=False))
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> told = fleet_energy(_small_answer().question, _small_answer().plan)
     >>> 0.05 < told.least_joules < told.joules_a_token < told.alone_joules < 5
     True
     """
@@ -244,11 +242,3 @@ def check_two_fleets_do_the_same_work() -> None:
     assert two is not None
     waiting = POWER.idle_hopper * 700 * pair.replicas
     checks.inside("beyond waiting, two over one", (two - waiting) / (one.watts - waiting), 0.75, 1)
-
-
-def check_bad_input_is_refused() -> None:
-    """A power that is none names the field.
-
-    Source: the rule of the question.
-    """
-    checks.raises("negative", replace, WORKED, power_w=-1.0, match="power_w must be positive")

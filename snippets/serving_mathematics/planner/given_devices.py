@@ -28,6 +28,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
@@ -57,32 +58,21 @@ LOWEST, HIGHEST = FIELDS["rate_per_s"].low, FIELDS["rate_per_s"].high  # of requ
 SMALL: dict[str, object] = {"parallelism": "tp1", "precision": "fp8"}  # of the checks
 
 
+Run = TypeVar("Run", Performance, Apart)
+
+
 @dataclass(frozen=True)
-class Carried:
-    """A deployment with the rate that it carries, and what its replicas do then; or with the bound
-    of that rate, where it was not simulated; or why it carries none."""
+class Carried(Generic[Run]):
+    """A deployment, or separate fleets of it, with the rate that it carries, and what its replicas
+    do then; or with the bound of that rate, where it was not simulated; or why it carries none."""
 
     question: Question
-    run: Performance | None
+    run: Run | None
     problem: str
 
     @property
     def rate_per_s(self) -> float:
         """Requests a second to all replicas."""
-        return _asked_rate(self.question)
-
-
-@dataclass(frozen=True)
-class _CarriedApart:
-    """Separate fleets with the rate that they carry, or why they carry none."""
-
-    question: Question
-    run: Apart | None
-    problem: str
-
-    @property
-    def rate_per_s(self) -> float:
-        """Requests a second to both."""
         return _asked_rate(self.question)
 
 
@@ -125,7 +115,7 @@ def most_kept(kept: Callable[[float], bool], most: float, near: float = 0.0) -> 
     return low
 
 
-def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Carried:
+def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Carried[Performance]:
     """The most that a deployment carries on the GPUs that are there, by short runs.
 
     question: of one deployment. slowness: of all steps. near: the rate that it may be [1/s], or 0.
@@ -151,7 +141,7 @@ def carried(question: Question, slowness: float = 1.0, near: float = 0.0) -> Car
         kept = other if other.keeps(run) else kept
         return run if kept is other else None
 
-    found = _most_of(question, tried, replicas * fleet.fullest_rate(), near)
+    found = _most_of(question, replicas, tried, replicas * fleet.fullest_rate(), near)
     return replace(found, run=kept.best(replicas)) if found.run else found
 
 
@@ -159,7 +149,7 @@ def most_carried(
     choices: Sequence[Question],
     executor: futures.Executor | None = None,
     progress: Callable[[int, int], object] | None = None,
-) -> list[Carried]:
+) -> list[Carried[Performance]]:
     """All deployments by short runs, the one that carries most first, then those that were left out
     because their bound is no more, then those that carry nothing.
 
@@ -176,7 +166,7 @@ def most_carried(
     """
     require(len(choices) > 0, "choices", "one deployment or more", "none")
     bounds: list[tuple[float, int]] = []
-    nothing: list[Carried] = []
+    nothing: list[Carried[Performance]] = []
     for place, question in enumerate(choices):
         _require_enough(question)
         devices = question.deployment.devices
@@ -188,8 +178,8 @@ def most_carried(
         except (Impossible, Infeasible) as problem:
             nothing.append(Carried(question, None, str(problem)))
     bounds.sort()
-    found: list[Carried] = []
-    left_out: list[Carried] = []
+    found: list[Carried[Performance]] = []
+    left_out: list[Carried[Performance]] = []
     most = 0.0
     for first in range(0, len(bounds), ROUND):
         asked = []
@@ -237,8 +227,8 @@ def _would_do(choices: Sequence[Question]) -> str:
 
 
 def settled_carried(
-    asked: Carried, told: Told | None = None, sure: bool = False, above: float = 0.0
-) -> Carried:
+    asked: Carried[Performance], told: Told | None = None, sure: bool = False, above: float = 0.0
+) -> Carried[Performance]:
     """The most that a deployment carries by the longer runs on which an answer rests.
 
     asked: what it carries by short runs. told: hears of every fleet before it is simulated. sure:
@@ -274,59 +264,51 @@ def settled_carried(
 
     if above and tried((1 + CLOSE) * above) is None:
         return replace(asked, question=_at_rate(question, min(above, asked.rate_per_s)))
-    with_its_limits = _most_of(question, as_it_is, most, near)  # one run a rate, others take twenty
+    with_its_limits = _most_of(
+        question, replicas, as_it_is, most, near
+    )  # one run a rate, others take twenty
     if sure:
         return with_its_limits
-    found = _most_of(question, tried, most, with_its_limits.rate_per_s)
+    found = _most_of(question, replicas, tried, most, with_its_limits.rate_per_s)
     if found.run is None:
         return found
     return replace(found, run=_first_decided(*both_at(found.rate_per_s), found.run))
 
 
-def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> _CarriedApart:
+def _carried_apart(question: Question, settle: bool = False, near: float = 0.0) -> Carried[Apart]:
     """The most that two fleets of one deployment carry on the GPUs that are there, with as many
-    replicas for prompts and for answers as a plan for that rate takes.
-
-    question: of one deployment, on fleets of their own. settle: by the longer runs on which an
-    answer rests. near: the rate that it may be [1/s], 0 where nothing is known.
-
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"gpus": 3, "requests": 100, "quantile": 0.9, "fleets": "two", "precision": "fp8"}
-    >>> found = _carried_apart(read_choices(asked | {"parallelism": "tp1"})[-1])
-    >>> found.run.replicas, 20 < found.rate_per_s < 90
-    (3, True)
-    """
-    runs: dict[float, Apart] = {}
+    replicas for prompts and for answers as a plan for that rate takes. settle: by the longer runs
+    on which an answer rests. near: the rate that it may be [1/s], 0 where nothing is known."""
     there = question.replicas_there - question.spare_replicas  # each fleet has its own
     if there < 2:
         devices = 2 * question.deployment.devices * (1 + question.spare_replicas)
-        return _CarriedApart(question, None, f"two fleets take {devices:,} GPUs")
+        return Carried(question, None, f"two fleets take {devices:,} GPUs")
 
-    def kept(rate: float) -> bool:
+    def tried(rate: float) -> Apart | None:
         other = _at_rate(question, rate)
         try:
             run = settled_apart(other) if settle else SeparateFleets(_shorter(other)).fewest()
         except Infeasible:
-            return False
-        runs[rate] = run
-        return run.replicas <= there
+            return None
+        return run if run.replicas <= there else None
 
     try:
         prompts, answers = SeparateFleets(_shorter(question)).full_rates()
     except (Impossible, Infeasible) as problem:
-        return _CarriedApart(question, None, str(problem))
-    rate = most_kept(kept, there / (1 / prompts + 1 / answers), near)
-    if not rate:
-        return _CarriedApart(question, None, _nothing(there))
-    return _CarriedApart(_at_rate(question, rate), runs[rate], "")
+        return Carried(question, None, str(problem))
+    return _most_of(question, there, tried, there / (1 / prompts + 1 / answers), near)
 
 
 def _most_of(
-    question: Question, tried: Callable[[float], Performance | None], most: float, near: float
-) -> Carried:
-    """The most that is carried, with the run at it. tried: of each rate a run that keeps the
-    promise, None where none does."""
-    runs: dict[float, Performance] = {}
+    question: Question,
+    replicas: int,
+    tried: Callable[[float], Run | None],
+    most: float,
+    near: float,
+) -> Carried[Run]:
+    """The most that so many replicas carry, with the run at it. tried: of each rate a run that
+    keeps the promise, None where none does."""
+    runs: dict[float, Run] = {}
 
     def kept(rate: float) -> bool:
         run = tried(rate)
@@ -336,30 +318,9 @@ def _most_of(
 
     rate = most_kept(kept, most, near)
     if not rate:
-        return Carried(question, None, _nothing(question.replicas_there))
+        problem = f"no rate from {LOWEST:g} requests/s on is kept by {replicas:,} replicas"
+        return Carried(question, None, problem)
     return Carried(_at_rate(question, rate), runs[rate], "")
-
-
-def _nothing(replicas: int) -> str:
-    """Why there is no rate."""
-    return f"no rate from {LOWEST:g} requests/s on is kept by {replicas:,} replicas"
-
-
-def check_a_rate_is_found_by_hand() -> None:
-    """Of a limit that is known, the rate found is within a fiftieth, after few that were tried.
-
-    Source: the limit itself, near the bound and far below it.
-    """
-    for limit, near in ((163.4, 0.0), (163.4, 190.0), (0.02, 0.0)):
-        tried: list[float] = []
-
-        def kept(rate: float, limit: float = limit, tried: list[float] = tried) -> bool:
-            tried.append(rate)
-            return rate <= limit
-
-        share = most_kept(kept, 200.0, near) / limit
-        name = f"of the limit {limit:g}, in {len(tried)} trials"
-        checks.inside(name, share, 1 / (1 + CLOSE), 1.0)
 
 
 def check_the_ordinary_planner_agrees() -> None:
@@ -374,27 +335,3 @@ def check_the_ordinary_planner_agrees() -> None:
             question = replace(_at_rate(asked, share * found.rate_per_s), gpus=None)
             enough = plan(question, alternatives=False).best.replicas <= gpus
             checks.equal(f"{gpus} GPUs do for {share:g} of their rate", enough, share == 1.0)
-
-
-def check_more_is_carried_by_more() -> None:
-    """Twice as many GPUs carry twice the rate, because requests go to replicas at random; a looser
-    promise carries no less.
-
-    Source: a Poisson stream split at random; comparison, but for the three digits of a rate.
-    """
-    one, two, loose = (
-        carried(read_choices(SMALL | {"requests": 400} | more)[0]).rate_per_s
-        for more in ({"gpus": 4}, {"gpus": 8}, {"gpus": 4, "tpot_s": 0.06})
-    )
-    checks.close("of 8 GPUs over that of 4", two / one, 2.0, rtol=CLOSE)
-    checks.holds("a looser promise", loose >= one / (1 + CLOSE), got=loose / one)
-
-
-def check_bad_input_is_refused() -> None:
-    """No deployments, no bound, and GPUs that carry nothing, are errors that say why."""
-    checks.raises("none", most_carried, [], match="choices must be one deployment or more")
-    checks.raises("bound", most_kept, bool, math.nan, match="most must be positive")
-    few = read_choices({"gpus": 2, "tpot_s": 0.003, "requests": 200, "precision": "bf16"})
-    checks.raises("late", most_carried, few, match="GPUs one request alone would be in time")
-    many = read_choices(SMALL | {"gpus": 90_000})
-    checks.raises("many", most_carried, many, match="gpus must be at most")

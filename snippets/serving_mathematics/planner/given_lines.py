@@ -12,13 +12,10 @@ from serving_mathematics.planner.configurations import (
     Ranked,
     _other_formats,
     _split_name,
-    answer,
 )
 from serving_mathematics.planner.given_devices import Rates
 from serving_mathematics.planner.lines import Line, _all, _count, _model, _per_second, _promised
 from serving_mathematics.planner.question import _asked_rate
-from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 
 MINUTE_S = 60.0
@@ -112,10 +109,7 @@ def _given_lines(told: Answer) -> list[Line]:
     rate = _asked_rate(told.question)
     return [
         Line(
-            "people who each ask once a minute",
-            f"{MINUTE_S * rate:,.0f}",
-            "",
-            "capacity/littles-law",
+            "people who each ask once a minute", f"{MINUTE_S * rate:,.0f}", "capacity/littles-law"
         ),
     ]
 
@@ -134,19 +128,3 @@ def _given_record(told: Answer) -> dict[str, float | int | str]:
     unknown = {} if told.error.known else {name: "" for name in rates if "_if_" in name}
     record = {"gpus": told.question.gpus or 0, **rates, **unknown}
     return record | ({"rate_over_trace": over} if over else {})
-
-
-def check_words_and_record_agree() -> None:
-    """What a reader is told and what a program gets are the same rates, and they stand in order.
-
-    Source: the numbers of the sentences, read back; a faster step carries more.
-    """
-    asked = {"gpus": 4, "requests": 200, "quantile": 0.9, "parallelism": "tp1"}
-    told = answer(read_choices(asked))
-    record, text = _given_record(told), " ".join([given_said(told, "keep"), *given_more(told)])
-    for name in ("rate_if_faster_per_s", "rate_if_slower_per_s"):
-        checks.holds(name, sized(float(record[name])) in text, got=text)
-    slow, fast = (float(record[f"rate_if_{how}_per_s"]) for how in ("slower", "faster"))
-    checks.holds("in order", slow < _asked_rate(told.question) < fast, got=(slow, fast))
-    people = _given_lines(told)[0].value.replace(",", "")
-    checks.close("people", float(people), MINUTE_S * _asked_rate(told.question), atol=0.5)

@@ -50,7 +50,6 @@ from serving_mathematics.core.hardware.deployments import (
     cache_room_bytes,
     stored,
 )
-from serving_mathematics.planner.capacity_planner import WORKED, Fleets
 from serving_mathematics.planner.configurations import Answered
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routing import Routed
@@ -135,41 +134,36 @@ def _eight_bits_of_vllm(one: Deployment) -> str:
     return "fp8" if one.architecture.routed_parameters or not multiplied else "fp8_per_channel"
 
 
-def launch_words(question: Question, best: Limits, backend: str = "") -> list[str]:
+def launch_words(question: Question, best: Limits) -> list[str]:
     """The command that starts one replica, as words.
 
-    question: of the deployment. best: its fleet. backend: vllm, sglang or trtllm; by default that
-    of the question. Raises ValueError on another one.
+    question: of the deployment. best: its fleet.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleets
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> asked = read_question({"rate_per_s": 60, "requests": 200})
-    >>> run = Fleets(asked).performance(4, 256, 2048)
-    >>> launch_words(asked, run)[:3] if run else []
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> told = _small_answer()
+    >>> launch_words(told.question, told.plan.best)[:3]
     ['vllm', 'serve', 'meta-llama/Meta-Llama-3.1-8B']
     """
-    words = _words(question, best.places, best.budget, backend)
-    one = question.deployment
-    words += _prompt_words(one, backend or one.backend)
-    words += _host_words(best, one, backend or one.backend)
-    files = launch_files(question, backend)
+    words = _words(question, best.places, best.budget)
+    words += _prompt_words(question.deployment) + _host_words(best, question.deployment)
+    files = launch_files(question)
     return words + [word for name in files for word in ("--extra_llm_api_options", name)]
 
 
-def _prompt_words(one: Deployment, backend: str) -> list[str]:
+def _prompt_words(one: Deployment) -> list[str]:
     """What keeps a prompt from stopping answers until it is read; vLLM and TensorRT-LLM mix."""
-    if backend != "sglang":
+    if one.backend != "sglang":
         return []
     return ["--prefill-decode-interval", "1"] if one.draft_tokens else ["--enable-mixed-chunk"]
 
 
-def _host_words(best: Limits, one: Deployment, backend: str) -> list[str]:
+def _host_words(best: Limits, one: Deployment) -> list[str]:
     """What keeps prefixes in host memory too, where it was planned: vLLM is told of a data-parallel
     rank's, SGLang of a device's in GB."""
     gib = best.best.host_gib if isinstance(best, Routed) else 0.0
-    if not gib or backend == "trtllm":
+    if not gib or one.backend == "trtllm":
         return []
-    if backend == "vllm":
+    if one.backend == "vllm":
         size = f"{gib / one.attention_data:g}"
         return ["--kv-offloading-backend", "native", "--kv-offloading-size", size]
     each = math.floor(gib * 2**30 / 1e9 / one.devices)
@@ -181,16 +175,14 @@ def _repository(question: Question) -> str:
     return CHECKPOINTS.get(question.served, question.served)
 
 
-def _words(question: Question, limit: int, budget: int, backend: str) -> list[str]:
+def _words(question: Question, limit: int, budget: int) -> list[str]:
     """The command of one replica with so many sequences and tokens in a step."""
     one = question.deployment
-    backend = backend or one.backend
-    require(backend in IMAGES, "backend", f"one of {', '.join(IMAGES)}", backend)
     name, groups = _repository(question), one.attention_data
     places = max(1, limit // groups)
-    eight_bits = _makes_format(question, backend)
+    eight_bits = _makes_format(question)
     share, devices = f"{question.memory_share:g}", one.devices
-    if backend == "vllm":
+    if one.backend == "vllm":
         words = ["vllm", "serve", name, "--max-num-seqs", f"{places}"]
         words += ["--max-num-batched-tokens", f"{budget}", "--gpu-memory-utilization", share]
         words += _length_words(question)
@@ -203,8 +195,8 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         words += ["--enable-expert-parallel"] if one.expert > 1 else []
         words += ["--quantization", _eight_bits_of_vllm(one)] if eight_bits else []
         words += ["--kv-cache-dtype", "fp8"] if stored(one).cache == 1 else []
-        return words + _guess_words(one, backend)
-    if backend == "sglang":
+        return words + _guess_words(one)
+    if one.backend == "sglang":
         words = ["python", "-m", "sglang.launch_server", "--model-path", name, *ADDRESS]
         words += ["--enable-metrics", "--max-running-requests", f"{limit}"]
         words += ["--chunked-prefill-size", f"{budget * groups}"]
@@ -215,7 +207,7 @@ def _words(question: Question, limit: int, budget: int, backend: str) -> list[st
         words += ["--ep-size", f"{one.expert}"] if one.expert > 1 else []
         words += ["--quantization", "fp8"] if eight_bits else []
         words += ["--kv-cache-dtype", "fp8_e4m3"] if stored(one).cache == 1 else []
-        return words + _guess_words(one, backend)
+        return words + _guess_words(one)
     words = ["trtllm-serve", name, *ADDRESS, "--max_batch_size", f"{places}"]
     words += ["--max_num_tokens", f"{budget}"]
     words += ["--kv_cache_free_gpu_memory_fraction", share]
@@ -233,41 +225,40 @@ def _has_format(question: Question) -> bool:
     return unknown or own == one.precision or any(sign in named for sign in SIGNS[one.precision])
 
 
-def _makes_format(question: Question, backend: str) -> bool:
+def _makes_format(question: Question) -> bool:
     """Whether the engine makes the planned format of the checkpoint as it loads."""
     one = question.deployment
-    possible = backend != "trtllm" and one.precision == "fp8"
+    possible = one.backend != "trtllm" and one.precision == "fp8"
     return possible and one.architecture.published == "bf16" and not _has_format(question)
 
 
-def _launch_notes(question: Question, backend: str = "") -> list[str]:
+def _launch_notes(question: Question) -> list[str]:
     """What the command of a replica does not bring about, as comments."""
     one = question.deployment
-    backend = backend or one.backend
-    notes = _common_notes(question, backend)
+    notes = _common_notes(question)
     if one.draft_tokens and one.drafter == OWN_HEADS:
         notes.append("# needs heads that guess in the checkpoint: its config.json counts them")
-    if backend == "sglang" and one.draft_tokens:
+    if one.backend == "sglang" and one.draft_tokens:
         notes.append(
             "# --prefill-decode-interval, SGLang from 0.5.19 on: after a step that reads a prompt"
         )
         notes.append("# comes one that guesses; this was simulated as if one step did both")
-    elif backend == "sglang" and one.pipeline > 1:
+    elif one.backend == "sglang" and one.pipeline > 1:
         notes.append("# SGLang from 0.5.12 on mixes chunks with stages")
     return notes
 
 
-def _common_notes(question: Question, backend: str) -> list[str]:
+def _common_notes(question: Question) -> list[str]:
     """What any replica with these flags needs, as comments: a checkpoint, a release, a package."""
     one = question.deployment
-    notes = _format_notes(question, backend) + _context_notes(question, backend)
+    notes = _format_notes(question) + _context_notes(question)
     groups, tpu = one.attention_data, one.system.generation == "tpu"
-    if backend == "sglang" and groups > 1:
+    if one.backend == "sglang" and groups > 1:
         old = f"--dp-size {groups} --enable-dp-attention"
         notes.append(f"# SGLang from 0.5.11 to 0.5.21: {old} for --attn-dp-size")
-    if backend == "sglang" and tpu:
+    if one.backend == "sglang" and tpu:
         notes.append("# SGLang on TPUs is another package, SGLang-JAX, with flags of its own")
-    if backend == "vllm" and tpu:
+    if one.backend == "vllm" and tpu:
         notes.append("# vLLM on TPUs is another package, vllm-tpu: in it TPUConnector stands for")
         notes.append(
             "# NixlConnector, and TPUOffloadConnector for --kv-offloading-size, where named"
@@ -275,14 +266,14 @@ def _common_notes(question: Question, backend: str) -> list[str]:
     return notes
 
 
-def _format_notes(question: Question, backend: str) -> list[str]:
+def _format_notes(question: Question) -> list[str]:
     """What the checkpoint has to be, where it is something else and stays so."""
     one = question.deployment
-    if backend == "vllm" and _makes_format(question, backend):
+    if one.backend == "vllm" and _makes_format(question):
         room = cache_room_bytes(replace(one, precision=one.architecture.published), 0.0)
         old = ["# vLLM up to 0.14 loads 16 bits first, which do not fit here: take a later one"]
         return [] if room else old
-    if _has_format(question) or _makes_format(question, backend):
+    if _has_format(question) or _makes_format(question):
         return []
     return [f"# needs a checkpoint in {one.precision.upper()}: {_repository(question)} is not one"]
 
@@ -304,22 +295,22 @@ def _length_words(question: Question) -> list[str]:
     return ["--max-model-len", f"{longest}"] if longest < most else []
 
 
-def _context_notes(question: Question, backend: str) -> list[str]:
+def _context_notes(question: Question) -> list[str]:
     """How long a request may be where the cache has no room for one of the whole context."""
     room, most = _longest(question), question.deployment.architecture.context_tokens
-    if backend != "vllm" or room == most:
+    if question.deployment.backend != "vllm" or room == most:
         return []
     return [
         f"# a request has about {room:,} tokens at most, of the context of {most:,}, or is refused"
     ]
 
 
-def _guess_words(one: Deployment, backend: str) -> list[str]:
+def _guess_words(one: Deployment) -> list[str]:
     """What has vLLM or SGLang guess, as words."""
     if not one.draft_tokens:
         return []
     method, drafter = _method(one)
-    if backend == "vllm":
+    if one.backend == "vllm":
         config: dict[str, str | int] = {"method": method}
         config |= {"model": drafter} if drafter else {}
         config |= {"num_speculative_tokens": one.draft_tokens}
@@ -349,15 +340,16 @@ def _method(one: Deployment) -> tuple[str, str]:
     return ("eagle3" if "eagle3" in compared(name) else "draft_model"), name
 
 
-def launch_files(question: Question, backend: str = "") -> dict[str, str]:
+def launch_files(question: Question) -> dict[str, str]:
     """The files that the command of a replica reads, by name: TensorRT-LLM's options without a
     flag.
 
-    question, backend: as for launch_words.
+    question: of the deployment.
 
     >>> from serving_mathematics.planner.questions import read_question
     >>> guessing = {"rate_per_s": 9, "draft_tokens": 3, "accepted_tokens": 2, "drafter": "ngram"}
-    >>> print(launch_files(read_question(guessing), "trtllm")["options.yaml"])
+    >>> asked = read_question(guessing | {"backend": "trtllm"})
+    >>> print(launch_files(asked)["options.yaml"])
     enable_chunked_prefill: true
     disable_overlap_scheduler: true
     speculative_config:
@@ -366,9 +358,7 @@ def launch_files(question: Question, backend: str = "") -> dict[str, str]:
     <BLANKLINE>
     """
     one = question.deployment
-    backend = backend or one.backend
-    require(backend in IMAGES, "backend", f"one of {', '.join(IMAGES)}", backend)
-    return {"options.yaml": _options(one)} if backend == "trtllm" else {}
+    return {"options.yaml": _options(one)} if one.backend == "trtllm" else {}
 
 
 def _options(one: Deployment) -> str:
@@ -398,36 +388,18 @@ def _commented(files: dict[str, str], where: str = "") -> list[str]:
     return lines
 
 
-def launch_command(question: Question, best: Limits, backend: str = "") -> str:
-    """The command that starts one replica, on one line.
-
-    question, best, backend: as for launch_words.
-
-    >>> from serving_mathematics.planner.capacity_planner import Fleets
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> asked = read_question({"rate_per_s": 60, "requests": 200})
-    >>> run = Fleets(asked).performance(4, 256, 2048)
-    >>> launch_command(asked, run, "trtllm").partition(" --")[0] if run else ""
-    'trtllm-serve meta-llama/Meta-Llama-3.1-8B'
-    """
-    return shlex.join(launch_words(question, best, backend))
-
-
-def launch_text(question: Question, best: Limits, backend: str = "") -> str:
+def launch_text(question: Question, best: Limits) -> str:
     """The command that starts one replica, and as comments what it lacks and the files it reads.
 
-    question, best, backend: as for launch_words.
+    question, best: as for launch_words.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleets
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> asked = read_question({"rate_per_s": 60, "requests": 200, "cache_precision": "fp8"})
-    >>> run = Fleets(asked).performance(4, 256, 2048)
-    >>> launch_text(asked, run, "trtllm").splitlines()[2:] if run else []
-    ['#   enable_chunked_prefill: true', '#   kv_cache_config:', '#     dtype: fp8']
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> told = _small_answer()
+    >>> launch_text(told.question, told.plan.best).partition(" --")[0]
+    'vllm serve meta-llama/Meta-Llama-3.1-8B'
     """
-    lines = [launch_command(question, best, backend), *_launch_notes(question, backend)]
-    lines += _spread_notes(question, backend or question.deployment.backend)
-    return "\n".join(lines + _commented(launch_files(question, backend)))
+    lines = [shlex.join(launch_words(question, best)), *_launch_notes(question)]
+    return "\n".join([*lines, *_spread_notes(question), *_commented(launch_files(question))])
 
 
 def kubernetes_deployment(question: Question, best: Limits) -> str:
@@ -435,13 +407,11 @@ def kubernetes_deployment(question: Question, best: Limits) -> str:
     engine's command, and the devices of a replica; where the command reads a file, the ConfigMap
     with it.
 
-    question: of the deployment. best: its fleet.
+    question, best: as for launch_words.
 
-    >>> from serving_mathematics.planner.capacity_planner import Fleets
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> asked = read_question({"rate_per_s": 60, "requests": 200})
-    >>> run = Fleets(asked).performance(4, 256, 2048)
-    >>> "  replicas: 4" in kubernetes_deployment(asked, run).splitlines() if run else False
+    >>> from serving_mathematics.planner.configurations import _small_answer
+    >>> told = _small_answer()
+    >>> "  replicas: 1" in kubernetes_deployment(told.question, told.plan.best).splitlines()
     True
     """
     words, files = launch_words(question, best), launch_files(question)
@@ -552,7 +522,7 @@ def _machines(one: Deployment) -> int:
     return math.ceil(one.devices / machine)
 
 
-def _spread_notes(question: Question, backend: str) -> list[str]:
+def _spread_notes(question: Question) -> list[str]:
     """What a replica on several machines is started with beside its command, as comments."""
     one, many = question.deployment, _machines(question.deployment)
     if many == 1:
@@ -567,7 +537,7 @@ def _spread_notes(question: Question, backend: str) -> list[str]:
         each = f"--data-parallel-size-local {max(1, one.attention_data // many)}"
         how["vllm"] = f"on each, with {each} --data-parallel-address FIRST, and on the others"
         how["vllm"] += " --headless --data-parallel-start-rank RANK"
-    return [f"# {one.devices} devices are on {many} machines or more: {how[backend]}"]
+    return [f"# {one.devices} devices are on {many} machines or more: {how[one.backend]}"]
 
 
 @dataclass(frozen=True)
@@ -582,23 +552,24 @@ class Started:
     files: dict[str, str]
 
 
-def role_words(question: Question, pair: Apart, role: str, backend: str = "") -> list[str]:
+def role_words(question: Question, pair: Apart, role: str) -> list[str]:
     """The command that starts one replica of a separate fleet, as words.
 
-    question: of the deployment. pair: its fleets. role: prompts or answers. backend: as for
-    launch_words. Raises ValueError on another role or engine.
+    question: of the deployment. pair: its fleets. role: prompts or answers. Raises ValueError on
+    another role.
 
     >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
     >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
-    >>> role_words(TIGHT, pair, "prompts", "sglang")[-4:-2] if pair else []
-    ['--disaggregation-mode', 'prefill']
+    >>> role_words(TIGHT, pair, "prompts")[-1] if pair else ""
+    '{"kv_connector": "NixlConnector", "kv_role": "kv_producer"}'
     """
     require(role in ("prompts", "answers"), "role", "prompts or answers", role)
-    backend, first = backend or question.deployment.backend, role == "prompts"
+    first = role == "prompts"
     question = question.of_prompts() if first else question
+    backend = question.deployment.backend
     most = question.batch_limit or MOST_PLACES
     limit = min(MOST_PLACES, pair.budget) if first else most
-    words = _words(question, limit, pair.budget if first else 2 * most, backend)
+    words = _words(question, limit, pair.budget if first else 2 * most)
     if backend == "vllm":
         kind = "kv_producer" if first else "kv_consumer"
         config = {"kv_connector": "NixlConnector", "kv_role": kind}
@@ -609,20 +580,20 @@ def role_words(question: Question, pair: Apart, role: str, backend: str = "") ->
     return [*words, "--extra_llm_api_options", f"{role}.yaml"]
 
 
-def separate_launch(question: Question, pair: Apart, backend: str = "") -> Started:
+def separate_launch(question: Question, pair: Apart) -> Started:
     """What starts separate fleets: commands of replicas and of what stands before them, on one line
     each. Hosts are called as Kubernetes calls them, `prompts-0.prompts` and so on.
 
-    question, pair, backend: as for role_words.
+    question, pair: as for role_words.
 
     >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
     >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
-    >>> separate_launch(TIGHT, pair, "sglang").router.split()[2:4] if pair else []
-    ['sglang_router.launch_router', '--pd-disaggregation']
+    >>> separate_launch(TIGHT, pair).router.split()[2:6] if pair else []
+    ['--port', '8192', '--prefiller-hosts', 'prompts-0.prompts']
     """
-    backend = backend or question.deployment.backend
+    backend = question.deployment.backend
     prompts, answers = (
-        shlex.join(role_words(question, pair, role, backend)) for role in ("prompts", "answers")
+        shlex.join(role_words(question, pair, role)) for role in ("prompts", "answers")
     )
     ones = [f"prompts-{i}.prompts" for i in range(pair.prompts + question.spare_replicas)]
     others = [f"answers-{i}.answers" for i in range(pair.answers + question.spare_replicas)]
@@ -664,21 +635,20 @@ def _long_prompt(question: Question) -> int:
     return min(context, math.ceil(math.log(100) * max(means)))
 
 
-def separate_text(question: Question, pair: Apart, backend: str = "") -> str:
+def separate_text(question: Question, pair: Apart) -> str:
     """What starts separate fleets, as text of a shell with comments.
 
-    question, pair, backend: as for role_words.
+    question, pair: as for role_words.
 
     >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
     >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
-    >>> separate_text(TIGHT, pair, "sglang").splitlines()[::2] if pair else []
-    ['# each of 3 replicas for prompts', '# each of 2 for answers', '# before them']
+    >>> separate_text(TIGHT, pair).splitlines()[:3:2] if pair else []
+    ['# each of 3 replicas for prompts', '# each of 2 for answers']
     """
-    found, spare = separate_launch(question, pair, backend), question.spare_replicas
-    backend = backend or question.deployment.backend
+    found, spare = separate_launch(question, pair), question.spare_replicas
     lines = [
-        *_common_notes(question, backend),
-        *_spread_notes(question, backend),
+        *_common_notes(question),
+        *_spread_notes(question),
         f"# each of {pair.prompts + spare} replicas for prompts",
         found.prompts,
         f"# each of {pair.answers + spare} for answers",
@@ -700,10 +670,9 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
     >>> kubernetes_separate(TIGHT, pair).count("kind: StatefulSet") if pair else 0
     2
     """
-    backend, documents = question.deployment.backend, []
-    found = separate_launch(question, pair)
+    found, documents = separate_launch(question, pair), []
     env = None
-    if backend == "vllm":
+    if question.deployment.backend == "vllm":
         source = "{fieldRef: {fieldPath: status.podIP}}"
         env = ["            - name: VLLM_NIXL_SIDE_CHANNEL_HOST"]
         env += [f"              valueFrom: {source}"]
@@ -721,7 +690,7 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
     note = f" ({found.note})" if found.note else ""
     routed = {name: text for name, text in found.files.items() if name == ROUTED}
     lines = [f"# before them{note}:", f"# {found.router}", *_commented(routed, WHERE)]
-    notes = [*SET, *_leaving(question), *_common_notes(question, backend), *_placing(question)]
+    notes = [*SET, *_leaving(question), *_common_notes(question), *_placing(question)]
     documents[0] = "\n".join([*notes, *_config_map(own_files), documents[0]])
     return "\n---\n".join(documents) + "\n" + "\n".join(lines)
 
@@ -772,32 +741,6 @@ def _before(told: Answered) -> list[str]:
     return lines
 
 
-def check_flags_carry_the_plan() -> None:
-    """Every engine gets the limits and widths that were planned, under its own names.
-
-    Source: the words of the commands, read back.
-    """
-    best = Fleets(replace(WORKED, requests=200)).performance(4, 96, 2048)
-    assert best is not None
-    four = replace(WORKED, deployment=replace(WORKED.deployment, tensor=4))
-    for backend, places, budget, width in (
-        ("vllm", "--max-num-seqs", "--max-num-batched-tokens", "--tensor-parallel-size"),
-        ("sglang", "--max-running-requests", "--chunked-prefill-size", "--tp-size"),
-        ("trtllm", "--max_batch_size", "--max_num_tokens", "--tp_size"),
-    ):
-        words = launch_words(four, best, backend)
-        got = [words[words.index(flag) + 1] for flag in (places, budget, width)]
-        checks.equal(backend, got, ["96", "2048", "4"])
-    guessing = replace(four, deployment=replace(four.deployment, draft_tokens=3))
-    apart = [
-        flag in launch_words(asked, best, "sglang")
-        for asked in (four, guessing)
-        for flag in ("--enable-mixed-chunk", "--prefill-decode-interval")
-    ]
-    checks.equal("SGLang mixes, or alternates", apart, [True, False, False, True])
-    checks.raises("another", launch_words, four, best, "x", match="backend must be one of vllm")
-
-
 def check_separate_flags_carry_the_plan() -> None:
     """Either fleet gets its own limits and its part, and what stands before them knows every
     replica.
@@ -812,7 +755,8 @@ def check_separate_flags_carry_the_plan() -> None:
         ("sglang", "--chunked-prefill-size", ("prefill", "decode")),
         ("trtllm", "--max_num_tokens", ("prompts.yaml", "answers.yaml")),
     ):
-        found = separate_launch(asked, pair, backend)
+        deployment = replace(asked.deployment, backend=backend)
+        found = separate_launch(replace(asked, deployment=deployment), pair)
         texts = (found.prompts, found.answers)
         for text, budget, part in zip(texts, (2048, 192), parts, strict=True):
             words = shlex.split(text)
@@ -823,4 +767,3 @@ def check_separate_flags_carry_the_plan() -> None:
             f"{role}-{i}.{role}" for role, n in (("prompts", 2), ("answers", 3)) for i in range(n)
         ]
         checks.equal(f"{backend}, hosts", [before.count(host) for host in hosts], [1] * 5)
-    checks.raises("another", role_words, asked, pair, "x", match="role must be prompts or answers")

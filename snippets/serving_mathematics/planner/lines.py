@@ -15,20 +15,19 @@ from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
 from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
-from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require, require_positive
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of an answer: what, how much, the closed form's value, the chapter's page and, of a
+    """One line of an answer: what, how much, the chapter's page, the closed form's value and, of a
     latency that is promised, which share of its limit it is."""
 
     what: str
     value: str
-    estimate: str
     chapter: str
+    estimate: str = ""
     of_limit: float | None = None
 
 
@@ -111,7 +110,7 @@ def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
             what, got = f"{metric.shown} at {goal.at}", with_interval(run, metric.scale)
             limit, of_limit = metric.limit_text(goal.limit), run.value / goal.limit
         value = f"{got} of {limit}"
-        lines.append(Line(f"{what}{whose}, promised", value, "", metric.chapter, of_limit))
+        lines.append(Line(f"{what}{whose}, promised", value, metric.chapter, of_limit=of_limit))
     return lines
 
 
@@ -153,16 +152,7 @@ def _per_second(rate_per_s: float) -> str:
 
 
 def _price_said(question: Question) -> str:
-    """The price of a GPU, whether the reader gave it, and what spot has saved of it.
-
-    question: that was asked.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> _price_said(read_question({"rate_per_s": 1}))
-    '$2.00 a GPU (you gave no price)'
-    >>> _price_said(read_question({"rate_per_s": 1, "price_per_hour": 2, "spot_share": 0.5}))
-    '$1.40 a GPU (30% less by spot)'
-    """
+    """The price of a GPU, whether the reader gave it, and what spot has saved of it."""
     notes = [] if question.priced else ["you gave no price"]
     notes += [f"{100 * question.spot_saves:.0f}% less by spot"] if question.spot_saves else []
     return f"${question.price_per_hour:,.2f} a GPU" + (f" ({', '.join(notes)})" if notes else "")
@@ -174,23 +164,3 @@ def _values(one: ClassRun) -> list[str]:
         f"{goal.measure.shown} {with_interval(run, goal.measure.scale)} {goal.measure.unit}"
         for goal, run in _alone(one)
     ]
-
-
-def check_digits_by_hand() -> None:
-    """An interval has two digits, and its value as many after the point.
-
-    Source: by hand.
-    """
-    for value, half, text in (
-        (0.1298, 0.0096, "0.1298 ± 0.0096"),
-        (12.3, 15.0, "12 ± 15"),
-        (2.0, 0.0, "2"),
-    ):
-        checks.equal(text, with_interval(Quantile(value, half)), text)
-
-
-def check_bad_input_is_refused() -> None:
-    """A missing text and an invalid scale are errors that name the argument."""
-    checks.raises("none", listed, [], match="words must be one or more")
-    found = Quantile(1.0, 0.1)
-    checks.raises("NaN", with_interval, found, math.nan, match="scale must be positive")

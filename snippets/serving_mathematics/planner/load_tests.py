@@ -16,7 +16,7 @@ Source: vLLM, vllm/benchmarks/serve.py (2026); AIPerf, src/aiperf/exporters/metr
 and its JSON schemas 1.3 and 1.4; GuideLLM, src/guidellm/schemas/request_stats.py; Little (1961).
 """
 
-# In one piece: a reader for each tool and what all of them end in, which a check holds to one
+# In one piece: a reader for each tool and what all of them end in, which a test holds to one
 # answer.
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from serving_mathematics.core.hardware.catalogue import compared, find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED, Deployment
+from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.machine.predictions.own_runs import OwnRun
-from serving_mathematics.support import checks
 from serving_mathematics.support.files import json_values, read_text
 from serving_mathematics.support.require import require, require_in, require_positive
 
@@ -453,84 +452,3 @@ def _refuse_other(run: LoadRun, deployment: Deployment) -> None:
         except ValueError:
             fits = short in form
         require(fits, f"{run.where}: the device", f"{system.name}, as asked", run.device[:60])
-
-
-def check_little_by_hand() -> None:
-    """Two requests a second that each take 1.5 s are three at a time.
-
-    Source: by hand; 0.5 s to the first token and 100 more of 10 ms.
-    """
-    run = read_typed("2/s:0.5:0.01", prompt_tokens=10, output_tokens=101)[0]
-    checks.close("requests at a time", run.load, 3.0, rtol=1e-12)
-
-
-def check_every_tool_reads_alike() -> None:
-    """The same load, written as each tool writes it, is the same run.
-
-    Source: times of one made-up test, in the fields of vLLM, AIPerf and GuideLLM.
-    """
-    vllm = {
-        "completed": 40,
-        "duration": 10.0,
-        "request_rate": "inf",
-        "max_concurrency": 8,
-        "total_input_tokens": 40_000,
-        "total_output_tokens": 8000,
-        "mean_ttft_ms": 120.0,
-        "mean_tpot_ms": 9.5,
-    }
-    aiperf = {
-        "request_count": {"unit": "requests", "avg": 40.0},
-        "request_throughput": {"unit": "requests/sec", "avg": 4.0},
-        "input_sequence_length": {"unit": "tokens", "avg": 1000.0},
-        "output_sequence_length": {"unit": "tokens", "avg": 200.0},
-        "time_to_first_token": {"unit": "ms", "avg": 120.0},
-        "inter_token_latency": {"unit": "ms", "avg": 9.5},
-        "input_config": {"loadgen": {"concurrency": 8}},
-    }
-    means = {
-        "prompt_token_count": 1000.0,
-        "output_token_count": 200.0,
-        "request_concurrency": 8.0,
-        "time_to_first_token_ms": 120.0,
-        "inter_token_latency_ms": 9.5,
-    }
-    metrics: dict[str, Any] = {name: {"successful": {"mean": x}} for name, x in means.items()}
-    metrics |= {
-        "request_totals": {"successful": 40, "errored": 0},
-        "time_per_output_token_ms": {"successful": {"mean": 10.05}},
-    }
-    strategy = {"strategy": {"type_": "concurrent", "streams": 8}}
-    guidellm = {"benchmarks": [{"config": strategy, "metrics": metrics}]}
-    runs = [read_load_test(json.dumps(data), "a file")[0] for data in (vllm, aiperf, guidellm)]
-    first = replace(runs[0], where="")
-    for name, run in zip(("AIPerf", "GuideLLM"), runs[1:], strict=True):
-        checks.equal(f"{name} as vLLM", replace(run, where="") == first, True)
-
-
-def check_bad_input_is_refused() -> None:
-    """Units, other tools, other models and devices, and tests without a request are errors."""
-    row = {
-        "completed": 4,
-        "duration": 2.0,
-        "total_input_tokens": 400,
-        "total_output_tokens": 80,
-        "mean_ttft_ms": 60.0,
-        "mean_tpot_ms": 7.0,
-        "request_rate": "inf",
-    }
-
-    def read(**change: object) -> list[LoadRun]:
-        return read_load_test(json.dumps(row | change), "a.json")
-
-    checks.raises("unit", read, mean_tpot_ms=50_000.0, match="did you mean 0.05 s, for 50 ms?")
-    checks.raises("none", read, completed=0, match="a.json must be a test with completed requests")
-    checks.raises("no TTFT", read, mean_ttft_ms=None, match="was the test streamed?")
-    checks.raises("tool", read_load_test, '{"p99": 3}', "b.json", match="must be a result of vLLM")
-    checks.raises("text", read_load_test, "p99 3", "b.txt", match="b.txt: must be JSON or CSV")
-    checks.raises("typed", read_typed, "16:0.25", 1.0, 1.0, match="load_test, entry 1 must be such")
-    checks.raises("typed", read_typed, "16:0.25:50", 1.0, 1.0, match="did you mean 0.05 s")
-    other = read(model_id="Qwen/Qwen3-32B")
-    checks.raises("model", runs_of, other, WORKED, match="the model must be Llama-3.1-8B")
-    other = read(gpu="NVIDIA H200")
-    checks.raises("device", runs_of, other, WORKED, match="the device must be h100_sxm")

@@ -11,7 +11,6 @@ Source: logs of vLLM for the memory, see KV_LOGGED; `benchmark_loops` for the fo
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -40,8 +39,6 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
-    decode_step_s,
-    prompt_s,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -117,26 +114,6 @@ def example() -> SimpleNamespace:
     )
 
 
-def check_steps_are_those_of_the_machine() -> None:
-    """The engine's steps are those of the step model, at every batch and context.
-
-    Source: `decode_step_s` and `prompt_s` themselves, for a dense model, where the table is exact.
-    """
-    asked = Workload([0, 0], [500, 3000], [100, 900])
-    made, work = engine_of(WORKED, asked, places=300), count_work([WORKED])
-    batch = made.engine.table.batch if made.engine.table else []
-    for sequences, context in ((1, 300), (32, 2000), (300, 700)):
-        counts = (1, 0, 0, sequences * context, batch[sequences])
-        expected = decode_step_s(work, FITTED, np.array([sequences]), np.array([context]))
-        label = f"{sequences} of {context} tokens [s]"
-        checks.close(label, made.engine.elapsed_s(*counts), float(expected[0]), rtol=1e-9)
-    served = simulate(Workload([0], [3000], [1]), made.engine)
-    alone = float(prompt_s(replace(work, prompt=np.array([3000.0])), FITTED)[0])
-    steps = 2 * float(decode_step_s(work, FITTED, np.ones(1), np.zeros(1))[0])  # of 2,048 tokens
-    expected_s = alone + FITTED.prompt_s + steps
-    checks.close("a prompt of 3,000 [s]", float(served.first_token_s[0]), expected_s, rtol=1e-9)
-
-
 def check_a_full_engine_is_the_closed_loop() -> None:
     """A place that is always taken sees the time per token that the closed loop's formula says, to
     3%.
@@ -167,20 +144,6 @@ def check_a_full_engine_is_the_closed_loop() -> None:
         checks.inside(f"{label}: simulated over formula", ratio, 0.97, 1.03)
 
 
-def check_cache_by_hand() -> None:
-    """The cache gets what weights, activations and libraries leave: 57 GB on one H100 for an 8B
-    model.
-
-    Source: 0.9·80·2³⁰ − 4·2³⁰ − 2·8,029,995,008 bytes, over 16 tokens of 131,072 bytes, by long
-    division.
-    """
-    spare = (0.9 * 80 - 4) * 2**30 - 2 * 8_029_995_008
-    checks.equal("parameters", WORKED.architecture.parameters, 8_029_995_008)
-    checks.equal("blocks", cache_blocks(WORKED, 131_072.0), int(spare // (16 * 131_072)))
-    halves = replace(WORKED, attention_data=2)
-    checks.equal("two groups", cache_blocks(halves, 131_072.0), 2 * cache_blocks(WORKED, 131_072.0))
-
-
 def check_reserve_against_a_log() -> None:
     """What is planned for activations and libraries is within a tenth of what an engine of today
     logged for the same model, and the cache within 2%.
@@ -193,17 +156,3 @@ def check_reserve_against_a_log() -> None:
     deployment, token_bytes = _logged("Llama-3-8B", "A100-80GB", 1)
     planned = cache_blocks(deployment, token_bytes) * 16 * 131_072 / 2**30
     checks.close("cache [GiB]", planned, 53.29, rtol=0.02, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Models that do not fit, shares above one and too many places are errors that name the
-    argument.
-    """
-    asked = Workload([0], [100], [10])
-    small = replace(WORKED, system=replace(WORKED.system, memory_bytes=20e9))
-    checks.raises("does not fit", engine_of, small, asked, match="model weights must be smaller")
-    checks.raises("places", engine_of, WORKED, asked, 9999, 2000, match="places must be from")
-    checks.raises("no share", cache_blocks, WORKED, 1.0, 0.0, match="memory_share must be in")
-    checks.raises("less", cache_blocks, WORKED, 1.0, 0.9, -1.0, match="reserved_bytes must be")
-    checks.raises("too many", logged_reserve, WORKED, 1e5, 10**6, match="blocks must be no more")
-    checks.raises("slow", engine_of, WORKED, asked, slowness=math.nan, match="slowness must be")

@@ -23,7 +23,6 @@ import collections
 import math
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +41,6 @@ from serving_mathematics.support.require import (
     require,
     require_in,
     require_non_negative_integer,
-    require_positive_integer,
 )
 
 RECORD = "measured_questions"
@@ -81,14 +79,8 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     return [Question(tried, asked, goal, 1.0, requests=count) for tried in _possible_splits(one)]
 
 
-def reason(problem: str) -> str:
-    """Why no fleet was found, in short.
-
-    problem: as the planner says it.
-
-    >>> reason("no fleet keeps a TTFT of 0.1 s at p50: a replica without other requests takes 0.2")
-    'TTFT: an idle replica takes longer'
-    """
+def _reason(problem: str) -> str:
+    """Why no fleet was found, in short."""
     if problem == WHOLE_FLEET:
         return problem
     for metric in METRICS.values():
@@ -113,10 +105,10 @@ def answer_run(run: Run, margin: float) -> dict[str, Any]:
             raise ValueError(WHOLE_FLEET)
         ranked = rank(question_of(run, margin))
     except ValueError as problem:
-        return {"devices": 0, "split": "", "problem": reason(str(problem))}
+        return {"devices": 0, "split": "", "problem": _reason(str(problem))}
     best = ranked[0]
     if best.run is None:
-        kinds = [reason(one.problem) for one in ranked]
+        kinds = [_reason(one.problem) for one in ranked]
         return {"devices": 0, "split": "", "problem": kinds[-1]}
     name = f"{best.run.replicas} x {_split_name(best.question)}"
     devices = best.run.replicas * best.question.deployment.devices
@@ -171,14 +163,8 @@ def _told(margin: float) -> list[dict[str, Any]]:
     return told
 
 
-def device_class(devices: int) -> str:
-    """The column of the page's table that a number of devices belongs to.
-
-    >>> device_class(3), device_class(8)
-    ('3, 4', '5 to 8')
-    """
-    devices = require_positive_integer(devices=devices)
-    require(devices <= CLASSES[-1][0], "devices", f"at most {CLASSES[-1][0]}", devices)
+def _device_class(devices: int) -> str:
+    """The column of the page's table that a number of devices belongs to."""
     return next(name for most, name in CLASSES if devices <= most)
 
 
@@ -199,7 +185,7 @@ def _table(margin: float) -> list[str]:
     for measured in sorted({row["measured"] for row in told}):
         mine = [row for row in told if row["measured"] == measured]
         counts = collections.Counter(
-            device_class(row["answered"]) for row in mine if row["answered"]
+            _device_class(row["answered"]) for row in mine if row["answered"]
         )
         cells = [f"{counts[name] or ''}" for _, name in CLASSES]
         refused = sum(not row["answered"] for row in mine)
@@ -308,15 +294,6 @@ def check_record_can_be_made_again() -> None:
     few = [(run, row) for run, row in pairs if run.concurrency <= 16]
     for run, row in few[:2]:
         checks.equal(f"line {run.line}", _row(run), row)
-
-
-def check_bad_input_is_refused() -> None:
-    """Margins that are none, deployments that cannot be and nothing answered are errors."""
-    (run,) = read_runs(read_lines()[:1])
-    checks.raises("margin", question_of, run, 0.5, match="margin must be in [1, 10]")
-    long = replace(run, answers=replace(run.answers, input_tokens=1e8))
-    checks.raises("length", question_of, long, match="input_tokens + output_tokens must be at most")
-    checks.raises("nothing", tendency, [(1, 0)], match="pairs must be answered once or more")
 
 
 if __name__ == "__main__":

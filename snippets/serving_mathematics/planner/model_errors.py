@@ -20,7 +20,6 @@ Source: records/machine_runs.json.gz and `calibration` for the runs and the left
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -398,33 +397,6 @@ def check_errors_are_those_of_the_scores() -> None:
         kind = _columns()["devices"] == devices
         runs = scores["devices"][str(devices)]["runs"]
         checks.equal(f"runs of {devices}", int(kind.sum()), runs)
-
-
-def check_a_front_widens_the_bound() -> None:
-    """Behind a front that was not tuned, the upper bound is that of runs behind it.
-
-    Source: the record of the fronts' scores.
-    """
-    tuned = model_error("dense, hopper", 1)
-    told = read_record(FRONT_SCORES)["harnesses"]
-    for front, whose in (("unknown", "ml-energy"), ("ml-energy", "ml-energy")):
-        found = behind_error(tuned, front)
-        checks.equal(f"{front}: high", found.high, told[whose]["named fronts"][front][NINE_IN_TEN])
-        checks.equal(f"{front}: low", found.low, tuned.low)
-        checks.equal(f"{front}: whose", found.behind, "378 runs of ml-energy")
-    narrow = behind_error(tuned, "inference-perf")
-    checks.equal("a front whose five runs were near", narrow.high, tuned.high)
-    checks.equal("the record's own", behind_error(tuned, "benchmark"), tuned)
-
-
-def check_bad_input_is_refused() -> None:
-    """No devices, no share and no load are errors that name the argument."""
-    kind = WORKED.kind
-    checks.raises("none", model_error, kind, 0, match="devices must be a positive integer")
-    checks.raises("all", model_error, kind, 1, 1.0, match="share must be in")
-    checks.raises("neither", model_error, "small", 1, match="kind must be one of dense, latent")
-    checks.raises("idle", nearest_runs, WORKED, 0.0, 1.0, 1.0, match="concurrency must be positive")
-    checks.raises("NaN", nearest_runs, WORKED, 1.0, math.nan, 1.0, match="prompt_tokens must be")
 
 
 if __name__ == "__main__":

@@ -308,15 +308,3 @@ def check_goodput_is_the_share_that_keeps_all() -> None:
         over = goal.of(got, base)
         within = bool(np.quantile(over, goal.share) <= goal.limit)
         checks.equal(f"a share of {share:g} is kept", within, kept)
-
-
-def check_bad_input_is_refused() -> None:
-    """Limits and shares that are none are refused in the words of the fields."""
-    checks.raises("limit", promised, 1.0, math.nan, match="tpot_s must be positive")
-    checks.raises("share", promised, 1.0, 1.0, 1.0, match="quantile must be in")
-    checks.raises("metric", Objective, "itl", 1.0, match="metric must be one of ttft, tpot")
-
-    def unknown() -> Promise:
-        return promised(1.0, 1.0, itl_s=1.0)
-
-    checks.raises("field", unknown, match="others must be among e2e_s, goodput, got itl_s")

@@ -29,6 +29,7 @@ import json
 import multiprocessing
 import os
 import re
+import shlex
 import signal
 import sys
 import textwrap
@@ -36,6 +37,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -57,8 +59,8 @@ from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.launch import (
     ELSEWHERE,
     _launch_notes,
-    launch_command,
     launch_files,
+    launch_words,
     planned_limits,
     starts,
 )
@@ -422,18 +424,18 @@ def _whole(told: Answered) -> str:
     for table in answer_tables(told):
         note = textwrap.fill(table.note, WIDTH) if isinstance(told, Routed) else table.note
         parts += [note] * bool(note) + [table_text(table.rows)]
+    one = question.deployment
+    of_each = {name: replace(question, deployment=replace(one, backend=name)) for name in BACKENDS}
     engines = [
-        "\n".join(
-            [f"# {name}", launch_command(question, best, name), *_launch_notes(question, name)]
-        )
-        for name in BACKENDS
-        if name != "trtllm" or question.deployment.system.generation not in ELSEWHERE
+        "\n".join([f"# {name}", shlex.join(launch_words(asked, best)), *_launch_notes(asked)])
+        for name, asked in of_each.items()
+        if name != "trtllm" or one.system.generation not in ELSEWHERE
     ]
-    apart = [one.flags for one in (first, *more) if one.of != "one fleet"]
+    apart = [start.flags for start in (first, *more) if start.of != "one fleet"]
     files = [
         f"{name}:\n{text.rstrip()}"
-        for engine in BACKENDS
-        for name, text in launch_files(question, engine).items()
+        for asked in of_each.values()
+        for name, text in launch_files(asked).items()
     ]
     return "\n\n".join([*parts, "\n".join(engines), *files, *apart])
 
@@ -477,21 +479,3 @@ def check_csv_reads_back() -> None:
     expected = [{name: str(record.get(name, "")) for name in "abc"} for record in records]
     checks.equal("CSV", rows == expected, True)
     checks.equal("JSON", json.loads(records_text(records, "json")) == records, True)
-
-
-def check_help_names_every_field() -> None:
-    """The help has every field with its range, and an example.
-
-    Source: the table of fields.
-    """
-    text = " ".join(command_parser().format_help().split())
-    missing = [name for name in FIELDS if f"--{name.replace('_', '-')}" not in text]
-    checks.equal("fields that are missing", missing, [])
-    example = " ".join(textwrap.dedent(EXAMPLE).split())
-    checks.equal("example", example in text, True)
-
-
-def check_bad_input_is_refused() -> None:
-    """Ragged tables and unknown formats are errors."""
-    checks.raises("ragged", table_text, [["a"], []], match="rows must be of one length")
-    checks.raises("format", records_text, [], "xml", match="kind must be json or csv")

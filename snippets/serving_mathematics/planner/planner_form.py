@@ -17,7 +17,6 @@ import html
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 from serving_mathematics.core.fleet.requests import Requests
@@ -311,14 +310,8 @@ def _asked(values: dict[str, object]) -> dict[str, object]:
     needed = {*DRAWN, *SHEET} - {"classes"}
     needed -= {"rate_per_s"} if values.get("gpus") else set()  # which are given in its place
     optional = {name for name, field in FIELDS.items() if field.default is None} - needed
-    given = {
-        name: value
-        for name, value in values.items()
-        if not (name in optional and name != "trace" and value == "")
-    }
-    return {
-        name: value for name, value in given.items() if not (name == "device" and value == OTHER)
-    }
+    unsaid = [*((name, "") for name in optional - {"trace"}), ("device", OTHER)]
+    return {name: value for name, value in values.items() if (name, value) not in unsaid}
 
 
 def _command(values: dict[str, object]) -> str:
@@ -343,40 +336,6 @@ def example() -> SimpleNamespace:
         f"data-search-exclude>{answer_html(_answered(values), _command(values))}</div>"
     )
     return SimpleNamespace(form=form_html(), answer=piece)
-
-
-class _Labels(HTMLParser):
-    """Names of controls, and what labels and descriptions point to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-        self.ids: set[str] = set()
-        self.labelled: list[str] = []
-        self.described: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what the element is called."""
-        found = {name: value or "" for name, value in attrs}
-        self.ids |= {found["id"]} if "id" in found else set()
-        if tag == "label":
-            self.labelled.append(found["for"])
-        if "name" in found:
-            self.names.append(found["name"])
-            self.described += found["aria-describedby"].split()
-
-
-def check_form_has_every_field() -> None:
-    """Every field has one control, with a label and a place for its problem.
-
-    Source: the table of fields, and the standard library's HTML parser.
-    """
-    page = _Labels()
-    page.feed(form_html())
-    checks.equal("controls", sorted(page.names), sorted(FIELDS))
-    labels = {f"planner-{name}" for name in (*page.names, "traffic")}
-    checks.equal("labels", sorted(page.labelled), sorted(labels))
-    checks.holds("places exist", {*page.described, *page.labelled} <= page.ids)
 
 
 def check_form_answers() -> None:

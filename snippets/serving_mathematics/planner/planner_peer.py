@@ -123,15 +123,8 @@ def peer_words(asked: Asked) -> dict[str, Any]:
     }
 
 
-def deployment_of(asked: Asked) -> Deployment:
-    """One device with the question's model and lengths.
-
-    asked: one of them.
-
-    >>> asked = Asked("Llama-3.1-8B", "H100", "trtllm", "bf16", 1024, 256, 0.5, 0.015, 20.0, "")
-    >>> deployment_of(asked).system.name
-    'h100_sxm'
-    """
+def _deployment_of(asked: Asked) -> Deployment:
+    """One device with the question's model and lengths."""
     return Deployment(
         find_model(asked.model)[0],
         find_system(asked.device),
@@ -168,7 +161,7 @@ def choices_of(asked: Asked, quantile: float, requests: int = REQUESTS) -> list[
     goal = promised(asked.ttft_s, asked.tpot_s, quantile)
     choices = [
         Question(tried, traffic, goal, 1.0, requests=requests)
-        for tried in _possible_splits(deployment_of(asked))
+        for tried in _possible_splits(_deployment_of(asked))
     ]
     return choices + [replace(one, separate=True) for one in choices]
 
@@ -232,7 +225,7 @@ def measured_runs(asked: Asked) -> list[tuple[Run, float]]:
     >>> {run.answers.devices for run, _ in measured_runs(asked)}
     {8, 1, 2, 4}
     """
-    wanted, found = deployment_of(asked), []
+    wanted, found = _deployment_of(asked), []
     for run, predicted_s in _runs():
         one = run.answers
         same = (one.architecture.name, one.system.name, one.backend, one.precision) == (
@@ -473,11 +466,3 @@ def check_predictions_belong_to_their_runs() -> None:
     kept = [[row[place] for place in places] for row in record["rows"]]
     wanted = [[run.concurrency, run.per_token_s] for run in _of_engines()]
     checks.close("both", kept, wanted, rtol=1e-3)
-
-
-def check_bad_input_is_refused() -> None:
-    """No rate, no load, no quantile and nothing that was measured are errors."""
-    checks.raises("rate", engines_needed, 0, 1, 1, 1, 1, match="rate_per_s must be positive")
-    checks.raises("load", nearest_run, QUESTIONS[0], 1, 0, match="concurrency must be positive")
-    checks.raises("quantile", choices_of, QUESTIONS[0], 1.0, match="quantile must be in")
-    checks.raises("none", distances, [], match="told must be answered by both and measured")

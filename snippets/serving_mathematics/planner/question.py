@@ -67,7 +67,7 @@ class Question:
     """
 
     deployment: Deployment  # of one replica; its lengths and load are not used
-    traffic: Traffic | Workload  # or a trace, from `traced_requests`
+    traffic: Traffic | Workload  # or a trace, from `read_requests`
     promise: Promise
     price_per_hour: float = 2.0  # of a device
     memory_share: float = MEMORY_SHARE  # for weights and cache

@@ -838,27 +838,6 @@ def _csv_grid(text: str) -> list[dict[str, object]]:
     return rows
 
 
-def check_every_source_reads_alike() -> None:
-    """The same question from text, numbers, JSON and CSV is the same.
-
-    Source: comparison of deployments, traffic and objectives.
-    """
-    text = {"rate_per_s": "3", "precision": "fp8", "device": "H200", "memory_gib": ""}
-    row = read_grid("rate_per_s,precision,device,memory_gib\n3,fp8,H200,\n", "csv")[0]
-    numbers = {"rate_per_s": 3, "precision": "fp8", "device": "H200"}
-    single = read_grid('{"rate_per_s": 3.0, "precision": "fp8", "device": "H200"}', "json")[0]
-    wanted = read_question({name: value for name, value in text.items() if value})
-    for label, values in (("CSV", row), ("numbers", numbers), ("JSON", single)):
-        got = read_question(values)
-        same = (got.deployment, got.traffic, got.promise, got.seed) == (
-            wanted.deployment,
-            wanted.traffic,
-            wanted.promise,
-            wanted.seed,
-        )
-        checks.equal(label, same, True)
-
-
 def check_defaults_are_the_planners() -> None:
     """Where the table of fields and the planner both have a default, it is the same.
 
@@ -868,70 +847,3 @@ def check_defaults_are_the_planners() -> None:
     plain = Question(told.deployment, told.traffic, told.promise)
     for name in ("price_per_hour", "memory_share", "token_budget", "batch_limit", "reserved_bytes"):
         checks.equal(f"{name} of the planner", getattr(told, name), getattr(plain, name))
-
-
-def check_names_are_found() -> None:
-    """Names that people type give the shape that its makers published.
-
-    Source: parameter counts in the names of the models, within 9%; data sheets' memory.
-    """
-    for name, billions in (
-        ("Llama-3.1-8B", 8),
-        ("meta-llama/Llama-3.3-70B-Instruct", 70),
-        ("Qwen3-32B", 32),
-        ("DeepSeek-R1", 671),
-        ("gpt-oss-120b", 120),
-    ):
-        values = {"rate_per_s": 1, "model": name, "device": "B200"}
-        got = read_question(values).deployment.architecture.parameters / 1e9
-        checks.close(f"{name} [10⁹]", got, billions, rtol=0.09, kind="published")
-    for name, gigabytes in (("B200", 192), ("H100", 86), ("MI300X", 206)):
-        got = read_question({"rate_per_s": 1, "device": name}).deployment.system.memory_bytes / 1e9
-        checks.close(f"{name} [GB]", got, gigabytes, rtol=0.02, kind="published")
-
-
-def check_grid_is_a_product() -> None:
-    """Lists of 2 and 3 values make 6 questions, the last list changing fastest.
-
-    Source: counting.
-    """
-    rows = read_grid('{"rate_per_s": [1, 2], "precision": ["bf16", "fp8", "int4"]}', "json")
-    pairs = [(row["rate_per_s"], row["precision"]) for row in rows]
-    expected = [(rate, name) for rate in (1, 2) for name in ("bf16", "fp8", "int4")]
-    checks.equal("pairs", pairs, expected)
-
-
-def check_bad_input_is_refused() -> None:
-    """Every wrong input is an error that names field, row and column, or entry."""
-    for label, values, match in (
-        ("no device", {"rate_per_s": 1, "device": "H10"}, "nearest: h100_sxm"),
-        ("no model", {"rate_per_s": 1, "model": "Lama-3.1-8B"}, "nearest: "),
-        ("two devices", {"device": "H100", "memory_gib": 2}, "memory_gib must be left out"),
-        ("half a device", {"rate_per_s": 1, "memory_gib": 2}, "peak_tflops must be given too"),
-        ("no traffic", {}, "rate_per_s must be given, or a trace"),
-        (
-            "no prices",
-            {"rate_per_s": 1, "device": "H100,H200"},
-            "price_per_hour must be one for each",
-        ),
-        ("split", {"rate_per_s": 1, "parallelism": "tp3"}, "parallelism: tensor must be a divisor"),
-        ("long", {"rate_per_s": 1, "mean_prompt_tokens": 2e5}, "the context of meta-llama"),
-        (
-            "does not fit",
-            {"rate_per_s": 1, "model": "Llama-3.1-405B", "parallelism": "tp1"},
-            "tp16 would do at bf16",
-        ),
-    ):
-        checks.raises(label, read_choices, values, match=match)
-    for label, text, kind, match in (
-        ("JSON", '{"rate_per_s": }', "json", "line 1, column"),
-        ("list", "[1]", "json", "the file must be one JSON object of fields, got list"),
-        ("twice", '{"seed": 1, "seed": 2}', "json", "'seed' must be given once"),
-        ("entry", '{"rate_per_s": [1, "x"]}', "json", "entry 2 of rate_per_s: rate_per_s must"),
-        ("no entry", '{"rate_per_s": []}', "json", "rate_per_s must be a value or a list"),
-        ("cell", "rate_per_s,seed\n1,0\n2,x\n", "csv", "row 3, column seed must be a whole"),
-        ("column", "rate_per_s,sede\n1,0\n", "csv", "row 1: there is no field 'sede'"),
-        ("short", "rate_per_s,seed\n1\n", "csv", "row 2 must be 2 fields long"),
-        ("empty", "", "csv", "the file must be a header and at least one row"),
-    ):
-        checks.raises(label, read_grid, text, kind, match=match)

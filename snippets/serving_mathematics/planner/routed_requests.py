@@ -192,15 +192,7 @@ def _parameter(name: str, value: str, default: object) -> float | int | bool:
 
 
 def _mixed(parts: Sequence[Requests]) -> Requests:
-    """Requests of several kinds as one stream; each kind is a tenant.
-
-    parts: one or more. Raises ValueError for none.
-
-    >>> both = _mixed([Requests([0.0, 3.0], [9, 9], [1, 1]), Requests([1.0], [5], [2])])
-    >>> both.arrival_s.tolist(), both.tenant.tolist()
-    ([0.0, 1.0, 3.0], [0, 1, 0])
-    """
-    require(len(parts) > 0, "parts", "one or more", "none")
+    """Requests of several kinds as one stream; each kind is a tenant."""
     sizes = [part.arrival_s.size for part in parts]
     starts = np.concatenate([part.arrival_s[part.after < 0][session_of(part)] for part in parts])
     order = np.argsort(starts, kind="stable")  # sessions stay in their order
@@ -269,11 +261,7 @@ def drawn_requests(
 
 
 def _kinds_of(traffic: Traffic) -> tuple[TrafficClass, ...]:
-    """The kinds of requests; traffic without classes is one.
-
-    >>> _kinds_of(Traffic(5.0, like="chat"))[0].like
-    'chat'
-    """
+    """The kinds of requests; traffic without classes is one."""
     means = traffic.mean_prompt_tokens, traffic.mean_output_tokens
     return traffic.classes or (TrafficClass("all requests", 1.0, *means, like=traffic.like),)
 
@@ -379,11 +367,7 @@ def _shared_requests(text: str, columns: str = "") -> Requests:
 
 
 def _begins_alone(asked: Requests) -> bool:
-    """Whether the times of sessions are since their start, so that all begin at once.
-
-    >>> _begins_alone(Requests([0.0, 0.0, 0.0], [9, 9, 9], [1, 1, 1], after=[-1, 0, -1]))
-    True
-    """
+    """Whether the times of sessions are since their start, so that all begin at once."""
     later = asked.after >= 0
     return bool(later.any()) and not asked.arrival_s[~later].any()
 
@@ -452,11 +436,7 @@ def _some(
 
 
 def _as_workload(asked: Requests) -> Workload:
-    """The lengths of requests in order of their nominal moments.
-
-    >>> _as_workload(Requests([0.0, 1.0], [9, 8], [2, 1])).prompt_tokens.tolist()
-    [9, 8]
-    """
+    """The lengths of requests in order of their nominal moments."""
     moments = _nominal_s(asked)
     order = np.argsort(moments, kind="stable")
     return Workload(moments[order], asked.prompt_tokens[order], asked.output_tokens[order])
@@ -492,15 +472,3 @@ def check_a_day_of_sessions_is_even() -> None:
     counts = np.histogram(_nominal_s(spread), bins=4, range=(0, drawn.after.size / 2.0))[0]
     for quarter, count in enumerate((4 * counts / spread.after.size).tolist(), start=1):
         checks.close(f"quarter {quarter}", count, 1.0, rtol=0.25, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """Routers that are not there, parameters that they lack, and no kinds are errors that name the
-    argument.
-    """
-    checks.raises("router", read_routers, "leest-requests", match="nearest: least-requests")
-    rule = "routers: a parameter of random must be none, got 'x=1'"
-    checks.raises("parameter", read_routers, "random:x=1", match=rule)
-    checks.raises("twice", read_routers, "random, random", match="routers must be of different")
-    checks.raises("none", _mixed, [], match="parts must be one or more, got none")
-    checks.raises("kind", mean_lengths, "mail", 1000, match="like must be one of agents, chat")

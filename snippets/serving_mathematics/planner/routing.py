@@ -202,13 +202,7 @@ class Routed:
 
 
 def _of_parts(values: Sequence[float]) -> Quantile:
-    """The mean of independent parts with the half-width of its 95% interval.
-
-    values: one of each part, two or more. Raises ValueError for fewer.
-
-    >>> _of_parts([0.5, 0.5])
-    Quantile(value=0.5, half_width=0.0)
-    """
+    """The mean of independent parts, two or more, with the half-width of its 95% interval."""
     require(len(values) > 1, "values", "of two parts or more", len(values))
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return Quantile(float(np.mean(values)), student_quantile(0.975, len(values) - 1) * error)
@@ -273,12 +267,7 @@ def _sample(question: Question, draw: int, longest: int) -> _Sample:
 
 
 def _draws_of(question: Question) -> int:
-    """How many times requests are drawn: once where they come when a trace says.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> _draws_of(read_question({"rate_per_s": 5, "replicas": 2}))
-    4
-    """
+    """How many times requests are drawn: once where they come when a trace says."""
     requests = _routing(question).requests
     return DRAWS if requests is None or _begins_alone(requests) else 1
 
@@ -503,12 +492,7 @@ def _halves(size: int) -> tuple[slice, slice]:
 
 
 def _rate_of(question: Question) -> float:
-    """Requests a second to the whole fleet.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> _rate_of(read_question({"rate_per_s": 5, "replicas": 2}))
-    5.0
-    """
+    """Requests a second to the whole fleet."""
     if _routing(question).requests is None:
         return _traffic(question).rate_per_s
     moments = _sample(question, 0, 0).moments

@@ -29,13 +29,12 @@ from serving_mathematics.planner.lines import (
     unmeasured,
     with_interval,
 )
-from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routed_requests import _begins_alone
 from serving_mathematics.planner.routing import HOST, STILL_FILLING, Routed, TierWorth, Way
 from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.support.digits import sized
 
-ROUTERS_PAGE = "architecture/model-routers"
+ROUTERS_PAGE, CACHES_PAGE = "architecture/model-routers", "optimization/caching"
 
 
 def routed_main(told: Routed) -> list[Line]:
@@ -48,44 +47,46 @@ def routed_main(told: Routed) -> list[Line]:
     ['replicas', 'a replica', 'tokens of a request, mean']
     """
     question, best, one = told.question, told.best, told.question.deployment
+    prompt, answer = question.mean_lengths
+    lengths = f"{prompt:,.0f} in, {answer:,.0f} out"
     worst = max(best.classes, key=lambda each: each.worse)
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
     return [
-        Line("replicas", f"{told.replicas:,}", "", "capacity/autoscaling"),
+        Line("replicas", f"{told.replicas:,}", "capacity/autoscaling"),
         Line(
             "a replica",
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
-            "",
             "machine/predictions",
         ),
-        _lengths_line(question),
-        Line("router", best.router.name, "", ROUTERS_PAGE),
-        Line("host memory of a replica", _memory(best), "", "optimization/caching"),
+        Line("tokens of a request, mean", lengths, "capacity/arrival-rates"),
+        Line("router", best.router.name, ROUTERS_PAGE),
+        Line("host memory of a replica", _memory(best), CACHES_PAGE),
         Line(
             f"requests that keep {_all(question)}",
             f"{with_interval(best.kept, 100)}%",
-            "",
             "definitions/slo-sla",
         ),
         *_promised_lines(worst, whose),
         *(
-            [Line("one replica fewer", _of_fewer(told), "", "capacity/autoscaling")]
+            [Line("one replica fewer", _of_fewer(told), "capacity/autoscaling")]
             if told.fewer
             else []
         ),
-        Line("prompt tokens that caches find", _finds(told), "", "optimization/caching"),
-        *(Line(f"from {one.name}", _worth(told, one), "", _TIERS) for one in told.tiers),
+        Line("prompt tokens that caches find", _finds(told), CACHES_PAGE),
+        *(Line(f"from {one.name}", _worth(told, one), CACHES_PAGE) for one in told.tiers),
         *(
             [
-                Line("no worse beyond noise", _equals(told), "", ROUTERS_PAGE),
-                Line("left behind", _behind(told), "", ROUTERS_PAGE),
+                Line("no worse beyond noise", _equals(told), ROUTERS_PAGE),
+                Line("left behind", _behind(told), ROUTERS_PAGE),
             ]
             if len(told.ways) > 1
             else []
         ),
-        Line("if steps err", _kept_if_steps_err(told), "", "machine/predictions"),
+        Line("if steps err", _kept_if_steps_err(told), "machine/predictions"),
         *_lost_lines(told),
-        Line("price of the fleet", f"${told.usd_per_hour:,.2f} an hour", "", _PRICES),
+        Line(
+            "price of the fleet", f"${told.usd_per_hour:,.2f} an hour", "intuition/batch-vs-online"
+        ),
     ]
 
 
@@ -118,22 +119,23 @@ def routed_lines(told: Routed) -> list[Line]:
     """
     question, one = told.question, told.question.deployment
     limits = f"{told.places:,} sequences and {told.budget:,} tokens in a step"
-    lines = [*routed_main(told), Line("limits of a replica", limits, "", "optimization/batching")]
-    lines.append(_load_line(told))
+    load = f"{100 * told.load:.0f}%{_with_prefixes(told)}"
+    lines = [
+        *routed_main(told),
+        Line("limits of a replica", limits, "optimization/batching"),
+        Line("traffic over the most that it could serve", load, "definitions/utilization"),
+    ]
     if told.longest < one.architecture.context_tokens and isinstance(question.traffic, Traffic):
         said = f"{told.longest:,} tokens, which the cache of a replica holds"
-        lines.append(Line("longest request", said, "", "optimization/caching"))
+        lines.append(Line("longest request", said, CACHES_PAGE))
     if isinstance(question.traffic, Workload):
-        lines.append(Line("what was read", _read_of(told), "", "capacity/arrival-rates"))
+        lines.append(Line("what was read", _read_of(told), "capacity/arrival-rates"))
     if told.tried > 1:
         said = f"the cheapest of {told.tried} that keeps the promise in one draw, or keeps most"
-        lines.append(Line("deployment", said, "", "machine/predictions"))
+        lines.append(Line("deployment", said, "machine/predictions"))
     what = f"{told.simulated:,} that count, the same for all; fewer of those that are far behind"
-    lines.append(Line("requests of each router", what, "", ROUTERS_PAGE))
+    lines.append(Line("requests of each router", what, ROUTERS_PAGE))
     return lines
-
-
-_PRICES, _TIERS = "intuition/batch-vs-online", "optimization/caching"
 
 
 _WHERE = {HOST: "in host memory", "disk": "on disk", "store": "in the store"}
@@ -164,13 +166,6 @@ def _read_of(told: Routed) -> str:
 
 def _with(way: Way) -> str:
     return f"with {_memory(way)}" if way.host_gib else "without host memory"
-
-
-def _lengths_line(question: Question) -> Line:
-    """How long requests are, which those that are like a trace's do not take from the question."""
-    prompt, answer = question.mean_lengths
-    page = "capacity/arrival-rates"
-    return Line("tokens of a request, mean", f"{prompt:,.0f} in, {answer:,.0f} out", "", page)
 
 
 def _finds(told: Routed) -> str:
@@ -230,7 +225,7 @@ def _lost_lines(told: Routed) -> list[Line]:
         f"{sized(100 * without)}% keep {_all(told.question)} of those that come in "
         f"{routing.lost_for_s:g} s after it, and {sized(100 * with_it)}% with it"
     )
-    return [Line("while a replica is lost", said, "", "capacity/autoscaling")]
+    return [Line("while a replica is lost", said, "capacity/autoscaling")]
 
 
 def routed_parts(told: Routed) -> tuple[str, list[str]]:
@@ -287,14 +282,6 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
         f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}."
     )
     return sentence, [note.strip() for note in notes if note]
-
-
-def _load_line(told: Routed) -> Line:
-    """How much there is of what it could serve."""
-    what = "traffic over the most that it could serve"
-    return Line(
-        what, f"{100 * told.load:.0f}%{_with_prefixes(told)}", "", "definitions/utilization"
-    )
 
 
 def _if_full(told: Routed) -> str:

@@ -93,8 +93,6 @@ class Apart:
     tpot: tuple[Quantile, ...]
     classes: tuple[ClassRun, ...]
     both: Quantile  # share of requests that keep TTFT and TPOT of their class
-    prompt_busy: float  # share of time in which a step runs
-    answer_busy: float
     transfer_s: float  # mean, with the wait for the link
     link_busy: float  # share of time in which a prompt replica sends
     simulated: int  # requests that count
@@ -138,11 +136,9 @@ class SeparateFleets:
     """Pairs of fleets for one question. Raises what `Fleets` does, and Infeasible where the journey
     of the cache alone is longer than TPOT allows.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> pair = SeparateFleets(Question(LLAMA, Traffic(20.0), promised(1.0, 0.05), requests=400))
-    >>> pair.least
-    (1, 1)
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> SeparateFleets(WORKED).least
+    (2, 2)
     """
 
     def __init__(self, question: Question, told: Told | None = None, slowness: float = 1.0) -> None:
@@ -226,15 +222,14 @@ class SeparateFleets:
         first = saturated_rate(asked.prompt_tokens, ones, prefill, asked.cached_tokens)
         return min(first, links), min(decoded / later, links)
 
-    def _first_tokens(self, share: Workload, budget: int) -> tuple[FloatArray, float]:
-        """When a prompt replica gives the first tokens [s], and for how long it works [s]."""
+    def _first_tokens(self, share: Workload, budget: int) -> FloatArray:
+        """When a prompt replica gives the first tokens [s]."""
         engine = replace(
             self.asking.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
         )
         ones = np.ones_like(share.output_tokens)
         alone = Workload(share.arrival_s, share.prompt_tokens, ones, share.cached_tokens)
-        served = simulate(alone, engine)
-        return served.first_token_s, served.busy_s
+        return simulate(alone, engine).first_token_s
 
     def _rng(self, *names: int) -> np.random.Generator:
         return np.random.default_rng([self.question.seed, *names])
@@ -277,16 +272,15 @@ class SeparateFleets:
     def _simulated(self, prompts: int, answers: int, budget: int) -> Apart:
         shares = self._shares(prompts, answers)
         columns: list[list[FloatArray]] = []
-        prompt_busy = link_busy = 0.0
+        link_busy = 0.0
         drawn = isinstance(self.question.traffic, Traffic)
         until = min(float(share.arrival_s[-1]) for share, *_ in shares) if drawn else math.inf
         for share, which, goes in shares:
-            first, busy_s = self._first_tokens(share, budget)
+            first = self._first_tokens(share, budget)
             sent = self._transfers(share, prompts, answers)
             send = np.where(share.output_tokens > 1, sent, 0.0)
             there = first + fifo_waits(first, send) + send
             span = float(first[-1] - share.arrival_s[0])
-            prompt_busy += busy_s / span / len(shares)
             link_busy += float(send.sum()) / span / len(shares)
             mine = (goes >= 0) & (share.arrival_s <= until)
             parts = (share.arrival_s, share.prompt_tokens, share.output_tokens, first, there)
@@ -295,15 +289,13 @@ class SeparateFleets:
         arrival, prompt, output, first, there, which, goes, beside = (
             np.concatenate(column) for column in zip(*columns, strict=True)
         )
-        last, busy = np.array(first), []
+        last = np.array(first)
         for replica in np.unique(goes):
             own = np.flatnonzero((goes == replica) & (output > 1))
             own = own[np.argsort(there[own], kind="stable")]
             if own.size:
                 asked = Workload(there[own], prompt[own] + 1, output[own] - 1, prompt[own])
-                served = simulate(asked, self.answering)
-                last[own] = served.completion_s
-                busy.append(served.busy_s / float(last[own].max() - there[own[0]]))
+                last[own] = simulate(asked, self.answering).completion_s
         later = np.where(output > 1, output - 1, np.nan)
         order = np.argsort(arrival, kind="stable")[int(WARM_UP * drawn * arrival.size) :]
         ttft = (first - arrival + beside)[order]
@@ -315,8 +307,6 @@ class SeparateFleets:
             answers,
             budget,
             *self.fleet.judged(got, which[order].astype(np.int64)),
-            prompt_busy,
-            float(np.mean(busy)),
             float((there - first)[output > 1].mean()),
             link_busy,
             order.size,
@@ -337,7 +327,7 @@ class SeparateFleets:
             shares, warm = [self.fleet.within(share, self.longest)], WARM_UP
         late = np.concatenate(
             [
-                self._first_tokens(share, budget)[0] - share.arrival_s + self.asking.beside(share)
+                self._first_tokens(share, budget) - share.arrival_s + self.asking.beside(share)
                 for share in shares
             ]
         )
@@ -458,12 +448,10 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
     where the longer run misses TTFT or TPOT, and one is taken away where it keeps both without.
     Raises Infeasible when no two fleets keep the objectives.
 
-    >>> from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-    >>> from serving_mathematics.planner.objectives import promised
-    >>> question = Question(LLAMA, Traffic(20.0), promised(1.0, 0.05), requests=400)
-    >>> found = settled_apart(question)
+    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> found = settled_apart(replace(WORKED, requests=100))
     >>> found.prompts, found.answers
-    (1, 1)
+    (2, 2)
     """
     found = SeparateFleets(question, told).fewest()
     long = SeparateFleets(replace(question, requests=SETTLING * question.requests), told)
@@ -561,36 +549,3 @@ def check_steady_tokens() -> None:
     checks.holds("pairs of devices", tight[1] < pairs < tight[0], got=pairs)
     checks.holds("in 8 bits", abs(short[0] - short[1]) <= 1, got=f"{short[0]}, {short[1]}")
     checks.holds("in 8 bits, over two in 16", short[0] < tight[1], got=f"{short[0]}, {tight[1]}")
-
-
-def check_bounds_hold() -> None:
-    """No pair that keeps the objectives is smaller than its bound, and one replica fewer in either
-    fleet misses one.
-
-    Source: brute force over the smaller pairs.
-    """
-    pair = SeparateFleets(replace(TIGHT, requests=400))
-    found = pair.fewest()
-    for name, least, got in zip(
-        ("prompts", "answers"), pair.least, (found.prompts, found.answers), strict=True
-    ):
-        checks.inside(f"replicas for {name}, over the bound", got / least, 1, 100)
-    smaller = [
-        pair.performance(found.prompts, answers, found.budget)
-        for answers in range(1, found.answers)
-    ]
-    kept = [run for run in smaller if run and reaches(run.classes, pair.fleet.goals)]
-    checks.equal("smaller pairs that keep both", kept, [])
-
-
-def check_bad_input_is_refused() -> None:
-    """A link that is too slow, and answers of one token, are errors that say why.
-
-    Source: 1,000 tokens of 131,072 bytes over 10⁸ bytes a second take 1.3 s.
-    """
-    slow = replace(LLAMA.system, link_bytes_per_s=1e8, outside_bytes_per_s=1e8)
-    question = replace(TIGHT, deployment=replace(LLAMA, system=slow))
-    checks.raises("link", SeparateFleets, question, match="separate fleets keep no TPOT of 0.015 s")
-    single = Traffic(1.0, 1.0, 100.0, 1.0)
-    question = replace(TIGHT, traffic=single)
-    checks.raises("answers", SeparateFleets, question, match="no answer has a second token")

@@ -149,24 +149,6 @@ def sweep(
     return [records[place] for place in range(total)]
 
 
-def check_any_executor_same_records() -> None:
-    """One by one in this process, or on threads, in chunks of two or as many as take 50 ms: the
-    same records.
-
-    Source: comparison of all values, to the bit.
-    """
-    goals = ((1, 2.0), (9, 2.0), (1, 0.01))
-    few = {"requests": 100, "precision": "int4", "parallelism": "tp1"}
-    grid = [{"rate_per_s": rate, "ttft_s": goal} | few for rate, goal in goals]
-    questions = read_questions(grid)
-    alone = sweep(questions)
-    with futures.ThreadPoolExecutor(3) as pool:
-        for chunk in (2, None):
-            name = f"chunks of {chunk}" if chunk else "as many as take 50 ms"
-            checks.equal(name, sweep(questions, pool, chunk) == alone, True)
-    checks.equal("problems", [bool(record["problem"]) for record in alone], [0, 0, 1])
-
-
 def check_row_is_the_question_alone() -> None:
     """A row of a grid is what the question gets when it is asked alone, and other seeds draw other
     requests.
@@ -182,10 +164,3 @@ def check_row_is_the_question_alone() -> None:
     checks.equal("the row after another", row == alone, True)
     differs = other["ttft_p99_s"] != alone["ttft_p99_s"]
     checks.holds("another seed draws other numbers", differs)
-
-
-def check_bad_input_is_refused() -> None:
-    """Half a chunk, and a grid with a bad question, name argument, place and field."""
-    checks.raises("chunk", sweep, [], None, 0.5, match="chunk must be a positive integer")
-    grid = [{"rate_per_s": 1}, {"rate_per_s": 1, "memory_gib": 3}]
-    checks.raises("grid", read_questions, grid, match="question 2: peak_tflops must be given too")

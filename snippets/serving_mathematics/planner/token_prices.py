@@ -13,11 +13,10 @@ Source: `time_shares`; both prices by hand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from serving_mathematics.planner.capacity_planner import WORKED, Plan, plan, time_shares
+from serving_mathematics.planner.capacity_planner import Plan, time_shares
 from serving_mathematics.planner.question import Question
-from serving_mathematics.support import checks
 
 SECONDS, MILLION = 3600.0, 1e6
 
@@ -58,20 +57,3 @@ def token_prices(question: Question, found: Plan) -> TokenPrices:
         api,
         usd / api if api else None,
     )
-
-
-def check_prices_add_up() -> None:
-    """Tokens in and out of an hour, each at its price, are the price of the fleet; and at the share
-    at which both are even, the API asks for as much.
-
-    Source: counting of tokens, by hand.
-    """
-    asked = replace(WORKED, api_usd=(0.02, 0.08))
-    found = plan(asked, alternatives=False)
-    told = token_prices(asked, found)
-    inside, outside = 60 * 3600 * 1000 / 1e6, 60 * 3600 * 250 / 1e6
-    usd = inside * told.usd_per_million_in + outside * told.usd_per_million_out
-    checks.close("fleet [$/h]", usd, found.best.usd_per_hour, rtol=1e-12)
-    assert told.even_share is not None
-    api = told.even_share * (0.02 * inside + 0.08 * outside)
-    checks.close("API at that share [$/h]", api, found.best.usd_per_hour, rtol=1e-9)

@@ -14,18 +14,15 @@ trace's fields; ISO 8601-1:2019.
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.core.fleet.request_log import Trace
 from serving_mathematics.core.fleet.trace_rows import KNOWN
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.trace_times import (
@@ -35,13 +32,13 @@ from serving_mathematics.planner.trace_times import (
     _read_times,
     _unit_of_name,
 )
-from serving_mathematics.planner.traffic import traced_requests
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_BYTES, MOST_ROWS, read_json, read_table
 from serving_mathematics.support.require import require
 
 HASH_IDS, HASH_TOKENS = "hash_ids", 512  # blocks of a prompt in Mooncake's traces
 UNIT = "unit"  # of the times, in a mapping
+LEAST = 100  # requests of a trace; fewer say nothing about a p99
 NO_ANSWER = ("", "0", "None", "null", "nan")  # cells of requests that failed
 MOST_FAILED = 0.1  # share of a log without an answer: of more, the column is of something else
 
@@ -204,7 +201,8 @@ def _workload(
         answers = [1 if none else cell for none, cell in zip(failed, answers, strict=True)]
     prompts = _counts(cells["prompt"], chosen["prompt"], first, 1)
     outputs = _counts(answers, chosen["output"], first, 1)
-    asked = traced_requests(Trace(times, prompts, outputs))
+    require(times.size >= LEAST, "the trace", f"at least {LEAST} requests long", times.size)
+    require(times[-1] > 0, "the trace", "longer than an instant", "0 s")
     cached, parts = np.zeros(prompts.size, dtype=np.int64), [f"time from {column}: {read}"]
     parts.append(f"tokens from {chosen['prompt']} and {chosen['output']}")
     if any(failed):
@@ -227,7 +225,7 @@ def _workload(
         parts.append(f"at no more than {moments:,} different times")
     told = f"{times.size:,} requests in {_lasting(float(times[-1]))}; {'; '.join(parts)}"
     cached = np.minimum(cached, prompts - 1)
-    return ReadRequests(Workload(asked.arrival_s, prompts, outputs, cached), told)
+    return ReadRequests(Workload(times, prompts, outputs, cached), told)
 
 
 def _order_of_times(times: Sequence[object]) -> list[int]:
@@ -280,37 +278,6 @@ def _counts(cells: Sequence[object], column: str, first: int, least: int) -> npt
     return found
 
 
-def check_every_form_is_the_same_trace() -> None:
-    """The same requests in six forms give the same workload.
-
-    Source: comparison with the numbers that were written.
-    """
-    times, prompts, outputs = np.arange(0, 300, 2.5), np.arange(100, 220), np.arange(1, 121)
-    start = datetime.datetime(2026, 1, 5, 10, tzinfo=datetime.UTC)
-    rows = list(zip(times.tolist(), prompts.tolist(), outputs.tolist(), strict=True))
-    moments = [start + datetime.timedelta(seconds=time) for time in times.tolist()]
-    iso = [moment.isoformat().replace("+00:00", "Z") for moment in moments]
-    unix = [moment.timestamp() for moment in moments]
-    forms: dict[str, tuple[str, list[Any], str]] = {
-        "ISO 8601 with Z": ("timestamp,prompt_tokens,output_tokens", iso, ""),
-        "Unix seconds": ("ts,isl,osl", unix, ""),
-        "Unix milliseconds": ("Timestamp,InputTokens,OutputTokens", [1000 * x for x in unix], ""),
-        "seconds from the start": ("arrival_time,input_length,output_length", times.tolist(), ""),
-        "a mapping": ("when,in,out", iso, "time=when,prompt=in,output=out"),
-    }
-    for label, (header, stamps, columns) in forms.items():
-        lines = [f"{t},{p},{o}" for t, (_, p, o) in zip(stamps, rows, strict=True)]
-        found = read_requests("\n".join([header, *lines]), columns)
-        checks.close(f"{label}: times [s]", found.arrival_s, times, atol=1e-5)
-        checks.equal(f"{label}: tokens", found.output_tokens.tolist(), outputs.tolist())
-    lines = [
-        json.dumps({"timestamp": int(1000 * t), "input_length": p, "output_length": o})
-        for t, p, o in rows
-    ]
-    found = read_requests("\n".join(lines))
-    checks.close("JSON lines, milliseconds: times [s]", found.arrival_s, times, atol=1e-9)
-
-
 def check_prefixes_by_hand() -> None:
     """Blocks that an earlier prompt began with are cached, others are not.
 
@@ -323,19 +290,3 @@ def check_prefixes_by_hand() -> None:
     ]
     found = read_requests("\n".join(json.dumps(row) for row in rows))
     checks.equal("cached tokens", found.cached_tokens[:5].tolist(), [0, 512, 0, 0, 512])
-
-
-def check_bad_input_is_refused() -> None:
-    """Unknown names, times that are none and a wrong mapping name row and column."""
-    head = "timestamp,prompt_tokens,output_tokens\n"
-    for label, text, columns, match in (
-        ("no column", "a,b\n1,2\n", "", "row 1 must name a column for time, such as timestamp"),
-        ("time", head + "soon,1,1\n", "", "row 2, column timestamp must be a time"),
-        ("order", head + "2,1,1\n1,1,1\n", "", "row 3, column timestamp must be no earlier"),
-        ("tokens", head + "2,1,many\n", "", "row 2, column output_tokens must be a whole number"),
-        ("mapping", head + "2,1,1\n", "when=x", "trace_columns must be such as time=t"),
-        ("mapped", head + "2,1,1\n", "time=x", "trace_columns time must be one of timestamp"),
-        ("JSON", '{"timestamp": 1\n', "", "row 1 must be one JSON object"),
-        ("few", head + "1,1,1\n2,1,1\n", "", "the trace must be at least 100 requests long"),
-    ):
-        checks.raises(label, read_requests, text, columns, match=match)

@@ -201,12 +201,5 @@ def check_the_record_is_of_the_published_traces() -> None:
     checks.equal("Mooncake's is undecided", reaches in mooncake["answer"]["decided"], True)
 
 
-def check_bad_input_is_refused() -> None:
-    """A table without its columns and a wrong number of files are errors."""
-    rng = np.random.default_rng(0)
-    checks.raises("columns", day_of_sessions, "a,b\n1,2\n", rng, match="the table of sessions must")
-    checks.raises("files", main, ["a"], match="paths must be three")
-
-
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -26,7 +26,6 @@ from decimal import Decimal, InvalidOperation
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_positive_integer
 
 FloatArray = npt.NDArray[np.float64]
@@ -274,34 +273,3 @@ def _refuse_leaps(
                 f"it, got {str(cells[place + 1])[:40]!r} after {str(cells[place])[:40]!r}; where "
                 "nothing came for so long, say the unit: trace_columns unit=s (or ms, us, ns, iso)"
             )
-
-
-def check_every_unit_is_the_same_time() -> None:
-    """The same moments, counted since 1970 and from a start, in four units each.
-
-    Source: comparison with the numbers that were written.
-    """
-    steps = [0, 180, 1900, 2500, 40_000]  # ms
-    for base in (1_767_607_200_000, 0):
-        for unit, scale in PER_S.items():
-            cells = [str(Decimal((base + step) * scale) / 1000) for step in steps]
-            for name in ("ts", f"ts_{unit}") if base else (f"ts_{unit}",):
-                times, _ = _read_times(cells, name, 2)
-                checks.close(f"{name}, {unit}", times, np.array(steps) / 1000, rtol=1e-15)
-
-
-def check_bad_input_is_refused() -> None:
-    """Units that nothing tells, dates without dashes and units that change name the column."""
-    for label, cells, match in (
-        ("either", ["0", "50", "100"], "may be seconds or milliseconds, with a mean step of 50"),
-        (
-            "up",
-            ["1700000000", "1700000180"],
-            "may be seconds or milliseconds or how long a machine",
-        ),
-        ("digits", ["20260105100000", "20260105100001"], "a date without its dashes"),
-        ("rounded", ["1.7676E+15", "1.7676E+15"], "of times with all their digits"),
-        ("offset", ["1000000000000000", "1000000000000001"], "of times before 2100"),
-        ("change", [*map(str, range(9)), "9000", "10000"], "in the unit of the rows before it"),
-    ):
-        checks.raises(label, _read_times, cells, "time", 2, match=match)

@@ -11,8 +11,8 @@ so a share has the same mixture.
 Assumes: replicas know nothing of each other (no least-loaded routing); lengths are independent of
 arrivals, geometric unless a trace gives them.
 
-Source: `arrival_trace` for the format, `continuous_batching` for Poisson arrivals with geometric
-lengths; the mean and variance of a geometric sum.
+Source: `continuous_batching` for Poisson arrivals with geometric lengths; the mean and variance of
+a geometric sum.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv
 from serving_mathematics.core.batching.continuous_batching import Workload, chat_workload
-from serving_mathematics.core.fleet.request_log import Trace
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -42,7 +40,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 KINDS = ("means", "agents", "chat", "customers")  # what requests behind routers may be like
 USUAL_LENGTHS = 1000.0, 250.0  # mean tokens of prompts and answers, where nothing is said
-LEAST = 100  # requests of a trace; fewer say nothing about a p99
 
 
 @dataclass(frozen=True)
@@ -150,30 +147,6 @@ def drawn_classes(rng: np.random.Generator, traffic: Traffic, requests: int) -> 
     return np.searchsorted(np.cumsum(shares)[:-1], rng.random(requests), side="right")
 
 
-def traced_requests(trace: Trace) -> Workload:
-    """A trace as a workload for the simulator.
-
-    trace: from `parse_trace`, 100 requests or more over some time. Raises ValueError that names row
-    (the header is row 1) and column where a request has no token in or out.
-
-    >>> tokens = np.ones(200, dtype=np.int64)
-    >>> traced_requests(Trace(np.arange(200.0), tokens, tokens)).output_tokens.size
-    200
-    """
-    size = trace.arrival_s.size
-    require(size >= LEAST, "the trace", f"at least {LEAST} requests long", size)
-    require(trace.arrival_s[-1] > trace.arrival_s[0], "the trace", "longer than an instant", "0 s")
-    for column, tokens in (
-        ("ContextTokens", trace.context_tokens),
-        ("GeneratedTokens", trace.generated_tokens),
-    ):
-        empty = np.flatnonzero(tokens < 1)
-        if empty.size:
-            where = f"row {int(empty[0]) + 2}, column {column}"
-            raise ValueError(f"{where} must be at least 1 to be planned for, got 0")
-    return Workload(trace.arrival_s, trace.context_tokens, trace.generated_tokens)
-
-
 def share_of_traffic(
     rng: np.random.Generator,
     traffic: Traffic,
@@ -231,26 +204,6 @@ def shares_of_trace(
     ends = np.append(np.flatnonzero(np.diff(chosen[order])) + 1, order.size)
     last = int(np.searchsorted(ends, min(requests, order.size)))
     return [asked.part(mine) for mine in np.split(order, ends[:-1])[: last + 1]]
-
-
-def _cv_squared(scv: float, replicas: int) -> MeanEstimate:
-    """Squared coefficient of variation of a share's gaps, over 20 independent shares."""
-    rng, traffic = np.random.default_rng(3), Traffic(10.0, scv, 1.0, 1.0)
-    found = [
-        gap_cv(share_of_traffic(rng, traffic, replicas, 4000).arrival_s) ** 2 for _ in range(20)
-    ]
-    return MeanEstimate(float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(20)), 0.0)
-
-
-def check_share_of_bursty_traffic() -> None:
-    """Splitting at random makes bursty and regular traffic more like Poisson.
-
-    Source: variance of a geometric sum, 1 + (C − 1)/n; 20 shares of 4,000 requests, their own
-    standard error.
-    """
-    for scv, replicas in ((4.0, 1), (4.0, 6), (0.0, 2), (1.0, 5)):
-        label = f"C = {scv:g}, one of {replicas}"
-        checks.covers(label, _cv_squared(scv, replicas), 1 + (scv - 1) / replicas)
 
 
 def check_classes_are_mixed() -> None:
@@ -311,19 +264,3 @@ def check_every_request_goes_somewhere() -> None:
     six = shares_of_trace(np.random.default_rng(1), asked, 6, 1)[0]
     within = np.isin(shares[0].prompt_tokens, six.prompt_tokens).all()
     checks.holds("the first of seven in the first of six", bool(within))
-
-
-def check_bad_input_is_refused() -> None:
-    """No traffic, short traces and requests without tokens name argument, row and column."""
-    checks.raises("no rate", Traffic, float("nan"), match="rate_per_s must be positive")
-    ones, times = np.ones(200, dtype=np.int64), np.arange(200.0)
-    none = ones.copy()
-    none[7] = 0
-    checks.raises(
-        "no answer",
-        traced_requests,
-        Trace(times, ones, none),
-        match="row 9, column GeneratedTokens must be at least 1",
-    )
-    checks.raises("short", traced_requests, Trace(times[:9], ones[:9], ones[:9]), match="at least")
-    checks.raises("one instant", traced_requests, Trace(0 * times, ones, ones), match="longer than")
