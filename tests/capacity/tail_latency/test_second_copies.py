@@ -103,6 +103,7 @@ def test_an_engine_that_stands_still_begins_no_step() -> None:
         ({"order": "longest"}, "order must be arrival or shortest"),
         ({"most_tokens": float("nan")}, "most_tokens must be at least 1"),
         ({"after_s": -1.0}, "after_s must be non-negative"),
+        ({"counted": "work"}, "counted must be requests or tokens"),
         ({"budget": float("nan")}, "budget must be positive"),
         ({"homes": [0, 1]}, "homes must be of shape"),
         ({"homes": [0.5, 1, 1]}, "homes must be engines"),

@@ -28,6 +28,8 @@ def test_a_round_of_requests_by_hand() -> None:
     round_s = 50 * 0.010 + 4 * 0.030
     assert float(answers_per_s(4, 0.010, 0.030, 50)) == pytest.approx(4 / round_s)
     assert float(token_gap_s(4, 0.010, 0.030, 50)) == pytest.approx((round_s - 0.030) / 50)
+    with pytest.raises(ValueError, match="batch must be at least 1"):
+        token_gap_s(0.5, 1.0, 1.0, 1.0)
 
 
 @given(st.floats(1, 500), times, times, st.floats(1, 2000))

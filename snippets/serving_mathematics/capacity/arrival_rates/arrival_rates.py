@@ -293,23 +293,3 @@ def check_renewal_limit() -> None:
     error = float(np.std(runs, ddof=1) / math.sqrt(28))
     checks.covers("I(200 s)", MeanEstimate(float(np.mean(runs)), error, 0.0), 4.0)
     checks.close("CV of the gaps", gap_cv(times[0]), 2.0, atol=0.1, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """Unsorted times, windows that do not fit and fractional counts are errors."""
-    checks.raises(
-        "unsorted", window_counts, [0, 2, 1], 0.5, match="arrival_times must be finite, sorted"
-    )
-    checks.raises(
-        "window too long", window_counts, [0, 1, 2], 1.5, match="window_s must be between"
-    )
-    checks.raises("two arrivals", gap_cv, [0, 1], match="arrival_times must be at least three")
-    checks.raises(
-        "half a request", dispersion_index, [1, 0.5], match="counts must be non-negative integers"
-    )
-    checks.raises(
-        "an empty row",
-        dispersion_p_value,
-        [[1, 2], [0, 0]],
-        match="counts must be positive somewhere in every row",
-    )

@@ -490,12 +490,5 @@ def check_work_by_hand() -> None:
     checks.close("peak", peak_over_mean(work), 4 / 3, rtol=1e-12)
 
 
-def check_bad_input_is_refused() -> None:
-    """Windows of nothing, costs that are none and two files name the argument."""
-    checks.raises("nothing", peak_over_mean, [0.0, 0.0], match="per_window must be not all 0")
-    checks.raises("cost", work_by_window, [1.0], [1.0], 0.0, 1.0, match="prompt_s must be positive")
-    checks.raises("files", main, ["a", "b"], match="paths must be one")
-
-
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -237,10 +237,3 @@ def check_few_wait_for_a_place_at_the_textbooks_load() -> None:
     places = ENGINES * CHAT.places
     waits = erlang_c(places, _textbook_load() * places)
     checks.close("share that waits", waits, 1 / (1 + 0.841345 / 0.241971), rtol=0.03)
-
-
-def check_bad_input_is_refused() -> None:
-    """A rate beyond the most, and a load that is none, name the argument."""
-    chat = replica_of(CHAT)
-    checks.raises("rate", chat.inside, 99.0, match="rate_per_s must be at most")
-    checks.raises("load", elasticities, chat, 1.5, match="load must be in")

@@ -264,9 +264,3 @@ def check_blocked_share() -> None:
     came = asked.arrival_s[~long]
     reading = np.searchsorted(begins, came) - np.searchsorted(ends, came)
     checks.close("share", float((reading > 0).mean()), told, rtol=0.25, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """Shares above one and times below zero name the argument."""
-    checks.raises("share", blocked_share, 1.0, 1.5, 1.0, match="long_share must be in [0, 1]")
-    checks.raises("time", blocked_share, 1.0, 0.5, -1.0, match="read_s must be non-negative")

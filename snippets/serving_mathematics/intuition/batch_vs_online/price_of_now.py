@@ -198,10 +198,3 @@ def check_prices_pay_for_the_fleet() -> None:
     checks.close("online price", online, 21 / 13, rtol=1e-15)
     checks.close("paid in all", 5 * online + 16 * batch, 21.0, rtol=1e-15)
     checks.close("no batch work", shared_prices(21, 5.0, 0.0, 0.5)[0], 4.2, rtol=1e-15)
-
-
-def check_bad_input_is_refused() -> None:
-    """Peaks below the mean, loads above the ceiling and overfull fleets name the argument."""
-    checks.raises("peak", cost_ratio, 0.9, 0.6, match="peak_to_mean must be finite")
-    checks.raises("load", cost_ratio, 2.0, 1.2, match="promised_load must be in (0, 1]")
-    checks.raises("overfull", shared_prices, 6, 4.0, 3.0, 0.5, match="batch_load must be in [0, 2]")

@@ -465,12 +465,3 @@ def check_energy_falls_with_the_price() -> None:
     joules = _joules(BATCHES)
     checks.holds("falls", bool(np.all(np.diff(joules) < 0)), got=joules.tolist())
     checks.inside("one over all places", float(joules[0] / joules[-1]), 10.0, 100.0)
-
-
-def check_bad_input_is_refused() -> None:
-    """Half a sequence, steps of another shape, no tokens and gaps that shrink are named."""
-    checks.raises("half", token_gap_s, 0.5, 1.0, 1.0, 1.0, match="batch must be at least 1")
-    checks.raises("shape", answers_per_s, [1, 2], 1.0, 1.0, 1.0, match="step_s must be of shape")
-    checks.raises("no tokens", token_gap_s, 1, 1.0, 1.0, 0.0, match="later_tokens must be positive")
-    checks.raises("shrinks", most_within, 1.0, [2.0, 1.0], match="gaps_s must be of shape")
-    checks.raises("price", cost_per_million, 2.5, 0.0, match="tokens_per_s must be")

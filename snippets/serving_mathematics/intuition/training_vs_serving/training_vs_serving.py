@@ -487,18 +487,3 @@ def check_sardana_numbers() -> None:
     checks.close("70B: tokens [T]", best.tokens / 1e12, 7.92, atol=0.01, kind="published")
     checks.close("70B: trained on [T]", tokens / 1e12, 4.26, atol=0.006, kind="published")
     checks.close("70B: saved [%]", 100 * (1 - best.flops / base), 12, atol=0.5, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Losses below the floor, negative demand, and NaN are errors that name the argument."""
-    checks.raises("no parameters", lifetime_flops, 0.0, 1.0, match="parameters must be positive")
-    checks.raises("NaN tokens", loss, PRINTED, 1e9, math.nan, match="tokens must be positive")
-    checks.raises(
-        "loss out of reach", tokens_for_loss, PRINTED, 1e9, 1.9, match="the loss after endless"
-    )
-    checks.raises(
-        "loss below E", lifetime_optimum, PRINTED, 1.69, match="target_loss must be finite and"
-    )
-    checks.raises(
-        "negative demand", lifetime_optimum, PRINTED, 2.0, -1.0, match="inference_tokens must be"
-    )
