@@ -87,15 +87,6 @@ def test_the_stepper_says_the_numbers_of_the_page() -> None:
     assert price[at, chat, 1] == pytest.approx(2e6 / 3600 / rate[at, chat, 1])
 
 
-def test_numbers_of_the_page() -> None:
-    found = example()
-    assert found.stops.count("\n") == 2
-    assert found.wrong_tpot_ms < found.floor_ms  # the published mistake beats the floor
-    assert _Law(AGENTS).twice == 7  # said in a word
-    assert found.few_ratio > 5 * found.full_ratio
-    assert found.joules_one > 10 * found.joules_full
-
-
 def test_a_promised_p99_takes_a_quarter_of_the_places() -> None:
     """The page's margin: places that a full engine kept for 99%, over those that keep the mean."""
     kept = _best("chat", "places and priority")["places"]

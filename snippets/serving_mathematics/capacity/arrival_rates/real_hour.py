@@ -480,15 +480,5 @@ def check_prompts_and_answers_apart() -> None:
         checks.equal(f"{span} min: answers, requests, prompts", peaks, sorted(peaks))
 
 
-def check_work_by_hand() -> None:
-    """A minute of one kind of tokens alone has their count times their cost.
-
-    Source: by hand.
-    """
-    work = work_by_window([2000.0, 0.0], [0.0, 100.0], 0.0001, 0.001)
-    checks.close("work [s]", work, [0.2, 0.1], rtol=1e-12)
-    checks.close("peak", peak_over_mean(work), 4 / 3, rtol=1e-12)
-
-
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

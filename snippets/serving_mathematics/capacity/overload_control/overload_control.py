@@ -18,7 +18,6 @@ of overload: Yanacek, in the Amazon Builders' Library.
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,23 +99,6 @@ def check_fifo_goodput() -> None:
     in_time = fifo_waits(arrivals, services) + services <= 0.1
     share = batch_means(in_time[14_000:].astype(float))
     checks.covers("λ = 80, simulated: share", share, fifo_goodput(80.0, 100.0, 0.1) / 80)
-
-
-def check_bounded_goodput() -> None:
-    """The finite queue's goodput agrees with the sum over its states, without a deadline it is what
-    is not refused, and with many places it is that of an unlimited queue.
-
-    Source: the state probabilities ρ^k of M/M/1/K summed in exact fractions; `fifo_goodput`.
-    """
-    for rho, places in ((Fraction(4, 5), 10), (Fraction(1), 7), (Fraction(5, 2), 40)):
-        refused = rho**places / sum(rho**k for k in range(places + 1))
-        admitted = 100.0 * float(rho * (1 - refused))
-        label = f"ρ = {rho}, K = {places}, any answer"
-        checks.close(
-            label, bounded_goodput(100.0 * float(rho), 100.0, 10.0, places), admitted, rtol=1e-9
-        )
-    many = bounded_goodput(80.0, 100.0, 0.1, 400)
-    checks.close("K = 400", many, fifo_goodput(80.0, 100.0, 0.1), rtol=1e-12)
 
 
 def check_half_of_what_is_served_in_time() -> None:

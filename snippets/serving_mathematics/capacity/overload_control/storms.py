@@ -104,18 +104,6 @@ def budgeted_retry(
     return pause_s
 
 
-def check_the_edges_of_a_band() -> None:
-    """All fail for R retries below and above the edge, and none in its absence: 1 + R attempts, and
-    a band that ends where the first attempts alone are too many.
-
-    Source: by hand, three retries.
-    """
-    attempts = retry_amplification(1.0, 3)
-    low, high = storm_band(100.0, attempts)
-    checks.close("edges [1/s]", [low, high], [25.0, 100.0], rtol=1e-12)
-    checks.close("attempts at the lower edge [1/s]", low * attempts, high, rtol=1e-12)
-
-
 def check_a_budget_by_hand() -> None:
     """Of twenty requests in ten seconds a tenth may come again, and as many ten seconds later.
 

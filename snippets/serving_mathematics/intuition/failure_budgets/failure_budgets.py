@@ -93,17 +93,12 @@ def example() -> SimpleNamespace:
 
 
 def check_budget_in_minutes() -> None:
-    """Three nines allow 43.2 minutes in 30 days, 40.3 in 28, and 8.76 hours in a year.
+    """Three nines allow 43.2 minutes in 30 days.
 
-    Source: 0.1% of the period, by hand; 43 minutes and 26 seconds from Beyer et al. (2018),
-    table 5-4 and “Extreme Availability Goals”.
+    Source: 0.1% of the period, by hand; 43 minutes from Beyer et al. (2018), table 5-4.
     """
     checks.close("30 days [min]", _outage_s(0.999, MONTH) / 60, 43.2, rtol=1e-12)
-    checks.close("28 days [min]", _outage_s(0.999, 28 * DAY) / 60, 40.32, rtol=1e-12)
-    checks.close("365 days [h]", _outage_s(0.999, 365 * DAY) / 3600, 8.76, rtol=1e-12)
     checks.close("as printed", _outage_s(0.999, MONTH) / 60, 43, atol=0.5, kind="published")
-    got = _outage_s(0.99999, MONTH)
-    checks.close("five nines [s]", got, 26, atol=0.5, kind="published")
 
 
 def check_recommended_thresholds() -> None:
@@ -119,14 +114,8 @@ def check_recommended_thresholds() -> None:
 def check_page_leaves_two_days_not_two_hours() -> None:
     """At burn rate 14.4 the 30-day budget lasts 50 hours; “2 hours” would be burn rate 360.
 
-    Source: a loop that subtracts 14.4 budget-minutes each minute; Beyer et al. (2018), table 5-4
-    for the rule.
+    Source: by hand, 720 h over 14.4; Beyer et al. (2018), table 5-4 for the rule.
     """
-    left, minutes = MONTH, 0
-    while left > 0:
-        left -= 14.4 * 60
-        minutes += 1
-    checks.close("counted down [h]", minutes / 60, 50, atol=1 / 60)
     checks.close("T/b [h]", exhaustion_time(14.4, MONTH) / HOUR, 50, rtol=1e-12)
     checks.close("burn rate of 2 h", MONTH / (2 * HOUR), 360, rtol=1e-12)
     got = exhaustion_time(10.0, MONTH) / DAY
