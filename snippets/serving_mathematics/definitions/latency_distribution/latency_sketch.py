@@ -211,21 +211,6 @@ def figure_averaged_percentiles(figure: Figure) -> None:
     axes.minorticks_off()
 
 
-def check_merging_loses_nothing() -> None:
-    """The merged sketches of all replicas are the sketch of all latencies, in any order.
-
-    Source: the sketch of the concatenated latencies, bucket by bucket.
-    """
-    replicas = _replicas()
-    whole = sketch(np.concatenate(replicas))
-    for label, order in (("forwards", replicas), ("backwards", replicas[::-1])):
-        merged = sketch(order[0])
-        for latencies in order[1:]:
-            merged = merge(merged, sketch(latencies))
-        checks.holds(f"keys, {label}", np.array_equal(merged.keys, whole.keys))
-        checks.holds(f"counts, {label}", np.array_equal(merged.counts, whole.counts))
-
-
 def check_relative_error() -> None:
     """Every percentile of the sketch is within its relative error of the latency with that rank.
 

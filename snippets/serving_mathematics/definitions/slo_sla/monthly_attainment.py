@@ -236,31 +236,11 @@ def figure_margin(figure: Figure) -> None:
     axes.minorticks_off()
 
 
-def check_month_against_simulation() -> None:
-    """The exact distribution is that of 40,000 simulated months, at every tier and month length.
-
-    Source: Monte Carlo, outage by outage; binomial standard errors.
-    """
-    rng = np.random.default_rng(10)
-    for days in (28, 30, 31):
-        mean = 0.001 * days * DAY / OUTAGE
-        months = _simulated_downtime(rng, 40_000, mean, OUTAGE)
-        for s in (0.9999, 0.999, 0.9975):
-            allowed = (1 - s) * days * DAY
-            share = float(np.mean(months > allowed))
-            error = math.sqrt(share * (1 - share) / 40_000)
-            checks.covers(
-                f"{days} days, below {s:.2%}",
-                MeanEstimate(share, error, 0),
-                downtime_exceeds(allowed, mean, OUTAGE),
-            )
-
-
 def check_year_of_calendar_months() -> None:
     """A year misses in some month as often as its months' probabilities say, and in 30 days more.
 
     Source: Monte Carlo of 1,500 years of outages, each charged to the month in which it starts;
-    binomial standard error. For rolling windows, a loop over all of them in one year.
+    binomial standard error.
     """
     numbers = example()
     months, rolling = _missed_years()
@@ -268,16 +248,6 @@ def check_year_of_calendar_months() -> None:
     error = math.sqrt(share * (1 - share) / months.size)
     checks.covers("missed years", MeanEstimate(share, error, 1.96 * error), numbers.year_missed)
     checks.holds("rolling windows miss in more years", float(np.mean(rolling)) > share + 3 * error)
-    rng = np.random.default_rng(15)
-    starts = np.sort(rng.uniform(0, 365 * DAY, 60))
-    lengths = rng.exponential(OUTAGE, 60)
-    worst = max(
-        sum(n for s, n in zip(starts, lengths, strict=True) if end - MONTH < s <= end)
-        for end in starts
-    )
-    checks.close(
-        "worst window [s]", _worst_rolling_downtime(starts, lengths, MONTH), worst, rtol=1e-9
-    )
 
 
 def check_the_margin_survives_what_is_not_known() -> None:
