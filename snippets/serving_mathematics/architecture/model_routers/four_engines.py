@@ -16,7 +16,7 @@ import numpy as np
 from serving_mathematics.architecture.model_routers.prefix_routing import (
     _saved_s,
     _sequence_s,
-    _slack,
+    slack_that_pays,
 )
 from serving_mathematics.architecture.model_routers.routed_fleets import (
     AGES_S,
@@ -64,8 +64,8 @@ def example() -> SimpleNamespace:
         most_percent=max(gains),
         preamble=PREAMBLE,
         customers=CUSTOMERS,
-        saved_ms=1000 * _saved_s(PREAMBLE),
-        pays=_slack(),
+        saved_ms=1000 * _saved_s(),
+        pays=slack_that_pays(_saved_s(), step_line(CHAT).later_tokens, _sequence_s()),
         running=float(running),
         found_loads_percent=100 * asked[0]["found"],
         found_prefix_percent=100 * asked[SLACKS.index(16)]["found"],

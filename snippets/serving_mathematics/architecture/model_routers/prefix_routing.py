@@ -214,23 +214,17 @@ def _seen(machine: Machine, asked: Requests, outcome: Outcome) -> _Routed:
     )
 
 
-def _saved_s(tokens: int) -> float:
-    """What the chat machine takes to read so many tokens at the beginning of a prompt [s]."""
+def _saved_s() -> float:
+    """What the chat machine takes to read a customer's prefix at the beginning of a prompt [s]."""
     engine = _long_chat()
-    asked = Workload([0.0], [tokens], [1])
-    return float(engine.prefill_token_s * tokens + TICK_S * engine.prompt_ticks(asked)[0])
+    asked = Workload([0.0], [PREAMBLE], [1])
+    return float(engine.prefill_token_s * PREAMBLE + TICK_S * engine.prompt_ticks(asked)[0])
 
 
-def _sequence_s(tokens: int = PREAMBLE) -> float:
+def _sequence_s() -> float:
     """What a customer's sequence adds to a step of the chat machine, its prefix too [s]."""
-    low, high = CHAT.step_s([1.0, CHAT.places], CHAT.mean_context_tokens + tokens).tolist()
+    low, high = CHAT.step_s([1.0, CHAT.places], CHAT.mean_context_tokens + PREAMBLE).tolist()
     return float(high - low) / (CHAT.places - 1)
-
-
-def _slack(tokens: int = PREAMBLE) -> float:
-    """The slack that pays for a request of the chat machine with a prefix of so many tokens."""
-    later = step_line(CHAT).later_tokens
-    return slack_that_pays(_saved_s(tokens), later, _sequence_s(tokens))
 
 
 def check_what_a_prefix_adds_to_a_step() -> None:

@@ -110,11 +110,11 @@ def elasticities(replica: Replica, load: float) -> tuple[float, float]:
     return tuple(float(np.diff(np.log(own))[0]) / rise for own in (inside, tokens_s))  # type: ignore[return-value]
 
 
-def _load_at(replica: Replica, which: int, wanted: float = 2.0) -> float:
-    """Load at which the elasticity of requests (0) or time per token (1) is so high."""
+def _load_at(replica: Replica, which: int) -> float:
+    """Load at which the elasticity of requests (0) or time per token (1) is two."""
     loads = np.arange(0.1, 0.95, 0.005)
     found = np.array([elasticities(replica, float(load))[which] for load in loads])
-    return float(loads[np.argmax(found >= wanted)])
+    return float(loads[np.argmax(found >= 2.0)])
 
 
 def _textbook_load() -> float:

@@ -157,9 +157,9 @@ def _run(signal: str, startup_min: float, jump: float, until_s: int = CLIP_S) ->
     )
 
 
-def _fluid(signal: str, startup_min: float, jump: float) -> _FleetRun:
-    """The same spike as a fluid."""
-    load, startup_s = _load(jump), 60.0 * startup_min
+def _fluid(signal: str, startup_min: float) -> _FleetRun:
+    """Twice the load, as a fluid."""
+    load, startup_s = _load(2.0), 60.0 * startup_min
     policy, chat = _policy(signal, load), replica_of(CHAT)
     return _run_fleet(load, policy, chat, replicas=START, startup_s=startup_s, most=MOST)
 
@@ -346,7 +346,7 @@ def check_the_fluid_says_the_same() -> None:
     """
     for signal in (*SIGNALS[:2], "requests, a fifth"):
         for startup in STARTUPS_MIN:
-            run, fluid = _run(signal, startup, 2.0), _fluid(signal, startup, 2.0)
+            run, fluid = _run(signal, startup, 2.0), _fluid(signal, startup)
             label = f"{signal}, {startup} min: requests one by one over the fluid"
             more, paid = run.late_share - fluid.late_share, run.replica_hours / fluid.replica_hours
             checks.inside(f"{label}, late, less", more, 0.0, 0.03, kind="simulation")

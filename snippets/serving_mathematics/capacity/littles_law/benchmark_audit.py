@@ -137,21 +137,15 @@ WRK_CORRECTED = (  # one connection, means after wrk's correction for coordinate
     _Report("wrk #438, run 2", 1, 5_006.85, 487.51e-6),
     _Report("wrk #99", 1, 726.37, 2.53),  # wrk issue 99 (2014), server frozen for 5 of 10 s
 )
-ECHO_REQUESTS = 1000  # requests per level of the echo-server table; Vultr
-ECHO_LEVELS = (  # nominal concurrency, requests/s, p50, p95, p99 [ms]; Vultr
-    (100, 1006.0, 40.66, 109.12, 134.01),
-    (250, 945.0, 13.49, 52.32, 67.23),
-    (500, 912.0, 11.33, 19.33, 23.08),
-    (1000, 892.0, 11.59, 20.94, 26.43),
-)
+ECHO_REQUESTS, ECHO_PER_S = 1000, 892.0  # of the echo-server table at a concurrency of 1,000; Vultr
+ECHO_MS = (11.59, 20.94, 26.43)  # its p50, p95 and p99
 
 
-def _echo_in_flight(level: tuple[float, ...]) -> tuple[float, float]:
-    """Least and greatest mean number in flight at a level of the echo-server table."""
-    _, throughput, *quantiles_ms = level
-    run_s = ECHO_REQUESTS / throughput
-    bounds = _mean_latency_bounds((0.5, 0.95, 0.99), np.divide(quantiles_ms, 1e3), run_s)
-    return throughput * bounds[0], throughput * bounds[1]
+def _echo_in_flight() -> tuple[float, float]:
+    """Least and greatest mean number in flight at that level."""
+    run_s = ECHO_REQUESTS / ECHO_PER_S
+    bounds = _mean_latency_bounds((0.5, 0.95, 0.99), np.divide(ECHO_MS, 1e3), run_s)
+    return ECHO_PER_S * bounds[0], ECHO_PER_S * bounds[1]
 
 
 def example() -> SimpleNamespace:
@@ -168,7 +162,7 @@ def example() -> SimpleNamespace:
         wrong_mean_percent=100 * (1 - first.mean_latency_s / WRK_114_RECOUNTED_S),  # too low
         corrected_in_flight=inflated.in_flight,
         frozen_in_flight=frozen.in_flight,
-        echo_greatest=_echo_in_flight(ECHO_LEVELS[-1])[1],
+        echo_greatest=_echo_in_flight()[1],
     )
 
 
@@ -229,7 +223,7 @@ def check_percentiles_bound_the_number_in_flight() -> None:
     Source: by hand, 0.45 × 11.59 + 0.04 × 20.94 + 0.01 × 26.43 ms from below, and 0.5 × 11.59 +
     0.45 × 20.94 + 0.04 × 26.43 + 0.01 × 1121.08 ms from above, times 892 per second.
     """
-    least, greatest = _echo_in_flight(ECHO_LEVELS[-1])
+    least, greatest = _echo_in_flight()
     below = 0.45 * 11.59 + 0.04 * 20.94 + 0.01 * 26.43
     above = 0.5 * 11.59 + 0.45 * 20.94 + 0.04 * 26.43 + 0.01 * 1e6 / 892
     checks.close("least", least, below * 0.892, rtol=1e-12)

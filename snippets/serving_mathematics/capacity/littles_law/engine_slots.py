@@ -49,11 +49,6 @@ def _poisson(mean: float, most: int) -> FloatArray:
     return np.asarray(np.exp(n * math.log(mean) - mean - logs))
 
 
-def _enough(probabilities: FloatArray) -> int:
-    """Places that suffice 99.9% of the time."""
-    return int(np.searchsorted(np.cumsum(probabilities), 0.999))
-
-
 def example() -> SimpleNamespace:
     """Numbers quoted in the text, of the chat machine at 80% load."""
     numbers = np.array(_numbers(CHAT, LOAD))
@@ -61,7 +56,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         mean_inside=mean,
         slots_engine=int(np.quantile(numbers, 0.999)),
-        slots_poisson=_enough(_poisson(mean, 400)),
+        slots_poisson=int(np.searchsorted(np.cumsum(_poisson(mean, 400)), 0.999)),
         slots_server=math.ceil(math.log(0.001) / math.log(mean / (1 + mean))),
     )
 

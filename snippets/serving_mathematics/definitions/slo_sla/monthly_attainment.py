@@ -127,28 +127,22 @@ def _worst_rolling_downtime(
     return float(np.max(total[1:] - total[first], initial=0.0))
 
 
-def _simulated_years(
-    rng: np.random.Generator, years: int, mean_outages: float, mean_outage_s: float
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Whether each year misses 99.9% in a calendar month, and in any 30 days."""
-    edges = np.append(0, np.cumsum(CALENDAR)) * DAY
-    months, rolling = np.zeros(years, dtype=bool), np.zeros(years, dtype=bool)
-    for year in range(years):
-        count = rng.poisson(mean_outages)
+@functools.cache
+def _missed_years() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Whether each of 1,500 years misses 99.9% in a calendar month, and in any 30 days, at the mean
+    that misses 5% of its months."""
+    rng, edges = np.random.default_rng(14), np.append(0, np.cumsum(CALENDAR)) * DAY
+    down_per_day = (1 - internal_target(0.999, 0.05, OUTAGE, MONTH)) * DAY / OUTAGE
+    months, rolling = np.zeros(1500, dtype=bool), np.zeros(1500, dtype=bool)
+    for year in range(months.size):
+        count = rng.poisson(365 * down_per_day)
         starts = np.sort(rng.uniform(0, 365 * DAY, count))
-        lengths = rng.exponential(mean_outage_s, count)
+        lengths = rng.exponential(OUTAGE, count)
         month = np.searchsorted(edges, starts, side="right") - 1
         down = np.bincount(month, lengths, len(CALENDAR))
         months[year] = np.any(down > 0.001 * np.diff(edges))
         rolling[year] = _worst_rolling_downtime(starts, lengths, MONTH) > 0.001 * MONTH
     return months, rolling
-
-
-@functools.cache
-def _missed_years() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Whether each of 1,500 years misses, at the mean that misses 5% of its months."""
-    down_per_day = (1 - internal_target(0.999, 0.05, OUTAGE, MONTH)) * DAY / OUTAGE
-    return _simulated_years(np.random.default_rng(14), 1500, 365 * down_per_day, OUTAGE)
 
 
 def _pair(shared: float) -> tuple[float, float]:

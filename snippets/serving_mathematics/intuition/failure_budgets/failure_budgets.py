@@ -70,9 +70,9 @@ def burn_threshold(spend: float, window_s: float, period_s: float) -> float:
     return spend * period_s / window_s
 
 
-def _outage_s(slo: float, period_s: float) -> float:
-    """Full outage that spends the whole budget [s]."""
-    return exhaustion_time(burn_rate(1.0, slo), period_s)
+def _outage_s() -> float:
+    """Full outage that spends the whole budget of three nines in a month [s]."""
+    return exhaustion_time(burn_rate(1.0, 0.999), MONTH)
 
 
 def example() -> SimpleNamespace:
@@ -82,7 +82,7 @@ def example() -> SimpleNamespace:
     two_hours = MONTH / (2 * HOUR)
     tonight = burn_rate(0.02, 0.999)
     return SimpleNamespace(
-        budget_min=_outage_s(0.999, MONTH) / MINUTE,
+        budget_min=_outage_s() / MINUTE,
         page_burn=page,
         tonight_burn=tonight,
         tonight_gone_h=exhaustion_time(tonight, MONTH) / HOUR,
@@ -97,8 +97,8 @@ def check_budget_in_minutes() -> None:
 
     Source: 0.1% of the period, by hand; 43 minutes from Beyer et al. (2018), table 5-4.
     """
-    checks.close("30 days [min]", _outage_s(0.999, MONTH) / 60, 43.2, rtol=1e-12)
-    checks.close("as printed", _outage_s(0.999, MONTH) / 60, 43, atol=0.5, kind="published")
+    checks.close("30 days [min]", _outage_s() / 60, 43.2, rtol=1e-12)
+    checks.close("as printed", _outage_s() / 60, 43, atol=0.5, kind="published")
 
 
 def check_recommended_thresholds() -> None:
