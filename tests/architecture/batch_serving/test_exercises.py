@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.architecture.batch_serving.exercises import (
-    example,
     missing_and_repeated,
     rows_at_once,
     what_holds_it_up,
@@ -33,12 +32,6 @@ def test_more_to_do_never_blames_the_client(
     assert (told == "client") == (running < 0.9 and waiting < 0.9)
     if told == "order":
         assert what_holds_it_up(running, waiting, shared, shared) == "nothing"
-
-
-def test_the_page_says_what_the_boards_say() -> None:
-    told = example()
-    assert (told.board_first, told.board_second, told.board_third) == ("client", "order", "nothing")
-    assert told.pencil_rows == math.ceil(3.6 * 23 * 19)
 
 
 @given(st.lists(st.integers(0, 19), max_size=40))

@@ -12,8 +12,6 @@ from serving_mathematics.architecture.batch_serving.night_of_shards import (
     ENGINES,
     KILLED_AT_S,
     MISHAPS,
-    _best,
-    _end_s,
     _night,
     _rows_s,
     _shards_s,
@@ -50,12 +48,6 @@ def test_shards_are_all_rows() -> None:
         assert shards.size == count
         assert shards.sum() == pytest.approx(_rows_s().sum())
         assert shards.max() < 1.1 * shards.mean()
-
-
-def test_the_page_quotes_the_nights() -> None:
-    told = example()
-    assert told.night_best == _best("filling and emptying") > told.night_best_start > ENGINES
-    assert told.killed_4_min == _end_s(4, "filling and emptying", MISHAPS[1]) / 60
 
 
 def test_engines_for_ten_million_rows_end_in_time_whatever_the_order() -> None:

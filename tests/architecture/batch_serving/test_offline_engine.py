@@ -20,7 +20,6 @@ from serving_mathematics.architecture.batch_serving.checkpointing import young_i
 from serving_mathematics.architecture.batch_serving.offline_engine import (
     _line,
     _ordered,
-    example,
     fed_share,
 )
 from serving_mathematics.core.machines.machines import CHAT
@@ -51,12 +50,6 @@ def test_rows_are_put_in_order() -> None:
     guessed = many[_ordered(many, "guessed longest first", rng)]
     assert guessed[:1000].mean() > 1.3 * guessed[1000:].mean()
     assert (np.diff(guessed) > 0).any()
-
-
-def test_the_page_quotes_the_line() -> None:
-    told, (overhead_s, rate) = example(), _line("chat")
-    assert told.chat_overhead_s == overhead_s
-    assert told.fed_256 == pytest.approx(100 * fed_share(256, rate, overhead_s), abs=5)
 
 
 MINUTES = 90

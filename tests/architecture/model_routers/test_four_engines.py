@@ -18,7 +18,6 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     CLIP_SLACKS,
     FRAMES,
     RATES,
-    SITUATIONS,
     SLACKS,
     _record,
 )
@@ -56,20 +55,6 @@ def test_a_crowded_engine_is_seen() -> None:
     inside = (running + waiting)[:, 1].mean(axis=1)  # slacks and engines, with a large customer
     assert inside[-1].max() > 2 * inside[-1].mean() * 0.9
     assert inside[2].max() < 1.3 * inside[2].mean()
-
-
-def test_example_is_of_the_record() -> None:
-    told, carried = example(), _record()["carried"]
-    rates = carried["customers"]
-    ratio = rates["prefix first, slack 16"] / rates["fewest requests"]
-    assert told.least_percent <= 100 * (ratio - 1) <= told.most_percent
-    short, alike = (
-        told_of["prefix first, slack 16"] / told_of["fewest requests"]
-        for told_of in (_record()["carried"][one] for one in ("1,024 tokens", "all ask alike"))
-    )
-    assert told.least_percent == pytest.approx(100 * (short - 1))
-    assert told.most_percent == pytest.approx(100 * (alike - 1))
-    assert set(carried) == {*SITUATIONS, "eight engines", "agents"}
 
 
 LOADS = {  # requests that run and wait

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.architecture.rest_grpc.exercises import (
     compression_pays_below,
-    example,
     photo_round_trips,
     what_it_waits_for,
 )
@@ -33,9 +31,3 @@ def test_compression_pays_on_a_narrow_link() -> None:
         packed = 0.3e6 / bandwidth + 1e6 / 1e8 + 1e6 / 3e8
         assert (packed < plain) == pays
     assert compression_pays_below(1.0, 1.0, 1.0) == 0
-
-
-def test_the_page_says_what_the_boards_say() -> None:
-    told = example()
-    assert (told.pencil_trips, told.board_first, told.board_second) == (17, "connection", "way")
-    assert told.pays_mbit == pytest.approx(180)

@@ -11,7 +11,6 @@ from serving_mathematics.architecture.rest_grpc.number_digits import (
     _number_cost,
     _number_s,
     _numbers,
-    example,
 )
 
 
@@ -27,9 +26,3 @@ def test_longer_digits_take_longer_here_too() -> None:
     again = [_number_cost.again(kind) for kind in KINDS]
     times = [cost.write_ns + cost.read_ns for cost in again]
     assert times[0] > 1.5 * times[1]
-
-
-def test_the_page_quotes_what_engines_send() -> None:
-    told = example()
-    assert told.digit_ns == pytest.approx(1e9 * _number_s("embedding"))
-    assert told.digit_bytes == _number_cost("embedding").size_bytes

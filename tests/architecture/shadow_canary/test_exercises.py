@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.architecture.shadow_canary.exercises import (
     canary_minutes,
-    example,
     obrien_fleming,
     what_the_canary_shows,
 )
@@ -34,12 +33,6 @@ def test_a_board_knows_no_units(load: float, token: float, unit: float) -> None:
     borders = [abs(abs(load - 1) - 0.15), abs(abs(token - 1) - 0.05)]
     assert min(borders) < 1e-9 or told == again
     assert borders[0] < 1e-9 or (told == "load") == (abs(load - 1) > 0.15)
-
-
-def test_the_page_says_what_the_boards_say() -> None:
-    told = example()
-    assert (told.board_first, told.board_second, told.board_third) == ("split", "load", "version")
-    assert told.pencil_arm == pytest.approx(samples_per_arm(0.001, 0.002), rel=0.03)
 
 
 def test_obrien_fleming_is_the_normal_rectangle() -> None:

@@ -9,16 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.architecture.shadow_canary.paired_answers import (
-    FLIP,
-    OLD,
-    RIGHT,
-    WRONG,
-    example,
     mcnemar_exact,
     noisy_shares,
     shadow_pairs,
 )
-from serving_mathematics.architecture.shadow_canary.shadow_canary import samples_per_arm
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
@@ -63,12 +57,3 @@ def test_flipped_verdicts_keep_the_sign_and_lose_the_size(w: float, r: float, fl
                 lost, won = lost + chance * (seen == (1, 0)), won + chance * (seen == (0, 1))
     assert noisy_shares(w, r, flip) == pytest.approx((lost, won), abs=1e-12)
     assert lost - won == pytest.approx((w - r) * (1 - 2 * flip), abs=1e-12)
-
-
-def test_the_page_quotes_the_formulas() -> None:
-    told = example()
-    assert told.pairs == shadow_pairs(WRONG, RIGHT)
-    assert told.canary == samples_per_arm(OLD, OLD + WRONG - RIGHT)
-    assert told.noisy_pairs > 3 * told.pairs  # three times the answers, says the page
-    assert told.noisy_pairs < 3.5 * told.pairs
-    assert told.flip_percent == 100 * FLIP

@@ -10,21 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from serving_mathematics.architecture.shadow_canary.paired_means import (
-    _paired_difference,
     _quality_harm,
     time_harm,
 )
-
-
-@given(st.integers(2, 30), st.floats(0.5, 0.999))
-def test_paired_difference_is_scipy(count: int, confidence: float) -> None:
-    rng = np.random.default_rng(count)
-    x, y = rng.normal(size=(2, count))
-    result = stats.ttest_rel(y, x)
-    interval = result.confidence_interval(confidence)
-    got = _paired_difference(x, y, confidence)
-    assert got.mean / got.standard_error == pytest.approx(result.statistic)
-    assert (got.low, got.high) == pytest.approx((interval.low, interval.high))
 
 
 def score(w: int, r: int, n: int, loss: float) -> float:

@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from serving_mathematics.architecture.shadow_canary.split_traffic import (
-    ARMS,
-    SPLITS,
     START_S,
     _arms,
-    _mean,
-    _over,
-    _splits,
-    example,
 )
 from serving_mathematics.core.machines.customers import _customers
 
@@ -29,14 +23,3 @@ def test_arms_have_their_shares_from_their_start(how: str) -> None:
     who = asked.prefixes.parent[asked.prefixes.node][~early]
     homes = [np.unique(arm[~early][who == customer]).size for customer in np.unique(who)]
     assert (max(homes) == 1) == (how == "customer")
-
-
-def test_the_page_quotes_the_record() -> None:
-    told, splits = example(), _splits()
-    assert set(splits) == set(SPLITS)
-    assert told.split_first_percent == pytest.approx(100 * (_over("by request", "first") - 1))
-    assert told.split_canary_found < told.split_fleet_found
-    for arm in ARMS:
-        assert 0 < _mean("by customer", arm, "found") < 1
-    spread = [_mean("by customer", arm, "found") for arm in ARMS]
-    assert max(spread) - min(spread) < 0.03

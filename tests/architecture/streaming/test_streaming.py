@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.architecture.streaming import streaming
 from serving_mathematics.architecture.streaming.streaming import (
     StreamMetrics,
     TpotConventions,
@@ -51,10 +50,3 @@ def test_conventions_are_ordered_and_convert(ttft: float, after: float, tokens: 
 def test_a_first_token_costs_no_gap() -> None:
     assert end_to_end_s(0.7, 99.0, 1) == 0.7
     assert stream_metrics([0.7]).e2e_s == 0.7
-
-
-def test_numbers_of_the_page_by_hand() -> None:
-    """Half a second to the first of 101 tokens, 25 ms between them: 3 s in all."""
-    shown = streaming.example()
-    assert shown.e2e_s == pytest.approx(3.0, rel=1e-12)
-    assert shown.reader_gap_ms == pytest.approx(60_000 / (238 / 0.75))

@@ -59,8 +59,11 @@ def test_a_window_may_be_half_the_span_and_a_ten_millionth_but_no_less(
 def test_gap_cv_of_regular_and_of_two_valued_gaps() -> None:
     assert gap_cv([0, 1, 2, 3]) == 0
     assert gap_cv([0, 1, 4, 5, 8]) == pytest.approx(np.std([1, 3, 1, 3], ddof=1) / 2)
-    with pytest.raises(ValueError, match="arrival_times must be at least three times"):
-        gap_cv([0, 1])
+
+
+def test_a_row_without_requests_has_no_dispersion() -> None:
+    with pytest.raises(ValueError, match="counts must be positive somewhere in every row"):
+        dispersion_p_value([[1, 2], [0, 0]])
 
 
 counts_lists = st.lists(st.integers(0, 50), min_size=2, max_size=30).filter(lambda c: sum(c) > 0)

@@ -105,12 +105,7 @@ def test_token_dispersion_by_hand() -> None:
     assert token_dispersion([0.0, 10.0], [3, 3], 1.0) == pytest.approx(0.9 * 10 / 9)  # 1, 0, 0, …
     for bad, words in (
         (([0.0], [3], 0.1), "arrival_s must be sorted"),
-        ((times[::-1], lengths, 1.0), "arrival_s must be sorted"),
-        ((times, lengths[1:], 1.0), "tokens must be of shape"),
-        ((times, -lengths, 1.0), "tokens must be non-negative"),
         ((times, [0] * 20 + [9], 1.0), "tokens must be not all 0 in full windows"),
-        ((times, lengths, 3.0), "window_s must be short enough for ten windows"),
-        ((times, lengths, 0.0), "window_s must be positive"),
     ):
         with pytest.raises(ValueError, match=words):
             token_dispersion(*bad)

@@ -72,6 +72,8 @@ def test_a_log_is_played_and_recorded(
     monkeypatch.setattr(
         real_hour, "write_record", lambda name, record: written.update({name: record})
     )
+    with pytest.raises(ValueError, match="paths must be one"):
+        real_hour.main([str(file), str(file)])
     assert real_hour.main([str(file)]) == 0
     assert "wrote" in capsys.readouterr().out
     rows = written["real_hour"]["played"]["chat"]

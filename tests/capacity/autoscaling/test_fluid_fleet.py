@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -44,6 +46,14 @@ def test_heavier_work_is_less_capacity() -> None:
     assert light.waiting[-1] == 0
     assert heavy.waiting[-1] == pytest.approx(59 * (1.5 - 0.9), rel=1e-6)
     assert heavy.late_share > light.late_share
+
+
+def test_who_waits_longer_than_the_promise_is_late() -> None:
+    """Where no token is late: half a request a second too many, or 1.4 with work twice as heavy."""
+    patient = replace(SMALL, held=999)
+    for work, first in ((1.0, 4), (2.0, 1)):  # second at which it takes more than one to end them
+        run = _run_fleet([2.3] * 90, fixed(1), patient, replicas=1, startup_s=0.0, work=[work] * 90)
+        assert run.late_share == pytest.approx((90 - first) / 90)
 
 
 def test_what_a_policy_sees() -> None:

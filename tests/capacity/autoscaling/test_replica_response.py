@@ -46,3 +46,5 @@ def test_inside_is_littles_law(machine: object) -> None:
     assert replica.inside(replica.rates[1:]) == pytest.approx(counts)
     assert replica.held <= replica.places
     assert replica.inside([0.0]).tolist() == [0.0]
+    with pytest.raises(ValueError, match="rate_per_s must be at most"):
+        replica.inside(1.01 * replica.most_per_s)

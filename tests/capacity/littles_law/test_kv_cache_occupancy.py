@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.littles_law.kv_cache_occupancy import (
-    _residence_s,
     mean_held,
     token_seconds,
 )
@@ -23,11 +22,6 @@ def test_token_seconds_is_a_sum_over_tokens(
     stays += [(output - k) * interval for k in range(1, output + 1)]
     expected = math.fsum(stays)
     assert float(token_seconds(prompt, output, prefill, interval)) == pytest.approx(expected)
-
-
-def test_single_token_holds_only_its_prompt() -> None:
-    assert float(token_seconds(50, 1, 0.4, 0.1)) == pytest.approx(20.0)
-    assert _residence_s(1, 0.4, 0.1) == 0.4
 
 
 def test_shapes_broadcast() -> None:

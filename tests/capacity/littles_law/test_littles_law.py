@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.littles_law.littles_law import (
     WindowAverages,
-    _area_under_number,
     edge_error,
     mean_in_flight,
     number_in_system,
@@ -39,7 +38,6 @@ def test_area_is_the_sum_of_times_in_the_window(
     log: tuple[FloatArray, FloatArray], start: float, length: float
 ) -> None:
     area = brute_area(*log, start, start + length)
-    assert _area_under_number(*log, start, start + length) == pytest.approx(area, abs=1e-9)
     assert time_in_window(*log, start, start + length).sum() == pytest.approx(area, abs=1e-9)
 
 
@@ -86,7 +84,6 @@ def test_replications_side_by_side_equal_one_by_one() -> None:
 
 def test_request_that_never_leaves_counts_until_the_window_closes() -> None:
     assert number_in_system([0.0, 1.0], [math.inf, 2.0], [0.5, 1.5, 9.0]).tolist() == [1, 2, 1]
-    assert _area_under_number([1.0], [math.inf], 0.0, 4.0) == 3.0
     seen = window_averages([1.0], [math.inf], 0.0, 4.0)
     assert float(seen.truncated) == 0.75
     assert float(seen.completed) == 0.0
@@ -101,8 +98,6 @@ def test_mean_in_flight_is_the_product() -> None:
 def test_replications_and_bad_instants_are_refused_by_the_count() -> None:
     with pytest.raises(ValueError, match=r"arrival_times must be of shape \(n,\)"):
         number_in_system([[0.0]], [[1.0]], 0.0)
-    with pytest.raises(ValueError, match=r"arrival_times must be of shape \(n,\)"):
-        _area_under_number([[0.0]], [[1.0]], 0.0, 1.0)
 
 
 @given(st.floats(0.1, 10), st.floats(0, 9), st.floats(1, 1000))

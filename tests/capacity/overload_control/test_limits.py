@@ -35,12 +35,6 @@ def test_below_the_ceiling_a_limit_changes_nothing() -> None:
 
 def test_the_page_says_what_ran() -> None:
     told = example()
-    assert told.none_work == 0.0
-    assert told.gateway_in_time > told.requests_in_time
-    assert told.gateway_long < told.requests_long
-    assert told.tokens_in_time == pytest.approx(told.requests_in_time, rel=0.1)
-    assert told.tokens_long > 5 * told.gateway_long  # vLLM's limit lets long ones in
-    assert told.kept_places < told.all_places
     page = (ROOT / "docs" / "capacity" / "overload-control.md").read_text("utf-8")
     limits = f"--max-num-seqs {told.kept_places} --max-num-queued-reqs {told.queued_requests}"
     assert limits in page

@@ -46,4 +46,3 @@ def test_a_retry_that_another_rule_forbids_is_not_counted() -> None:
 
 def test_one_attempt_makes_no_band() -> None:
     assert storm_band(100.0, 1.0) == (100.0, 100.0)
-    assert storm_band(80.0, 4.0) == (20.0, 80.0)

@@ -10,9 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.capacity.tail_latency.second_copies import Copies, serve_copies
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
-from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.simulator import simulate_fleet
 
 ENGINE = Engine(step_s=0.5, decode_token_s=0.01, token_budget=16, max_sequences=4)
 
@@ -47,18 +44,6 @@ def test_everybody_is_answered_and_cause_comes_first(
     took = got.first_token_s - load.arrival_s
     assert np.all(got.sent[took > after + 1e-9])
     assert not np.any(got.sent[took < after - 1e-9])
-
-
-def test_without_copies_it_is_the_fleet_of_the_other_chapters() -> None:
-    """Homes are given, so that both route alike."""
-    load = asked(3, 200)
-    homes = np.random.default_rng(4).integers(0, 2, 200)
-    got = serve_copies(load, ENGINE, 2, homes=homes.tolist())
-    requests = Requests(load.arrival_s, load.prompt_tokens, load.output_tokens)
-    fleet = Fleet([ENGINE, ENGINE], route=lambda request, _view: int(homes[request]))
-    expected = simulate_fleet(requests, fleet)
-    assert got.first_token_s == pytest.approx(expected.first_token_s)
-    assert got.completion_s == pytest.approx(expected.completion_s)
 
 
 def test_a_cancelled_copy_is_no_longer_counted() -> None:
@@ -103,6 +88,7 @@ def test_an_engine_that_stands_still_begins_no_step() -> None:
         ({"order": "longest"}, "order must be arrival or shortest"),
         ({"most_tokens": float("nan")}, "most_tokens must be at least 1"),
         ({"after_s": -1.0}, "after_s must be non-negative"),
+        ({"counted": "work"}, "counted must be requests or tokens"),
         ({"budget": float("nan")}, "budget must be positive"),
         ({"homes": [0, 1]}, "homes must be of shape"),
         ({"homes": [0.5, 1, 1]}, "homes must be engines"),

@@ -98,7 +98,8 @@ def test_retries_by_recursion(attempt: Service, attempts: int) -> None:
         ]
 
     assert_same(retried(attempt, attempts), tries(attempts))
-    assert retried(attempt, 1).cost == attempt.cost
+    again = 1 + sum(retried(attempt, tried).failed.sum() for tried in range(1, attempts))
+    assert retried(attempt, attempts).cost == pytest.approx(attempt.cost * again)
 
 
 @given(services(), st.floats(0.01, 0.99))

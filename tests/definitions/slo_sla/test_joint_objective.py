@@ -19,7 +19,6 @@ from serving_mathematics.definitions.slo_sla.joint_objective import (
     missed_without_spare,
     replicas_for,
 )
-from serving_mathematics.definitions.utilization.engine_under_load import _limit
 
 TIMES = st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), min_size=1, max_size=30)
 
@@ -56,13 +55,6 @@ def test_one_server_is_the_queue_of_the_textbook(machine: Machine) -> None:
     due = [stats.expon(scale=1 / (rate * (1 - x))).cdf(machine.promise.ttft_s) for x in loads]
     np.testing.assert_allclose(joint_objective._one_server(machine, loads), due)
     assert joint_objective._one_server(machine, 1.2) == 0
-
-
-def test_the_page_quotes_the_recorded_caps() -> None:
-    """And Utilization the same, whose record has other loads far from the cap."""
-    page = joint_objective.example()
-    assert page.chat_cap == pytest.approx(_limit(256))
-    assert page.few_cap == pytest.approx(_limit(64))
 
 
 def test_the_slider_has_the_numbers_of_the_figure() -> None:

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.definitions.slo_sla.monthly_attainment import (
-    OUTAGE,
     _worst_rolling_downtime,
     downtime_exceeds,
-    example,
     internal_target,
 )
 
@@ -33,16 +31,6 @@ def test_worst_window_by_brute_force(outages: list[tuple[int, int]], window: int
         (sum(n for s, n in outages if end - window < s <= end) for end in range(101)), default=0
     )
     assert _worst_rolling_downtime(starts, lengths, float(window)) == expected
-
-
-def test_the_targets_of_the_page_miss_one_month_of_twenty() -> None:
-    shown = example()
-    for target, length in ((shown.target_5, OUTAGE), (shown.target_long, 4 * OUTAGE)):
-        mean = (1 - target) * 2_592_000 / length
-        n = np.arange(1, 250)
-        missed = (stats.poisson.pmf(n, mean) * stats.gamma.sf(2592 / length, n)).sum()
-        assert missed == pytest.approx(0.05, abs=1e-9)
-    assert shown.target_min == pytest.approx((1 - shown.target_5) * 43_200)
 
 
 def test_target_meets_the_breach() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from serving_mathematics.core.machines.machines import AGENTS
 from serving_mathematics.intuition.batch_vs_online.forgotten_prefixes import (
     _run,
-    example,
 )
 
 
@@ -14,8 +12,3 @@ def test_a_small_run_finds_less_beside_documents() -> None:
     assert alone["found"] > beside["found"] > 0.5
     assert alone["lifetime_s"] > 1.5 * beside["lifetime_s"]
     assert alone["first_s"] < beside["first_s"]
-
-
-def test_numbers_of_the_page() -> None:
-    told = example()
-    assert told.alone_first_s < told.beside_first_s < AGENTS.promise.ttft_s

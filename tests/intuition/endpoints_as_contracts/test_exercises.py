@@ -12,7 +12,6 @@ from serving_mathematics.intuition.endpoints_as_contracts.chat_contract import (
 from serving_mathematics.intuition.endpoints_as_contracts.exercises import (
     changed_sessions,
     common_contract,
-    example,
     what_has_changed,
 )
 
@@ -46,9 +45,3 @@ def test_one_thing_is_named_and_the_first(
     if told in {"answers", "nothing"}:
         assert 1 / (1 + tolerance) - 1e-9 <= prompt <= 1 + tolerance + 1e-9
         assert (told == "answers") == (abs(cut) > tolerance)
-
-
-def test_the_page_says_what_the_boards_say() -> None:
-    told = example()
-    assert (told.board_first, told.board_second) == ("template", "contract")
-    assert told.pencil_percent == pytest.approx(45.45, abs=0.05)

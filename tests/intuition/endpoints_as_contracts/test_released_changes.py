@@ -59,10 +59,3 @@ def test_an_ignored_parameter_is_no_error() -> None:
     assert told == {"schema", "stored answers"}
     endpoint, caller = CHANGES["a parameter is ignored"], CALLERS["spam filter"]
     assert _ends(_served(endpoint, caller)) == {"stop"}
-
-
-def test_counts_of_the_page() -> None:
-    told = example()
-    assert told.breaking == len(CHANGES) - 2
-    assert told.told_by_schema == told.breaking - len(_missed(CHECKS[:1], CALLERS))
-    assert told.told_by_either == told.breaking - 2

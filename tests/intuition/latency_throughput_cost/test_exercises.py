@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.intuition.latency_throughput_cost.exercises import (
     doubling_batch,
-    example,
     line_of_two_hours,
     price_on_dashboard,
 )
@@ -36,10 +35,3 @@ def test_a_line_is_found_again(s: float, u: float, quiet: float, more: float) ->
     twice, floor = line_of_two_hours(3.6, *hours)
     assert s + u * twice == pytest.approx(2 * (s + u), rel=1e-4)  # twice a lone one
     assert floor == pytest.approx(1e3 * u, rel=1e-4)
-
-
-def test_the_page_says_them() -> None:
-    found = example()
-    assert (found.pencil, found.board_ms) == pytest.approx((31.4, 40))
-    assert found.line_floor < found.board_price
-    assert found.line_twice == pytest.approx(14)

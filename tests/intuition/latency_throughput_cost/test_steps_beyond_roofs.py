@@ -15,7 +15,6 @@ from serving_mathematics.core.hardware.step_terms import DATA_SHEET
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.intuition.latency_throughput_cost.steps_beyond_roofs import (
     _runs,
-    example,
     roofline_per_token_s,
 )
 
@@ -54,14 +53,6 @@ def test_devices_share_roofs_without_messages() -> None:
     both = count_work([WORKED, replace(WORKED, tensor=8)])
     one_s, eight_s = roofline_per_token_s(both)
     assert one_s == pytest.approx(8 * eight_s)
-
-
-def test_numbers_of_the_page() -> None:
-    runs, told = _runs(), example()
-    assert told.today_runs == runs.over_roofs.size > 3000
-    assert np.median(runs.over_sum) == pytest.approx(1, abs=0.1)
-    assert set(np.unique(runs.devices)) >= {1, 2, 4, 8}
-    assert 0 < runs.dense.mean() < 1
 
 
 def test_the_longer_of_two_is_below_their_sum() -> None:

@@ -31,7 +31,6 @@ import numpy as np
 
 from serving_mathematics.architecture.batch_serving.shard_files import Array, Score
 from serving_mathematics.architecture.batch_serving.shard_scorer import (
-    read_scores,
     root_mean_square,
     score_rows,
 )
@@ -124,41 +123,6 @@ def check_every_crash_point() -> None:
 def _first_column(rows: Array) -> Array:
     """Another model."""
     return rows[:, 0]
-
-
-def check_any_executor_same_bytes() -> None:
-    """One thread or four, in one go or after a failure half-way: the same bytes in every file.
-
-    Source: the scores computed in one piece; files compared byte by byte.
-    """
-    rows = np.random.default_rng(1).normal(size=(1003, 8))
-    poison = {float(rows[300, 0])}
-
-    def fragile(part: Array) -> Array:
-        if part[0, 0] in poison:
-            raise MemoryError("too large")
-        return root_mean_square(part)
-
-    with tempfile.TemporaryDirectory() as name, futures.ThreadPoolExecutor(4) as pool:
-        source, whole, resumed = (Path(name) / part for part in ("rows.npy", "whole", "resumed"))
-        np.save(source, rows)
-        job = (source, resumed, fragile, pool)
-        checks.raises(
-            "a shard fails",
-            score_rows,
-            *job,
-            rows_per_shard=100,
-            match="1 shards failed: ['shard-000003.csv']",
-            error=RuntimeError,
-        )
-        poison.clear()
-        again = score_rows(*job, rows_per_shard=100)
-        with futures.ThreadPoolExecutor(1) as single:
-            done = score_rows(source, whole, fragile, single, rows_per_shard=100)
-        checks.equal("shards scored, in one go and after the failure", [done, again], [11, 1])
-        checks.close("scores", read_scores(resumed), root_mean_square(rows), rtol=1e-15)
-        same = _contents(whole) == _contents(resumed)
-        checks.equal("all files the same", same, True)
 
 
 def check_two_jobs_do_not_mix() -> None:

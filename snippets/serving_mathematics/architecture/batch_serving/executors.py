@@ -13,7 +13,6 @@ Source: Dask documentation, `Client.get_executor` and the argument `pure` of `Cl
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import threading
 import time
@@ -22,11 +21,9 @@ from concurrent import futures
 from typing import Any
 
 from distributed import Client
-from distributed.cfexecutor import ClientExecutor
 from distributed.deploy.cluster import Cluster
 from distributed.utils import silence_logging_cmgr
 
-from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive
 
 ENDED = "the Dask scheduler has ended, or cannot be reached any more"
@@ -88,14 +85,3 @@ def cluster_executor(
         finally:
             over.set()
             watcher.join()
-
-
-def check_dask_takes_tasks_for_pure() -> None:
-    """Dask's executor is one of the standard library's kind, and takes a task for pure unless told
-    otherwise.
-
-    Source: the class and the signature in the installed version of `distributed`.
-    """
-    checks.equal("is an Executor", issubclass(ClientExecutor, futures.Executor), True)
-    pure = inspect.signature(Client.submit).parameters["pure"].default
-    checks.equal("default of pure", pure, True)

@@ -170,21 +170,3 @@ def check_a_multiple_of_the_engines_ends_first() -> None:
         own = _end_s(best, pays, MISHAPS[0])
         near = [_end_s(n, pays, MISHAPS[0]) for n in range(best - 3, best + 4)]
         checks.inside(f"{best} shards, {pays}: over the best near it", own / min(near), 1.0, 1.002)
-
-
-def check_every_night_does_all_rows() -> None:
-    """Whatever happens, each engine does one thing at a time, and all shards are done once.
-
-    Source: bars of every night of the stepper: their gaps, and their sum.
-    """
-    for n in SHARDS:
-        for pays in PAYS:
-            for mishap in MISHAPS:
-                bars = _night(_shards_s(n), _overhead_s(pays), mishap)
-                rows = [b - a for _, a, b, state in bars if state == "answer"]
-                label = f"{n} shards, {pays}, {mishap}"
-                checks.equal(f"{label}: done", len(rows), n)
-                for engine in range(ENGINES):
-                    own = sorted((a, b) for lane, a, b, _ in bars if lane == engine)
-                    gaps = [later[0] - earlier[1] for earlier, later in itertools.pairwise(own)]
-                    checks.inside(f"{label}, engine {engine + 1}", max(map(abs, gaps)), 0, 1e-6)

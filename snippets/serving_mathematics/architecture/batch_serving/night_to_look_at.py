@@ -24,7 +24,6 @@ from serving_mathematics.architecture.batch_serving.night_of_shards import (
     _rows_s,
     _shards_s,
 )
-from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,16 +142,3 @@ def stepper_night() -> dict[str, Any]:
         " {each shard pays}; {what happens}: over after {over after}, with {lost work} of work"
         " done twice.",
     }
-
-
-def check_the_bound_holds_for_the_nights() -> None:
-    """No undisturbed night of the stepper ends after the bound.
-
-    Source: `latest_finish_s` with the largest shard of each.
-    """
-    for n in SHARDS:
-        for pays in PAYS:
-            work, largest = float(_rows_s().sum()), float(_shards_s(n).max())
-            bound = latest_finish_s(work, ENGINES, _overhead_s(pays), n, largest)
-            label = f"{n} shards, {pays}: end over the bound"
-            checks.inside(label, _end_s(n, pays, MISHAPS[0]) / bound, 0.3, 1.0 + 1e-9)

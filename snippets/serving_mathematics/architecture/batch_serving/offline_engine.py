@@ -87,14 +87,14 @@ def _ordered(outputs: IntArray, order: str, rng: np.random.Generator) -> IntArra
     return np.argsort(guess if order == "shortest first" else -guess, kind="stable")
 
 
-def _thinking_s(order: str, machine: Machine, rows: int) -> float:
-    """How long a machine takes for rows whose answers think [s]: log-normal, σ = 1, cut."""
+def _thinking_s(order: str, rows: int) -> float:
+    """How long the mixture takes for rows whose answers think [s]: log-normal, σ = 1, cut."""
     rng, (prompt, answer, longest) = np.random.default_rng([83, 0]), THINKING
     drawn = answer * rng.lognormal(-0.5, 1.0, rows)
     outputs = np.clip(drawn, 1, longest).astype(np.int64)
     at = _ordered(outputs, order, rng)
     asked = Workload(np.zeros(at.size), np.full(at.size, prompt), outputs[at])
-    return float(simulate(asked, machine.engine).completion_s.max())
+    return float(simulate(asked, MIXTURE.engine).completion_s.max())
 
 
 def _takes_s(machine: Machine, rows: int, order: str = "mixed", seed: int = 0) -> float:

@@ -43,7 +43,7 @@ def _sorted_over_mixed(name: str, order: str, rows: int) -> float:
 def _few_over_mixed() -> float:
     """The same, longest first, of four rows a place that think."""
     rows = 4 * MIXTURE.places
-    mixed, longest = (_thinking_s(o, MIXTURE, rows) for o in ORDERS[:2])
+    mixed, longest = (_thinking_s(o, rows) for o in ORDERS[:2])
     return longest / mixed
 
 

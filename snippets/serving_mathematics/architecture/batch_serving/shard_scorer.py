@@ -19,7 +19,6 @@ import json
 import multiprocessing
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent import futures
@@ -209,28 +208,6 @@ def main(arguments: list[str]) -> int:
         return 2
     print(f"scored {scored} shards")
     return 0
-
-
-def check_one_run_at_a_time() -> None:
-    """A second run on the same folder is refused while the first holds it, and not afterwards.
-
-    Source: flock(2), exclusive and non-blocking.
-    """
-    with tempfile.TemporaryDirectory() as name, futures.ThreadPoolExecutor(1) as pool:
-        rows, out = Path(name) / "rows.npy", Path(name) / "out"
-        np.save(rows, np.ones((3, 2)))
-        out.mkdir()
-        job = (rows, out, root_mean_square, pool)
-        with exclusive(out):
-            checks.raises(
-                "second run",
-                score_rows,
-                *job,
-                rows_per_shard=2,
-                match="another run holds the folder",
-                error=RuntimeError,
-            )
-        checks.equal("shards of the next run", score_rows(*job, rows_per_shard=2), 2)
 
 
 def check_bad_input_is_refused() -> None:

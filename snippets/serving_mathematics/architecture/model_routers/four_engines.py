@@ -16,7 +16,7 @@ import numpy as np
 from serving_mathematics.architecture.model_routers.prefix_routing import (
     _saved_s,
     _sequence_s,
-    _slack,
+    slack_that_pays,
 )
 from serving_mathematics.architecture.model_routers.routed_fleets import (
     AGES_S,
@@ -41,7 +41,6 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
 from serving_mathematics.core.machines.customers import CUSTOMERS, PREAMBLE
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.token_sharing import step_line
-from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,8 +64,8 @@ def example() -> SimpleNamespace:
         most_percent=max(gains),
         preamble=PREAMBLE,
         customers=CUSTOMERS,
-        saved_ms=1000 * _saved_s(PREAMBLE),
-        pays=_slack(),
+        saved_ms=1000 * _saved_s(),
+        pays=slack_that_pays(_saved_s(), step_line(CHAT).later_tokens, _sequence_s()),
         running=float(running),
         found_loads_percent=100 * asked[0]["found"],
         found_prefix_percent=100 * asked[SLACKS.index(16)]["found"],
@@ -248,16 +247,3 @@ def stepper_four_engines() -> dict[str, Any]:
         f" {{a first token}} (promised: {CHAT.promise.ttft_s:.0f}). Slack: {{slack}}. Caches find"
         " {found} of the prompt tokens.",
     }
-
-
-def check_what_is_shown_adds_up() -> None:
-    """In every frame the engines together have what the requests of the clip have: those whose
-    prompts are read are among those running, and nobody waits where places are free for long.
-
-    Source: the clips of the record, frame by frame.
-    """
-    for clips in _record()["clips"].values():
-        for clip in clips:
-            running, prompts = np.array(clip["running"]), np.array(clip["prompts"])
-            checks.holds("prompts among those running", bool(np.all(prompts <= running)))
-            checks.inside("most running", float(running.max()), 0, CHAT.places)

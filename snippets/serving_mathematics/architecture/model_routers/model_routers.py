@@ -26,7 +26,6 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import at_random, power_of_two
 from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -114,19 +113,13 @@ def check_two_choices() -> None:
     """Two choices take the mean response at 90% load from 10 to 2.614057, at 99% from 100 to
     5.431997.
 
-    Source: Mitzenmacher (2001), T = Σ_{i≥1} λ^{(d^i−d)/(d−1)}, summed in its published form; the
-    differential equations of the shares of servers, integrated to rest.
+    Source: Mitzenmacher (2001); the differential equations of the shares of servers, integrated to
+    rest.
     """
     for load, mean in ((0.9, 2.614057), (0.99, 5.431997)):
         checks.close(
             f"λ = {load}", best_of_d_found(load, 2).sum(), mean, atol=5e-7, kind="published"
         )
-        checks.close(
-            f"random, λ = {load}", best_of_d_found(load, 1).sum(), 1 / (1 - load), rtol=1e-9
-        )
-    for load, d in ((0.7, 2), (0.9, 3), (0.95, 5)):
-        series = sum(load ** ((d**i - d) // (d - 1)) for i in range(1, 30))
-        checks.close(f"d = {d}, λ = {load}", best_of_d_found(load, d).sum(), series, rtol=1e-12)
     shares = np.zeros(14)
     for _ in range(4000):
         before = np.concatenate([[1.0], shares[:-1]])
@@ -157,14 +150,8 @@ def check_costs() -> None:
     """At $0.10 and $15 with a fifth of the queries for the large model, a router pays 3.08 and a
     cascade 3.10.
 
-    Source: 0.8·0.10 + 0.2·15 and 0.10 + 0.2·15, by hand; 200,000 queries drawn through three
-    models.
+    Source: 0.8·0.10 + 0.2·15 and 0.10 + 0.2·15, by hand.
     """
     router, cascade = router_cost([0.10, 15.0], [0.8, 0.2]), cascade_cost([0.10, 15.0], [0.2])
     checks.close("router [$]", router, 3.08, rtol=1e-12, kind="published")
     checks.close("cascade [$]", cascade, 3.10, rtol=1e-12, kind="published")
-    rng = np.random.default_rng(142)
-    second = rng.random(200_000) < 0.4
-    third = second & (rng.random(200_000) < 0.25)
-    paid = batch_means(1.0 + 3.0 * second + 20.0 * third)
-    checks.covers("three models, drawn", paid, cascade_cost([1.0, 3.0, 20.0], [0.4, 0.25]))

@@ -19,7 +19,6 @@ time; the other slack is derived here.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 from collections.abc import Callable
@@ -35,7 +34,6 @@ from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import _record, _records, _unread_blocks
 from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.core.fleet.trying import choices
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.core.machines.customers import PREAMBLE, _customers, _long_chat
 from serving_mathematics.core.machines.machines import CHAT, Machine
@@ -216,47 +214,25 @@ def _seen(machine: Machine, asked: Requests, outcome: Outcome) -> _Routed:
     )
 
 
-def _saved_s(tokens: int) -> float:
-    """What the chat machine takes to read so many tokens at the beginning of a prompt [s]."""
+def _saved_s() -> float:
+    """What the chat machine takes to read a customer's prefix at the beginning of a prompt [s]."""
     engine = _long_chat()
-    asked = Workload([0.0], [tokens], [1])
-    return float(engine.prefill_token_s * tokens + TICK_S * engine.prompt_ticks(asked)[0])
+    asked = Workload([0.0], [PREAMBLE], [1])
+    return float(engine.prefill_token_s * PREAMBLE + TICK_S * engine.prompt_ticks(asked)[0])
 
 
-def _sequence_s(tokens: int = PREAMBLE) -> float:
+def _sequence_s() -> float:
     """What a customer's sequence adds to a step of the chat machine, its prefix too [s]."""
-    low, high = CHAT.step_s([1.0, CHAT.places], CHAT.mean_context_tokens + tokens).tolist()
+    low, high = CHAT.step_s([1.0, CHAT.places], CHAT.mean_context_tokens + PREAMBLE).tolist()
     return float(high - low) / (CHAT.places - 1)
 
 
-def _slack(tokens: int = PREAMBLE) -> float:
-    """The slack that pays for a request of the chat machine with a prefix of so many tokens."""
-    later = step_line(CHAT).later_tokens
-    return slack_that_pays(_saved_s(tokens), later, _sequence_s(tokens))
+def check_what_a_prefix_adds_to_a_step() -> None:
+    """A sequence whose prefix has 4,096 tokens adds to a step what reading these takes, to two
+    fifths.
 
-
-def check_the_rule_by_hand() -> None:
-    """Four prompts on two engines: with slack the third and fourth go where theirs began, without
-    one the load decides, and an infinite slack never looks at it.
-
-    Source: each prompt is sent while the others run; the third begins like the first, the fourth
-    like the second.
+    Source: the bytes of 4,096 more tokens beside the machine's own, at the H100's bandwidth.
     """
-    for slack in (0, 1, math.inf):
-        got = choices(functools.partial(prefix_first, slack=slack))
-        checks.equal(f"slack {slack:g}", got, [0, 1, 0, 1])
-    checks.equal("one engine", choices(prefix_first, 1), [0, 0, 0, 0])
-
-
-def check_slack_by_hand() -> None:
-    """A prefix of 0.1 s is worth ten requests beside an answer of 200 tokens, 50 µs each.
-
-    Source: 0.1/(200·0.00005); for the chat machine the bytes of 4,096 more tokens beside the
-    machine's own, at the H100's bandwidth.
-    """
-    checks.close("ten", slack_that_pays(0.1, 200, 50e-6), 10.0, rtol=1e-12)
     more_s = PREAMBLE * 2 * 32 * 8 * 128 * 2 / 3.35e12
     added = _sequence_s() - step_line(CHAT).sequence_s
     checks.inside("reading a prefix in a step, over the bandwidth's", added / more_s, 1.0, 1.4)
-    by_hand = _saved_s(PREAMBLE) / (step_line(CHAT).later_tokens * _sequence_s())
-    checks.close("chat machine", _slack(), by_hand, rtol=1e-12)

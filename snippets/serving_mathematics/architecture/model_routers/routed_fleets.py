@@ -287,9 +287,10 @@ def _rate(situation: str, rule: str) -> float:
     return float(_record()["carried"][situation][rule])
 
 
-def _over_loads(situation: str, rule: str = "prefix first, slack 16") -> float:
-    """How much more it carries than the best router that looks at loads alone [%]."""
-    return 100 * (_rate(situation, rule) / max(_rate(situation, one) for one in WITHOUT) - 1)
+def _over_loads(situation: str) -> float:
+    """How much more prefix first carries than the best router that looks at loads alone [%]."""
+    own = _rate(situation, "prefix first, slack 16")
+    return 100 * (own / max(_rate(situation, one) for one in WITHOUT) - 1)
 
 
 def _kept(situation: str, slack: float) -> float:
@@ -297,8 +298,8 @@ def _kept(situation: str, slack: float) -> float:
     return float(_record()["slack"][situation][SLACKS.index(slack)]["kept"])
 
 
-def _aged(rule: str, age_s: float, what: str = "kept") -> float:
-    return float(_record()["aged"][rule][AGES_S.index(age_s)][what])
+def _aged(rule: str, age_s: float) -> float:
+    return float(_record()["aged"][rule][AGES_S.index(age_s)]["kept"])
 
 
 def _rival(situation: str, begins: str) -> float:

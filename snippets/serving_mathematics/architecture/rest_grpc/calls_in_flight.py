@@ -35,7 +35,6 @@ from serving_mathematics.architecture.rest_grpc.wire_measurement import (
     _servers,
 )
 from serving_mathematics.core.classifiers.digits_classifier import load_digits
-from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, write_record
 
 RECORD = "calls_in_flight"
@@ -111,25 +110,6 @@ def _measure() -> dict[str, Any]:
             for (encoding, rows, flight), each in taken.items()
         ],
     }
-
-
-def check_every_call_is_sent_once() -> None:
-    """Several callers send as many calls as are asked for, together, and an error of one is told.
-
-    Source: counted.
-    """
-    sent: list[bytes] = []
-
-    def answer(body: bytes) -> bytes:
-        sent.append(body)
-        return body
-
-    def fail(_: bytes) -> bytes:
-        raise RuntimeError("503: full")
-
-    _all_at_once([answer] * 5, b"image", 21)
-    checks.equal("sent", sent, [b"image"] * 21)
-    checks.raises("told", _all_at_once, [fail], b"image", 2, match="503: full", error=RuntimeError)
 
 
 if __name__ == "__main__":

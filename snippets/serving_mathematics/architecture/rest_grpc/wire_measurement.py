@@ -41,7 +41,6 @@ from serving_mathematics.core.servers.inference_bodies import (
     _write_body,
     read_body,
 )
-from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import FOLDER, provenance, write_record
 
 RECORD = "rest_grpc"
@@ -282,24 +281,6 @@ def _measure() -> dict[str, Any]:
         "latency": latency,
         "steps": steps,
     }
-
-
-def check_encodings_carry_the_same_numbers() -> None:
-    """What a client writes in each encoding, a server reads as the same float32.
-
-    Source: the images themselves.
-    """
-    pixels = np.random.default_rng(3).random((2, 64)).astype(np.float32)
-    for encoding in ("compiled", "binary"):
-        body = _encode(pixels, encoding)
-        read, _ = read_body(body, int(_headers(body, encoding)[JSON_BYTES]))
-        checks.equal(encoding, (read == pixels).all(), True)
-    for encoding in ("protobuf", "raw"):
-        request = messages()["ModelInferRequest"].FromString(_encode(pixels, encoding))
-        checks.equal(encoding, (read_pixels(request) == pixels).all(), True)
-    (tensor,) = InferRequest.model_validate_json(_encode(pixels, "json")).inputs
-    data = np.array(tensor.data, dtype=np.float32).reshape(tensor.shape)
-    checks.equal("json", (data == pixels).all(), True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.support import checks
 from serving_mathematics.support.require import as_floats, as_number, require, require_in
 
 
@@ -59,14 +58,3 @@ def false_alarm_rate(clump: float, alpha: float = 0.05) -> float:
     require(1 <= clump < math.inf, "clump", "at least 1 and finite", clump)
     alpha = require_in("(0, 1)", alpha=alpha)
     return math.erfc(-NormalDist().inv_cdf(alpha / 2) / math.sqrt(2 * clump))
-
-
-def check_clump_by_hand() -> None:
-    """Requests that are alike in tens are worth a tenth of their number, and independent ones all
-    of it.
-
-    Source: ten equal values in each of 2,000 blocks; 20,000 independent ones.
-    """
-    rng, block = np.random.default_rng(71), np.arange(20_000) // 10
-    checks.close("tens", clump(np.repeat(rng.normal(size=2000), 10), block), 10.0, rtol=1e-3)
-    checks.close("independent", clump(rng.normal(size=20_000), block), 1.0, rtol=0.1)

@@ -10,9 +10,6 @@ Source: Johari et al. (2017).
 
 from __future__ import annotations
 
-import math
-from statistics import NormalDist
-
 import numpy as np
 import numpy.typing as npt
 
@@ -57,21 +54,6 @@ def msprt_ratio(
     log_ratio = exponent + np.log(variance / spread) / 2
     ratio: FloatArray = np.exp(np.minimum(log_ratio, LARGEST_LOG))
     return ratio
-
-
-def check_mixture_ratio() -> None:
-    """A mean difference of 0.3 after 100 observations of variance 1 gives Λ = 18.03, short of the
-    20 that 5% asks, where a single look would give a p-value of 0.003.
-
-    Source: the likelihood ratio averaged over effects N(0, 0.1) on a grid; 2Φ(−3).
-    """
-    ratio = float(msprt_ratio(100, 0.3, 1.0, 0.1))
-    checks.close("Λ", ratio, 18.028637, atol=5e-7)
-    effects = np.linspace(-4, 4, 80_001)
-    prior = np.exp(-(effects**2) / 0.2) / math.sqrt(0.2 * math.pi)
-    likelihood = np.exp(100 * (0.3 * effects - effects**2 / 2))
-    checks.close("Λ, averaged", ratio, np.trapezoid(prior * likelihood, effects), rtol=1e-9)
-    checks.close("p of one look", 2 * NormalDist().cdf(-0.3 * 10), 0.0026998, atol=5e-8)
 
 
 def check_mixture_error_rate() -> None:

@@ -21,7 +21,7 @@ from serving_mathematics.architecture.shadow_canary.paired_means import _paired_
 from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import student_quantile
-from serving_mathematics.support.require import as_number, require, require_finite, require_in
+from serving_mathematics.support.require import as_number, require, require_in
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -96,27 +96,18 @@ def _error_harm(
     """Bounds of the error rate of the canary less that of the baseline, as Newcombe has them.
 
     Errors are counts up to the number of requests. level: error probability of each bound, in
-    (0, 0.5). Combines the Wilson bounds of the two rates. Raises ValueError outside these ranges.
+    (0, 0.5). Combines the Wilson bounds of the two rates.
 
     >>> low, high = _error_harm(0, 20, 10, 20, level=0.025)
     >>> round(low, 4), round(high, 4)
     (0.2426, 0.7007)
     """
-    baseline_errors, candidate_errors = as_number(
-        baseline_errors=baseline_errors, candidate_errors=candidate_errors
-    )
-    level = require_in("(0, 0.5)", level=level)
     z = -NormalDist().inv_cdf(level)
     wilson = []
-    baseline_requests, candidate_requests = require_finite(
-        baseline_requests=baseline_requests, candidate_requests=candidate_requests
-    )
-    for name, events, total in (
-        ("baseline_errors", baseline_errors, baseline_requests),
-        ("candidate_errors", candidate_errors, candidate_requests),
+    for events, total in (
+        (baseline_errors, baseline_requests),
+        (candidate_errors, candidate_requests),
     ):
-        whole = 1 <= total < math.inf and total % 1 == 0 and events % 1 == 0
-        require(whole and 0 <= events <= total, name, "a count, at most the requests", events)
         rate, spread = events / total, z**2 / total
         centre = (rate + spread / 2) / (1 + spread)
         half = math.sqrt(rate * (1 - rate) * spread + spread**2 / 4) / (1 + spread)
@@ -203,21 +194,3 @@ def check_an_uneven_split() -> None:
             masses = _binomial(n, new, tops[0]), _binomial(others, old, tops[1])
             power = float(masses[0] @ (np.abs(apart) > 1.959964 * spread) @ masses[1])
             checks.close(f"{old:g} and {new:g}, f = {share:g}: power", power, 0.8, atol=0.03)
-
-
-def check_bounds_on_error_rates() -> None:
-    """The bounds on the difference of two error rates err about as often as they may, also for rare
-    errors.
-
-    Source: 2,000 simulated pairs of arms; a test computes Newcombe's bounds with scipy.
-    """
-    rng = np.random.default_rng(51)
-    pairs = rng.binomial(5000, [0.002, 0.004], (2000, 2))
-    bounds = [_error_harm(int(a), 5000, int(b), 5000, 0.05) for a, b in pairs]
-    for label, missed in (
-        ("low", [b[0] > 0.002 for b in bounds]),
-        ("high", [b[1] < 0.002 for b in bounds]),
-    ):
-        share = batch_means(np.array(missed, dtype=float))
-        slack = 3 * share.standard_error
-        checks.inside(f"{label} bound errs", share.mean, 0.03 - slack, 0.055 + slack)

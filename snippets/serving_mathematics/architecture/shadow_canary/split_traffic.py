@@ -112,13 +112,15 @@ def _split(name: str, rate: float = RATE, minutes: int = MINUTES, seed: int = 1)
     return found
 
 
+def _mean(arm: dict[str, Any], what: str) -> float:
+    """Of what an arm has, after the first two minutes, weighted by its answers."""
+    return float(np.average(arm[what][2:], weights=arm["answers"][2:]))
+
+
 def _apart(arms: dict[str, Any], what: str = "token") -> dict[str, float]:
-    """What a canary has over fleet and over control, after the first two minutes."""
-    each = {
-        arm: float(np.average(arms[arm][what][2:], weights=arms[arm]["answers"][2:]))
-        for arm in ARMS
-    }
-    return {arm: each["canary"] / each[arm] for arm in ARMS[:2]}
+    """What a canary has over fleet and over control."""
+    own = _mean(arms["canary"], what)
+    return {arm: own / _mean(arms[arm], what) for arm in ARMS[:2]}
 
 
 def _draws() -> list[dict[str, float]]:
@@ -147,12 +149,6 @@ def _splits() -> dict[str, Any]:
     return found
 
 
-def _mean(split: str, arm: str, what: str) -> float:
-    """Of what an arm has, after the first two minutes, weighted by its answers."""
-    row = _splits()[split][arm]
-    return float(np.average(row[what][2:], weights=row["answers"][2:]))
-
-
 def _over(split: str, what: str, arm: str = "fleet") -> float:
     """What the canary has over what an arm has."""
     return _apart(_splits()[split], what)[arm]
@@ -160,9 +156,10 @@ def _over(split: str, what: str, arm: str = "fleet") -> float:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
+    mixed = _splits()["by request"]
     return SimpleNamespace(
-        split_fleet_found=100 * _mean("by request", "fleet", "found"),
-        split_canary_found=100 * _mean("by request", "canary", "found"),
+        split_fleet_found=100 * _mean(mixed["fleet"], "found"),
+        split_canary_found=100 * _mean(mixed["canary"], "found"),
         split_first_percent=100 * (_over("by request", "first") - 1),
         split_preamble=PREAMBLE,
         split_short_percent=100 * (_over("short preambles", "first") - 1),
@@ -203,7 +200,7 @@ def check_a_split_by_request_never_warms_up() -> None:
     Source: the record, after the first two minutes; the ranking is the same with preambles of a
     quarter, where the difference is smaller.
     """
-    found = {arm: _mean("by request", arm, "found") for arm in ARMS}
+    found = {arm: _mean(_splits()["by request"][arm], "found") for arm in ARMS}
     checks.inside("found, canary over fleet", found["canary"] / found["fleet"], 0.5, 0.8)
     late = _splits()["by request"]["canary"]["found"][-3:]
     checks.inside("found in the last minutes", float(np.mean(late)), 0.5, 0.65, kind="simulation")

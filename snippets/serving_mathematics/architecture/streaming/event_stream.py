@@ -214,35 +214,6 @@ def check_standard_examples() -> None:
     )
 
 
-def check_framing() -> None:
-    """A token is framed as “data: …” and two line feeds, and the end as “data: [DONE]”.
-
-    Source: the bytes written out by hand.
-    """
-    checks.equal("token", format_event('{"token": "a"}').decode(), 'data: {"token": "a"}\n\n')
-    checks.equal("end", format_event(DONE).decode(), "data: [DONE]\n\n")
-    checks.equal("two lines", format_event("a\nb").decode(), "data: a\ndata: b\n\n")
-
-
-def check_cuts_do_not_matter() -> None:
-    """Cut anywhere, in every line ending, a stream gives the same events.
-
-    Source: the stream in one piece, against every cut in two and against single bytes.
-    """
-    text = "\ufeff: hi\nid: 7\ndata: Grüße, 世界 😀\ndata:\n\nevent: end\ndata: [DONE]\n\ndata: cut"
-    expected = [Event("Grüße, 世界 😀\n", "message", "7"), Event("[DONE]", "end", "7")]
-    for name, ending in (("LF", "\n"), ("CR", "\r"), ("CRLF", "\r\n")):
-        stream = text.replace("\n", ending).encode()
-        cuts: list[tuple[bytes, ...]] = []
-        cuts += [(stream[:i], stream[i:]) for i in range(len(stream) + 1)]
-        cuts += [tuple(stream[i : i + 1] for i in range(len(stream)))]
-        wrong = 0
-        for pieces in cuts:
-            parser = EventStreamParser()
-            wrong += [event for piece in pieces for event in parser.feed(piece)] != expected
-        checks.equal(f"wrong among {len(cuts)} ways to cut, {name}", wrong, 0)
-
-
 def check_lines_end_at_line_feeds_only() -> None:
     """A line separator U+2028 inside a token stays there, where splitlines would cut the JSON.
 
@@ -252,27 +223,3 @@ def check_lines_end_at_line_feeds_only() -> None:
     checks.equal("token", list(TokenReader().feed(stream)), ["a\u2028b"])
     checks.equal("pieces by splitlines", len(stream.decode().splitlines()), 3)
     checks.equal("lines by the standard", len(stream.decode().split("\n")) - 1, 2)
-
-
-def check_malformed_streams_are_refused() -> None:
-    """Truncated, garbled and failed streams are errors that say which event and why.
-
-    Source: streams written by hand, each with one fault.
-    """
-
-    def read(*events: str, end: bytes = b"") -> list[str]:
-        reader = TokenReader(longest=100)
-        tokens = list(reader.feed(b"".join(map(format_event, events)) + end))
-        reader.finish()
-        return tokens
-
-    token = '{"token": "a"}'
-    checks.equal("a whole stream", read(token, token, DONE), ["a", "a"])
-    checks.raises("no end", read, token, match="ended without [DONE] after 1 events")
-    checks.raises("no blank line", read, token, end=b"data: [DONE]\n", match="without [DONE]")
-    checks.raises("not JSON", read, token, "oops", match="event 2 must be JSON, got 'oops'")
-    checks.raises("no token", read, '{"tok": 1}', match="event 1 must be an object with a token")
-    checks.raises("after the end", read, DONE, token, match="event 2 came after [DONE]")
-    checks.raises("endless", read, "x" * 99, match="at most 100 characters")
-    failed = format_event("out of memory", event="error")
-    checks.raises("failed", read, token, end=failed, match="event 2: the server failed: out of")

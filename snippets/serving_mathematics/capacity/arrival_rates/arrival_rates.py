@@ -221,17 +221,6 @@ def _false_alarms(rng: np.random.Generator, means: FloatArray, logs: int = 2000)
     return MeanEstimate(share, error, 1.96 * error)
 
 
-def check_counts_by_hand() -> None:
-    """Six arrivals in windows of one second, and their dispersion, by hand.
-
-    Source: counts 2 and 3 before the incomplete last window; variance 1/2 over mean 5/2.
-    """
-    times = [10.0, 10.5, 11.0, 11.2, 11.9, 12.5]
-    checks.close("counts", window_counts(times, 1.0), [2, 3])
-    checks.close("dispersion", dispersion_index(window_counts(times, 1.0)), 0.2, rtol=1e-15)
-    checks.close("gap CV", gap_cv([0, 1, 4]), math.sqrt(2) / 2, rtol=1e-15)
-
-
 def check_dispersion_test_published() -> None:
     """Thirty counts from a textbook on process control give the published statistic and p-value.
 
@@ -244,24 +233,6 @@ def check_dispersion_test_published() -> None:
         "variance over mean", dispersion_index(counts), 1.472203, atol=5e-7, kind="published"
     )
     checks.close("p-value", dispersion_p_value(counts), 0.048579, atol=5e-7, kind="published")
-
-
-def check_chi_square_tail() -> None:
-    """The tail of χ² is a Poisson sum for even degrees of freedom and the error function for one.
-
-    Source: P(χ² ≥ x) = e^{−x/2}Σ(x/2)^j/j! over j < freedom/2, and erfc(√(x/2)).
-    """
-    for x, freedom in ((0.5, 2), (3.0, 6), (9.0, 6), (700.0, 600), (40.0, 200), (250.0, 40)):
-        half, term, total = x / 2, math.exp(-x / 2), 0.0
-        for j in range(freedom // 2):
-            total += term
-            term *= half / (j + 1)
-        checks.close(
-            f"χ² of {freedom} beyond {x:g}", chi_square_tail(x, freedom), total, rtol=1e-11
-        )
-    for x in (0.01, 1.0, 3.84, 30.0):
-        tail = chi_square_tail(x, 1)
-        checks.close(f"χ² of 1 beyond {x:g}", tail, math.erfc(math.sqrt(x / 2)), rtol=1e-11)
 
 
 def check_false_alarms() -> None:
@@ -293,23 +264,3 @@ def check_renewal_limit() -> None:
     error = float(np.std(runs, ddof=1) / math.sqrt(28))
     checks.covers("I(200 s)", MeanEstimate(float(np.mean(runs)), error, 0.0), 4.0)
     checks.close("CV of the gaps", gap_cv(times[0]), 2.0, atol=0.1, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """Unsorted times, windows that do not fit and fractional counts are errors."""
-    checks.raises(
-        "unsorted", window_counts, [0, 2, 1], 0.5, match="arrival_times must be finite, sorted"
-    )
-    checks.raises(
-        "window too long", window_counts, [0, 1, 2], 1.5, match="window_s must be between"
-    )
-    checks.raises("two arrivals", gap_cv, [0, 1], match="arrival_times must be at least three")
-    checks.raises(
-        "half a request", dispersion_index, [1, 0.5], match="counts must be non-negative integers"
-    )
-    checks.raises(
-        "an empty row",
-        dispersion_p_value,
-        [[1, 2], [0, 0]],
-        match="counts must be positive somewhere in every row",
-    )

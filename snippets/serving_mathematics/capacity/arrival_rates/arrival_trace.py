@@ -35,10 +35,8 @@ import numpy.typing as npt
 from serving_mathematics.capacity.arrival_rates.arrival_rates import (
     _windows_before,
     dispersion_index,
-    window_counts,
 )
-from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv as cv_of_gaps
-from serving_mathematics.core.fleet.request_log import COLUMNS, Trace, load_trace, parse_trace
+from serving_mathematics.core.fleet.request_log import Trace, load_trace
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -303,30 +301,6 @@ def _recorded() -> TraceStatistics:
     return read_statistics(RECORD.read_text(encoding="utf-8"))
 
 
-def check_log_survives_the_round_trip() -> None:
-    """A simulated stream written as a log and read back has the statistics of the stream.
-
-    Source: 4000 Poisson arrivals at 5/s, written to the tenth of a microsecond that the format
-    holds.
-    """
-    rng = np.random.default_rng(41)
-    ticks = np.cumsum(rng.exponential(0.2e7, 4000)).astype(np.int64)  # 100 ns each
-    start = np.datetime64("2023-11-16T23:58:00", "ns")
-    stamps = (start + ticks * np.timedelta64(100, "ns")).astype("datetime64[ns]").astype(str)
-    tokens = rng.integers(0, 5000, (4000, 2))
-    rows = [f"{t[:-2].replace('T', ' ')},{a},{b}" for t, (a, b) in zip(stamps, tokens, strict=True)]
-    trace = parse_trace("\r\n".join([",".join(COLUMNS), *rows]))
-    checks.close("arrivals [s]", trace.arrival_s, (ticks - ticks[0]) / 1e7, atol=1e-9)
-    checks.close("tokens", trace.context_tokens, tokens[:, 0])
-    statistics = trace_statistics(trace)
-    checks.close("gap CV", statistics.gap_cv, cv_of_gaps(trace.arrival_s), rtol=1e-12)
-    again = [dispersion_index(window_counts(trace.arrival_s, w)) for w in statistics.windows_s]
-    checks.close("dispersion by `arrival_rates`", statistics.dispersion, again, rtol=1e-12)
-    seconds = window_counts(trace.arrival_s, 1.0)[:780].reshape(13, 60)
-    within = dispersion_index(seconds)
-    checks.close("within minutes", statistics.dispersion_within_minutes, within, rtol=1e-12)
-
-
 def check_recorded_trace() -> None:
     """The conversation trace: 19,366 requests at 5.530/s with a gap CV of 1.094 and dispersion
     1.39, 3.87 and 16.4.
@@ -359,23 +333,6 @@ def check_dispersion_of_tokens() -> None:
     equal = token_dispersion(times, np.full(times.size, 9), 1.0)
     counts = dispersion_index(_counts(times, 1.0))
     checks.close("equal lengths", equal, counts, rtol=1e-12)
-
-
-def check_record_is_consistent() -> None:
-    """The record agrees with itself: the minutes' counts give the dispersion at 60 s, the span
-    gives the rate.
-
-    Source: variance over mean of the 58 recorded counts, recomputed; (n − 1)/span.
-    """
-    trace = _recorded()
-    counts = trace.requests_per_minute
-    recomputed = sum((c - sum(counts) / 58) ** 2 for c in counts) / 57 / (sum(counts) / 58)
-    index = trace.dispersion[trace.windows_s.index(60)]
-    checks.close("I(60 s)", index, recomputed, rtol=1e-12, kind="measured")
-    checks.close("I(60 s) by `dispersion_index`", dispersion_index(counts), recomputed, rtol=1e-12)
-    checks.close("rate [1/s]", trace.rate_per_s, 19365 / trace.span_s, rtol=1e-12, kind="measured")
-    rest = trace.requests - sum(counts)
-    checks.inside("requests after the last full minute", rest, 1, 60 * 8, kind="measured")
 
 
 def check_tokens_do_not_follow_the_requests() -> None:
@@ -415,14 +372,6 @@ def check_published_medians() -> None:
     middle = trace.token_quantiles_percent.index(50)
     checks.close("prompt tokens", trace.context_tokens[middle], 1020, kind="published")
     checks.close("generated tokens", trace.generated_tokens[middle], 129, kind="published")
-
-
-def check_bad_logs_are_refused() -> None:
-    """A log that is too short is refused."""
-    short = Trace(np.array([0.0, 1.0, 2.0]), np.ones(3, np.int64), np.ones(3, np.int64))
-    checks.raises(
-        "two seconds", trace_statistics, short, match="trace must be at least two minutes"
-    )
 
 
 if __name__ == "__main__":

@@ -213,18 +213,22 @@ def _request_work(machine: Machine) -> FloatArray:
     return work_by_window(sample.prompt_tokens, sample.output_tokens, *_token_costs(machine))
 
 
-def _minutes_of_enough(load: float, machine: Machine) -> int:
-    """Minutes in which a thousand requests come, at a share of the ceiling."""
-    return int(np.ceil(ENOUGH / (MINUTE_S * load * machine.ceiling_per_s)))
+def _mixture_per_min() -> float:
+    """Requests a minute at one mixture, at the load that keeps its promise."""
+    return MINUTE_S * promised_load(MIXTURE.name) * MIXTURE.ceiling_per_s
+
+
+def _minutes_of_enough() -> int:
+    """Minutes in which a thousand of these come."""
+    return int(np.ceil(ENOUGH / _mixture_per_min()))
 
 
 @functools.cache
-def _peak_by_chance(machine: Machine, span_min: int, seed: int = 5) -> float:
+def _peak_by_chance(span_min: int, seed: int = 5) -> float:
     """The busiest so many minutes of a week over the mean, where Poisson arrivals ask for the load
-    that keeps the machine's promise."""
-    rng, work = np.random.default_rng(seed), _request_work(machine)
-    per_min = MINUTE_S * promised_load(machine.name) * machine.ceiling_per_s
-    counts = rng.poisson(span_min * per_min, WEEK_MIN // span_min).astype(np.intp)
+    that keeps the mixture's promise."""
+    rng, work = np.random.default_rng(seed), _request_work(MIXTURE)
+    counts = rng.poisson(span_min * _mixture_per_min(), WEEK_MIN // span_min).astype(np.intp)
     asked = rng.choice(work, int(counts.sum()))
     return peak_over_mean(np.add.reduceat(asked, np.append(0, np.cumsum(counts)[:-1])))
 
@@ -239,10 +243,8 @@ def example() -> SimpleNamespace:
         peak_answers=peak_over_mean(hour.generated_per_minute),
         peak_work=peak_over_mean(_work(CHAT)),
         hot_percent=100 * HOT,
-        chance_minute=_peak_by_chance(MIXTURE, 1),
-        chance_enough=_peak_by_chance(
-            MIXTURE, _minutes_of_enough(promised_load("mixture"), MIXTURE)
-        ),
+        chance_minute=_peak_by_chance(1),
+        chance_enough=_peak_by_chance(_minutes_of_enough()),
         safe_percent=100 * _sized(CHAT, 1),
         safe_kept=100 * _kept_if_sized(1)[1],
         two_kept=100 * _kept_if_sized(2)[1],
@@ -414,15 +416,14 @@ def check_chance_makes_a_busy_minute() -> None:
 
     Source: simulated weeks, two draws; the largest of as many normal sums as a week has windows.
     """
-    load, work = promised_load("mixture"), _request_work(MIXTURE)
-    enough = _minutes_of_enough(load, MIXTURE)
+    work, enough = _request_work(MIXTURE), _minutes_of_enough()
     spread = 1 + float(work.var() / work.mean() ** 2)
     for span, low, high in ((1, 1.5, 2.2), (enough, 1.08, 1.2)):
-        requests = span * MINUTE_S * load * MIXTURE.ceiling_per_s  # of a window, in the mean
+        requests = span * _mixture_per_min()  # of a window, in the mean
         sigmas = NormalDist().inv_cdf(1 - span / WEEK_MIN)
         due = 1 + sigmas * float(np.sqrt(spread / requests))
         for seed in (5, 6):
-            told = _peak_by_chance(MIXTURE, span, seed)
+            told = _peak_by_chance(span, seed)
             label = f"{span} min, draw {seed}"
             checks.inside(label, told, low, high, kind="simulation")
             checks.close(f"{label}, by normal sums", told, due, rtol=0.12, kind="simulation")
@@ -478,23 +479,6 @@ def check_prompts_and_answers_apart() -> None:
             )
         ]
         checks.equal(f"{span} min: answers, requests, prompts", peaks, sorted(peaks))
-
-
-def check_work_by_hand() -> None:
-    """A minute of one kind of tokens alone has their count times their cost.
-
-    Source: by hand.
-    """
-    work = work_by_window([2000.0, 0.0], [0.0, 100.0], 0.0001, 0.001)
-    checks.close("work [s]", work, [0.2, 0.1], rtol=1e-12)
-    checks.close("peak", peak_over_mean(work), 4 / 3, rtol=1e-12)
-
-
-def check_bad_input_is_refused() -> None:
-    """Windows of nothing, costs that are none and two files name the argument."""
-    checks.raises("nothing", peak_over_mean, [0.0, 0.0], match="per_window must be not all 0")
-    checks.raises("cost", work_by_window, [1.0], [1.0], 0.0, 1.0, match="prompt_s must be positive")
-    checks.raises("files", main, ["a", "b"], match="paths must be one")
 
 
 if __name__ == "__main__":

@@ -110,11 +110,11 @@ def elasticities(replica: Replica, load: float) -> tuple[float, float]:
     return tuple(float(np.diff(np.log(own))[0]) / rise for own in (inside, tokens_s))  # type: ignore[return-value]
 
 
-def _load_at(replica: Replica, which: int, wanted: float = 2.0) -> float:
-    """Load at which the elasticity of requests (0) or time per token (1) is so high."""
+def _load_at(replica: Replica, which: int) -> float:
+    """Load at which the elasticity of requests (0) or time per token (1) is two."""
     loads = np.arange(0.1, 0.95, 0.005)
     found = np.array([elasticities(replica, float(load))[which] for load in loads])
-    return float(loads[np.argmax(found >= wanted)])
+    return float(loads[np.argmax(found >= 2.0)])
 
 
 def _textbook_load() -> float:
@@ -237,10 +237,3 @@ def check_few_wait_for_a_place_at_the_textbooks_load() -> None:
     places = ENGINES * CHAT.places
     waits = erlang_c(places, _textbook_load() * places)
     checks.close("share that waits", waits, 1 / (1 + 0.841345 / 0.241971), rtol=0.03)
-
-
-def check_bad_input_is_refused() -> None:
-    """A rate beyond the most, and a load that is none, name the argument."""
-    chat = replica_of(CHAT)
-    checks.raises("rate", chat.inside, 99.0, match="rate_per_s must be at most")
-    checks.raises("load", elasticities, chat, 1.5, match="load must be in")

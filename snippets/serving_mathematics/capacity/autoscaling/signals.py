@@ -420,26 +420,6 @@ def check_three_times_a_lone_request() -> None:
             checks.inside(f"{label}: {name}, the shift", float(late[1]), 0.0, most)
 
 
-def check_a_lone_request_is_the_floor() -> None:
-    """Held at the target of the page, an hour of steady load leaves a fleet of 256 places between
-    the loads at which the time per token is a tenth below that target and a tenth above, and one of
-    32, whose lone request takes longer than the target, at its maximum, whatever comes.
-
-    Source: `fluid_fleet`, two loads; loads of a replica at these times, less one replica.
-    """
-    near = [1 / _load_at(CHAT, 0.38 * (1 + over)) for over in (HPA_TOLERANCE, -HPA_TOLERANCE)]
-    for machine, least, most in ((CHAT, near[0], near[1]), (CHAT.limited(32), MOST, MOST)):
-        replica = replica_of(machine)
-        for worth in (9.5, 6.0):
-            policy = _on_tokens(0.38 * float(replica.tokens_s[-1]), replica)
-            load = np.full(3600, worth * replica.most_per_s)
-            first = int(np.ceil(worth / 0.6))
-            run = _run_fleet(load, policy, replica, replicas=first, startup_s=180.0, most=MOST)
-            low, high = (least, most) if most == MOST else (least * worth, most * worth)
-            label = f"{machine.places} places, {worth:g} replicas' worth"
-            checks.inside(label, int(run.ordered[-1]), low, high)
-
-
 def check_arrivals_believe() -> None:
     """Arrivals miss that requests have become heavier, and what a replica carries being believed a
     fifth too high, which makes twice as many late; time per token sees both, because it is

@@ -157,9 +157,9 @@ def _run(signal: str, startup_min: float, jump: float, until_s: int = CLIP_S) ->
     )
 
 
-def _fluid(signal: str, startup_min: float, jump: float) -> _FleetRun:
-    """The same spike as a fluid."""
-    load, startup_s = _load(jump), 60.0 * startup_min
+def _fluid(signal: str, startup_min: float) -> _FleetRun:
+    """Twice the load, as a fluid."""
+    load, startup_s = _load(2.0), 60.0 * startup_min
     policy, chat = _policy(signal, load), replica_of(CHAT)
     return _run_fleet(load, policy, chat, replicas=START, startup_s=startup_s, most=MOST)
 
@@ -346,7 +346,7 @@ def check_the_fluid_says_the_same() -> None:
     """
     for signal in (*SIGNALS[:2], "requests, a fifth"):
         for startup in STARTUPS_MIN:
-            run, fluid = _run(signal, startup, 2.0), _fluid(signal, startup, 2.0)
+            run, fluid = _run(signal, startup, 2.0), _fluid(signal, startup)
             label = f"{signal}, {startup} min: requests one by one over the fluid"
             more, paid = run.late_share - fluid.late_share, run.replica_hours / fluid.replica_hours
             checks.inside(f"{label}, late, less", more, 0.0, 0.03, kind="simulation")
@@ -362,13 +362,6 @@ def check_a_run_is_made_again() -> None:
     for part in ("ordered", "serving", "late", "waiting"):
         checks.equal(part, getattr(again, part), getattr(told, part)[:24])
     checks.close("waits [s]", again.wait_s[:24], told.wait_s[:24], atol=0.02)
-
-
-def check_bad_input_is_refused() -> None:
-    """A fleet too small to drain, and a negative delay, are errors."""
-    told = "replicas_after must be an integer above arrival_rate/replica_rate = 15, got 15"
-    checks.raises("too small", cold_start, 150.0, 10.0, 10, 120.0, 15, match=told)
-    checks.raises("delay", cold_start, 15.0, 1.0, 10, -1.0, 20, match="startup_s must be")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Source: Denning and Buzen (1978) for the response time law; the reports are cite
 from __future__ import annotations
 
 import heapq
-import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Literal
@@ -23,9 +22,6 @@ import numpy.typing as npt
 
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_floats,
-    as_number,
-    require,
     require_in,
     require_non_negative,
     require_positive,
@@ -107,43 +103,14 @@ def _mean_latency_bounds(
     latencies_s: the percentiles [s], non-decreasing, same shape. longest_s: the longest latency, or
     the length of the run, which no latency exceeds [s].
     Returns (least, greatest): every request at the lower, or at the upper, end of its bracket.
-    Raises ValueError on other input.
 
     >>> least, greatest = _mean_latency_bounds([0.5, 0.9], [0.1, 0.2], longest_s=1.0)
     >>> round(least, 9), round(greatest, 9)
     (0.06, 0.23)
     """
-    longest_s = as_number(longest_s=longest_s)
-    shares, quantiles = (
-        as_floats(probabilities=probabilities),
-        as_floats(latencies_s=latencies_s),
-    )
-    require(
-        shares.ndim == 1
-        and shares.size > 0
-        and np.all((shares > 0) & (shares < 1))
-        and np.all(np.diff(shares) > 0),
-        "probabilities",
-        "an increasing series in (0, 1)",
-        shares,
-    )
-    require(
-        quantiles.shape == shares.shape
-        and np.all((quantiles >= 0) & (quantiles < math.inf))
-        and np.all(np.diff(quantiles) >= 0),
-        "latencies_s",
-        f"{shares.size} non-decreasing, finite times",
-        quantiles,
-    )
-    require(
-        float(quantiles[-1]) <= longest_s < math.inf,
-        "longest_s",
-        f"finite and at least {quantiles[-1]}",
-        longest_s,
-    )
-    weights = np.diff(np.concatenate(([0.0], shares, [1.0])))
-    least = float(weights @ np.concatenate(([0.0], quantiles)))
-    return least, float(weights @ np.concatenate((quantiles, [longest_s])))
+    weights = np.diff(np.concatenate(([0.0], probabilities, [1.0])))
+    least = float(weights @ np.concatenate(([0.0], latencies_s)))
+    return least, float(weights @ np.concatenate((latencies_s, [longest_s])))
 
 
 @dataclass(frozen=True)
@@ -170,21 +137,15 @@ WRK_CORRECTED = (  # one connection, means after wrk's correction for coordinate
     _Report("wrk #438, run 2", 1, 5_006.85, 487.51e-6),
     _Report("wrk #99", 1, 726.37, 2.53),  # wrk issue 99 (2014), server frozen for 5 of 10 s
 )
-ECHO_REQUESTS = 1000  # requests per level of the echo-server table; Vultr
-ECHO_LEVELS = (  # nominal concurrency, requests/s, p50, p95, p99 [ms]; Vultr
-    (100, 1006.0, 40.66, 109.12, 134.01),
-    (250, 945.0, 13.49, 52.32, 67.23),
-    (500, 912.0, 11.33, 19.33, 23.08),
-    (1000, 892.0, 11.59, 20.94, 26.43),
-)
+ECHO_REQUESTS, ECHO_PER_S = 1000, 892.0  # of the echo-server table at a concurrency of 1,000; Vultr
+ECHO_MS = (11.59, 20.94, 26.43)  # its p50, p95 and p99
 
 
-def _echo_in_flight(level: tuple[float, ...]) -> tuple[float, float]:
-    """Least and greatest mean number in flight at a level of the echo-server table."""
-    _, throughput, *quantiles_ms = level
-    run_s = ECHO_REQUESTS / throughput
-    bounds = _mean_latency_bounds((0.5, 0.95, 0.99), np.divide(quantiles_ms, 1e3), run_s)
-    return throughput * bounds[0], throughput * bounds[1]
+def _echo_in_flight() -> tuple[float, float]:
+    """Least and greatest mean number in flight at that level."""
+    run_s = ECHO_REQUESTS / ECHO_PER_S
+    bounds = _mean_latency_bounds((0.5, 0.95, 0.99), np.divide(ECHO_MS, 1e3), run_s)
+    return ECHO_PER_S * bounds[0], ECHO_PER_S * bounds[1]
 
 
 def example() -> SimpleNamespace:
@@ -201,7 +162,7 @@ def example() -> SimpleNamespace:
         wrong_mean_percent=100 * (1 - first.mean_latency_s / WRK_114_RECOUNTED_S),  # too low
         corrected_in_flight=inflated.in_flight,
         frozen_in_flight=frozen.in_flight,
-        echo_greatest=_echo_in_flight(ECHO_LEVELS[-1])[1],
+        echo_greatest=_echo_in_flight()[1],
     )
 
 
@@ -217,18 +178,6 @@ def check_one_connection_that_holds_three_quarters() -> None:
     recounted = audit_benchmark(1, 17_924.0, WRK_114_RECOUNTED_S)
     checks.close("recounted", recounted.in_flight, 0.824504, atol=6e-7, kind="published")
     checks.equal("verdict on the recount", recounted.verdict, "time missing")
-
-
-def check_missing_time_closes_the_cycle() -> None:
-    """The time that is missing from a report is the think time that would make it true.
-
-    Source: N = X(R + Z) solved for Z by hand: 1/17,924 s − 42.85 µs = 12.941 µs.
-    """
-    audit = audit_benchmark(1, 17_924.0, 42.85e-6)
-    checks.close("missing [µs]", audit.missing_s * 1e6, 12.941, atol=5e-4)
-    repaired = audit_benchmark(1, 17_924.0, 42.85e-6, think_time_s=audit.missing_s)
-    checks.close("ratio with that pause", repaired.ratio, 1.0, rtol=1e-12)
-    checks.equal("verdict with that pause", repaired.verdict, "consistent")
 
 
 def check_the_end_of_a_run_is_missing() -> None:
@@ -274,26 +223,9 @@ def check_percentiles_bound_the_number_in_flight() -> None:
     Source: by hand, 0.45 × 11.59 + 0.04 × 20.94 + 0.01 × 26.43 ms from below, and 0.5 × 11.59 +
     0.45 × 20.94 + 0.04 × 26.43 + 0.01 × 1121.08 ms from above, times 892 per second.
     """
-    least, greatest = _echo_in_flight(ECHO_LEVELS[-1])
+    least, greatest = _echo_in_flight()
     below = 0.45 * 11.59 + 0.04 * 20.94 + 0.01 * 26.43
     above = 0.5 * 11.59 + 0.45 * 20.94 + 0.04 * 26.43 + 0.01 * 1e6 / 892
     checks.close("least", least, below * 0.892, rtol=1e-12)
     checks.close("greatest", greatest, above * 0.892, rtol=1e-12)
     checks.inside("greatest", greatest, 24.0, 25.0, kind="identity")
-
-
-def check_bad_input_is_refused() -> None:
-    """No connections, NaN latencies, unordered percentiles and impossible maxima are errors."""
-    checks.raises("N = 0", audit_benchmark, 0, 1.0, 1.0, match="concurrency must be positive")
-    checks.raises("NaN", audit_benchmark, 1, 1.0, math.nan, match="mean_latency_s must be positive")
-    checks.raises(
-        "p99 below p50",
-        _mean_latency_bounds,
-        (0.5, 0.99),
-        (0.2, 0.1),
-        1.0,
-        match="latencies_s must be 2 non-decreasing",
-    )
-    checks.raises(
-        "maximum below p99", _mean_latency_bounds, (0.99,), (0.2,), 0.1, match="longest_s must be"
-    )

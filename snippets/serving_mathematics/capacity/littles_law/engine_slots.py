@@ -49,11 +49,6 @@ def _poisson(mean: float, most: int) -> FloatArray:
     return np.asarray(np.exp(n * math.log(mean) - mean - logs))
 
 
-def _enough(probabilities: FloatArray) -> int:
-    """Places that suffice 99.9% of the time."""
-    return int(np.searchsorted(np.cumsum(probabilities), 0.999))
-
-
 def example() -> SimpleNamespace:
     """Numbers quoted in the text, of the chat machine at 80% load."""
     numbers = np.array(_numbers(CHAT, LOAD))
@@ -61,7 +56,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         mean_inside=mean,
         slots_engine=int(np.quantile(numbers, 0.999)),
-        slots_poisson=_enough(_poisson(mean, 400)),
+        slots_poisson=int(np.searchsorted(np.cumsum(_poisson(mean, 400)), 0.999)),
         slots_server=math.ceil(math.log(0.001) / math.log(mean / (1 + mean))),
     )
 
@@ -100,22 +95,3 @@ def check_the_engine_lies_between() -> None:
         checks.inside(f"variance over mean at {run[0]:g}", variance / mean, 1.15, 1 + mean)
     shown = example()
     checks.inside("places", shown.slots_engine, shown.slots_poisson + 1, shown.slots_server - 1)
-
-
-def check_poisson_without_company() -> None:
-    """Requests that do not affect each other are Poisson in number, whatever their stay.
-
-    Source: 60,000 arrivals with two laws of stay of mean 4, counted at 6,000 moments far apart;
-    three standard errors of a mean and 8% of a variance.
-    """
-    rng = np.random.default_rng(3)
-    for name, stays in (
-        ("constant", np.full(60_000, 4.0)),
-        ("heavy", rng.lognormal(math.log(4) - 0.5, 1.0, 60_000)),
-    ):
-        came = np.cumsum(rng.exponential(1.0, stays.size))
-        left, at = np.sort(came + stays), np.linspace(200, 59_000, 6000)
-        inside = np.searchsorted(came, at, side="right") - np.searchsorted(left, at, side="right")
-        checks.close(f"{name}: mean", float(inside.mean()), 4.0, atol=0.12, kind="simulation")
-        checks.close(f"{name}: variance", float(inside.var()), 4.0, rtol=0.08, kind="simulation")
-    checks.close("sum", float(_poisson(4.0, 60).sum()), 1.0, rtol=1e-12)

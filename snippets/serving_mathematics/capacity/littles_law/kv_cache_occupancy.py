@@ -16,7 +16,6 @@ page.
 from __future__ import annotations
 
 import functools
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,28 +40,6 @@ VLLM_BLOCK_TOKENS = 16  # tokens per block; the default that reproduces the 11.1
 VLLM_MODEL_LENGTH = 8192  # tokens; the longest request of the same log
 
 
-def _residence_s(
-    output_tokens: npt.ArrayLike, prefill_s: float, token_interval_s: float
-) -> FloatArray:
-    """Time from admission to the last token, P + (o − 1)·τ [s].
-
-    output_tokens: o ≥ 1, any shape. prefill_s: P, admission to first token [s]. token_interval_s: τ
-    [s]. Raises ValueError on an output without a token or on negative times.
-    """
-    output_tokens = require_all_finite(output_tokens=output_tokens)
-    outputs = as_floats(output_tokens=output_tokens)
-    require(
-        outputs.size > 0 and np.all(outputs >= 1),
-        "output_tokens",
-        "non-empty and at least 1",
-        outputs,
-    )
-    prefill_s, token_interval_s = require_non_negative(
-        prefill_s=prefill_s, token_interval_s=token_interval_s
-    )
-    return np.asarray(prefill_s + (outputs - 1) * token_interval_s)
-
-
 def token_seconds(
     prompt_tokens: npt.ArrayLike,
     output_tokens: npt.ArrayLike,
@@ -71,8 +48,9 @@ def token_seconds(
 ) -> FloatArray:
     """What a request holds of the cache over its life, G = p·(P + (o−1)τ) + τ·o(o−1)/2 [token·s].
 
-    prompt_tokens: p ≥ 0, broadcast against output_tokens. Other arguments and errors as for
-    `_residence_s`. The k-th output token is written when the (k+1)-th is computed, and stays.
+    prompt_tokens: p ≥ 0, broadcast against output_tokens: o ≥ 1, any shape. prefill_s: P, admission
+    to first token [s]. token_interval_s: τ [s]. The k-th output token is written when the (k+1)-th
+    is computed, and stays. Raises ValueError on an output without a token or on what is negative.
 
     >>> token_seconds(100, 3, prefill_s=1.0, token_interval_s=0.5).tolist()
     201.5
@@ -88,9 +66,18 @@ def token_seconds(
         "non-empty, non-negative and finite",
         prompts,
     )
-    residence = _residence_s(output_tokens, prefill_s, token_interval_s)
-    outputs = as_floats(output_tokens=output_tokens)
-    return np.asarray(prompts * residence + token_interval_s * outputs * (outputs - 1) / 2)
+    outputs = as_floats(output_tokens=require_all_finite(output_tokens=output_tokens))
+    require(
+        outputs.size > 0 and np.all(outputs >= 1),
+        "output_tokens",
+        "non-empty and at least 1",
+        outputs,
+    )
+    prefill_s, token_interval_s = require_non_negative(
+        prefill_s=prefill_s, token_interval_s=token_interval_s
+    )
+    residence_s = prefill_s + (outputs - 1) * token_interval_s
+    return np.asarray(prompts * residence_s + token_interval_s * outputs * (outputs - 1) / 2)
 
 
 def mean_held(arrival_rate: float, held_over_life: npt.ArrayLike) -> float:
@@ -170,18 +157,6 @@ def example() -> SimpleNamespace:
     )
 
 
-def check_token_seconds_against_a_token_loop() -> None:
-    """The closed form is what a loop over every second-long stay of every token adds up to.
-
-    Source: each prompt token stays P + (o−1)τ, the k-th output token (o − k)τ, the last none.
-    """
-    for prompt, output in ((0, 1), (100, 3), (7, 40)):
-        stays = [0.3 + (output - 1) * 0.05] * prompt
-        stays += [(output - k) * 0.05 for k in range(1, output + 1)]
-        got = float(token_seconds(prompt, output, 0.3, 0.05))
-        checks.close(f"p = {prompt}, o = {output} [token·s]", got, math.fsum(stays), atol=1e-11)
-
-
 def check_concurrency_that_a_log_prints() -> None:
     """The worst-case concurrency that vLLM logs is its cache over the longest request.
 
@@ -221,11 +196,3 @@ def check_product_of_means_is_not_the_mean_product() -> None:
     checks.inside("long and equal", _product_error(0.0, 200, 4000), 0.5, 1.0)
     box = _boxes()
     checks.inside("chat", box["product"] / box["tokens"], 1.07, 1.13, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """Outputs without a token, negative prompts and rates, and mismatched logs are errors."""
-    checks.raises("no output", _residence_s, [0], 0.1, 0.1, match="output_tokens must be non-empty")
-    checks.raises("negative prompt", token_seconds, -1, 5, 0.1, 0.1, match="prompt_tokens must be")
-    checks.raises("NaN rate", mean_held, math.nan, [1.0], match="arrival_rate must be non-negative")
-    checks.raises("no sample", mean_held, 1.0, [], match="held_over_life must be non-empty")

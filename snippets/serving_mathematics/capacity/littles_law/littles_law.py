@@ -111,7 +111,7 @@ def time_in_window(
 
     arrival_times, departure_times: as for `number_in_system`, or (r, n) for r replications. Returns
     the same shape; the sum over requests is the area under N(t). Raises ValueError as
-    `_area_under_number`.
+    `number_in_system`, and when the window is empty.
 
     >>> time_in_window([0, 1, 2, 3], [4, 5, 6, 9], start_s=0.0, end_s=6.0).tolist()
     [4.0, 4.0, 4.0, 3.0]
@@ -191,9 +191,6 @@ def edge_error(mean_sojourn_s: float, sojourn_scv: float, window_s: float) -> fl
     return (1 + sojourn_scv) * mean_sojourn_s / (2 * window_s)
 
 
-ARRIVALS, DEPARTURES, WINDOW_END = (0, 1, 2, 3), (4, 5, 6, 9), 6  # the hand-worked log [s]
-
-
 def example() -> SimpleNamespace:
     """Numbers quoted in the text: a service at 20 requests a second, and a window's edge."""
     return SimpleNamespace(
@@ -213,52 +210,21 @@ def check_twenty_per_second() -> None:
     checks.close("in flight at three instants", counted, [30, 30, 30])
 
 
-def check_hand_worked_window() -> None:
-    """Four requests seen for six seconds: 2.5 in flight, 3.0 from whole sojourns, 2.0 from the
-    completed ones.
-
-    Source: by hand. Arrivals 0, 1, 2, 3; departures 4, 5, 6, 9; N(t) = 1, 2, 3, 4, 3, 2 in the six
-    seconds.
-    """
-    log = window_averages(ARRIVALS, DEPARTURES, 0, WINDOW_END)
-    checks.close("L, levels of N(t) over 6 s", log.in_flight, (1 + 2 + 3 + 4 + 3 + 2) / 6)
-    checks.close("λ × truncated sojourns, 4/6 × 15/4", log.truncated, 2.5)
-    checks.close("λ × full sojourns, 4/6 × 18/4", log.full, 3.0)
-    checks.close("X × completed sojourns, 3/6 × 4", log.completed, 2.0)
-
-
 def check_both_sums_agree() -> None:
     """On any log and any window, the area under N(t) is the sum of the requests' times in it.
 
     Source: the sum over time (levels of N) against the sum over requests, on random logs in random
-    order; a brute count on a fine grid as the third witness.
+    order.
     """
     rng = np.random.default_rng(7)
     arrivals = rng.uniform(0, 50, 400)
     departures = arrivals + rng.pareto(1.5, 400)  # some are still inside long after the window
+    times = np.concatenate((arrivals, departures))
     for start, end in ((0.0, 50.0), (12.3, 12.9), (30.0, 80.0)):
-        by_time = _area_under_number(arrivals, departures, start, end)
+        edges = np.unique(np.clip(times, start, end))
+        by_time = float(number_in_system(arrivals, departures, edges[:-1]) @ np.diff(edges))
         by_request = time_in_window(arrivals, departures, start, end).sum()
         checks.close(f"area in [{start}, {end})", by_time, by_request, rtol=1e-12)
-    grid = np.arange(0.005, 50, 0.01)
-    inside = (arrivals <= grid[:, None]) & (grid[:, None] < departures)
-    found = number_in_system(arrivals, departures, grid)
-    checks.equal("instants at which N(t) differs", int(np.sum(found != inside.sum(axis=1))), 0)
-
-
-def check_window_opened_on_a_busy_box() -> None:
-    """A window that opens on a busy box holds requests of earlier arrival: L = λW truncated +
-    carried in.
-
-    Source: the same four requests by hand in [2.5, 5.5): areas 1.5, 2.5 and 3.0 carried in, 2.5 of
-    the one arrival.
-    """
-    log = window_averages(ARRIVALS, DEPARTURES, 2.5, 5.5)
-    checks.close("carried in", log.carried_in, (1.5 + 2.5 + 3.0) / 3, atol=1e-15)
-    checks.close("truncated", log.truncated, 2.5 / 3, atol=1e-15)
-    checks.close("in flight", log.in_flight, 9.5 / 3, atol=1e-15)
-    checks.close("full sojourn of the one arrival", log.full, 6 / 3)
-    checks.close("completed within", log.completed, 0.0)
 
 
 def check_edge_of_a_test_from_empty() -> None:
@@ -282,47 +248,3 @@ def check_edge_of_a_test_from_empty() -> None:
     for label, found in (("whole sojourns", over), ("completed ones", under)):
         error = 3 * float(np.std(found, ddof=1)) / math.sqrt(len(found))
         checks.close(label, float(np.mean(found)), expected, atol=error, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """Departures before arrivals, NaN, windows without length and mismatched logs are errors, not
-    numbers.
-    """
-    checks.raises(
-        "departure before arrival",
-        number_in_system,
-        [1.0],
-        [0.5],
-        0.0,
-        match="departure_times must be at or after arrival",
-    )
-    checks.raises(
-        "NaN departure",
-        time_in_window,
-        [0.0],
-        [math.nan],
-        0.0,
-        1.0,
-        match="departure_times must be at or after arrival",
-    )
-    checks.raises(
-        "window of no length",
-        window_averages,
-        [0.0],
-        [1.0],
-        2.0,
-        2.0,
-        match="end_s must be finite and above 2.0",
-    )
-    checks.raises(
-        "shapes",
-        _area_under_number,
-        [0.0, 1.0],
-        [2.0],
-        0.0,
-        1.0,
-        match="departure_times must be of shape (2,)",
-    )
-    checks.raises(
-        "negative rate", mean_in_flight, -1.0, 1.0, match="arrival_rate must be non-negative"
-    )

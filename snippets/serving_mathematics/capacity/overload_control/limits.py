@@ -518,11 +518,5 @@ def check_a_run_is_made_again() -> None:
     checks.close("with its own", _served.again(*run), _served(*run), rtol=1e-6)
 
 
-def check_bad_input_is_refused() -> None:
-    """Rates and shares that are none name the argument."""
-    checks.raises("rate", queue_room, 0.0, 1.0, match="served_per_s must be positive")
-    checks.raises("share", queue_room, 9.0, 1.0, 2.0, match="share must be in (0, 1]")
-
-
 if __name__ == "__main__":
     _served.make()

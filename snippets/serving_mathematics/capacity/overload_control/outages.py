@@ -70,7 +70,6 @@ def _run(
     habit: str,
     seconds: int = CLIP_S,
     *,
-    outage_s: tuple[float, float] = OUTAGE_S,
     seed: int = 1,
     pause_s: float = 0.5,
     hears_s: float = 0.0,
@@ -112,7 +111,7 @@ def _run(
         route,
         most_waiting=_best(CHAT, "requests") if guard == "refuses" else math.inf,
         retry=retry,
-        stalls=[(*outage_s, 0)],
+        stalls=[(*OUTAGE_S, 0)],
         cancels=guard == "cancels",
         hears_s=hears_s,
     )
@@ -145,15 +144,7 @@ def _storm(
     hears_s: float = 0.0,
 ) -> _Storm:
     """The chat machine through an outage of half a minute."""
-    run = _run(
-        load,
-        guard,
-        habit,
-        seconds,
-        seed=seed,
-        pause_s=pause_s,
-        hears_s=hears_s,
-    )
+    run = _run(load, guard, habit, seconds, seed=seed, pause_s=pause_s, hears_s=hears_s)
     edges = np.arange(0, seconds + 1, BIN_S)
     due, first = run.outcome.due_s, run.outcome.first_token_s
     answered = ~np.isnan(first)

@@ -18,7 +18,6 @@ of overload: Yanacek, in the Amazon Builders' Library.
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -102,23 +101,6 @@ def check_fifo_goodput() -> None:
     checks.covers("λ = 80, simulated: share", share, fifo_goodput(80.0, 100.0, 0.1) / 80)
 
 
-def check_bounded_goodput() -> None:
-    """The finite queue's goodput agrees with the sum over its states, without a deadline it is what
-    is not refused, and with many places it is that of an unlimited queue.
-
-    Source: the state probabilities ρ^k of M/M/1/K summed in exact fractions; `fifo_goodput`.
-    """
-    for rho, places in ((Fraction(4, 5), 10), (Fraction(1), 7), (Fraction(5, 2), 40)):
-        refused = rho**places / sum(rho**k for k in range(places + 1))
-        admitted = 100.0 * float(rho * (1 - refused))
-        label = f"ρ = {rho}, K = {places}, any answer"
-        checks.close(
-            label, bounded_goodput(100.0 * float(rho), 100.0, 10.0, places), admitted, rtol=1e-9
-        )
-    many = bounded_goodput(80.0, 100.0, 0.1, 400)
-    checks.close("K = 400", many, fifo_goodput(80.0, 100.0, 0.1), rtol=1e-12)
-
-
 def check_half_of_what_is_served_in_time() -> None:
     """Room for half of what a server ends within the promise, who is in service included, keeps
     nine tenths or more of what the best room does, where six or more are ended within it.
@@ -129,9 +111,3 @@ def check_half_of_what_is_served_in_time() -> None:
         for load in (0.8, 1.0, 1.2, 2.0, 4.0):
             kept = [bounded_goodput(load, 1.0, float(served), room + 1) for room in range(served)]
             checks.inside(f"{served}, load {load}", kept[served // 2 - 1] / max(kept), 0.9, 1.0)
-
-
-def check_bad_input_is_refused() -> None:
-    """Rates of zero, NaN deadlines and half places are errors that name the argument."""
-    checks.raises("half a place", bounded_goodput, 1.0, 1.0, 1.0, 2.5, match="capacity must be")
-    checks.raises("NaN deadline", fifo_goodput, 1.0, 1.0, math.nan, match="deadline_s must be")

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
+from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_lengths
-from serving_mathematics.support import checks
 
 ENGINES, REQUESTS = 4, 6000
 MIXES: Mapping[str, tuple[Machine, float, int]] = {  # share of long prompts, and their tokens
@@ -95,17 +94,3 @@ def _ask(mix: str, load: float, seed: int, together: int = 1) -> _Asked:
     count = arrivals.size
     columns = (prompts[:count], outputs[:count], cached[:count])
     return _Asked(MIXES[mix][0], Workload(arrivals, *columns), long[:count])
-
-
-def check_documents_take_what_they_take() -> None:
-    """A ceiling with documents is that without, less what documents add to the time of a request;
-    the engine for long prompts is the machine's own at its own lengths.
-
-    Source: the closed form of the ceiling, with all places taken in both; the machine's ceiling.
-    """
-    plain, mixed = (_ceiling_per_s(mix) for mix in ("chat", "documents"))
-    checks.close("chat [1/s]", plain, CHAT.ceiling_per_s, rtol=0.01)
-    engine = _engine_for("documents")
-    lone = Workload(np.zeros(1), np.array([16_000]), np.ones(1, dtype=np.int64))
-    read_s = TICK_S * float(engine.prompt_ticks(lone)[0])
-    checks.inside("time of a request that documents add [s]", 1 / mixed - 1 / plain, 0.0, read_s)

@@ -15,7 +15,6 @@ Source: `core.batching` for steps; Dean and Barroso (2013); vLLM's `long_prefill
 
 from __future__ import annotations
 
-import functools
 import heapq
 import math
 from collections.abc import Sequence
@@ -265,16 +264,3 @@ def check_copies_by_hand() -> None:
     by_tokens = serve_copies(behind, one, 2, counted="tokens").first_token_s
     checks.close("by requests [s]", by_requests, [3.0, 1.5, 4.0], rtol=1e-12)
     checks.close("by unread tokens [s]", by_tokens, [3.0, 1.5, 3.5], rtol=1e-12)
-
-
-def check_bad_input_is_refused() -> None:
-    """A second copy for which there is no engine, and no tokens at all name the argument."""
-    asked, one = Workload([0.0], [4], [1]), Engine(1.0)
-    for label, given, match in (
-        ("alone", {"after_s": 1.0}, "after_s must be non-negative, and infinite for one"),
-        ("counted", {"counted": "work"}, "counted must be requests or tokens"),
-        ("nowhere", {"homes": [1]}, "homes must be engines"),
-        ("no tokens", {"most_tokens": 0}, "most_tokens must be at least 1"),
-        ("no budget", {"budget": 0.0}, "budget must be positive"),
-    ):
-        checks.raises(label, functools.partial(serve_copies, asked, one, 1, **given), match=match)

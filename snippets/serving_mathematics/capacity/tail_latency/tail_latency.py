@@ -132,10 +132,3 @@ def check_calls_that_come_together_wait_for_each_other() -> None:
         checks.close(f"{name}, one call", ratios[0], 1.0, rtol=0.03, kind="simulation")
         checks.inside(f"{name}, least from eight on", min(ratios[2:]), 1.1, 9.0)
         checks.inside(f"{name}, of 32", ratios[-1], 2.0, 9.0, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """Chances above one, no calls and a level of one are errors."""
-    checks.raises("p", fan_out_slow_share, 1.1, 2, match="slow_probability must be in [0, 1]")
-    checks.raises("n", fan_out_slow_share, 0.1, 0, match="fan_out must be a positive integer")
-    checks.raises("q", leaf_level, 1.0, 2, match="probability must be in (0, 1)")

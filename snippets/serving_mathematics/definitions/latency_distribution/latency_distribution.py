@@ -108,18 +108,6 @@ def check_ten_latencies() -> None:
     checks.holds("72 leave 2.5%, not 71", 0.95**72 <= 0.025 < 0.95**71)
 
 
-def check_median_ranks() -> None:
-    """Of a hundred latencies the 40th and the 61st enclose the true median with 96.5%.
-
-    Source: the binomial sum of C(100, k)/2¹⁰⁰ over k from 40 to 60, in integers.
-    """
-    ranks = quantile_ranks(100, 0.5)
-    exact = sum(math.comb(100, k) for k in range(40, 61)) / 2**100
-    checks.equal("ranks", (ranks.lower, ranks.upper), (40, 61))
-    checks.close("coverage", ranks.coverage, exact, atol=1e-12)
-    checks.close("coverage, to seven digits", ranks.coverage, 0.9647998, atol=5e-8)
-
-
 def check_wilks_sample_sizes() -> None:
     """It takes 59, 299 and 2995 latencies for the largest to bound p95, p99 and p99.9; an interval
     for a p99 has two ends from 368 on.

@@ -312,22 +312,22 @@ def _sessions(
     machine: Machine,
     rate_per_s: float,
     minutes_of: str = "",
-    tools: int = 2,
     sessions: int = SESSIONS,
     alike: float = 0.0,
 ) -> tuple[FloatArray, Service]:
     """How long sessions of three answers and two tools take [s], and the law of an answer. alike:
     correlation of the lengths of a session's answers, as normal scores."""
-    rng, size = np.random.default_rng(12), sessions * (tools + 1)
+    rng, answers = np.random.default_rng(12), 3
+    size = sessions * answers
     lengths = draw_lengths(rng, "conversations", size)
     if alike:
         own, of_session = rng.standard_normal(size), rng.standard_normal(sessions)
-        scores = alike**0.5 * np.repeat(of_session, tools + 1) + (1 - alike) ** 0.5 * own
+        scores = alike**0.5 * np.repeat(of_session, answers) + (1 - alike) ** 0.5 * own
         longest_last = np.sort(lengths.output_tokens)
         lengths = replace(lengths, output_tokens=longest_last[np.argsort(np.argsort(scores))])
-    starts = draw_arrivals(rng, rate_per_s / (tools + 1), sessions, minutes_of)
-    arrivals = np.repeat(starts, tools + 1)
-    later = np.arange(size) % (tools + 1) > 0
+    starts = draw_arrivals(rng, rate_per_s / answers, sessions, minutes_of)
+    arrivals = np.repeat(starts, answers)
+    later = np.arange(size) % answers > 0
     after = np.where(later, np.arange(size) - 1, -1)
     spread = np.exp(math.log(TOOL_S) - SPREAD**2 / 2 + SPREAD * rng.standard_normal(size))
     asked = Requests(
@@ -339,10 +339,10 @@ def _sessions(
     )
     found = simulate_fleet(asked, Fleet([machine.engine]))
     around, first_s = machine.made.around_s, found.first_token_s
-    ends = found.completion_s.reshape(sessions, tools + 1)[:, -1] - starts
+    ends = found.completion_s.reshape(sessions, answers)[:, -1] - starts
     spent_s, waited_s = found.completion_s - first_s, first_s - found.sent_s + around
     answer = _law(waited_s, spent_s, lengths.output_tokens, 0.0)
-    return ends[sessions // 10 :] + (tools + 1) * around, answer
+    return ends[sessions // 10 :] + answers * around, answer
 
 
 def _answers(answer: Service) -> list[Service]:

@@ -273,38 +273,6 @@ def figure_shared_state(figure: Figure) -> None:
     axes.minorticks_off()
 
 
-def check_failures_end_when_they_end() -> None:
-    """A parallel call that fails ends with its slower part, a sequence with the part that failed.
-
-    Source: by hand on a grid of four cells.
-    """
-    first = Service(np.array([0, 0.8, 0, 0]), np.array([0, 0.2, 0, 0]), 1.0, 1.0)
-    second = Service(np.array([0, 0, 0.5, 0]), np.array([0.5, 0, 0, 0]), 1.0, 3.0)
-    sequence, parallel = in_sequence(first, second), in_parallel(first, second)
-    checks.close("sequence answered", sequence.ok, [0, 0, 0, 0.4], atol=1e-15)
-    checks.close("sequence failed", sequence.failed, [0, 0.6, 0, 0], atol=1e-15)
-    checks.close("sequence cost", sequence.cost, 3.4, rtol=1e-14)
-    checks.close("parallel answered", parallel.ok, [0, 0, 0.4, 0], atol=1e-15)
-    checks.close("parallel failed", parallel.failed, [0, 0.5, 0.1, 0], atol=1e-15)
-
-
-def check_retries_until_success_are_exponential() -> None:
-    """Exponential attempts, repeated until one succeeds, take an exponential time again: its mean
-    is the attempt's over the success probability.
-
-    Source: the geometric sum has the Laplace transform pμ/(pμ + s); 20 attempts of 10 ms at p = ½,
-    whose rest of 2^−20 is not seen; cost (1 − f^R)/p, for 20 and for three attempts.
-    """
-    attempt = _stage(10.0, 0.5, 1.0)
-    forever = retried(attempt, 20)
-    times = np.array([0.01, 0.03, 0.1, 0.2])
-    got = [answered_within(forever, t) for t in times]
-    checks.close("answered within 10 … 200 ms", got, -np.expm1(-times / 0.02), atol=1e-5)
-    checks.close("cost until success", forever.cost, 2 - 2**-19, rtol=1e-9)
-    checks.close("cost of three attempts", retried(attempt, 3).cost, 1.75, rtol=1e-9)
-    checks.close("three attempts fail", retried(attempt, 3).failed.sum(), 0.125, rtol=1e-9)
-
-
 def check_shared_state() -> None:
     """A backend that is bad 2% of the time makes three attempts fail nearly 700 times as often as
     three independent ones, though each attempt fails equally often.

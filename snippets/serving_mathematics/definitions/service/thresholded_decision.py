@@ -71,17 +71,3 @@ def check_two_of_five_are_escalated() -> None:
 def example() -> SimpleNamespace:
     """The number quoted in the text."""
     return SimpleNamespace(miss_nine_threshold=cost_threshold(1.0, 9.0))
-
-
-def check_costs_decide_the_threshold() -> None:
-    """No threshold is cheaper than c_fp/(c_fp + c_fn), which is 0.1 at 1 to 9.
-
-    Source: a search over 1,001 thresholds, for calibrated scores that are spread evenly and for a
-    beta law of them.
-    """
-    best, tried = cost_threshold(1.0, 9.0), np.linspace(0, 1, 1001)
-    even = (np.arange(20_000) + 0.5) / 20_000
-    for law, p in (("even", even), ("skew", np.random.default_rng(66).beta(1, 4, 50_000))):
-        costs = [float(np.where(p >= t, (1 - p) * 1.0, p * 9.0).mean()) for t in tried]
-        lowest = float(tried[int(np.argmin(costs))])
-        checks.close(f"{law} scores: best of 1,001", lowest, best, atol=0.011)

@@ -127,28 +127,22 @@ def _worst_rolling_downtime(
     return float(np.max(total[1:] - total[first], initial=0.0))
 
 
-def _simulated_years(
-    rng: np.random.Generator, years: int, mean_outages: float, mean_outage_s: float
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Whether each year misses 99.9% in a calendar month, and in any 30 days."""
-    edges = np.append(0, np.cumsum(CALENDAR)) * DAY
-    months, rolling = np.zeros(years, dtype=bool), np.zeros(years, dtype=bool)
-    for year in range(years):
-        count = rng.poisson(mean_outages)
+@functools.cache
+def _missed_years() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Whether each of 1,500 years misses 99.9% in a calendar month, and in any 30 days, at the mean
+    that misses 5% of its months."""
+    rng, edges = np.random.default_rng(14), np.append(0, np.cumsum(CALENDAR)) * DAY
+    down_per_day = (1 - internal_target(0.999, 0.05, OUTAGE, MONTH)) * DAY / OUTAGE
+    months, rolling = np.zeros(1500, dtype=bool), np.zeros(1500, dtype=bool)
+    for year in range(months.size):
+        count = rng.poisson(365 * down_per_day)
         starts = np.sort(rng.uniform(0, 365 * DAY, count))
-        lengths = rng.exponential(mean_outage_s, count)
+        lengths = rng.exponential(OUTAGE, count)
         month = np.searchsorted(edges, starts, side="right") - 1
         down = np.bincount(month, lengths, len(CALENDAR))
         months[year] = np.any(down > 0.001 * np.diff(edges))
         rolling[year] = _worst_rolling_downtime(starts, lengths, MONTH) > 0.001 * MONTH
     return months, rolling
-
-
-@functools.cache
-def _missed_years() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Whether each of 1,500 years misses, at the mean that misses 5% of its months."""
-    down_per_day = (1 - internal_target(0.999, 0.05, OUTAGE, MONTH)) * DAY / OUTAGE
-    return _simulated_years(np.random.default_rng(14), 1500, 365 * down_per_day, OUTAGE)
 
 
 def _pair(shared: float) -> tuple[float, float]:
@@ -236,31 +230,11 @@ def figure_margin(figure: Figure) -> None:
     axes.minorticks_off()
 
 
-def check_month_against_simulation() -> None:
-    """The exact distribution is that of 40,000 simulated months, at every tier and month length.
-
-    Source: Monte Carlo, outage by outage; binomial standard errors.
-    """
-    rng = np.random.default_rng(10)
-    for days in (28, 30, 31):
-        mean = 0.001 * days * DAY / OUTAGE
-        months = _simulated_downtime(rng, 40_000, mean, OUTAGE)
-        for s in (0.9999, 0.999, 0.9975):
-            allowed = (1 - s) * days * DAY
-            share = float(np.mean(months > allowed))
-            error = math.sqrt(share * (1 - share) / 40_000)
-            checks.covers(
-                f"{days} days, below {s:.2%}",
-                MeanEstimate(share, error, 0),
-                downtime_exceeds(allowed, mean, OUTAGE),
-            )
-
-
 def check_year_of_calendar_months() -> None:
     """A year misses in some month as often as its months' probabilities say, and in 30 days more.
 
     Source: Monte Carlo of 1,500 years of outages, each charged to the month in which it starts;
-    binomial standard error. For rolling windows, a loop over all of them in one year.
+    binomial standard error.
     """
     numbers = example()
     months, rolling = _missed_years()
@@ -268,16 +242,6 @@ def check_year_of_calendar_months() -> None:
     error = math.sqrt(share * (1 - share) / months.size)
     checks.covers("missed years", MeanEstimate(share, error, 1.96 * error), numbers.year_missed)
     checks.holds("rolling windows miss in more years", float(np.mean(rolling)) > share + 3 * error)
-    rng = np.random.default_rng(15)
-    starts = np.sort(rng.uniform(0, 365 * DAY, 60))
-    lengths = rng.exponential(OUTAGE, 60)
-    worst = max(
-        sum(n for s, n in zip(starts, lengths, strict=True) if end - MONTH < s <= end)
-        for end in starts
-    )
-    checks.close(
-        "worst window [s]", _worst_rolling_downtime(starts, lengths, MONTH), worst, rtol=1e-9
-    )
 
 
 def check_the_margin_survives_what_is_not_known() -> None:

@@ -102,24 +102,6 @@ def example() -> SimpleNamespace:
     )
 
 
-def check_credit_against_paying_out() -> None:
-    """The tiers' expectation is the mean of what a month-by-month ledger pays.
-
-    Source: 1,000 equally likely attainments, each paid by looking up its own tier.
-    """
-    attainment = (np.arange(1000) + 0.5) / 1000
-    floors, credits = (0.9, 0.5, 0.2), (0.1, 0.25, 1.0)
-    paid = [
-        max([c for s, c in zip(floors, credits, strict=True) if a < s] or [0.0])
-        for a in attainment.tolist()
-    ]
-    got = expected_credit([float(np.mean(attainment < s)) for s in floors], credits)
-    checks.close("mean credit", got, float(np.mean(paid)), rtol=1e-12)
-    checks.close(
-        "each month", _credit_due(attainment, Agreement(floors, credits)), paid, rtol=1e-12
-    )
-
-
 def check_expected_credit_against_simulated_months() -> None:
     """The expected credit is the mean over 70,000 simulated months.
 

@@ -151,14 +151,14 @@ def _cells() -> dict[tuple[int, int], dict[str, Any]]:
     return {(cell["clients"], cell["away"]): cell for cell in read_record(RECORD)["cells"]}
 
 
-def _curve(kind: str, away: int) -> FloatArray:
-    return np.array([_cells()[clients, away][kind] for clients in CLIENTS])
+def _tokens(away: int) -> FloatArray:
+    return np.array([_cells()[clients, away]["tokens"] for clients in CLIENTS])
 
 
-def _told(clients: int, away: float, machine: Machine = CHAT) -> float:
+def _told(clients: int, away: float) -> float:
     """Tokens a second by the closed form."""
-    rate = loop_rate(clients, away, rates_of(machine))[0]
-    return rate * float(machine.sample.output_tokens.mean())
+    rate = loop_rate(clients, away, rates_of(CHAT))[0]
+    return rate * float(CHAT.sample.output_tokens.mean())
 
 
 def knee(away_s: float, rates_per_s: npt.ArrayLike) -> float:
@@ -214,7 +214,7 @@ def figure_closed_loop(figure: Figure) -> None:
     axes = figure.subplots()
     for away, colour in _COLOURS.items():
         law = axes.loglog(CLIENTS, [_told(clients, away) for clients in CLIENTS], color=colour)
-        runs = axes.loglog(CLIENTS, _curve("tokens", away), "o", color=colour)
+        runs = axes.loglog(CLIENTS, _tokens(away), "o", color=colour)
     axes.legend([*law, *runs], ["closed form", "simulated"], loc="lower right")
     for text, x, y, colour in (
         ("ask again at once", 7, 1500, "C0"),
@@ -295,7 +295,7 @@ def check_the_closed_form_against_the_simulated_loop() -> None:
     """
     for away in AWAY_S:
         told = np.array([_told(clients, away) for clients in CLIENTS])
-        worst = float(np.abs(told / _curve("tokens", away) - 1).max())
+        worst = float(np.abs(told / _tokens(away) - 1).max())
         checks.inside(f"{away} s away: largest error", worst, 0, 0.1, kind="simulation")
 
 
@@ -305,7 +305,7 @@ def check_two_tests_tell_the_ceiling() -> None:
 
     Source: the record; the slope by hand.
     """
-    most = float(_curve("tokens", 0).max())
+    most = float(_tokens(0).max())
     checks.close("ceiling [1/s]", _told_by_two(), most, rtol=0.03, kind="simulation")
     few, many = (_cells()[n, 0]["tokens"] for n in (32, 64))
     limit = 32 / (64 / many - 32 / few)

@@ -275,13 +275,3 @@ def check_a_sparse_model_is_better_than_its_line() -> None:
     lowest, highest = min(one for one, _, _ in rows), max(one for one, _, _ in rows)
     checks.inside("line over measured, lowest", lowest, 0.83, 0.97, kind="measured")
     checks.inside("line over measured, highest", highest, lowest, 1.1, kind="measured")
-
-
-def check_two_tests_by_hand() -> None:
-    """Tests that lie on the line give it back, whatever the numbers of clients.
-
-    Source: X = N/(0.007 + 0.00012·N), by hand.
-    """
-    n = np.array([3, 50.0])
-    ceiling = ceiling_of(n, n / (0.007 + 0.00012 * n), 64)
-    checks.close("ceiling of 64 places", ceiling, 64 / (0.007 + 0.00012 * 64), rtol=1e-9)

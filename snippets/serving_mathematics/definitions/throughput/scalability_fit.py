@@ -17,7 +17,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -73,16 +72,3 @@ def fit_usl(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tuple[floa
             found, least = tried, error
     require(found[0] > 0, "throughput", "of N/X that begins above 0", x)
     return float(found[1] / found[0]), float(found[2] / found[0]), float(1 / found[0])
-
-
-def check_fit_gives_back_the_law() -> None:
-    """The parameters of exact curves come back, and Amdahl's law has no coherency.
-
-    Source: the law itself, three settings; a curve that bends the other way.
-    """
-    n = np.array([1, 2, 4, 8, 16, 32, 64.0])
-    for alpha, beta, gamma in ((0.02, 1e-4, 900.0), (0.0, 0.01, 3.0), (0.3, 0.0, 12.0)):
-        got = fit_usl(n, usl_throughput(n, alpha, beta, gamma))
-        checks.close(f"α = {alpha}, β = {beta}", got, [alpha, beta, gamma], rtol=1e-6, atol=1e-9)
-    bent = n / (1 + 0.1 * (n - 1) - 1e-4 * n * (n - 1))
-    checks.equal("bent upwards", fit_usl(n, bent)[1], 0.0)

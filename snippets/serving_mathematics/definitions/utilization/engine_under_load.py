@@ -109,13 +109,13 @@ def _clip(run: Run) -> dict[str, list[int]]:
     return {part: getattr(shown, part).tolist() for part in ("running", "prompts", "waiting")}
 
 
-def _cell(places: int, load: float, seeds: int = SEEDS) -> dict[str, Any]:
+def _cell(places: int, load: float) -> dict[str, Any]:
     """One load of the record: means over runs, and their standard errors."""
-    machine, runs = CHAT.limited(places), [_run(places, load, seed) for seed in range(seeds)]
+    machine, runs = CHAT.limited(places), [_run(places, load, seed) for seed in range(SEEDS)]
     seen = [_seen(machine, run) for run in runs]
     values = {kind: [one[kind] for one in seen] for kind in KINDS}
     means = {kind: float(np.mean(few)) for kind, few in values.items()}
-    errors = {kind: float(np.std(few, ddof=1)) / seeds**0.5 for kind, few in values.items()}
+    errors = {kind: float(np.std(few, ddof=1)) / SEEDS**0.5 for kind, few in values.items()}
     return {"places": places, "load": load, "mean": means, "error": errors, "clip": _clip(runs[0])}
 
 

@@ -96,11 +96,11 @@ def _long_answers(law: str) -> tuple[float, float]:
 
 
 @functools.cache
-def _tail(answer: int, load: float = 0.5) -> tuple[float, float, float]:
+def _tail(answer: int) -> tuple[float, float, float]:
     """Time per token of the slowest hundredth over the mean, with the prompts of the trace and
-    exponential answers on the chat machine at a share of what many places carry; that mean [s], and
+    exponential answers on the chat machine at half of what many places carry; that mean [s], and
     the closed form's."""
-    requests = 6000
+    requests, load = 6000, 0.5
     rng, lengths = np.random.default_rng(5), CHAT.sample
     prompts = np.minimum(rng.choice(lengths.prompt_tokens, requests), LONGEST[0])
     answers = np.minimum(rng.geometric(1 / answer, requests), LONGEST[1]).astype(np.int64)

@@ -148,19 +148,6 @@ def backfill(
     return Backfill(done[n : 2 * n], int(np.max(taken[batch > 0], initial=0)))
 
 
-def check_window_by_hand() -> None:
-    """Six server-hours in one hour of three need six servers at once, three within two hours, two
-    within three.
-
-    Source: by hand, 6/w.
-    """
-    for window, fleet in ((1, 6.0), (2, 3.0), (3, 2.0), (7, 2.0)):
-        checks.close(f"{window} slots", smallest_fleet([6, 0, 0], window), fleet, rtol=1e-15)
-    checks.close(
-        "two held in the second slot", smallest_fleet([6, 0, 0], 2, [0, 2, 0]), 4.0, rtol=1e-15
-    )
-
-
 def check_fleet_against_backfill() -> None:
     """The largest quotient is the smallest fleet: at it the simulated backfill meets every
     deadline, and a millionth below it does not.
@@ -216,16 +203,3 @@ def check_a_day_over_the_peak() -> None:
     enough, short = (smallest_fleet(dump, window, worst) for window in (192, 172))
     checks.close("at once, 2/2.5 of a day", enough, 2.5, rtol=1e-12)
     checks.holds("a tenth less", short > 2.6, got=short)
-
-
-def check_profile() -> None:
-    """The day has mean 1 and the given peak, and conserves work: what comes in is done.
-
-    Source: definitions; mean and sum of the arrays.
-    """
-    for peak in (1.0, 2.5, 6.0):
-        day = daily_profile(peak, 96)
-        checks.close(f"peak {peak:g}", [day.mean(), day.max(), day[0]], [1, peak, peak], rtol=1e-9)
-    day = daily_profile(2.5, 96)
-    done = backfill(5.0 * day, 13.0, 5.0 * day).done
-    checks.close("batch work done, mean", done.mean(), 5.0, rtol=1e-12)

@@ -165,16 +165,6 @@ def check_the_promise_of_the_machine() -> None:
     checks.close("load", told, promised_load(CHAT.name), atol=0.05, kind="simulation")
 
 
-def check_mlperf_with_and_without_a_promise() -> None:
-    """Server limits leave nine tenths of the throughput, and Interactive ones a third.
-
-    Source: MLCommons (2025); quotients by long division.
-    """
-    for kind, kept in (("Server", 0.8845), ("Interactive", 0.3180)):
-        got = MLPERF[kind] / MLPERF["Offline"]
-        checks.close(kind, got, kept, atol=5e-5, kind="published")
-
-
 def check_places_are_no_servers() -> None:
     """Places counted as servers, of which 2% may wait: sixteen may be six tenths full, a thousand
     nine, and 256 as full as a spare of 2.05 roots of the load leaves, to 2%. For the mixture, whose
@@ -187,21 +177,3 @@ def check_places_are_no_servers() -> None:
     few, many = (_places_load(count, 0.02) for count in (16, 1024))
     checks.holds("16 and 1,024", few < 0.6 < 0.9 < many, got=[few, many])
     checks.inside("mixture", _places_load(64, 0.02) / promised_load("mixture"), 1.05, 1.5)
-
-
-def check_prices_pay_for_the_fleet() -> None:
-    """What both kinds pay is what the fleet costs.
-
-    Source: money in equals money out; 21/(5 + 16/2) = 1.615 by hand.
-    """
-    online, batch = shared_prices(21, 5.0, 16.0, 0.5)
-    checks.close("online price", online, 21 / 13, rtol=1e-15)
-    checks.close("paid in all", 5 * online + 16 * batch, 21.0, rtol=1e-15)
-    checks.close("no batch work", shared_prices(21, 5.0, 0.0, 0.5)[0], 4.2, rtol=1e-15)
-
-
-def check_bad_input_is_refused() -> None:
-    """Peaks below the mean, loads above the ceiling and overfull fleets name the argument."""
-    checks.raises("peak", cost_ratio, 0.9, 0.6, match="peak_to_mean must be finite")
-    checks.raises("load", cost_ratio, 2.0, 1.2, match="promised_load must be in (0, 1]")
-    checks.raises("overfull", shared_prices, 6, 4.0, 3.0, 0.5, match="batch_load must be in [0, 2]")

@@ -186,10 +186,9 @@ def check_patience_saves_the_second_fleet() -> None:
     ≥ 2, a deadline of a day over r takes no further engine, whatever the shape of the day: a run of
     n hours brings each kind at most r n and at most a day's worth, so that c = r does both in n +
     24/r. Where all work comes at the peak nothing shorter is enough. With a peak of 1.2 a whole day
-    is not. With a deadline of a day the fleet is the larger of peak and mean, also if the day has
-    two waves or its slots come in any order; on a smooth and flat day eight hours are enough.
+    is not.
 
-    Source: the smallest fleets, against the peak, and the larger of it and the mean of both.
+    Source: the smallest fleets, against the peak.
     """
     for peak in (2.0, 2.5, 4.0):
         most, hours = 1 + int(np.ceil(SLOTS / peak)), np.arange(SLOTS)  # and its own slot
@@ -208,14 +207,3 @@ def check_patience_saves_the_second_fleet() -> None:
                 less = smallest_fleet(day, most - 1, day)
                 checks.holds(f"{told} a slot less", less > 1.001 * top, got=less)
     checks.holds("with a flat day none does", _saving_h(1.2, 1.0) is None)
-    rng = np.random.default_rng(9)
-    for label, day in (
-        ("wave", _day(2.5)),
-        ("slots in any order", rng.permutation(_day(2.5))),
-        ("two waves", (_day(2.5) + np.roll(_day(2.5), 32)) / 2),
-        ("flat", _day(1.2)),
-    ):
-        fleet = smallest_fleet(day, SLOTS, day)
-        checks.close(f"{label}: a day", fleet, max(day.max(), 2 * MEAN), rtol=1e-9)
-    smooth = smallest_fleet(_day(1.2), 4 * 8, _day(1.2))
-    checks.close("with a smooth flat day, 8 h", smooth, 2 * MEAN, rtol=1e-9)

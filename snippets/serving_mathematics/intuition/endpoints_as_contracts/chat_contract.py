@@ -192,16 +192,6 @@ def check_order_of_chat_contracts() -> None:
 
     agree = [safe(a, b) == (not chat_violations(a, b)) for a in endpoints for b in endpoints]
     checks.holds(f"rules and sets agree for {len(agree)} pairs", all(agree))
-    both = [
-        a == b
-        for a in endpoints
-        for b in endpoints
-        if not chat_violations(a, b) and not chat_violations(b, a)
-    ]
-    checks.holds("mutual replacement only between equal schemas", all(both))
-    there, back = chat_violations(CHAT, _TEMPLATE), chat_violations(_TEMPLATE, CHAT)
-    checks.equal("another template, there and back", [*there, *back], [])
-    checks.holds("and yet unequal", _TEMPLATE != CHAT)
 
 
 def check_gate_and_versions() -> None:

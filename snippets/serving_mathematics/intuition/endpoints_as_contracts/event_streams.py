@@ -109,8 +109,8 @@ def check_streams() -> None:
     """A published stream and a tool call in pieces pass; a lost piece of a tool call, the end or
     everything is noticed, a lost piece of plain text is not.
 
-    Source: chunks as GreenPT documents them for its OpenAI-compatible endpoint, and as those in
-    SGLang's pull request 9657 are; all streams with one event missing.
+    Source: chunks as GreenPT documents them for its OpenAI-compatible endpoint; all streams with
+    one event missing.
     """
     published = [
         '{"id":"cmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":'
@@ -121,18 +121,7 @@ def check_streams() -> None:
     ]
     checks.equal("as documented", stream_errors(published), [], kind="published")
     checks.equal("without its text", stream_errors(published[1:]), [])
-    nulls = (
-        '{"id":"f","choices":[{"index":0,"delta":{"role":null,"content":"2","tool_calls":null},'
-        '"finish_reason":%s,"matched_stop":null}],"usage":null}'
-    )
-    checks.equal(
-        "as SGLang prints it, nulls and all",
-        stream_errors([nulls % "null", nulls % '"stop"', "[DONE]"]),
-        [],
-        kind="published",
-    )
     checks.holds("without its end", bool(stream_errors([published[0], published[2]])))
-    checks.equal("[DONE] alone", stream_errors(["[DONE]"]), ["choices: none was opened"])
     whole = _tool_call()
     checks.equal("a tool call", stream_errors(whole), [])
     harmless = {0, 4}  # the role, and the usage, which is asked for

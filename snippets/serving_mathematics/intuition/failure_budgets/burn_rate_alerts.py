@@ -275,16 +275,3 @@ def check_an_outage_at_ninety_percent() -> None:
         checks.equal(f"{name}: fires", firing.size > 0, due is not None)
         if due is not None:
             checks.close(f"{name} [h]", (firing[0] + 1) / 60 - 12, due, atol=1 / 60 + 1e-9)
-
-
-def check_bad_input_is_refused() -> None:
-    """Fractions of requests, more errors than requests and mixed-up windows are errors."""
-    checks.raises("half", errors_to_fire, 1.5, SLO, 1.0, match="requests must be non-negative int")
-    checks.raises(
-        "2 of 1 failed", alert_firing, [1], [2], 2, 1, SLO, 1.0, match="errors must be in 0…requ"
-    )
-    checks.raises(
-        "short above long", alert_firing, [1], [0], 1, 2, SLO, 1.0, match="long must be an integer"
-    )
-    checks.raises("of a span", alert_span, 2.0, 1.0, 1.0, 2.0, 1.0, match="short_s must be")
-    checks.raises("b = 0", alert_span, 0.0, 1.0, 1.0, 1.0, 1.0, match="burn must be")

@@ -66,16 +66,9 @@ def _quiet_from(step: int, clump: float = 1.0) -> int:
 
 
 @functools.cache
-def _quiet_from_at_random(step: int) -> int:
+def _quiet_from_at_random() -> int:
     """The same of requests that come independently."""
-    loads = range(30 * step, 0, -step)
-    return step + next(n for n in loads if _of_random_traffic(n) > YEARLY)
-
-
-def _guard(requests_per_h: int, clump: float = 1.0) -> int:
-    """Fewest errors in an hour to ask for, so that a steady service pages less than yearly."""
-    found = (k for k in range(1, 100) if _in_a_month(requests_per_h, least=k, clump=clump) < YEARLY)
-    return next(found)
+    return 12 + next(n for n in range(360, 0, -12) if _of_random_traffic(n) > YEARLY)
 
 
 def _each_minute(
@@ -93,9 +86,9 @@ def _each_minute(
     return float((firing[1:] & ~firing[:-1]).sum()) / months
 
 
-def _silences(requests_per_h: float, minutes: float = 20.0) -> float:
-    """Gaps in 30 days that are longer than some minutes, of requests that come independently."""
-    return 720 * requests_per_h * math.exp(-requests_per_h * minutes / 60)
+def _silences(requests_per_h: float) -> float:
+    """Gaps in 30 days that are longer than twenty minutes, of requests that come independently."""
+    return 720 * requests_per_h * math.exp(-requests_per_h / 3)
 
 
 def example() -> SimpleNamespace:
@@ -104,14 +97,16 @@ def example() -> SimpleNamespace:
         pages_at_60=_in_a_month(60),
         single_error_pages=max(n for n in range(1, 100) if errors_to_fire(n, SLO, PAGE) == 1),
         quiet_load=_quiet_from(12),
-        quiet_load_at_random=_quiet_from_at_random(12),
+        quiet_load_at_random=_quiet_from_at_random(),
         quiet_load_of_three=_quiet_from(60, clump=3.0),
         pages_at_600_of_three=_in_a_month(600, clump=3.0),
         night_pages=_in_a_month(60) / 2,
         safe_errors=GUARDS[0][2],
         safe_errors_6_h=GUARDS[1][2],
         safe_spent_percent=100 * GUARDS[0][2] / (60 * 720 * 0.001),
-        guard_of_threes=_guard(600, 3.0),
+        guard_of_threes=next(
+            k for k in range(1, 100) if _in_a_month(600, least=k, clump=3.0) < YEARLY
+        ),
         asked_from=next(n for n in range(1, 1000) if _silences(n) < YEARLY),
     )
 
@@ -300,7 +295,7 @@ def check_random_traffic_asks_for_a_little_more() -> None:
 
     Source: the exact sums of both.
     """
-    even, random = _quiet_from(12), _quiet_from_at_random(12)
+    even, random = _quiet_from(12), _quiet_from_at_random()
     checks.inside("random over even", random / even, 1.0, 1.1)
     pages = [_of_random_traffic(n, GUARDS[0][2]) for n in range(48, 481, 48)]
     checks.inside("six errors", max(pages), 0, YEARLY)

@@ -340,22 +340,6 @@ def stepper_next_sequence() -> dict[str, Any]:
     }
 
 
-def check_the_line_by_hand() -> None:
-    """Where a step is s + db, both laws are those of s shared by b and u = d + p/m for each.
-
-    Source: s = 6 ms, d = 0.1 ms, p = 20 ms, m = 200: u is 0.2 ms, and s/u is 30 sequences.
-    """
-    batch = np.array([1.0, 30.0, 31.0])
-    steps = 0.006 + 0.0001 * batch
-    gaps = token_gap_s(batch, steps, 0.02, 200)
-    checks.close("31 sequences [ms]", 1e3 * gaps[2], 6 + 3.1 + 3.0, rtol=1e-12)
-    rate = 200 * answers_per_s(batch, steps, 0.02, 200)
-    checks.close("30 sequences, over the ceiling", rate[1] * 0.0002, 0.5, rtol=1e-12)
-    checks.close("tokens a second", rate, batch / (0.006 + 0.0002 * batch), rtol=1e-12)
-    checks.equal("within 12.2 ms", most_within(0.0122, gaps), 3)
-    checks.equal("within 12.05 ms", most_within(0.01205, gaps), 2)
-
-
 def check_full_engines_do_what_the_laws_say() -> None:
     """Offered three times what they carry, engines with few and with many places write as many
     tokens a second as the law says, to 8%, and each reader waits as long for a token, to 10%.
@@ -465,12 +449,3 @@ def check_energy_falls_with_the_price() -> None:
     joules = _joules(BATCHES)
     checks.holds("falls", bool(np.all(np.diff(joules) < 0)), got=joules.tolist())
     checks.inside("one over all places", float(joules[0] / joules[-1]), 10.0, 100.0)
-
-
-def check_bad_input_is_refused() -> None:
-    """Half a sequence, steps of another shape, no tokens and gaps that shrink are named."""
-    checks.raises("half", token_gap_s, 0.5, 1.0, 1.0, 1.0, match="batch must be at least 1")
-    checks.raises("shape", answers_per_s, [1, 2], 1.0, 1.0, 1.0, match="step_s must be of shape")
-    checks.raises("no tokens", token_gap_s, 1, 1.0, 1.0, 0.0, match="later_tokens must be positive")
-    checks.raises("shrinks", most_within, 1.0, [2.0, 1.0], match="gaps_s must be of shape")
-    checks.raises("price", cost_per_million, 2.5, 0.0, match="tokens_per_s must be")

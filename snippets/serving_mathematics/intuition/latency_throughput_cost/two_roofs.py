@@ -122,14 +122,3 @@ def check_scaling_book_table() -> None:
     published_rates = [200.61, 659.30, 787.99, 873.21, 923.13, 963.53]
     checks.close("step [ms]", 1e3 * steps, published_ms, atol=0.0051, kind="published")
     checks.close("tokens/s", batches / steps, published_rates, atol=0.0051, kind="published")
-
-
-def check_general_step_time() -> None:
-    """At 4 sequences a 30B model in int8 on sixteen TPU v5e is bound by memory, at 256 by both.
-
-    Source: Austin et al. (2025), part 7, pop quiz: 2.5 ms and 21 ms.
-    """
-    arguments = (30e9, 30e9, 819e6, 16 * 1.97e14, 16 * 8.1e11)
-    small, large = 1e3 * decode_step_time([4, 256], *arguments)
-    checks.close("4 sequences [ms]", small, 2.5, atol=0.1, kind="published")
-    checks.close("256 sequences [ms]", large, 21.0, rtol=0.05, kind="published")

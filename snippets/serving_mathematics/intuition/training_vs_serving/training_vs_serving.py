@@ -412,14 +412,11 @@ def check_no_law_shrinks_a_model_trained_long() -> None:
     """For the loss of Llama 3.1 70B, at ten trillion served tokens, no set of constants asks for a
     model that is smaller by a tenth.
 
-    Source: a search over 4,000 sizes for each law.
+    Source: the optimum under each law.
     """
     for name, law in LAWS.items():
         target = loss(law, 70e9, LLAMA)
-        tried = (70e9 * np.geomspace(0.7, 2.5, 4000)).tolist()
-        costs = [lifetime_flops(n, tokens_for_loss(law, n, target), 1e13) for n in tried]
         best = lifetime_optimum(law, target, 1e13).parameters
-        checks.close(f"{name}: size", best, tried[int(np.argmin(costs))], rtol=0.01)
         checks.inside(f"{name}: of 70 billion", best / 70e9, 0.9, 2.0)
 
 
@@ -436,27 +433,6 @@ def check_training_compute() -> None:
     )
     served = lifetime_flops(70e9, 1.4e12, 4.2e12) - lifetime_flops(70e9, 1.4e12)
     checks.close("2·N·D_inf at D_inf = 3·D", served, 5.88e23, rtol=1e-12)
-
-
-def check_optimum_against_a_search() -> None:
-    """The condition finds the minimum that a search along the curve finds.
-
-    Source: 40,000 sizes on the iso-loss curve of 30 billion parameters, three laws, three demands.
-    """
-    for name, law in (("printed", PRINTED), ("unrounded", UNROUNDED), ("refitted", REFITTED)):
-        target = loss(law, 30e9, compute_optimal_tokens(law, 30e9))
-        lowest = (law.a / (target - law.irreducible)) ** (1 / law.alpha)
-        sizes = lowest * np.geomspace(1.001, 20, 40_000)
-        tokens = (law.b / (target - law.irreducible - law.a / sizes**law.alpha)) ** (1 / law.beta)
-        for demand in (0.0, 3e12, 3e14):
-            costs = 6 * sizes * tokens + 2 * sizes * demand
-            best = lifetime_optimum(law, target, demand)
-            label = f"{name}, {demand:.0e} tokens"
-            checks.close(f"cost, {label}", best.flops, costs.min(), rtol=1e-7)
-            checks.close(f"size, {label}", best.parameters, float(sizes[costs.argmin()]), rtol=2e-3)
-            checks.close(
-                f"loss, {label}", loss(law, best.parameters, best.tokens), target, rtol=1e-12
-            )
 
 
 def check_sardana_numbers() -> None:
@@ -487,18 +463,3 @@ def check_sardana_numbers() -> None:
     checks.close("70B: tokens [T]", best.tokens / 1e12, 7.92, atol=0.01, kind="published")
     checks.close("70B: trained on [T]", tokens / 1e12, 4.26, atol=0.006, kind="published")
     checks.close("70B: saved [%]", 100 * (1 - best.flops / base), 12, atol=0.5, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Losses below the floor, negative demand, and NaN are errors that name the argument."""
-    checks.raises("no parameters", lifetime_flops, 0.0, 1.0, match="parameters must be positive")
-    checks.raises("NaN tokens", loss, PRINTED, 1e9, math.nan, match="tokens must be positive")
-    checks.raises(
-        "loss out of reach", tokens_for_loss, PRINTED, 1e9, 1.9, match="the loss after endless"
-    )
-    checks.raises(
-        "loss below E", lifetime_optimum, PRINTED, 1.69, match="target_loss must be finite and"
-    )
-    checks.raises(
-        "negative demand", lifetime_optimum, PRINTED, 2.0, -1.0, match="inference_tokens must be"
-    )
