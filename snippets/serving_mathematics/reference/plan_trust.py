@@ -166,7 +166,7 @@ def check_a_plan_is_padded_once() -> None:
     needed = [np.quantile(slower[models == name], 0.9) for name in set(columns["model"])]
     checks.holds("over the tuned front, of the worst model", over >= max(needed), got=over)
     first = float(np.quantile(columns["ttft_ratio"], 0.9))
-    checks.inside("first tokens, nine in ten", first, 1.8, 2.2)
+    checks.inside("first tokens, nine in ten", first, 1.8, 2.3)
 
 
 def check_the_engine_was_predicted_before() -> None:

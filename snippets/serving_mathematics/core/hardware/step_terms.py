@@ -156,15 +156,15 @@ def example() -> SimpleNamespace:
 
 
 def check_no_run_is_above_its_roof() -> None:
-    """Of 3,564 runs, 70 are faster than one token a step allows; guesses explain all but eleven.
+    """Of 3,564 runs, 81 are faster than one token a step allows; guesses explain all but eight.
 
     Source: published runs; bytes over bandwidth and operations over peak of the data sheets. The
-    eleven are runs of Qwen3-32B and gpt-oss-120b of which the record cannot say what they were.
+    eight are runs of Qwen3-32B and gpt-oss-120b of which the record cannot say what they were.
     """
     table, added, _ = engine_runs()
     ignored, below = _below_the_roof(table, added)
-    checks.close("guesses ignored", ignored, 70, rtol=0, kind="measured")
-    checks.close("guesses counted", below, 11, rtol=0, kind="measured")
+    checks.close("guesses ignored", ignored, 81, rtol=0, kind="measured")
+    checks.close("guesses counted", below, 8, rtol=0, kind="measured")
     fast = table.per_token_s < added["roofline"]
     families = {run.family for run, one in zip(table.runs, fast, strict=True) if one}
     checks.holds("all of two models", families == {"Qwen3-32B", "gpt-oss-120b"}, got=len(families))

@@ -55,6 +55,7 @@ LOADS = (  # of the ceiling
     *(0.95, 0.975, 1.0, 1.025, 1.05, 1.1, 1.2, 1.3),
 )
 SEEDS, REQUESTS = 8, 20_000  # runs of each load, and requests of each, of which a tenth is left out
+SLOWER = 1.2  # times that steps take of what is predicted, in one row of the table
 FLEET = 8  # replicas, of which one is lost
 PEAK_SHARE = 0.35  # of the requests above 7/8 of the peak, on a smooth day that peaks at 2.5
 
@@ -190,7 +191,7 @@ def example() -> SimpleNamespace:
     few, lost = CHAT.limited(64), _shares(CHAT, _lost(_cap(CHAT)))
     chat, hour, mixture = _cap(CHAT), _cap(CHAT, minutes=True), promised_load("mixture")
     best = max(LOADS, key=lambda load: load * _shares(CHAT, load)[0])
-    cap_per_s, slow = chat * CHAT.ceiling_per_s, _cap(CHAT, slowness=CHAT.how_wrong.high)
+    cap_per_s, slow = chat * CHAT.ceiling_per_s, _cap(CHAT, slowness=SLOWER)
     return SimpleNamespace(
         chat_share=100 * CHAT.promise.share,
         chat_cap=100 * chat,
@@ -212,9 +213,9 @@ def example() -> SimpleNamespace:
         fleet_least=replicas_for(140.0, cap_per_s, 0),
         fleet_needs=replicas_for(140.0, cap_per_s, 1),
         minutes_cap=100 * hour,
-        slow_percent=100 * (CHAT.how_wrong.high - 1),
+        slow_percent=100 * (SLOWER - 1),
         slow_cap=100 * slow,
-        slow_own=100 * slow * CHAT.how_wrong.high,
+        slow_own=100 * slow * SLOWER,
     )
 
 
@@ -361,15 +362,15 @@ def check_goodput_is_greatest_at_the_cap_or_beyond() -> None:
 
 def check_places_say_which_limit_breaks_first() -> None:
     """With 256 places the time per token breaks first, with 64 the first token, also with the
-    trace's minutes and on machines as slow as runs like it have been.
+    trace's minutes and with steps a fifth slower than predicted.
 
     Source: the shares of each limit at loads where both together are broken.
     """
-    few, slower = CHAT.limited(64), CHAT.how_wrong.high
+    few = CHAT.limited(64)
     for loads, minutes, slow in (
         ((0.9, 0.95), False, 1.0),
         ((0.7, 0.7), True, 1.0),
-        ((0.9, 0.95), False, slower),
+        ((0.9, 0.95), False, SLOWER),
     ):
         label = f"minutes {minutes}, slower {slow:g}"
         _, first, further, *_ = _shares(CHAT, loads[0], minutes, slow)

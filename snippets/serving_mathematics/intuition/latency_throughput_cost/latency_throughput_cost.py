@@ -406,8 +406,8 @@ def check_places_by_the_promise() -> None:
     that is offered three times what it carries, and with a third more places it does not.
 
     Source: `event_skipping`, 12,000 requests, with a promise of 25 ms for chat and of 60 ms for
-    mixture, whose own allow nearly all places. A step that is slower than predicted by the worst of
-    eight in ten runs needs fewer places, by the law.
+    mixture, whose own allow nearly all places. A step that is a fifth slower than predicted needs
+    fewer places, by the law.
     """
     for name, limit in (("chat", 0.025), ("mixture", 0.060)):
         machine, law = _MACHINES[name], _Law(_MACHINES[name])
@@ -420,7 +420,7 @@ def check_places_by_the_promise() -> None:
             means.append(float((run.completion_s - run.first_token_s).sum() / later.sum()))
         checks.inside(f"{name}, {most} places [ms]", 1e3 * means[0], 0, 1.03e3 * limit)
         checks.holds(f"{name}, a third more", means[1] > 1.03 * limit, got=1e3 * means[1])
-        slow = _Law(machine, slow=max(machine.how_wrong.high, 1.0))
+        slow = _Law(machine, slow=1.2)
         fewer = most_within(limit, slow.gap_s(np.arange(1.0, machine.places + 1)))
         checks.holds(f"{name}, slower steps: {fewer} places", fewer < most)
 
