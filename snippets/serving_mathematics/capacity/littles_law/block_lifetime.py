@@ -169,7 +169,7 @@ def figure_block_lifetime(figure: Figure) -> None:
     left.annotate("away", (26, 16), color="C4")
     right.plot(loads, [100 * one.found for one in seen], "o", color="C1")
     right.annotate("by the rule", (22, 82), color="C2")
-    right.annotate("simulated", (45, 30), color="C1")
+    right.annotate("simulated", (45, 6), color="C1")
     left.set_yticks([10, 100, 1000], ["10", "100", "1,000"])
     left.set(xlabel="load [% of the ceiling]", ylabel="time [s]", ylim=(6, 4000))
     left.minorticks_off()
