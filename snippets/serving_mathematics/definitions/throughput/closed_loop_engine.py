@@ -323,8 +323,8 @@ def check_a_cell_is_made_again() -> None:
 
 def check_clients_are_no_load() -> None:
     """With 128 clients the engine is at more than half of its ceiling if they ask again at once,
-    and at less than a quarter of that if they stay away for a minute. With as many as places a token
-    takes longer than promised.
+    and at less than a quarter of that if they stay away for a minute. With as many as places a
+    token takes longer than promised.
 
     Source: the record, and the closed form for the ceiling.
     """
