@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from builder import ROOT
+
 from .rule_files import handed_out, named, pages_with, rule_text, rules
 
 FILES = handed_out()
@@ -105,3 +107,15 @@ def test_a_page_hands_it_out_and_shows_rules_as_they_are(name: str) -> None:
         own = [rule_text(one) for one in FILES if f"downloads/{one}.yaml)" in text]
         shown = [block for block in SHOWN.findall(text) if "expr:" in block]
         assert all(any(block in one for one in own) for block in shown), page.name
+
+
+def test_who_takes_other_places_is_told_of_every_file_that_has_them() -> None:
+    """But for a night's, whose engines have places of their own."""
+    page = (ROOT / "docs/capacity/overload-control.md").read_text(encoding="utf-8")
+    told = re.search(r"^With other places, change them in the rules of .*$", page, re.MULTILINE)
+    assert told
+    placed = [name for name in FILES if "256" in IN_RULES.findall(rule_text(name))]
+    for name in placed:
+        slugs = [one.stem for one in pages_with(name)]
+        assert name.startswith("batch-night") or f"/{slugs[0]}.md#" in told[0].replace("(", "/")
+    assert len(placed) == 8

@@ -4,10 +4,9 @@ that is true.
 FastAPI and uvicorn speak HTTP, with the limits on heads, bodies and connections of the handbook's
 REST server. Added are streams of server-sent events, a queue of bounded length, a deadline, and an
 end of the computation when the client leaves, stops reading, or the server is told to stop. Ways
-out: 200, 400 malformed or impossible, 404, 405, 408 too slow, 413 too large, 415 no JSON, 429 no
-place, with Retry-After, 431 too large a head, 500 the engine failed at it, 503 not ready or
-closing, 504 the deadline passed. After the first byte of a stream an error is an event, and no
-[DONE] follows.
+out: 200, 400 malformed or impossible, 404, 405, 408 too slow, 413 too large, 415 no JSON, 431 too
+large a head, 500 the engine failed at it, 503 no place, not ready or closing, with Retry-After, 504
+the deadline passed. After the first byte of a stream an error is an event, and no [DONE] follows.
 
 Assumes: one engine; a proxy in front for encryption, keys and tenants.
 
@@ -61,7 +60,7 @@ from serving_mathematics.support.require import (
     widen_fields,
 )
 
-STATUS = {"invalid": 400, "full": 429, "late": 504, "failed": 500, "closing": 503}
+STATUS = {"invalid": 400, "full": 503, "late": 504, "failed": 500, "closing": 503}
 OUTCOME = {"invalid": "bad", "full": "refused"}  # as counted; the others by their name
 BODY_BYTES = 1 << 20
 PORT = 8000  # as vLLM's
@@ -185,10 +184,10 @@ def create_app(engine: EngineProcess, limits: ServerLimits | None = None) -> Fas
     )
 
     def refusal(status: int, reason: str, headers: Any = None) -> JSONResponse:
-        kind = "invalid_request_error" if status < 429 else "server_error"
+        kind = "invalid_request_error" if status < 500 else "server_error"
         body = {"error": {"message": reason, "type": kind, "code": status}}
         headers = dict(headers or {})
-        if status == 429:  # spread, so that the refused do not return at once
+        if status == 503:  # spread, so that the refused do not return at once
             headers["Retry-After"] = str(1 + secrets.randbelow(3))
         return JSONResponse(body, status, headers)
 
@@ -413,7 +412,7 @@ def command_parser() -> argparse.ArgumentParser:
         ("kv-blocks", int, engine.kv_blocks, "blocks of the cache, 32 tokens each"),
         ("context-tokens", int, engine.context_tokens, "of a request, prompt and answer"),
         ("threads", int, engine.threads, "that compute"),
-        ("queue", int, limits.queue, "requests that may wait; one more gets 429"),
+        ("queue", int, limits.queue, "requests that may wait; one more gets 503"),
         ("deadline-s", float, limits.deadline_s, "for a request"),
         ("write-s", float, limits.write_s, "for a client to take the next piece"),
         ("drain-s", float, limits.drain_s, "for the accepted, after SIGTERM"),

@@ -40,7 +40,7 @@ from serving_mathematics.core.hardware.roofline import (
     LLAMA_7B_PARAMETERS,
     decode_step_time,
 )
-from serving_mathematics.core.queues.gauge import any_busy, most_load_behind
+from serving_mathematics.core.queues.gauge import any_busy
 from serving_mathematics.core.queues.variability import gamma_arrivals_wait
 from serving_mathematics.definitions.latency_distribution.latency_distribution import TEN_MS
 from serving_mathematics.intuition.failure_budgets.failure_budgets import (
@@ -308,7 +308,6 @@ def example() -> SimpleNamespace:
         engine_gauge_percent=100 * gauge,
         engine_mfu_percent=100 * _mfu(0.1 * SLOTS / gauge),
         engine_full_mfu_percent=100 * _mfu(SLOTS),
-        engine_held_percent=100 * most_load_behind(0.8) / SLOTS,
     )
 
 
@@ -493,7 +492,7 @@ def check_burstiness_by_reading() -> None:
 
 
 def check_three_utilizations() -> None:
-    """At a tenth of its load an engine of 48 slots shows 99.2% and does about one percent of its
+    """At a tenth of its load an engine of 48 places shows 99.2% and does about one percent of its
     arithmetic; with all of them taken its caches and weights fit into the device.
 
     Source: 1 − e^{−4.8} for the gauge without a queue; 2·N·B over π times the bytes of weights and
@@ -506,11 +505,9 @@ def check_three_utilizations() -> None:
     share = 100 * 2 * 6_738_415_616 * batch / (read_s * 989.4e12)
     checks.close("MFU while it runs [%]", numbers.engine_mfu_percent, share, rtol=1e-6)
     held_bytes = 2 * 6_738_415_616 + 48 * 2048 * 524_288
-    checks.inside("bytes with all slots, of 80 GB", held_bytes / 80e9, 0.5, 0.9)
+    checks.inside("bytes with all places, of 80 GB", held_bytes / 80e9, 0.5, 0.9)
     share = 100 * 2 * 6_738_415_616 * 48 / (held_bytes / 3.35e12 * 989.4e12)
-    checks.close("MFU with all slots [%]", numbers.engine_full_mfu_percent, share, rtol=1e-9)
-    held = 100 * math.log(5) / 48
-    checks.close("load at a gauge of 80% [%]", numbers.engine_held_percent, held, rtol=1e-12)
+    checks.close("MFU with all places [%]", numbers.engine_full_mfu_percent, share, rtol=1e-9)
 
 
 def check_bad_input_is_refused() -> None:

@@ -8,10 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from serving_mathematics.core.queues.gauge import (
-    any_busy,
-    most_load_behind,
-)
+from serving_mathematics.core.queues.gauge import any_busy
 
 SERVERS = st.integers(1, 60)
 RHO = st.floats(0.01, 0.99)
@@ -44,22 +41,12 @@ def test_gauge_limits() -> None:
     assert any_busy(5000, 1e-9) == pytest.approx(1e-9, rel=1e-8)
 
 
-@given(st.floats(0, 30))
-def test_load_behind_a_gauge_is_the_poisson_zero_class(load: float) -> None:
-    gauge = float(stats.poisson.sf(0, load))
-    if gauge < 1:
-        assert most_load_behind(gauge) == pytest.approx(load, rel=1e-3, abs=1e-12)
-    assert most_load_behind(0.0) == 0
-
-
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -0.1])
 def test_bad_numbers_are_named(bad: float) -> None:
     with pytest.raises(ValueError, match=r"offered_load must be in \[0, 2\) for a stable queue"):
         any_busy(2, bad)
     with pytest.raises(ValueError, match="servers must be a positive integer"):
         any_busy(bad, 0.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"gauge must be in \[0, 1\)"):
-        most_load_behind(bad)
 
 
 def test_edges_are_refused() -> None:

@@ -61,7 +61,7 @@ def block_lifetime_s(cache_tokens: float, fresh_tokens_per_s: float) -> float:
 
 
 class _Seen(NamedTuple):
-    """Lifetime and time unused in the middle of a run [s], shares of the reusable tokens that were
+    """Lifetime and time unused while sessions begin [s], shares of the reusable tokens that were
     found, and that came back within the time unused, and within a lifetime, and the times until
     half and nine tenths of the requests of a session come [s]."""
 
@@ -98,7 +98,7 @@ def _sessions(machine: Machine, load: float, seed: int = 1) -> _Seen:
     rng, rate = np.random.default_rng(seed), load * machine.ceiling_per_s
     asked = sessions_under_way(rng, rate, REQUESTS, context)
     seen = simulate_fleet(asked, Fleet([machine.engine], caching=True))
-    end = float(seen.completion_s.max())
+    end = float(asked.arrival_s.max())  # when the last session begins; then the engine empties
     middle = (seen.completion_s > 0.3 * end) & (seen.completion_s < 0.9 * end)
     tokens = asked.prompt_tokens + asked.output_tokens
     fresh = (tokens - seen.found_tokens)[middle].sum()
@@ -134,7 +134,6 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         pause_s=PAUSE_S,
         calm_found=100 * _sessions(AGENTS, 0.4).found,
-        busy_found=100 * _sessions(AGENTS, 0.6).found,
         least_unused_percent=100 * min(shares),
         most_unused_percent=100 * max(shares),
         alike_times=math.ceil(_stay_of_pause(0.9)),
@@ -170,7 +169,7 @@ def figure_block_lifetime(figure: Figure) -> None:
     left.annotate("away", (26, 16), color="C4")
     right.plot(loads, [100 * one.found for one in seen], "o", color="C1")
     right.annotate("by the rule", (22, 82), color="C2")
-    right.annotate("simulated", (45, 30), color="C1")
+    right.annotate("simulated", (45, 6), color="C1")
     left.set_yticks([10, 100, 1000], ["10", "100", "1,000"])
     left.set(xlabel="load [% of the ceiling]", ylabel="time [s]", ylim=(6, 4000))
     left.minorticks_off()
@@ -243,7 +242,8 @@ def check_time_unused_says_what_is_found() -> None:
 
 def check_warning_comes_before_the_fall() -> None:
     """A lifetime of three times the pause after which nine in ten are back is passed where nearly
-    all is found still, and not where it is lost.
+    all is found still, and not where it is lost; sessions that find nearly all at half of the
+    ceiling are about there.
 
     Source: the same runs.
     """
@@ -253,18 +253,21 @@ def check_warning_comes_before_the_fall() -> None:
         if calm:
             checks.close(f"pause at {load:g} [s]", seen.away_most, PAUSE_S, rtol=0.2)
     seen = _sessions(AGENTS, 0.5, 2)
-    checks.holds("warned, not lost", seen.lifetime < 3 * PAUSE_S and seen.found > 0.9)
+    checks.holds("at 0.5: about there", seen.lifetime < 3.1 * PAUSE_S, got=seen.lifetime)
+    checks.holds("at 0.5: not lost", seen.found > 0.9, got=seen.found)
 
 
 def check_forgetting_feeds_itself() -> None:
     """Between 40% and 60% of the ceiling the lifetime falls by much more than the load rises,
-    because what is not found is fresh; with other sessions too. At 50% it is a matter of chance.
+    because what is not found is fresh, and next to nothing is found; with other sessions too. At
+    50% it is a matter of chance.
 
     Source: the simulated agents; load alone would divide it by 1.5.
     """
     for seed in (1, 2):
         calm, busy = _sessions(AGENTS, 0.4, seed), _sessions(AGENTS, 0.6, seed)
         checks.inside(f"sessions {seed}", calm.lifetime / busy.lifetime, 2.5, 9, kind="simulation")
+        checks.inside(f"sessions {seed}: found at 60%", busy.found, 0.0, 0.01, kind="simulation")
     one, other = (_sessions(AGENTS, 0.5, seed).found for seed in (1, 2))
     checks.inside("found at 50%, in two runs", abs(one - other), 0.4, 1.0, kind="simulation")
 

@@ -21,6 +21,7 @@ import numpy as np
 from serving_mathematics.capacity.tail_latency.mixes import _engine_for
 from serving_mathematics.capacity.tail_latency.second_copies import Copies, serve_copies
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _bars(long: int, read: str) -> list[tuple[str, float, float, str]]:
 def example() -> SimpleNamespace:
     """Numbers of the page [ms], in order of arrival, as the stepper opens."""
     half, slowest, _ = _first_ms(8000, "in order of arrival")
-    return SimpleNamespace(half_ms=half, slowest_ms=slowest)
+    around_ms = 1000 * CHAT.made.around_s
+    return SimpleNamespace(half_ms=half, slowest_ms=slowest, around_ms=around_ms)
 
 
 def figure_long_prompt(figure: Figure) -> None:

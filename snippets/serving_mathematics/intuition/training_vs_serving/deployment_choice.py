@@ -1,12 +1,12 @@
 """Deployed is the cheapest model that is good enough, whose prompts, answers and queue fit.
 
 A replica that is asked λ times a second has b = λmτ sequences, by Little's law, and its time per
-token is τ = D(b)/(1 − λp), because prompts take the share λp of every second. With a step of
-D(b) = s + db that is
+token is that of a step over 1 − λp, because prompts take the share λp of every second. With a step
+of s + d for one sequence, and d more for each of b others, that is
 
-    τ = s/(1 − λ(p + md)),
+    τ = (s + d)/(1 − λ(p + md)),
 
-so a promise of τ* for the time per token is kept up to λ = (1 − s/τ*)/(p + md), or up to nine
+so a promise of τ* for the time per token is kept up to λ = (1 − (s + d)/τ*)/(p + md), or up to nine
 tenths of what its places carry, if memory holds few. The fewest replicas follow, and their price.
 
 Assumes: requests sent to replicas at random or better, prompts spread evenly, the mean time per
@@ -104,9 +104,9 @@ class Replica:
 def carried_per_s(replica: Replica, limit_s: float) -> float:
     """Requests a second up to which a replica keeps its time per token, 0 if it never does.
 
-    limit_s: τ*, the promised mean time per token [s], positive. The smaller of (1 − s/τ*)/(p + md)
-    and nine tenths of what all places carry, 1/(p + m(s + Kd)/K). Raises ValueError where it is
-    not positive, and where a request costs nothing of its own.
+    limit_s: τ*, the promised mean time per token [s], positive. The smaller of
+    (1 − (s + d)/τ*)/(p + md) and nine tenths of what all K places carry, 1/(p + m(s + Kd)/K).
+    Raises ValueError where it is not positive, and where a request costs nothing of its own.
 
     >>> toy = Replica("toy", 50.0, 0.01, 0.0001, 0.08, 200, places=1000, price_per_hour=2.0)
     >>> round(carried_per_s(toy, limit_s=0.02), 9)  # half of 1/(0.08 + 0.02)
@@ -195,7 +195,7 @@ def _price(
 
 
 def _gap_s(one: Replica, rate: float) -> float:
-    """Time per token of a replica at a rate, s/(1 − λ(p + md)) [s]."""
+    """Time per token of a replica at a rate, (s + d)/(1 − λ(p + md)) [s]."""
     return one.step_s / (1 - rate * (one.prompt_s + one.later_tokens * one.sequence_s))
 
 

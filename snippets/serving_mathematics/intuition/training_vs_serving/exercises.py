@@ -1,8 +1,8 @@
 """Solutions: replicas by hand, headroom from a dashboard, and the demand behind a released model.
 
-A replica carries (1 − s/τ*)/(p + md). Time per token now says what a request costs of its own, and
-with it the rate at which the promise ends. The optimum's condition read backwards gives the demand
-for which a model on the market is right.
+A replica carries (1 − (s + d)/τ*)/(p + md). Time per token now says what a request costs of its
+own, and with it the rate at which the promise ends. The optimum's condition read backwards gives
+the demand for which a model on the market is right.
 
 Assumes: the chapter's models.
 
@@ -41,13 +41,13 @@ HINTS = {
         "the served tokens."
     ),
     "replicas_by_hand": (
-        "The time per token is s over what is left of a second, 1 − λ·own. Set it equal to the"
-        " promise, and solve for the rate of one replica."
+        "The time per token is a lone step over what is left of a second, 1 − λ·own. Set it equal"
+        " to the promise, and solve for the rate of one replica."
     ),
     "headroom": (
-        "What is left of a second is s over the time per token: now, and at the promise. The rest"
-        " of the second grows with the rate. Who runs now is λm times the time per token; set the"
-        " same at the rate to be found equal to the places."
+        "What is left of a second is a lone step over the time per token: now, and at the promise."
+        " The rest of the second grows with the rate. Who runs now is λm times the time per token;"
+        " set the same at the rate to be found equal to the places."
     ),
 }
 
@@ -71,11 +71,11 @@ def implied_demand(law: ScalingLaw, parameters: float, tokens: float) -> float:
 
 
 def replicas_by_hand(requests_per_s: float, step_s: float, own_s: float, limit_s: float) -> int:
-    """Replicas for a rate, ⌈λ·own/(1 − s/τ*)⌉.
+    """Replicas for a rate, ⌈λ·own/(1 − step/τ*)⌉.
 
-    requests_per_s: λ. step_s: s, of a lone sequence [s]. own_s: p + md, what a request costs of its
-    own [s]. limit_s: τ*, promised time per token [s], above s. Raises ValueError unless all are
-    positive and τ* is above s.
+    requests_per_s: λ. step_s: of a lone sequence [s]. own_s: p + md, what a request costs of its
+    own [s]. limit_s: τ*, promised time per token [s], above step_s. Raises ValueError unless all
+    are positive and τ* is above step_s.
 
     >>> replicas_by_hand(12.0, step_s=0.01, own_s=0.25, limit_s=0.02)
     6

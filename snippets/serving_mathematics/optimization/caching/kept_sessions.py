@@ -185,7 +185,8 @@ def _cell(way: str, load: float) -> dict[str, Any]:
         )
         for seed in range(SEEDS)
     ]
-    late = [slice(run.arrival_s.size // 5, None) for run in runs]
+    end = REQUESTS / (load / 100 * AGENTS.ceiling_per_s)  # until which sessions begin [s]
+    late = [(run.arrival_s > end / 5) & (run.arrival_s <= end) for run in runs]
     return {
         "way": way,
         "load": load,
@@ -230,7 +231,6 @@ def example() -> SimpleNamespace:
         load_percent=30,
         stays_s=stays,
         told_percent=100 * told,
-        found_late_percent=100 * float(np.mean(found[80])),
         prompt_times=1 / (1 - float(np.mean(found[30]))),
     )
 
@@ -301,7 +301,7 @@ def check_share_found_against_every_block() -> None:
 def check_share_found_in_the_engine() -> None:
     """Below the cliff the engine finds what the closed form says, to three points, so that at 30%
     of the ceiling it reads a twelfth to a sixteenth of its prompt tokens; beyond it, at twice the
-    load, less than half of that in every run.
+    load, next to nothing is found while sessions go on to begin, in every run.
 
     Source: `core.fleet`, three runs of 6,000 requests at each load, whose median is taken.
     """
@@ -313,8 +313,7 @@ def check_share_found_in_the_engine() -> None:
         if load == 30:
             less = example().prompt_times
             checks.inside("at 30%, prompt tokens over those read", less, 12, 16, kind="simulation")
-    share = max(cells[80]) / _told(AGENTS.cache_tokens, 0.8)[1]
-    checks.inside("at 80%, most found over told", share, 0.0, 0.5, kind="simulation")
+    checks.inside("at 80%, most found", max(cells[80]), 0.0, 0.02, kind="simulation")
 
 
 def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:

@@ -87,7 +87,7 @@ def _others_s(machine: Machine, order: str, seed: int = 1) -> FloatArray:
     """First tokens of the others that come with the burst or after it [s]."""
     asked, others, at = _asked(machine, seed)
     first_s = _served(machine, order, seed).first_token_s - asked.arrival_s
-    return np.asarray(first_s[others & (asked.arrival_s >= at)])
+    return np.asarray(first_s[others & (asked.arrival_s >= at)] + machine.made.around_s)
 
 
 def _p90(machine: Machine, order: str, seed: int = 1) -> float:
@@ -153,7 +153,7 @@ def _gateway_p90_s(machine: Machine, unread_tokens: float, seed: int = 1) -> flo
         due = engine.send(when)
     while due < math.inf:
         due = engine.send(None)
-    first_s = np.asarray(ledger.first_s) - asked.arrival_s
+    first_s = np.asarray(ledger.first_s) - asked.arrival_s + machine.made.around_s
     return float(np.quantile(first_s[others & (asked.arrival_s >= at)], 0.9))
 
 

@@ -133,7 +133,7 @@ def _served(
     late = slice(size // 10, None)
     first, whole = served.first_token_s - asked.arrival_s, served.completion_s - asked.arrival_s
     each = (whole - first) / np.maximum(asked.output_tokens - 1, 1)
-    return first[late], each[late]
+    return first[late] + machine.made.around_s, each[late]
 
 
 @recorded(_Waits, "queue_orders")
