@@ -59,3 +59,5 @@ def test_the_command_asks_every_machine() -> None:
     assert name == book.PROMISES
     assert record["loads"] == {one.name: 0.5 for one in MACHINES}
     assert promised_load("chat") > promised_load("agents")
+    with pytest.raises(ValueError, match="name must be one of chat"):
+        promised_load("mail")

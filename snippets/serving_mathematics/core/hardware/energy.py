@@ -35,7 +35,6 @@ import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import errors
-from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, front_constants
 from serving_mathematics.core.hardware.harness_runs import HarnessRun, read_files
@@ -421,15 +420,6 @@ def check_shares_are_those_of_the_record() -> None:
     """
     for name, value in read_record(ENERGY_SCORES)["fitted"].items():
         checks.close(name, getattr(POWER, name), value, atol=0.03, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """A device without a published power, and measurements that are none, name the argument."""
-    tpu = replace(WORKED, system=find_system("TPU v5e"))
-    checks.raises("no power", power_w, [tpu], match="device must be one whose power is published")
-    checks.raises("none", score_energy, [], match="runs must be one or more with power")
-    one = [WORKED]
-    checks.raises("0 W", fit_power, one, np.zeros(1), FITTED, match="measured_w must be positive")
 
 
 if __name__ == "__main__":

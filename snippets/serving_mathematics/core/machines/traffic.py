@@ -249,13 +249,5 @@ def check_minutes_are_followed() -> None:
         checks.close(f"{size:,} requests: rate [1/s]", rate, 20.0, rtol=0.03, kind="simulation")
 
 
-def check_bad_input_is_refused() -> None:
-    """A trace that is not kept, no rate, and a file too many name the argument."""
-    rng = np.random.default_rng(0)
-    checks.raises("name", draw_lengths, rng, "mail", 5, match="name must be one of conversations")
-    checks.raises("rate", draw_arrivals, rng, 0.0, 5, match="rate_per_s must be positive")
-    checks.raises("files", main, ["a"], match="paths must be two")
-
-
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

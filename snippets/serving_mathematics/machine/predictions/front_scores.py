@@ -40,7 +40,6 @@ from serving_mathematics.core.hardware.harness_runs import HarnessRun, read_file
 from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import FITTED, Array, Constants, Work, count_work
 from serving_mathematics.machine.predictions.own_runs import fit_moves, scaled_constants
-from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, write_record
 from serving_mathematics.support.require import require, require_positive_integer
 
@@ -251,12 +250,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(write_record(FRONT_SCORES, record | measure_fronts(runs)), file=sys.stderr)
     return 0
-
-
-def check_bad_input_is_refused() -> None:
-    """Missing runs are errors that name the argument."""
-    checks.raises("no runs", score_harness, [], match="runs must be one or more")
-    checks.raises("none of its own", after_own_runs, {}, "own", 0, match="few must be a positive")
 
 
 if __name__ == "__main__":
