@@ -199,7 +199,7 @@ def _with_load(asked: Requests, path: Path) -> Requests:
 
 
 def _read(path: Path, starts_s: Any = 0.0) -> Requests:
-    return read_trace(read_text(str(path)), sort=True, empty="one token", session_starts_s=starts_s)
+    return read_trace(read_text(str(path)), sort=True, session_starts_s=starts_s)
 
 
 def policies(asked: Requests) -> dict[str, Fleet]:

@@ -204,7 +204,7 @@ def main(paths: Sequence[str]) -> int:
     require(len(paths) == len(TRACES), "paths", "two: AZURE and MOONCAKE", len(paths))
     traces = {}
     for (name, source), path in zip(TRACES.items(), paths, strict=True):
-        asked = read_trace(read_text(path), empty="one token")
+        asked = read_trace(read_text(path))
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         traces[name] = {"source": source, "sha256": digest} | tabulate(asked)
     what = f"values by {CLASSES} classes of prompts; hits of a cache of {CACHE_TOKENS:,} tokens"
