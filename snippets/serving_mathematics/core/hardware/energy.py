@@ -274,19 +274,11 @@ SERVED = "power at the measured throughput"
 COMMAND = "python -m serving_mathematics.core.hardware.energy .cache/harnesses"
 
 
-def _batch_class(load: float) -> str:
-    for most in (16, 64, 256):
-        if load <= most:
-            return f"up to {most}"
-    return "above 256"
-
-
 def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     """Errors of power and of joules a token on measured runs, each model's left out.
 
-    runs: with power and joules. Returns errors of all, by device, batch and precision, of the power
-    that `served_power_w` has for the measured batch and throughput, and of the plainest rival: one
-    constant power for each kind of device, which is told the throughput.
+    runs: with power and joules. Returns errors of all and by device, and of the power that
+    `served_power_w` has for the measured batch and throughput.
 
     >>> from dataclasses import replace
     >>> import numpy as np
@@ -311,8 +303,7 @@ def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     rates = np.array([run.rate for run in runs])
     families = np.array([run.family for run in runs])
     kinds = np.array([one.system.name for one in asked])
-    devices = np.array([one.devices for one in asked])
-    power, energy, rival, served = (np.empty(watts.size) for _ in range(4))
+    power, energy, served = (np.empty(watts.size) for _ in range(3))
     for family in dict.fromkeys(families.tolist()):
         inside, rest = np.flatnonzero(families == family), np.flatnonzero(families != family)
         shares = fit_power([asked[i] for i in rest], watts[rest], constants)
@@ -327,32 +318,17 @@ def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
             )
             for one, rate in zip(part, rates[inside], strict=True)
         ]
-        for kind in set(kinds[inside]):
-            here, there = inside[kinds[inside] == kind], rest[kinds[rest] == kind]
-            flat = np.median((watts / devices)[there]) if there.size else np.nan
-            rival[here] = flat * devices[here] / rates[here]
-    labels = {
-        "device": kinds,
-        "batch": np.array([_batch_class(one.concurrency) for one in asked]),
-        "precision": np.array([one.precision for one in asked]),
-        "model": families,
-    }
     scores: dict[str, Any] = {}
     for name, got, told in (
         ("power", power, watts),
         ("joules a token", energy, joules),
         (SERVED, served, watts),
     ):
-        scores[name] = {"all": errors(got, told)}
-        for key, label in labels.items():
-            scores[name][key] = {
-                one: errors(got[label == one], told[label == one])
-                for one in sorted(set(label.tolist()), key=lambda text: (len(text), text))
-            }
-    known = np.isfinite(rival)
-    scores["joules a token, one power a device and the measured throughput"] = (
-        errors(rival[known], joules[known]) if known.any() else None
-    )
+        by_device = {
+            kind: errors(got[kinds == kind], told[kinds == kind])
+            for kind in np.unique(kinds).tolist()
+        }
+        scores[name] = {"all": errors(got, told), "device": by_device}
     fitted = fit_power(asked, watts, constants)
     scores["fitted"] = {name: round(value, 3) for name, value in vars(fitted).items()}
     return scores
