@@ -62,7 +62,7 @@ def compared(number: int) -> dict[str, float]:
         "refused": (plain.refused, got.refused),
         "preemptions": (plain.preemptions, got.preemptions),
         "found": (plain.found, got.found_tokens),
-        "loaded": (plain.loaded, got.loaded_tokens),
+        "loaded": (plain.loaded, got.tier_tokens.sum(axis=0)),
     }
     failed = {place for _, place in case.fleet.failures}  # of whose last steps nothing is counted
     whole = [place for place in range(len(case.fleet.engines)) if place not in failed]

@@ -141,8 +141,8 @@ def constants_of(values: Array) -> Constants:
     >>> constants_of(np.arange(20.0)).factor_vllm
     2.0
     """
-    names = [field.name for field in fields(Constants)]
-    require(np.shape(values) == (len(names),), "values", f"of shape ({len(names)},)", values)
+    count = len(CONSTANT_NAMES)
+    require(np.shape(values) == (count,), "values", f"of shape ({count},)", values)
     values = require_all_non_negative(values=values)
     return Constants(*(float(value) for value in values))
 
