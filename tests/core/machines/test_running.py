@@ -106,8 +106,6 @@ def test_refusals() -> None:
         run_engine(CHAT, 1.0, 10, rng, tiers=[Tier(10, 1.0, 1.0)])
     with pytest.raises(ValueError, match="real_minutes must be False for sessions"):
         run_engine(AGENTS, 1.0, 10, rng, real_minutes=True)
-    with pytest.raises(ValueError, match="slowness must be positive"):
-        run_engine(CHAT, 1.0, 5, rng, slowness=0.0)
     with pytest.raises(ValueError, match="times_s must be of shape"):
         run_engine(READER, 1.0, 5, rng).series([])
 
