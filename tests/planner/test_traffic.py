@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.core.fleet.request_log import Trace
+from serving_mathematics.core.fleet.traces import Trace
 from serving_mathematics.planner.traffic import (
     Traffic,
     TrafficClass,

@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.core.fleet.request_log import Trace
 from serving_mathematics.core.fleet.trace_rows import KNOWN
+from serving_mathematics.core.fleet.traces import Trace
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.trace_times import (
     ISO,

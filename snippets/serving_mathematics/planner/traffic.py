@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv
 from serving_mathematics.core.batching.continuous_batching import Workload, chat_workload
-from serving_mathematics.core.fleet.request_log import Trace
+from serving_mathematics.core.fleet.traces import Trace
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -153,7 +153,7 @@ def drawn_classes(rng: np.random.Generator, traffic: Traffic, requests: int) -> 
 def traced_requests(trace: Trace) -> Workload:
     """A trace as a workload for the simulator.
 
-    trace: from `parse_trace`, 100 requests or more over some time. Raises ValueError that names row
+    trace: from `load_trace`, 100 requests or more over some time. Raises ValueError that names row
     (the header is row 1) and column where a request has no token in or out.
 
     >>> tokens = np.ones(200, dtype=np.int64)

@@ -8,6 +8,7 @@ import io
 import json
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.fleet.moments import moments_s, whole_number
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.traces import has_known_form, read_trace
+from serving_mathematics.core.fleet.traces import Trace, has_known_form, load_trace, read_trace
 
 from tests.bad_json import BAD_JSON, changed, places
 
@@ -98,6 +99,21 @@ def test_every_form(
     assert asked.arrival_s == pytest.approx(arrivals, abs=1e-6)
     assert asked.prompt_tokens.tolist() == prompts
     assert asked.output_tokens.tolist() == outputs
+
+
+def test_a_file_is_arrivals_and_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_bytes(("\ufeff" + AZURE_2023).encode())
+    found = load_trace(file)
+    assert isinstance(found, Trace)
+    assert found.arrival_s == pytest.approx([0.0, 4.314579], abs=1e-6)
+    assert (found.context_tokens.tolist(), found.generated_tokens.tolist()) == (
+        [374, 396],
+        [44, 109],
+    )
+    file.write_text(AZURE_2024 + "2024-05-10 00:00:01+00:00,0,1\n")
+    with pytest.raises(ValueError, match=r"mine\.csv: line 4: the prompt must be of at least 1 to"):
+        load_trace(file)
 
 
 def test_forms_with_names_of_their_own_are_known() -> None:

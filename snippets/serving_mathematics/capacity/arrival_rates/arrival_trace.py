@@ -38,7 +38,7 @@ from serving_mathematics.capacity.arrival_rates.arrival_rates import (
     window_counts,
 )
 from serving_mathematics.capacity.arrival_rates.arrival_rates import gap_cv as cv_of_gaps
-from serving_mathematics.core.fleet.request_log import COLUMNS, Trace, load_trace, parse_trace
+from serving_mathematics.core.fleet.traces import Trace, load_trace, read_trace
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -313,10 +313,11 @@ def check_log_survives_the_round_trip() -> None:
     ticks = np.cumsum(rng.exponential(0.2e7, 4000)).astype(np.int64)  # 100 ns each
     start = np.datetime64("2023-11-16T23:58:00", "ns")
     stamps = (start + ticks * np.timedelta64(100, "ns")).astype("datetime64[ns]").astype(str)
-    tokens = rng.integers(0, 5000, (4000, 2))
+    tokens = rng.integers(1, 5000, (4000, 2))
     rows = [f"{t[:-2].replace('T', ' ')},{a},{b}" for t, (a, b) in zip(stamps, tokens, strict=True)]
-    trace = parse_trace("\r\n".join([",".join(COLUMNS), *rows]))
-    checks.close("arrivals [s]", trace.arrival_s, (ticks - ticks[0]) / 1e7, atol=1e-9)
+    asked = read_trace("\r\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]))
+    trace = Trace(asked.arrival_s, asked.prompt_tokens, asked.output_tokens)
+    checks.close("arrivals [s]", trace.arrival_s, (ticks - ticks[0]) / 1e7, atol=1e-6)
     checks.close("tokens", trace.context_tokens, tokens[:, 0])
     statistics = trace_statistics(trace)
     checks.close("gap CV", statistics.gap_cv, cv_of_gaps(trace.arrival_s), rtol=1e-12)

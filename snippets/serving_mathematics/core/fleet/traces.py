@@ -25,6 +25,9 @@ AIPerf and inference-perf for theirs.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,13 +36,52 @@ from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sharing import prefixes_of_ids, prefixes_of_reuse
 from serving_mathematics.core.fleet.trace_rows import Row, rows_of_csv, rows_of_json
-from serving_mathematics.support.require import require, require_all_non_negative
+from serving_mathematics.support.files import read_text
+from serving_mathematics.support.require import as_numbers, require, require_all_non_negative
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 OWN_NAMES = (  # of the forms above, in the whole of JSON or in the header of a CSV
     *('"hash_ids"', '"input_length"', '"input_sequence_length"', '"requests"', '"info"'),
     "reusable_tokens",
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Requests in order of arrival: seconds since the first one, and tokens in and out; arrays of
+    one length.
+    """
+
+    arrival_s: FloatArray
+    context_tokens: IntArray
+    generated_tokens: IntArray
+
+    def __post_init__(self) -> None:
+        """Lists become arrays."""
+        for name, values in vars(self).items():
+            object.__setattr__(self, name, np.asarray(as_numbers(**{name: values})))
+
+
+def load_trace(path: str | Path) -> Trace:
+    """Arrivals and tokens of a trace's file; see `read_trace` for its forms.
+
+    path: the file, UTF-8. Raises OSError when it cannot be read, ValueError that names file, line
+    and rule.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     log = Path(folder, "log.csv")
+    ...     _ = log.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\\n2023-11-16 18:15:46,3,4")
+    ...     load_trace(log).context_tokens.tolist()
+    [3]
+    """
+    text = read_text(str(path))
+    try:
+        asked = read_trace(text)
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from problem
+    return Trace(asked.arrival_s, asked.prompt_tokens, asked.output_tokens)
 
 
 def has_known_form(text: str) -> bool:
