@@ -94,7 +94,7 @@ class Ledger:
 
     def columns(self) -> list[Column]:
         """All that has a number for each request, each column once."""
-        own = (one for one in vars(self).values() if isinstance(one, array))
+        own = (one for one in vars(self).values() if isinstance(one, array | bytearray))
         ranks = [self.victim_rank] if self.victim_rank else []
         return list({id(one): one for one in (*own, *self.loaded, *ranks)}.values())
 
