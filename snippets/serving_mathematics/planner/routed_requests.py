@@ -361,7 +361,7 @@ def _shared_requests(text: str, columns: str = "") -> Requests:
     if has_known_form(text):
         rule = "left out: the names of this trace are known, as it says what prompts share"
         require(not columns, "trace_columns", rule, repr(columns[:60]))
-        return read_trace(text, empty="one token")
+        return read_trace(text)
     asked = read_requests(text, columns)
     return Requests(asked.arrival_s, asked.prompt_tokens, asked.output_tokens)
 

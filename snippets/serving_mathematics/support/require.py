@@ -256,16 +256,7 @@ def as_numbers(**arrays: Any) -> Any:
     Traceback (most recent call last):
     ValueError: sizes must be real numbers, got <generator object ...
     """
-    used = []
-    for name, value in arrays.items():
-        try:
-            used.append(_wide(value))
-            numbers = np.asarray(used[-1], dtype=float)
-        except (TypeError, ValueError, OverflowError):
-            _refuse(name, "real numbers", _as_given(value))
-        if _too_large(numbers):
-            _refuse(name, LARGE, value)
-    return tuple(used) if len(used) > 1 else used[0]
+    return _all_checked(lambda _: True, "real numbers", arrays)
 
 
 def widen_fields(record: Any) -> None:
@@ -317,7 +308,7 @@ def _all_checked(
             kept = False
         if not kept:
             _refuse(name, rule, _as_given(value))
-        if numbers.min(initial=math.inf) < smallest:
+        if smallest > -math.inf and numbers.min(initial=math.inf) < smallest:
             _refuse(name, SMALL, value)
         if _too_large(numbers):
             _refuse(name, LARGE, value)

@@ -20,12 +20,12 @@ from serving_mathematics.capacity.arrival_rates.arrival_trace import (
     token_dispersion,
     trace_statistics,
 )
-from serving_mathematics.core.fleet.request_log import COLUMNS, Trace
+from serving_mathematics.core.fleet.traces import Trace
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
 
 from builder import ROOT, SOURCES
 
-HEADER = ",".join(COLUMNS)
+HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens"
 
 
 def trace_of(times: object) -> Trace:
@@ -156,7 +156,9 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "none.csv" in capsys.readouterr().err
     file.write_text(HEADER)
     assert main([str(file)]) == 1
-    assert "a header alone" in capsys.readouterr().err
+    assert (
+        "mine.csv: the trace must be a header and at least one request" in capsys.readouterr().err
+    )
 
 
 def test_command_weighs_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

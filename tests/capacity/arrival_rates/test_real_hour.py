@@ -19,7 +19,6 @@ from serving_mathematics.capacity.arrival_rates.real_hour import (
     stepper_hour,
     work_by_window,
 )
-from serving_mathematics.core.fleet.request_log import COLUMNS
 from serving_mathematics.core.machines.machines import CHAT
 
 
@@ -65,7 +64,11 @@ def test_a_log_is_played_and_recorded(
     """Two hundred requests, one a second: no way to play them differs, and none is late."""
     stamps = [f"2023-11-16 18:{m:02d}:{s:02d}.0" for m in range(4) for s in range(50)]
     file = tmp_path / "mine.csv"
-    file.write_text("\n".join([",".join(COLUMNS), *(f"{stamp},500,20" for stamp in stamps)]))
+    file.write_text(
+        "\n".join(
+            ["TIMESTAMP,ContextTokens,GeneratedTokens", *(f"{stamp},500,20" for stamp in stamps)]
+        )
+    )
     written = {}
     monkeypatch.setattr(real_hour, "MACHINES", {"chat": CHAT})
     monkeypatch.setattr(real_hour, "LOADS", (0.2,))

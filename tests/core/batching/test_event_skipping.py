@@ -182,8 +182,6 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="kv_blocks must be enough for a request of 9 tokens"):
         simulate(Workload([0], [8], [2]), engine)
     assert simulate(Workload([0], [8], [1]), engine).completion_s.tolist() == [1.0]
-    with pytest.raises(ValueError, match="watermark_blocks must be a non-negative integer"):
-        simulate(Workload([0], [8], [1]), engine, -1)
     for prompts, outputs, message in (
         ([], [], "prompt_tokens must be of shape"),
         ([0], [1], "prompt_tokens must be positive"),

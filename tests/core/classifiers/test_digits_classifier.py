@@ -60,3 +60,7 @@ def test_rectification_lies_between_the_layers_only() -> None:
     pixels = np.zeros((1, 64))
     pixels[0, 0] = 3.0
     assert model.logits(pixels)[0, 0] == -3.0
+    with pytest.raises(ValueError, match="pixels must be of shape"):
+        model.logits(pixels[:, 1:])
+    with pytest.raises(ValueError, match="pixels must be finite"):
+        model.logits(np.full((1, 64), np.nan))

@@ -68,19 +68,6 @@ def test_hpa_keeps_one_replica_and_ignores_rounding_noise() -> None:
     assert (hpa_replicas(1, 2 + 4e-10, 1), hpa_replicas(1, 2 + 2e-9, 1)) == (2, 3)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"not_ready": 3}, r"not_ready must be an integer in \[0, 3\), got 3"),
-        ({"not_ready": -1}, "not_ready must be an integer"),
-        ({"not_ready": 0.5}, "not_ready must be an integer"),
-    ],
-)
-def test_hpa_refuses(arguments: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        hpa_replicas(**({"replicas": 3, "metric": 60.0, "target": 50.0} | arguments))  # type: ignore[arg-type]
-
-
 @given(st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0.1, 100), st.integers(0, 200))
 def test_knative_stays_between_its_rate_limits(
     stable: float, panic: float, target: float, ready: int
@@ -117,10 +104,6 @@ def test_fixed_and_largest() -> None:
     memory = hpa(0.5)
     both = largest(memory, fixed(12))
     assert drive(both, 15.0, [(10, 10, 0.5, 0.0), (10, 10, 0.9, 0.0)]) == [12, 18]
-    with pytest.raises(ValueError, match=r"replicas must be a positive integer, got 1\.5"):
-        fixed(1.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="policies must be at least one policy"):
-        largest()
 
 
 @given(
@@ -211,18 +194,6 @@ def test_knative_defaults_are_two_seconds_and_six() -> None:
     assert knative(1.0)(0.0, 3, 3, 0.0, 0.0) == 1  # never to zero
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"tick_s": 7.0}, "panic_window_s must be at least tick_s = 7"),
-        ({"panic_window_s": 90.0}, "stable_window_s must be at least panic_window_s = 90"),
-    ],
-)
-def test_knative_policy_refuses(arguments: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        knative(**({"target": 1.0} | arguments))
-
-
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.floats(-5, 100), st.floats(0, 40))
 def test_plan_is_the_highest_ahead(counts: list[int], now: float, lead: float) -> None:
     starts = [10.0 * k for k in range(len(counts))]
@@ -231,17 +202,6 @@ def test_plan_is_the_highest_ahead(counts: list[int], now: float, lead: float) -
     pieces = zip([-math.inf, *starts[1:]], ends, counts, strict=True)
     ahead = [count for start, end, count in pieces if start <= now + lead and end > now]
     assert policy(now, 1, 1, 0.0, 0.0) == max(ahead)
-
-
-@pytest.mark.parametrize(
-    ("times", "counts", "lead", "message"),
-    [
-        ([0.0], [1, 2], 0.0, r"replicas must be of shape \(1,\)"),
-    ],
-)
-def test_plan_refuses(times: list[float], counts: list[float], lead: float, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        planned(times, counts, lead_s=lead)
 
 
 @given(st.integers(1, 50), st.integers(1, 32), st.floats(0.0, 1.0), st.floats(0.0, 5000.0))
@@ -264,10 +224,6 @@ def test_waiting_is_what_the_slots_do_not_hold(
 def test_waiting_counts_no_ready_replica_twice() -> None:
     """Ten of twenty ready and full with 16 slots, and 130 more: 130/5 whatever is starting."""
     assert hpa_waiting(5.0, 16)(0.0, 20, 10, 1.0, 160.0 + 130.0) == 26
-    with pytest.raises(ValueError, match="threshold must be positive"):
-        hpa_waiting(0.0, 16)
-    with pytest.raises(ValueError, match="slots must be a positive integer"):
-        hpa_waiting(5.0, 0)
 
 
 def test_damped_holds_up_and_limits() -> None:
@@ -279,5 +235,3 @@ def test_damped_holds_up_and_limits() -> None:
     assert counts[0] == 20
     assert counts[19] == 10
     assert counts[21] == 1
-    with pytest.raises(ValueError, match="stabilization_s must be"):
-        damped(lambda *_seen: 1, -1.0)

@@ -132,7 +132,5 @@ def test_laws_that_are_none() -> None:
         replace(AGENT, together=1.5)
     with pytest.raises(ValueError, match=r"cut_share must be in \[0, 1\], got -0.5"):
         replace(AGENT, cut_share=-0.5)
-    with pytest.raises(ValueError, match="sessions must be a positive integer"):
-        draw_sessions(np.random.default_rng(0), AGENT, 0)
     with pytest.raises(ValueError, match=r"requests.prefixes must be given"):
         reused_tokens(Requests([0.0], [9], [1]))

@@ -8,6 +8,7 @@ import io
 import json
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.fleet.moments import moments_s, whole_number
 from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.traces import has_known_form, read_trace
+from serving_mathematics.core.fleet.traces import Trace, has_known_form, load_trace, read_trace
 
 from tests.bad_json import BAD_JSON, changed, places
 
@@ -100,6 +101,21 @@ def test_every_form(
     assert asked.output_tokens.tolist() == outputs
 
 
+def test_a_file_is_arrivals_and_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_bytes(("\ufeff" + AZURE_2023).encode())
+    found = load_trace(file)
+    assert isinstance(found, Trace)
+    assert found.arrival_s == pytest.approx([0.0, 4.314579], abs=1e-6)
+    assert (found.context_tokens.tolist(), found.generated_tokens.tolist()) == (
+        [374, 396],
+        [44, 109],
+    )
+    file.write_text(AZURE_2024 + "2024-05-10 00:00:01+00:00,0,1\n")
+    with pytest.raises(ValueError, match=r"mine\.csv: line 4: the prompt must be of at least 1 to"):
+        load_trace(file)
+
+
 def test_forms_with_names_of_their_own_are_known() -> None:
     documents = (lines(MOONCAKE), lines(AI_PERF), json.dumps(INFERENCE_PERF), json.dumps(AGENTS))
     for text in (*documents, SESSIONS, f"\ufeff\n{SESSIONS}"):
@@ -147,40 +163,9 @@ def test_condensed_sessions() -> None:
         read_trace(SESSIONS, session_starts_s=[0.0])
 
 
-def test_components_of_a_retrieval_service() -> None:
-    """What two prompts share is what they begin with; the lengths of components come from beside
-    the trace."""
-    rows = [
-        {
-            "timestamp": str(82 + i),
-            "input_length": 100,
-            "output_length": 9,
-            "hash_ids": {"sys_prompt": [1, 2], "passages_ids": [passage], "user_input": [9 + i]},
-        }
-        for i, passage in enumerate((5, 6))
-    ]
-    assert read_trace(lines(rows)).prefixes is None
-    sizes = {1: 20, 2: 10, 5: 40, 6: 40, 9: 50, 10: 50}
-    tree = read_trace(lines(rows), component_tokens=sizes).prefixes
-    assert tree is not None
-    assert tree.tokens.tolist() == [30, 70, 70]
-    assert tree.ends()[tree.node].tolist() == [100, 100]
-    other = read_trace(lines(rows[::-1]), component_tokens=sizes)  # which stand in no order
-    assert other.arrival_s.tolist() == [0.0, 1.0]
-    with pytest.raises(ValueError, match="line 1: hash 5 must be among component_tokens"):
-        read_trace(lines(rows), component_tokens={1: 20, 2: 10})
-
-
-def test_rows_without_an_answer() -> None:
+def test_rows_without_an_answer_count_one_token() -> None:
     text = AZURE_2024 + "2024-05-10 00:00:01+00:00,7,1\n2024-05-10 00:00:01+00:00,7,0\n"
-    with pytest.raises(ValueError, match="line 5: the answer must be of at least 1 token; drop su"):
-        read_trace(text)
-    assert read_trace(text, empty="drop").output_tokens.tolist() == [5, 6, 1]
-    assert read_trace(text, empty="one token").output_tokens.tolist() == [5, 6, 1, 1]
-    with pytest.raises(ValueError, match="empty must be one of refuse, drop, one token, got keep"):
-        read_trace(text, empty="keep")
-    with pytest.raises(ValueError, match="the trace must be of at least one request with an answe"):
-        read_trace("time,input_tokens,output_tokens\n1,5,0\n", empty="drop")
+    assert read_trace(text).output_tokens.tolist() == [5, 6, 1, 1]
 
 
 def test_rows_out_of_order() -> None:
@@ -193,6 +178,8 @@ def test_rows_out_of_order() -> None:
     with pytest.raises(ValueError, match="line 3: the time must be no earlier than line 2"):
         read_trace(swapped)
     assert read_trace(swapped, sort=True).prompt_tokens.tolist() == [100, 150, 90]
+    pulses = [RAG_PULSE | {"timestamp": time} for time in (83, 82)]  # which stand in no order
+    assert read_trace(lines(pulses)).arrival_s.tolist() == [0.0, 1.0]
 
 
 HEAD = "timestamp,input_tokens,output_tokens\n"
@@ -272,7 +259,7 @@ def test_whatever_stands_in_a_file_is_read_or_refused(data: dict[str, Any]) -> N
     rows = [changed(data, path, value) for path in places(data) for value in BAD_JSON]
     for text in (*map(json.dumps, rows), "[" * 100_000, '{"a":' * 100_000):
         with contextlib.suppress(ValueError):
-            assert (read_trace(text, component_tokens={1: 30, 2: 70}).output_tokens >= 1).all()
+            assert (read_trace(text).output_tokens >= 1).all()
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.integers(1, 999), st.integers(1, 99)), min_size=1))

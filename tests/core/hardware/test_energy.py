@@ -18,7 +18,6 @@ from serving_mathematics.core.hardware.energy import (
     POWER,
     SERVED,
     PowerShares,
-    _batch_class,
     board_power_w,
     busy_shares,
     fit_power,
@@ -94,18 +93,6 @@ def test_power_that_is_served_by_hand() -> None:
             served_power_w(WORKED, *bad)
 
 
-def test_the_rival_draws_as_much_with_each_device() -> None:
-    """Told that one device draws 500 W, it says 1,000 for two, over the rate that is measured."""
-    two = replace(WORKED, tensor=2)
-    runs = [
-        HarnessRun("ml-energy", family, one, 0.01, float("nan"), 100.0, watts, watts / 100.0)
-        for family, asked, watts in (("a", WORKED, 500.0), ("b", two, 1200.0))
-        for one in [replace(asked, concurrency=float(load)) for load in (1, 2, 4, 8, 16)]
-    ]
-    told = score_energy(runs)["joules a token, one power a device and the measured throughput"]
-    assert told["median"] == pytest.approx((0.2 + 1 - 1000 / 1200) / 2, abs=1e-4)
-
-
 def test_power_at_the_measured_throughput_is_told_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that draw what their throughput takes are found again, however far the step model is
     off, which the power of the loop is then too."""
@@ -172,13 +159,6 @@ def test_every_device_but_tpus_has_a_power() -> None:
         board_power_w("tpu_v7")
 
 
-@pytest.mark.parametrize(
-    ("load", "name"), [(16, "up to 16"), (16.5, "up to 64"), (256, "up to 256"), (257, "above 256")]
-)
-def test_batches_fall_into_classes(load: float, name: str) -> None:
-    assert _batch_class(load) == name
-
-
 def test_shapes_of_measurements_are_refused() -> None:
     with pytest.raises(ValueError, match=r"measured_w must be of shape \(6,\)"):
         fit_power(LOADS, np.ones(5), FITTED)
@@ -213,12 +193,9 @@ def test_the_record_is_written_or_the_folder_named(
     assert "one with ml_energy.csv" in capsys.readouterr().err
 
 
-def test_scores_are_told_by_device_batch_and_precision() -> None:
+def test_scores_are_told_by_device() -> None:
     record = read_record("energy_scores")
     for name in ("power", "joules a token"):
-        for key in ("device", "batch", "precision", "model"):
-            assert sum(one["runs"] for one in record[name][key].values()) == 378
+        assert sum(one["runs"] for one in record[name]["device"].values()) == 378
     assert record["power"]["all"]["median"] <= 0.10
     assert record["joules a token"]["all"]["median"] <= 0.18
-    with pytest.raises(ValueError, match="runs must be one or more with power"):
-        score_energy([])

@@ -82,8 +82,6 @@ def test_a_wrong_cell_is_named(row: str, message: str) -> None:
 
 
 def test_a_table_of_something_else_is_named() -> None:
-    with pytest.raises(ValueError, match="lines must be a header and a row or more"):
-        read_ml_energy([HEAD])
     with pytest.raises(ValueError, match="file must be a table with num_gpus"):
         read_ml_energy(["task,model,gpu", "lm-arena-chat,Qwen3-8B,H100"])
 
@@ -112,8 +110,6 @@ def test_seconds_without_prompts_are_steps() -> None:
     assert run.per_token_s == pytest.approx(2 / 80)
     assert run.deployment.concurrency == 2
     assert run.deployment.input_tokens == pytest.approx(50 + 401 * 1.5 / 10)
-    with pytest.raises(ValueError, match="series must be one with seconds in which no prompt"):
-        read_request_log(told, SERIES[:2], WORKED)
     with pytest.raises(ValueError, match="line 1 must be a request with queued_ts"):
         read_request_log(["{}"], SERIES, WORKED)
     with pytest.raises(ValueError, match="file must be a table with prompt_throughput"):

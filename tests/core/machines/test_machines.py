@@ -112,3 +112,7 @@ def test_prices_and_tokens() -> None:
     for wrong in (-1.0, np.nan):
         with pytest.raises(ValueError, match="sequences must be"):
             CHAT.step_s(wrong)
+    with pytest.raises(ValueError, match="sequences must be at most 256 places"):
+        CHAT.step_s(257)
+    with pytest.raises(ValueError, match="model must be one with runs"):
+        assert replace(CHAT, devices=16).how_wrong

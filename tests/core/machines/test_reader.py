@@ -28,3 +28,5 @@ def test_a_full_reader_does_what_the_ceiling_says() -> None:
     assert alone.places == 1
     same: Reader = READER.limited()
     assert same == READER
+    with pytest.raises(ValueError, match="lines must be from 1 to 8"):
+        READER.batch_s(9)

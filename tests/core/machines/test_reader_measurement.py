@@ -40,3 +40,5 @@ def test_a_file_without_the_model_is_an_error(tmp_path: Path) -> None:
     with mock.patch.multiple(reader_measurement, _measure=mock.Mock(), write_record=there):
         assert main(["a.whl"]) == 0
     assert there.call_args.args[0] == reader_measurement.RECORD
+    with pytest.raises(ValueError, match="paths must be one"):
+        main([])

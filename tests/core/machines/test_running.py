@@ -102,8 +102,10 @@ def test_refusals() -> None:
         run_engine(READER, 1.0, 5, rng, token_budget=9)
     with pytest.raises(ValueError, match="tiers must be none for a reader"):
         run_engine(READER, 1.0, 5, rng, tiers=[Tier(1, 1.0, 1.0)])
-    with pytest.raises(ValueError, match="slowness must be positive"):
-        run_engine(CHAT, 1.0, 5, rng, slowness=0.0)
+    with pytest.raises(ValueError, match="tiers must be none, but for sessions"):
+        run_engine(CHAT, 1.0, 10, rng, tiers=[Tier(10, 1.0, 1.0)])
+    with pytest.raises(ValueError, match="real_minutes must be False for sessions"):
+        run_engine(AGENTS, 1.0, 10, rng, real_minutes=True)
     with pytest.raises(ValueError, match="times_s must be of shape"):
         run_engine(READER, 1.0, 5, rng).series([])
 

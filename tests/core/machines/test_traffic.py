@@ -100,3 +100,5 @@ def test_arrivals_follow_the_rate() -> None:
         draw_arrivals(np.random.default_rng(0), 1.0, 5, "mail")
     with pytest.raises(ValueError, match="requests must be a trace of 320 requests"):
         tabulate(Requests([0.0], [9], [1]))
+    with pytest.raises(ValueError, match="paths must be two"):
+        traffic.main(["a"])

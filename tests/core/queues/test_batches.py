@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -54,19 +53,3 @@ def test_a_whole_float_is_a_limit() -> None:
     args = [0.0, 1.0, 1.5, 9.0], lambda *_: 2.0
     whole, real = form_batches(*args, 2, 0.5), form_batches(*args, 2.0, 0.5)  # type: ignore[arg-type]
     assert np.array_equal(whole, real)
-
-
-@pytest.mark.parametrize(
-    ("times", "largest", "window_s", "message"),
-    [
-        ([], 2, 0.0, "arrival_s must be"),
-        ([[0.0]], 2, 0.0, "arrival_s must be"),
-        ([2.0, 1.0], 2, 0.0, "arrival_s must be"),
-        ([1.0], 0, 0.0, "largest must be"),
-        ([1.0], 1, -0.1, "window_s must be"),
-        ([1.0], 1, math.nan, "window_s must be"),
-    ],
-)
-def test_bad_input_is_refused(times: Any, largest: int, window_s: float, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        form_batches(times, lambda *_: 1.0, largest, window_s)

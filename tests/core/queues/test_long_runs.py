@@ -204,32 +204,9 @@ def test_bad_blocks_are_refused(change: dict[str, FloatArray], message: str) -> 
         kiefer_wolfowitz_lanes(**arguments)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_bad_steps_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="increments must be finite"):
-        lindley_loop([1.0, bad])
-    with (
-        pytest.raises(ValueError, match="increments must be finite"),
-        np.errstate(invalid="ignore"),
-    ):
-        lindley_lanes(np.array([[bad, 1.0], [1.0, 1.0]]))
-
-
 def test_other_bad_input_of_the_lanes_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"increments must be non-empty \(n,\)"):
-        lindley_loop([])
-    with pytest.raises(ValueError, match="increments must be a non-empty"):
-        lindley_lanes(np.zeros((0, 3)))
     with pytest.raises(ValueError, match=r"scratch must be \(2, 2\)"):
         lindley_lanes(BLOCK.copy(), 0.0, np.zeros((2, 3)))
-    for wait in (-1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="wait must be non-negative and finite"):
-            lindley_loop([1.0], wait)
-        with pytest.raises(ValueError, match="wait must be non-negative and finite"):
-            lindley_lanes(BLOCK.copy(), wait)
-    for servers in (0, 1.5, math.nan):
-        with pytest.raises(ValueError, match="servers must be a positive integer"):
-            fast_waits([0.0], [1.0], servers)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"arrival_times must be of shape \(n,\)"):
         fast_waits(BLOCK, BLOCK, 2)
     with pytest.raises(ValueError, match=r"service_times must be of shape \(9000,\)"):

@@ -72,25 +72,3 @@ def test_the_curve_is_furthest_from_the_bound_at_saturation() -> None:
     exact, _ = exact_mva(24, demands, think)
     gaps = [asymptotic_bounds(n, demands, think)[1] - exact[n - 1] for n in range(1, 25)]
     assert abs(1 + int(np.argmax(gaps)) - saturation_clients(demands, think)) < 1
-
-
-@pytest.mark.parametrize(
-    ("clients", "demands", "think", "message"),
-    [
-        (0, [1.0], 1.0, "clients must be a positive integer"),
-        (2.5, [1.0], 1.0, "clients must be a positive integer"),
-        (2, [], 1.0, r"demands_s must be a \(K,\) array"),
-        (2, [[1.0, 2.0]], 1.0, r"demands_s must be a \(K,\) array"),
-        (2, [1.0, 0.0], 1.0, "demands_s must be positive and finite"),
-        (2, [math.inf], 1.0, "demands_s must be positive and finite"),
-        (2, [1.0], -1.0, "think_time_s must be non-negative and finite"),
-        (2, [1.0], math.nan, "think_time_s must be non-negative and finite"),
-    ],
-)
-def test_bad_networks_are_refused(clients, demands, think, message) -> None:  # type: ignore[no-untyped-def]
-    for function in (asymptotic_bounds, exact_mva):
-        with pytest.raises(ValueError, match=message):
-            function(clients, demands, think)
-    if "clients" not in message:
-        with pytest.raises(ValueError, match=message):
-            saturation_clients(demands, think)

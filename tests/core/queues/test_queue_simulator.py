@@ -104,19 +104,6 @@ def test_single_server_recursion() -> None:
     np.testing.assert_allclose(fifo_waits(np.cumsum(gaps), services), expected, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("arrivals", "services", "servers", "message"),
-    [
-        ([0.0, 1.0], [1.0], 1, r"service_times must be of shape \(2,\)"),
-    ],
-)
-def test_bad_logs_are_refused(
-    arrivals: npt.ArrayLike, services: npt.ArrayLike, servers: int, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        fifo_waits(arrivals, services, servers)
-
-
 @pytest.mark.parametrize("scv", [0.0, 0.25, 1.0, 4.0])
 def test_gamma_times_follow_their_distribution(scv: float) -> None:
     times = gamma_times(np.random.default_rng(7), 3.0, scv, (40, 50))

@@ -81,3 +81,8 @@ def test_busiest_device_by_loops(counts: list[int], devices: int) -> None:
     assert over == pytest.approx(max(loads) / (sum(counts) / devices))
     assert touched == sum(count > 0 for count in groups[loads.index(max(loads))])
     assert 1 <= over <= devices
+
+
+def test_a_dense_layer_routes_nothing() -> None:
+    with pytest.raises(ValueError, match="part must be a layer with"):
+        experts_a_token(FeedForward(5), 4)

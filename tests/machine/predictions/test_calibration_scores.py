@@ -88,6 +88,8 @@ def test_more_than_three_runs_have_the_error_of_three() -> None:
     assert kept_error(9) == kept_error(3)
     with pytest.raises(ValueError, match="few must be"):
         kept_error(0)
+    with pytest.raises(ValueError, match="time and method must be"):
+        kept_error(1, "per day")
 
 
 def test_the_record_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

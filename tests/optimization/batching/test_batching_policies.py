@@ -33,3 +33,5 @@ def test_static_batches_carry_what_their_steps_say() -> None:
         _padded_batch_s(asked.part(slice(i, i + 64)), chat.engine) for i in range(0, REQUESTS, 64)
     )
     assert _static_ceiling_per_s(chat) == pytest.approx(REQUESTS / whole)
+    with pytest.raises(ValueError, match="asked must be at most 16 requests"):
+        _padded_batch_s(asked, chat.limited(16).engine)

@@ -142,3 +142,8 @@ def test_files_are_of_one_form_and_the_page_shows_a_rule() -> None:
         assert LOST[engine] in text
         alerts = [rule["alert"] for rule in rules(f"engine-cache-{engine}") if "alert" in rule]
         assert alerts == ["CacheForgets", "LineOutgrowsCache", "MemoryShort"]
+
+
+def test_sessions_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"returns_s must be of shape \(1,\)"):
+        lifetime(1.0, 1.0, [1.0], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.optimization.caching.prefix_cache import (
@@ -58,3 +59,5 @@ def test_least_recently_used_goes_first() -> None:
     for name in (b"a", b"b", b"a", b"c"):
         cache.store([name])
     assert [cache.match([name]) for name in (b"a", b"b", b"c")] == [1, 0, 1]
+    with pytest.raises(ValueError, match="capacity must be a positive integer"):
+        PrefixCache(0)

@@ -102,3 +102,11 @@ def test_lengths_and_means_are_counted_from_the_tokens() -> None:
         run.per_round(skip=2)
     with pytest.raises(ValueError, match="contexts must be two or more"):
         _Rounds(tokens[:, :1], run.passed).per_round()
+
+
+def test_tables_of_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"q must be of shape \(2,\)"):
+        residual([0.5, 0.5], [1.0])
+    table = [[0.5, 0.5]] * 3
+    with pytest.raises(ValueError, match="target must be of"):
+        speculate(table, table, [0], 1, 1, np.random.default_rng(0))

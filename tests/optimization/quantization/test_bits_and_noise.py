@@ -41,3 +41,8 @@ def test_bits_are_those_of_a_tensor(bits: int, group: int) -> None:
 
 def test_steps_beyond_squaring_have_their_decibels() -> None:
     assert full_scale_sqnr_db(1e100, 1.0) == pytest.approx(2000 + 10 * math.log10(3))
+
+
+def test_bits_that_nobody_shares_are_refused() -> None:
+    with pytest.raises(ValueError, match="shared must be pairs"):
+        bits_per_weight(4, [(16, 0)])

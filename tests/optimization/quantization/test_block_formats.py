@@ -113,3 +113,8 @@ def test_normal_float_is_made_of_quantiles(bits: int) -> None:
     assert np.diff(positive) == pytest.approx((last - 0.5) / (cells // 2))
     if bits > 2:
         assert -np.diff(negative) == pytest.approx((last - 0.5) / (cells // 2 - 1))
+
+
+def test_not_all_codes_are_reserved() -> None:
+    with pytest.raises(ValueError, match="reserved must be an integer below 2"):
+        float_code(1, 0, 2)

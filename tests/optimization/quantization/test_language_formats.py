@@ -106,3 +106,8 @@ def test_what_shares_a_scale_has_as_many_values_as_its_bits(form: Format) -> Non
         values = len(np.unique(rounded(np.vstack([row, row]))))
         assert values <= 2**form.code_bits
         assert values > min(2**form.code_bits, size) / 4
+
+
+def test_an_axis_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="axis must be None or an axis of 1"):
+        e4m3([1.0], 1)

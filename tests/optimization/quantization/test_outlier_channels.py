@@ -46,3 +46,10 @@ def test_channels_of_zeros_stay() -> None:
 def test_bits_left() -> None:
     assert bits_left(8, 1.0) == 8.0
     assert bits_left(4, 64.0) == -2.0
+
+
+def test_layers_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="activations must be finite"):
+        smooth([[np.nan]], [[1.0]])
+    with pytest.raises(ValueError, match="weights must be a matrix of 1"):
+        smooth([[1.0]], [[1.0], [2.0]])

@@ -61,3 +61,7 @@ def test_integer_product_by_a_loop() -> None:
             assert got[i, j] == pytest.approx(total * left.scale[i, 0] * right.scale[0, j])
     by_column = Quantized(right.codes, right.scale[0], right.zero[0])  # of one dimension
     np.testing.assert_array_equal(integer_product(left, by_column), got)
+    with pytest.raises(ValueError, match="left must"):  # a scale inside the sum
+        integer_product(quantize(np.ones((2, 3)), 8, axis=0), quantize(np.ones((3, 1)), 8))
+    with pytest.raises(ValueError, match="axis must be None or"):
+        quantize([1.0], 8, True, 1)

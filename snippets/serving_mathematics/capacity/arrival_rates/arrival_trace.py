@@ -36,7 +36,7 @@ from serving_mathematics.capacity.arrival_rates.arrival_rates import (
     _windows_before,
     dispersion_index,
 )
-from serving_mathematics.core.fleet.request_log import Trace, load_trace
+from serving_mathematics.core.fleet.traces import Trace, load_trace
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (

@@ -7,7 +7,7 @@ has to do in a minute is its prompts and its answers, weighted by what a token o
 
     python -m serving_mathematics.capacity.arrival_rates.real_hour TRACE.csv
 
-plays it and writes records/real_hour.json; the file is that of `request_log`.
+plays it and writes records/real_hour.json; the file is in a form of `traces`.
 
 Assumes: the engine of `core.machines`; one hour of one service.
 
@@ -34,7 +34,7 @@ import numpy.typing as npt
 from serving_mathematics.capacity.arrival_rates.arrival_trace import ENOUGH, _recorded
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.core.fleet.request_log import Trace, load_trace
+from serving_mathematics.core.fleet.traces import Trace, load_trace
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.machines.book import promised_load

@@ -588,22 +588,3 @@ def check_batch_of_one_is_a_queue() -> None:
     expected = asked.arrival_s + fifo_waits(asked.arrival_s, service_s) + service_s
     got = simulate_steps(asked, engine).completion_s
     checks.close("largest difference [s]", np.abs(got - expected).max(), 0.0, atol=1e-9)
-
-
-def check_bad_input_is_refused() -> None:
-    """Fractional tokens, unsorted arrivals, steps without time and requests beyond the memory name
-    the argument."""
-    checks.raises("half a token", Workload, [0], [1.5], [1], match="prompt_tokens must be positive")
-    checks.raises("unsorted", Workload, [1, 0], [1, 1], [1, 1], match="arrival_s must be finite")
-    checks.raises("no time", Engine, 0.0, match="step_s must be positive")
-    checks.raises(
-        "small budget", Engine, 1.0, token_budget=2, match="token_budget must be at least"
-    )
-    tight = Engine(1.0, kv_blocks=2, block_tokens=4)
-    checks.raises(
-        "too long", simulate_steps, Workload([0], [8], [2]), tight, match="kv_blocks must"
-    )
-    checks.raises("shapes", gap_quantile, [1.0], [1.0, 2.0], 0.5, match="gap_tokens must be of the")
-    told = "gap_tokens must be non-negative"
-    checks.raises("nobody", gap_quantile, [1.0], [0.0], 0.5, match=told)
-    checks.raises("q = 0", gap_quantile, [1.0], [1.0], 0.0, match="probability must be in (0, 1]")

@@ -418,13 +418,3 @@ def check_saturated_rate() -> None:
         gaps = np.diff(ends)[400:3600]
         label = f"{places} places: gap between completions [s]"
         checks.covers(label, batch_means(gaps), 1 / saturated_rate(*lengths, engine))
-
-
-def check_bad_input_is_refused() -> None:
-    """Requests beyond the memory and lengths that do not match name the argument."""
-    tight = Engine(1.0, kv_blocks=2, block_tokens=4)
-    checks.raises("too long", simulate, Workload([0], [8], [2]), tight, match="kv_blocks must be")
-    checks.raises(
-        "no sample", saturated_rate, [], [], tight, match="prompt_tokens must be of shape"
-    )
-    checks.raises("shapes", saturated_rate, [1, 2], [1], tight, match="output_tokens must be of")

@@ -176,13 +176,3 @@ def check_no_cost_is_negative() -> None:
     costs = fit_costs([[0, 1, 0], [0, 2, 0], [4, 1, 0], [0, 1, 100]], [3.0, 4.0, 5.0, 2.9])
     checks.equal("context", costs.context_token_s, 0.0)
     checks.close("a decoding sequence", costs.decode_token_s, 1.0, atol=0.06)
-
-
-def check_bad_input_is_refused() -> None:
-    """Too few steps, steps of no time, and steps that are all alike are errors that say so."""
-    steps = [[0, 1, 10], [0, 2, 10], [0, 1, 20], [4, 1, 10]]
-    checks.raises("three", fit_costs, steps[:3], [1.0] * 3, match="tokens must be of shape (n, 3)")
-    checks.raises("no time", fit_costs, steps, [1.0, 1, 1, 0], match="step_s must be positive")
-    alike = [[0, 1, 10]] * 4
-    checks.raises("alike", fit_costs, alike, [1.0] * 4, match="tokens must be steps that tell")
-    checks.raises("one run", mean_and_half_width, [1.0], match="values must be of three to five")

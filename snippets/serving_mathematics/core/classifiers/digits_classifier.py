@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.support import checks
 from serving_mathematics.support.require import as_floats, require
 
 FloatArray = npt.NDArray[np.float64]
@@ -132,13 +131,3 @@ def trained_classifier() -> Classifier:
             v += (1 - SECOND_DECAY) * (slope * slope - v)
             value -= rate * (m / warm_m) / (np.sqrt(v / warm_v) + TINY)
     return Classifier(tuple(zip(values[::2], values[1::2], strict=True)))
-
-
-def check_bad_input_is_refused() -> None:
-    """Wrong shapes and non-finite pixels raise ValueError.
-
-    Source: the contracts in the docstrings.
-    """
-    model = Classifier(((np.zeros((64, 10)), np.zeros(10)),))
-    checks.raises("wrong shape", model.logits, np.zeros((1, 63)), match="pixels must be of shape")
-    checks.raises("NaN", model.logits, np.full((1, 64), math.nan), match="pixels must be finite")

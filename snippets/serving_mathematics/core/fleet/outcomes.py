@@ -27,8 +27,7 @@ class Outcome:
     step. first_token_s, completion_s: ends of steps. engine: the last one, −1 for none. refused:
     attempts that found no place, lost it, or whose client left; the other columns are of the last
     attempt. preemptions: times that it lost its memory. found_tokens: of the prompt, cached at its
-    admission; tier_tokens: of these, from each lower tier, shape (tiers, n); loaded_tokens: from
-    all of them.
+    admission; tier_tokens: of these, from each lower tier, shape (tiers, n).
     Of each engine, shape (engines,): work, rows of steps and of tokens read, written and looked at;
     busy_s; paid_s, from its order to its end; evicted_blocks. Of an autoscaler, shape
     (questions,): asked_s; ordered and serving, after the answer.
@@ -51,11 +50,6 @@ class Outcome:
     asked_s: FloatArray
     ordered: IntArray
     serving: IntArray
-
-    @property
-    def loaded_tokens(self) -> IntArray:
-        """Of each prompt, what came from lower tiers."""
-        return np.asarray(self.tier_tokens.sum(axis=0))
 
     @classmethod
     def of(

@@ -18,7 +18,6 @@ from serving_mathematics.core.fleet.moments import whole_number
 from serving_mathematics.support.require import require
 
 MOONCAKE_BLOCK, AGENT_BLOCK = 512, 64  # tokens that one hash stands for
-RAG_PARTS = ("sys_prompt", "passages_ids", "history", "web_search", "user_input")  # as joined
 KNOWN = {  # names of columns in compared form: letters and digits, in lower case
     "time": (
         *("timestamp", "time", "ts", "tsec", "arrivaltime", "arrivals", "arrivaltimestamp"),
@@ -145,13 +144,11 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield place, found
 
 
-def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple[list[Row], float]:
+def rows_of_json(text: str) -> tuple[list[Row], float]:
     """Rows of JSON lines or documents, and how many of the unit of their times make a second, as
     for `rows_of_csv`. Raises ValueError by line.
 
-    text: the file. component_tokens: as for `read_trace`.
-
-    >>> rows, _ = rows_of_json('{"timestamp": 0, "input_length": 9, "output_length": 3}', None)
+    >>> rows, _ = rows_of_json('{"timestamp": 0, "input_length": 9, "output_length": 3}')
     >>> rows[0].output
     3
     """
@@ -169,9 +166,8 @@ def rows_of_json(text: str, component_tokens: Mapping[int, int] | None) -> tuple
         else:
             row = _row(line, _part(line, found, "timestamp", None), found, found, "_length")
             hashes = found.get("hash_ids")
-            if isinstance(hashes, dict):
+            if isinstance(hashes, dict):  # of RAGPulse, whose components have no lengths
                 row.unordered = True
-                _components(row, hashes, component_tokens)
             else:
                 per_s = 1e3
                 if hashes:
@@ -233,24 +229,6 @@ def _blocks(row: Row, hashes: list[Any], size: int) -> None:
     require(fits, f"line {row.line}: hash_ids", rule, len(hashes))
     row.ids = hashes
     row.sizes = [min(size, row.prompt - size * place) for place in range(len(hashes))]
-
-
-def _components(row: Row, hashes: Mapping[str, Any], sizes: Mapping[int, int] | None) -> None:
-    """Components of a prompt in the order in which they are joined: each is known by itself, so
-    that a beginning is known by all of its components."""
-    if sizes is None:
-        return
-    left = row.prompt
-    beginning: tuple[Any, ...] = ()
-    for one in (one for part in RAG_PARTS for one in _listed(row.line, hashes.get(part, []))):
-        require(one in sizes, f"line {row.line}: hash {one}", "among component_tokens", "none")
-        own = min(sizes[one], left)
-        if own <= 0:
-            break
-        beginning = (beginning, one, own)
-        row.ids.append(beginning)
-        row.sizes.append(own)
-        left -= own
 
 
 def _agent_rows(line: int, found: Mapping[str, Any]) -> Iterator[Row]:

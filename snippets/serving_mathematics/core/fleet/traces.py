@@ -4,7 +4,7 @@
 |---|---|
 | Azure 2023, 2024; BurstGPT; ServeGen; any CSV | a header that names time, tokens in, tokens out |
 | Mooncake, and AIPerf's traces | JSON lines: timestamp [ms], hash_ids of blocks of 512 tokens |
-| RAGPulse | JSON lines: timestamp [s], hash_ids by component |
+| RAGPulse | JSON lines: timestamp [s], hash_ids by component, of unknown lengths |
 | kv-cache-tester | JSON: sessions with `requests`, hash_ids of blocks, think_time |
 | condensed sessions | CSV: session, t_s, reusable_tokens, think_s |
 | AIPerf's records | JSON lines: metadata.request_start_ns, metrics |
@@ -25,7 +25,8 @@ AIPerf and inference-perf for theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +36,52 @@ from serving_mathematics.core.fleet.prefixes import Prefixes
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.sharing import prefixes_of_ids, prefixes_of_reuse
 from serving_mathematics.core.fleet.trace_rows import Row, rows_of_csv, rows_of_json
-from serving_mathematics.support.require import require, require_all_non_negative
+from serving_mathematics.support.files import read_text
+from serving_mathematics.support.require import as_numbers, require, require_all_non_negative
 
 FloatArray = npt.NDArray[np.float64]
-EMPTY = ("refuse", "drop", "one token")
+IntArray = npt.NDArray[np.int64]
 OWN_NAMES = (  # of the forms above, in the whole of JSON or in the header of a CSV
     *('"hash_ids"', '"input_length"', '"input_sequence_length"', '"requests"', '"info"'),
     "reusable_tokens",
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Requests in order of arrival: seconds since the first one, and tokens in and out; arrays of
+    one length.
+    """
+
+    arrival_s: FloatArray
+    context_tokens: IntArray
+    generated_tokens: IntArray
+
+    def __post_init__(self) -> None:
+        """Lists become arrays."""
+        for name, values in vars(self).items():
+            object.__setattr__(self, name, np.asarray(as_numbers(**{name: values})))
+
+
+def load_trace(path: str | Path) -> Trace:
+    """Arrivals and tokens of a trace's file; see `read_trace` for its forms.
+
+    path: the file, UTF-8. Raises OSError when it cannot be read, ValueError that names file, line
+    and rule.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     log = Path(folder, "log.csv")
+    ...     _ = log.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\\n2023-11-16 18:15:46,3,4")
+    ...     load_trace(log).context_tokens.tolist()
+    [3]
+    """
+    text = read_text(str(path))
+    try:
+        asked = read_trace(text)
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from problem
+    return Trace(asked.arrival_s, asked.prompt_tokens, asked.output_tokens)
 
 
 def has_known_form(text: str) -> bool:
@@ -60,22 +99,13 @@ def has_known_form(text: str) -> bool:
     return any(name in told for name in OWN_NAMES)
 
 
-def read_trace(
-    text: str,
-    *,
-    sort: bool = False,
-    empty: str = "refuse",
-    component_tokens: Mapping[int, int] | None = None,
-    session_starts_s: npt.ArrayLike = 0.0,
-) -> Requests:
-    """A trace in any of these forms as requests.
+def read_trace(text: str, *, sort: bool = False, session_starts_s: npt.ArrayLike = 0.0) -> Requests:
+    """A trace in any of these forms as requests. Rows without an answer, as failed requests have,
+    count one token, since the prompt was worked on.
 
     text: the whole file. sort: put rows that are out of order in order, instead of refusing them;
-    RAGPulse's always are. empty: what becomes of rows without an answer, as failed requests have:
-    "refuse", "drop", or "one token", where the prompt was worked on. component_tokens: tokens of
-    each hash of RAGPulse's components, without which its prompts share nothing. session_starts_s:
-    of sessions whose times are since their start, sorted, shape (sessions,). Raises ValueError that
-    names line and rule.
+    RAGPulse's always are. session_starts_s: of sessions whose times are since their start, sorted,
+    shape (sessions,). Raises ValueError that names line and rule.
 
     >>> rows = ["TIMESTAMP,ContextTokens,GeneratedTokens", "5.0,10,3", "6.5,20,1"]
     >>> asked = read_trace("\\n".join(rows))
@@ -86,21 +116,13 @@ def read_trace(
     text = text.removeprefix("\ufeff")
     begin = text.lstrip()[:1]
     if begin in "{[" and begin:
-        rows, per_s = rows_of_json(text, component_tokens)
+        rows, per_s = rows_of_json(text)
     else:
         rows, per_s = rows_of_csv(text)
     require(len(rows) > 0, "the trace", "of at least one request", "none")
-    require(empty in EMPTY, "empty", f"one of {', '.join(EMPTY)}", empty)
-    if empty == "drop":
-        rows = [row for row in rows if row.output > 0]
-        require(len(rows) > 0, "the trace", "of at least one request with an answer", "none")
     for row in rows:
-        if empty == "one token":
-            row.output = max(row.output, 1)
-        for name, tokens in (("prompt", row.prompt), ("answer", row.output)):
-            rule = "of at least 1 token"
-            rule += "; drop such rows, or count one token" if name == "answer" else ""
-            require(tokens >= 1, f"line {row.line}: the {name}", rule, tokens)
+        row.output = max(row.output, 1)
+        require(row.prompt >= 1, f"line {row.line}: the prompt", "of at least 1 token", row.prompt)
     return _requests(rows, per_s, sort, np.asarray(session_starts_s, dtype=float))
 
 
@@ -152,7 +174,7 @@ def _sorted(rows: list[Row], times: FloatArray) -> tuple[list[Row], FloatArray]:
 
 
 def _late(row: Row, before: Row) -> None:
-    rule = f"no earlier than line {before.line}; sort the file, or ask to sort"
+    rule = f"no earlier than line {before.line}; sort the file"
     require(False, f"line {row.line}: the time", rule, row.time)
 
 

@@ -34,6 +34,7 @@ from serving_mathematics.core.hardware.benchmark_loops import (
     fleet_latencies,
     interruptions_s,
     loop_latencies,
+    tokens_per_s_per_device,
 )
 from serving_mathematics.core.hardware.deployments import BACKENDS
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
@@ -52,7 +53,6 @@ from serving_mathematics.support.require import (
     as_numbers,
     require,
     require_all_finite,
-    require_all_non_negative,
     require_all_positive,
     require_positive,
     require_positive_integer,
@@ -286,24 +286,6 @@ def fit(table: Table, start: Constants = START) -> Constants:
     return constants_of(np.exp(logs))
 
 
-def rate_per_device(table: Table, first_token_s: Array, per_token_s: Array) -> Array:
-    """Output tokens a second of the replica, shape (runs,): its devices cancel in a ratio.
-
-    Raises ValueError unless per_token_s is positive and first_token_s is not negative.
-
-    >>> from serving_mathematics.core.hardware.calibration import tabulate
-    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
-    >>> table = tabulate(read_runs(read_lines()[:1]))
-    >>> answer = table.engines.answer  # 128 requests, each 0.9 * 1024 tokens
-    >>> bool(np.isclose(rate_per_device(table, 1 / answer, 1 / answer)[0], 128 * 921.6))
-    True
-    """
-    first_token_s = require_all_non_negative(first_token_s=first_token_s)
-    per_token_s = require_all_positive(per_token_s=per_token_s)
-    stay = first_token_s + (table.engines.answer - 1) * per_token_s
-    return np.asarray(table.concurrency * table.engines.answer / stay)
-
-
 def errors(predicted: Array, measured: Array) -> dict[str, float | int]:
     """Relative errors: how many, median, mean and ninth decile of their size, the signed median.
 
@@ -416,25 +398,6 @@ def left_out(table: Table, groups: Sequence[str], start: Constants) -> Latencies
     return Latencies(first, each, running)
 
 
-def _size_class(value: float) -> str:
-    for limit in (4, 16, 64, 256, 1024):
-        if value <= limit:
-            return f"up to {limit}"
-    return "above 1024"
-
-
-def kind_of(run: Run) -> str:
-    """The kind of deployment that a run is of, by which a plan is padded.
-
-    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
-    >>> kind_of(read_runs(read_lines()[:1])[0])
-    'mixture, blackwell'
-    """
-    if run.kind != "engine":
-        return "fleet read as one engine"
-    return run.answers.kind
-
-
 def groupings(table: Table) -> dict[str, list[str]]:
     """Labels of every run, by what scores are told by.
 
@@ -448,78 +411,35 @@ def groupings(table: Table) -> dict[str, list[str]]:
         "model": [run.family for run in runs],
         "system": [run.answers.system.name for run in runs],
         "backend": [run.answers.backend for run in runs],
-        "precision": [run.answers.precision for run in runs],
         "devices": [str(run.answers.devices) if run.kind == "engine" else "fleet" for run in runs],
-        "concurrency": [_size_class(run.concurrency) for run in runs],
-        "input": [f"{run.answers.input_tokens:.0f}" for run in runs],
-        "source": [run.source for run in runs],
         "guessing": ["yes" if run.answers.draft_tokens else "no" for run in runs],
-        "repeated": ["yes" if run.repeated else "no" for run in runs],
-        "workers": [run.workers for run in runs],
         "model and system": [f"{run.family} | {run.answers.system.name}" for run in runs],
-        "kind": [kind_of(run) for run in runs],
     }
 
 
-def _scores(table: Table, found: Latencies, by: Iterable[str]) -> dict[str, Any]:
-    measured = {"first token": table.first_token_s, "per token": table.per_token_s}
-    predicted = {"first token": found.first_token_s, "per token": found.per_token_s}
-    measured["rate"] = rate_per_device(table, table.first_token_s, table.per_token_s)
-    predicted["rate"] = rate_per_device(table, found.first_token_s, found.per_token_s)
+def _rate_errors(table: Table, found: Latencies) -> dict[str, float | int]:
+    """Errors of output tokens a second; the devices cancel in a ratio."""
+    told = Latencies(table.first_token_s, table.per_token_s, found.running)
+    answer, one = table.engines.answer, np.ones(len(table.runs))
+    rates = [tokens_per_s_per_device(x, answer, table.concurrency, one) for x in (found, told)]
+    return errors(*rates)
+
+
+def _scores(table: Table, found: Latencies, by: Iterable[str] = ()) -> dict[str, Any]:
     labels = groupings(table)
     scores: dict[str, Any] = {}
-    for name in measured:
-        scores[name] = {"all": errors(predicted[name], measured[name])}
+    for name, predicted, measured in (
+        ("first token", found.first_token_s, table.first_token_s),
+        ("per token", found.per_token_s, table.per_token_s),
+    ):
+        scores[name] = {"all": errors(predicted, measured)}
         for key in by:
             names = np.array(labels[key])
             scores[name][key] = {
-                label: errors(predicted[name][names == label], measured[name][names == label])
+                label: errors(predicted[names == label], measured[names == label])
                 for label in sorted(set(labels[key]), key=lambda text: (len(text), text))
             }
     return scores
-
-
-PADDED_SHARE = 0.9  # of the runs, which a padded plan is to cover
-
-
-def padding_by_kind(table: Table, held: Latencies) -> list[dict[str, Any]]:
-    """By how much to multiply times per token so that nine in ten runs of a kind are no slower, and
-    which share that covers of a model from whose runs the factor was not taken.
-
-    held: predictions of every run without its model. A kind of one model is padded by all others.
-
-    >>> from serving_mathematics.core.hardware.calibration import KERNELS, predict_runs, tabulate
-    >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
-    >>> table = tabulate(read_runs(read_lines()[:40]))
-    >>> sorted(padding_by_kind(table, predict_runs(table, KERNELS))[0])
-    ['covered', 'covered by one factor', 'factor', 'kind', 'runs']
-    """
-    slower = table.per_token_s / held.per_token_s
-    kinds = np.array([kind_of(run) for run in table.runs])
-    models = np.array([run.family for run in table.runs])
-    own, one = np.empty(slower.size), np.empty(slower.size)
-
-    def within(factor: Array) -> NDArray[np.bool_]:
-        return np.asarray(slower <= factor * (1 + 1e-9))
-
-    for model in dict.fromkeys(models.tolist()):
-        for kind in dict.fromkeys(kinds.tolist()):
-            inside = (models == model) & (kinds == kind)
-            others, alike = models != model, (models != model) & (kinds == kind)
-            if inside.any():
-                every = slower[others] if others.any() else slower
-                one[inside] = np.quantile(every, PADDED_SHARE)
-                own[inside] = np.quantile(slower[alike] if alike.any() else every, PADDED_SHARE)
-    return [
-        {
-            "kind": kind,
-            "runs": int((kinds == kind).sum()),
-            "factor": round(float(np.quantile(slower[kinds == kind], PADDED_SHARE)), 3),
-            "covered": round(float(np.mean(within(own)[kinds == kind])), 3),
-            "covered by one factor": round(float(np.mean(within(one)[kinds == kind])), 3),
-        }
-        for kind in sorted(set(kinds.tolist()))
-    ]
 
 
 def score(runs: Sequence[Run]) -> dict[str, Any]:
@@ -531,62 +451,33 @@ def score(runs: Sequence[Run]) -> dict[str, Any]:
     >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
     >>> lines = read_lines()
     >>> found = score(read_runs([*lines[:30], *lines[255:258]]))
-    >>> found["coverage"]
-    {'aggregated': 30, 'separate': 3}
+    >>> found["separate fleets, fitted to none"]["rate"]["all"]["runs"]
+    3
     """
     together = np.array([run.kind != "separate" for run in runs])
     table = tabulate(runs)
     aggregated, separate = table.rows(together), table.rows(~together)
     refit, labels = fit(aggregated), groupings(aggregated)
-    every = (
-        "model",
-        "system",
-        "backend",
-        "precision",
-        "devices",
-        "concurrency",
-        "input",
-        "source",
-        "guessing",
-        "repeated",
-    )
-    without = {
-        key: left_out(aggregated, labels[key], refit) for key in ("model", "system", "backend")
-    }
-    further = {"model": ("model and system", "kind")}
+    told_by = {"model": tuple(labels)}  # of what is left out: by what its errors are told
     held = {
-        f"one {key} left out": _scores(aggregated, found, (*every, *further.get(key, ())))
-        for key, found in without.items()
+        f"one {key} left out": _scores(
+            aggregated, left_out(aggregated, labels[key], refit), told_by.get(key, ())
+        )
+        for key in ("model", "system", "backend")
     }
     whole = predict_runs(aggregated, FITTED)
     ratio = whole.per_token_s / aggregated.per_token_s
-    resists = np.flatnonzero((ratio > 2) | (ratio < 0.5))
+    alone = _scores(aggregated, predict_runs(aggregated, KERNELS), ("model",))
+    apart = predict_runs(separate, FITTED)
     return {
         "constants": vars(FITTED),
         "refit": {name: float(f"{value:.4g}") for name, value in vars(refit).items()},
-        "coverage": {"aggregated": int(together.sum()), "separate": int((~together).sum())},
-        "aggregated": {"fitted to all": _scores(aggregated, whole, every)}
+        "aggregated": {"fitted to all": _scores(aggregated, whole)}
         | held
-        | {
-            "constants from kernels alone": _scores(
-                aggregated, predict_runs(aggregated, KERNELS), every
-            )
-        },
-        "padding": padding_by_kind(aggregated, without["model"]),
-        "separate fleets, fitted to none": _scores(
-            separate, predict_runs(separate, FITTED), ("model", "system", "workers", "guessing")
-        ),
-        "off by more than 2": [
-            {
-                "line": aggregated.runs[i].line,
-                "model": aggregated.runs[i].family,
-                "system": aggregated.runs[i].answers.system.name,
-                "backend": aggregated.runs[i].answers.backend,
-                "concurrency": aggregated.runs[i].concurrency,
-                "predicted over measured": float(f"{ratio[i]:.3g}"),
-            }
-            for i in resists
-        ],
+        | {"constants from kernels alone": alone},
+        "separate fleets, fitted to none": _scores(separate, apart, ("system",))
+        | {"rate": {"all": _rate_errors(separate, apart)}},
+        "off by more than 2": int(((ratio > 2) | (ratio < 0.5)).sum()),
     }
 
 

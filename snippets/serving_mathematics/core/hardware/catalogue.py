@@ -172,7 +172,7 @@ def systems() -> dict[str, System]:
 @functools.cache
 def _measured_systems() -> frozenset[str]:
     scores = read_record("machine_scores")
-    every = scores["aggregated"]["fitted to all"], scores["separate fleets, fitted to none"]
+    every = scores["aggregated"]["one model left out"], scores["separate fleets, fitted to none"]
     return frozenset(name for kind in every for name in kind["per token"]["system"])
 
 

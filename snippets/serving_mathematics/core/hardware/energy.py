@@ -35,7 +35,6 @@ import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import errors
-from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, front_constants
 from serving_mathematics.core.hardware.harness_runs import HarnessRun, read_files
@@ -275,19 +274,11 @@ SERVED = "power at the measured throughput"
 COMMAND = "python -m serving_mathematics.core.hardware.energy .cache/harnesses"
 
 
-def _batch_class(load: float) -> str:
-    for most in (16, 64, 256):
-        if load <= most:
-            return f"up to {most}"
-    return "above 256"
-
-
 def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     """Errors of power and of joules a token on measured runs, each model's left out.
 
-    runs: with power and joules. Returns errors of all, by device, batch and precision, of the power
-    that `served_power_w` has for the measured batch and throughput, and of the plainest rival: one
-    constant power for each kind of device, which is told the throughput.
+    runs: with power and joules. Returns errors of all and by device, and of the power that
+    `served_power_w` has for the measured batch and throughput.
 
     >>> from dataclasses import replace
     >>> import numpy as np
@@ -312,8 +303,7 @@ def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     rates = np.array([run.rate for run in runs])
     families = np.array([run.family for run in runs])
     kinds = np.array([one.system.name for one in asked])
-    devices = np.array([one.devices for one in asked])
-    power, energy, rival, served = (np.empty(watts.size) for _ in range(4))
+    power, energy, served = (np.empty(watts.size) for _ in range(3))
     for family in dict.fromkeys(families.tolist()):
         inside, rest = np.flatnonzero(families == family), np.flatnonzero(families != family)
         shares = fit_power([asked[i] for i in rest], watts[rest], constants)
@@ -328,32 +318,17 @@ def score_energy(runs: Sequence[HarnessRun]) -> dict[str, Any]:
             )
             for one, rate in zip(part, rates[inside], strict=True)
         ]
-        for kind in set(kinds[inside]):
-            here, there = inside[kinds[inside] == kind], rest[kinds[rest] == kind]
-            flat = np.median((watts / devices)[there]) if there.size else np.nan
-            rival[here] = flat * devices[here] / rates[here]
-    labels = {
-        "device": kinds,
-        "batch": np.array([_batch_class(one.concurrency) for one in asked]),
-        "precision": np.array([one.precision for one in asked]),
-        "model": families,
-    }
     scores: dict[str, Any] = {}
     for name, got, told in (
         ("power", power, watts),
         ("joules a token", energy, joules),
         (SERVED, served, watts),
     ):
-        scores[name] = {"all": errors(got, told)}
-        for key, label in labels.items():
-            scores[name][key] = {
-                one: errors(got[label == one], told[label == one])
-                for one in sorted(set(label.tolist()), key=lambda text: (len(text), text))
-            }
-    known = np.isfinite(rival)
-    scores["joules a token, one power a device and the measured throughput"] = (
-        errors(rival[known], joules[known]) if known.any() else None
-    )
+        by_device = {
+            kind: errors(got[kinds == kind], told[kinds == kind])
+            for kind in np.unique(kinds).tolist()
+        }
+        scores[name] = {"all": errors(got, told), "device": by_device}
     fitted = fit_power(asked, watts, constants)
     scores["fitted"] = {name: round(value, 3) for name, value in vars(fitted).items()}
     return scores
@@ -421,15 +396,6 @@ def check_shares_are_those_of_the_record() -> None:
     """
     for name, value in read_record(ENERGY_SCORES)["fitted"].items():
         checks.close(name, getattr(POWER, name), value, atol=0.03, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """A device without a published power, and measurements that are none, name the argument."""
-    tpu = replace(WORKED, system=find_system("TPU v5e"))
-    checks.raises("no power", power_w, [tpu], match="device must be one whose power is published")
-    checks.raises("none", score_energy, [], match="runs must be one or more with power")
-    one = [WORKED]
-    checks.raises("0 W", fit_power, one, np.zeros(1), FITTED, match="measured_w must be positive")
 
 
 if __name__ == "__main__":

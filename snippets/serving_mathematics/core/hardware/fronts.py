@@ -308,16 +308,3 @@ def check_the_benchmark_front_changes_nothing() -> None:
     """
     same = front_constants(FRONTS["benchmark"])
     checks.close("constants", same.as_array(), FITTED.as_array(), rtol=1e-12, kind="identity")
-
-
-def check_bad_input_is_refused() -> None:
-    """An unknown front, and one that takes no time, are errors that say what is wrong."""
-    checks.raises("unknown", find_front, "mlenergie", match="front 'mlenergie' is not known")
-    none = replace(FRONTS["unknown"], scale=0.0)
-    checks.raises("no scale", front_constants, none, match="scale must be positive")
-    work = count_work([WORKED])
-    front = FRONTS["unknown"]
-    slow = np.array([0.05])
-    told = "front must be one behind which runs take about as long as yours"
-    checks.raises("seven times as long", require_agreement, front, work, slow, match=told)
-    checks.raises("a step of 0 s", fit_front, work, np.zeros(1), front, match="per_token_s must be")

@@ -141,8 +141,8 @@ def constants_of(values: Array) -> Constants:
     >>> constants_of(np.arange(20.0)).factor_vllm
     2.0
     """
-    names = [field.name for field in fields(Constants)]
-    require(np.shape(values) == (len(names),), "values", f"of shape ({len(names)},)", values)
+    count = len(CONSTANT_NAMES)
+    require(np.shape(values) == (count,), "values", f"of shape ({count},)", values)
     values = require_all_non_negative(values=values)
     return Constants(*(float(value) for value in values))
 
@@ -572,21 +572,19 @@ def exchange_s(work: Work, constants: Constants, tokens: Array) -> Array:
     True
     """
     tokens = require_all_non_negative(tokens=as_floats(tokens=tokens))
+    apart = (work.groups[:, None] > 1) & (work.dense_parameters + work.experts > 0)
+    if not apart.any():  # nearly always
+        return np.zeros(apart.shape)
     stage, inside = work.stage_devices[:, None], work.inside[:, None]
     link, far_link = work.link[:, None], work.far_link[:, None]
     sent = tokens / stage * work.chosen * work.hidden[:, None] * SENT_BYTES
     near = (inside - 1 / stage) * sent / (EXCHANGE_SHARE * link)
     far = (1 - inside) * sent / (FAR_EXCHANGE_SHARE * far_link)
     routed = 2 * EXCHANGE_S + np.maximum(near, far)
-    whole = work.hidden[:, None] * 2 * tokens
-    gathered = message_s(
-        work.hops[:, None], whole, link, constants.link_share, MESSAGE_S, BULK_SHARE
-    )
-    gathered = gathered + message_s(
-        work.far_hops[:, None], whole, far_link, constants.link_share, FAR_MESSAGE_S, BULK_SHARE
-    )
+    whole, share = work.hidden[:, None] * 2 * tokens, constants.link_share
+    gathered = message_s(work.hops[:, None], whole, link, share, MESSAGE_S, BULK_SHARE)
+    gathered += message_s(work.far_hops[:, None], whole, far_link, share, FAR_MESSAGE_S, BULK_SHARE)
     spread = (work.experts > 0) & (work.spread[:, None] > 1)
-    apart = (work.groups[:, None] > 1) & (work.dense_parameters + work.experts > 0)
     cheaper = np.where(spread, np.minimum(routed, gathered), gathered)
     return np.asarray(np.where(apart, cheaper, 0.0), dtype=float)
 
@@ -643,20 +641,15 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     factor = by_backend(
         work, constants.factor_trtllm, constants.factor_sglang, constants.factor_vllm
     )
-    a_message = work.hidden * 2 * step * stage_sequences / work.groups
+    a_message, share = work.hidden * 2 * step * stage_sequences / work.groups, constants.link_share
+    near = message_s(work.near_hops, a_message, work.link, share, MESSAGE_S, BULK_SHARE)
+    far = message_s(work.far_hops, a_message, work.far_link, share, FAR_MESSAGE_S, BULK_SHARE)
     alone = work.groups == 1
     messages = work.layers * (
-        np.where(alone, MESSAGES_A_LAYER, 1)
-        * message_s(
-            work.near_hops, a_message, work.link, constants.link_share, MESSAGE_S, BULK_SHARE
-        )
-        + np.where(alone, MESSAGES_A_LAYER, 0)
-        * message_s(
-            work.far_hops, a_message, work.far_link, constants.link_share, FAR_MESSAGE_S, BULK_SHARE
-        )
+        np.where(alone, MESSAGES_A_LAYER, 1) * near + np.where(alone, MESSAGES_A_LAYER, 0) * far
     )
     exchange = (work.count * exchange_s(work, constants, all_tokens)).sum(axis=1)
-    sends = (work.stages - 1) * (SEND_S + a_message / (work.stage_link * constants.link_share))
+    sends = (work.stages - 1) * (SEND_S + a_message / (work.stage_link * share))
     drafting = 1 + work.heads / work.layers
     vocabulary = roof_s(
         work.vocabulary_bytes,

@@ -347,10 +347,3 @@ def check_how_wrong_is_said_of_many() -> None:
         checks.inside(f"{machine.name}: runs", found.runs, 40, 1000, kind="measured")
         checks.inside(f"{machine.name}: low", found.low, 0.67, found.middle, kind="measured")
         checks.inside(f"{machine.name}: high", found.high, found.middle, 1.33, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """More sequences than places, and a model without runs, name the argument."""
-    checks.raises("places", CHAT.step_s, 257, match="sequences must be at most 256 places")
-    unknown = replace(CHAT, devices=16)
-    checks.raises("runs", lambda: unknown.how_wrong, match="model must be one with runs")

@@ -134,8 +134,3 @@ def check_a_batch_saves_nothing_on_one_core() -> None:
     for size, least, most in ((4, 0.9, 1.1), (8, 0.95, 1.3)):
         share = float(READER.batch_s(size)) / (size * alone)
         checks.inside(f"a line of {size}, over one alone", share, least, most, kind="measured")
-
-
-def check_bad_input_is_refused() -> None:
-    """Batches that were not measured name the argument."""
-    checks.raises("nine", READER.batch_s, 9, match="lines must be from 1 to 8")

@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, write_record
 from serving_mathematics.support.require import require, require_positive_integer
 from serving_mathematics.support.telemetry import switch_off_telemetry
@@ -96,14 +95,6 @@ def main(paths: Sequence[str]) -> int:
     require(len(paths) == 1, "paths", "one, of the wheel", len(paths))
     print(f"wrote {write_record(RECORD, _measure(Path(paths[0]))).name}")
     return 0
-
-
-def check_bad_input_is_refused() -> None:
-    """No batch, no round and no file name the argument."""
-    rng = np.random.default_rng(0)
-    checks.raises("batch", processor_times_s, range, [0], 1, rng, match="batches must be positive")
-    checks.raises("rounds", processor_times_s, range, [1], 0, rng, match="rounds must be")
-    checks.raises("files", main, [], match="paths must be one")
 
 
 if __name__ == "__main__":

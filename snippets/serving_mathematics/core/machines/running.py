@@ -310,14 +310,3 @@ def check_a_slower_machine_is_one_with_a_slower_clock() -> None:
     slow = run_engine(CHAT, 5.0, 500, np.random.default_rng(4), slowness=2.0)
     checks.close("first tokens [s]", slow.ttft_s, 2 * fast.ttft_s, rtol=1e-9, kind="identity")
     checks.close("last tokens [s]", slow.completion_s, 2 * fast.completion_s, rtol=1e-9)
-
-
-def check_bad_input_is_refused() -> None:
-    """No rate, tiers for conversations and minutes for sessions name the argument."""
-    rng = np.random.default_rng(0)
-    checks.raises("no rate", run_engine, CHAT, 0.0, 10, rng, match="rate_per_s must be positive")
-    tier = Tier(10, 1.0, 1.0)
-    told = "tiers must be none, but for sessions"
-    checks.raises("tiers", run_engine, CHAT, 1.0, 10, rng, tiers=[tier], match=told)
-    told = "real_minutes must be False for sessions"
-    checks.raises("minutes", run_engine, AGENTS, 1.0, 10, rng, real_minutes=True, match=told)

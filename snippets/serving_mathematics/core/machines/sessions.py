@@ -171,11 +171,3 @@ def check_requests_come_at_one_rate_from_the_start() -> None:
     counts = np.histogram(moments, bins=4, range=(0.0, 20_000.0))[0]
     for quarter, count in enumerate(counts.tolist(), start=1):
         checks.close(f"quarter {quarter}", count / 10_000, 1.0, rtol=0.2, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """No rate and no context name the argument."""
-    rng = np.random.default_rng(0)
-    told = "rate_per_s must be positive"
-    checks.raises("no rate", sessions_under_way, rng, 0.0, 10, 1000, match=told)
-    checks.raises("context", session_requests, 0, match="context_tokens must be")

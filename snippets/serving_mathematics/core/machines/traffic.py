@@ -204,7 +204,7 @@ def main(paths: Sequence[str]) -> int:
     require(len(paths) == len(TRACES), "paths", "two: AZURE and MOONCAKE", len(paths))
     traces = {}
     for (name, source), path in zip(TRACES.items(), paths, strict=True):
-        asked = read_trace(read_text(path), empty="one token")
+        asked = read_trace(read_text(path))
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         traces[name] = {"source": source, "sha256": digest} | tabulate(asked)
     what = f"values by {CLASSES} classes of prompts; hits of a cache of {CACHE_TOKENS:,} tokens"
@@ -247,14 +247,6 @@ def check_minutes_are_followed() -> None:
         times = draw_arrivals(np.random.default_rng(5), 20.0, size, "conversations")
         rate = size / float(times[-1])
         checks.close(f"{size:,} requests: rate [1/s]", rate, 20.0, rtol=0.03, kind="simulation")
-
-
-def check_bad_input_is_refused() -> None:
-    """A trace that is not kept, no rate, and a file too many name the argument."""
-    rng = np.random.default_rng(0)
-    checks.raises("name", draw_lengths, rng, "mail", 5, match="name must be one of conversations")
-    checks.raises("rate", draw_arrivals, rng, 0.0, 5, match="rate_per_s must be positive")
-    checks.raises("files", main, ["a"], match="paths must be two")
 
 
 if __name__ == "__main__":

@@ -371,16 +371,3 @@ def check_long_runs() -> None:
     queue = 5.6**8 / math.factorial(8) / 0.3
     exact = queue / (sum(terms) + queue) / 2.4
     checks.covers("M/M/8 [service times]", batch_means(eight[1:]), exact)
-
-
-def check_bad_input_is_refused() -> None:
-    """Customers out of order, negative times, and steps that are not finite name the argument."""
-    block, free = np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([-math.inf])
-    checks.raises("order", kiefer_wolfowitz_lanes, block, block, free, match="arrivals must be fin")
-    checks.raises("flat", lindley_lanes, np.zeros(3), match="increments must be a non-empty (rows")
-    checks.raises("NaN", lindley_loop, [math.nan], match="increments must be finite")
-    checks.raises(
-        "negative", fast_waits, [0, 1], [1, -1], match="service_times must be non-negative"
-    )
-    rng = np.random.default_rng(0)
-    checks.raises("ρ = 1", long_run_means, rng, 1.0, 9, match="utilization must be in (0, 1)")

@@ -266,29 +266,3 @@ def check_simulated_mean_wait() -> None:
     """
     estimate = simulate_mean_wait(np.random.default_rng(8), 0.8, customers=700_000)
     checks.covers("mean wait [service times]", estimate, 4.0)
-
-
-def check_bad_input_is_refused() -> None:
-    """Unsorted arrivals, negative or missing service times and a saturated queue are refused."""
-    checks.raises(
-        "unsorted arrivals",
-        fifo_waits,
-        [1, 0],
-        [1, 1],
-        match="arrival_times must be finite and sorted",
-    )
-    checks.raises(
-        "negative service",
-        fifo_waits,
-        [0, 1],
-        [1, -1],
-        match="service_times must be non-negative and finite",
-    )
-    checks.raises("no customers", fifo_waits, [], [], match="arrival_times must be a non-empty")
-    checks.raises(
-        "ρ = 1",
-        simulate_mean_wait,
-        np.random.default_rng(0),
-        1.0,
-        match="utilization must be in (0, 1)",
-    )

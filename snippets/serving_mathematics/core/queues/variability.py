@@ -255,15 +255,3 @@ def check_approximations_meet_where_they_are_exact() -> None:
         [r / (1 - r) for r in rho],
         rtol=1e-12,
     )
-
-
-def check_bad_input_is_refused() -> None:
-    """Saturation, negative variability and NaN are errors that name the argument."""
-    checks.raises("ρ = 1", vut_wait, 1.0, 1.0, 1.0, match="utilization must be in [0, 1), got 1.0")
-    checks.raises(
-        "negative C_s²", pollaczek_khinchine_wait, 0.5, -1.0, match="service_scv must be non-neg"
-    )
-    checks.raises("NaN C_a²", gamma_arrivals_wait, 0.5, math.nan, match="arrival_scv must be")
-    checks.raises("λS = 1.2", kingman_bound, 1.2, 1.0, 1.0, 1.0, match="below 1, got 1.2")
-    told = "servers must be a positive"
-    checks.raises("no server", allen_cunneen_wait, 0.5, 0, 1.0, 1.0, match=told)

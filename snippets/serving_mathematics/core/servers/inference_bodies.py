@@ -268,32 +268,3 @@ def check_bytes_are_the_same_numbers() -> None:
     (outputs,) = json.loads(_write_body(pixels, binary=False)[0])["outputs"]
     same = np.array(outputs["data"], dtype=np.float32).reshape(2, 64) == pixels
     checks.equal("answer: numbers", int(same.sum()), 128)
-
-
-def check_bad_input_is_refused() -> None:
-    """Lengths that are not those of the body, and bytes that are no ink, are errors."""
-    head = json.dumps(
-        {
-            "inputs": [
-                {
-                    "name": "pixels",
-                    "datatype": "FP32",
-                    "shape": [1, 64],
-                    "parameters": {"binary_data_size": 256},
-                }
-            ]
-        }
-    ).encode()
-    ink = np.full(64, 0.5, np.float32).tobytes()
-    size = len(head)
-    checks.raises("length 0", read_body, head, 0, match=f"json_bytes must be in [1, {size}]")
-    checks.raises("beyond", read_body, head, size + 1, match="json_bytes must be in [1, ")
-    checks.raises(
-        "cut off",
-        read_body,
-        head + ink[:-1],
-        size,
-        match="the body must be 256 bytes behind the object, got 255",
-    )
-    nan = np.full(64, math.nan, np.float32).tobytes()
-    checks.raises("NaN", read_body, head + nan, size, match="inputs.0 must be numbers from 0 to 1")

@@ -176,16 +176,3 @@ def check_busiest_device_by_hand() -> None:
     touched, load = busiest_device([1, 2, 0, 2, 5, 0, 1, 1], 4)
     checks.equal("experts it touches", touched, 1)
     checks.close("over the mean", load, 5 / 3, rtol=1e-12)
-
-
-def check_bad_input_is_refused() -> None:
-    """Invalid popularities, more experts than exist and unequal devices are errors that name the
-    argument.
-    """
-    checks.raises("above 1", touched_by_popularity, [0.5, 1.5], 2, match="popularity must be in")
-    rng = np.random.default_rng(0)
-    checks.raises("no skew", skewed_counts, 4, 8, 2, 1.0, rng, match="exponent must be in")
-    checks.raises("3 devices", busiest_device, [1, 2, 3, 4], 3, match="counts must be as many as 3")
-    part = FeedForward(0, 1, 8, 2)
-    checks.raises("no tokens", experts_a_token, part, 0, match="tokens must be positive")
-    checks.raises("dense", experts_a_token, FeedForward(5), 4, match="part must be a layer with")

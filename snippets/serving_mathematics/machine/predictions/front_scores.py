@@ -23,8 +23,6 @@ import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import Latencies, loop_latencies
 from serving_mathematics.core.hardware.calibration import (
-    KERNELS,
-    Table,
     errors,
     predict_runs,
     tabulate,
@@ -38,9 +36,8 @@ from serving_mathematics.core.hardware.fronts import (
 )
 from serving_mathematics.core.hardware.harness_runs import HarnessRun, read_files
 from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
-from serving_mathematics.core.hardware.step_time import FITTED, Array, Constants, Work, count_work
+from serving_mathematics.core.hardware.step_time import Array, Constants, Work, count_work
 from serving_mathematics.machine.predictions.own_runs import fit_moves, scaled_constants
-from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, write_record
 from serving_mathematics.support.require import require, require_positive_integer
 
@@ -172,40 +169,6 @@ def score_harness(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     return result
 
 
-def _first_tokens(runs: Sequence[HarnessRun]) -> dict[str, Any]:
-    """Errors of first tokens at low load, behind three fronts and after one run."""
-    told = [run for run in runs if np.isfinite(run.first_token_s)]
-    low = [run for run in told if run.first_token_s < 2 * told[0].first_token_s]
-    work = count_work([run.deployment for run in low])
-    first = np.array([run.first_token_s for run in low])
-    each = np.array([run.per_token_s for run in low])
-    unknown = front_constants(FRONTS["unknown"])
-    behind = {
-        "behind the benchmark's front": FITTED,
-        "behind the unknown front": unknown,
-        "behind its own": front_constants(FRONTS[low[0].harness]),
-    }
-    scores = {
-        name: errors(loop_latencies(work, one).first_token_s, first) for name, one in behind.items()
-    }
-    moved, _ = fit_moves(work.rows(np.arange(1)), first[:1], each[:1], unknown)
-    after = loop_latencies(work, scaled_constants(unknown, moved)).first_token_s
-    return scores | {"after one run, the others": errors(after[1:], first[1:])}
-
-
-def _benchmark_left_out(table: Table) -> dict[str, Any]:
-    """The benchmark's runs behind a front that was not fitted to them, from kernels and fitted."""
-    unknown = FRONTS["unknown"]
-    named = {
-        "unknown": front_constants(unknown, KERNELS),
-        "fitted, behind the unknown front": front_constants(unknown),
-    }
-    return {
-        name: errors(predict_runs(table, constants).per_token_s, table.per_token_s)
-        for name, constants in named.items()
-    }
-
-
 def measure_fronts(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     """Scores of all harnesses, and of the benchmark with its own harness left out.
 
@@ -215,20 +178,18 @@ def measure_fronts(runs: Sequence[HarnessRun]) -> dict[str, Any]:
     >>> from serving_mathematics.core.hardware.harness_runs import HarnessRun
     >>> run = HarnessRun("engine", "Meta-Llama-3.1-8B", WORKED, 0.01, float("nan"))
     >>> sorted(measure_fronts([run]))
-    ['benchmark', 'first tokens at low load', 'harnesses']
+    ['benchmark', 'harnesses']
     """
     table = tabulate([run for run in read_runs(read_lines()) if run.kind != "separate"])
     harnesses = dict.fromkeys(run.harness for run in runs)
-    by_name = {name: [run for run in runs if run.harness == name] for name in harnesses}
-    timed = {
-        name: _first_tokens(part)
-        for name, part in by_name.items()
-        if np.isfinite(part[0].first_token_s) and len(part) > 2
-    }
+    away = predict_runs(table, front_constants(FRONTS["unknown"]))
     return {
-        "harnesses": {name: score_harness(part) for name, part in by_name.items()},
-        "first tokens at low load": timed,
-        "benchmark": _benchmark_left_out(table),
+        "harnesses": {
+            name: score_harness([run for run in runs if run.harness == name]) for name in harnesses
+        },
+        "benchmark": {
+            "fitted, behind the unknown front": errors(away.per_token_s, table.per_token_s)
+        },
     }
 
 
@@ -251,12 +212,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(write_record(FRONT_SCORES, record | measure_fronts(runs)), file=sys.stderr)
     return 0
-
-
-def check_bad_input_is_refused() -> None:
-    """Missing runs are errors that name the argument."""
-    checks.raises("no runs", score_harness, [], match="runs must be one or more")
-    checks.raises("none of its own", after_own_runs, {}, "own", 0, match="few must be a positive")
 
 
 if __name__ == "__main__":

@@ -306,10 +306,3 @@ def check_one_run_does_not_turn_everything() -> None:
         checks.inside(name, factor, 0.99, 3.5, kind="identity")
     checks.close("arithmetic", found.factors[2], 1.0, atol=0.01)
     checks.equal("arithmetic is known", "arithmetic" in found.known, False)
-
-
-def check_bad_input_is_refused() -> None:
-    """Missing runs, invalid times and unequal shapes are errors that name the argument."""
-    checks.raises("none", calibrate, [], match="runs must be one or more")
-    checks.raises("zero", calibrate, [OwnRun(WORKED, 0.1, 0.0)], match="per_token_s must be")
-    checks.raises("shape", scaled_constants, FITTED, np.zeros(3), match="moved must be of shape")

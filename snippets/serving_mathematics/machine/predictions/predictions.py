@@ -41,7 +41,7 @@ def example() -> SimpleNamespace:
         guessing_median=100 * each["guessing"]["yes"]["median"],
         rack_median=100 * each["system"]["gb200"]["median"],
         fleet_median=100 * each["devices"]["fleet"]["median"],
-        off_count=len(scores["off by more than 2"]),
+        off_count=scores["off by more than 2"],
         table_rows="\n".join(_score_rows(told)),
         cell_table="\n    ".join(_cell_lines(told["one model left out"])),
         constant_table="\n    ".join(_constant_lines()),

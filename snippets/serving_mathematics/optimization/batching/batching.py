@@ -157,8 +157,3 @@ def check_a_window_pays_for_groups_only() -> None:
             order = f"{none:.2f} ≤ {windowed[0]:.2f} ≤ {windowed[1]:.2f} ms"
             right = none <= windowed[0] + 1e-9 and windowed[0] <= windowed[1]
             checks.holds(f"{name}, {rate:g}/s", right and none < windowed[1], got=order)
-
-
-def check_bad_input_is_refused() -> None:
-    """No lengths are an error that names the argument."""
-    checks.raises("none", static_efficiency, [], 2, match="lengths must be positive")

@@ -205,10 +205,3 @@ def check_padded_batch_step_by_step() -> None:
             there = prompts[padded | (asked.output_tokens > step)]
             expected += float(machine.step_s(there.size, float(there.mean()) + step))
         checks.close(label, _padded_batch_s(asked, machine.engine, padded), expected, rtol=1e-6)
-
-
-def check_bad_input_is_refused() -> None:
-    """A batch with more members than the table of steps is an error that names the argument."""
-    asked = ask_machine(CHAT, 1.0, 20)
-    told = "asked must be at most 16 requests"
-    checks.raises("too many", _padded_batch_s, asked, CHAT.limited(16).engine, match=told)

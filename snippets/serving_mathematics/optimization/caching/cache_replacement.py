@@ -212,10 +212,3 @@ def check_error_shrinks_with_size() -> None:
         errors.append(float(p @ p) - hit_ratio(p, 1))
     falling = bool(errors[0] > errors[1] > errors[2] > 0)
     checks.holds("falling", falling, got=[round(100 * error, 2) for error in errors])
-
-
-def check_bad_input_is_refused() -> None:
-    """Popularities that do not sum to 1 and full caches are errors."""
-    checks.raises("sum", hit_ratio, [0.5, 0.6], 1, match="popularity must be positive with")
-    checks.raises("full", characteristic_time, [0.5, 0.5], 2, match="capacity must be in (0")
-    checks.raises("floats", simulate_hits, [0.5], 2, match="requests must be a non-empty (n,) arr")

@@ -224,12 +224,3 @@ def check_shapes_reproduce_parameter_counts() -> None:
         checks.close(name, counted, nominal, rtol=0.09, kind="published")
     exact = round(1e9 * _counted()["Llama-2-7B"][0])
     checks.equal("Llama-2-7B", exact, 6_738_415_616, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Half heads, NaN, a missing window and negative memory are errors that name the argument."""
-    checks.raises("heads", kv_bytes_per_token, 32, 0.5, 128, match="kv_heads must be a positive")
-    checks.raises("NaN", latent_bytes_per_token, 32, 512, math.nan, match="rope_dim must be a pos")
-    checks.raises("window", sequence_bytes, 9, 8.0, 0.5, match="window must be a positive integer")
-    checks.raises("share", sequence_bytes, 9, 8.0, 1.5, 4, match="windowed_share must be in [0, 1]")
-    checks.raises("memory", how_many_fit, -1.0, 8.0, match="memory_bytes must be non-negative")

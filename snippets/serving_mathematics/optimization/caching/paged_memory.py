@@ -101,10 +101,3 @@ def check_paging_against_steps() -> None:
             used += held
             blocks += 16 * math.ceil(held / 16)
     checks.close("paged", paged_use(prompts, outputs, 16), used / blocks, rtol=1e-13)
-
-
-def check_bad_input_is_refused() -> None:
-    """Half tokens, other shapes and an empty block are errors that name the argument."""
-    checks.raises("shapes", paged_use, [5], [5, 6], 99, match="outputs must be of shape (1,)")
-    checks.raises("NaN", paged_use, [math.nan], [5], 4, match="prompts must be positive integers")
-    checks.raises("block", paged_use, [5], [5], 0, match="block_tokens must be a positive integer")

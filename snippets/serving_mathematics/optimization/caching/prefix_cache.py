@@ -169,10 +169,3 @@ def check_first_token_decides() -> None:
         share = sum(_found(changed, 10**6)) / sum(found)
         low, high = (0.0, 0.0) if place == 0 else (0.9, 1.0)
         checks.inside(f"{name}, share of the hits", share, low, high)
-
-
-def check_bad_input_is_refused() -> None:
-    """No room and no tokens are errors."""
-    checks.raises("room", PrefixCache, 0, match="capacity must be a positive integer")
-    checks.raises("floats", block_keys, [0.5], 16, match="tokens must be an (n,) array of integers")
-    checks.raises("block", block_keys, [1], 0, match="block_tokens must be a positive integer")

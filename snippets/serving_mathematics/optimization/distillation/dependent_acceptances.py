@@ -93,9 +93,3 @@ def check_no_one_length_fits() -> None:
         for mode, own, other in ((EASY, easy, hard), (HARD, hard, easy)):
             kept = float(speeds[mode][other] / speeds[mode][own])
             checks.inside(f"c = {cost:g}, {mode:g}: the other's length", kept, 0.2, 0.9)
-
-
-def check_bad_input_is_refused() -> None:
-    """No passages and shares above one are errors."""
-    checks.raises("none", tokens_in_passages, [], 1, match="acceptances must be one or")
-    checks.raises("α", tokens_in_passages, [1.5], 1, match="acceptances must be one or")

@@ -244,15 +244,3 @@ def check_measured_acceptance() -> None:
     error = float(first.std()) / math.sqrt(first.size)
     checks.covers("acceptance", _MeanTokens(float(first.mean()), error, 1.96 * error), 0.7)
     checks.covers("tokens per round, γ = 4", run.per_round(), expected_tokens(0.7, 4))
-
-
-def check_bad_input_is_refused() -> None:
-    """What sums to 1.1, tables of the wrong shape and contexts that do not exist are errors."""
-    start, rng = [0], np.random.default_rng(0)
-    checks.raises("sum", acceptance_rate, [0.5, 0.6], [0.5, 0.5], match="p must be a dist")
-    checks.raises("shapes", residual, [0.5, 0.5], [1.0], match="q must be of shape (2,)")
-    table = [[0.5, 0.5]] * 3
-    checks.raises("3 rows", speculate, table, table, start, 1, 1, rng, match="target must be of")
-    table = [[0.5, 0.5]] * 2
-    checks.raises("context", speculate, table, table, [2], 1, 1, rng, match="contexts must be int")
-    checks.raises("γ", speculate, table, table, start, -1, 1, rng, match="draft_tokens must be")

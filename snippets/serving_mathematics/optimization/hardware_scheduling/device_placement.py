@@ -209,11 +209,3 @@ def check_decode_steps_stay_below() -> None:
     checks.holds("it stays below", limit < _border(), got=limit)
     first, last = (float(_decoding(batch, 400)) for batch in (586, 587))
     checks.holds("400 tokens, 586 and 587", first < _border() < last, got=f"{first}, {last}")
-
-
-def check_bad_input_is_refused() -> None:
-    """Free devices, single ones and empty batches are errors that name the argument."""
-    checks.raises("free", border_intensity, (1, 2), (1, 2), (0, 1), match="price must be two")
-    checks.raises("one", border_intensity, (1,), (1, 2), (1, 1), match="peak_flops must be two")
-    checks.raises("none", decode_intensity, [], 1.0, 1.0, 0.0, match="batch must be non-empty")
-    checks.raises("NaN", decode_intensity, 1, math.nan, 1.0, 0.0, match="parameters must be")

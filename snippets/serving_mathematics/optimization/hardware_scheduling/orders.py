@@ -334,11 +334,5 @@ def check_slack_bounds_overtaking() -> None:
         checks.equal(f"slack {slack:g}: overtaken beyond it", wrong, 0)
 
 
-def check_bad_input_is_refused() -> None:
-    """Negative slack and an unequal number of prompts are errors that name the argument."""
-    checks.raises("slack", slack_key, [0.0], [1.0], -1.0, match="slack must be non-negative")
-    checks.raises("shape", slack_key, [0.0, 1.0], [1.0], 1.0, match="prompt_s must be of shape")
-
-
 if __name__ == "__main__":
     _waits.make()

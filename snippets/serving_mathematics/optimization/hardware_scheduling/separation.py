@@ -193,12 +193,3 @@ def check_machines_apart_carry_less() -> None:
         both = 1 / (1 / prefill + 1 / decode)
         label = f"{machine.name}: one after the other, over the ceiling"
         checks.close(label, both / machine.ceiling_per_s, 1.0, rtol=0.15)
-
-
-def check_bad_input_is_refused() -> None:
-    """Gaps shorter than a step, single devices and empty prompts are errors that name the
-    argument.
-    """
-    checks.raises("gap", chunked_capacity, 0.1, 0.02, 0.02, match="gap_s must be finite and above")
-    checks.raises("one device", best_split, 1.0, 1.0, 1, match="devices must be an integer of at")
-    checks.raises("no prompt", cache_bandwidth, 1.0, 0, 1.0, match="prompt_tokens must be at")

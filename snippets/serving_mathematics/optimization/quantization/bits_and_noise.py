@@ -134,10 +134,3 @@ def check_bits_with_scales() -> None:
     )
     for name, got, expected in cases:
         checks.close(f"{name} [bits]", got, expected, atol=1e-12, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Signals of zeros, no steps and shared bits of nobody are errors that name the argument."""
-    checks.raises("only zeros", sqnr_db, [0.0], [1.0], match="values must be finite and not all 0")
-    checks.raises("no steps", full_scale_sqnr_db, 0, 2.0, match="steps must be at least 1")
-    checks.raises("no weights", bits_per_weight, 4, [(16, 0)], match="shared must be pairs")

@@ -188,10 +188,3 @@ def check_bits_of_formats() -> None:
     ):
         got = formats[name].bits(192, 576)
         checks.close(f"{name} [bits]", got, expected, atol=1e-12, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """NaN and axes that are not there are errors that name the argument."""
-    checks.raises("NaN", bfloat16, [np.nan], match="values must be finite")
-    checks.raises("empty", e4m3, [], match="values must be finite and not empty")
-    checks.raises("no such axis", e4m3, [1.0], 1, match="axis must be None or an axis of 1")

@@ -200,15 +200,3 @@ def check_smoothing() -> None:
         a, b = np.abs(left).max(axis=0), np.abs(right).max(axis=1)
         ends = {0.0: (b, np.ones(CHANNELS)), 0.5: (a, b), 1.0: (a, np.ones(CHANNELS))}
         checks.close(f"peaks, α = {strength:g}", *ends[strength], rtol=1e-12)
-
-
-def check_bad_input_is_refused() -> None:
-    """Peaks of 0, strengths beyond 1 and unequal shapes are errors that name the argument."""
-    checks.raises(
-        "peak 0", smoothing_factors, [0.0], [1.0], match="activation_peaks must be positive"
-    )
-    checks.raises("shapes", smoothing_factors, [1.0], [1.0, 2.0], match="weight_peaks must be pos")
-    checks.raises("α = 2", smoothing_factors, [1.0], [1.0], 2.0, match="strength must be in [0, 1]")
-    checks.raises("NaN", smooth, [[math.nan]], [[1.0]], match="activations must be finite")
-    checks.raises("rows", smooth, [[1.0]], [[1.0], [2.0]], match="weights must be a matrix of 1")
-    checks.raises("r < 1", bits_left, 8, 0.5, match="outlier_ratio must be at least 1")

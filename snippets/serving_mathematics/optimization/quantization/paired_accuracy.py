@@ -82,9 +82,3 @@ def check_published_interval() -> None:
     middle, spread = -13 / 102, math.sqrt(20 - 169 / 102) / 102
     expected = [middle - 1.959964 * spread, middle + 1.959964 * spread]
     checks.close("ends", [change.low, change.high], expected, atol=1e-8, kind="published")
-
-
-def check_bad_input_is_refused() -> None:
-    """Halves of answers and more changes than images are errors that name the argument."""
-    checks.raises("half", paired_change, 0.5, 0, 5, match="lost must be a count")
-    checks.raises("too many", paired_change, 3, 3, 5, match="images must be an integer")
