@@ -39,11 +39,12 @@ from serving_mathematics.core.fleet.policies import (
     back_off,
     by_priority,
     shortest_answer,
+    shortest_prompt,
     token_budgets,
 )
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import ROUTERS, round_robin
-from serving_mathematics.core.fleet.scaling import Scaling
+from serving_mathematics.core.fleet.scaling import Scaling, keda
 from serving_mathematics.core.fleet.scaling_rules import hpa, knative
 from serving_mathematics.core.fleet.sessions import AGENT, draw_sessions
 from serving_mathematics.core.fleet.simulator import simulate_fleet
@@ -203,7 +204,7 @@ def _read(path: Path, starts_s: Any = 0.0) -> Requests:
 
 
 def policies(asked: Requests) -> dict[str, Fleet]:
-    """A fleet for each policy: routers, orders, limits, and who comes and goes."""
+    """A fleet for each policy: routers, orders, limits, what is apart, and who comes and goes."""
     usual = partial(Fleet, [CODER] * EIGHT, caching=asked.prefixes is not None)
     tokens = asked.prompt_tokens + asked.output_tokens
     last_s = max(float(asked.arrival_s.max()), 1.0)
@@ -216,6 +217,7 @@ def policies(asked: Requests) -> dict[str, Fleet]:
 
     found = {f"router: {name}": usual(route) for name, route in ROUTERS.items()}
     found |= {
+        "shortest prompt first": usual(schedule=shortest_prompt),
         "shortest answer first": usual(schedule=shortest_answer),
         "priorities": usual(schedule=by_priority, preempt=by_priority),
         "fair between tenants": usual(weights=[1.0] * TENANTS),
@@ -223,7 +225,11 @@ def policies(asked: Requests) -> dict[str, Fleet]:
             admit=partial(token_budgets, tokens_per_s=rates, burst_tokens=bursts)
         ),
         "a limit on the line, and retries": usual(most_waiting=4, retry=back_off),
+        "prompts and answers apart": usual(
+            prompt_engines=EIGHT // 2, token_bytes=1e5, link_bytes_per_s=5e10
+        ),
         "HPA": scaled(lambda: hpa(0.2 * places, signal="concurrency"), 15.0),
+        "KEDA": scaled(lambda: keda(5.0, places), 30.0),
         "Knative": scaled(lambda: knative(0.2 * places), 2.0),
     }
     if asked.prefixes is not None:

@@ -100,6 +100,7 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "core.fleet.policies.token_budgets.request": "is the simulator's",
     "core.fleet.policies.few_sessions.request": "is the simulator's",
     "core.fleet.policies.by_priority.request": "is the simulator's",
+    "core.fleet.policies.shortest_prompt.request": "is the simulator's",
     "core.fleet.policies.shortest_answer.request": "is the simulator's",
     "core.fleet.policies.back_off._request": "is the simulator's",
     "core.fleet.routers.round_robin._request": "is the simulator's",

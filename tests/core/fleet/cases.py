@@ -153,7 +153,7 @@ def hasty(rng: np.random.Generator, case: Case, end: float) -> Case:
         columns = {one.name: getattr(requests, one.name) for one in fields(requests)}
         columns["patience_s"] = rng.choice([0.7, 3.0, 12.0, math.inf], size)
         requests = Requests(**columns)
-        late_s = 0.0 if fleet.failures else float(rng.choice([0.0, 0.9]))
+        late_s = 0.0 if fleet.prompt_engines or fleet.failures else float(rng.choice([0.0, 0.9]))
         fleet = replace(fleet, cancels=bool(rng.random() < 0.6), hears_s=late_s)
     if rng.random() < 0.3:
         starts = (rng.integers(0, 8, 2) * end / 6).tolist()
@@ -165,13 +165,19 @@ def hasty(rng: np.random.Generator, case: Case, end: float) -> Case:
 
 
 def parts(rng: np.random.Generator, count: int, caching: bool, end: float) -> dict[str, Any]:
-    """Budgets of tenants, tiers, failures."""
+    """Separate engines for prompts, tiers, failures."""
     found: dict[str, Any] = {}
     if rng.random() < 0.2:
         rates, bursts = rng.choice([8.0, 64.0], 3).tolist(), rng.choice([20.0, 90.0], 3).tolist()
         found["admit"] = partial(token_budgets, tokens_per_s=rates, burst_tokens=bursts)
-    if count > 1:
-        rng.random()  # so that the cases in which faults showed stay what they are
+    if count > 1 and rng.random() < 0.4:
+        found |= {
+            "prompt_engines": int(rng.integers(1, count)),
+            "route_answer": (by_turns, fewest)[int(rng.integers(0, 2))],
+            "token_bytes": float(rng.choice([0.0, 1.0])),
+            "link_bytes_per_s": float(rng.choice([16.0, math.inf])),
+            "link_s": float(rng.choice([0.0, 0.25])),
+        }
     if caching and rng.random() < 0.5:
         found["tiers"] = [
             Tier(int(rng.integers(1, 40)), 1.0, float(rng.choice([8.0, 64.0])), bool(shared))

@@ -62,9 +62,11 @@ class Blocks:
 
 
 class PlainEngine:
-    def __init__(self, engine: Engine, fleet: Fleet, book: Any) -> None:
+    def __init__(self, engine: Engine, fleet: Fleet, book: Any, place: int) -> None:
         self.engine, self.fleet, self.book = engine, fleet, book
-        self.caching = fleet.caching
+        self.reads_only = place < fleet.prompt_engines
+        self.answers_only = bool(fleet.prompt_engines) and not self.reads_only
+        self.caching = fleet.caching and not self.answers_only
         self.tiers = [
             book.common.setdefault(number, Blocks()) if tier.for_all else Blocks()
             for number, tier in enumerate(fleet.tiers if self.caching else ())
@@ -153,6 +155,7 @@ class PlainEngine:
             self.blocks.leave(victim.keys, read // block)
             victim.keys, victim.private, victim.todo = [], 0, victim.known
             book.preemptions[victim.number] += 1
+            book.ready[victim.number] = False
             self.line.back(victim, self)
             moved = True
         self.blocks.shrink(max(0, self.used() - engine.kv_blocks))
@@ -195,6 +198,10 @@ class PlainEngine:
                 book.found[one.number] = book.cached[one.number]
             one.turn = book.turns = book.turns + 1
             moved = True
+            if book.ready[one.number]:
+                decoding.append(one)
+                left -= 1
+                continue
             one.todo = one.known - book.cached[one.number]
             self.line.read(one, one.todo)
             self.chunks.append((one, min(one.todo, left)))
@@ -238,12 +245,13 @@ class PlainEngine:
             book.changed[id(self)] = book.changed.get(id(self), False) or one in fresh
             if math.isnan(book.first[one.number]):
                 book.first[one.number] = now
-            if one.known == book.prompt[one.number] + book.output[one.number]:
+            last = 1 if self.reads_only else book.output[one.number]
+            if one.known == book.prompt[one.number] + last:
                 book.completion[one.number] = now
                 book.changed[id(self)] = True
                 self.running.remove(one)
                 more = []
-                if self.caching:
+                if self.caching and not self.reads_only:
                     more = book.answer_keys(one.number)
                 for key in more:
                     self.blocks.users.setdefault(key, 0)
@@ -338,6 +346,7 @@ def book_of(requests: Requests, fleet: Fleet, kind: str, weights: list[float]) -
         priority=requests.priority.tolist(),
         weights=weights,
         changed={},
+        ready=[False] * size,
         let_in=[False] * size,
         requests=requests,
         loaded=[0] * size,
@@ -392,18 +401,25 @@ def simulate_plainly(
     """What `simulate_fleet` answers, for lines of a kind."""
     book = book_of(requests, fleet, kind, list(weights))
     weights_of = book.weights
-    engines = [PlainEngine(engine, fleet, book) for engine in fleet.engines]
+    engines = [PlainEngine(engine, fleet, book, e) for e, engine in enumerate(fleet.engines)]
     size, count = requests.arrival_s.size, len(engines)
     book.due, book.sent = np.full(size, np.nan), np.full(size, np.nan)
     book.refused = np.zeros(size, dtype=int)
-    view: Any = SimpleNamespace(
-        serving=list(range(count)),
-        requests=[0] * count,
-        memory={},
-        ledger=book,
-        looked=-math.inf,
-        found_blocks=lambda i, e: _found(book.keys(i), engines[e].kept),
-    )
+    first_answers = fleet.prompt_engines or 0
+    free_s = [0.0] * count
+
+    def view_of(serving: list[int]) -> Any:
+        return SimpleNamespace(
+            serving=serving,
+            requests=[0] * count,
+            memory={},
+            ledger=book,
+            looked=-math.inf,
+            found_blocks=lambda i, e: _found(book.keys(i), engines[e].kept),
+        )
+
+    view = view_of(list(range(first_answers or count)))
+    answers = view_of(list(range(first_answers, count)) if first_answers else [])
     agenda: list[tuple[float, int, int, int, str]] = []  # time, kind, order, request, what
     for number in np.flatnonzero(requests.after < 0).tolist():
         agenda.append((float(requests.arrival_s[number]), 0, number, number, "due"))
@@ -415,18 +431,19 @@ def simulate_plainly(
     held: list[int] = []
     flying = 0
 
-    def look(now: float) -> None:
-        view.now = now
-        if not fleet.refresh_s or now - view.looked >= fleet.refresh_s:
-            view.looked = now
-            view.waiting = [len(one.waiting) for one in engines]
-            view.running = [len(one.running) for one in engines]
-            view.stored = [one.stored for one in engines]
+    def look(seen: Any, now: float) -> None:
+        seen.now = now
+        if not fleet.refresh_s or now - seen.looked >= fleet.refresh_s:
+            seen.looked = now
+            seen.waiting = [len(one.waiting) for one in engines]
+            seen.running = [len(one.running) for one in engines]
+            seen.stored = [one.stored for one in engines]
 
-    def deliver(number: int, place: int, now: float) -> None:
+    def deliver(number: int, place: int, seen: Any, now: float) -> None:
         book.engine[number] = place
-        view.requests[place] += 1
-        engines[place].line.push(Sequence(number, book.prompt[number]), engines[place])
+        seen.requests[place] += 1
+        known = book.prompt[number] + int(book.ready[number])
+        engines[place].line.push(Sequence(number, known), engines[place])
         if engines[place].step_ends == math.inf:
             agenda.append((now, 2, place, -1, "wake"))
 
@@ -440,7 +457,7 @@ def simulate_plainly(
             leave(now)
 
     def forget(number: int) -> None:
-        book.engine[number] = -1
+        book.engine[number], book.ready[number] = -1, False
         book.admitted[number] = book.first[number] = math.nan
 
     def tell(place: int, number: int, until: float, now: float) -> None:
@@ -468,19 +485,28 @@ def simulate_plainly(
             if isinstance(column, list) and column is not weights_of:
                 column.append(column[number])
         book.admitted[-1] = book.first[-1] = book.completion[-1] = math.nan
-        book.engine[-1] = -1
+        book.engine[-1], book.ready[-1] = -1, False
         book.gone[-1] = book.known[-1] = False
         refuse(len(book.who) - 1, now)
         agenda.extend((now, 3, held_one, held_one, "again") for held_one in held)
         held.clear()
 
     def route(number: int, now: float) -> None:
+        if book.ready[number]:
+            look(answers, now)
+            if answers.serving:
+                deliver(number, fleet.route_answer(book.who[number], answers), answers, now)
+            else:
+                forget(number)
+                if not book.gone[number]:
+                    refuse(number, now)
+            return
         if book.gone[number]:
             return
         if book.until[number] == math.inf:
             book.until[number] = now + float(requests.patience_s[book.who[number]])
             agenda.append((book.until[number], 5, number, number, "leave"))
-        look(now)
+        look(view, now)
         if fleet.admit is not None and not book.let_in[number]:
             pause = fleet.admit(book.who[number], view)
             book.let_in[number] = not pause
@@ -503,7 +529,7 @@ def simulate_plainly(
         if len(here.waiting) >= fleet.most_waiting or more > fleet.most_waiting_tokens:
             refuse(number, now)
         else:
-            deliver(number, place, now)
+            deliver(number, place, view, now)
 
     def send(number: int, now: float) -> None:
         nonlocal flying
@@ -529,8 +555,10 @@ def simulate_plainly(
         if one.dead:
             return
         one.dead = True
-        view.requests[place] = 0
-        view.serving.remove(place)
+        for seen in (view, answers):
+            seen.requests[place] = 0
+            if place in seen.serving:
+                seen.serving.remove(place)
         lost = sorted(each.number for each in one.running + one.waiting)
         one.flush()
         for number in lost:
@@ -540,6 +568,16 @@ def simulate_plainly(
                 refuse(number, now)
         agenda.extend((now, 3, number, number, "again") for number in held)
         held.clear()
+
+    def moves(number: int, place: int, now: float) -> bool:
+        if not engines[place].reads_only or book.output[number] == 1:
+            return False
+        size = fleet.token_bytes * book.prompt[number]
+        free_s[place] = max(now, free_s[place]) + size / fleet.link_bytes_per_s
+        book.ready[number] = True
+        book.completion[number], book.engine[number] = math.nan, -1
+        agenda.append((free_s[place] + fleet.link_s, 3, number, number, "again"))
+        return True
 
     while True:
         agenda.sort(key=lambda one: one[:3])
@@ -573,8 +611,10 @@ def simulate_plainly(
         engines[stepping].begin(step_s)
         someone = bool(done)
         done = [number for number in done if not book.known[number]]
-        view.requests[stepping] -= len(done)
-        for number in done:
+        seen = answers if engines[stepping].answers_only else view
+        seen.requests[stepping] -= len(done)
+        over = [number for number in done if not moves(number, stepping, step_s)]
+        for number in over:
             book.known[number] = book.gone[number]
             if book.gone[number]:
                 continue

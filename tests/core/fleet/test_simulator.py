@@ -29,9 +29,11 @@ from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.policies import (
     back_off,
     few_sessions,
+    shortest_answer,
+    shortest_prompt,
     token_budgets,
 )
-from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.requests import Requests, closed_loop
 from serving_mathematics.core.fleet.routers import least_requests, power_of_two
 from serving_mathematics.core.fleet.scaling import Scaling
 from serving_mathematics.core.fleet.scaling_rules import fixed
@@ -44,7 +46,7 @@ from .plain import simulate_plainly
 
 PLAIN = 2000  # small fleets that the plain program is tried on in a thorough run
 SAMPLE = 120  # on any other day, another every day
-TELLING = (5, 145, 862, 1512)  # in which faults showed that most cases do not see
+TELLING = (5, 38, 46, 145, 862, 1512)  # in which faults showed that most cases do not see
 
 
 def compared(number: int) -> dict[str, float]:
@@ -174,13 +176,14 @@ def test_nothing_is_lost(seed: int) -> None:
     orphans = asked.after[~done & np.isnan(got.due_s)]
     assert np.isnan(got.completion_s[orphans]).all()
     failed = {place for _, place in case.fleet.failures}
+    apart = case.fleet.prompt_engines > 0
     left = bool(np.isfinite(asked.patience_s).any())
     once = done & (got.refused == 0)
     assert (got.first_token_s[once] <= (got.sent_s + asked.patience_s)[once]).all()
     for place, engine in enumerate(case.fleet.engines):
         own = done & (got.engine == place)
         steps, read, written, context = (int(x) for x in got.work[place])
-        if not (got.preemptions.any() or failed):
+        if not (got.preemptions.any() or apart or failed):
             for all_of, answers in (
                 (read, asked.prompt_tokens - got.found_tokens),
                 (written, asked.output_tokens - 1),
@@ -289,7 +292,7 @@ def test_what_a_policy_says_is_looked_at() -> None:
         ({"hears_s": -1.0}, "hears_s must be non-negative"),
         (
             {"hears_s": 1.0, "failures": [(1.0, 0)]},
-            "hears_s must be 0 where engines come or go, got 1",
+            "hears_s must be 0 where engines come, go or are apart, got 1",
         ),
     ],
 )
@@ -316,6 +319,21 @@ def test_requests_that_do_not_fit_a_fleet() -> None:
         ValueError, match=r"requests.prefixes must be given, for a fleet that caches"
     ):
         simulate_fleet(asked, Fleet([Engine(1.0)], caching=True))
+
+
+def test_closed_clients_keep_so_many_inside() -> None:
+    """Three clients on engines with room for all: each sends when it is answered, so that three
+    requests are inside until one of them has no more, and times add up to the bit."""
+    rng = np.random.default_rng(10)
+    prompts, outputs = rng.integers(1, 50, 60), rng.integers(1, 30, 60)
+    got = simulate_fleet(closed_loop(prompts, outputs, 3), Fleet([Engine(1.0)] * 2))
+    last = got.completion_s[-3:].min()
+    inside = np.minimum(got.completion_s, last) - np.minimum(got.due_s, last)
+    assert inside.sum() == 3 * last
+    thinking = simulate_fleet(closed_loop(prompts, outputs, 3, 5.0), Fleet([Engine(1.0)]))
+    assert np.array_equal(thinking.due_s[3:], thinking.completion_s[:-3] + 5.0)
+    with pytest.raises(ValueError, match="clients must be a positive integer, got 0"):
+        closed_loop(prompts, outputs, 0)
 
 
 def test_a_fleet_goes_to_other_processes() -> None:
@@ -444,6 +462,18 @@ def test_an_engine_that_stands_still_begins_no_step() -> None:
     assert under_way.completion_s.tolist() == [6.0]  # the step that begins at 2 s ends at 3 s
 
 
+def test_orders_by_hand() -> None:
+    """One place, three requests at once: by prompt and by answer the shortest comes first."""
+    asked = Requests([0.0] * 3, [9, 5, 7], [2, 4, 3])
+    engine = Engine(1.0, max_sequences=1)
+    for schedule, completion in (
+        (shortest_prompt, [9.0, 4.0, 7.0]),
+        (shortest_answer, [2.0, 9.0, 5.0]),
+    ):
+        got = simulate_fleet(asked, Fleet([engine], schedule=schedule))
+        assert got.completion_s.tolist() == completion
+
+
 @costly
 @given(st.integers(0, 2**32))
 def test_blocks_come_back(seed: int) -> None:
@@ -473,7 +503,7 @@ def test_blocks_come_back(seed: int) -> None:
     for one in (run, run.ledger):
         assert len(vars(one)) < 30  # from where on Python calls methods half as fast
     ledger, fleet = run.ledger, case.fleet
-    if not (fleet.cancels or failed or sum(ledger.preemptions)):
+    if not (fleet.cancels or fleet.prompt_engines or failed or sum(ledger.preemptions)):
         served = np.array(ledger.completion_s) >= 0
         assert np.array_equal(served, np.array(ledger.at) >= 0)
         read = (np.array(ledger.prompt) - np.array(ledger.found))[served].sum()

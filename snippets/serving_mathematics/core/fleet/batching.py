@@ -8,9 +8,9 @@ costs what happens in it, and nothing for the steps in between.
 The rules are those of `continuous_batching`: decodes first, then the prompt that is under way, then
 those that wait, under one token budget; blocks for all of a prompt at its admission and one more
 when the last is full; who was admitted last gives its blocks back when none is free. With a cache,
-the full blocks of a prompt are shared and found again, and what nobody uses makes room. What the
-engine is told, that a client has left or that it must stand still, it hears between two steps, as
-vLLM does.
+the full blocks of a prompt are shared and found again, and what nobody uses makes room. A request
+may be ready: its cache came from another engine, and it decodes at once. What the engine is told,
+that a client has left or that it must stand still, it hears between two steps, as vLLM does.
 
 Between two events the batch is fixed, so k steps have a closed form in k, and the step that notices
 an arrival is the root of a quadratic. Times come from whole numbers since the engine was idle.
@@ -44,6 +44,7 @@ def serve(
     line: WaitingLine,
     cache: BlockCache | None = None,
     watermark_blocks: int = 0,
+    one_token: bool = False,
     lower: LowerTiers | None = None,
 ) -> Serving:
     """The times of an engine's events; what happens in them stands in the ledger. While none is to
@@ -51,10 +52,11 @@ def serve(
 
     engine: its costs and limits. ledger: requests and what became of them, shared by all engines.
     place: of this engine in the ledger. line: those that wait for it. cache: of its prefixes.
-    watermark_blocks: that an admission must leave free while others are running. lower: tiers below
-    the cache. Send the time of a delivery, or None when the time that was yielded has come. It is
-    one function because its forty numbers are all of an engine's state, which a generator keeps at
-    the speed of local variables.
+    watermark_blocks: that an admission must leave free while others are running. one_token: whether
+    it ends with the first token, as an engine for prompts does. lower: tiers below the cache. Send
+    the time of a delivery, or None when the time that was yielded has come. It is one function
+    because its forty numbers are all of an engine's state, which a generator keeps at the speed of
+    local variables.
 
     >>> from serving_mathematics.core.fleet.requests import Requests
     >>> ledger, line = Ledger(Requests([1.0], [4], [3])), WaitingLine()
@@ -70,7 +72,7 @@ def serve(
     batch_ticks, prompt_ticks, end_ticks, change_ticks = ledger.tables(engine)
     prompt, output = ledger.prompt, ledger.output
     path = ledger.path_blocks if cache else ledger.no_blocks
-    cached, generated = ledger.cached, ledger.generated
+    cached, generated, ready = ledger.cached, ledger.generated, ledger.ready
     admitted_s, first_s, completion_s = ledger.admitted_s, ledger.first_s, ledger.completion_s
     preemptions, ended, found = ledger.preemptions, ledger.ended, ledger.found
     node, answer_node, answer_blocks = ledger.node, ledger.answer_node, ledger.answer_blocks
@@ -105,7 +107,8 @@ def serve(
 
     def footprint(i: int) -> int:
         """Blocks at the end of a request, without the shared ones."""
-        return -(-(prompt[i] + output[i] - 1) // block) - path[i]
+        last = prompt[i] if one_token else prompt[i] + output[i] - 1
+        return -(-last // block) - path[i]
 
     try:
         while True:
@@ -154,6 +157,7 @@ def serve(
                     limit = blocks - cache.pinned
                 if not leaves:
                     preemptions[victim] += 1
+                    ready[victim] = 0
                     waiting[place] += 1
                     line.back(victim)
             # the prompt that is under way, then those that wait, share what decoding leaves
@@ -226,6 +230,18 @@ def serve(
                 room -= 1
                 waiting[place] -= 1
                 running[place] += 1
+                if ready[i]:  # its cache came with it
+                    keys[i] = (now + output[i] - generated[i]) << shift | i
+                    heappush(decoding, keys[i])
+                    batch += 1
+                    left -= 1
+                    held += total - 1
+                    if counting:
+                        taken -= needed
+                        count(i, keys[i] >> shift, 1)
+                    if fair:
+                        fair.started(i)
+                    continue
                 todo = total - cached[i]
                 if fair:
                     fair.read(i, todo)
@@ -337,7 +353,7 @@ def serve(
                 moved = True
                 if first_s[i] < 0:
                     first_s[i] = clock
-                remaining = output[i] - generated[i] - 1
+                remaining = 0 if one_token else output[i] - generated[i] - 1
                 if counting:
                     taken -= -(-(prompt[i] + generated[i]) // block) - path[i]
                 if remaining:
@@ -355,9 +371,10 @@ def serve(
                     running[place] -= 1
                     promised -= feet.pop(i)
                     if cache:
-                        cache.release(node[i], path[i], answer_node[i], answer_blocks[i])
+                        answer = -1 if one_token else answer_node[i]
+                        cache.release(node[i], path[i], answer, answer_blocks[i])
                         if lower:
-                            lower.write(node[i], path[i], answer_node[i], answer_blocks[i])
+                            lower.write(node[i], path[i], answer, answer_blocks[i])
                         limit = blocks - cache.pinned
     finally:  # where it ends, or is ended
         ledger.spend(place, steps, prefill, decode, context, clock - since)

@@ -7,7 +7,8 @@ or whose client has left, infinity for never. `schedule(request, ledger)` and `p
 ledger)` give each request a number: who has the smallest is admitted first, who has the largest
 loses its memory first.
 
-Source: vLLM, engine arguments and scheduler, for limits, orders and preemption.
+Source: vLLM, engine arguments and scheduler, for limits, orders and preemption; Zhong et al. (2024)
+for prompts and answers apart (DistServe).
 """
 
 from __future__ import annotations
@@ -63,12 +64,16 @@ class Fleet:
     client has at once; the others leave late. refresh_s: between two looks at the engines, 0 for
     always [s].
 
-    tiers: of caches below the device, the fastest first. scaling: how replicas come and go.
-    failures: moments [s] and numbers of engines that are lost with what they hold; retry says what
-    becomes of that. stalls: from when to when [s], and numbers of engines that begin no step
-    meanwhile, and lose nothing. cancels: whether an engine hears that a client has left, and gives
-    back what it held for it; if not, it serves it to the end. hears_s: how long after that it hears
-    of it [s]; what it has read by then ends all the same. What the router still holds is dropped.
+    tiers: of caches below the device, the fastest first. prompt_engines: how many of the engines,
+    the first ones, read prompts and hand them on; 0 where all do both. route_answer: which of the
+    others gets a prompt that was read. token_bytes: that are moved for each of its tokens, over the
+    link of the engine that read it, one prompt after the other, at link_bytes_per_s, and link_s
+    until the first of them is there. scaling: how replicas come and go. failures: moments [s] and
+    numbers of engines that are lost with what they hold; retry says what becomes of that. stalls:
+    from when to when [s], and numbers of engines that begin no step meanwhile, and lose nothing.
+    cancels: whether an engine hears that a client has left, and gives back what it held for it; if
+    not, it serves it to the end. hears_s: how long after that it hears of it [s]; what it has read
+    by then ends all the same. What the router still holds is dropped.
 
     >>> Fleet((Engine(0.5), Engine(0.25))).route is least_requests
     True
@@ -88,6 +93,11 @@ class Fleet:
     most_in_flight: float = math.inf
     refresh_s: float = 0.0
     tiers: Sequence[Tier] = ()
+    prompt_engines: int = 0
+    route_answer: Route = least_requests
+    token_bytes: float = 0.0
+    link_bytes_per_s: float = math.inf
+    link_s: float = 0.0
     scaling: Scaling | None = None
     failures: Sequence[tuple[float, int]] = ()
     stalls: Sequence[tuple[float, float, int]] = ()
@@ -112,7 +122,15 @@ class Fleet:
         self._refuse_parts()
 
     def _refuse_parts(self) -> None:
-        """Refuse tiers, failures and stalls that cannot be."""
+        """Refuse separate engines, links and failures that cannot be."""
+        require_non_negative_integer(prompt_engines=self.prompt_engines)
+        rule = f"below {len(self.engines)}, so that somebody answers"
+        count = self.prompt_engines
+        require(count < len(self.engines), "prompt_engines", rule, count)
+        require_non_negative(token_bytes=self.token_bytes, link_s=self.link_s)
+        require(self.link_bytes_per_s > 0, "link_bytes_per_s", "positive", self.link_bytes_per_s)
+        apart = self.scaling is None or not count
+        require(apart, "scaling", "None where prompts and answers are apart", self.scaling)
         require(not self.tiers or self.caching, "tiers", "none without caching", self.tiers)
         rule = f"one of {len(self.engines)} engines, from 0"
         for when, place in self.failures:
@@ -128,8 +146,8 @@ class Fleet:
         heard = self.cancels or self.scaling is None
         require(heard, "cancels", "True where an autoscaler counts requests", self.cancels)
         hears_s = require_non_negative(hears_s=self.hears_s)
-        alike = not (self.failures or self.scaling)
-        require(hears_s == 0 or alike, "hears_s", "0 where engines come or go", hears_s)
+        alike = not (count or self.failures or self.scaling)
+        require(hears_s == 0 or alike, "hears_s", "0 where engines come, go or are apart", hears_s)
 
     def refuse(self, requests: Requests) -> None:
         """Raise ValueError where a request outgrows an engine, has no weight, or where caches have

@@ -56,7 +56,7 @@ class Ledger:
             return array("d", [-1.0]) * size
 
         self.generated, self.preemptions = whole(0), whole(0)
-        self.found = whole(0)
+        self.found, self.ready = whole(0), bytearray(size)
         self.admitted_s, self.first_s, self.completion_s = never(), never(), never()
         self.at = whole(-1)
         self.ended: list[int] = []  # that the fleet has not seen yet

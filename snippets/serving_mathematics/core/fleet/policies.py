@@ -103,6 +103,16 @@ def by_priority(request: int, ledger: Ledger) -> float:
     return float(ledger.requests.priority[request])
 
 
+def shortest_prompt(request: int, ledger: Ledger) -> float:
+    """Short prompts before long ones.
+
+    >>> from serving_mathematics.core.fleet.requests import Requests
+    >>> shortest_prompt(1, Ledger(Requests([0.0, 0.0], [9, 7], [1, 1])))
+    7.0
+    """
+    return float(ledger.prompt[request])
+
+
 def shortest_answer(request: int, ledger: Ledger) -> float:
     """Short answers before long ones: an oracle, since nobody knows them beforehand.
 

@@ -32,12 +32,16 @@ from serving_mathematics.support.require import require
 class Replicas:
     """Engines by number; none is given twice.
 
-    fleet: what they are. ledger, tree: shared by all. view: of the router.
+    fleet: what they are. ledger, tree: shared by all. view, answers: of the routers of requests and
+    of prompts that were read.
     """
 
-    def __init__(self, fleet: Fleet, ledger: Ledger, tree: BlockTree, view: View) -> None:
+    def __init__(
+        self, fleet: Fleet, ledger: Ledger, tree: BlockTree, view: View, answers: View
+    ) -> None:
         """Those of the beginning serve at once."""
-        self.fleet, self.ledger, self.tree, self.view = fleet, ledger, tree, view
+        self.fleet, self.ledger, self.tree = fleet, ledger, tree
+        self.view, self.answers = view, answers
         self.kinds: list[Engine] = []
         self.lines: list[WaitingLine] = []
         self.serving: list[Serving | None] = []
@@ -48,6 +52,7 @@ class Replicas:
         self.starting: list[int] = []  # in order
         self.draining: set[int] = set()
         self.stores: dict[int, BlockCache] = {}  # tiers that all share
+        self.link_free_s = [0.0] * fleet.prompt_engines  # from when on
         for engine in fleet.engines:
             self.open(self.order(engine, 0.0))
 
@@ -65,21 +70,28 @@ class Replicas:
         self.starting.append(place)
         return place
 
+    def reads_only(self, place: int) -> bool:
+        """Whether an engine hands its requests on when their prompts are read."""
+        return place < self.fleet.prompt_engines
+
     def open(self, place: int) -> None:
         """The start-up of a replica is over."""
-        engine = self.kinds[place]
+        engine, fleet = self.kinds[place], self.fleet
+        answers_only = bool(fleet.prompt_engines) and not self.reads_only(place)
         one = serve(
             engine,
             self.ledger,
             place,
             self.lines[place],
-            self.view.caches[place],
-            self.fleet.watermark_blocks,
-            self._tiers(engine.block_tokens),
+            None if answers_only else self.view.caches[place],
+            fleet.watermark_blocks,
+            self.reads_only(place),
+            None if answers_only else self._tiers(engine.block_tokens),
         )
         self.starting.remove(place)
         self.serving[place], self.due[place], self.tell[place] = one, next(one), one.send
-        self.view.opened(place, engine.kv_blocks * engine.block_tokens)
+        view = self.answers if answers_only else self.view
+        view.opened(place, engine.kv_blocks * engine.block_tokens)
 
     def _tiers(self, block_tokens: int) -> LowerTiers | None:
         """Tiers below one engine: its own, and those that all share."""
@@ -117,10 +129,11 @@ class Replicas:
         """A replica is lost with what it holds; returns those requests, in order of number."""
         if not (0 <= place < len(self.serving)) or not math.isnan(self.gone_s[place]):
             return []
-        if place in self.view.serves:
-            self.view.closed(place)
-        if place < len(self.view.requests):
-            self.view.requests[place] = 0
+        for view in (self.view, self.answers):
+            if place in view.serves:
+                view.closed(place)
+            if place < len(view.requests):
+                view.requests[place] = 0
         self.draining.discard(place)
         if place in self.starting:
             self.starting.remove(place)
@@ -131,10 +144,16 @@ class Replicas:
         at = np.frombuffer(ledger.at, dtype=np.int64)
         over = np.frombuffer(ledger.completion_s, dtype=float) >= 0
         lost: list[int] = np.flatnonzero((at == place) & ~over).tolist()
-        for request in lost:  # nothing is left of what was done for it
-            ledger.at[request], ledger.generated[request] = -1, 0
-            ledger.admitted_s[request] = ledger.first_s[request] = -1.0
+        for request in lost:
+            self.forget(request)
         return lost
+
+    def forget(self, request: int) -> None:
+        """Nothing is left of what was done for a request."""
+        ledger = self.ledger
+        ledger.at[request] = -1
+        ledger.generated[request] = ledger.ready[request] = 0
+        ledger.admitted_s[request] = ledger.first_s[request] = -1.0
 
     def _end(self, place: int) -> None:
         one = self.serving[place]

@@ -21,6 +21,7 @@ from serving_mathematics.support.require import (
     as_floats,
     require,
     require_all_non_negative,
+    require_positive_integer,
     require_shape,
 )
 
@@ -137,3 +138,25 @@ class Requests:
         if self.prefixes is not None:
             require_shape(self.arrival_s.shape, prefixes_node=self.prefixes.node)
             self.prefixes.refuse_lengths(self.prompt_tokens, self.output_tokens)
+
+
+def closed_loop(
+    prompt_tokens: npt.ArrayLike,
+    output_tokens: npt.ArrayLike,
+    clients: int,
+    think_s: npt.ArrayLike = 0.0,
+) -> Requests:
+    """Requests of clients that each wait for an answer before they send the next; they take the
+    requests in turn, and the first of each leaves at time 0.
+
+    prompt_tokens, output_tokens: from 1, shape (n,). clients: how many. think_s: from an answer to
+    the next request of that client, shape (n,) [s]. Raises ValueError unless there is a client.
+
+    >>> closed_loop([9] * 5, [1] * 5, clients=2).after.tolist()
+    [-1, -1, 0, 1, 2]
+    """
+    clients = require_positive_integer(clients=clients)
+    think_s = require_all_non_negative(think_s=think_s)
+    size = np.size(np.asarray(prompt_tokens))
+    after = np.maximum(np.arange(size) - int(min(clients, size)), -1)
+    return Requests(np.zeros(size), prompt_tokens, output_tokens, after=after, pause_s=think_s)

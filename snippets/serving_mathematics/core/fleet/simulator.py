@@ -37,7 +37,12 @@ from serving_mathematics.core.fleet.view import View
 from serving_mathematics.support.require import require
 
 NOTHING_SHARED = BlockTree([], [], [], *[np.array([], dtype=np.int64)] * 4)
-BOUNDARY, FOLLOWING, CHANGING, LEAVING = 1, 2, 3, 4  # events at one moment; arrivals before
+BOUNDARY, FOLLOWING, CHANGING, LEAVING = (
+    1,
+    2,
+    3,
+    4,
+)  # events at one moment, in order; arrivals before
 QUESTION, FAILURE = -1, -2  # changes that are no opening of an engine; less for later failures,
 # and then for stalls
 HEARD = 2  # of an attempt whose client has left: its engine knows it, or is done
@@ -83,9 +88,13 @@ class _FleetRun:
         if fleet.preempt is not None:
             ledger.victim_rank = ledger.ranks(fleet.preempt)
         self.view = View(ledger, tree, [], fleet.refresh_s, rng)
-        self.replicas = Replicas(fleet, ledger, tree, self.view)
-        self.due, self.tell = self.replicas.due, self.replicas.tell
-        self.lines = self.replicas.lines
+        self.answers = View(ledger, tree, self.view.caches, fleet.refresh_s, rng)
+        self.replicas = Replicas(fleet, ledger, tree, self.view, self.answers)
+        self.due, self.tell, self.lines = (
+            self.replicas.due,
+            self.replicas.tell,
+            self.replicas.lines,
+        )
         self.events: list[tuple[float, int, int]] = []  # a heap of time, kind, which
         self.held: deque[int] = deque()  # that the router has sent nowhere
         self.late: deque[int] = deque()  # that the client has not sent
@@ -146,7 +155,9 @@ class _FleetRun:
                         self.change(which, now, arrival < infinity)
                     continue
                 after = math.nextafter(now, infinity)  # steps that end now are over
-                if self.sent_s[which] >= 0:
+                if self.ledger.ready[which]:
+                    self.hand_on(which, now, after)
+                elif self.sent_s[which] >= 0:
                     self.route(which, now, after)
                 else:
                     self.send(which, now, after)
@@ -196,7 +207,7 @@ class _FleetRun:
         elif self.limited and self.full(request, place):
             self.refuse(request, now)
         else:
-            self.deliver(request, place, now, noticed_s)
+            self.deliver(request, place, view, now, noticed_s)
 
     def give_up(self, attempt: int, now: float) -> None:
         """The patience of a client is over; if its first token has not come, it leaves."""
@@ -253,11 +264,27 @@ class _FleetRun:
             heapq.heappush(self.events, (now + pause_s, FOLLOWING, request))
         return bool(pause_s)
 
-    def deliver(self, request: int, place: int, now: float, noticed_s: float) -> None:
+    def hand_on(self, request: int, now: float, noticed_s: float) -> None:
+        """A prompt that was read is where answers are written."""
+        view = self.answers
+        view.now = now
+        if view.refresh_s:
+            view.look(now)
+        if not view.serving:
+            self.replicas.forget(request)
+            if not self.tries.gone[request]:
+                self.refuse(request, now)
+            return
+        place = self.fleet.route_answer(self.tries.of[request], view)
+        rule = f"an engine that answers, for request {request}"
+        require(place in view.serves, "what route_answer returns", rule, place)
+        self.deliver(request, place, view, now, noticed_s)
+
+    def deliver(self, request: int, place: int, view: View, now: float, noticed_s: float) -> None:
         """A request joins the line of an engine."""
         self.ledger.at[request] = place
         self.ledger.waiting[place] += 1
-        self.view.sent(place, 1)
+        view.sent(place, 1)
         self.lines[place].push(request)
         before = self.due[place]
         tell, events = self.tell[place], self.events
@@ -303,13 +330,14 @@ class _FleetRun:
 
     def finish(self, now: float) -> None:
         """Requests that ended in the event of an engine."""
-        ledger, replicas = self.ledger, self.replicas
+        ledger, replicas, fleet = self.ledger, self.replicas, self.fleet
         ended = over = ledger.ended
-        if ledger.hears:
-            over = [request for request in ended if not self.was_left(request)]
+        if fleet.prompt_engines or ledger.hears:
+            over = [request for request in ended if not self.goes_on(request, now)]
         for request in over:
             place = ledger.at[request]
-            self.view.sent(place, -1)
+            apart = fleet.prompt_engines and not replicas.reads_only(place)
+            (self.answers if apart else self.view).sent(place, -1)
             if replicas.draining:
                 replicas.emptied(place, now)
         self.count(-len(over), now)
@@ -319,11 +347,16 @@ class _FleetRun:
             self.try_again(now)
         ended.clear()
 
-    def was_left(self, attempt: int) -> bool:
-        """Whether the client of an attempt that is answered has left."""
-        gone = self.tries.gone[attempt]
-        if gone and gone != HEARD:
-            self.view.sent(self.ledger.at[attempt], -1)
+    def goes_on(self, attempt: int, now: float) -> bool:
+        """Whether a prompt that was read is moved, or whoever is answered has left."""
+        gone, fleet, place = self.tries.gone[attempt], self.fleet, self.ledger.at[attempt]
+        if gone == HEARD:
+            return True
+        if fleet.prompt_engines and self.moves(attempt, now):
+            return True
+        if gone:
+            apart = fleet.prompt_engines and not self.replicas.reads_only(place)
+            (self.answers if apart else self.view).sent(place, -1)
             self.tries.gone[attempt] = HEARD
         return bool(gone)
 
@@ -340,6 +373,22 @@ class _FleetRun:
         """What the router holds is routed anew."""
         while self.held:
             heapq.heappush(self.events, (now, FOLLOWING, self.held.popleft()))
+
+    def moves(self, request: int, now: float) -> bool:
+        """Whether a prompt that was read is on its way to another engine now."""
+        ledger, fleet = self.ledger, self.fleet
+        place = ledger.at[request]
+        if not self.replicas.reads_only(place) or ledger.output[request] == 1:
+            return False
+        self.view.sent(place, -1)
+        start = max(now, self.replicas.link_free_s[place])
+        size = fleet.token_bytes * ledger.prompt[request]
+        self.replicas.link_free_s[place] = start + size / fleet.link_bytes_per_s
+        ledger.completion_s[request], ledger.at[request] = -1.0, -1
+        ledger.generated[request] = ledger.ready[request] = 1
+        when = self.replicas.link_free_s[place] + fleet.link_s
+        heapq.heappush(self.events, (when, FOLLOWING, request))
+        return True
 
     def change(self, which: int, now: float, more: bool) -> None:
         """An engine opens or fails, or the autoscaler is asked."""
