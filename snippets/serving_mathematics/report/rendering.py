@@ -133,7 +133,9 @@ def _report_record(found: Report, changed: Sequence[Difference] = ()) -> dict[st
             }
             for run in found.runs
         ],
-        "findings": [vars(one) | {"files": dict(one.files)} for one in found.findings],
+        "findings": [
+            {"name": one.name} | vars(one) | {"files": dict(one.files)} for one in found.findings
+        ],
         "quiet": list(found.quiet),
         "untold": [{"question": title, "needs": needs} for title, needs in found.untold],
         "problems": list(found.problems),

@@ -68,14 +68,14 @@ class Asked:
 class Finding:
     """One thing that a run says.
 
-    name: of its function. level: problem, warning or note. seen, why, change: a sentence each.
-    sure: how it is known. chapter: its page. where: the run. files: to take along, by name.
+    level: problem, warning or note. seen, why, change: a sentence each. sure: how it is known.
+    chapter: its page. files: to take along, by name. where, name: the run and the function that
+    made it, which `report` fills in.
 
-    >>> Finding("few", "note", "80 requests", "p99 needs more", "test longer", "counted", "x").level
+    >>> Finding("note", "80 requests", "p99 needs more", "test longer", "counted", "x").level
     'note'
     """
 
-    name: str
     level: str
     seen: str
     why: str
@@ -84,6 +84,7 @@ class Finding:
     chapter: str
     where: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 def duration(seconds: float) -> str:

@@ -75,7 +75,6 @@ def joules(run: Run, asked: Asked) -> Finding | None:
         how += f"; the model is off by {percent(error)} or less in nine of ten of {runs} runs"
         how += "" if own else " of other devices"
     return Finding(
-        "joules",
         level,
         seen,
         "a device that waits draws nearly half of what one at work does, so that joules a token "
@@ -83,7 +82,6 @@ def joules(run: Run, asked: Asked) -> Finding | None:
         change,
         how,
         "intuition/latency-throughput-cost",
-        run.where,
     )
 
 
