@@ -78,7 +78,6 @@ def test_costs_and_changes_are_those_of_the_recorded_steps() -> None:
     assert vars(costs) == pytest.approx(calibration["costs_with_pairs"], rel=1e-9)
     assert calibration["change_s"] == pytest.approx(change_s(calibration["changes"]))
     engine = engine_with(RECORDED, 0.25)
-    assert engine.table is not None
     assert TICK_S * engine.table.change == 0.25
 
 

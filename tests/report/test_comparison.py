@@ -88,10 +88,8 @@ def test_a_ladder_that_is_served_is_a_note() -> None:
     assert ladder([stage(1, 1), replace(stage(2, 2), tool="another")], Asked()) is None
     few = {"rate_asked": 1.0, "completed": 12.0, "duration_s": 15.0, "ttft_s": 0.6}
     short = ladder([Run("", "", told=few), stage(3, 3)], Asked())  # 12 of 15 by chance
-    assert short is not None
     assert short.level == "note"
     found = ladder([stage(4, 4), stage(8, 5, 3.0), stage(16, 5.2, 9.0)], Asked())
-    assert found is not None
     assert "from 8 requests a second on no more than 5.2 are served" in found.seen
     assert _steps_of([stage(8, 5), stage(math.inf, 5)]) == [(8, 5, 0.1, True)]
 
@@ -123,7 +121,6 @@ def test_a_step_as_the_model_has_it_is_a_note() -> None:
     for factor, level in ((1.0, "note"), (2.0, "warning")):
         run = Run("a", "", told=told | {"tpot_s": factor * float(found.per_token_s[0])})
         said = step_model([run], Asked(deployment=WORKED))
-        assert said is not None
         assert said.level == level
     assert step_model([Run("a", "", told=told)], Asked()) is None
 

@@ -51,10 +51,8 @@ def test_samples_are_those_of_the_official_parser() -> None:
 
 def test_one_scrape_counts_from_the_start_and_two_from_the_first() -> None:
     one = scrapes_run([SCRAPE], "a").series
-    assert one is not None
     assert one.grown("preemptions") == 7.0
     two = scrapes_run([SCRAPE, SCRAPE.replace("} 7.0", "} 9.0")], "a, b").series
-    assert two is not None
     assert two.grown("preemptions") == 2.0
     again = scrapes_run([SCRAPE, SCRAPE.replace("} 7.0", "} 1.0")], "a, b")
     assert "began anew" in " ".join(again.notes)
@@ -95,10 +93,8 @@ def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
         metric = {"__name__": family} | dict(zip(["is_streaming"], streamed, strict=False))
         listed.append({"metric": metric, "values": [[0, "0"], [60, grown]]})
     run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "a")
-    assert run.series is not None
     assert run.series.grown("ttft_s") == 6
     found = queue_or_prefill(run, Asked())
-    assert found is not None
     assert found.seen.startswith("20% of the time to first token of 100 ms in the mean")
 
 
@@ -129,7 +125,6 @@ def test_what_vllm_loads_from_a_tier_is_found() -> None:
         for name, value in zip(names, ("300", "400"), strict=True)
     ]
     told = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q.json").series
-    assert told is not None
     assert told.values["prefix_found"].tolist() == [700.0]
 
 
@@ -141,7 +136,6 @@ def both_ways(rows: list[str], counter: str) -> list[float]:
         metric = {"__name__": name, **dict(re.findall(r'(\w+)="([^"]*)"', labels or ""))}
         listed.append({"metric": metric, "values": [[0, value]]})
     run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q.json")
-    assert run.series is not None
     return [counters("\n".join(rows))[1].get(counter, 0.0), *run.series.values[counter]]
 
 
@@ -200,7 +194,6 @@ def test_a_range_query_adds_engines_and_takes_the_fullest_cache() -> None:
         told("vllm:kv_cache_usage_perc", [[0, "0.9"]]),
     ]
     run = range_query_run({"status": "success", "data": {"result": result}}, "q")
-    assert run.series is not None
     assert run.series.values["waiting"].tolist() == [4.0, 6.0]
     assert run.series.level("cache").tolist() == [0.9]
     broken = json.loads(
@@ -218,7 +211,6 @@ def test_counters_of_a_range_query_grow_by_series() -> None:
         for i, one in enumerate(series)
     ]
     run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
-    assert run.series is not None
     assert run.series.grown("preemptions") == 5 + 2 + 1
 
 
@@ -247,7 +239,6 @@ def test_levels_are_those_of_the_engine_before_which_most_wait(
         ]
         run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
     found = binding(run, Asked())
-    assert found is not None
     assert found.seen.startswith(told)
     assert ("router" in found.change) == (others == "0")
     assert ("above 64" in found.change) == (others == "30")
@@ -259,7 +250,6 @@ def test_scrapes_of_two_processes_are_counted_apart() -> None:
     later = texts[1].replace("} 7.0", "} 9.0"), texts[2].replace("} 7.0", "} 9.0")
     for second, grown in zip(later, (2.0, np.nan), strict=True):
         (run,) = joined([scrapes_run([text], "a") for text in (texts[0], second)])
-        assert run.series is not None
         assert run.series.grown("preemptions") == pytest.approx(grown, nan_ok=True)
         assert any("different times" in note for note in run.notes) == np.isnan(grown)
 
@@ -284,7 +274,6 @@ def test_a_table_by_the_second() -> None:
     text = "t,prompt_throughput,running,waiting,kv_cache_pct\n1,9,4,0,50\n2,9,5,1,95\n"
     assert _looks_tabled(text)
     run = table_run(text, "a")
-    assert run.series is not None
     assert run.series.level("cache").tolist() == [0.5, 0.95]
 
 
