@@ -34,7 +34,6 @@ COLUMNS = {  # of a request
     "prompt_tokens": "of its prompt",
     "output_tokens": "of its answer",
     "cached_tokens": "of its prompt, found in a cache",
-    "longest_gap_s": "between two of its tokens",
     "failed": "1 where it has no whole answer",
     "gave_up": "1 where that is because its client hung up",
     "session": "a number for each conversation",
