@@ -15,7 +15,7 @@ from serving_mathematics.report.comparison import (
     ladder,
     step_model,
 )
-from serving_mathematics.report.engine_metrics import scrapes_run
+from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
@@ -131,12 +131,10 @@ def test_prefix_hits_that_were_lost_are_a_difference() -> None:
     found = [np.floor(share * run.columns["prompt_tokens"]) for share in (0.5, 0.05)]
     logs = [replace(run, columns={**run.columns, "cached_tokens": x}) for x in found]
     scrapes = [
-        scrapes_run(
-            [
-                f"vllm:prefix_cache_queries_total 1e6\nvllm:prefix_cache_hits_total {hits}\n"
-                "vllm:prompt_tokens_total 1e6\nvllm:time_to_first_token_seconds_sum 200\n"
-                "vllm:time_to_first_token_seconds_count 2000\n"
-            ],
+        scrape_run(
+            f"vllm:prefix_cache_queries_total 1e6\nvllm:prefix_cache_hits_total {hits}\n"
+            "vllm:prompt_tokens_total 1e6\nvllm:time_to_first_token_seconds_sum 200\n"
+            "vllm:time_to_first_token_seconds_count 2000\n",
             "a",
         )
         for hits in (5e5, 5e4)

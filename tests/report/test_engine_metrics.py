@@ -11,7 +11,7 @@ from serving_mathematics.report.engine_metrics import (
     _looks_tabled,
     counters,
     range_query_run,
-    scrapes_run,
+    scrape_run,
     table_run,
 )
 from serving_mathematics.report.findings.finding import Asked
@@ -50,12 +50,10 @@ def test_samples_are_those_of_the_official_parser() -> None:
 
 
 def test_one_scrape_counts_from_the_start_and_two_from_the_first() -> None:
-    one = scrapes_run([SCRAPE], "a").series
+    one = scrape_run(SCRAPE, "a").series
     assert one.grown("preemptions") == 7.0
-    two = scrapes_run([SCRAPE, SCRAPE.replace("} 7.0", "} 9.0")], "a, b").series
+    two = joined([scrape_run(x, "a") for x in (SCRAPE, SCRAPE.replace("} 7.0", "} 9.0"))])[0].series
     assert two.grown("preemptions") == 2.0
-    again = scrapes_run([SCRAPE, SCRAPE.replace("} 7.0", "} 1.0")], "a, b")
-    assert "began anew" in " ".join(again.notes)
 
 
 def test_a_gap_of_guessed_tokens_is_of_as_many() -> None:
@@ -63,17 +61,17 @@ def test_a_gap_of_guessed_tokens_is_of_as_many() -> None:
     counted = {"inter_token_latency_seconds_sum": 0.27, "inter_token_latency_seconds_count": 9.0}
     counted["spec_decode_num_accepted_tokens_total"] = 18.0
     text = "\n".join(f"vllm:{name} {value}" for name, value in counted.items())
-    assert scrapes_run([text], "a").told["tpot_s"] == pytest.approx(0.01)
+    assert scrape_run(text, "a").told["tpot_s"] == pytest.approx(0.01)
 
 
 def test_means_are_differences_of_sums() -> None:
-    run = scrapes_run([SCRAPE], "a")
+    run = scrape_run(SCRAPE, "a")
     assert run.told["ttft_s"] == pytest.approx(0.3)
     assert run.told["completed"] == 100.0
     later = "# time 1700000060\n" + SCRAPE.replace("} 30.0\n", "} 40.0\n").replace(
         "} 100.0", "} 150.0"
     )
-    run = scrapes_run(["# time 1700000000\n" + SCRAPE, later], "a, b")
+    (run,) = joined([scrape_run(x, "a") for x in ("# time 1700000000\n" + SCRAPE, later)])
     assert run.told["ttft_s"] == pytest.approx(10 / 50)
     assert run.told["duration_s"] == 60.0
 
@@ -83,9 +81,9 @@ def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
     lines = [f'{name}_sum{{is_streaming="true"}} 6', f'{name}_count{{is_streaming="true"}} 60']
     lines += [f"{name}_sum{{{late}}} 48", f"{name}_count{{{late}}} 40"]
     lines += ["sglang:prompt_tokens_total 5000"]
-    told = scrapes_run(["\n".join(lines)], "a").told
+    told = scrape_run("\n".join(lines), "a").told
     assert told == pytest.approx({"ttft_s": 0.1, "prompt_tokens": 50.0, "completed": 100.0})
-    told = scrapes_run(["\n".join(lines[2:])], "a").told
+    told = scrape_run("\n".join(lines[2:]), "a").told
     assert "ttft_s" not in told
     listed = []
     for line in (*lines[:4], "sglang:queue_time_seconds_sum 2"):
@@ -228,7 +226,7 @@ def test_levels_are_those_of_the_engine_before_which_most_wait(
     ]
     if scraped:
         text = "\n".join(f'{name}{{engine="{of}"}} {x}' for name, of, x in rows)
-        (run,) = joined([scrapes_run([text], f"{i}.txt") for i in range(12)])
+        (run,) = joined([scrape_run(text, f"{i}.txt") for i in range(12)])
     else:
         listed = [
             {
@@ -249,7 +247,7 @@ def test_scrapes_of_two_processes_are_counted_apart() -> None:
     texts = [f"process_start_time_seconds {1.7e9 + k}\n{SCRAPE}" for k in (0, 0, 5)]
     later = texts[1].replace("} 7.0", "} 9.0"), texts[2].replace("} 7.0", "} 9.0")
     for second, grown in zip(later, (2.0, np.nan), strict=True):
-        (run,) = joined([scrapes_run([text], "a") for text in (texts[0], second)])
+        (run,) = joined([scrape_run(text, "a") for text in (texts[0], second)])
         assert run.series.grown("preemptions") == pytest.approx(grown, nan_ok=True)
         assert any("different times" in note for note in run.notes) == np.isnan(grown)
 
@@ -262,7 +260,7 @@ def test_requests_that_clients_gave_up_are_failures(name: str) -> None:
     """vLLM counts some of them as never: a count of 0 says nothing."""
     count = f"{name.partition(':')[0]}:time_to_first_token_seconds_count 600"
     for aborted, told in ((400, True), (0, False)):
-        run = scrapes_run([f"{name} {aborted}\n{count}"], "a")
+        run = scrape_run(f"{name} {aborted}\n{count}", "a")
         found = report([run], Asked())
         seen = [one.seen for one in found.findings if one.name == "failures"]
         assert bool(seen) == told

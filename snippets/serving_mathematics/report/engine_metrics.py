@@ -271,43 +271,28 @@ def _within(text: str) -> dict[str, float]:
     return found
 
 
-def scrapes_run(texts: Sequence[str], where: str) -> Run:
-    """Scrapes of one engine, in the order in which they were made, as a run.
+def scrape_run(text: str, where: str) -> Run:
+    """A scrape of an engine as a run, from the engine's start on; `joined` takes several as one.
 
-    texts: of one or more. where: their files. Raises ValueError where they are of two engines.
+    text: of `/metrics`. where: its file. Raises ValueError as `counters` does.
 
-    >>> texts = [f"vllm:num_preemptions_total {k}" for k in (2, 5)]
-    >>> scrapes_run(texts, "a, b").series.grown("preemptions")
-    3.0
+    >>> scrape_run("vllm:num_preemptions_total 5", "a.txt").series.grown("preemptions")
+    5.0
     """
-    read = [counters(text) for text in texts]
-    for text, (_, found) in zip(texts, read, strict=True):
-        found |= _within(text)
-    engines = list(dict.fromkeys(engine for engine, _ in read))
-    require(len(engines) == 1, where, "scrapes of one engine", " and ".join(engines) or "none")
-    names = dict.fromkeys(name for _, found in read for name in found)
-    values = {name: np.array([found.get(name, math.nan) for _, found in read]) for name in names}
-    made = [MADE_AT.search(text) for text in texts]
-    times = [float(one[1]) if one else math.nan for one in made]
-    notes = [f"{len(texts)} scrapes" if len(texts) > 1 else "one scrape: counters since the start"]
-    for name in (*GROWING, *(one for one in names if WITHIN in one)):
-        if name in values and len(texts) == 1:  # since the engine started
-            values[name] = np.array([0.0, *values[name]])
-        elif name in values and (np.diff(values[name]) < 0).any():
-            notes.append(f"{name} fell between scrapes: the engine began anew")
-    model = re.search(r'model_name="([^"]+)"', texts[0])
-    apart = [_levels_apart(text) for text in texts]
-    levels = {
-        of: {
-            name: np.array([one.get(of, {}).get(name, math.nan) for one in apart])
-            for name in dict.fromkeys(name for one in apart for name in one.get(of, {}))
-        }
-        for of in dict.fromkeys(of for one in apart for of in one)
+    engine, found = counters(text)
+    found |= _within(text)
+    values = {
+        name: np.array([0.0, x] if name in GROWING or WITHIN in name else [x])
+        for name, x in found.items()
     }
-    series = Series(np.array(times), values, levels)
-    told = _means(series)
-    name = model[1] if model else ""
-    return Run(where, engines[0], told=told, series=series, model=name, notes=tuple(notes))
+    levels = {
+        of: {name: np.array([x]) for name, x in own.items()}
+        for of, own in _levels_apart(text).items()
+    }
+    made, model = MADE_AT.search(text), re.search(r'model_name="([^"]+)"', text)
+    series = Series(np.array([float(made[1]) if made else math.nan]), values, levels)
+    name, notes = model[1] if model else "", ("one scrape: counters since the start",)
+    return Run(where, engine, told=_means(series), series=series, model=name, notes=notes)
 
 
 def _means(series: Series) -> dict[str, float]:
@@ -503,10 +488,8 @@ def check_every_engine_is_read() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Other texts, two engines and answers without metrics say what would do."""
+    """Other texts and answers without metrics say what would do."""
     checks.raises("other", counters, "up 1", match="must be a scrape of vLLM, SGLang")
-    two = ["vllm:num_requests_waiting 1", "tgi_queue_size 1"]
-    checks.raises("two", scrapes_run, two, "a, b", match="a, b must be scrapes of one engine")
     checks.raises("failed", range_query_run, {"error": "timeout"}, "q", match="got timeout")
     data = {"data": {"result": [{"metric": {"__name__": "up"}, "values": [[0, "1"]]}]}}
     checks.raises("up", range_query_run, data, "q", match="of metrics of an engine")

@@ -45,7 +45,7 @@ from serving_mathematics.report.engine_metrics import (
     _looks_tabled,
     _means,
     range_query_run,
-    scrapes_run,
+    scrape_run,
     table_run,
 )
 from serving_mathematics.report.evidence import (
@@ -101,7 +101,7 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     require('"inflightBatchingStats"' not in text[:4000], where, rule, "its /metrics, in JSON")
     if begin not in ("{", "["):
         if _looks_scraped(text):
-            return [scrapes_run([text], where)]
+            return [scrape_run(text, where)]
         if _looks_tabled(text):
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
@@ -629,8 +629,8 @@ def joined(runs: Sequence[Run]) -> list[Run]:
 
     runs: in the order of their files.
 
-    >>> from serving_mathematics.report.engine_metrics import scrapes_run
-    >>> parts = [scrapes_run([f"vllm:num_preemptions_total {k}"], f"{k}.txt") for k in (2, 5)]
+    >>> from serving_mathematics.report.engine_metrics import scrape_run
+    >>> parts = [scrape_run(f"vllm:num_preemptions_total {k}", f"{k}.txt") for k in (2, 5)]
     >>> joined(parts)[0].series.grown("preemptions")
     3.0
     """
@@ -742,31 +742,30 @@ def _scraped(run: Run) -> bool:
     return any("scrape" in note for note in run.notes)
 
 
+def _in_a_row(
+    parts: Sequence[Mapping[str, FloatArray]], sizes: Sequence[int]
+) -> dict[str, FloatArray]:
+    """The last so many numbers of each name in each part; NaN where a part does not tell them."""
+    pairs = list(zip(parts, sizes, strict=True))
+    return {
+        name: np.concatenate([x.get(name, np.full(size, math.nan))[-size:] for x, size in pairs])
+        for name in dict.fromkeys(name for part in parts for name in part)
+    }
+
+
 def _after(before: Run, run: Run) -> Run:
     """Two runs of scrapes as one, counters from the first of them on."""
     assert before.series is not None
     assert run.series is not None
-    names = dict.fromkeys([*before.series.values, *run.series.values])
-    one = "one scrape" in " ".join(before.notes)
-    values = {}
-    for name in names:
-        old = before.series.values.get(name, np.array([math.nan]))
-        new = run.series.values.get(name, np.array([math.nan]))
-        values[name] = np.concatenate([old[-1:] if one else old, new[-1:]])
-    times = np.concatenate([before.series.time_s, run.series.time_s])
-    where = f"{before.where}, {run.where}"
+    both = (before.series, run.series)
+    sizes = [one.time_s.size for one in both]
+    values = _in_a_row([one.values for one in both], sizes)
     engines = {
-        of: {
-            name: np.concatenate(
-                [
-                    x.engines.get(of, {}).get(name, np.full(x.time_s.size, math.nan))
-                    for x in (before.series, run.series)
-                ]
-            )
-            for name in ("running", "waiting", "cache")
-        }
-        for of in dict.fromkeys([*before.series.engines, *run.series.engines])
+        of: _in_a_row([one.engines.get(of, {}) for one in both], sizes)
+        for of in dict.fromkeys(of for one in both for of in one.engines)
     }
+    times = np.concatenate([one.time_s for one in both])
+    where = f"{before.where}, {run.where}"
     series = type(run.series)(times, values, engines)
     known = {name: series.level(name) for name in GROWING}
     fell = [name.replace("_", " ") for name, x in known.items() if (np.diff(x) < 0).any()]

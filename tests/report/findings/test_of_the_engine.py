@@ -9,7 +9,7 @@ from serving_mathematics.core.batching.speculative_decoding import (
     best_draft_length,
     expected_tokens,
 )
-from serving_mathematics.report.engine_metrics import scrapes_run
+from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import _made_slower, served
 from serving_mathematics.report.findings.finding import Asked
@@ -124,7 +124,7 @@ def test_the_engine_counts_guesses_by_their_place(
     ]
     by_place = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
     lines += [f'{by_place}{{position="{at}"}} {1e5 * x}' for at, x in enumerate(chances)]
-    found = guesses(scrapes_run(["\n".join(lines)], "a"), Asked())
+    found = guesses(scrape_run("\n".join(lines), "a"), Asked())
     assert (found.level, found.change) == (level, change)
 
 

@@ -15,7 +15,7 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.report.artefacts import queue_flags
-from serving_mathematics.report.engine_metrics import scrapes_run
+from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings import of_the_objective
@@ -31,6 +31,7 @@ from serving_mathematics.report.findings.of_the_objective import (
     load_kept,
 )
 from serving_mathematics.report.own_engine import OwnEngine, fit_own
+from serving_mathematics.report.reading import joined
 
 from ..example_runs import clean
 
@@ -96,7 +97,8 @@ def test_a_histogram_tells_how_many_were_in_time(
         + f"\n{name}_sum {50 * k}\n{name}_count {100 * k}"
         for k in (1, 4)
     )
-    found = goodput(scrapes_run([before, after], ""), Asked(ttft_s=limit, quantile=quantile))
+    (run,) = joined([scrape_run(text, "") for text in (before, after)])
+    found = goodput(run, Asked(ttft_s=limit, quantile=quantile))
     assert (found.level if found else "") == level
     assert found is None or found.seen.endswith(share)
 
