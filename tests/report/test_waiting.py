@@ -14,8 +14,6 @@ from serving_mathematics.report.findings.of_the_objective import goodput, load_k
 from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
 from serving_mathematics.report.waiting import _limits, _passed_share, levels
 
-from .example_runs import clean
-
 ASKED = Asked(ttft_s=1.0, tpot_s=0.1)
 
 
@@ -55,12 +53,9 @@ def test_memory_that_is_full_is_no_token_budget_and_breaks_where_it_does() -> No
 
 def test_levels_of_a_log_are_those_of_its_requests() -> None:
     columns = {"sent_s": np.zeros(4), "queue_s": np.array([0.0, 0.0, 5.0, 5.0])}
-    told = levels(Run("", "", columns | {"latency_s": np.array([5.0, 5.0, 10.0, 10.0])}), 10)
-    assert told.values["running"].tolist() == [2.0] * 10
-    assert told.values["waiting"].tolist() == [2.0] * 5 + [0.0] * 5
-    assert levels(clean(count=200), 5) is not None
-    with pytest.raises(ValueError, match="moments must be"):
-        levels(clean(count=200), 1)
+    told = levels(Run("", "", columns | {"latency_s": np.array([5.0, 5.0, 10.0, 10.0])}))
+    assert told.values["running"].tolist() == [2.0] * 1000
+    assert told.values["waiting"].tolist() == [2.0] * 500 + [0.0] * 500
 
 
 def test_memory_that_is_never_full_is_not_told() -> None:

@@ -29,8 +29,8 @@ from serving_mathematics.report.evidence import (
 from serving_mathematics.report.findings.finding import duration
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
-from serving_mathematics.support.require import as_number, require, require_work
 
+MOMENTS = 1000  # at which is looked who runs and who waits
 LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
 MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
 STEADY = 0.1  # of its median, within which half of what limits a batch lies
@@ -48,20 +48,16 @@ CROWD = 1.5  # times the mean rate, from which it is what makes late
 SHARED = 0.05  # of the prompt tokens, found in a cache, from which what is held is not told
 
 
-def levels(run: Run, moments: int = 1000) -> Series | None:
+def levels(run: Run) -> Series | None:
     """Requests that run and that wait, at evenly spaced moments; None where nothing tells both.
 
-    run: with an engine's levels, or with when each request was sent, admitted and ended. moments:
-    at most so many, 2 or more. Raises ValueError otherwise.
+    run: with an engine's levels, or with when each request was sent, admitted and ended.
 
     >>> both = {"sent_s": np.zeros(2), "queue_s": np.array([0.0, 2.0])}
     >>> run = Run("", "", both | {"latency_s": np.array([2.0, 4.0])})
-    >>> levels(run, 4).values["waiting"].tolist()
+    >>> levels(run).values["waiting"][::250].tolist()
     [1.0, 1.0, 0.0, 0.0]
     """
-    moments = as_number(moments=moments)
-    require(moments % 1 == 0 and moments >= 2, "moments", "a whole number, 2 or more", moments)
-    require_work(float(moments), moments=moments)
     if run.series is not None and {"running", "waiting"} <= set(run.series.values):
         return _fullest(run.series)
     if not run.has("sent_s", "queue_s", "latency_s"):
@@ -70,7 +66,7 @@ def levels(run: Run, moments: int = 1000) -> Series | None:
     admitted, ends = sent + _queued_s(run), sent + run.column("latency_s")
     known = np.isfinite(admitted) & np.isfinite(ends)
     first, last = float(sent[known].min()), float(ends[known].max())
-    times = first + (np.arange(moments) + 0.5) / moments * (last - first)
+    times = first + (np.arange(MOMENTS) + 0.5) / MOMENTS * (last - first)
     counts = [
         np.searchsorted(np.sort(x[known]), times, side="right") for x in (sent, admitted, ends)
     ]
