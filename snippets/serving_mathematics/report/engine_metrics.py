@@ -32,7 +32,6 @@ from serving_mathematics.machine.predictions.scrapes import (
     UNSTREAMED,
     _counted_twice,
     _samples,
-    read_scrape,
 )
 from serving_mathematics.planner.trace_times import _by_calendar
 from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
@@ -150,51 +149,36 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     >>> counters('vllm:num_requests_waiting{engine="0"} 3\\nvllm:num_requests_waiting 1\\n')
     ('vLLM', {'waiting': 4.0})
     """
-    samples = read_scrape(text)
-    largest: dict[str, float] = {}
-    found: dict[str, float] = {}
-    engine = ""
-    labelled: dict[str, float] = {}
-    for name, labels, value in _samples(text):
-        for counter in _of_labels(name, labels):
-            labelled[counter] = labelled.get(counter, 0.0) + value
-        if _canonical(name)[1] == "cache":  # of which the sum would say nothing
-            largest[name] = max(value, largest.get(name, 0.0))
-        for (begins, label), counter in LABELLED.items():
-            if name.startswith(begins) and label in labels:
-                engine = "TensorRT-LLM"
-                found[counter] = value
-    passed = _passed_over(samples, "prefix_asked" in labelled)
-    for name, value in (samples | largest).items():
-        which, counter = _canonical(name)
-        require(not (counter and value < 0), name, "not negative, as counters are", f"{value:g}")
-        engine = engine or which
-        if counter and counter not in found and name not in passed and name != _LOADED:
-            found[counter] = value * COUNTED_IN.get(name, 1.0)
-    if _LOADED in samples and _LOADED not in passed:
-        found["prefix_found"] = found.get("prefix_found", 0.0) + samples[_LOADED]
+    samples = _samples(text)
+    engine = next(filter(None, (_canonical(name)[0] for name, _, _ in samples)), "")
     rule = "a scrape of vLLM, SGLang, TensorRT-LLM or TGI"
-    require(engine, "the metrics", rule, ", ".join(list(samples)[:3]) or "no sample")
-    for name, value in samples.items():  # told by SGLang with a later token
-        if name.endswith(f"{NAMES['ttft_s'][0]}{{{UNSTREAMED}}}"):
-            found["ttft_s"] -= value
-            found["ttft_apart"] = samples[name.replace("_seconds_sum", "_seconds_count")]
+    names = list(dict.fromkeys(name for name, _, _ in samples))
+    require(engine, "the metrics", rule, ", ".join(names[:3]) or "no sample")
+    found: dict[str, float] = {}
+    told = _counters_of([(name, labels) for name, labels, _ in samples])
+    for (name, _, value), of in zip(samples, told, strict=True):
+        require(not (of and value < 0), name, "not negative, as counters are", f"{value:g}")
+        for counter in of:
+            own, before = value * COUNTED_IN.get(name, 1.0), found.get(counter, 0.0)
+            found[counter] = max(own, before) if counter == "cache" else before + own
     if found.get("cache", 0.0) > PERCENT_ABOVE:
         found["cache"] /= 100
-    started = [value for name, _, value in _samples(text) if name == _STARTED]
+    started = [value for name, _, value in samples if name == _STARTED]
     if len(started) == 1:  # of one process
         found["started_s"] = started[0]
-    return engine, found | labelled
+    return engine, found
 
 
 def _of_labels(name: str, labels: str) -> list[str]:
-    """The counters to which what SGLang's steps did adds, or vLLM's guesses by their place."""
+    """The counters to which what SGLang's steps did adds, vLLM's guesses by their place, or what
+    Triton tells under one name."""
     if name == _BY_PLACE and (place := _PLACE.search(labels)):
         return [f"accepted_at_{int(place[1]) + 1}"]
     if name == _ENDED:
         return ["aborted"] if 'finished_reason="abort"' in labels else []
     told = _OF_STEPS.items() if name == _STEPS else ()
-    return next((counters for mode, counters in told if mode in labels), [])
+    triton = ((label, [x]) for (of, label), x in LABELLED.items() if name.startswith(of))
+    return next((counters for label, counters in (*told, *triton) if label in labels), [])
 
 
 def _passed_over(names: Collection[str], steps: bool) -> set[str]:
@@ -205,13 +189,21 @@ def _passed_over(names: Collection[str], steps: bool) -> set[str]:
     return passed | ({"sglang:cached_tokens_total"} if steps else set())
 
 
-def _counters_of(name: str, labels: str) -> list[str]:
-    """The counters to which a series adds."""
-    counter, late = _canonical(name)[1], UNSTREAMED in labels
-    if (late and counter == "ttft_s") or _counted_twice(name, labels):
-        return []
-    told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
-    return _of_labels(name, labels) or [one for one in told if one]
+def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """The counters to which each series adds, which are of a name and its labels; of a counter that
+    has several names the first, and what vLLM loads from a tier."""
+    steps = any("prefix_asked" in _of_labels(*one) for one in series)
+    passed = _passed_over([name for name, _ in series], steps)
+    first: dict[str, str] = {}
+    found = []
+    for name, labels in series:
+        counter, late = _canonical(name)[1], UNSTREAMED in labels
+        told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
+        told = _of_labels(name, labels) or [one for one in told if one]
+        if name in passed or (late and counter == "ttft_s") or _counted_twice(name, labels):
+            told = []
+        found.append([x for x in told if name == _LOADED or first.setdefault(x, name) == name])
+    return found
 
 
 def _canonical(name: str) -> tuple[str, str]:
@@ -352,12 +344,10 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         (str(metric.get("__name__", "")), ",".join(f'{k}="{v}"' for k, v in metric.items()))
         for metric in metrics
     ]
-    steps = any("prefix_asked" in _of_labels(*one) for one in named)
-    passed = _passed_over([name for name, _ in named], steps)
-    for place, (one, metric, (name, labels)) in enumerate(zip(listed, metrics, named, strict=True)):
+    counted = zip(listed, metrics, named, _counters_of(named), strict=True)
+    for place, (one, metric, (name, _), told) in enumerate(counted):
         engine = engine or _canonical(name)[0]
         seen.append(name or "a series without __name__")
-        told = [] if name in passed else _counters_of(name, labels)
         if not told:
             continue
         rows = _rows_of(one, COUNTED_IN.get(name, 1.0), f"{where}: result {place + 1}")
