@@ -214,11 +214,7 @@ def _canonical(name: str) -> tuple[str, str]:
 
 
 def _looks_scraped(text: str) -> bool:
-    """Whether a text is in the format of Prometheus.
-
-    >>> _looks_scraped("# HELP up x\\nup 1"), _looks_scraped("a,b\\n1,2")
-    (True, False)
-    """
+    """Whether a text is in the format of Prometheus."""
     lines = [line for line in text[:20_000].splitlines()[:50] if line.strip()]
     told = [_SAMPLE.match(line) for line in lines if not line.startswith("#")][:5]
     number = re.compile(r"[-+.\deNaInf]+")
@@ -400,11 +396,7 @@ def _so_far(rows: Sequence[tuple[float, float]], times: Sequence[float]) -> Floa
 
 
 def _looks_tabled(text: str) -> bool:
-    """Whether a table has an engine's levels by the second.
-
-    >>> _looks_tabled("t,running,waiting,kv_cache_pct\\n1,2,3,4"), _looks_tabled("t,ttft\\n1,2")
-    (True, False)
-    """
+    """Whether a table has an engine's levels by the second."""
     head = {compared(name) for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")}
     known = [role for role, names in TABLE.items() if head & set(names)]
     log = any(name.startswith(REQUESTS) for name in head)

@@ -312,12 +312,7 @@ def _rates_told(run: Run) -> dict[str, Any]:
 
 
 def _power_told_w(run: Run) -> tuple[float, str]:
-    """Mean power of all devices over a run [W], and what tells it; NaN and "" where nothing does.
-
-    >>> series = Series(np.array([0.0, 10.0]), {"joules": np.array([100.0, 5100.0])})
-    >>> _power_told_w(Run("", "", series=series))
-    (500.0, 'counted energy')
-    """
+    """Mean power of all devices over a run [W], and what tells it; NaN and "" where nothing does."""
     if run.said("power_w") > 0:
         return run.said("power_w"), "the mean that the file tells"
     if run.series is not None:

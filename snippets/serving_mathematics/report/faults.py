@@ -536,13 +536,7 @@ NEEDS_MANY = {
 
 
 def _told_of(name: str, run: Run, least: str) -> bool:
-    """Whether a finding is told of a run, at a level or worse.
-
-    name: of the finding. run: of one load. least: problem, warning or note.
-
-    >>> _told_of("failures", Run("", "", told={"completed": 9.0, "failed": 1.0}), "note")
-    True
-    """
+    """Whether a finding is told of a run, at a level or worse."""
     rule = next(rule for rule in FINDINGS if rule.name == name)
     if rule.lacks(run, ASKED):
         return False

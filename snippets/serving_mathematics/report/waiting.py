@@ -136,15 +136,7 @@ def _spread(values: FloatArray) -> float:
 
 def _limits(run: Run) -> tuple[float, float]:
     """Places of an engine, or tokens that its memory holds: what was steady while requests waited.
-    NaN for the other, or for both where neither was, few waited or there is no single queue.
-
-    run: with when requests were sent and their times, or an engine's levels.
-
-    >>> full = np.r_[np.zeros(8), np.arange(1.0, 193)]  # 8 at a time, of 8 s each
-    >>> columns = {"sent_s": np.zeros(200), "ttft_s": full, "latency_s": full + 8.0}
-    >>> _limits(Run("", "", columns))
-    (8.0, nan)
-    """
+    NaN for the other, or for both where neither was, few waited or there is no single queue."""
     moments, running, inside, told = _load(run)
     if _passed_share(run) > PASSED:
         return math.nan, math.nan
@@ -215,12 +207,6 @@ def _passed_share(run: Run, least_s: float = math.nan) -> float:
     queue in order. NaN where few waited, or moments do not tell.
 
     least_s: that counts as long; four times the first quarter's time where it is not said.
-
-    >>> waits, order = np.r_[np.full(30, 9.0), np.full(70, 0.1)], 0.01 * np.arange(100.0)
-    >>> _passed_share(Run("", "", {"sent_s": order, "ttft_s": waits}))
-    1.0
-    >>> _passed_share(Run("", "", {"sent_s": order, "ttft_s": waits[::-1]}))
-    0.0
     """
     if not run.has("sent_s", "ttft_s"):
         return math.nan

@@ -131,13 +131,7 @@ def percent(share: float, low: float | None = None, high: float | None = None) -
 
 
 def _blocks_of(values: FloatArray, blocks: int) -> list[FloatArray]:
-    """Numbers in a row cut into blocks of nearly the same size, the unknown ones left out.
-
-    values: at least as many known ones as blocks. blocks: 1 or more. Raises ValueError otherwise.
-
-    >>> [one.tolist() for one in _blocks_of(np.array([1.0, 2.0, 3.0, 4.0]), 2)]
-    [[1.0, 2.0], [3.0, 4.0]]
-    """
+    """Numbers in a row cut into blocks of nearly the same size, the unknown ones left out."""
     numbers = as_floats(values=values)
     known = numbers[np.isfinite(numbers)]
     fits = blocks % 1 == 0 and 1 <= blocks <= known.size
@@ -161,4 +155,3 @@ def check_bad_input_is_refused() -> None:
     checks.raises("quantile", Asked, quantile=1.0, match="quantile must be in (0, 1)")
     checks.raises("objective", Asked, ttft_s=-1.0, match="ttft_s must be positive")
     checks.raises("blocks", _blocks_of, np.ones(2), 3, match="blocks must be a whole number from 1")
-    checks.raises("duration", duration, math.nan, match="seconds must be finite")

@@ -94,14 +94,7 @@ WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 def _in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
     """Which requests kept the objective, 1 or 0, NaN where the log does not tell; None where
-    nothing was promised, or cannot be compared.
-
-    run: with times of its requests. asked: the objective.
-
-    >>> run = Run("", "", {"ttft_s": np.array([0.5, 2.0])})
-    >>> _in_time(run, Asked(ttft_s=1.0)).tolist()
-    [1.0, 0.0]
-    """
+    nothing was promised, or cannot be compared."""
     if not asked.promised or not run.size:
         return None
     kept = np.ones(run.size)
