@@ -312,7 +312,7 @@ def _rates_told(run: Run) -> dict[str, Any]:
 
 
 def _power_told_w(run: Run) -> tuple[float, str]:
-    """Mean power of all devices over a run [W], and what tells it; NaN and "" where nothing does."""
+    """Mean power of all devices over a run [W], and what tells it; NaN and "" where none."""
     if run.said("power_w") > 0:
         return run.said("power_w"), "the mean that the file tells"
     if run.series is not None:

@@ -215,7 +215,7 @@ def _compared_runs(runs: Sequence[Run], before: Sequence[Run]) -> list[Differenc
 
 
 def _report_files(found: Report, asked: Asked, changed: Sequence[Difference]) -> dict[str, str]:
-    """The files of a report by name: in three forms, with their schema, and those of its findings."""
+    """The files of a report by name: its three forms, their schema, and those of its findings."""
     record = json.dumps(
         _report_record(found, changed), indent=1, ensure_ascii=False, allow_nan=False
     )
