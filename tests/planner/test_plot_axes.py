@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import xml.etree.ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.planner.plot_axes import Axis, axis_over, axis_ticks
+from serving_mathematics.planner.plot_axes import Axis, Plot, _svg, axis_over, axis_ticks
 
 positive = st.floats(1e-6, 1e6)
+
+
+def test_a_drawing_says_its_title_and_what_it_shows() -> None:
+    plot = Plot("A & B", _svg("of", "A & B", "c < d", "", 9.0), "c < d", [["x"]])
+    title, told = ET.fromstring(plot.svg)
+    assert (title.text, told.text) == (plot.title, plot.caption)
 
 
 @given(st.lists(positive, min_size=1, max_size=9))

@@ -158,8 +158,11 @@ def workload_of(record: dict[str, Any], run: dict[str, Any]) -> Workload:
     return poisson_load(run["rate"], run["seed"], record["asked"]["run_s"], context_tokens)
 
 
-def _compare_again(record: dict[str, Any]) -> None:
-    """Medians that the calibration and the seeds of some runs give, with the recorded ones."""
+def _compare_again(record: dict[str, Any], of: str) -> None:
+    """Medians that the calibration and the seeds of some runs give, with the recorded ones.
+
+    of: which engine, in the labels.
+    """
     limits = {name: x for name, x in record["settings"].items() if name != "block_tokens"}
     engine = engine_of(record["calibration"], Settings(**limits))
     for run in record["loads"]["runs"][::5]:
@@ -169,7 +172,7 @@ def _compare_again(record: dict[str, Any]) -> None:
             [told[name][0] for name in ("ttft_s", "tpot_s")]
             for told in (again, run["predicted"]["changes"])
         )
-        label = f"{run['rate']:g}/s, run {run['seed']}: medians"
+        label = f"{of}, {run['rate']:g}/s, run {run['seed']}: medians"
         checks.close(label, got, before, rtol=1e-9)
 
 
@@ -320,7 +323,7 @@ def check_predictions_were_made_before() -> None:
 
     Source: the record; the same simulator and the same requests.
     """
-    _compare_again(read_record(RECORD))
+    _compare_again(read_record(RECORD), "OpenVINO")
 
 
 def check_changes_explain_the_error() -> None:

@@ -150,4 +150,4 @@ def check_vllm_predictions_were_made_before() -> None:
 
     Source: the record; the same simulator and the same requests.
     """
-    _compare_again(read_record(RECORD))
+    _compare_again(read_record(RECORD), "vLLM")

@@ -30,7 +30,7 @@ from serving_mathematics.report.findings.finding import duration
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 
-MOMENTS = 1000  # at which is looked who runs and who waits
+EVENLY = 1000  # moments at which is looked who runs and who waits
 LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
 MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
 STEADY = 0.1  # of its median, within which half of what limits a batch lies
@@ -66,7 +66,7 @@ def levels(run: Run) -> Series | None:
     admitted, ends = sent + _queued_s(run), sent + run.column("latency_s")
     known = np.isfinite(admitted) & np.isfinite(ends)
     first, last = float(sent[known].min()), float(ends[known].max())
-    times = first + (np.arange(MOMENTS) + 0.5) / MOMENTS * (last - first)
+    times = first + (np.arange(EVENLY) + 0.5) / EVENLY * (last - first)
     counts = [
         np.searchsorted(np.sort(x[known]), times, side="right") for x in (sent, admitted, ends)
     ]
