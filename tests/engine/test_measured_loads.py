@@ -92,8 +92,6 @@ def test_changes_are_measured_in_turns() -> None:
     assert change_s(rows) == pytest.approx(0.004)
     engine.takes_two = False
     assert "split" not in {row["kind"] for row in change_rows(engine, rounds=1)}
-    with pytest.raises(ValueError, match="rows must be of prompts or decoding, got 0"):
-        change_s([])
     engine.settings = Settings(max_sequences=12)
     assert len(change_rows(engine, rounds=1)) == 5
     engine.settings = Settings(max_sequences=11)
@@ -237,8 +235,6 @@ def test_a_record_says_its_conditions() -> None:
     assert (told["asked"]["repeats"], told["asked"]["run_s"]) == (3, 2.5)
     rules = {"drift": 0.1, "reference_rounds": 5, "wall_over_cpu": 1.05, "attempts": 8}
     assert told["rules"] == rules
-    with pytest.raises(ValueError, match="run_s must be positive"):
-        conditions(Settings(), 3, 0.0)
 
 
 def test_the_reference_step_is_the_mean_of_its_rounds() -> None:

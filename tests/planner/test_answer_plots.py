@@ -9,15 +9,10 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from serving_mathematics.planner.answer_plots import (
     STYLE,
-    Axis,
     Plot,
     answer_plots,
-    axis_over,
-    axis_ticks,
     fleets_around,
     front_plot,
     latency_plot,
@@ -30,7 +25,6 @@ from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 
 CSS = Path(__file__).resolve().parents[2] / "docs" / "assets" / "handbook.css"
-positive = st.floats(1e-6, 1e6)
 
 
 @functools.cache
@@ -53,41 +47,6 @@ def test_every_router_is_where_its_numbers_are() -> None:
     foot, top = (float(chosen.get("cy", 0)), float(chosen.get("cx", 0)))
     assert foot < 40  # nearly all keep the promise, at the head
     assert top == pytest.approx(46.0)  # and nothing is found, at the left
-
-
-@given(st.lists(positive, min_size=1, max_size=9))
-def test_an_axis_holds_its_values_and_has_ticks(values: list[float]) -> None:
-    axis = axis_over(values)
-    assert all(0 <= axis.share(value) <= 1 for value in values)
-    ticks = axis_ticks(axis)
-    assert 2 <= len(ticks) <= 13 or axis.log
-    assert ticks == sorted(set(ticks))
-    assert all(axis.low <= tick <= axis.high for tick in ticks)
-    assert {f"{tick:e}"[0] for tick in ticks} <= set("0123456789")
-
-
-@given(st.floats(1e-3, 1e3), st.floats(1.5, 1e6), st.integers(3, 8))
-def test_ticks_of_a_logarithmic_axis_are_1_2_and_5(low: float, ratio: float, most: int) -> None:
-    ticks = axis_ticks(Axis(low, low * ratio, log=True), most)
-    assert {f"{tick:.3e}"[:5] for tick in ticks} <= {"1.000", "2.000", "5.000"}
-    if ratio > 10:
-        assert ticks
-
-
-def test_as_many_ticks_as_are_wanted_are_not_too_many() -> None:
-    """Two decades with 1, 2 and 5 are six, and six steps of 1 fill an axis of that length."""
-    assert axis_ticks(Axis(0.1, 10.0, log=True), 6) == [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
-    assert axis_ticks(Axis(0.1, 10.1, log=True), 6) == [0.1, 1.0, 10.0]
-    assert axis_ticks(Axis(0.0, 6.0), 6) == [0, 1, 2, 3, 4, 5, 6]
-    assert axis_ticks(Axis(1.0, 7.0), 6) == [1, 2, 3, 4, 5, 6, 7]
-    assert axis_ticks(Axis(0.0, 6.1), 6) == [0, 2, 4, 6]
-
-
-def test_a_logarithmic_axis_is_for_values_that_differ_much() -> None:
-    assert not axis_over([1.0, 6.0]).log
-    wide = axis_over([1.0, 6.1])
-    assert wide.log
-    assert wide.share(math.sqrt(wide.low * wide.high)) == pytest.approx(0.5)
 
 
 def test_the_planned_fleet_stands_between_smaller_and_larger_ones() -> None:

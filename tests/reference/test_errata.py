@@ -38,14 +38,3 @@ def test_a_restart_after_the_prompt_is_what_the_simulator_sets(
 def test_chips_scale() -> None:
     assert chips_for_weights(1e9, 8, 1e9) == 1.0
     assert chips_for_weights(2e9, 4, 1e9) == 1.0
-
-
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
-def test_refusals(bad: float) -> None:
-    for name in ("parameters", "bits", "chip_bytes"):
-        with pytest.raises(ValueError, match=f"{name} must be positive"):
-            chips_for_weights(**({"parameters": 1.0, "bits": 1.0, "chip_bytes": 1.0} | {name: bad}))
-    with pytest.raises(ValueError, match="looks must be a positive integer"):
-        independent_looks(bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="processed must be"):
-        after_restart(1, 1, bad + 0.5)  # type: ignore[arg-type]

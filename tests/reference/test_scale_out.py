@@ -112,14 +112,3 @@ def test_more_workers_than_most_leave_no_chunk(work: Any) -> None:
 def test_one_worker_waits_for_nobody() -> None:
     assert chunk_limits(50, 1.0, 1, 0.01)[1] == 50
     assert chunk_limits(50, 1.0, 5, 0.0)[0] == 1
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: simulate_chunk(0, -1, 2), "first must be from 0"),
-    ],
-)
-def test_bad_input_is_refused(call: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()

@@ -182,18 +182,3 @@ def test_timed_chunk_is_the_chunk() -> None:
     assert seconds < time.perf_counter() - began
     assert found == simulate_chunk(0, 3, 6)
     assert seconds > 0
-
-
-@pytest.mark.parametrize(
-    ("kind", "workers", "message"),
-    [
-        ("slurm", 1, "kind must be none, threads, processes or dask"),
-        ("threads", 0, "workers must be a positive integer"),
-        ("dask", 1.5, "workers must be a positive integer"),
-    ],
-)
-def test_bad_executors_are_refused(kind: str, workers: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message), _executor_of(kind, workers):
-        pass
-    with pytest.raises(ValueError, match="below last"):
-        _timed_chunk(4, 4)

@@ -24,18 +24,6 @@ from serving_mathematics.reference.simulation_trust import (
 LOADS = st.floats(0.01, 0.99)
 
 
-def test_variance_of_the_mean_by_brute_force() -> None:
-    """8,000 runs from the steady state at 30% busy: n·Var of their means, over the squared mean."""
-    rng, load, runs, length = np.random.default_rng(12), 0.3, 8000, 600
-    wait = np.where(rng.random(runs) < load, rng.exponential(1 / (1 - load), runs), 0.0)
-    total = np.zeros(runs)
-    for _ in range(length):
-        wait = np.maximum(wait + rng.exponential(1, runs) - rng.exponential(1 / load, runs), 0)
-        total += wait
-    found = length * np.var(total / length) / (load / (1 - load)) ** 2
-    assert found == pytest.approx(relative_variance(load), rel=3 * math.sqrt(2 / runs) + 0.01)
-
-
 def test_variance_in_the_limits() -> None:
     assert 0.001 * relative_variance(0.001) == pytest.approx(2, rel=0.005)  # W is rarely positive
     assert 1e-8 * relative_variance(1 - 1e-4) == pytest.approx(4, rel=0.001)  # heavy traffic
@@ -110,16 +98,6 @@ def test_a_constant_series_has_a_point_for_an_interval() -> None:
     found = adjusted_interval(np.full(64, 3.0))
     assert found.low == pytest.approx(3.0, abs=1e-9)
     assert found.high == pytest.approx(3.0, abs=1e-9)
-
-
-@pytest.mark.parametrize(("load", "constants"), [(0.5, 20), (0.8, 10), (0.9, 5)])
-def test_adjusted_intervals_cover_as_often_as_they_say(load: float, constants: int) -> None:
-    """400 replications each, between 92 and 97%, where waits taken for independent fail."""
-    length = customers_per_batch(load, constants)
-    found = coverages(np.random.default_rng(1), load, length, 400)
-    assert 0.92 <= found["adjusted"] <= 0.97
-    assert found["naive"] == pytest.approx(naive_coverage(load), abs=3 * 0.5 / 20)
-    assert found["naive"] < found["batch_means"] <= found["adjusted"] + 0.02
 
 
 def test_coverages_agree_with_intervals_one_run_at_a_time() -> None:

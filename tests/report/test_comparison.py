@@ -15,7 +15,7 @@ from serving_mathematics.report.comparison import (
     ladder,
     step_model,
 )
-from serving_mathematics.report.engine_metrics import scrapes_run
+from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
@@ -88,10 +88,8 @@ def test_a_ladder_that_is_served_is_a_note() -> None:
     assert ladder([stage(1, 1), replace(stage(2, 2), tool="another")], Asked()) is None
     few = {"rate_asked": 1.0, "completed": 12.0, "duration_s": 15.0, "ttft_s": 0.6}
     short = ladder([Run("", "", told=few), stage(3, 3)], Asked())  # 12 of 15 by chance
-    assert short is not None
     assert short.level == "note"
     found = ladder([stage(4, 4), stage(8, 5, 3.0), stage(16, 5.2, 9.0)], Asked())
-    assert found is not None
     assert "from 8 requests a second on no more than 5.2 are served" in found.seen
     assert _steps_of([stage(8, 5), stage(math.inf, 5)]) == [(8, 5, 0.1, True)]
 
@@ -123,7 +121,6 @@ def test_a_step_as_the_model_has_it_is_a_note() -> None:
     for factor, level in ((1.0, "note"), (2.0, "warning")):
         run = Run("a", "", told=told | {"tpot_s": factor * float(found.per_token_s[0])})
         said = step_model([run], Asked(deployment=WORKED))
-        assert said is not None
         assert said.level == level
     assert step_model([Run("a", "", told=told)], Asked()) is None
 
@@ -134,12 +131,10 @@ def test_prefix_hits_that_were_lost_are_a_difference() -> None:
     found = [np.floor(share * run.columns["prompt_tokens"]) for share in (0.5, 0.05)]
     logs = [replace(run, columns={**run.columns, "cached_tokens": x}) for x in found]
     scrapes = [
-        scrapes_run(
-            [
-                f"vllm:prefix_cache_queries_total 1e6\nvllm:prefix_cache_hits_total {hits}\n"
-                "vllm:prompt_tokens_total 1e6\nvllm:time_to_first_token_seconds_sum 200\n"
-                "vllm:time_to_first_token_seconds_count 2000\n"
-            ],
+        scrape_run(
+            f"vllm:prefix_cache_queries_total 1e6\nvllm:prefix_cache_hits_total {hits}\n"
+            "vllm:prompt_tokens_total 1e6\nvllm:time_to_first_token_seconds_sum 200\n"
+            "vllm:time_to_first_token_seconds_count 2000\n",
             "a",
         )
         for hits in (5e5, 5e4)

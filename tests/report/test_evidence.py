@@ -4,27 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from serving_mathematics.report.evidence import (
     Run,
     Series,
     _inside_at,
     _rates_told,
-    in_flight,
 )
 
 from .example_runs import clean
-
-
-@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 20)), min_size=1, max_size=40))
-def test_nobody_is_left_inside(pairs: list[tuple[float, float]]) -> None:
-    sent = np.array([a for a, _ in pairs])
-    stay = np.array([b for _, b in pairs])
-    moments, inside = in_flight(sent, sent + stay)
-    assert inside[-1] == 0
-    assert (inside >= 0).all()
-    assert (np.diff(moments) >= 0).all()
 
 
 def test_inside_is_what_a_loop_counts() -> None:

@@ -25,7 +25,6 @@ from .example_runs import clean
 @pytest.mark.parametrize("seed", range(2))
 def test_the_engine_behind_a_log_is_near(seed: int) -> None:
     own = fit_own(served(np.random.default_rng(seed), 2000, load=0.6, places=64), Asked(places=64))
-    assert own is not None
     assert abs(own.tpot_error) < 0.1
     assert abs(own.ttft_error) < 0.3
 
@@ -53,7 +52,6 @@ def test_places_are_shown_where_requests_waited_for_them() -> None:
         shown = {name: x for name, x in run.columns.items() if name != "queue_s"}
         for columns in (run.columns, shown):
             own = fit_own(replace(run, columns=columns), Asked())
-            assert own is not None
             assert own.engine.max_sequences == pytest.approx(places, abs=2)
             assert (own.ran > 0) == (load < 1)
 
@@ -76,7 +74,6 @@ def test_as_many_as_a_client_lets_in_are_no_places() -> None:
     run = _log(simulate(asked, engine).admitted_s, asked, engine)
     assert fit_own(run, Asked()) is None  # what more than 16 would take is not told
     own = fit_own(run, Asked(places=16))
-    assert own is not None
     assert own.engine.step_s == pytest.approx(0.012 + 16 * 2e-4, rel=0.05)
 
 
@@ -98,7 +95,6 @@ def test_the_rate_that_holds_is_below_the_true_one(
     rounded = {name: np.round(x, 4) for name, x in run.columns.items()}
     asked = Asked(ttft_s=limit, quantile=share)
     own = fit_own(replace(run, columns=rounded), asked)
-    assert own is not None
     assert own.engine.prefill_token_s == pytest.approx(6e-5, rel=0.05)
     true = breaking_rate(run, OwnEngine(engine, 0, 0), asked)
     told = held_rate(replace(run, columns=rounded), own, asked)
@@ -114,7 +110,6 @@ def test_prompt_tokens_that_a_cache_had_cost_nothing() -> None:
     run = _log(sent, asked, Engine(0.012, 4e-5, 2e-4, max_sequences=256))
     for columns, prompt_s in (({"cached_tokens": found}, 4e-5), ({}, 1.2e-5)):
         own = fit_own(replace(run, columns={**run.columns, **columns}), Asked())
-        assert own is not None
         assert own.engine.prefill_token_s == pytest.approx(prompt_s, rel=0.2)
 
 
@@ -147,7 +142,6 @@ def test_a_log_that_is_of_no_engine_has_none() -> None:
 def test_a_tighter_promise_breaks_sooner() -> None:
     run = clean(count=1200)
     own = fit_own(run, Asked(places=128))
-    assert own is not None
     limits = [breaking_rate(run, own, Asked(ttft_s=5.0, tpot_s=x)) for x in (0.03, 0.06, 0.2)]
     known = [x for x in limits if not math.isnan(x)]
     assert known == sorted(known)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving_mathematics.report.engine_metrics import scrapes_run
+from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import FAULTS, served
 from serving_mathematics.report.findings.finding import Asked
@@ -74,7 +74,7 @@ def test_the_objective_is_of_the_requests_after_a_warm_up() -> None:
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_flags_are_those_of_the_engine_whose_metrics_they_are(engine: str) -> None:
     name = {"vllm": "num_preemptions_total", "sglang": "num_retracted_requests_total"}[engine]
-    run = scrapes_run([f"{engine}:{name} 3\n{engine}:time_to_first_token_seconds_count 9"], "a")
+    run = scrape_run(f"{engine}:{name} 3\n{engine}:time_to_first_token_seconds_count 9", "a")
     (found,) = (one for one in report([run], Asked()).findings if one.name == "preemption")
     assert ("--max-running-requests" in found.change) == (engine == "sglang")
     assert ("--max-num-seqs" in found.change) == (engine == "vllm")
@@ -88,7 +88,7 @@ def test_flags_are_those_of_the_engine_whose_metrics_they_are(engine: str) -> No
     ],
 )
 def test_what_binds_another_engine_is_in_its_own_words(scrape: str, flag: str) -> None:
-    tool = scrapes_run([f"{scrape} 0.5"], "a").tool
+    tool = scrape_run(f"{scrape} 0.5", "a").tool
     full = {"running": np.full(60, 64.0), "waiting": np.full(60, 9.0)}
     run = Run("a", tool, series=Series(np.arange(60.0), full))
     (found,) = (one for one in report([run], Asked()).findings if one.name == "binding")

@@ -51,11 +51,7 @@ CASES = {  # file, type of the cache, settings, system message
 
 
 def _questions_of(text: str, most: int) -> list[str]:
-    """Questions about sentences of a text, evenly spread over it, at most so many.
-
-    >>> _questions_of("A sentence of this book that has forty letters or more. Short.", 2)
-    ['Explain this sentence: A sentence of this book that has forty letters or more.']
-    """
+    """Questions about sentences of a text, evenly spread over it, at most so many."""
     most = require_positive_integer(most=most)
     sentences = [s.strip() for s in re.split(r"(?<=[.?!])\s+", text) if 40 < len(s.strip()) < 160]
     every = max(1, len(sentences) // most)
@@ -63,11 +59,7 @@ def _questions_of(text: str, most: int) -> list[str]:
 
 
 def _first_change(before: Sequence[int], after: Sequence[int]) -> int | None:
-    """Place of the first token in which two answers differ, from 0; None where they are equal.
-
-    >>> _first_change([5, 6, 7], [5, 9]), _first_change([5], [5])
-    (1, None)
-    """
+    """Place of the first token in which two answers differ, from 0; None where they are equal."""
     pairs = enumerate(zip(before, after, strict=False))
     least = min(len(before), len(after))
     place = next((i for i, (one, two) in pairs if one != two), least)

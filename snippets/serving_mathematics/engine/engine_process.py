@@ -46,7 +46,6 @@ from serving_mathematics.engine.token_engine import (
     Ask,
     EngineMissing,
     Settings,
-    Step,
     TokenEngine,
     require_ask,
 )
@@ -160,7 +159,8 @@ def _work(connection: Connection, settings: Settings, model: Path | None) -> Non
                 _take(connection.recv(), engine, texts, connection)
             if engine.admit():
                 connection.send(("batch", engine.batch))  # of which it may die
-            connection.send(("step", engine.step(), _outputs(engine, texts), engine.metrics()))
+            engine.step()
+            connection.send(("step", _outputs(engine, texts), engine.metrics()))
 
 
 def _take(
@@ -342,12 +342,12 @@ class _Child:
 
 
 class EngineProcess:
-    """The client: `ask` gives the parts of an answer; `metrics` and `steps` tell of the engine.
+    """The client: `ask` gives the parts of an answer; `metrics` tell of the engine.
 
     settings, model: as for `TokenEngine`. queue: requests that may wait beside those that run; one
-    more is refused. deadline_s: from when a request is taken to its end. watch: called with every
-    step. Raises EngineMissing from `start` when there is no engine. `restarts` counts the children
-    that died and were followed by another.
+    more is refused. deadline_s: from when a request is taken to its end. Raises EngineMissing from
+    `start` when there is no engine. `restarts` counts the children that died and were followed by
+    another.
     """
 
     def __init__(
@@ -356,14 +356,13 @@ class EngineProcess:
         model: Path | None = None,
         queue: int = 64,
         deadline_s: float = 120.0,
-        watch: Callable[[Step], None] | None = None,
     ) -> None:
         """Nothing runs before `start`."""
         self.settings, self.queue, self.deadline_s = settings or Settings(), queue, deadline_s
         self.metrics: dict[str, float] = {}
         self.state: Literal["starting", "ready", "restarting", "draining", "failed"] = "starting"
         self.restarts = 0
-        self._watch, self._model = watch, model
+        self._model = model
         self._calls: dict[int, _Call] = {}
         self._numbers = itertools.count(1)
         self._ended = asyncio.Event()
@@ -552,11 +551,9 @@ class EngineProcess:
         elif what == "batch":
             self._batch = frozenset(*rest)
         elif what == "step":
-            step, outputs, self.metrics = rest
+            outputs, self.metrics = rest
             for number, part in outputs:
                 self._give(number, part)
-            if self._watch:
-                self._watch(step)
         elif what == "accepted":
             number, told = rest
             if number in self._calls:  # or it was cancelled meanwhile

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import Engine, Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.batching.step_costs import StepCosts, mean_and_half_width
 from serving_mathematics.engine.load_prediction import latency_quantiles, poisson_load
+from serving_mathematics.engine.measured_loads import engine_of
+from serving_mathematics.engine.token_engine import Settings
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import digits, read_record
 from serving_mathematics.support.require import (
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RECORD = "token_engine"
-LIMITS = ("kv_blocks", "block_tokens", "token_budget", "max_sequences", "context_tokens")
-KINDS_OF = ("ttft_s", "tpot_s")
 MODELS = {
     "costs": "Four costs",
     "prompts": "and pairs of prompt tokens",
@@ -158,30 +158,48 @@ def workload_of(record: dict[str, Any], run: dict[str, Any]) -> Workload:
     return poisson_load(run["rate"], run["seed"], record["asked"]["run_s"], context_tokens)
 
 
-def engine_with(record: dict[str, Any], change_s: float) -> Engine:
-    """The engine that the recorded grid describes, with pairs of prompt tokens.
+def _compare_again(record: dict[str, Any], of: str) -> None:
+    """Medians that the calibration and the seeds of some runs give, with the recorded ones.
 
-    record: of the measurement. change_s: what a step with another number of tokens than the one
-    before takes longer [s], from 0. Raises ValueError on another.
-
-    >>> costs = {"step_s": 1.0, "prompt_token_s": 0.0, "decode_token_s": 0.5,
-    ...          "context_token_s": 0.0, "median_error": 0.0, "largest_error": 0.0}
-    >>> limits = {"kv_blocks": 9, "block_tokens": 8, "token_budget": 8, "max_sequences": 4}
-    >>> record = {"calibration": {"costs_with_pairs": costs},
-    ...           "settings": limits | {"context_tokens": 40}}
-    >>> engine_with(record, 0.5).elapsed_s(1, 0, 3, 30)
-    2.5
+    of: which engine, in the labels.
     """
-    limits = {name: value for name, value in record["settings"].items() if name in LIMITS}
-    costs = StepCosts(**record["calibration"]["costs_with_pairs"])
-    return costs.engine(**limits, change_s=change_s)
+    limits = {name: x for name, x in record["settings"].items() if name != "block_tokens"}
+    engine = engine_of(record["calibration"], Settings(**limits))
+    for run in record["loads"]["runs"][::5]:
+        workload = workload_of(record, run)
+        again = latency_quantiles(workload, simulate(workload, engine))
+        got, before = (
+            [told[name][0] for name in ("ttft_s", "tpot_s")]
+            for told in (again, run["predicted"]["changes"])
+        )
+        label = f"{of}, {run['rate']:g}/s, run {run['seed']}: medians"
+        checks.close(label, got, before, rtol=1e-9)
+
+
+def _fitted(record: dict[str, Any]) -> dict[str, Any]:
+    """The costs that were fitted, and how far off predictions by them are."""
+    calibration = record["calibration"]
+    costs = StepCosts(**calibration["costs"])
+    middle, tail, _ = _errors(record["loads"]["runs"], "changes")
+    return {
+        "step_ms": 1000 * costs.step_s,
+        "prompt_ms": 1000 * costs.prompt_token_s,
+        "decode_ms": 1000 * costs.decode_token_s,
+        "context_us": 1e6 * costs.context_token_s,
+        "fit_percent": 100 * costs.median_error,
+        "fit_worst_percent": 100 * costs.largest_error,
+        "change_ms": 1000 * calibration["change_s"],
+        "error_rows": _error_rows(record),
+        "model_rows": _model_rows(record),
+        "median_error": 100 * middle,
+        "tail_error": 100 * tail,
+    }
 
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the record."""
     record = read_record(RECORD)
     loads, calibration = record["loads"], record["calibration"]
-    costs = StepCosts(**calibration["costs"])
     prefix = max(record["prefixes"], key=lambda row: int(row["prompt_tokens"]))
     block = record["settings"]["block_tokens"]  # a prompt's last token is always computed
     one_left = [row for row in record["prefixes"] if row["prompt_tokens"] % block == 1]
@@ -192,35 +210,25 @@ def example() -> SimpleNamespace:
         engine_measured_on=record["date"],
         engine_version=record["versions"]["openvino-genai"],
         engine_processors=record["machine"]["processors"],
-        engine_step_ms=1000 * costs.step_s,
-        engine_prompt_ms=1000 * costs.prompt_token_s,
-        engine_decode_ms=1000 * costs.decode_token_s,
-        engine_context_us=1e6 * costs.context_token_s,
-        engine_fit_percent=100 * costs.median_error,
-        engine_fit_worst_percent=100 * costs.largest_error,
         engine_rate=loads["saturated_rate"],
         engine_runs=len(loads["runs"]),
         engine_refused=sum(len(part["refused"]) for part in (loads, calibration, *others)),
         engine_run_s=record["asked"]["run_s"],
         engine_drift_percent=100 * record["rules"]["drift"],
         engine_wall_percent=100 * (record["rules"]["wall_over_cpu"] - 1),
-        engine_error_rows=_error_rows(record),
-        engine_change_ms=1000 * calibration["change_s"],
         engine_changed_percent=100 * changed / steps,
-        engine_model_rows=_model_rows(record),
         engine_grid_median_error=100 * _errors(loads["runs"], "costs")[0],
         engine_trace_rows=_other_rows(record["trace"]["runs"], f"{record['trace']['rate']:.2g}"),
         engine_trace_scale=record["trace"]["scale"],
         engine_budget_rows=_budget_rows(record),
         engine_budget_rate=record["budgets"]["rate"],
-        engine_median_error=100 * _errors(loads["runs"], "changes")[0],
-        engine_tail_error=100 * _errors(loads["runs"], "changes")[1],
         engine_prefix_tokens=prefix["prompt_tokens"],
         engine_cold_ms=1000 * prefix["cold_s"],
         engine_warm_ms=1000 * prefix["warm_s"],
         engine_level_mib=few["mixed_mib"][-1],
         engine_same_one_left=sum(row["same"] for row in one_left),
         engine_one_left_pairs=sum(row["of"] for row in one_left),
+        **{f"engine_{name}": value for name, value in _fitted(record).items()},
     )
 
 
@@ -315,17 +323,7 @@ def check_predictions_were_made_before() -> None:
 
     Source: the record; the same simulator and the same requests.
     """
-    record = read_record(RECORD)
-    runs = record["loads"]["runs"]
-    engine = engine_with(record, record["calibration"]["change_s"])
-    for run in runs[:: max(1, len(runs) // 5)]:
-        workload = workload_of(record, run)
-        again = latency_quantiles(workload, simulate(workload, engine))
-        got, before = (
-            [kinds[name][0] for name in KINDS_OF] for kinds in (again, run["predicted"]["changes"])
-        )
-        label = f"{run['rate']:g}/s, run {run['seed']}: medians"
-        checks.close(label, got, before, rtol=1e-9)
+    _compare_again(read_record(RECORD), "OpenVINO")
 
 
 def check_changes_explain_the_error() -> None:

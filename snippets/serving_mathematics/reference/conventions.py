@@ -511,9 +511,8 @@ def check_three_utilizations() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """One token, unknown readings, empty histograms and NaN name the argument."""
+    """One token, unknown readings and empty histograms name the argument."""
     checks.raises("one token", mean_pace, [[0.5]], match="streams_s must be two or more")
     checks.raises("empty", bucket_quantile, [1.0], [0], 0.5, match="counts must be not all zero")
     checks.raises("B = 1", gap_scv, 1.0, "goh-barabasi", match="burstiness must be in [-1, 1)")
     checks.raises("reading", gap_scv, 1.0, "cv", match="reading must be one of the four readings")
-    checks.raises("NaN", model_flops_utilization, math.nan, 1.0, 1.0, match="tokens_per_s must be")

@@ -182,11 +182,3 @@ def check_where_the_restart_goes_wrong() -> None:
     ]
     checks.equal("first and last wrong", [wrong[0], wrong[-1]], [0, 999])
     checks.equal("at 512", _published_restart(1000, 100, 512), (512, 588))
-
-
-def check_bad_input_is_refused() -> None:
-    """No looks, no bits and more processed than there is are errors."""
-    checks.raises("no looks", independent_looks, 0, match="looks must be a positive integer")
-    checks.raises("level 1", independent_looks, 2, 1.0, match="alpha must be in (0, 1)")
-    checks.raises("no bits", chips_for_weights, 1.0, 0.0, 1.0, match="bits must be positive")
-    checks.raises("too many", after_restart, 1, 1, 3, match="processed must be a whole number in")

@@ -356,14 +356,3 @@ def check_recorded_overhead() -> None:
         checks.holds(f"{kind}: least of the longest tasks", shares[-1] < shares[0], got=shares)
     checks.equal("same moments", len(set(record["digests"].values())), 1)
     checks.equal("same plans", len(set(record["planner"]["digests"].values())), 1)
-
-
-def check_bad_input_is_refused() -> None:
-    """No workers or work, negative overhead, reversed places are errors that name the argument."""
-    checks.raises("workers", chunk_limits, 10, 1.0, 0, 0.1, match="workers must be a positive int")
-    checks.raises("work", chunk_limits, 10, 0.0, 2, 0.1, match="item_s must be positive")
-    checks.raises("overhead", chunk_limits, 10, 1.0, 2, -0.1, match="dispatch_s must be non-neg")
-    checks.raises("share", most_workers, 10, 1.0, 0.1, 1.0, match="share must be in (0, 1)")
-    checks.raises("places", simulate_chunk, 0, 3, 3, match="first must be from 0 and below last")
-    checks.raises("sample", sample_moments, [], match="values must be non-empty")
-    checks.raises("seed", place_rng, -1, 0, match="seed must be a whole number from 0")

@@ -49,15 +49,7 @@ SWEPT_REQUESTS = 500  # of the questions that every executor answers
 
 @contextlib.contextmanager
 def _executor_of(kind: str, workers: int) -> Iterator[futures.Executor | None]:
-    """An executor on this machine, until the end of the block; None for this process.
-
-    kind: "none", "threads", "processes" or "dask". workers: a positive integer. Raises ValueError
-    on anything else.
-
-    >>> with _executor_of("threads", 2) as executor:
-    ...     executor.submit(sum, [1, 2, 3]).result()
-    6
-    """
+    """An executor on this machine, until the end of the block; None for this process."""
     require(kind in ("none", *KINDS), "kind", "none, threads, processes or dask", kind)
     workers = require_positive_integer(workers=workers)
     with contextlib.ExitStack() as stack:
@@ -82,13 +74,7 @@ def _executor_of(kind: str, workers: int) -> Iterator[futures.Executor | None]:
 
 
 def _timed_chunk(first: int, last: int) -> tuple[Moments, float]:
-    """The moments of the scenarios of these places, and the seconds that they took.
-
-    first, last: places, first < last. Raises ValueError otherwise.
-
-    >>> _timed_chunk(0, 4)[0].count
-    4
-    """
+    """The moments of the scenarios of these places, and the seconds that they took."""
     started = time.perf_counter()
     found = simulate_chunk(0, first, last)
     return found, time.perf_counter() - started

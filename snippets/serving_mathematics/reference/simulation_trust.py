@@ -488,12 +488,3 @@ def check_a_rule_that_looks_at_the_data_costs_coverage() -> None:
     checks.inside("bias of MSER-5", by_rule[2], -0.08, -0.015)
     checks.inside("bias of a fixed cut", fixed[2], -0.03, 0.03)
     checks.holds("coverage", bool(fixed[1] > by_rule[1]), got=f"{fixed[1]:.0%}, {by_rule[1]:.0%}")
-
-
-def check_bad_input_is_refused() -> None:
-    """Saturated queues, no precision and short series are errors that name the argument."""
-    rng = np.random.default_rng(0)
-    checks.raises("ρ = 1", relative_variance, 1.0, match="utilization must be in (0, 1)")
-    checks.raises("±0", customers_needed, 0.5, 0.0, match="relative_half_width must be positive")
-    checks.raises("short", adjusted_interval, [1.0] * 63, match="series must be at least 64")
-    checks.raises("no run", coverages, rng, 0.5, 10, 0, match="runs must be an integer from 1")

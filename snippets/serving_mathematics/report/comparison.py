@@ -274,7 +274,6 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
     if not lost:
         top = rows[-1]
         return Finding(
-            "ladder",
             "note",
             f"all {len(rows)} loads were served, up to {sized(top[1], 4)} requests a second with a "
             f"first token in {duration(top[2])}",
@@ -282,7 +281,7 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
             "add stages until one is not served",
             "counted",
             "definitions/throughput",
-            where,
+            where=where,
         )
     best = max((row for row in kept if row[0] < lost[0][0]), default=None)
     ceiling = max(row[1] for row in lost if row[1] < lost[0][0])
@@ -295,7 +294,6 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
             f" {duration(lost[0][2])}"
         )
     return Finding(
-        "ladder",
         "problem",
         seen,
         f"{len(lost)} of {len(rows)} loads are above the ceiling: their latencies say how long the "
@@ -305,7 +303,7 @@ def ladder(runs: Sequence[Run], _asked: Asked) -> Finding | None:
         else "begin the ladder lower",
         f"{len(rows)} loads, by how the wait grew, or by the rate that left as the tool says",
         "definitions/throughput",
-        where,
+        where=where,
     )
 
 
@@ -389,7 +387,6 @@ def step_model(runs: Sequence[Run], asked: Asked) -> Finding | None:
     seen += f" {duration(predicted)} ({100 * (worst - 1):+.0f}%)"
     slow = worst > MODEL_FACTOR
     return Finding(
-        "step_model",
         "warning" if slow else "note",
         seen,
         "what the model leaves unexplained is in no plan: kernels, host, other work on the device",
@@ -398,7 +395,7 @@ def step_model(runs: Sequence[Run], asked: Asked) -> Finding | None:
         else "plan with this test (--load-test)",
         calibration_text(found).rstrip("."),
         "machine/predictions",
-        loads[0].where.partition(",")[0],
+        where=loads[0].where.partition(",")[0],
     )
 
 

@@ -32,7 +32,6 @@ from serving_mathematics.machine.predictions.scrapes import (
     UNSTREAMED,
     _counted_twice,
     _samples,
-    read_scrape,
 )
 from serving_mathematics.planner.trace_times import _by_calendar
 from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
@@ -150,51 +149,36 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     >>> counters('vllm:num_requests_waiting{engine="0"} 3\\nvllm:num_requests_waiting 1\\n')
     ('vLLM', {'waiting': 4.0})
     """
-    samples = read_scrape(text)
-    largest: dict[str, float] = {}
-    found: dict[str, float] = {}
-    engine = ""
-    labelled: dict[str, float] = {}
-    for name, labels, value in _samples(text):
-        for counter in _of_labels(name, labels):
-            labelled[counter] = labelled.get(counter, 0.0) + value
-        if _canonical(name)[1] == "cache":  # of which the sum would say nothing
-            largest[name] = max(value, largest.get(name, 0.0))
-        for (begins, label), counter in LABELLED.items():
-            if name.startswith(begins) and label in labels:
-                engine = "TensorRT-LLM"
-                found[counter] = value
-    passed = _passed_over(samples, "prefix_asked" in labelled)
-    for name, value in (samples | largest).items():
-        which, counter = _canonical(name)
-        require(not (counter and value < 0), name, "not negative, as counters are", f"{value:g}")
-        engine = engine or which
-        if counter and counter not in found and name not in passed and name != _LOADED:
-            found[counter] = value * COUNTED_IN.get(name, 1.0)
-    if _LOADED in samples and _LOADED not in passed:
-        found["prefix_found"] = found.get("prefix_found", 0.0) + samples[_LOADED]
+    samples = _samples(text)
+    engine = next(filter(None, (_canonical(name)[0] for name, _, _ in samples)), "")
     rule = "a scrape of vLLM, SGLang, TensorRT-LLM or TGI"
-    require(engine, "the metrics", rule, ", ".join(list(samples)[:3]) or "no sample")
-    for name, value in samples.items():  # told by SGLang with a later token
-        if name.endswith(f"{NAMES['ttft_s'][0]}{{{UNSTREAMED}}}"):
-            found["ttft_s"] -= value
-            found["ttft_apart"] = samples[name.replace("_seconds_sum", "_seconds_count")]
+    names = list(dict.fromkeys(name for name, _, _ in samples))
+    require(engine, "the metrics", rule, ", ".join(names[:3]) or "no sample")
+    found: dict[str, float] = {}
+    told = _counters_of([(name, labels) for name, labels, _ in samples])
+    for (name, _, value), of in zip(samples, told, strict=True):
+        require(not (of and value < 0), name, "not negative, as counters are", f"{value:g}")
+        for counter in of:
+            own, before = value * COUNTED_IN.get(name, 1.0), found.get(counter, 0.0)
+            found[counter] = max(own, before) if counter == "cache" else before + own
     if found.get("cache", 0.0) > PERCENT_ABOVE:
         found["cache"] /= 100
-    started = [value for name, _, value in _samples(text) if name == _STARTED]
+    started = [value for name, _, value in samples if name == _STARTED]
     if len(started) == 1:  # of one process
         found["started_s"] = started[0]
-    return engine, found | labelled
+    return engine, found
 
 
 def _of_labels(name: str, labels: str) -> list[str]:
-    """The counters to which what SGLang's steps did adds, or vLLM's guesses by their place."""
+    """The counters to which what SGLang's steps did adds, vLLM's guesses by their place, or what
+    Triton tells under one name."""
     if name == _BY_PLACE and (place := _PLACE.search(labels)):
         return [f"accepted_at_{int(place[1]) + 1}"]
     if name == _ENDED:
         return ["aborted"] if 'finished_reason="abort"' in labels else []
     told = _OF_STEPS.items() if name == _STEPS else ()
-    return next((counters for mode, counters in told if mode in labels), [])
+    triton = ((label, [x]) for (of, label), x in LABELLED.items() if name.startswith(of))
+    return next((counters for label, counters in (*told, *triton) if label in labels), [])
 
 
 def _passed_over(names: Collection[str], steps: bool) -> set[str]:
@@ -205,13 +189,21 @@ def _passed_over(names: Collection[str], steps: bool) -> set[str]:
     return passed | ({"sglang:cached_tokens_total"} if steps else set())
 
 
-def _counters_of(name: str, labels: str) -> list[str]:
-    """The counters to which a series adds."""
-    counter, late = _canonical(name)[1], UNSTREAMED in labels
-    if (late and counter == "ttft_s") or _counted_twice(name, labels):
-        return []
-    told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
-    return _of_labels(name, labels) or [one for one in told if one]
+def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """The counters to which each series adds, which are of a name and its labels; of a counter that
+    has several names the first, and what vLLM loads from a tier."""
+    steps = any("prefix_asked" in _of_labels(*one) for one in series)
+    passed = _passed_over([name for name, _ in series], steps)
+    first: dict[str, str] = {}
+    found = []
+    for name, labels in series:
+        counter, late = _canonical(name)[1], UNSTREAMED in labels
+        told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
+        told = _of_labels(name, labels) or [one for one in told if one]
+        if name in passed or (late and counter == "ttft_s") or _counted_twice(name, labels):
+            told = []
+        found.append([x for x in told if name == _LOADED or first.setdefault(x, name) == name])
+    return found
 
 
 def _canonical(name: str) -> tuple[str, str]:
@@ -222,11 +214,7 @@ def _canonical(name: str) -> tuple[str, str]:
 
 
 def _looks_scraped(text: str) -> bool:
-    """Whether a text is in the format of Prometheus.
-
-    >>> _looks_scraped("# HELP up x\\nup 1"), _looks_scraped("a,b\\n1,2")
-    (True, False)
-    """
+    """Whether a text is in the format of Prometheus."""
     lines = [line for line in text[:20_000].splitlines()[:50] if line.strip()]
     told = [_SAMPLE.match(line) for line in lines if not line.startswith("#")][:5]
     number = re.compile(r"[-+.\deNaInf]+")
@@ -271,43 +259,28 @@ def _within(text: str) -> dict[str, float]:
     return found
 
 
-def scrapes_run(texts: Sequence[str], where: str) -> Run:
-    """Scrapes of one engine, in the order in which they were made, as a run.
+def scrape_run(text: str, where: str) -> Run:
+    """A scrape of an engine as a run, from the engine's start on; `joined` takes several as one.
 
-    texts: of one or more. where: their files. Raises ValueError where they are of two engines.
+    text: of `/metrics`. where: its file. Raises ValueError as `counters` does.
 
-    >>> texts = [f"vllm:num_preemptions_total {k}" for k in (2, 5)]
-    >>> scrapes_run(texts, "a, b").series.grown("preemptions")
-    3.0
+    >>> scrape_run("vllm:num_preemptions_total 5", "a.txt").series.grown("preemptions")
+    5.0
     """
-    read = [counters(text) for text in texts]
-    for text, (_, found) in zip(texts, read, strict=True):
-        found |= _within(text)
-    engines = list(dict.fromkeys(engine for engine, _ in read))
-    require(len(engines) == 1, where, "scrapes of one engine", " and ".join(engines) or "none")
-    names = dict.fromkeys(name for _, found in read for name in found)
-    values = {name: np.array([found.get(name, math.nan) for _, found in read]) for name in names}
-    made = [MADE_AT.search(text) for text in texts]
-    times = [float(one[1]) if one else math.nan for one in made]
-    notes = [f"{len(texts)} scrapes" if len(texts) > 1 else "one scrape: counters since the start"]
-    for name in (*GROWING, *(one for one in names if WITHIN in one)):
-        if name in values and len(texts) == 1:  # since the engine started
-            values[name] = np.array([0.0, *values[name]])
-        elif name in values and (np.diff(values[name]) < 0).any():
-            notes.append(f"{name} fell between scrapes: the engine began anew")
-    model = re.search(r'model_name="([^"]+)"', texts[0])
-    apart = [_levels_apart(text) for text in texts]
-    levels = {
-        of: {
-            name: np.array([one.get(of, {}).get(name, math.nan) for one in apart])
-            for name in dict.fromkeys(name for one in apart for name in one.get(of, {}))
-        }
-        for of in dict.fromkeys(of for one in apart for of in one)
+    engine, found = counters(text)
+    found |= _within(text)
+    values = {
+        name: np.array([0.0, x] if name in GROWING or WITHIN in name else [x])
+        for name, x in found.items()
     }
-    series = Series(np.array(times), values, levels)
-    told = _means(series)
-    name = model[1] if model else ""
-    return Run(where, engines[0], told=told, series=series, model=name, notes=tuple(notes))
+    levels = {
+        of: {name: np.array([x]) for name, x in own.items()}
+        for of, own in _levels_apart(text).items()
+    }
+    made, model = MADE_AT.search(text), re.search(r'model_name="([^"]+)"', text)
+    series = Series(np.array([float(made[1]) if made else math.nan]), values, levels)
+    name, notes = model[1] if model else "", ("one scrape: counters since the start",)
+    return Run(where, engine, told=_means(series), series=series, model=name, notes=notes)
 
 
 def _means(series: Series) -> dict[str, float]:
@@ -367,12 +340,10 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         (str(metric.get("__name__", "")), ",".join(f'{k}="{v}"' for k, v in metric.items()))
         for metric in metrics
     ]
-    steps = any("prefix_asked" in _of_labels(*one) for one in named)
-    passed = _passed_over([name for name, _ in named], steps)
-    for place, (one, metric, (name, labels)) in enumerate(zip(listed, metrics, named, strict=True)):
+    counted = zip(listed, metrics, named, _counters_of(named), strict=True)
+    for place, (one, metric, (name, _), told) in enumerate(counted):
         engine = engine or _canonical(name)[0]
         seen.append(name or "a series without __name__")
-        told = [] if name in passed else _counters_of(name, labels)
         if not told:
             continue
         rows = _rows_of(one, COUNTED_IN.get(name, 1.0), f"{where}: result {place + 1}")
@@ -425,11 +396,7 @@ def _so_far(rows: Sequence[tuple[float, float]], times: Sequence[float]) -> Floa
 
 
 def _looks_tabled(text: str) -> bool:
-    """Whether a table has an engine's levels by the second.
-
-    >>> _looks_tabled("t,running,waiting,kv_cache_pct\\n1,2,3,4"), _looks_tabled("t,ttft\\n1,2")
-    (True, False)
-    """
+    """Whether a table has an engine's levels by the second."""
     head = {compared(name) for name in text.removeprefix("\ufeff").split("\n", 1)[0].split(",")}
     known = [role for role, names in TABLE.items() if head & set(names)]
     log = any(name.startswith(REQUESTS) for name in head)
@@ -503,10 +470,8 @@ def check_every_engine_is_read() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Other texts, two engines and answers without metrics say what would do."""
+    """Other texts and answers without metrics say what would do."""
     checks.raises("other", counters, "up 1", match="must be a scrape of vLLM, SGLang")
-    two = ["vllm:num_requests_waiting 1", "tgi_queue_size 1"]
-    checks.raises("two", scrapes_run, two, "a, b", match="a, b must be scrapes of one engine")
     checks.raises("failed", range_query_run, {"error": "timeout"}, "q", match="got timeout")
     data = {"data": {"result": [{"metric": {"__name__": "up"}, "values": [[0, "1"]]}]}}
     checks.raises("up", range_query_run, data, "q", match="of metrics of an engine")

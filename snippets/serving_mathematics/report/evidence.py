@@ -34,7 +34,6 @@ COLUMNS = {  # of a request
     "prompt_tokens": "of its prompt",
     "output_tokens": "of its answer",
     "cached_tokens": "of its prompt, found in a cache",
-    "longest_gap_s": "between two of its tokens",
     "failed": "1 where it has no whole answer",
     "gave_up": "1 where that is because its client hung up",
     "session": "a number for each conversation",
@@ -228,30 +227,6 @@ class Run:
         return replace(self, columns={name: x[order] for name, x in self.columns.items()})
 
 
-def in_flight(sent_s: npt.ArrayLike, end_s: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """When the number of requests inside changed, and the number from then on.
-
-    sent_s, end_s: of each request [s], shape (n,), n ≥ 1, no end before its sending. Raises
-    ValueError otherwise.
-
-    >>> moments, inside = in_flight([0.0, 1.0], [3.0, 2.0])
-    >>> moments.tolist(), inside.tolist()
-    ([0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 1.0, 0.0])
-    """
-    begin, end = as_floats(sent_s=sent_s), as_floats(end_s=end_s)
-    require(begin.ndim == 1 and begin.size > 0, "sent_s", "of shape (n,), n ≥ 1", begin.shape)
-    require(end.shape == begin.shape, "end_s", f"of shape {begin.shape}", end.shape)
-    known = bool(np.isfinite(begin).all() and np.isfinite(end).all())
-    require(known, "sent_s and end_s", "finite", "NaN or infinite ones")
-    require(
-        bool((end >= begin).all()), "end_s", "no earlier than sent_s", float((end - begin).min())
-    )
-    moments = np.concatenate([begin, end])
-    order = np.argsort(moments, kind="stable")
-    step = np.concatenate([np.ones(begin.size), -np.ones(end.size)])[order]
-    return moments[order], np.cumsum(step)
-
-
 def _known_numbers(values: FloatArray) -> FloatArray:
     return np.asarray(values[np.isfinite(values)])
 
@@ -337,12 +312,7 @@ def _rates_told(run: Run) -> dict[str, Any]:
 
 
 def _power_told_w(run: Run) -> tuple[float, str]:
-    """Mean power of all devices over a run [W], and what tells it; NaN and "" where nothing does.
-
-    >>> series = Series(np.array([0.0, 10.0]), {"joules": np.array([100.0, 5100.0])})
-    >>> _power_told_w(Run("", "", series=series))
-    (500.0, 'counted energy')
-    """
+    """Mean power of all devices over a run [W], and what tells it; NaN and "" where none."""
     if run.said("power_w") > 0:
         return run.said("power_w"), "the mean that the file tells"
     if run.series is not None:
@@ -362,22 +332,15 @@ def _power_told_w(run: Run) -> tuple[float, str]:
 def check_area_is_time_inside() -> None:
     """The area under the number inside is the sum of the times inside.
 
-    Source: Little (1961), as an identity of a finite run.
+    Source: Little (1961), as an identity of a finite run; a loop over the requests.
     """
     rng = np.random.default_rng(36)
     sent = np.sort(rng.uniform(0, 100, 500))
     stay = rng.exponential(3.0, 500)
-    moments, inside = in_flight(sent, sent + stay)
-    area = float((np.diff(moments) * inside[:-1]).sum())
-    checks.close("request-seconds", area, float(stay.sum()), rtol=1e-9)
     run = Run("", "", {"sent_s": sent, "latency_s": stay})
+    moments = np.sort(np.r_[sent, sent + stay])
+    inside = _inside_at(run, (moments[1:] + moments[:-1]) / 2)
+    checks.close("request-seconds", (np.diff(moments) * inside).sum(), stay.sum(), rtol=1e-9)
     at = np.array([20.0, 50.0, 80.0])
     counted = [int(((sent < t) & (sent + stay > t)).sum()) for t in at.tolist()]
     checks.close("inside", _inside_at(run, at), counted)
-
-
-def check_bad_input_is_refused() -> None:
-    """Ends before beginnings and moments that are none are errors."""
-    checks.raises("early", in_flight, [1.0], [0.5], match="end_s must be no earlier than sent_s")
-    checks.raises("none", in_flight, [], [], match="sent_s must be of shape")
-    checks.raises("one", in_flight, [1.0], [1.0, 2.0], match="end_s must be of shape")

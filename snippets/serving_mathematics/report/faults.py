@@ -520,29 +520,14 @@ WITHOUT = {
     "tenants": _made_tenants,
     "joules": _made_as_modelled,
 }  # where a run of the usual kind could not have the fault
-NEEDS_MANY = {
-    "too_few": 1000,
-    "few_carry_most": 1000,
-    "bursts": 1000,
-    "paced": 1000,
-    "lengths_follow_load": 1000,
-    "goodput": 1000,
-    "load_kept": 1000,
-    "breaking_load": 1000,
-    "ceiling": 1000,
-    "canary": 1000,
-    "tenants": 1000,
+NEED_MANY = {  # runs of a thousand requests
+    *("too_few", "few_carry_most", "bursts", "paced", "lengths_follow_load", "goodput"),
+    *("load_kept", "breaking_load", "ceiling", "canary", "tenants"),
 }
 
 
 def _told_of(name: str, run: Run, least: str) -> bool:
-    """Whether a finding is told of a run, at a level or worse.
-
-    name: of the finding. run: of one load. least: problem, warning or note.
-
-    >>> _told_of("failures", Run("", "", told={"completed": 9.0, "failed": 1.0}), "note")
-    True
-    """
+    """Whether a finding is told of a run, at a level or worse."""
     rule = next(rule for rule in FINDINGS if rule.name == name)
     if rule.lacks(run, ASKED):
         return False
@@ -564,16 +549,16 @@ def score_fault(name: str, repeats: int, sizes: tuple[int, ...] = SIZES) -> dict
     require_work(100 * repeats * sum(sizes), repeats=repeats, sizes=sizes)
     made, least = FAULTS[name]
     number = list(FAULTS).index(name)
-    without = WITHOUT.get(name, served)
+    without, fewest = WITHOUT.get(name, served), 1000 if name in NEED_MANY else 0
     missed = alarms = runs = 0
     for place, size in enumerate(sizes):
-        if size < NEEDS_MANY.get(name, 0) and made is not _made_few:
+        if size < fewest and made is not _made_few:
             continue
         for repeat in range(repeats):
             seed = [number, place, repeat]
             missed += not _told_of(name, made(np.random.default_rng([*seed, 1]), size), least)
-            clean = max(size, NEEDS_MANY.get(name, 0))
-            alarms += _told_of(name, without(np.random.default_rng([*seed, 2]), clean), least)
+            clean = without(np.random.default_rng([*seed, 2]), max(size, fewest))
+            alarms += _told_of(name, clean, least)
             runs += 1
     return {"finding": name, "runs": runs, "missed": missed, "alarms": alarms}
 

@@ -318,16 +318,7 @@ def _workload(run: Run, faster: float = 1.0) -> Workload:
 
 
 def _kept_share(run: Run, own: OwnEngine, asked: Asked, faster: float) -> float:
-    """Share of a log's requests that would keep the objective at another rate, simulated.
-
-    run: the log. own: its engine. asked: the objective. faster: times its rate, from 1/1000 to
-    1000. Raises ValueError otherwise.
-
-    >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
-    >>> columns["output_tokens"] = np.ones(4)
-    >>> _kept_share(Run("", "", columns), OwnEngine(Engine(0.5), 0, 0), Asked(ttft_s=0.6), 1.0)
-    1.0
-    """
+    """Share of a log's requests that would keep the objective at another rate, simulated."""
     require(1e-3 <= faster <= 1e3, "faster", "from 0.001 to 1000", faster)
     sample = _workload(run, faster)
     ttft, tpot = latencies_s(sample, simulate(sample, own.engine))
@@ -343,7 +334,7 @@ def breaking_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
     """Times the rate of a log at which its objective breaks, by bisection; infinite where it holds
     at 16 times, NaN where it is broken at a sixteenth.
 
-    run, own, asked: as for `_kept_share`.
+    run: the log. own: its engine. asked: the objective.
 
     >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
     >>> columns["output_tokens"] = np.ones(4)
@@ -370,7 +361,7 @@ def held_rate(run: Run, own: OwnEngine, asked: Asked) -> float:
     times a tenth shorter, and shorter by as much as the simulation falls short of the log at that
     quantile. As `breaking_rate` elsewhere.
 
-    run, own, asked: as for `_kept_share`.
+    run, own, asked: as for `breaking_rate`.
 
     >>> columns = {"sent_s": np.arange(4.0), "prompt_tokens": np.ones(4)}
     >>> columns |= {"output_tokens": np.ones(4), "ttft_s": np.full(4, 0.5)}

@@ -45,7 +45,7 @@ from serving_mathematics.report.engine_metrics import (
     _looks_tabled,
     _means,
     range_query_run,
-    scrapes_run,
+    scrape_run,
     table_run,
 )
 from serving_mathematics.report.evidence import (
@@ -75,6 +75,7 @@ VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies a
 VLLM_LISTS = (*VLLM_COLUMNS.values(), "itls", "errors")
 BESIDE = re.compile(r"\A# AIPerf Server Metrics|NVIDIA (AIPerf|GenAI-Perf) \|")  # its other exports
 PERCENTILES = ("p99", "p99.0", "99")
+SECONDS_OF = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 class OtherFileError(ValueError):
@@ -100,7 +101,7 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     require('"inflightBatchingStats"' not in text[:4000], where, rule, "its /metrics, in JSON")
     if begin not in ("{", "["):
         if _looks_scraped(text):
-            return [scrapes_run([text], where)]
+            return [scrape_run(text, where)]
         if _looks_tabled(text):
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
@@ -310,22 +311,20 @@ def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
         run = replace(run, told={**told, **_told(late)})
         if "sent_s" in columns:
             columns["due_s"] = columns["sent_s"] - waited
-    gaps = [np.asarray(_json_column(one if isinstance(one, list) else [])) for one in lists["itls"]]
-    if not gaps or not any(one.size for one in gaps):
+    gaps = [_json_column(one if isinstance(one, list) else []) for one in lists["itls"]]
+    if not any(one.size for one in gaps):
         return replace(run, columns=columns)
     columns["latency_s"] = ttft + np.array([float(one.sum()) for one in gaps])
-    columns["longest_gap_s"] = np.array(
-        [float(one.max()) if one.size else math.nan for one in gaps]
-    )
-    ends = [
-        base + np.cumsum(one)
-        for base, one in zip(
-            (columns.get("sent_s", ttft * math.nan) + ttft).tolist(), gaps, strict=True
-        )
-    ]
-    return replace(
-        run, columns=columns, gaps_s=np.concatenate(gaps), gap_end_s=np.concatenate(ends)
-    )
+    return _with_gaps(replace(run, columns=columns), gaps)
+
+
+def _with_gaps(run: Run, gaps_s: Sequence[FloatArray]) -> Run:
+    """A run with the times between the tokens of each of its requests."""
+    first = (run.column("sent_s") + run.column("ttft_s")).tolist()
+    ends = [base + np.cumsum(one) for base, one in zip(first, gaps_s, strict=True)]
+    none = [np.zeros(0)]
+    gap_s, end_s = (np.concatenate([*none, *x]) for x in (gaps_s, ends))
+    return replace(run, gaps_s=gap_s, gap_end_s=end_s)
 
 
 def _share(total: Any, count: float) -> float:
@@ -336,10 +335,8 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
     """AIPerf's and genai-perf's summaries."""
 
     def stat(name: str, *which: str) -> float:
-        unit = _at(data, f"{name}.unit")
         value = next((x for w in which if (x := _at(data, f"{name}.{w}")) is not None), None)
-        scale = {"us": 1e-6, "ms": 1e-3, "ns": 1e-9}.get(str(unit), 1.0)
-        return scale * _json_number(value)
+        return SECONDS_OF.get(str(_at(data, f"{name}.unit")), 1.0) * _json_number(value)
 
     settings: Any = data.get("input_config")
     phases = _at(settings, "phases")
@@ -492,28 +489,19 @@ def _streams(data: Any, where: str) -> Run:
         says = [_says_something(str(_at(one, "response"))) for one in piece] or [True] * len(end)
         require(len(says) == len(end), where, "a time for each response", f"{len(end)} times")
         times.append(_json_column([x for x, fine in zip(end, says, strict=True) if fine]) * 1e-9)
-    gaps = [np.diff(one) for one in times]
     columns = {
         "sent_s": _since_first(sent),
         "ttft_s": np.array([one[0] if one.size else math.nan for one in times]) - sent,
         "latency_s": np.array([one[-1] if one.size else math.nan for one in times]) - sent,
         "output_tokens": np.array([float(one.size) for one in times]),
-        "longest_gap_s": np.array([one.max() if one.size else math.nan for one in gaps]),
         "failed": np.array([0.0 if one.size else 1.0 for one in times]),
     }
     mode, value = (_at(data, f"experiment.{name}") for name in ("mode", "value"))
     held = "concurrency" if mode == "concurrency" else "rate_asked"
     told = {held: value} | ({"rate_asked": math.inf} if held == "concurrency" else {})
-    first = float(np.nan_to_num(_known_quantile(sent, 0.0)))
-    return Run(
-        where,
-        "genai-perf",
-        columns,
-        _told(told),
-        np.concatenate(gaps),
-        np.concatenate([one[1:] - first for one in times]),
-        notes=("tokens are pieces of the stream",),
-    )
+    notes = ("tokens are pieces of the stream",)
+    run = Run(where, "genai-perf", columns, _told(told), notes=notes)
+    return _with_gaps(run, [np.diff(one) for one in times])
 
 
 def _says_something(response: str) -> bool:
@@ -571,10 +559,8 @@ def _records(text: str, where: str) -> list[Run]:
 def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
     def metric(name: str) -> FloatArray:
         found = [_at(row, f"metrics.{name}") for row in rows]
-        scales = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-        return np.array(
-            [scales.get(str(_at(x, "unit")), 1.0) * _json_number(_at(x, "value")) for x in found]
-        )
+        scales = [SECONDS_OF.get(str(_at(one, "unit")), 1.0) for one in found]
+        return np.array(scales) * [_json_number(_at(one, "value")) for one in found]
 
     start = _json_column([_at(row, "metadata.request_start_ns") for row in rows]) * 1e-9
     end = _json_column([_at(row, "metadata.request_end_ns") for row in rows]) * 1e-9
@@ -593,14 +579,7 @@ def _aiperf_records(rows: Sequence[Any], where: str) -> Run:
         columns["due_s"] = due - start + columns["sent_s"]
     listed = [_at(row, "metrics.inter_chunk_latency.value") for row in rows]
     gaps = [1e-3 * _json_column(one) if isinstance(one, list) else np.zeros(0) for one in listed]
-    if not any(one.size for one in gaps):
-        return Run(where, "AIPerf", columns)
-    columns["longest_gap_s"] = np.array([one.max() if one.size else math.nan for one in gaps])
-    first = (columns["sent_s"] + columns["ttft_s"]).tolist()
-    ends = [base + np.cumsum(one) for base, one in zip(first, gaps, strict=True)]
-    return Run(
-        where, "AIPerf", columns, gaps_s=np.concatenate(gaps), gap_end_s=np.concatenate(ends)
-    )
+    return _with_gaps(Run(where, "AIPerf", columns), gaps)
 
 
 def _perf_records(rows: Sequence[Any], where: str) -> Run:
@@ -609,7 +588,6 @@ def _perf_records(rows: Sequence[Any], where: str) -> Run:
     info = [row.get("info") or {} for row in rows]
     times = [_at(one, "output_token_times", "response_metrics.output_token_times") for one in info]
     tokens = [_json_column(one) if isinstance(one, list) else np.zeros(0) for one in times]
-    gaps = [np.diff(one) for one in tokens]
     columns = {
         "sent_s": _since_first(start),
         "latency_s": end - start,
@@ -620,18 +598,9 @@ def _perf_records(rows: Sequence[Any], where: str) -> Run:
         "output_tokens": _json_column(
             [_at(one, "output_tokens", "response_metrics.output_tokens") for one in info]
         ),
-        "longest_gap_s": np.array([one.max() if one.size else math.nan for one in gaps]),
         "failed": np.array([bool(row.get("error")) for row in rows], dtype=float),
     }
-    first = float(np.nan_to_num(_known_quantile(start, 0.0)))
-    ends = [one[1:] - first for one in tokens]
-    return Run(
-        where,
-        "inference-perf",
-        columns,
-        gaps_s=np.concatenate(gaps) if gaps else np.zeros(0),
-        gap_end_s=np.concatenate(ends) if ends else np.zeros(0),
-    )
+    return _with_gaps(Run(where, "inference-perf", columns), [np.diff(one) for one in tokens])
 
 
 def _require_new(found: Sequence[Run], text: str, where: str, before: dict[bytes, str]) -> None:
@@ -660,8 +629,8 @@ def joined(runs: Sequence[Run]) -> list[Run]:
 
     runs: in the order of their files.
 
-    >>> from serving_mathematics.report.engine_metrics import scrapes_run
-    >>> parts = [scrapes_run([f"vllm:num_preemptions_total {k}"], f"{k}.txt") for k in (2, 5)]
+    >>> from serving_mathematics.report.engine_metrics import scrape_run
+    >>> parts = [scrape_run(f"vllm:num_preemptions_total {k}", f"{k}.txt") for k in (2, 5)]
     >>> joined(parts)[0].series.grown("preemptions")
     3.0
     """
@@ -773,31 +742,30 @@ def _scraped(run: Run) -> bool:
     return any("scrape" in note for note in run.notes)
 
 
+def _in_a_row(
+    parts: Sequence[Mapping[str, FloatArray]], sizes: Sequence[int]
+) -> dict[str, FloatArray]:
+    """The last so many numbers of each name in each part; NaN where a part does not tell them."""
+    pairs = list(zip(parts, sizes, strict=True))
+    return {
+        name: np.concatenate([x.get(name, np.full(size, math.nan))[-size:] for x, size in pairs])
+        for name in dict.fromkeys(name for part in parts for name in part)
+    }
+
+
 def _after(before: Run, run: Run) -> Run:
     """Two runs of scrapes as one, counters from the first of them on."""
     assert before.series is not None
     assert run.series is not None
-    names = dict.fromkeys([*before.series.values, *run.series.values])
-    one = "one scrape" in " ".join(before.notes)
-    values = {}
-    for name in names:
-        old = before.series.values.get(name, np.array([math.nan]))
-        new = run.series.values.get(name, np.array([math.nan]))
-        values[name] = np.concatenate([old[-1:] if one else old, new[-1:]])
-    times = np.concatenate([before.series.time_s, run.series.time_s])
-    where = f"{before.where}, {run.where}"
+    both = (before.series, run.series)
+    sizes = [one.time_s.size for one in both]
+    values = _in_a_row([one.values for one in both], sizes)
     engines = {
-        of: {
-            name: np.concatenate(
-                [
-                    x.engines.get(of, {}).get(name, np.full(x.time_s.size, math.nan))
-                    for x in (before.series, run.series)
-                ]
-            )
-            for name in ("running", "waiting", "cache")
-        }
-        for of in dict.fromkeys([*before.series.engines, *run.series.engines])
+        of: _in_a_row([one.engines.get(of, {}) for one in both], sizes)
+        for of in dict.fromkeys(of for one in both for of in one.engines)
     }
+    times = np.concatenate([one.time_s for one in both])
+    where = f"{before.where}, {run.where}"
     series = type(run.series)(times, values, engines)
     known = {name: series.level(name) for name in GROWING}
     fell = [name.replace("_", " ") for name, x in known.items() if (np.diff(x) < 0).any()]

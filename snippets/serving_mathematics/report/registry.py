@@ -342,7 +342,11 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
     warm = [_without_warm_up(run) for run in runs]
     for rule in FINDINGS:
         told = [run for run in (runs if rule.cold else warm) if not rule.lacks(run, asked)]
-        own = [one for run in told if (one := rule.find(run, asked)) is not None]
+        own = [
+            replace(one, name=rule.name, where=run.where)
+            for run in told
+            if (one := rule.find(run, asked)) is not None
+        ]
         found += own
         more = [] if own else [rule.beyond(run, asked) for run in told]
         if told and not own:
@@ -350,8 +354,9 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
             quiet += [] if all(more) else [rule.name]
         if not told and runs:
             untold.append((rule.title, rule.lacks(runs[0], asked)))
-    whole = [look(runs, asked) for look in (ladder, step_model)]
-    found += [one for one in whole if one is not None]
+    for look in (ladder, step_model):
+        if (one := look(runs, asked)) is not None:
+            found.append(replace(one, name=look.__name__))
     ranks = {finding.name: place for place, finding in reversed(list(enumerate(found)))}
     order = sorted(found, key=lambda one: (LEVELS.index(one.level), ranks[one.name]))
     return Report(tuple(runs), tuple(order), tuple(problems), tuple(quiet), tuple(untold))

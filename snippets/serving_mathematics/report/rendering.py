@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving_mathematics.planner.answer_plots import Plot
+from serving_mathematics.planner.plot_axes import Plot
 from serving_mathematics.report.comparison import Difference
 from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding, duration, percent
 from serving_mathematics.report.registry import FINDINGS, Report
@@ -113,14 +113,7 @@ SCHEMA: dict[str, Any] = {
 
 
 def _report_record(found: Report, changed: Sequence[Difference] = ()) -> dict[str, Any]:
-    """A report as plain data, as the schema says; numbers that are not finite are left out.
-
-    found: the report. changed: between two files.
-
-    >>> record = _report_record(Report((), (), ("a.json: must be text",), (), ()))
-    >>> record["problems"]
-    ['a.json: must be text']
-    """
+    """A report as plain data, as the schema says; numbers that are not finite are left out."""
     return {
         "worst": _worst(found, changed),
         "runs": [
@@ -133,7 +126,9 @@ def _report_record(found: Report, changed: Sequence[Difference] = ()) -> dict[st
             }
             for run in found.runs
         ],
-        "findings": [vars(one) | {"files": dict(one.files)} for one in found.findings],
+        "findings": [
+            {"name": one.name} | vars(one) | {"files": dict(one.files)} for one in found.findings
+        ],
         "quiet": list(found.quiet),
         "untold": [{"question": title, "needs": needs} for title, needs in found.untold],
         "problems": list(found.problems),
@@ -155,7 +150,7 @@ def _worst(found: Report, changed: Sequence[Difference]) -> str:
 def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str]:
     """A report in fifteen lines at most, the worst first.
 
-    found, changed: as for `report_record`.
+    found: the report. changed: between two files.
 
     >>> summary_lines(Report((), (), (), (), ()))
     ['nothing was read']
@@ -251,7 +246,7 @@ def _difference_text(one: Difference) -> str:
 def report_markdown(found: Report, changed: Sequence[Difference] = ()) -> str:
     """A report as Markdown.
 
-    found, changed: as for `report_record`.
+    found, changed: as for `summary_lines`.
 
     >>> report_markdown(Report((), (), (), (), ())).splitlines()[0]
     '# What the log says'
@@ -305,7 +300,7 @@ def _sentence(text: str) -> str:
 def report_html(found: Report, asked: Asked, changed: Sequence[Difference] = ()) -> str:
     """A report as one page that needs nothing beside it.
 
-    found, changed: as for `report_record`. asked: whose objective is drawn.
+    found, changed: as for `summary_lines`. asked: whose objective is drawn.
 
     >>> page = report_html(Report((), (), (), (), ()), Asked())
     >>> page.startswith("<!doctype html>"), "http-equiv" in page
@@ -329,11 +324,7 @@ def _report_body(
 ) -> str:
     """What stands in that page, for a page that has a style of its own.
 
-    found, asked, changed: as for `report_html`. site: where the chapters are; without it they
-    are named and not linked.
-
-    >>> _report_body(Report((), (), (), (), ()), Asked())
-    '<p>Nothing was read.</p>'
+    site: where the chapters are; without it they are named and not linked.
     """
     if not found.runs:
         told = "".join(f"<p>Not read: {html.escape(one)}.</p>" for one in found.problems)

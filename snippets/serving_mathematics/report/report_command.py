@@ -144,13 +144,7 @@ def read_asked(fields: dict[str, Any]) -> Asked:
 
 
 def _read_files(names: Sequence[str], columns: str = "") -> tuple[list[Run], list[str]]:
-    """The runs of files and folders, and a sentence for each file that could not be read.
-
-    names: of files or folders. columns: of logs, as `read_log` takes them.
-
-    >>> _read_files(["no such file"])
-    ([], ['no such file: No such file or directory'])
-    """
+    """The runs of files and folders, and a sentence for each file that could not be read."""
     runs: list[Run] = []
     problems: list[str] = []
     beside: list[str] = []  # in folders of results, and none themselves
@@ -208,15 +202,7 @@ def _within(names: Sequence[str], problems: list[str]) -> list[str]:
 
 def _compared_runs(runs: Sequence[Run], before: Sequence[Run]) -> list[Difference]:
     """What differs between runs and those before: in pairs where there are as many, else between
-    the largest of either.
-
-    runs, before: one or more each. Raises ValueError where they have nothing in common.
-
-    >>> import numpy as np
-    >>> pair = [Run(name, "", {"ttft_s": np.linspace(1, 2, 200)}) for name in "ab"]
-    >>> [one.real for one in _compared_runs(pair[:1], pair[1:])]
-    [False, False]
-    """
+    the largest of either."""
     require(len(runs) > 0 and len(before) > 0, "--against", "runs that can be read", "none")
     if len(runs) != len(before):
         runs, before = ([max(x, key=lambda run: run.size)] for x in (runs, before))
@@ -229,13 +215,7 @@ def _compared_runs(runs: Sequence[Run], before: Sequence[Run]) -> list[Differenc
 
 
 def _report_files(found: Report, asked: Asked, changed: Sequence[Difference]) -> dict[str, str]:
-    """The files of a report by name: in three forms, with their schema, and those of its findings.
-
-    found, asked, changed: as `report_html` takes them.
-
-    >>> sorted(_report_files(Report((), (), (), (), ()), Asked(), []))
-    ['report.html', 'report.json', 'report.md', 'report.schema.json']
-    """
+    """The files of a report by name: its three forms, their schema, and those of its findings."""
     record = json.dumps(
         _report_record(found, changed), indent=1, ensure_ascii=False, allow_nan=False
     )

@@ -2,7 +2,7 @@
 
 They are text, as the planner's are, and are coloured by the same classes.
 
-Source: the drawing is that of `planner.answer_plots`; SVG 2.
+Source: the drawing is that of `planner.plot_axes`; SVG 2.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serving_mathematics.planner.answer_plots import (
+from serving_mathematics.planner.plot_axes import (
     ABOVE,
     BELOW,
     LEFT,
@@ -63,6 +63,12 @@ def run_plots(runs: Sequence[Run], asked: Asked) -> list[Plot]:
     return [plot for plot in plots if plot]
 
 
+def _plot(
+    name: str, title: str, caption: str, drawn: str, rows: list[list[str]], panels: int = 1
+) -> Plot:
+    return Plot(title, _svg(name, title, caption, drawn, panels * HEIGHT), caption, rows)
+
+
 def _cell(value: float, digits: int = 3) -> str:
     """A number of the table beside a plot, empty where nothing was measured."""
     return sized(value, digits) if math.isfinite(value) else ""
@@ -110,11 +116,8 @@ def _over_time(run: Run, asked: Asked) -> Plot | None:
     limit = [asked.ttft_s] if name == "ttft_s" and asked.ttft_s > 0 else []
     up = axis_over([*positive, *limit])
     across = Axis(float(at[0]) / scale, float(at[-1]) / scale)
-    title = (
-        "TTFT [s]: median and 95th percentile"
-        if name == "ttft_s"
-        else "latency [s]: median and p95"
-    )
+    short = "TTFT [s]: median and 95th percentile"
+    title = short if name == "ttft_s" else "latency [s]: median and p95"
     drawn = _frame(across, axis_ticks(across), up, ABOVE, title, f"sent at [{unit}]")
     drawn += _line(across, up, ABOVE, middle, halves, "curve")
     drawn += _line(across, up, ABOVE, middle, tails, "curve tail")
@@ -125,12 +128,7 @@ def _over_time(run: Run, asked: Asked) -> Plot | None:
     ]
     what = "Time to first token" if name == "ttft_s" else "Latency"
     caption = f"{what} in {len(parts)} parts of the run, in order: the lower line is the median."
-    return Plot(
-        f"{what} over the run",
-        _svg("over", f"{what} over the run", caption, drawn, HEIGHT),
-        caption,
-        rows,
-    )
+    return _plot("over", f"{what} over the run", caption, drawn, rows)
 
 
 def _by_load(run: Run, asked: Asked) -> Plot | None:
@@ -150,14 +148,7 @@ def _by_load(run: Run, asked: Asked) -> Plot | None:
     drawn, rows, place = "", [["requests inside", *[c[0] for c in curves]]], 0
     columns = []
     for title, scale, values, limit in curves:
-        tails = np.array(
-            [
-                scale * float(np.nanquantile(values[x], 0.95))
-                if np.isfinite(values[x]).any()
-                else math.nan
-                for x in parts
-            ]
-        )
+        tails = np.array([scale * _known_quantile(values[x], 0.95) for x in parts])
         columns.append(tails)
         known = tails[tails > 0]
         if not known.size:
@@ -172,8 +163,7 @@ def _by_load(run: Run, asked: Asked) -> Plot | None:
     caption = (
         "95th percentiles against how many requests were inside when each came, in twelve parts."
     )
-    svg = _svg("load", "Latency against load", caption, drawn, max(place, 1) * HEIGHT)
-    return Plot("Latency against load", svg, caption, rows)
+    return _plot("load", "Latency against load", caption, drawn, rows, max(place, 1))
 
 
 def _arrivals(run: Run) -> Plot | None:
@@ -195,7 +185,7 @@ def _arrivals(run: Run) -> Plot | None:
     rows = [[f"time [{unit}]", "requests a second"]]
     rows += [[_cell(a, 4), _cell(b, 4)] for a, b in zip(at.tolist(), counts.tolist(), strict=True)]
     caption = f"Requests a second in {bins} equal parts of the time."
-    return Plot("Arrivals", _svg("arrivals", "Arrivals", caption, drawn, HEIGHT), caption, rows)
+    return _plot("arrivals", "Arrivals", caption, drawn, rows)
 
 
 def _levels(run: Run) -> Plot | None:
@@ -220,12 +210,7 @@ def _levels(run: Run) -> Plot | None:
     picked = range(0, at.size, max(1, at.size // 60))
     rows += [[_cell(at[i], 4), _cell(running[i], 4), _cell(waiting[i], 4)] for i in picked]
     caption = "Requests in the batch (the full line) and requests that wait (the dashed one)."
-    return Plot(
-        "The engine over time",
-        _svg("levels", "The engine over time", caption, drawn, HEIGHT),
-        caption,
-        rows,
-    )
+    return _plot("levels", "The engine over time", caption, drawn, rows)
 
 
 def _ladder(runs: Sequence[Run]) -> Plot | None:
@@ -249,8 +234,7 @@ def _ladder(runs: Sequence[Run]) -> Plot | None:
     rows = [["asked [1/s]", "served [1/s]", "TTFT, mean [s]"]]
     rows += [[_cell(a, 4), _cell(b, 4), _cell(c)] for a, b, c, _ in steps]
     caption = "What was served of what was asked for, and the mean time to first token, by load."
-    svg = _svg("ladder", "The ladder of loads", caption, drawn, 2 * HEIGHT)
-    return Plot("The ladder of loads", svg, caption, rows)
+    return _plot("ladder", "The ladder of loads", caption, drawn, rows, 2)
 
 
 def check_drawings_are_whole() -> None:

@@ -29,8 +29,8 @@ from serving_mathematics.report.evidence import (
 from serving_mathematics.report.findings.finding import duration
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
-from serving_mathematics.support.require import as_number, require, require_work
 
+EVENLY = 1000  # moments at which is looked who runs and who waits
 LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
 MORE, READ = 1.1, 2.0  # inside, of those that run, and beside them, from which somebody waits
 STEADY = 0.1  # of its median, within which half of what limits a batch lies
@@ -48,20 +48,16 @@ CROWD = 1.5  # times the mean rate, from which it is what makes late
 SHARED = 0.05  # of the prompt tokens, found in a cache, from which what is held is not told
 
 
-def levels(run: Run, moments: int = 1000) -> Series | None:
+def levels(run: Run) -> Series | None:
     """Requests that run and that wait, at evenly spaced moments; None where nothing tells both.
 
-    run: with an engine's levels, or with when each request was sent, admitted and ended. moments:
-    at most so many, 2 or more. Raises ValueError otherwise.
+    run: with an engine's levels, or with when each request was sent, admitted and ended.
 
     >>> both = {"sent_s": np.zeros(2), "queue_s": np.array([0.0, 2.0])}
     >>> run = Run("", "", both | {"latency_s": np.array([2.0, 4.0])})
-    >>> levels(run, 4).values["waiting"].tolist()
+    >>> levels(run).values["waiting"][::250].tolist()
     [1.0, 1.0, 0.0, 0.0]
     """
-    moments = as_number(moments=moments)
-    require(moments % 1 == 0 and moments >= 2, "moments", "a whole number, 2 or more", moments)
-    require_work(float(moments), moments=moments)
     if run.series is not None and {"running", "waiting"} <= set(run.series.values):
         return _fullest(run.series)
     if not run.has("sent_s", "queue_s", "latency_s"):
@@ -70,7 +66,7 @@ def levels(run: Run, moments: int = 1000) -> Series | None:
     admitted, ends = sent + _queued_s(run), sent + run.column("latency_s")
     known = np.isfinite(admitted) & np.isfinite(ends)
     first, last = float(sent[known].min()), float(ends[known].max())
-    times = first + (np.arange(moments) + 0.5) / moments * (last - first)
+    times = first + (np.arange(EVENLY) + 0.5) / EVENLY * (last - first)
     counts = [
         np.searchsorted(np.sort(x[known]), times, side="right") for x in (sent, admitted, ends)
     ]
@@ -140,15 +136,7 @@ def _spread(values: FloatArray) -> float:
 
 def _limits(run: Run) -> tuple[float, float]:
     """Places of an engine, or tokens that its memory holds: what was steady while requests waited.
-    NaN for the other, or for both where neither was, few waited or there is no single queue.
-
-    run: with when requests were sent and their times, or an engine's levels.
-
-    >>> full = np.r_[np.zeros(8), np.arange(1.0, 193)]  # 8 at a time, of 8 s each
-    >>> columns = {"sent_s": np.zeros(200), "ttft_s": full, "latency_s": full + 8.0}
-    >>> _limits(Run("", "", columns))
-    (8.0, nan)
-    """
+    NaN for the other, or for both where neither was, few waited or there is no single queue."""
     moments, running, inside, told = _load(run)
     if _passed_share(run) > PASSED:
         return math.nan, math.nan
@@ -219,12 +207,6 @@ def _passed_share(run: Run, least_s: float = math.nan) -> float:
     queue in order. NaN where few waited, or moments do not tell.
 
     least_s: that counts as long; four times the first quarter's time where it is not said.
-
-    >>> waits, order = np.r_[np.full(30, 9.0), np.full(70, 0.1)], 0.01 * np.arange(100.0)
-    >>> _passed_share(Run("", "", {"sent_s": order, "ttft_s": waits}))
-    1.0
-    >>> _passed_share(Run("", "", {"sent_s": order, "ttft_s": waits[::-1]}))
-    0.0
     """
     if not run.has("sent_s", "ttft_s"):
         return math.nan

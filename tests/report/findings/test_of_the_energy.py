@@ -33,7 +33,6 @@ def test_shares_of_power_are_a_whole_and_waiting_leads_when_idle() -> None:
 def test_a_device_without_published_power_gives_joules_alone() -> None:
     unknown = replace(WORKED, system=replace(find_system("h100"), name="none"))
     found = joules(Run("", "", told=TOLD | {"power_w": 900.0}), Asked(deployment=unknown))
-    assert found is not None
     assert found.level == "note"
     assert "model" not in found.seen
 
@@ -47,7 +46,6 @@ def test_nvidia_smi_beside_a_log_is_power_of_all_devices() -> None:
     run = joined([*read_file("\n".join(smi), "a.csv"), *read_file("\n".join(log), "b.csv")])[0]
     assert _power_told_w(run)[0] == 700.0
     found = joules(run, Asked())
-    assert found is not None
     assert "700 W for 100.2 answer tokens a second: 7 J each" in found.seen
 
 
@@ -80,7 +78,6 @@ def test_counted_energy_is_taken_before_readings() -> None:
 def test_twice_the_load_is_twice_the_requests_inside() -> None:
     told = TOLD | {"prompt_tokens": 1000.0, "in_flight": 16.0, "power_w": 500.0}
     found = joules(Run("", "", told=told), Asked(deployment=WORKED))
-    assert found is not None
     here = replace(
         WORKED, input_tokens=1000.0, output_tokens=200.0, shortest_share=1.0, concurrency=16.0
     )

@@ -9,7 +9,7 @@ from serving_mathematics.core.batching.speculative_decoding import (
     best_draft_length,
     expected_tokens,
 )
-from serving_mathematics.report.engine_metrics import scrapes_run
+from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import _made_slower, served
 from serving_mathematics.report.findings.finding import Asked
@@ -52,8 +52,6 @@ def test_queue_share_is_estimated_as_it_is_counted() -> None:
     told = queue_or_prefill(run, Asked())
     columns = {name: x for name, x in run.columns.items() if name != "queue_s"}
     guess = queue_or_prefill(replace(run, columns=columns, series=None), Asked())
-    assert told is not None
-    assert guess is not None
     both = [float(one.seen.split("%")[0]) for one in (told, guess)]
     assert both[1] == pytest.approx(both[0], abs=15)
     assert "estimated" in guess.sure
@@ -66,7 +64,6 @@ def test_own_times_grow_with_prompts() -> None:
 
 def test_places_bind_where_the_log_says_how_long_each_waited() -> None:
     found = binding(served(np.random.default_rng(2), 1500, load=1.2, places=16), Asked())
-    assert found is not None
     assert found.seen.startswith("places bind")
     assert "--max-num-seqs above 16" in found.change
     assert found.sure == "1,500 requests"
@@ -75,33 +72,25 @@ def test_places_bind_where_the_log_says_how_long_each_waited() -> None:
     sglang = binding(
         served(np.random.default_rng(2), 1500, load=1.2, places=16), Asked(engine="sglang")
     )
-    assert sglang is not None
     assert "--max-running-requests" in sglang.change
 
 
 def test_counters_by_hand() -> None:
     few = preemption(counted(preemptions=3.0, ttft_count=1000.0), Asked())
-    assert few is not None
     assert (few.level, "--" in few.change) == ("note", False)
     alone = preemption(counted(preemptions=1.0), Asked())  # of nobody knows how many requests
-    assert alone is not None
     assert (alone.level, alone.seen) == ("note", "1 preemption")
     run = counted(preemptions=30.0, ttft_count=1000.0)
     found, sglang = preemption(run, Asked()), preemption(run, Asked(engine="sglang"))
-    assert found is not None
     assert found.level == "problem"
     assert re.findall(r"--[a-z-]+", found.change) == VLLM_FLAGS
-    assert sglang is not None
     assert re.findall(r"--[a-z-]+", sglang.change) == SGLANG_FLAGS
     found = queue_or_prefill(counted(queue_s=90.0, ttft_s=100.0, ttft_count=50.0), Asked())
-    assert found is not None
     assert found.seen.startswith("90% of the time to first token of 2 s")
     found = prefix_hits(counted(prefix_asked=1000.0, prefix_found=250.0), Asked())
-    assert found is not None
     assert found.level == "note"
     some = {"prompt_tokens": np.full(4, 90.0), "cached_tokens": np.array([45.0, np.nan] * 2)}
     found = prefix_hits(Run("", "", some), Asked())
-    assert found is not None
     assert found.seen.startswith("50% of the prompt tokens")  # of those that tell it
 
 
@@ -112,7 +101,6 @@ def test_acceptance_is_the_inverse_of_the_yield(alpha: float) -> None:
 
 def test_guesses_that_pay_are_a_note() -> None:
     found = guesses(counted(draft_tokens=4e4, accepted_tokens=3e4, drafts=1e4), Asked())
-    assert found is not None
     assert found.level == "note"
     assert "a step that guesses yields 4.00 tokens" in found.seen
 
@@ -136,8 +124,7 @@ def test_the_engine_counts_guesses_by_their_place(
     ]
     by_place = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
     lines += [f'{by_place}{{position="{at}"}} {1e5 * x}' for at, x in enumerate(chances)]
-    found = guesses(scrapes_run(["\n".join(lines)], "a"), Asked())
-    assert found is not None
+    found = guesses(scrape_run("\n".join(lines), "a"), Asked())
     assert (found.level, found.change) == (level, change)
 
 
@@ -145,7 +132,6 @@ def test_stalls_name_the_prompts_that_are_read_in_them() -> None:
     prompts = np.full(800, 9000.0)
     run = served(np.random.default_rng(5), 800, load=0.4, prompts=prompts, prompt_s=4e-5)
     found = stalls(run, Asked())
-    assert found is not None
     assert found.level == "warning"
     assert "a prompt was read" in found.seen
     assert "--max-num-batched-tokens" in found.change
@@ -168,26 +154,22 @@ def test_every_chunk_of_a_prompt_is_a_cause_of_stalls() -> None:
     sent = ends[0::175] - 0.095
     columns = {"sent_s": sent, "ttft_s": np.full(20, 0.455)}
     found = stalls(Run("", "", columns, gaps_s=steps, gap_end_s=ends), Asked())
-    assert found is not None
     assert "in 100% of them a prompt was read" in found.seen
 
 
 def test_few_short_pauses_are_a_note() -> None:
     gaps = np.r_[np.full(990, 0.015), np.full(10, 0.07)]
     found = stalls(Run("", "", {"ttft_s": np.ones(9)}, gaps_s=gaps), Asked())
-    assert found is not None
     assert found.level == "note"
 
 
 def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:
     run = _made_slower(np.random.default_rng(3), 1000)
     found = engine_changed(run, Asked())
-    assert found is not None
     assert "about 1.5 times as long" in found.seen
     objective = Asked(ttft_s=2.0, tpot_s=0.2)
     assert [f(run, objective) for f in (ceiling, breaking_load, load_kept)] == [None] * 3
     kept = goodput(run, Asked(tpot_s=float(np.quantile(run.tpot_s()[:500], 0.999))))
-    assert kept is not None
     assert kept.change.startswith("look for what made the engine slower from")
 
 
@@ -216,20 +198,17 @@ def test_a_prefix_cache_that_was_lost_is_told(after: float, told: bool) -> None:
     found = np.floor(share * run.columns["prompt_tokens"])
     run = replace(run, columns={**run.columns, "cached_tokens": found}, shares_prefix=np.nan)
     seen = prefix_hits(replace(run, series=None), Asked())
-    assert seen is not None
     assert (seen.level, "until" in seen.seen) == (("warning", True) if told else ("note", False))
     counted_by = np.arange(0, 1500, 15)
     counters = {"prefix_asked": run.columns["prompt_tokens"], "prefix_found": found}
     values = {name: np.cumsum(x)[counted_by] for name, x in counters.items()}
     query = prefix_hits(Run("", "", series=Series(counted_by + 0.0, values)), Asked())
-    assert query is not None
     assert ("until" in query.seen) == told
     objective = Asked(ttft_s=2.0, tpot_s=0.2)
     unsaid = [f(run, objective) is None for f in (ceiling, breaking_load, load_kept)]
     assert all(unsaid) or not told
     late = np.where(np.arange(1500) > 800, 9.0, 0.1)
     kept = goodput(replace(run, columns={**run.columns, "ttft_s": late}), objective)
-    assert kept is not None
     assert ("what emptied the prefix cache" in kept.change) == told
 
 
@@ -237,5 +216,4 @@ def test_a_prefix_cache_that_was_lost_is_told(after: float, told: bool) -> None:
 def test_less_than_one_that_waits_in_the_mean_is_a_note(waiting: float, level: str) -> None:
     values = {"running": np.full(60, 64.0), "waiting": np.tile([waiting, 0.0], 30)}
     found = binding(Run("", "", series=Series(np.arange(60.0), values)), Asked())
-    assert found is not None
     assert found.level == level

@@ -15,7 +15,7 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.report.artefacts import queue_flags
-from serving_mathematics.report.engine_metrics import scrapes_run
+from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings import of_the_objective
@@ -31,6 +31,7 @@ from serving_mathematics.report.findings.of_the_objective import (
     load_kept,
 )
 from serving_mathematics.report.own_engine import OwnEngine, fit_own
+from serving_mathematics.report.reading import joined
 
 from ..example_runs import clean
 
@@ -47,7 +48,6 @@ def test_nothing_is_said_without_an_objective() -> None:
 def test_a_failed_request_is_late_and_an_unknown_one_is_neither() -> None:
     columns = {"ttft_s": np.array([0.1, 0.1, np.nan]), "failed": np.array([0.0, 1.0, 0.0])}
     kept = _in_time(Run("", "", columns), Asked(ttft_s=1.0))
-    assert kept is not None
     assert kept[:2].tolist() == [1.0, 0.0]
     assert np.isnan(kept[2])
 
@@ -97,7 +97,8 @@ def test_a_histogram_tells_how_many_were_in_time(
         + f"\n{name}_sum {50 * k}\n{name}_count {100 * k}"
         for k in (1, 4)
     )
-    found = goodput(scrapes_run([before, after], ""), Asked(ttft_s=limit, quantile=quantile))
+    (run,) = joined([scrape_run(text, "") for text in (before, after)])
+    found = goodput(run, Asked(ttft_s=limit, quantile=quantile))
     assert (found.level if found else "") == level
     assert found is None or found.seen.endswith(share)
 
@@ -106,17 +107,14 @@ def test_goodput_is_of_all_requests() -> None:
     columns = {"sent_s": np.arange(200.0), "ttft_s": np.full(200, 0.1), "latency_s": np.ones(200)}
     run = Run("", "", columns | {"failed": np.tile([0.0, 1.0], 100)})
     found = goodput(run, Asked(ttft_s=1.0))
-    assert found is not None
     assert found.seen.endswith("goodput 0.5 of 1 requests a second")
 
 
 def test_what_is_spent_is_of_what_the_promise_leaves() -> None:
     late = np.tile([3.0] + [0.1] * 199, 10)
     found = goodput(Run("", "", {"ttft_s": late}), Asked(ttft_s=1.0))
-    assert found is not None
     assert found.why == "0.5% were late or failed, 50% of the 1% that the promise leaves"
     found = goodput(Run("", "", {"ttft_s": np.tile([3.0, 0.1], 500)}), Asked(ttft_s=1.0))
-    assert found is not None
     assert found.why == "50% were late or failed, 50 times the 1% that the promise leaves"
 
 
@@ -127,12 +125,10 @@ def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
     widths = []
     for times in (together, apart):
         found = goodput(Run("", "", {"ttft_s": times}), Asked(ttft_s=1.0, quantile=0.9))
-        assert found is not None
         low, high = found.seen.split("(")[1].split(")")[0].replace("%", "").split(" to ")
         widths.append(float(high) - float(low))
     assert widths[0] > 2 * widths[1]
     found = goodput(Run("", "", {"ttft_s": together[1450:]}), Asked(ttft_s=1.0))
-    assert found is not None
     assert " to 100%)" in found.seen  # and not beyond
 
 
@@ -148,7 +144,6 @@ def test_late_requests_of_one_moment_send_the_reader_there() -> None:
     ):
         run = Run("", "", {"sent_s": moments, "ttft_s": np.where(late, 9.0, 0.1)})
         found = goodput(run, Asked(ttft_s=1.0))
-        assert found is not None
         assert found.change.startswith(told)
 
 
@@ -165,17 +160,14 @@ def test_late_requests_send_the_reader_to_what_they_have_in_common() -> None:
         (slept | {"prompt_tokens": np.where(late, 9e4, 9e2)}, "lower the load"),
     ):
         found = goodput(Run("", "", times | columns, tenants=("a", "b")), Asked(ttft_s=1.0))
-        assert found is not None
         assert found.level == "problem"
         assert found.change.startswith(told)
 
 
 def test_alerts_come_along() -> None:
     found = goodput(clean(count=1500), ASKED)
-    assert found is not None
     assert "alerts.yaml" in found.files
     beyond = goodput(clean(count=1500), Asked(ttft_s=1e4))
-    assert beyond is not None
     assert dict(beyond.files) == {}
     assert beyond.change == "keep it"
 
@@ -186,15 +178,12 @@ def test_the_load_at_which_it_breaks_is_beyond_one_that_it_keeps(
     run = served(np.random.default_rng(11), 3000, load=0.4, places=32)
     limit = 3 * float(np.quantile(run.columns["ttft_s"], 0.99))
     found = breaking_load(run, Asked(ttft_s=limit, places=32))
-    assert found is not None
     assert found.level == "note"
     assert "off by" in found.sure
     assert "; a step takes" in found.seen
     guessed = breaking_load(replace(run, gaps_s=2 * run.tpot_s()), Asked(ttft_s=limit, places=32))
-    assert guessed is not None
     assert "; a token takes" in guessed.seen
     own = fit_own(run, Asked(places=32))
-    assert own is not None
     for wrong in ((0.31, 0.0), (-0.31, 0.0), (0.0, 0.31), (0.0, -0.31)):  # an engine unlike the log
         unlike = OwnEngine(own.engine, *wrong)
         monkeypatch.setattr(of_the_objective, "fit_own", lambda *_, unlike=unlike: unlike)
@@ -207,7 +196,6 @@ def test_what_another_cause_makes_late_is_not_told_as_a_rate() -> None:
     held = np.where(np.arange(2000) % 10 == 0, 9.0, 0.0)  # by what stands before the engine
     columns = {name: run.columns[name] + held for name in ("ttft_s", "latency_s")}
     found = breaking_load(replace(run, columns={**run.columns, **columns}), ASKED)
-    assert found is not None
     assert found.level == "note"
     assert found.seen.startswith("90% of these requests kept the objective, and one engine")
     assert "its speed is not what makes them late" in found.seen
@@ -229,7 +217,6 @@ def test_peaks_are_told_as_peaks() -> None:
     run = served(rng, 9000, load=0.1, arrivals=gaps * 0.1, places=32)
     fast = 1 / float(np.diff(run.columns["sent_s"][6000:]).mean())
     found = breaking_load(run, Asked(ttft_s=2.0, tpot_s=0.2, places=32))
-    assert found is not None
     rate, minute = (float(x) for x in re.findall(r"([0-9.]+)(?: requests| in the)", found.seen)[:2])
     assert minute > rate
     assert 0.9 < minute / (fast * float(re.search(r"([0-9.]+) times", found.seen)[1])) < 1.3
@@ -239,7 +226,6 @@ def test_peaks_are_told_as_peaks() -> None:
 def test_an_engine_of_one_place_is_one() -> None:
     run = served(np.random.default_rng(5), 600, load=0.8, places=1)
     found = ceiling(run, Asked())
-    assert found is not None
     assert "that one engine of 1 place carries" in found.seen
     assert float(found.seen.split(" came, ")[1].split("%")[0]) == pytest.approx(80, abs=8)
 
@@ -248,7 +234,6 @@ def test_an_engine_of_one_place_is_one() -> None:
 def test_the_ceiling_is_the_simulators(load: float) -> None:
     run = served(np.random.default_rng(21), 3000, load=load, places=64)
     found = ceiling(run, Asked(places=64))
-    assert found is not None
     used = float(found.seen.split(" came, ")[1].split("%")[0])
     assert used == pytest.approx(100 * load, abs=8)
     assert found.level == ("note" if load < 0.82 else "warning")
@@ -258,7 +243,6 @@ def test_the_ceiling_is_the_simulators(load: float) -> None:
 def test_a_canary_by_the_book() -> None:
     times = np.where(np.arange(1000) % 100 == 0, 2.0, 0.1)  # one by one
     found = canary(Run("", "", {"ttft_s": times}), Asked(ttft_s=1.0))
-    assert found is not None
     assert "from 1% to 2% takes 2,319 in each arm" in found.seen
 
 
@@ -274,7 +258,6 @@ def test_late_requests_that_come_together_make_a_canary_longer() -> None:
 
     def count(columns: dict[str, np.ndarray]) -> int:
         found = canary(Run("", "", columns), Asked(ttft_s=1.0))
-        assert found is not None
         return int(found.change.split("canary ")[1].split(" requests")[0].replace(",", ""))
 
     assert count(shuffled) == count(together)
@@ -285,7 +268,6 @@ def test_hours_without_a_request_are_paid() -> None:
     sent = np.r_[np.arange(100.0), 1000 + np.arange(100.0)]
     run = Run("", "", {"sent_s": sent, "latency_s": np.ones(200), "output_tokens": np.ones(200)})
     found = cost(run, Asked(price_per_hour=3.6))
-    assert found is not None
     assert found.level == "warning"
     assert "of which 82% pays for time without a request" in found.seen
     found = cost(replace(run, columns={**run.columns, "sent_s": np.arange(200.0)}), Asked())
@@ -300,7 +282,6 @@ def test_a_canary_of_requests_that_are_late_together_is_a_warning() -> None:
         (np.random.default_rng(2).permutation(together), "note"),
     ):
         found = canary(Run("", "", {"ttft_s": times}), asked)
-        assert found is not None
         assert found.level == level
 
 
@@ -308,12 +289,10 @@ def test_queue_flags_come_with_the_load_that_is_kept() -> None:
     run = served(np.random.default_rng(4), 2500, load=1.05, places=16)
     limit = float(np.quantile(run.columns["ttft_s"], 0.5))
     found = load_kept(run, Asked(ttft_s=limit, quantile=0.9))
-    assert found is not None
     assert set(found.files) == {"keda.yaml", "hpa.yaml", "flags.txt"}
     assert found.files["flags.txt"].startswith("--max-num-queued-reqs ")
     asked = Asked(ttft_s=limit, quantile=0.9, engine="sglang")
     other = load_kept(run, asked)
-    assert other is not None
     mean = float(np.nanmean(run.columns["prompt_tokens"]))
     waiting = int(other.files["flags.txt"].removeprefix("--max-queued-requests "))
     assert waiting == max(1, int(0.4 * _prompt_speed(run) * limit / mean))
@@ -339,7 +318,6 @@ def test_a_fleet_on_the_target_of_a_log_keeps_its_promise(
         "output_tokens": asked.output_tokens.astype(float),
     }
     found = load_kept(Run("", "", columns), Asked(ttft_s=1.0, tpot_s=machine.promise.tpot_s))
-    assert found is not None
     trigger = yaml.safe_load(found.files["keda.yaml"])["spec"]["triggers"][0]["metadata"]
     told = float(trigger["threshold"]) / places
     run = signals._run.again("requests", told, machine=machine)
@@ -351,7 +329,6 @@ def test_a_fleet_on_the_target_of_a_log_keeps_its_promise(
 def test_no_target_is_told_where_nothing_broke() -> None:
     run = served(np.random.default_rng(4), 2500, load=0.4, places=16)
     found = load_kept(run, Asked(ttft_s=60.0))
-    assert found is not None
     assert (found.level, dict(found.files)) == ("note", {})
     assert "scale" not in found.change
 
@@ -362,7 +339,6 @@ def test_errors_that_come_at_random_are_no_limit_of_load(share: float) -> None:
     run = served(rng, 1000, load=0.5, places=64)
     failed = (rng.random(1000) < share).astype(float)
     found = load_kept(replace(run, columns={**run.columns, "failed": failed}), Asked(ttft_s=60.0))
-    assert found is not None
     assert (found.level, dict(found.files)) == ("note", {})
 
 

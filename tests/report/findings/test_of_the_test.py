@@ -41,7 +41,6 @@ def test_nothing_is_said_of_nothing() -> None:
 def test_a_cap_that_binds_is_a_late_client() -> None:
     told = {"rate_asked": 20.0, "rate_sent": 12.0, "completed": 800.0, "concurrency": 16.0}
     found = late_client(Run("", "", told=told), Asked())
-    assert found is not None
     assert found.level == "problem"
     assert "it let in 16 at a time" in found.seen
 
@@ -94,7 +93,6 @@ def test_a_stall_of_a_closed_loop_is_a_problem() -> None:
     times[[100, 250]] = 20.0
     sent = np.r_[0.0, np.cumsum(times)[:-1]]
     found = closed_loop(Run("", "", {"sent_s": sent, "latency_s": times}), Asked())
-    assert found is not None
     assert found.level == "problem"
     assert "a stall kept from being sent" in found.seen
 
@@ -126,12 +124,10 @@ def test_failures_are_not_among_the_times() -> None:
     broken = replace(run, columns={**run.columns, "failed": failed, "ttft_s": slow})
     assert growing_queue(broken, Asked()) is None
     found = failures(broken, Asked())
-    assert found is not None
     assert found.seen.startswith("50 of 500 requests failed: 10%")
     gave_up = replace(broken, columns={**broken.columns, "gave_up": failed})
     for ttft, told in ((np.where(failed > 0, np.nan, 0.1), "patience"), (slow, "first token")):
         found = failures(replace(gave_up, columns={**gave_up.columns, "ttft_s": ttft}), Asked())
-        assert found is not None
         assert "all because their clients gave up" in found.seen
         assert told in found.change
 
@@ -156,7 +152,6 @@ def test_conventions_are_recognised() -> None:
             found = tpot_definition(replace(one, told=told | {"tpot_s": right * factor}), Asked())
             assert (found is None) == (low < factor < high)
     found = tpot_definition(Run("", "", told=told | {"tpot_s": 0.0275}), Asked())
-    assert found is not None
     assert found.level == "warning"
     assert "the first token in it" in found.seen
     few = {"ttft_s": 1.0, "latency_s": 1.5, "output_tokens": 2.0}
@@ -177,7 +172,6 @@ def test_lengths_within_a_token_are_equal() -> None:
         "output_tokens": rng.geometric(0.1, 300),
     }
     found = equal_lengths(Run("", "", {k: np.asarray(v, float) for k, v in same.items()}), Asked())
-    assert found is not None
     assert "prompts have 512" in found.seen
     assert "answers" not in found.seen
     assert empty_answers(clean(count=300), Asked()) is None
@@ -208,7 +202,6 @@ def test_moments_in_whole_seconds_do_not_tell_who_waited() -> None:
 def test_a_percentile_is_of_what_the_log_has() -> None:
     times = np.r_[np.ones(985), np.full(15, 60.0)] * np.random.default_rng(0).uniform(1, 9, 1000)
     found = too_few(Run("", "", {"latency_s": times}), Asked())
-    assert found is not None
     assert found.seen.startswith("p99 of the latency is")
 
 
@@ -226,7 +219,6 @@ def test_a_burst_at_the_start_is_told_as_one() -> None:
     pace = np.r_[np.full(200, 2.2), np.full(1800, 0.8)]
     run = served(rng, 2000, load=0.5, arrivals=rng.exponential(1.0, 2000) / pace)
     found = warm_up(run, Asked())
-    assert found is not None
     assert "; they came 1.9 times as fast" in found.seen
     assert found.level == "note"
 

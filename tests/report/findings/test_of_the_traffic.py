@@ -40,18 +40,15 @@ def test_bursts_of_requests_need_not_be_bursts_of_tokens() -> None:
     sent = np.cumsum(rng.exponential(0.1, 6000) * np.where(dense, 0.25, 1.75))
     tokens = np.where(dense, 100.0, 700.0)
     found = bursts(Run("", "", {"sent_s": sent, "prompt_tokens": tokens}), Asked())
-    assert found is not None
     requests, prompts = (float(x.split()[0]) for x in found.seen.split(" is ")[1].split(", ")[:2])
     assert prompts < requests
     found = lengths_follow_load(Run("", "", {"sent_s": sent, "prompt_tokens": tokens}), Asked())
-    assert found is not None
     assert "shorter" in found.seen
 
 
 def test_sessions_by_hand() -> None:
     turns = np.r_[np.repeat(np.arange(10.0), 15), np.arange(100.0, 150.0)]
     found = sessions(Run("", "", {"session": turns}), Asked())
-    assert found is not None
     assert "60 sessions of 3.33 requests in the mean, the longest of 15" in found.seen
     assert "70% of the requests follow another" in found.seen
     assert sessions(Run("", "", {"session": np.arange(200.0)}), Asked()) is None
@@ -60,10 +57,8 @@ def test_sessions_by_hand() -> None:
 def test_shares_by_hand() -> None:
     tokens = np.r_[np.full(990, 10.0), np.full(10, 990.0)]
     found = few_carry_most(Run("", "", {"prompt_tokens": tokens}), Asked())
-    assert found is not None
     assert "bring 50%" in found.seen
     found = retries(Run("", "", {"attempt": np.r_[np.ones(80), np.full(20, 3.0)]}), Asked())
-    assert found is not None
     assert found.level == "problem"
     assert "up to try 3" in found.seen
 

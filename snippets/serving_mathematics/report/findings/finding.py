@@ -68,14 +68,14 @@ class Asked:
 class Finding:
     """One thing that a run says.
 
-    name: of its function. level: problem, warning or note. seen, why, change: a sentence each.
-    sure: how it is known. chapter: its page. where: the run. files: to take along, by name.
+    level: problem, warning or note. seen, why, change: a sentence each. sure: how it is known.
+    chapter: its page. files: to take along, by name. where, name: the run and the function that
+    made it, which `report` fills in.
 
-    >>> Finding("few", "note", "80 requests", "p99 needs more", "test longer", "counted", "x").level
+    >>> Finding("note", "80 requests", "p99 needs more", "test longer", "counted", "x").level
     'note'
     """
 
-    name: str
     level: str
     seen: str
     why: str
@@ -84,6 +84,7 @@ class Finding:
     chapter: str
     where: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 def duration(seconds: float) -> str:
@@ -130,13 +131,7 @@ def percent(share: float, low: float | None = None, high: float | None = None) -
 
 
 def _blocks_of(values: FloatArray, blocks: int) -> list[FloatArray]:
-    """Numbers in a row cut into blocks of nearly the same size, the unknown ones left out.
-
-    values: at least as many known ones as blocks. blocks: 1 or more. Raises ValueError otherwise.
-
-    >>> [one.tolist() for one in _blocks_of(np.array([1.0, 2.0, 3.0, 4.0]), 2)]
-    [[1.0, 2.0], [3.0, 4.0]]
-    """
+    """Numbers in a row cut into blocks of nearly the same size, the unknown ones left out."""
     numbers = as_floats(values=values)
     known = numbers[np.isfinite(numbers)]
     fits = blocks % 1 == 0 and 1 <= blocks <= known.size
@@ -160,4 +155,3 @@ def check_bad_input_is_refused() -> None:
     checks.raises("quantile", Asked, quantile=1.0, match="quantile must be in (0, 1)")
     checks.raises("objective", Asked, ttft_s=-1.0, match="ttft_s must be positive")
     checks.raises("blocks", _blocks_of, np.ones(2), 3, match="blocks must be a whole number from 1")
-    checks.raises("duration", duration, math.nan, match="seconds must be finite")

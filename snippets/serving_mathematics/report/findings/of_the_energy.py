@@ -25,7 +25,6 @@ from serving_mathematics.core.hardware.energy import (
     board_power_w,
     served_power_w,
 )
-from serving_mathematics.planner.fleet_energy import power_error
 from serving_mathematics.report.evidence import Run, _inside_at, _power_told_w, _rates_told
 from serving_mathematics.report.findings.finding import Asked, Finding, percent
 from serving_mathematics.support import checks
@@ -53,6 +52,8 @@ def joules(run: Run, asked: Asked) -> Finding | None:
     level, change = "note", "compare at the load of the day: a token of an idle device takes most"
     one = asked.deployment
     if one is not None and one.system.name in BOARD_W:
+        from serving_mathematics.planner.fleet_energy import power_error  # with all of the planner
+
         inside = _inside(run, rates["requests"])
         one = _at_load(one, rates, inside)
         model, parts = _modelled(one, inside, tokens, rates["requests"])
@@ -75,7 +76,6 @@ def joules(run: Run, asked: Asked) -> Finding | None:
         how += f"; the model is off by {percent(error)} or less in nine of ten of {runs} runs"
         how += "" if own else " of other devices"
     return Finding(
-        "joules",
         level,
         seen,
         "a device that waits draws nearly half of what one at work does, so that joules a token "
@@ -83,7 +83,6 @@ def joules(run: Run, asked: Asked) -> Finding | None:
         change,
         how,
         "intuition/latency-throughput-cost",
-        run.where,
     )
 
 

@@ -112,7 +112,6 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     found = queue_or_prefill(run, asked) if waiting.mean() < ONE_WAITS else None
     few = waiting.mean() < ONE_WAITS and (found is None or found.level == "note")
     return Finding(
-        "binding",
         "note" if few else "warning",
         f"{what}: somebody waited in {percent(float(queued.mean()))} of the time, "
         f"{sized(float(waiting.mean()))} in the mean, {seen}",
@@ -120,7 +119,6 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         change,
         f"{running.size} moments" if scraped else f"{run.size:,} requests",
         "definitions/utilization",
-        run.where,
     )
 
 
@@ -264,14 +262,12 @@ def _waiting(
         else "shorten prompts or share prefixes: more replicas save only the wait"
     )
     return Finding(
-        "queue_or_prefill",
         "warning" if much or left else "note",
         f"{told} of the time to first token{mean} is waiting, the rest the prompt{left}",
         "waiting is mended by capacity, the prompt's own time by less work",
         change,
         how,
         "capacity/overload-control" if much else "architecture/streaming",
-        run.where,
     )
 
 
@@ -324,7 +320,6 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
     begins, times = told
     since = duration(begins - float(np.nanmin(run.column("sent_s"))))
     return Finding(
-        "engine_changed",
         "warning",
         f"from {since} after the first request on, a token takes about {sized(times, 2)} times as "
         "long with as many inside and as long prompts",
@@ -334,7 +329,6 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
         "prefix cache that was lost, a clock that was lowered or a neighbour on the device then",
         "least squares with one factor from a moment on, of seven moments tried",
         "machine/step-time",
-        run.where,
     )
 
 
@@ -357,7 +351,6 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
     each = f", {sized(share, 2)} for each request" if math.isfinite(share) else ""
     many = share >= PREEMPTED or not (share >= 0 or count < FEW)
     return Finding(
-        "preemption",
         "problem" if many else "note",
         f"{count:,.0f} preemption{'s' * (count > 1)}{each}",
         "what was computed for them is computed again, and their readers see a gap",
@@ -366,7 +359,6 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
         else "look again at a higher load: so few cost less than any change would",
         "the engine's own count",
         "optimization/caching",
-        run.where,
     )
 
 
@@ -415,7 +407,6 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         change = "look for a deploy or a restart that emptied the cache then, a prompt whose "
         change += "beginning changed, or a router that forgot who has what"
     return Finding(
-        "prefix_hits",
         "warning" if lost else "note",
         seen,
         "a token that is found costs memory and no time: it shortens first tokens and raises what "
@@ -425,7 +416,6 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         if math.isnan(possible)
         else "counted by blocks, with a cache that keeps all",
         "optimization/caching",
-        run.where,
     )
 
 
@@ -504,7 +494,6 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
     kept = "keep " if best == round(length) else ""
     change = f"{kept}{'guessing' if kept else 'guess'} {best} at a time"
     return Finding(
-        "guesses",
         "warning" if low else "note",
         f"of {sized(length)} guessed tokens {percent(share.share, share.low, share.high)} are "
         "accepted: a "
@@ -514,7 +503,6 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
         change if best else "switch guesses off",
         f"{each}; a guess costs {percent(PASS_COST)} of a step",
         "machine/step-time",
-        run.where,
     )
 
 
@@ -590,14 +578,12 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
                 "first tokens stay in time, or separate prompts"
             )
     return Finding(
-        "stalls",
         "warning" if time > STALLED else "note",
         seen,
         "readers see a pause, and a mean time per token hides it",
         change,
         f"{gaps.size:,} gaps",
         "architecture/streaming",
-        run.where,
     )
 
 

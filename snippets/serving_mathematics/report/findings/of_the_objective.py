@@ -94,14 +94,7 @@ WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 def _in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
     """Which requests kept the objective, 1 or 0, NaN where the log does not tell; None where
-    nothing was promised, or cannot be compared.
-
-    run: with times of its requests. asked: the objective.
-
-    >>> run = Run("", "", {"ttft_s": np.array([0.5, 2.0])})
-    >>> _in_time(run, Asked(ttft_s=1.0)).tolist()
-    [1.0, 0.0]
-    """
+    nothing was promised, or cannot be compared."""
     if not asked.promised or not run.size:
         return None
     kept = np.ones(run.size)
@@ -161,7 +154,6 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     }
     why_late = _why_late(run, told, asked) if level != "note" else ""
     return Finding(
-        "goodput",
         level,
         f"{percent(share, low, high)} of the {those} keep {wanted}, {percent(asked.quantile)} are "
         f"promised{good}",
@@ -170,8 +162,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         why_late or kinds[level],
         "95%, by tenths of the run" if half > 0 else "95%, as if requests were independent",
         "definitions/slo-sla",
-        run.where,
-        files,
+        files=files,
     )
 
 
@@ -188,14 +179,12 @@ def _of_summary(run: Run, asked: Asked) -> Finding | None:
         return None
     many = sum(kept is True for kept, _ in told) > 1
     return Finding(
-        "goodput",
         "problem" if broken else "note",
         "; ".join(broken or [words for _, words in told]),
         f"{percent(asked.quantile)} of the requests are promised {_wanted(asked)}",
         "lower the load, add replicas or loosen the promise" if broken else "keep it",
         "counted over all requests" + (", each time by itself: fewer keep both" if many else ""),
         "definitions/slo-sla",
-        run.where,
     )
 
 
@@ -364,7 +353,6 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         files["flags.txt"] = flags + "\n"
     beyond = f", and refuse beyond: {files['flags.txt'].strip()}" if "flags.txt" in files else ""
     return Finding(
-        "load_kept",
         "warning" if broken else "note",
         seen.format(most),
         "requests that run and wait rise before a promise breaks, and GPU utilization does not",
@@ -372,8 +360,7 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         f"Wilson's interval in {BINS} parts by load, failed requests left out; one engine behind "
         "the log, and all that it served in it",
         "capacity/autoscaling",
-        run.where,
-        files,
+        files=files,
     )
 
 
@@ -500,14 +487,12 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         how += f"; on the safe side: steps of {LEAST_BUDGET:,} tokens, promised times "
         how += f"{percent(1 - SURE)} shorter and by what it falls short of the log's late requests"
     return Finding(
-        "breaking_load",
         level,
         f"{seen}; a {_step_word(run)} takes {_costs(own)}",
         why,
         change,
         how,
         "definitions/utilization",
-        run.where,
     )
 
 
@@ -590,7 +575,6 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
         fewer = f"; {percent(rate / ran)} of what as many as ran would carry"
     minute = f", {percent(busiest / most)} in the busiest minute" if busiest > 0 else ""
     return Finding(
-        "ceiling",
         "warning" if used > NEARLY else "note",
         f"{sized(rate)} requests a second came, {percent(used)} of the {sized(most)} that one "
         f"engine of {_places_said(own)} carries{lasting}{minute}{fewer}",
@@ -599,7 +583,6 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
         f"from the costs of a step in the log{_those(run)}, if it has every request of one engine; "
         f"{_error(own)}",
         "definitions/utilization",
-        run.where,
     )
 
 
@@ -686,7 +669,6 @@ def canary(run: Run, asked: Asked) -> Finding | None:
             f", {sized(alike, 2)} times what independent ones would take: they are late together"
         )
     return Finding(
-        "canary",
         "warning" if together else "note",
         seen,
         "a canary of fewer passes what doubles the burn of the budget",
@@ -694,7 +676,6 @@ def canary(run: Run, asked: Asked) -> Finding | None:
         "level 5%, power 80%; late requests come together, so that "
         f"{sized(alike, 2)} are worth one",
         "architecture/shadow-canary",
-        run.where,
     )
 
 
@@ -723,7 +704,6 @@ def cost(run: Run, asked: Asked) -> Finding | None:
     if idle > IDLE:
         parts.append(f"of which {percent(idle)} pays for time without a request")
     return Finding(
-        "cost",
         "warning" if idle > IDLE else "note",
         ", ".join(parts),
         "the price is of the hour, so a token costs what the hour leaves idle too",
@@ -732,7 +712,6 @@ def cost(run: Run, asked: Asked) -> Finding | None:
         else "compare at the load of the day, and not at the peak of a test",
         "total tokens over total time",
         "intuition/latency-throughput-cost",
-        run.where,
     )
 
 

@@ -71,7 +71,6 @@ def tenants(run: Run, _asked: Asked) -> Finding | None:
             f"p95 of {_called(run, who)} is {duration(own)}, of the others {duration(rest)}"
         )
     return Finding(
-        "tenants",
         "warning" if pushed else "note",
         "; ".join(seen),
         "they share one queue and one step: a limit on requests lets in the one with long prompts, "
@@ -81,7 +80,6 @@ def tenants(run: Run, _asked: Asked) -> Finding | None:
         else "bound tokens for each tenant at the gateway before the largest doubles",
         f"{run.size:,} requests, whole windows as observations",
         "optimization/hardware-scheduling",
-        run.where,
     )
 
 

@@ -91,7 +91,7 @@ def late_client(run: Run, _asked: Asked) -> Finding | None:
             )
         bad = typical > LATE_SHARE * reference or far > reference
         seen = f"requests left {duration(mean)} late in the mean, {most} {duration(far)}{whole}"
-        return _late(run, seen, "problem" if bad else "warning", "counted")
+        return _late(seen, "problem" if bad else "warning", "counted")
     asked, sent, count = run.said("rate_asked"), _sent_rate(run), _requests(run)
     if not (0 < asked < math.inf and sent > 0 and count >= 20):
         return None
@@ -102,12 +102,11 @@ def late_client(run: Run, _asked: Asked) -> Finding | None:
     capped = f" (it let in {limit:g} at a time)" if math.isfinite(limit) else ""
     seen = f"{sized(sent, 4)} requests a second left where {sized(asked, 4)} were asked for{capped}"
     level = "problem" if short > 2 * max(SLOW_SENDING, 3 / math.sqrt(count)) else "warning"
-    return _late(run, seen, level, f"± {sized(100 * 2 / math.sqrt(count), 2)}% by chance")
+    return _late(seen, level, f"± {sized(100 * 2 / math.sqrt(count), 2)}% by chance")
 
 
-def _late(run: Run, seen: str, level: str, sure: str) -> Finding:
+def _late(seen: str, level: str, sure: str) -> Finding:
     return Finding(
-        "late_client",
         level,
         seen,
         "what a request waited in the client is in no latency, and the engine was asked for less",
@@ -115,7 +114,6 @@ def _late(run: Run, seen: str, level: str, sure: str) -> Finding:
         "count from when a request was due",
         sure,
         "definitions/latency-distribution",
-        run.where,
     )
 
 
@@ -181,7 +179,6 @@ def closed_loop(run: Run, _asked: Asked) -> Finding | None:
                 " kept from being sent"
             )
     return Finding(
-        "closed_loop",
         level,
         seen,
         "a slow engine is asked less, so the test shows throughput at so many clients, and no "
@@ -190,7 +187,6 @@ def closed_loop(run: Run, _asked: Asked) -> Finding | None:
         " with others of as many clients",
         sure,
         "definitions/latency-distribution",
-        run.where,
     )
 
 
@@ -216,7 +212,6 @@ def all_at_once(run: Run, _asked: Asked) -> Finding | None:
     if not told:
         return None
     return Finding(
-        "all_at_once",
         "warning",
         f"all {count:,.0f} requests were sent at once",
         "the engine was full from the first second on: throughput is its ceiling, and a time to "
@@ -224,7 +219,6 @@ def all_at_once(run: Run, _asked: Asked) -> Finding | None:
         "send at a rate (--request-rate) for latencies, and quote this run as throughput",
         "counted" if counted else "said by the tool",
         "definitions/throughput",
-        run.where,
     )
 
 
@@ -274,7 +268,6 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
     matters = p95[0] > 1.1 * p95[1] and not faster > 1
     seen += "; what is said of the objective is of the rest" if matters else ""
     return Finding(
-        "warm_up",
         "warning" if matters else "note",
         seen,
         "caches, graphs and connections are made once, and a burst at the start is no load that "
@@ -282,7 +275,6 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
         f"warm up first (--num-warmups, --warmup-request-count) or leave out the first {cut}",
         f"MSER-5, {sized(above / max(spread, 1e-9), 2)} spreads of later blocks",
         "simulations",
-        run.where,
     )
 
 
@@ -396,7 +388,6 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
         f"of the first and the last tenth), by {duration(max(added))} a second, and had not settled"
     )
     return Finding(
-        "growing_queue",
         "problem",
         seen,
         "the load is above what the engine carries, so every percentile says how long the test was",
@@ -404,7 +395,6 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
         "served and no latency",
         "ten blocks in order, 1 in 2,000 by chance",
         "definitions/utilization",
-        run.where,
     )
 
 
@@ -430,7 +420,6 @@ def _unserved(run: Run) -> Finding | None:
     if not min(2 * first, longer) > max(longer / 2, coming * max(SLOW_SENDING, 3 / count**0.5)):
         return None
     return Finding(
-        "growing_queue",
         "problem",
         f"{sized(asked)} requests a second were asked for and {sized(count / whole, 2)} were "
         f"served, and a first token took {duration(first)} in the mean: a queue grew until the "
@@ -441,7 +430,6 @@ def _unserved(run: Run) -> Finding | None:
         "the waiting of the last, twice the mean, is most of what the test took longer than "
         f"{duration(coming)}",
         "definitions/utilization",
-        run.where,
     )
 
 
@@ -485,8 +473,7 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
         change = f"send about {4 * values.size:,} requests to halve it"
     else:
         return None
-    page = "definitions/latency-distribution"
-    return Finding("too_few", level, seen, why, change, sure, page, run.where)
+    return Finding(level, seen, why, change, sure, "definitions/latency-distribution")
 
 
 def failures(run: Run, asked: Asked) -> Finding | None:
@@ -538,14 +525,12 @@ def failures(run: Run, asked: Asked) -> Finding | None:
             change = "look at what they had when they left: most had their first token"
         change += "; count each as a broken promise, whose whole time is in no percentile"
     return Finding(
-        "failures",
         level,
         seen,
         f"at {percent(asked.quantile)} the budget is {percent(1 - asked.quantile)} of the requests",
         change,
         "Wilson's interval, 95%",
         "definitions/slo-sla",
-        run.where,
     )
 
 
@@ -574,7 +559,6 @@ def empty_answers(run: Run, _asked: Asked) -> Finding | None:
     if share.low <= 0.002:
         return None
     return Finding(
-        "empty_answers",
         "warning",
         f"{empty:,} answers that count as whole have no token: "
         f"{percent(share.share, share.low, share.high)}",
@@ -582,7 +566,6 @@ def empty_answers(run: Run, _asked: Asked) -> Finding | None:
         "look at them: a filter, a stop word or an error that the client takes for an answer",
         "Wilson's interval, 95%",
         "definitions/latency-distribution",
-        run.where,
     )
 
 
@@ -622,7 +605,6 @@ def tpot_definition(run: Run, _asked: Asked) -> Finding | None:
     near = min(known, key=lambda name: abs(math.log(known[name] / said)))
     like = f"; it looks like {near}" if abs(known[near] / said - 1) < 0.15 else ""
     return Finding(
-        "tpot_definition",
         "warning",
         f"the tool says {duration(said)} a token, (end − first)/(tokens − 1) is "
         f"{duration(expected)}{like}",
@@ -630,7 +612,6 @@ def tpot_definition(run: Run, _asked: Asked) -> Finding | None:
         f"compare {duration(expected)} with others, and say which is meant",
         "computed for each request" if single else "from means, so only what is far off is said",
         "conventions",
-        run.where,
     )
 
 
@@ -660,7 +641,6 @@ def little_open(run: Run, _asked: Asked) -> Finding | None:
     if audit.verdict == "consistent" or (audit.ratio < 1 and run.said("failed") > 0):
         return None
     return Finding(
-        "little_open",
         "warning",
         f"{sized(count / seconds, 4)} a second of {duration(whole)} each are "
         f"{sized(audit.in_flight, 4)} inside, "
@@ -670,7 +650,6 @@ def little_open(run: Run, _asked: Asked) -> Finding | None:
         "count all three over the same window, and pauses as pauses",
         f"Little's law, which is exact but for {percent(tolerance)} at the edges of the run",
         "capacity/littles-law",
-        run.where,
     )
 
 
@@ -696,7 +675,6 @@ def equal_lengths(run: Run, _asked: Asked) -> Finding | None:
     if not alike:
         return None
     return Finding(
-        "equal_lengths",
         "note",
         f"all {' and all '.join(alike)}",
         "a batch of equal answers ends together, and no long prompt stalls others: users' lengths "
@@ -704,7 +682,6 @@ def equal_lengths(run: Run, _asked: Asked) -> Finding | None:
         "test with lengths of your own log (--dataset-name custom, or a trace)",
         "counted",
         "optimization/batching",
-        run.where,
     )
 
 
@@ -749,5 +726,5 @@ def check_quiet_runs_say_nothing() -> None:
     columns |= {"output_tokens": rng.geometric(0.01, 2000).astype(float)}
     run = Run("", "", columns, told={"rate_asked": 5.0, "completed": 2000.0})
     functions = (late_client, closed_loop, warm_up, growing_queue, too_few, failures, empty_answers)
-    found = [one.name for f in functions if (one := f(run, Asked())) and one.level != "note"]
+    found = [one.seen for f in functions if (one := f(run, Asked())) and one.level != "note"]
     checks.equal("found", found, [])

@@ -74,7 +74,6 @@ def bursts(run: Run, asked: Asked) -> Finding | None:
     peak = float(counts.max() / counts.mean())
     half = 1.96 * math.sqrt(2 / (counts.size - 1)) * index
     return Finding(
-        "bursts",
         "warning" if run.tool == "a trace" or index > 3 else "note",
         f"dispersion over {duration(window)} is {', '.join(shown)} (1 is Poisson; ± "
         f"{sized(half, 2)}); the "
@@ -86,7 +85,6 @@ def bursts(run: Run, asked: Asked) -> Finding | None:
         f"{counts.size} windows, chance under Poisson below {RARE:g}, of {len(tried)} "
         "lengths tried",
         "capacity/arrival-rates",
-        run.where,
     )
 
 
@@ -108,7 +106,6 @@ def paced(run: Run, _asked: Asked) -> Finding | None:
     if index > PACED or dispersion_p_value(counts) < 1 - RARE:
         return None
     return Finding(
-        "paced",
         "note",
         f"dispersion over {duration(window)} is {sized(index, 2)}: requests come evenly spaced (or "
         "the log keeps one in every few)",
@@ -116,7 +113,6 @@ def paced(run: Run, _asked: Asked) -> Finding | None:
         "test with Poisson arrivals (--burstiness 1.0) or your own trace",
         f"{counts.size} windows",
         "capacity/arrival-rates",
-        run.where,
     )
 
 
@@ -193,7 +189,6 @@ def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
     r, error, window, count = max(told, key=lambda one: abs(one[0]) / one[1])
     word = "longer" if r > 0 else "shorter"
     return Finding(
-        "lengths_follow_load",
         "note",
         f"prompts are {word} when many come: rank correlation {_minus(f'{r:.2f}')} ± "
         f"{1.96 * error:.2f} over {duration(window)}",
@@ -201,7 +196,6 @@ def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
         "plan with the trace, or size prompts and answers apart by the busiest windows",
         f"{count} windows; two slow drifts, each by itself, look the same",
         "capacity/arrival-rates",
-        run.where,
     )
 
 
@@ -240,7 +234,6 @@ def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
     if share < CARRY:
         return None
     return Finding(
-        "few_carry_most",
         "note",
         f"1% of the requests bring {percent(share)} of the prompt tokens, the longest "
         f"{tokens[-1]:,.0f}",
@@ -248,7 +241,6 @@ def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
         "bound tokens at the gateway, with those that come, and cut prompts into chunks",
         f"{tokens.size:,} requests",
         "capacity/overload-control",
-        run.where,
     )
 
 
@@ -269,7 +261,6 @@ def sessions(run: Run, _asked: Asked) -> Finding | None:
     if known.size < FEW or follow < FOLLOW:
         return None
     return Finding(
-        "sessions",
         "note",
         f"{counts.size:,} sessions of {sized(known.size / counts.size)} requests in the mean, the "
         f"longest of {counts.max():,}: {percent(follow)} of the requests follow another",
@@ -277,7 +268,6 @@ def sessions(run: Run, _asked: Asked) -> Finding | None:
         "route by session or prefix, and give the cache room for the pause between two turns",
         "counted",
         "architecture/model-routers",
-        run.where,
     )
 
 
@@ -297,7 +287,6 @@ def retries(run: Run, _asked: Asked) -> Finding | None:
         return None
     share = again / attempts.size
     return Finding(
-        "retries",
         "problem" if share > 0.1 else "warning",
         f"{percent(share)} of the requests are another try of one before, up to try "
         f"{attempts.max():g}",
@@ -307,7 +296,6 @@ def retries(run: Run, _asked: Asked) -> Finding | None:
         "give retries a budget of a tenth of the requests, and count from the first try",
         "counted",
         "capacity/overload-control",
-        run.where,
     )
 
 
@@ -320,7 +308,7 @@ def check_poisson_says_nothing() -> None:
     sent = np.cumsum(rng.exponential(0.1, 4000))
     run = Run("", "", {"sent_s": sent, "prompt_tokens": rng.geometric(0.002, 4000).astype(float)})
     found = [f(run, Asked()) for f in (bursts, paced, lengths_follow_load, few_carry_most, retries)]
-    checks.equal("found", [one.name for one in found if one], [])
+    checks.equal("found", [one.seen for one in found if one], [])
 
 
 def check_bursts_by_hand() -> None:
