@@ -37,7 +37,7 @@ _WIDE = {int, float, np.int64, np.float64}
 _NATIVE = {np.dtype(np.int64), np.dtype(np.float64)}
 COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
 SMALLEST, LARGEST = 1e-100, 1e100
-FEW = 8  # numbers that a message shows whole
+SHOWN_WHOLE = 8  # numbers that a message shows whole
 MOST_WORK = 2e7  # elementary steps of a call, which take about a second
 LARGE, SMALL = "at most 1e100 in size", "at least 1e-100"  # for products and quotients to be floats
 
@@ -69,7 +69,7 @@ def _as_given(value: Any) -> object:
     if isinstance(value, str):
         return repr(value)
     items = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(items, list | tuple) and len(items) > FEW:
+    if isinstance(items, list | tuple) and len(items) > SHOWN_WHOLE:
         for place, item in enumerate(items):
             if _is_none(item):
                 return f"{item!r} at position {place}"
@@ -89,7 +89,7 @@ def _is_none(item: object) -> bool:
 
 def _first_of(kept: Any, numbers: NDArray[np.float64], value: object) -> object:
     """What is refused; of many, the first that breaks the rule."""
-    if numbers.size <= FEW:
+    if numbers.size <= SHOWN_WHOLE:
         return value
     place = np.unravel_index(np.argmin(kept), kept.shape)
     return f"{numbers[place]} at position {', '.join(map(str, place))}"
