@@ -334,7 +334,7 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     0.75
     """
     series = as_floats(held=held)
-    require(np.all((series == 0) | (series == 1)), "held", "0 or 1 each", held)
+    require((series == 0) | (series == 1), "held", "0 or 1 each", held)
     require(series.ndim == 1, "held", "one-dimensional", series.shape)
     require(
         series.size >= 2 * SECTIONS,

@@ -46,11 +46,17 @@ def require(condition: object, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds; also
     for an integer that no float can hold, which keeps a rule such as x < inf.
 
+    condition: of the value, or an array of what holds of each of its elements.
+
     >>> require(2 > 1, "answer", "above 1", 2)
     >>> require(False, "utilization", "in [0, 1)", 1.2)
     Traceback (most recent call last):
     ValueError: utilization must be in [0, 1), got 1.2
     """
+    if isinstance(condition, np.ndarray):
+        if not condition.all():
+            _refuse(argument, rule, _first_of(condition, np.asarray(value), value))
+        return
     huge = isinstance(value, int) and abs(value) > sys.float_info.max
     if huge or not condition:
         _refuse(argument, rule, value)
@@ -87,9 +93,9 @@ def _is_none(item: object) -> bool:
     return False
 
 
-def _first_of(kept: Any, numbers: NDArray[np.float64], value: object) -> object:
+def _first_of(kept: NDArray[np.bool_], numbers: NDArray[Any], value: object) -> object:
     """What is refused; of many, the first that breaks the rule."""
-    if numbers.size <= SHOWN_WHOLE:
+    if numbers.size <= SHOWN_WHOLE or numbers.shape != kept.shape:
         return value
     place = np.unravel_index(np.argmin(kept), kept.shape)
     return f"{numbers[place]} at position {', '.join(map(str, place))}"
