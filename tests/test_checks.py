@@ -396,6 +396,8 @@ def test_module_without_checks_does_not_pass(capsys: pytest.CaptureFixture[str])
 def test_command_without_modules_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert checks.main([]) == 2
     assert "usage: serving-mathematics check MODULE" in capsys.readouterr().err
+    assert checks.main(["--help"]) == 0
+    assert "usage: serving-mathematics check MODULE" in capsys.readouterr().out
 
 
 def test_command_reports_every_module_and_fails_if_one_does(

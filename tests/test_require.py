@@ -17,6 +17,7 @@ from serving_mathematics.support.require import (
     as_floats,
     as_number,
     as_numbers,
+    require,
     require_all_positive,
     require_all_sorted,
     require_in,
@@ -82,6 +83,7 @@ def test_lists_keep_their_kind_and_hold_wide_numbers() -> None:
     assert as_numbers(x=((np.float16(1), 2), (True, False))) == ((1.0, 2), (1, 0))
     assert as_numbers(x=np.array([True, False])).tolist() == [1, 0]
     assert as_numbers(x=np.ma.MaskedArray([1.0, 2.0])).tolist() == [1.0, 2.0]
+    assert as_numbers(x=np.array([Decimal(2), Fraction(1, 2)])).tolist() == [2.0, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -95,11 +97,33 @@ def test_lists_keep_their_kind_and_hold_wide_numbers() -> None:
         np.array(["2026-01-01"], "datetime64[D]"),
         np.array([2**64 - 1], np.uint64),
         {1: 2},
+        np.array([1.0, None]),
+        np.array([2**70, 1]),
     ],
 )
 @pytest.mark.parametrize("rule", [require_all_positive, as_floats, as_numbers])
 def test_what_holds_no_numbers_is_refused(rule: Callable[..., Any], value: Any) -> None:
     with pytest.raises(ValueError, match=r"^x must be "):
+        rule(x=value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "told"),
+    [
+        (require_all_positive, np.r_[np.ones(4000), math.nan, -1], "nan at position 4000"),
+        (require_all_positive, [[1.0] * 5, [2.0] * 3 + [0.0, 1]], "0.0 at position 1, 3"),
+        (require_all_sorted, np.r_[0:9, 5, 6], "5.0 at position 9"),
+        (as_floats, [1.0] * 9 + [None], "None at position 9"),
+        (lambda x: require(x > 0, "x", "positive", x), np.arange(9.0), "0.0 at position 0"),
+        (as_floats, np.array([Decimal(1)] * 9 + ["x"], object), "'x' at position 9"),
+        (as_floats, np.ma.MaskedArray(np.ones(9), np.arange(9) == 3), "None at position 3"),
+    ],
+)
+def test_of_many_numbers_the_first_that_breaks_the_rule_is_shown(
+    rule: Callable[..., Any], value: Any, told: str
+) -> None:
+    """Numpy shows the three at each end, and a list was cut after 80 characters."""
+    with pytest.raises(ValueError, match=f"got {told}$"):
         rule(x=value)
 
 

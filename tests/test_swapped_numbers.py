@@ -51,6 +51,7 @@ __all__ = ["limited"]
 
 SAMPLE = 0.03  # of the calls, where not all are made
 NEAR = 1e-9
+FOR_MANY = ("one dimension", "truth value")  # which an argument may take that may be an array
 NARROW_INTEGERS = (np.int8, np.int16, np.int32, np.uint8, np.uint16, np.uint32, np.uint64)
 NARROW_FLOATS = (np.float16, np.float32, np.longdouble)
 FLOATS = (
@@ -93,6 +94,7 @@ def _swapped_number(value: Any) -> Iterator[tuple[str, Any, Any]]:
     yield "no dimension", np.array(value), value
     yield "one dimension", np.array([value]), None
     yield "bytes", str(value).encode(), None
+    yield "truth value", True, None
 
 
 def _swapped_sequence(value: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -218,7 +220,7 @@ def faults_of_types(name: str, share: float) -> list[str]:
     for title, function, call, argument, value, _ in tried(name):
         single = call.signature.parameters[argument].annotation in ("int", "float")
         for kind, instead, plain in swapped(value):
-            if draw.random() > share or (kind == "one dimension" and not single):
+            if draw.random() > share or (kind in FOR_MANY and not single):
                 continue
             how, got = outcome(function, copied(call, **{argument: instead}))
             wrong = "" if how == "refused" else f"answers {got!r}" if how == "answer" else got

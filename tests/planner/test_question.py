@@ -51,6 +51,7 @@ BURST = Workload(np.zeros(300), np.full(300, 1000), np.full(300, 250))
         ({"spare_replicas": 0.5}, "spare_replicas must be a non-negative integer"),
         ({"requests": 200.5}, "requests must be a positive integer"),
         ({"seed": -1}, "seed must be a non-negative integer"),
+        ({"seed": None}, "seed must be a non-negative integer, got None"),
         ({"gpus": 0}, "gpus must be a positive integer"),
         ({"batch_limit": 0}, "batch_limit must be a positive integer"),
         ({"power_w": -700.0}, "power_w must be positive"),

@@ -335,7 +335,8 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     >>> sectioned_share([1, 1, 1, 0] * 10).value
     0.75
     """
-    require(np.all(np.isin(as_floats(held=held), (0, 1))), "held", "0 or 1 each", held)
+    told = as_floats(held=held)
+    require((told == 0) | (told == 1), "held", "0 or 1 each", held)
     series = _numbers(held=held)
     parts = np.concatenate([part.mean(axis=1) for part in _sections(series)])
     error = float(np.std(parts, ddof=1)) / math.sqrt(SECTIONS)

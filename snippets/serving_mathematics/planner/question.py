@@ -38,7 +38,7 @@ from serving_mathematics.support.require import (
     require_shape,
 )
 
-_RULES: dict[str, Callable[..., Any]] = {  # of what is not None
+_RULES: dict[str, Callable[..., Any]] = {  # of what is not None, or may not be
     **dict.fromkeys(("requests", "token_budget", "batch_limit", "gpus"), require_positive_integer),
     **dict.fromkeys(("seed", "spare_replicas"), require_non_negative_integer),
     **dict.fromkeys(("price_per_hour", "power_w"), require_positive),
@@ -97,7 +97,7 @@ class Question:
         """Refuse what would be counted or paid as it is."""
         for name, rule in _RULES.items():
             value = getattr(self, name)
-            if value is not None:
+            if value is not None or getattr(Question, name) is not None:  # its default
                 object.__setattr__(self, name, rule(**{name: value}))
         if self.api_usd is not None:
             require_shape((2,), api_usd=self.api_usd)

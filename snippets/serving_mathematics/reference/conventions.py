@@ -121,7 +121,7 @@ def bucket_quantile(bounds: npt.ArrayLike, counts: npt.ArrayLike, probability: f
     ordered = upper.ndim == 1 and upper.size > 0 and np.all(np.diff(upper) > 0)
     require(ordered and upper[0] >= 0, "bounds", "an increasing series from 0 on", bounds)
     require(held.shape == upper.shape, "counts", f"of shape {upper.shape}", counts)
-    require(np.all((held >= 0) & (held < math.inf)), "counts", "non-negative and finite", counts)
+    require((held >= 0) & (held < math.inf), "counts", "non-negative and finite", counts)
     require(held.sum() > 0, "counts", "not all zero", counts)
     probability = require_in("[0, 1]", probability=probability)
     below = np.concatenate(([0.0], np.cumsum(held)))

@@ -66,6 +66,7 @@ def place_rng(seed: int, place: int) -> np.random.Generator:
     >>> bool(place_rng(7, 3).random() == np.random.default_rng(child).random())
     True
     """
+    seed, place = as_number(seed=seed, place=place)
     for name, value in (("seed", seed), ("place", place)):
         require(value % 1 == 0 and value >= 0, name, "a whole number from 0", value)
     return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(int(place),)))

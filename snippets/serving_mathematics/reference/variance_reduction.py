@@ -46,7 +46,7 @@ def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike) -> MeanEstima
     require(one.ndim == 1 and one.size >= 2, "first", "of shape (n,), n ≥ 2", one.shape)
     require_shape(one.shape, second=other)
     for name, array in (("first", one), ("second", other)):
-        require(np.all(np.isfinite(array)), name, "finite", array)
+        require(np.isfinite(array), name, "finite", array)
     apart = one - other
     error = float(apart.std(ddof=1)) / math.sqrt(apart.size)
     return MeanEstimate(float(apart.mean()), error, 1.96 * error)

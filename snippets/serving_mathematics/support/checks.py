@@ -296,8 +296,9 @@ def run(module: ModuleType) -> bool:
 def main(names: list[str]) -> int:
     """Run the checks of the named modules, or of all in a package; the process's exit status."""
     if not names or names[0] in ("-h", "--help"):
-        print("usage: serving-mathematics check MODULE [MODULE ...]", file=sys.stderr)
-        return 2
+        usage = "usage: serving-mathematics check MODULE [MODULE ...]"
+        print(usage, file=sys.stdout if names else sys.stderr)
+        return 0 if names else 2
     results = []
     for name in names:
         full = name if name.partition(".")[0] == PACKAGE else f"{PACKAGE}.{name}"

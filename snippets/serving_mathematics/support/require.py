@@ -8,7 +8,7 @@ come in, narrower numbers overflow or are rounded without a word.
 A number is one of Python or numpy, a Fraction, a Decimal, or an array without dimensions that holds
 one; a truth value is none, but among the elements of a list or an array it counts as 0 or 1. It
 comes back as an int of Python where its type is one of integers, and else as a float. Lists and
-tuples come back as what they are, with such numbers; what else numpy reads as an array of numbers
+tuples come back as what they are, with such numbers; what else numpy reads as an array of them
 comes back as one of int64 or float64. NaN, infinities, numbers beyond the range of a float, complex
 numbers, spans of time, text, generators, and arrays with masked elements keep none of the rules.
 
@@ -37,6 +37,7 @@ _WIDE = {int, float, np.int64, np.float64}
 _NATIVE = {np.dtype(np.int64), np.dtype(np.float64)}
 COUNTED, COUNTABLE = 2.0**53, "at most 2**53, as far as floats count"
 SMALLEST, LARGEST = 1e-100, 1e100
+SHOWN_WHOLE = 8  # numbers that a message shows whole
 MOST_WORK = 2e7  # elementary steps of a call, which take about a second
 LARGE, SMALL = "at most 1e100 in size", "at least 1e-100"  # for products and quotients to be floats
 
@@ -45,11 +46,17 @@ def require(condition: object, argument: str, rule: str, value: object) -> None:
     """Raise ValueError with the argument, the rule and the value unless the condition holds; also
     for an integer that no float can hold, which keeps a rule such as x < inf.
 
+    condition: of the value, or an array of what holds of each of its elements.
+
     >>> require(2 > 1, "answer", "above 1", 2)
     >>> require(False, "utilization", "in [0, 1)", 1.2)
     Traceback (most recent call last):
     ValueError: utilization must be in [0, 1), got 1.2
     """
+    if isinstance(condition, np.ndarray):
+        if not condition.all():
+            _refuse(argument, rule, _first_of(condition, np.asarray(value), value))
+        return
     huge = isinstance(value, int) and abs(value) > sys.float_info.max
     if huge or not condition:
         _refuse(argument, rule, value)
@@ -62,13 +69,36 @@ def _refuse(argument: str, rule: str, value: object) -> NoReturn:
     raise ValueError(f"{argument} must be {rule}, got {shown}")
 
 
-def _as_given(value: object) -> object:
-    """What is refused, so that text and arrays of other things are seen to be that."""
+def _as_given(value: Any) -> object:
+    """What is refused, so that text and arrays of other things are seen to be that; of many, the
+    first that is no number."""
     if isinstance(value, str):
         return repr(value)
+    items = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(items, list | tuple) and len(items) > SHOWN_WHOLE:
+        for place, item in enumerate(items):
+            if _is_none(item):
+                return f"{item!r} at position {place}"
     if isinstance(value, np.ndarray) and value.dtype.kind not in "biuf":
         return f"{value} of dtype {value.dtype}"
     return value
+
+
+def _is_none(item: object) -> bool:
+    """Whether it is no number, and holds none."""
+    try:
+        _wide(item)
+    except (TypeError, ValueError, OverflowError):
+        return True
+    return False
+
+
+def _first_of(kept: NDArray[np.bool_], numbers: NDArray[Any], value: object) -> object:
+    """What is refused; of many, the first that breaks the rule."""
+    if numbers.size <= SHOWN_WHOLE or numbers.shape != kept.shape:
+        return value
+    place = np.unravel_index(np.argmin(kept), kept.shape)
+    return f"{numbers[place]} at position {', '.join(map(str, place))}"
 
 
 def require_positive(**numbers: Any) -> Any:
@@ -146,10 +176,7 @@ def require_all_positive(**arrays: Any) -> Any:
     ValueError: sizes must be positive and finite, got [1.0, 0.0]
     """
 
-    def positive(numbers: NDArray[np.float64]) -> Any:
-        return ((numbers > 0) & (numbers < math.inf)).all()
-
-    return _all_checked(positive, "positive and finite", arrays, SMALLEST)
+    return _all_checked(lambda x: (x > 0) & (x < math.inf), "positive and finite", arrays, SMALLEST)
 
 
 def require_all_non_negative(**arrays: Any) -> Any:
@@ -159,9 +186,7 @@ def require_all_non_negative(**arrays: Any) -> Any:
     Traceback (most recent call last):
     ValueError: waits must be non-negative and finite, got [1.0, -1.0]
     """
-    return _all_checked(
-        lambda x: ((x >= 0) & (x < math.inf)).all(), "non-negative and finite", arrays
-    )
+    return _all_checked(lambda x: (x >= 0) & (x < math.inf), "non-negative and finite", arrays)
 
 
 def require_all_finite(**arrays: Any) -> Any:
@@ -171,7 +196,7 @@ def require_all_finite(**arrays: Any) -> Any:
     Traceback (most recent call last):
     ValueError: times must be finite, got [1.0, nan]
     """
-    return _all_checked(lambda x: np.isfinite(x).all(), "finite", arrays)
+    return _all_checked(np.isfinite, "finite", arrays)
 
 
 def require_all_sorted(**arrays: Any) -> Any:
@@ -184,7 +209,9 @@ def require_all_sorted(**arrays: Any) -> Any:
 
     def in_order(numbers: NDArray[np.float64]) -> Any:
         row = np.atleast_1d(numbers)
-        return np.isfinite(row).all() and (row[..., 1:] >= row[..., :-1]).all()
+        kept = np.isfinite(row)
+        kept[..., 1:] &= row[..., 1:] >= row[..., :-1]
+        return kept
 
     return _all_checked(in_order, "finite and sorted", arrays)
 
@@ -303,11 +330,11 @@ def _all_checked(
         try:
             used.append(_wide(value))
             numbers = np.asarray(used[-1], dtype=float)
-            kept = keeps(numbers)
         except (TypeError, ValueError, OverflowError):
-            kept = False
-        if not kept:
             _refuse(name, rule, _as_given(value))
+        kept = keeps(numbers)
+        if not kept.all():
+            _refuse(name, rule, _first_of(kept, numbers, value))
         if smallest > -math.inf and numbers.min(initial=math.inf) < smallest:
             _refuse(name, SMALL, value)
         if _too_large(numbers):
@@ -349,6 +376,8 @@ def _wide(value: Any) -> Any:
     if isinstance(value, _REAL):
         return _plain(value)
     found = np.asarray(value)
+    if found.dtype.kind == "O" and found.ndim:  # such as a column of Decimals
+        found = np.asarray(_wide(found.tolist()))
     if found.dtype.kind not in "biuf" or np.ma.is_masked(value):
         raise TypeError
     if found.dtype.kind == "u" and found.size and found.max() > np.iinfo(np.int64).max:

@@ -57,3 +57,14 @@ def test_time_bounds_are_student_s_of_the_logarithms(minutes: int, level: float)
     assert (math.log1p(low), math.log1p(high)) == expected
     unit = time_harm(1000 * old, 1000 * new, level)
     assert unit == pytest.approx((low, high), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [([1.0], [2.0], "baseline_s must be of shape"), ([1.0, 2.0], [1.0], "candidate_s must be of")],
+)
+def test_times_of_another_shape_are_refused_by_their_own_name(
+    old: list[float], new: list[float], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        time_harm(old, new, 0.05)

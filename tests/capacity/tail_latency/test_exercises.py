@@ -55,3 +55,8 @@ def test_promised_percentile_by_brute_force(times: list[int], delay: int, q: flo
     assert promised <= alone
     tenths = promised_p99(np.array(times) / 10, delay / 10, q)  # whose sums floats miss by a digit
     assert tenths == pytest.approx((alone / 10, promised / 10), abs=1e-9)
+
+
+def test_one_time_is_no_sample() -> None:
+    with pytest.raises(ValueError, match="first_s must be of shape"):
+        promised_p99(1.0, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,13 @@ def test_closed_loop_is_the_recursion(service: list[float], interval: float) -> 
         done = max(done, i * interval) + s
         assert sent[i] == s
         assert due[i] == pytest.approx(done - i * interval, abs=1e-9)
+
+
+def test_latencies_as_sent_are_not_the_array_that_was_given() -> None:
+    given_s = np.array([1.0, 5.0])
+    sent, _ = closed_loop_latencies(given_s, 2.0)
+    sent *= 1000
+    assert given_s.tolist() == [1.0, 5.0]
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=30), st.integers(1, 50))

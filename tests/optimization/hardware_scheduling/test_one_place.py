@@ -34,3 +34,8 @@ def test_shortest_first_never_lengthens_the_mean(sizes: list[float], load: float
 def test_an_idle_server_and_equal_sizes_gain_nothing() -> None:
     assert sjf_gain([1.0, 9.0], 1e-9) == pytest.approx(1.0)
     assert sjf_gain([2.0] * 5, 0.9) == pytest.approx(1.0)
+
+
+def test_one_size_is_no_sample() -> None:
+    with pytest.raises(ValueError, match="sizes_s must be of shape"):
+        sjf_gain(1.0, 0.5)

@@ -88,7 +88,7 @@ def best_shards(rows_s: npt.ArrayLike, machines: int, overhead_s: float) -> int:
     """
     rows = as_floats(rows_s=rows_s)
     require(rows.ndim == 1 and rows.size > 0, "rows_s", "non-empty (N,)", rows.shape)
-    require(bool(np.all((rows > 0) & (rows < math.inf))), "rows_s", "positive and finite", rows)
+    require((rows > 0) & (rows < math.inf), "rows_s", "positive and finite", rows)
     machines = require_positive_integer(machines=machines)
     overhead_s = require_positive(overhead_s=overhead_s)
     done = np.append(0.0, np.cumsum(rows))

@@ -74,9 +74,9 @@ def cascade_cost(costs: npt.ArrayLike, deferrals: npt.ArrayLike) -> float:
     """
     c, onward = as_floats(costs=costs), as_floats(deferrals=deferrals)
     require(c.ndim == 1 and c.size > 0, "costs", "a non-empty sequence", costs)
-    require(np.all((c > 0) & (c < math.inf)), "costs", "positive and finite", costs)
+    require((c > 0) & (c < math.inf), "costs", "positive and finite", costs)
     require(onward.shape == (c.size - 1,), "deferrals", "one fewer than the costs", deferrals)
-    require(np.all((onward >= 0) & (onward <= 1)), "deferrals", "in [0, 1]", deferrals)
+    require((onward >= 0) & (onward <= 1), "deferrals", "in [0, 1]", deferrals)
     return float(c @ np.cumprod(np.concatenate([[1.0], onward])))
 
 
@@ -92,7 +92,7 @@ def router_cost(costs: npt.ArrayLike, shares: npt.ArrayLike, routing_cost: float
     """
     c, parts = as_floats(costs=costs), as_floats(shares=shares)
     require(c.ndim == 1 and c.size > 0, "costs", "a non-empty sequence", costs)
-    require(np.all((c > 0) & (c < math.inf)), "costs", "positive and finite", costs)
+    require((c > 0) & (c < math.inf), "costs", "positive and finite", costs)
     require(parts.shape == c.shape and np.all(parts >= 0), "shares", "one per model", shares)
     require(abs(parts.sum() - 1) < 1e-9, "shares", "parts of 1", shares)
     routing_cost = require_non_negative(routing_cost=routing_cost)

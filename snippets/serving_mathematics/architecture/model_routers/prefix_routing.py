@@ -41,6 +41,7 @@ from serving_mathematics.core.machines.sessions import sessions_under_way
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    as_number,
     require,
     require_non_negative,
     require_non_negative_integer,
@@ -92,6 +93,7 @@ def hash_bounded(request: int, view: View, balance: float = 1.25) -> int:
     >>> choices(hash_bounded)  # the owner of the second and fourth had no room for the fourth
     [0, 0, 1, 0]
     """
+    balance = as_number(balance=balance)
     require(balance >= 1, "balance", "at least 1", balance)
     head = view.way(request)[0]
     while head >= 0 and view.tree.parent[head] >= 0:

@@ -77,6 +77,8 @@ def time_harm(
         baseline_s=as_floats(baseline_s=baseline_s), candidate_s=as_floats(candidate_s=candidate_s)
     )
     level = require_in("[0.0005, 0.5)", level=level)
+    require(old.ndim == 1 and old.size >= 2, "baseline_s", "of shape (n,), n ≥ 2", old.shape)
+    require_shape(old.shape, candidate_s=new)
     apart = _paired_difference(np.log(old), np.log(new), level)
     return math.expm1(apart.low), math.expm1(apart.high)
 

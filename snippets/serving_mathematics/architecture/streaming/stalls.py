@@ -26,7 +26,12 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import require, require_positive_integer, require_work
+from serving_mathematics.support.require import (
+    as_number,
+    require,
+    require_positive_integer,
+    require_work,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,6 +64,7 @@ def gaps_beside_prompt_s(
         prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens
     )
     require_work(prompt_tokens / chunk_tokens, prompt_tokens=prompt_tokens)
+    streams = as_number(streams=streams)
     fits = 0 <= streams <= machine.places and streams % 1 == 0
     require(fits, "streams", f"a number from 0 to {machine.places}", streams)
     upto = np.append(np.arange(chunk_tokens, prompt_tokens, chunk_tokens), prompt_tokens)

@@ -166,7 +166,7 @@ def _sojourns(
     )
     require_shape(arrivals.shape, departure_times=departures)
     require_all_finite(arrival_times=arrivals)
-    require(np.all(departures >= arrivals), "departure_times", "at or after arrival", departures)
+    require(departures >= arrivals, "departure_times", "at or after arrival", departures)
     return arrivals, departures
 
 

@@ -102,9 +102,10 @@ def promised_p99(
     >>> promised_p99([1.0, 2.0, 3.0, 10.0], delay_s=3.0, probability=0.9)
     (10.0, 6.0)
     """
-    times = np.sort(as_floats(first_s=first_s))
+    times = as_floats(first_s=first_s)
     require(times.ndim == 1 and times.size > 0, "first_s", "of shape (n,), n ≥ 1", times.shape)
     require_all_non_negative(first_s=times)
+    times = np.sort(times)
     delay_s = require_non_negative(delay_s=delay_s)
     probability = require_in("(0, 1)", probability=probability)
     room = 1 - probability + 1e-12

@@ -113,7 +113,7 @@ def serve_copies(
     given = np.zeros(size) if homes is None else as_floats(homes=homes)
     require_shape((size,), homes=given)
     halts = as_floats(pauses=[*pauses, (0, 0.0, 0.0)])
-    require(np.all(halts[:, 1] <= halts[:, 2]), "pauses", "(engine, begin, end) in order", pauses)
+    require(halts[:, 1] <= halts[:, 2], "pauses", "(engine, begin, end) in order", pauses)
     for name, places in (("homes", given), ("pauses", halts[:, 0])):
         known = np.all((places >= 0) & (places < engines) & (places % 1 == 0))
         require(known, name, f"engines, from 0 to {engines - 1}", places[:5])

@@ -45,6 +45,7 @@ from serving_mathematics.support.require import (
     require_all_finite,
     require_all_non_negative,
     require_all_positive,
+    require_all_sorted,
     require_in,
     require_non_negative,
     require_non_negative_integer,
@@ -85,17 +86,16 @@ class Workload:
         """Arrays of one length."""
         times = np.array(as_floats(arrival_s=arrival_s))
         require(times.ndim == 1 and times.size > 0, "arrival_s", "of shape (n,), n ≥ 1", times)
-        in_order = np.all(np.isfinite(times)) and np.all(np.diff(times) >= 0)
-        require(in_order, "arrival_s", "finite and sorted", times)
+        require_all_sorted(arrival_s=times)
         object.__setattr__(self, "arrival_s", times)
         for name, given in (("prompt_tokens", prompt_tokens), ("output_tokens", output_tokens)):
             tokens = as_floats(**{name: given})
             require(tokens.shape == times.shape, name, f"of shape {times.shape}", tokens.shape)
-            whole = np.all((tokens >= 1) & (tokens < 2**31) & (tokens == np.floor(tokens)))
+            whole = (tokens >= 1) & (tokens < 2**31) & (tokens == np.floor(tokens))
             require(whole, name, f"positive integers below {2**31:,}", tokens)
             object.__setattr__(self, name, tokens.astype(np.int64))
         cached = np.broadcast_to(as_floats(cached_tokens=cached_tokens), times.shape)
-        fewer = np.all((cached >= 0) & (cached < self.prompt_tokens) & (cached == np.floor(cached)))
+        fewer = (cached >= 0) & (cached < self.prompt_tokens) & (cached == np.floor(cached))
         require(fewer, "cached_tokens", "integers from 0 to below prompt_tokens", cached)
         object.__setattr__(self, "cached_tokens", cached.astype(np.int64))
 
@@ -106,7 +106,7 @@ class Workload:
             object.__setattr__(part, column.name, getattr(self, column.name)[index])
         times = part.arrival_s
         require(times.size > 0, "index", "of one request or more", index)
-        require(bool(np.all(times[1:] >= times[:-1])), "index", "in order of arrival", index)
+        require(times[1:] >= times[:-1], "index", "in order of arrival", index)
         return part
 
 

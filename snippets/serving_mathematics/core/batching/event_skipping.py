@@ -299,12 +299,12 @@ def saturated_rate(
     outputs = as_floats(output_tokens=output_tokens)
     for name, tokens in (("prompt_tokens", prompts), ("output_tokens", outputs)):
         require(tokens.ndim == 1 and tokens.size > 0, name, "of shape (n,), n ≥ 1", tokens.shape)
-        require(np.all((tokens >= 1) & (tokens < 2**31)), name, "positive and below 2³¹", tokens)
+        require((tokens >= 1) & (tokens < 2**31), name, "positive and below 2³¹", tokens)
     require(outputs.shape == prompts.shape, "output_tokens", f"of shape {prompts.shape}", outputs)
     later = outputs - 1
     read = later * prompts + later * outputs / 2
     cached = np.broadcast_to(as_floats(cached_tokens=cached_tokens), prompts.shape)
-    fewer = np.all((cached >= 0) & (cached < prompts))
+    fewer = (cached >= 0) & (cached < prompts)
     require(fewer, "cached_tokens", "from 0 to below prompt_tokens", cached)
     own_s = (
         engine.prefill_token_s * (prompts - cached)

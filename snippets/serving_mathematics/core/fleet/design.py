@@ -27,6 +27,7 @@ from serving_mathematics.core.fleet.scaling import Scaling
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.fleet.view import View
 from serving_mathematics.support.require import (
+    as_number,
     require,
     require_all_positive,
     require_non_negative,
@@ -110,10 +111,12 @@ class Fleet:
         require(len(self.engines) > 0, "engines", "one or more", "none")
         require_non_negative_integer(watermark_blocks=self.watermark_blocks)
         require_non_negative(refresh_s=self.refresh_s)
-        require(self.most_waiting >= 0, "most_waiting", "at least 0", self.most_waiting)
-        most = self.most_waiting_tokens
+        most = as_number(most_waiting=self.most_waiting)
+        require(most >= 0, "most_waiting", "at least 0", most)
+        most = as_number(most_waiting_tokens=self.most_waiting_tokens)
         require(most > 0, "most_waiting_tokens", "positive", most)
-        require(self.most_in_flight >= 1, "most_in_flight", "at least 1", self.most_in_flight)
+        most = as_number(most_in_flight=self.most_in_flight)
+        require(most >= 1, "most_in_flight", "at least 1", most)
         both = self.schedule is not None and self.weights is not None
         require(not both, "weights", "None where there is a schedule", self.weights)
         if self.weights is not None:
@@ -128,7 +131,8 @@ class Fleet:
         count = self.prompt_engines
         require(count < len(self.engines), "prompt_engines", rule, count)
         require_non_negative(token_bytes=self.token_bytes, link_s=self.link_s)
-        require(self.link_bytes_per_s > 0, "link_bytes_per_s", "positive", self.link_bytes_per_s)
+        link = as_number(link_bytes_per_s=self.link_bytes_per_s)
+        require(link > 0, "link_bytes_per_s", "positive", link)
         apart = self.scaling is None or not count
         require(apart, "scaling", "None where prompts and answers are apart", self.scaling)
         require(not self.tiers or self.caching, "tiers", "none without caching", self.tiers)

@@ -546,7 +546,7 @@ def busiest_of(total: Array, devices: Array) -> Array:
     """
     total = require_all_non_negative(total=as_floats(total=total))
     devices = require_all_positive(devices=as_floats(devices=devices))
-    require(np.all(devices >= 1), "devices", "1 or more", devices)
+    require(devices >= 1, "devices", "1 or more", devices)
     above = np.interp(np.log2(devices), np.arange(len(LARGEST_NORMAL)), LARGEST_NORMAL)
     deviation = np.sqrt(total * (1 - 1 / devices) / devices)
     return np.asarray(np.minimum(total + above * deviation * devices, total * devices), dtype=float)

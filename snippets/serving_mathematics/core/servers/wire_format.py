@@ -80,7 +80,7 @@ def raw_floats(values: npt.ArrayLike) -> bytes:
     '00 00 80 3f 00 00 00 c0'
     """
     wide = as_floats(values=values)
-    require(np.all(np.abs(wide) <= np.finfo(np.float32).max), "values", "finite float32", values)
+    require(np.abs(wide) <= np.finfo(np.float32).max, "values", "finite float32", values)
     return wide.astype("<f4").tobytes()
 
 
@@ -121,7 +121,7 @@ def request_json(images: npt.ArrayLike, *, shortest: bool = True) -> bytes:
     """
     table = as_floats(images=images)
     require(table.ndim == 2 and table.size > 0, "images", "of shape (n, columns)", table.shape)
-    require(np.all(np.abs(table) <= np.finfo(np.float32).max), "images", "finite float32", images)
+    require(np.abs(table) <= np.finfo(np.float32).max, "images", "finite float32", images)
     floats = table.astype(np.float32).ravel()
     data = floats.tolist()
     if shortest:  # for some, such as 2⁹³, a double needs fewer characters than a float32

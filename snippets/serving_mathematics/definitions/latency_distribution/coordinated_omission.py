@@ -46,7 +46,7 @@ def closed_loop_latencies(
     due = interval_s * np.arange(service.size)
     busy = np.cumsum(service)
     start = np.maximum.accumulate(due - busy + service)  # idle time so far
-    return service, start + busy - due
+    return service.copy(), start + busy - due
 
 
 def corrected_latencies(latencies: npt.ArrayLike, interval: float) -> npt.NDArray[np.float64]:

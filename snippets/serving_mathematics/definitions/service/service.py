@@ -66,7 +66,7 @@ class Service:
             masses = as_floats(**{name: getattr(self, name)})
             object.__setattr__(self, name, masses)
             require(masses.ndim == 1 and masses.size > 1, name, "of shape (n,)", masses.shape)
-            require(np.all((masses >= 0) & (masses <= 1)), name, "in [0, 1]", masses)
+            require((masses >= 0) & (masses <= 1), name, "in [0, 1]", masses)
         same = f"of shape {self.ok.shape} as ok"
         require(self.failed.shape == self.ok.shape, "failed", same, self.failed.shape)
         total = float(self.ok.sum() + self.failed.sum())
@@ -91,7 +91,7 @@ def on_grid(cdf: Callable[[FloatArray], FloatArray], step_s: float, cells: int) 
     below = np.array(cdf((np.arange(cells, dtype=np.float64) + 0.5) * step_s), dtype=np.float64)
     require(below.shape == (cells,), "cdf", f"of shape ({cells},)", below.shape)
     masses = np.diff(below, prepend=0.0)
-    require(np.all((masses >= 0) & (below <= 1)), "cdf", "rising within [0, 1]", below)
+    require((masses >= 0) & (below <= 1), "cdf", "rising within [0, 1]", below)
     return masses
 
 

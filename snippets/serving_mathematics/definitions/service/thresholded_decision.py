@@ -39,7 +39,7 @@ def escalated(scores: npt.ArrayLike, threshold: float) -> BoolArray:
     """
     threshold = require_in("[0, 1]", threshold=threshold)
     p = as_floats(scores=scores)
-    require(np.all((p >= 0) & (p <= 1)), "scores", "in [0, 1]", p)
+    require((p >= 0) & (p <= 1), "scores", "in [0, 1]", p)
     return p >= threshold
 
 

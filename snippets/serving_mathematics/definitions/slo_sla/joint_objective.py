@@ -86,8 +86,8 @@ def joint_attainment(
     first, further = as_floats(ttft_s=ttft_s), as_floats(tpot_s=tpot_s)
     require(first.ndim == 1 and first.size > 0, "ttft_s", "a non-empty (n,) array", first.shape)
     require_shape(first.shape, tpot_s=further)
-    require(bool(np.all(first >= 0)), "ttft_s", "non-negative", first)
-    require(not np.any(further < 0), "tpot_s", "non-negative, or NaN", further)
+    require(first >= 0, "ttft_s", "non-negative", first)
+    require(~(further < 0), "tpot_s", "non-negative, or NaN", further)
     ttft_limit_s, tpot_limit_s = require_positive(
         ttft_limit_s=ttft_limit_s, tpot_limit_s=tpot_limit_s
     )

@@ -41,7 +41,7 @@ def usl_throughput(
     [10.0, 16.666667, 20.833333]
     """
     n = as_floats(concurrency=concurrency)
-    require(np.all((n >= 1) & (n < math.inf)), "concurrency", "finite and ≥ 1", n)
+    require((n >= 1) & (n < math.inf), "concurrency", "finite and ≥ 1", n)
     contention, coherency = require_non_negative(contention=contention, coherency=coherency)
     single = require_positive(single=single)
     return np.asarray(single * n / (1 + contention * (n - 1) + coherency * n * (n - 1)))
@@ -59,7 +59,7 @@ def fit_usl(concurrency: npt.ArrayLike, throughput: npt.ArrayLike) -> tuple[floa
     """
     n = as_floats(concurrency=concurrency)
     require(n.ndim == 1 and np.unique(n).size >= 3, "concurrency", "three or more", n)
-    require(np.all((n >= 1) & (n < math.inf)), "concurrency", "finite and ≥ 1", n)
+    require((n >= 1) & (n < math.inf), "concurrency", "finite and ≥ 1", n)
     x = np.asarray(require_all_positive(throughput=as_floats(throughput=throughput)))
     require_shape(n.shape, throughput=x)
     columns = np.stack([np.ones(n.size), n - 1, n * (n - 1)], axis=1)

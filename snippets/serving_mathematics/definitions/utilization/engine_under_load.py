@@ -63,7 +63,7 @@ def load_limit(loads: npt.ArrayLike, kept: npt.ArrayLike, share: float) -> float
     sound = tried.ndim == 1 and tried.size > 0 and bool(np.all(np.diff(tried) > 0))
     require(sound, "loads", "increasing, of shape (n,)", tried)
     require(had.shape == tried.shape, "kept", f"of shape {tried.shape}", had.shape)
-    require(bool(np.all((had >= 0) & (had <= 1))), "kept", "in [0, 1]", had)
+    require((had >= 0) & (had <= 1), "kept", "in [0, 1]", had)
     missed = np.flatnonzero(had < share)
     if missed.size == 0:
         return float(tried[-1])

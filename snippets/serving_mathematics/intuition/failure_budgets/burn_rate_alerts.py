@@ -91,7 +91,7 @@ def alert_firing(
     served, failed = as_floats(requests=requests), as_floats(errors=errors)
     require(served.ndim >= 1 and served.size > 0, "requests", "a non-empty array", served.shape)
     require_shape(served.shape, errors=failed)
-    require(np.all((failed >= 0) & (failed <= served)), "errors", "in 0…requests", failed)
+    require((failed >= 0) & (failed <= served), "errors", "in 0…requests", failed)
     short = require_positive_integer(short=short)
     require(long % 1 == 0 and long >= short, "long", "an integer ≥ short", long)
 

@@ -116,7 +116,7 @@ def _steps(batch: npt.ArrayLike, step_s: npt.ArrayLike) -> tuple[FloatArray, Flo
     """Sequences and their steps, of one shape."""
     sequences = as_floats(batch=require_all_positive(batch=batch))
     steps = as_floats(step_s=require_all_positive(step_s=step_s))
-    require(bool(np.all(sequences >= 1)), "batch", "at least 1", batch)
+    require(sequences >= 1, "batch", "at least 1", batch)
     require(steps.shape == sequences.shape, "step_s", f"of shape {sequences.shape}", step_s)
     return sequences, steps
 

@@ -111,7 +111,7 @@ def scaled_constants(constants: Constants, moved: Array) -> Constants:
     require(np.shape(moved) == shape, "moved", f"of shape {shape}", np.shape(moved))
     before, shares = constants.as_array(), list(SHARES)
     moved = as_floats(moved=moved)
-    require(np.all(np.abs(moved) <= 600), "moved", "from -600 to 600 each", moved)
+    require(np.abs(moved) <= 600, "moved", "from -600 to 600 each", moved)
     values = before * np.exp(moved @ _MOVES)
     values[shares] = np.minimum(values[shares], np.maximum(1.0, before[shares]))
     return constants_of(values)
@@ -153,7 +153,7 @@ def fit_moves(
     first, each = as_floats(first_token_s=first_token_s), as_floats(per_token_s=per_token_s)
     require_all_positive(per_token_s=each, first_token_s=first[~np.isnan(first)])
     spreads = require_all_positive(spreads=as_floats(spreads=spreads))
-    require(np.all(spreads <= 1e3), "spreads", "at most 1,000 each", spreads)
+    require(spreads <= 1e3, "spreads", "at most 1,000 each", spreads)
 
     def residuals(moved: Array) -> Array:
         found = latencies(work, scaled_constants(base, moved))

@@ -84,9 +84,8 @@ def lifetime(
     held, until = as_floats(contexts=contexts), as_floats(returns_s=returns_s)
     require(held.ndim == 1 and held.size > 0, "contexts", "of shape (n,), n ≥ 1", held.shape)
     require_shape(held.shape, returns_s=until)
-    fine = bool(np.all(np.isfinite(held) & (held > 0)))
-    require(fine, "contexts", "positive and finite", held)
-    require(bool(np.all(until >= 0)), "returns_s", "non-negative", until)
+    require((held > 0) & (held < np.inf), "contexts", "positive and finite", held)
+    require(until >= 0, "returns_s", "non-negative", until)
     order = np.argsort(until)
     ends, own = until[order], held[order] * rate / held.size  # tokens that come in each second
     growth = np.append(np.cumsum(own[::-1])[::-1], 0.0)  # of what is held at a time, from each end
@@ -118,10 +117,9 @@ def found_share(
     since = as_floats(since_s=since_s)
     require(sent.ndim == 1 and sent.size > 0, "prompts", "of shape (n,), n ≥ 1", sent.shape)
     require_shape(sent.shape, repeated=old, since_s=since)
-    fine = bool(np.all((sent > 0) & (sent < np.inf)))
-    require(fine, "prompts", "positive and finite", sent)
-    require(bool(np.all((old >= 0) & (old <= sent))), "repeated", "from 0 to the prompt", old)
-    require(bool(np.all(since >= 0)), "since_s", "non-negative", since)
+    require((sent > 0) & (sent < np.inf), "prompts", "positive and finite", sent)
+    require((old >= 0) & (old <= sent), "repeated", "from 0 to the prompt", old)
+    require(since >= 0, "since_s", "non-negative", since)
     return float(old[since <= lifetime_s].sum() / sent.sum())
 
 

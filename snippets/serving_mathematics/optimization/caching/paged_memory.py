@@ -38,7 +38,7 @@ def _lengths(prompts: npt.ArrayLike, outputs: npt.ArrayLike) -> tuple[FloatArray
     require(p.ndim == 1 and p.size > 0, "prompts", "a non-empty (n,) array", p.shape)
     require_shape(p.shape, outputs=o)
     for name, counts in (("prompts", p), ("outputs", o)):
-        whole = np.all((counts >= 1) & (counts < 2**31)) and np.all(counts % 1 == 0)
+        whole = (counts >= 1) & (counts < 2**31) & (counts % 1 == 0)
         require(whole, name, "positive integers below 2³¹", counts)
     return p, o
 

@@ -50,9 +50,10 @@ def sjf_gain(sizes_s: npt.ArrayLike, utilization: float) -> float:
     >>> round(sjf_gain([1.0, 1.0], utilization=0.5), 9)  # equal sizes are served as they came
     1.0
     """
-    sizes = np.sort(np.asarray(require_all_positive(sizes_s=sizes_s), dtype=float))
+    sizes = np.asarray(require_all_positive(sizes_s=sizes_s), dtype=float)
     require(sizes.ndim == 1 and sizes.size > 0, "sizes_s", "of shape (n,), n ≥ 1", sizes.shape)
     utilization = require_in("(0, 1)", utilization=utilization)
+    sizes = np.sort(sizes)
     rate, square = utilization / float(sizes.mean()), float(np.mean(sizes**2))
     total = np.cumsum(sizes)
     shorter = np.searchsorted(sizes, sizes, side="left")  # how many are shorter

@@ -68,7 +68,9 @@ def float_code(exponent_bits: int, fraction_bits: int, reserved: int = 0) -> Flo
     >>> float_code(2, 1)[7:].tolist()  # E2M1
     [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
     """
-    reserved = as_number(reserved=reserved)
+    exponent_bits, fraction_bits, reserved = as_number(
+        exponent_bits=exponent_bits, fraction_bits=fraction_bits, reserved=reserved
+    )
     for name, value, low, high in (
         ("exponent_bits", exponent_bits, 1, 5),
         ("fraction_bits", fraction_bits, 0, 10),
