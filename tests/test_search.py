@@ -1,4 +1,4 @@
-"""The search finds what people ask for: eighty questions, asked of the code and the index that the
+"""The search finds what people ask for: a hundred questions, asked of the code and the index that the
 site ships, in a browser. Run with `-rP` to see where each was found.
 """
 
