@@ -262,6 +262,10 @@ def test_the_first_field_is_within_ten_tabs_and_the_first_answer_on_a_phones_fir
     page.set_viewport_size(PHONE)
     page.evaluate("scrollTo(0, 0)")
     expect(page.locator(".planner-head strong")).to_be_in_viewport(ratio=1)
+    typed = page.locator("form.planner :is(input, select)").evaluate_all(
+        "all => all.map((one) => parseFloat(getComputedStyle(one).fontSize))"
+    )
+    assert min(typed) >= 16  # a phone zooms into what is smaller
 
 
 @needs_python
