@@ -238,6 +238,17 @@ def test_where_letters_are_twice_as_large_nothing_is_wider_than_a_phone(
     assert page.evaluate(WIDTH) == PHONE["width"]
 
 
+def test_on_paper_is_what_is_folded_but_for_hints_and_solutions(page: Page, origin: str) -> None:
+    page.emulate_media(media="print")
+    page.goto(f"{origin}machine/attention-memory/")
+    folds = page.locator("details:not(.all-checks, .all-checks *, .cite)")
+    missing = folds.evaluate_all(
+        "all => all.filter((one) => !one.lastElementChild.checkVisibility())"
+        ".map((one) => one.firstElementChild.textContent)"
+    )
+    assert set(missing) == {"Hint", "Solution"}
+
+
 def test_a_link_to_what_is_folded_opens_it(page: Page, origin: str) -> None:
     folded = [page.locator(f"#{name} + details") for name in ("symbols", "checks")]
     symbols, checks = (fold.locator("table, details").first for fold in folded)

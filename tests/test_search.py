@@ -1,5 +1,5 @@
-"""The search finds what people ask for: a hundred questions, asked of the code and the index that the
-site ships, in a browser. Run with `-rP` to see where each was found.
+"""The search finds what people ask for: a hundred questions, asked of the code and the index that
+the site ships, in a browser. Run with `-rP` to see where each was found.
 """
 
 from __future__ import annotations
