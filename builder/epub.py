@@ -106,7 +106,8 @@ def _article(folder: Path, place: str, aside: list[str]) -> ET.Element:
         if found[1] == "math":
             aside.append(_UNKNOWN.sub("", found[0]).replace("<math", f'<math xmlns="{_MATH}"', 1))
         elif found[1] == "svg":
-            aside.append(found[0])
+            seen = 'aria-hidden="true"' not in found[0].partition(">")[0]  # no ornament
+            aside.append(found[0] if seen else "")
         else:
             aside.append(f"<pre><code>{_OF_CODE.sub('', found[2])}</code></pre>")
         return f'<i n="{len(aside) - 1}"/>'

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from .visits import PHONE, addresses, tab_of_many
+from .visits import PHONE, UNFOLD, WIDTH, addresses, tab_of_many
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +225,28 @@ def test_a_listing_opens_at_its_algorithm_and_unfolds(page: Page, origin: str) -
     button.click()
     heights.append(block.evaluate("one => one.clientHeight"))
     assert heights[0] == heights[2] < 0.7 * heights[1]
+
+
+@pytest.mark.parametrize("slug", ["planner", "optimization/batching"])
+def test_where_letters_are_twice_as_large_nothing_is_wider_than_a_phone(
+    page: Page, origin: str, slug: str
+) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto(f"{origin}{slug}/")
+    page.evaluate("document.documentElement.style.fontSize = '250%'")  # of the theme's 125%
+    page.evaluate(UNFOLD)
+    assert page.evaluate(WIDTH) == PHONE["width"]
+
+
+def test_on_paper_is_what_is_folded_but_for_hints_and_solutions(page: Page, origin: str) -> None:
+    page.emulate_media(media="print")
+    page.goto(f"{origin}machine/attention-memory/")
+    folds = page.locator("details:not(.all-checks, .all-checks *, .cite)")
+    missing = folds.evaluate_all(
+        "all => all.filter((one) => !one.lastElementChild.checkVisibility())"
+        ".map((one) => one.firstElementChild.textContent)"
+    )
+    assert set(missing) == {"Hint", "Solution"}
 
 
 def test_a_link_to_what_is_folded_opens_it(page: Page, origin: str) -> None:

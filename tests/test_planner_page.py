@@ -249,7 +249,9 @@ def test_what_python_answers_cannot_run_or_load_anything(page: Page, origin: str
     )
 
 
-def test_the_first_field_is_within_ten_tabs(page: Page, origin: str) -> None:
+def test_the_first_field_is_within_ten_tabs_and_the_first_answer_on_a_phones_first_screen(
+    page: Page, origin: str
+) -> None:
     page.goto(f"{origin}planner/")
     expect(page.locator("form.planner")).to_be_visible()
     for _ in range(10):
@@ -257,6 +259,13 @@ def test_the_first_field_is_within_ten_tabs(page: Page, origin: str) -> None:
         if page.evaluate("document.activeElement.name") == "model":
             break
     expect(page.locator("#planner-model")).to_be_focused()
+    page.set_viewport_size(PHONE)
+    page.evaluate("scrollTo(0, 0)")
+    expect(page.locator(".planner-head strong")).to_be_in_viewport(ratio=1)
+    typed = page.locator("form.planner :is(input, select)").evaluate_all(
+        "all => all.map((one) => parseFloat(getComputedStyle(one).fontSize))"
+    )
+    assert min(typed) >= 16  # a phone zooms into what is smaller
 
 
 @needs_python

@@ -74,6 +74,7 @@ href="#1-one">&para;</a></h1><details open><summary>a</summary>&nbsp;b<br></deta
 <form><input disabled><select><option selected><option></select></form></article></body></html>"""
 OTHER = '<article><h1 id="b">B &amp; C</h1><p id="2">{}</p></article>'
 SVG = '<!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg"><path id="a"/><path d="M1 1"/></svg>'
+SVG_NAME = "{http://www.w3.org/2000/svg}"
 XHTML = "{http://www.w3.org/1999/xhtml}"
 
 
@@ -151,8 +152,13 @@ def test_the_book_of_the_site_keeps_the_rules_of_its_format(site: Path) -> None:
         name: [one.get("id") for one in tree.iter() if one.get("id")]
         for name, tree in trees.items()
     }
+    styled: set[str] = set()  # what has no style in a book is filled with black
     for name, tree in trees.items():
-        assert ("<math" in pages[name]) == (items[name].get("properties") == "mathml"), name
+        drawn = [one for one in tree.iter() if one.tag.rpartition("}")[2] == "svg"]
+        assert all(one.tag == f"{SVG_NAME}svg" for one in drawn), name
+        styled |= {one.get("class", "") for svg in drawn for one in svg.iter()}
+        has = {"mathml": "<math" in pages[name], "svg": drawn, "nav": name == "nav.xhtml"}
+        assert (items[name].get("properties") or "").split() == [kind for kind in has if has[kind]]
         assert len(ids[name]) == len(set(ids[name])), name
         assert all(re.fullmatch(r"[A-Za-z_][\w.-]*", one or "") for one in ids[name]), name
         assert not {one.tag for one in tree.iter()} & {f"{XHTML}{tag}" for tag in ("GONE", "i")}
@@ -167,9 +173,10 @@ def test_the_book_of_the_site_keeps_the_rules_of_its_format(site: Path) -> None:
     for name in items:
         if name.endswith(".svg"):
             figure = ET.fromstring(files[f"book/{name}"])
-            assert all(
-                "d" in path.attrib for path in figure.iter("{http://www.w3.org/2000/svg}path")
-            )
+            assert all("d" in path.attrib for path in figure.iter(f"{SVG_NAME}path"))
+    told = set(re.findall(r"\.([\w-]+)", files["book/book.css"]))
+    assert styled
+    assert {name for names in styled for name in names.split()} <= told
 
 
 def test_every_page_of_the_site_is_there_as_markdown(site: Path) -> None:

@@ -150,7 +150,7 @@ def _shapes() -> list[tuple[str, Architecture]]:
 def _preset_lines() -> list[str]:
     """The page's folded table: a shape, bytes a token, GiB at two lengths, reads, intensity."""
     rows = [
-        f'??? tip "Bytes of {len(_shapes())} shapes of attention"\n',
+        f'??? note "Bytes of {len(_shapes())} shapes of attention"\n',
         "| Model | Layers | Bytes per further token | GiB at 8,192 | GiB at 131,072"
         " | GiB read at 131,072 | FLOP per byte |",
         "|---|---|---|---|---|---|---|",

@@ -33,7 +33,7 @@ def _percent(found: dict[str, Any] | None) -> str:
 def _front_lines() -> list[str]:
     """The page's folded table: what each front is, and its three numbers."""
     return [
-        '??? tip "Every front, and its three numbers"\n',
+        '??? note "Every front, and its three numbers"\n',
         "| Front | Engine | Scheduling | Streaming | Client | Scale | Host, µs | Around a prompt |",
         "|---|---|---|---|---|---:|---:|---|",
         *(f"| {' | '.join(row)} |" for row in front_rows()[1:]),

@@ -122,7 +122,7 @@ def _by_device() -> dict[str, tuple[int, float]]:
 def _device_lines() -> list[str]:
     """The page's folded table: what the two factors cover, device by device."""
     return [
-        '??? tip "What the two factors cover, by device"\n',
+        '??? note "What the two factors cover, by device"\n',
         "| Device | Runs | No slower |",
         "|---|---:|---:|",
         *(

@@ -83,7 +83,7 @@ def _cell_lines(held: dict[str, Any]) -> list[str]:
     """The page's folded table: errors of each model on each device, its shape left out."""
     cells, first = (held[name]["model and system"] for name in ("per token", "first token"))
     lines = [
-        f'??? tip "Errors of {len(cells)} pairs of a model and a device, the model left out"\n',
+        f'??? note "Errors of {len(cells)} pairs of a model and a device, the model left out"\n',
         "| Model | Device | Runs | Median | Mean | p90 | Signed | First token, median |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -100,7 +100,7 @@ def _constant_lines() -> list[str]:
     groups = {name: group for group, names in FACTORS.items() for name in names}
     spreads = dict(zip(FACTORS, SPREADS.tolist(), strict=True))
     lines = [
-        '??? tip "All constants, and how far a deployment may differ"\n',
+        '??? note "All constants, and how far a deployment may differ"\n',
         "| Constant | Fitted | From kernels alone | Factor that own runs fit | Its prior spread |",
         "|---|---|---|---|---|",
     ]
