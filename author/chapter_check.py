@@ -28,7 +28,7 @@ from pathlib import Path
 
 from author import contracts, form
 from author.contracts import Chapter
-from builder import PACKAGE, ROOT, BuildError
+from builder import PACKAGE, ROOT, BuildError, end_in_order
 from builder.filling import expand
 from builder.maths import to_mathml
 from builder.pages import PAGE_LINK, Page
@@ -401,7 +401,5 @@ def _paragraphs(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    end_in_order(signal.SIGINT)
+    sys.exit(main())

@@ -23,15 +23,17 @@ class BuildError(Exception):
     """Something that the person who runs the build must mend; the message says what and where."""
 
 
-def end_in_order() -> None:
+def end_in_order(*more: int) -> None:
     """From now on, a process that is asked to end removes on its way out what it has written in
     part, and ends what it started.
+
+    more: signals that ask for it, beside those that Python does not hear.
     """
 
     def leave(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough
         sys.exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has one ignored
+    for number in (signal.SIGTERM, signal.SIGHUP, *more):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has one
             signal.signal(number, leave)

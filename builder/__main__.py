@@ -77,8 +77,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    end_in_order()
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    end_in_order(signal.SIGINT)
+    sys.exit(main())

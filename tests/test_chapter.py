@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -225,6 +227,31 @@ def test_what_is_ended_before_its_end_is_not_begun(
     with pytest.raises(KeyboardInterrupt):
         scaffold.begin("capacity", NAME)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("module", ["author.scaffold", "author.chapter_check"])
+def test_what_is_asked_to_end_removes_what_is_half_made(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal that was closed left a chapter that was neither there nor could be begun."""
+    asked: list[int] = []
+    monkeypatch.setattr("builder.end_in_order", lambda *more: asked.extend(more))
+    monkeypatch.setattr(sys, "argv", [module, *["nowhere"] * (1 + (module == "author.scaffold"))])
+    monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_module(module, run_name="__main__")
+    assert asked == [signal.SIGINT]
+
+
+def test_what_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "docs/start.md")
+
+    monkeypatch.setattr(scaffold, "begin", full)
+    assert scaffold.main(["capacity", NAME]) == 2
+    assert capsys.readouterr().err == "error: docs/start.md: No space left on device\n"
 
 
 def test_navigation_keeps_its_comments() -> None:
