@@ -403,5 +403,5 @@ def _paragraphs(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 if __name__ == "__main__":
-    end_in_order(signal.SIGINT)
+    end_in_order()
     sys.exit(main())

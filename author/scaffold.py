@@ -12,7 +12,6 @@ import json
 import keyword
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -224,5 +223,5 @@ def _title_of(part: str) -> str:
 
 
 if __name__ == "__main__":
-    end_in_order(signal.SIGINT)  # so that nothing is left half made
+    end_in_order()  # so that nothing is left half made
     sys.exit(main())

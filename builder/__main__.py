@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
 import sys
 import time
 from pathlib import Path
@@ -77,5 +76,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    end_in_order(signal.SIGINT)
+    end_in_order()
     sys.exit(main())

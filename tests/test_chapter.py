@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -229,18 +228,20 @@ def test_what_is_ended_before_its_end_is_not_begun(
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
-@pytest.mark.parametrize("module", ["author.scaffold", "author.chapter_check"])
-def test_what_is_asked_to_end_removes_what_is_half_made(
+@pytest.mark.parametrize(
+    "module", ["author.chapter_check", "author.form", "author.scaffold", "tests.keep"]
+)
+def test_a_command_that_is_asked_to_end_does_so_in_order(
     module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A terminal that was closed left a chapter that was neither there nor could be begun."""
-    asked: list[int] = []
-    monkeypatch.setattr("builder.end_in_order", lambda *more: asked.extend(more))
-    monkeypatch.setattr(sys, "argv", [module, *["nowhere"] * (1 + (module == "author.scaffold"))])
-    monkeypatch.delitem(sys.modules, module)
+    """A closed terminal left a chapter that could not be begun, an interruption a traceback."""
+    heard: list[str] = []
+    monkeypatch.setattr("builder.end_in_order", lambda: heard.append(module))
+    monkeypatch.setattr(sys, "argv", [module, "--nowhere"])
+    monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(SystemExit, match="2"):
         runpy.run_module(module, run_name="__main__")
-    assert asked == [signal.SIGINT]
+    assert heard == [module]
 
 
 def test_what_cannot_be_written_is_one_line(
