@@ -28,7 +28,7 @@ from pathlib import Path
 
 from author import contracts, form
 from author.contracts import Chapter
-from builder import PACKAGE, ROOT, BuildError
+from builder import PACKAGE, ROOT, BuildError, end_in_order
 from builder.filling import expand
 from builder.maths import to_mathml
 from builder.pages import PAGE_LINK, Page
@@ -36,6 +36,7 @@ from builder.runner import Progress, Run, failures, run_all
 from builder.source import Sources, holds_exercises, module_names, module_path
 
 LIMIT_S = 17.0
+MORE_TIME = "give more: `.venv/bin/python -m author.chapter_check NAME --seconds 90`"
 MANY_NUMBERS = 4  # in a paragraph; with more it is a table or a figure
 LONG_MODULE = 250  # lines
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\d)", re.DOTALL)
@@ -276,7 +277,7 @@ def _tests(page: Chapter, deadline: float) -> list[str]:
             done = len(re.findall(r"[.FEsx](?=[.FEsx\s])", output))
             return [
                 f"the tests of {_places(names)} took more than their time ({done} were done): make"
-                " them faster, give more (`--seconds`), or run `.venv/bin/python -m pytest`."
+                f" them faster, or {MORE_TIME}."
             ]
         if status in (0, 5):
             return []
@@ -336,7 +337,8 @@ def _types(page: Chapter, deadline: float) -> list[str]:
 def _not_seen(tool: str, output: str | None) -> str:
     """Why a tool said nothing of the modules. output: None when time was up."""
     if output is None:
-        return f"{tool} did not end in time, which happens the first time: run it again."
+        first = "which happens the first time: run it again"
+        return f"{tool} did not end in time, {first}, or {MORE_TIME}."
     return f"{tool} could not look: {' '.join(output.split())[-300:]}"
 
 
@@ -347,7 +349,7 @@ def _kept(page: Chapter, deadline: float) -> list[str]:
         return []
     status, output = _command(["tests.keep", "--check", *names], deadline)
     if status is None:
-        return ["what is kept was not compared in time: run it again."]
+        return [f"what is kept was not compared in time: run it again, or {MORE_TIME}."]
     told = [line.strip() for line in output.splitlines() if re.match(r"  \S", line)]
     if not status:
         return []
@@ -401,7 +403,5 @@ def _paragraphs(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    end_in_order()
+    sys.exit(main())

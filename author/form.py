@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder import ROOT
+from builder import ROOT, end_in_order
 from builder.directives import LINES_OPEN
 from builder.expansion import Site, expand, front_matter
 from builder.pages import symbol_uses
@@ -215,4 +215,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

@@ -12,7 +12,6 @@ import json
 import keyword
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from author.contracts import UNWRITTEN
-from builder import ROOT, SOURCES, BuildError
+from builder import ROOT, SOURCES, BuildError, end_in_order
 from builder.storage import write_whole
 
 TEMPLATES = Path(__file__).with_name("new_chapter")
@@ -42,11 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--task", default="", help="the heading of docs/start.md under which the chapter belongs"
     )
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left half made
     try:
         written = begin(options.part, options.name, options.title, options.task)
     except BuildError as problem:
         print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except OSError as problem:
+        print(f"error: {problem.filename}: {problem.strerror}", file=sys.stderr)
         return 2
     print("\n".join(f"wrote {path}" for path in written))
     print(
@@ -222,4 +223,5 @@ def _title_of(part: str) -> str:
 
 
 if __name__ == "__main__":
+    end_in_order()  # so that nothing is left half made
     sys.exit(main())

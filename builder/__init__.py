@@ -7,6 +7,7 @@ same to MkDocs.
 
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +24,10 @@ class BuildError(Exception):
     """Something that the person who runs the build must mend; the message says what and where."""
 
 
-def end_in_order() -> None:
+ENDS = (signal.SIGTERM, signal.SIGHUP)  # signals that ask to end, and that Python does not hear
+
+
+def end_in_order(asked: Iterable[int] = (signal.SIGINT, *ENDS)) -> None:
     """From now on, a process that is asked to end removes on its way out what it has written in
     part, and ends what it started.
     """
@@ -32,6 +36,6 @@ def end_in_order() -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough
         sys.exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has one ignored
+    for number in asked:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has one
             signal.signal(number, leave)

@@ -60,9 +60,11 @@ class Expansion:
 
 def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
     """A page's front matter as written, its text, and the front matter's values. Raises BuildError
-    when that is not a table in YAML.
+    when that is not a table in YAML or never ends.
     """
     found = re.match(r"(?s)---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", text)
+    if not found and re.match(r"---[ \t]*\n", text):
+        raise BuildError(f"docs/{path}:1: front matter never ends: --- must stand below it")
     if not found:
         return "", text, {}
     return found[0], text[found.end() :], _values(path, found[1])

@@ -28,7 +28,7 @@ from mkdocs.utils import get_build_date
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
-from builder import ROOT, BuildError, end_in_order, epub, search_index, theme_markup
+from builder import ENDS, ROOT, BuildError, end_in_order, epub, search_index, theme_markup
 from builder.configuration import site_from
 from builder.dates import last_changes
 from builder.expansion import COMPANION, Expansion, expand, plain_files
@@ -53,7 +53,7 @@ class _State:
 
 def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> None:
     """Remember whether a failure stops the build or is shown on the page."""
-    end_in_order()
+    end_in_order(ENDS)  # MkDocs says itself what an interruption ends
     _State.serving = command == "serve"
     gc.set_threshold(50_000, 20)  # much is made, and nearly all of it stays: an eighth of the work
 

@@ -358,13 +358,12 @@ def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     engines = [_text(f"{part}engines", name) for name in told.get("engines", ())]
     full = (*runs.moving, *([len(engines)] if engines else []))
     found: dict[str, Any] = {}
-    for name in [n for n in ("places", "running", "prompts", "waiting", "cache") if n in told]:
+    for name in [n for n in ("places", "running", "prompts", "waiting") if n in told]:
         shapes = [(), runs.controls, full] if name == "places" else [full]
         values = _numbers(f"{part}{name}", told[name], shapes, absent=False)
-        end, rule = (1, "shares in [0, 1]") if name == "cache" else (1e4, "integers to 10000")
         for value in values:
-            if not 0 <= value <= end or not (end == 1 or isinstance(value, int)):
-                raise ValueError(f"{part}{name} must be {rule}, got {value}")
+            if not 0 <= value <= 1e4 or not isinstance(value, int):
+                raise ValueError(f"{part}{name} must be integers to 10000, got {value}")
         found[name] = values
     places = np.repeat(found["places"], math.prod(full) // len(found["places"]))
     for name, of, most in (("running", "places", places), ("prompts", "running", found["running"])):
@@ -380,11 +379,7 @@ def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
 
 _Make = Callable[[str, Mapping[str, Any], _Runs], dict[str, Any]]
 _PANELS: dict[str, tuple[_Make, set[str], set[str]]] = {  # the fields that it needs and may have
-    "engine": (
-        _engine,
-        {"places", "running"},
-        {"label", "prompts", "waiting", "cache", "engines", "of"},
-    ),
+    "engine": (_engine, {"places", "running"}, {"label", "prompts", "waiting", "engines", "of"}),
     "lanes": (_lanes, {"label", "lanes", "bars"}, set()),
     "bars": (_lanes, {"label", "lanes", "bars", "x"}, set()),
     "cells": (_cells, {"label", "rows", "columns", "cells"}, set()),

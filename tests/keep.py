@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from builder import PACKAGE, ROOT, SOURCES
+from builder import PACKAGE, ROOT, SOURCES, end_in_order
 from builder.source import module_path
 
 from . import answers, cases, page_numbers
@@ -359,4 +359,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

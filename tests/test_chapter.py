@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -225,6 +226,33 @@ def test_what_is_ended_before_its_end_is_not_begun(
     with pytest.raises(KeyboardInterrupt):
         scaffold.begin("capacity", NAME)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "module", ["author.chapter_check", "author.form", "author.scaffold", "tests.keep"]
+)
+def test_a_command_that_is_asked_to_end_does_so_in_order(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed terminal left a chapter that could not be begun, an interruption a traceback."""
+    heard: list[str] = []
+    monkeypatch.setattr("builder.end_in_order", lambda: heard.append(module))
+    monkeypatch.setattr(sys, "argv", [module, "--nowhere"])
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_module(module, run_name="__main__")
+    assert heard == [module]
+
+
+def test_what_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "docs/start.md")
+
+    monkeypatch.setattr(scaffold, "begin", full)
+    assert scaffold.main(["capacity", NAME]) == 2
+    assert capsys.readouterr().err == "error: docs/start.md: No space left on device\n"
 
 
 def test_navigation_keeps_its_comments() -> None:

@@ -79,7 +79,7 @@ function packed(most, room, depth) {
   return [columns, size(columns)];
 }
 
-// Engines: who waits as dots, the places as a grid, the cache as a bar; beside each other where cells are as large so.
+// Engines: who waits as dots, the places as a grid; beside each other where cells are as large so.
 function engine(plot, panel, world) {
   const picture = board(plot);
   const names = panel.engines.length ? panel.engines : [""];
@@ -99,13 +99,12 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   const at = (part, frame) => (panel[part] ? world.at(panel[part], frame, many, which) : 0);
   const most = Math.max(...world.each((frame) => at("places", frame)));
   const longest = Math.max(...world.each((frame) => at("waiting", frame)));
-  const { of = "places", cache } = panel;
+  const { of = "places" } = panel;
   const small = many > 1;
-  const left = x + (!panel.waiting && !cache ? 0 : small ? 44 : 62);
+  const left = x + (!panel.waiting ? 0 : small ? 44 : 62);
   const top = y + (name || panel.label ? 34 : 20);
-  const [room, depth] = [x + width - left, y + height - (cache ? 26 : 4) - top];
+  const [room, depth] = [x + width - left, y + height - 4 - top];
   const [columns, cell] = packed(most, room, depth);
-  const base = top + Math.ceil(most / columns) * cell;
   const side = cell - Math.min(4, Math.max(1, cell * 0.16));
   const peg = Math.max(1.4, side * 0.2);
   const cells = (from, to, draw, inset = 0) => {
@@ -121,15 +120,10 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
   const pegs = add("path", { class: "meter" });
   const pitch = small ? 8 : 12;
   const dots = add("path", { class: "state-waits dots", "stroke-width": pitch * 0.72 });
-  const rows = Math.max(1, Math.floor(((cache ? base - top : depth) + 2) / pitch)); // above the bar, where there is one
+  const rows = Math.max(1, Math.floor((depth + 2) / pitch));
   const shown = Math.min(longest, rows * Math.floor((left - x - 8) / pitch));
-  const [meter, percent] = [add("path", { class: "meter" }), add("text", { x: left + room - 34, y: base + 14 })];
-  if (cache) {
-    add("text", { x: left - 8, y: base + 14, "text-anchor": "end" }, "cache");
-    add("path", { class: "axis", d: square(left, base + 5, room - 40, 9) });
-  }
   return () => {
-    const [places, running, waiting, prompts, filled] = ["places", "running", "waiting", "prompts", "cache"].map((part) => at(part));
+    const [places, running, waiting, prompts] = ["places", "running", "waiting", "prompts"].map((part) => at(part));
     answer.setAttribute("d", cells(0, running - prompts, square));
     prompt.setAttribute("d", cells(running - prompts, running, rails));
     free.setAttribute("d", cells(running, places, square));
@@ -140,12 +134,7 @@ function oneEngine({ add }, panel, world, name, which, { x, y, width, height }) 
     dots.setAttribute("d", d);
     inside.textContent = !places ? "not there" : `${running} of ${places}${small ? "" : ` ${of}`}`;
     outside.textContent = !panel.waiting ? "" : small ? waiting || "" : `${waiting} wait`;
-    const share = `${Math.round(100 * filled)}%`;
-    if (cache) {
-      meter.setAttribute("d", square(left, base + 5, (room - 40) * filled, 9));
-      percent.textContent = share;
-    }
-    return `${title && `${title}: `}${running} of ${places} ${of} taken${panel.waiting ? `, ${waiting} wait` : ""}${cache ? `, cache ${share}` : ""}`;
+    return `${title && `${title}: `}${running} of ${places} ${of} taken${panel.waiting ? `, ${waiting} wait` : ""}`;
   };
 }
 

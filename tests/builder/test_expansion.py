@@ -147,6 +147,7 @@ def test_what_ends_between_two_renames_leaves_the_last_one(
     ("text", "message"),
     [
         ("---\ntitle: [a\n---\n# A\n", "docs/a.md:2: front matter is not YAML:"),
+        ("---\ntitle: a\n\n# A\n", "docs/a.md:1: front matter never ends"),
         ("---\ntitle: a: b\n---\n", "docs/a.md:2: front matter is not YAML: mapping values"),
         ("---\ntitle: a\nquestion: b\ntitle: c\n---\n", "docs/a.md:4: title must be given once"),
         ("---\njust words\n---\n", "docs/a.md:2: front matter must be a table"),

@@ -193,7 +193,6 @@ def stepper(**changes: Any) -> dict[str, Any]:
                 "running": running,
                 "prompts": np.zeros((2, 3, 2), dtype=int),
                 "waiting": np.ones((2, 3, 2), dtype=int),
-                "cache": np.array(running) / 2,
             },
             {
                 "kind": "lanes",
@@ -297,7 +296,6 @@ WRONG_STEPPERS = [
     ({ENGINE + "waiting": np.full((2, 3, 2), 0.5)}, r"waiting must be integers .* got 0.5"),
     ({ENGINE + "waiting": np.full((2, 3, 2), np.nan)}, r"waiting must have finite .* got nan"),
     ({ENGINE + "running": [[1] * 3] * 2}, r"running must have shape \(2, 3, 2\), got \(2, 3\)"),
-    ({ENGINE + "cache": np.full((2, 3, 2), 1.5)}, r"cache must be shares in \[0, 1\], got 1.5"),
     (
         {LANES + "bars": [[("3", 0, 1, "idle")], []]},
         r"bars \(3, 0, 1, idle\) must be in one of 1, 2",
