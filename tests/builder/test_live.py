@@ -44,11 +44,14 @@ def nobody(*_: Any) -> None:
 
 
 def test_edited_functions_take_the_place_of_the_modules(capsys: pytest.CaptureFixture[str]) -> None:
-    kept = "def mean_in_flight(arrival_rate, mean_sojourn_s):\n    return arrival_rate * 1.5\n"
+    kept = "def mean_in_flight(arrival_rate, mean_sojourn_s):\n    return arrival_rate * 2\n"
     counts = live.call(LITTLE, kept, "mean_in_flight(2.0, 1.5)", nobody)
-    assert capsys.readouterr().out.startswith("3.0\n")
-    assert counts["failed"]  # the check of its refusals
-    assert counts["passed"]
+    assert capsys.readouterr().out.startswith("4.0\n")
+    assert (counts["passed"], counts["failed"]) == (0, 1)  # the check by hand
+    right = kept.replace("* 2", "* mean_sojourn_s")
+    counts = live.call(LITTLE, right, "mean_in_flight(2.0, 1.5)", nobody)
+    assert (counts["passed"], counts["failed"]) == (1, 0)
+    capsys.readouterr()
     lines = "x = 2\nfor _ in range(x):\n    print(mean_in_flight)"
     counts = live.call(LITTLE, "", lines, nobody)
     assert capsys.readouterr().out.count("<function mean_in_flight") == 2

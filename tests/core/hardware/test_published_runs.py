@@ -38,7 +38,7 @@ def test_every_row_is_read_once_and_in_order() -> None:
     workers = Counter(run.workers for run in RUNS if run.kind == "separate")
     assert workers == {"stated": 274, "twin": 336, "assumed": 992}
     guessed = Counter(run.kind for run in RUNS if run.answers.draft_tokens)
-    assert guessed["engine"] == 161
+    assert guessed["engine"] == 279
     assert 1300 < sum(run.repeated for run in RUNS) < 1500
 
 

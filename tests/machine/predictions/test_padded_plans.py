@@ -64,7 +64,7 @@ def test_one_factor_is_the_ninth_decile() -> None:
     others = {name: np.quantile(slower[models != name], SHARE) for name in set(models.tolist())}
     within = [ratio <= others[name] for name, ratio in zip(models, slower, strict=True)]
     assert covered == pytest.approx(np.mean(within))
-    assert np.mean(slower <= factor) == pytest.approx(SHARE, abs=0.002)
+    assert np.mean(slower <= factor) == pytest.approx(SHARE, abs=0.005)  # ratios of few digits
     assert 0.85 < covered < 0.95
     told = example()
     assert told.one_factor == factor

@@ -70,6 +70,7 @@ def _run(
     habit: str,
     seconds: int = CLIP_S,
     *,
+    outage_s: tuple[float, float] = OUTAGE_S,
     seed: int = 1,
     pause_s: float = 0.5,
     hears_s: float = 0.0,
@@ -111,7 +112,7 @@ def _run(
         route,
         most_waiting=_best(CHAT, "requests") if guard == "refuses" else math.inf,
         retry=retry,
-        stalls=[(*OUTAGE_S, 0)],
+        stalls=[(*outage_s, 0)],
         cancels=guard == "cancels",
         hears_s=hears_s,
     )

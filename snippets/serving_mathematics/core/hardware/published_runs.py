@@ -234,18 +234,16 @@ def _with_guesses(
     row: Mapping[str, str], engine: Deployment, plain: Set[tuple[str, ...]]
 ) -> Deployment:
     """Rule 8 for one engine. plain: the runs of the source without guessing."""
-    model, told = row["model"], (row["system"], row["version"], row["day"])
-    if "DeepSeek" in model and row["backend"] == "trtllm" and told in GUESSING:
+    model, image = row["model"], (row["system"], row["version"], row["day"])
+    if "DeepSeek" in model and row["backend"] == "trtllm" and image in GUESSING:
         return guessing(engine)
-    drafts = {("Qwen3.5", 4): 3, ("DeepSeek", 8): 2}
-    known = [n for (name, width), n in drafts.items() if name in model and width == engine.tensor]
-    blackwell = engine.system.generation == "blackwell" and engine.precision == "fp8"
-    with_sglang = (row["backend"], row["version"]) == ("sglang", "0.5.9")
-    if not (known and blackwell and with_sglang) or engine.expert > 1:
+    drafts = 3 if "Qwen3.5" in model and engine.tensor == 4 else 0
+    if "DeepSeek" in model and engine.tensor == 8 and _same_run(row) not in plain:
+        drafts = 2
+    told = (row["backend"], row["version"], engine.precision, engine.system.generation)
+    if not drafts or engine.expert > 1 or told != ("sglang", "0.5.9", "fp8", "blackwell"):
         return engine
-    if "DeepSeek" in model and _same_run(row) in plain:
-        return engine
-    return replace(engine, draft_tokens=known[0], accepted_tokens=WITH_SGLANG[known[0]])
+    return replace(engine, draft_tokens=drafts, accepted_tokens=WITH_SGLANG[drafts])
 
 
 def _aggregated(
