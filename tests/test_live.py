@@ -279,7 +279,8 @@ def test_what_did_not_load_can_be_asked_for_again(page: Page, origin: str) -> No
     page.goto(f"{origin}{QUICK}/")
     opens, runs = page.locator(".live button"), page.locator(".snippet-run").first
     for button in (opens, runs):
-        button.click()
+        with page.expect_event("pageerror"):
+            button.click()
         expect(button).to_be_enabled()
     page.unroute("**/live.js")
     said: list[str] = []
