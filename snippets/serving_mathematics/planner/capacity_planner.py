@@ -983,8 +983,8 @@ def _token_seconds(share: Workload, served: Served) -> float:
 
 def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     """What stands in the way of a fleet that is too small: every constraint that, lifted alone,
-    would let it keep the objective, with what it does then; not memory where it does at the same
-    limits as it is.
+    would let it keep the objective, with what it does then (against an infinite limit, if that was
+    lifted); not memory where it does at the same limits as it is.
 
     fleet: of the question. replicas: 0 says that one is the least there is. When the replicas are
     overloaded the name is that of the largest part of their time: prompts, the reading of the
