@@ -337,7 +337,7 @@ def sectioned_share(held: npt.ArrayLike) -> Quantile:
     """
     told = as_floats(held=held)
     require((told == 0) | (told == 1), "held", "0 or 1 each", held)
-    series = _numbers(held=held)
+    series = _numbers(held=told)
     parts = np.concatenate([part.mean(axis=1) for part in _sections(series)])
     error = float(np.std(parts, ddof=1)) / math.sqrt(SECTIONS)
     return Quantile(float(series.mean()), STUDENT_T_975[9] * error)

@@ -19,6 +19,7 @@ from typing import Any
 from serving_mathematics.core.hardware.calibration import GIVEN, KERNELS, tabulate
 from serving_mathematics.core.hardware.catalogue import systems
 from serving_mathematics.core.hardware.published_runs import _engine_runs
+from serving_mathematics.core.hardware.step_terms import DATA_SHEET
 from serving_mathematics.core.hardware.step_time import CONSTANT_NAMES, FITTED, prompt_s
 from serving_mathematics.machine.predictions.calibration_scores import FEW, SCORES, kept_error
 from serving_mathematics.machine.predictions.own_runs import FACTORS, SPREADS
@@ -135,9 +136,7 @@ def check_no_run_exceeds_its_devices() -> None:
     table = tabulate(_engine_runs())
     work, later = table.engines, table.engines.answer - 1
     rate = table.concurrency / (table.first_token_s + later * table.per_token_s)
-    whole = {name: 1.0 for name in CONSTANT_NAMES if name.endswith("_share")}
-    peak = replace(FITTED, **(whole | {"prompt_link_share": math.inf}))
-    busy = rate * prompt_s(work, peak)
+    busy = rate * prompt_s(work, replace(DATA_SHEET, prompt_link_share=math.inf))  # messages hide
     checks.inside("largest share of the peak", float(busy.max()), 0.0, 1.0, kind="measured")
     held = rate * later * table.per_token_s / work.room
     checks.inside("most sequences over room", float(held.max()), 0.0, 1.1, kind="measured")
