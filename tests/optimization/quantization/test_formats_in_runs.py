@@ -6,26 +6,37 @@ from statistics import median
 
 import pytest
 from serving_mathematics.core.hardware.published_runs import read_lines
-from serving_mathematics.optimization.quantization.formats_in_runs import DENSE, _gains, example
+from serving_mathematics.optimization.quantization.formats_in_runs import (
+    DENSE,
+    FEW,
+    MIXTURE,
+    _gains,
+    example,
+)
 
-SAME = ("concurrency", "backend", "isl", "osl", "tp", "dp", "moe_tp", "ep", "system", "source")
+SAME = ("concurrency", "version", "isl", "osl", "tp", "dp", "moe_tp", "ep", "system", "source")
+
+
+def _by_hand(model: str, wide: str, narrow: str) -> dict[tuple[str, ...], float]:
+    """Times as fast, of each that was measured in both formats by one release of one engine."""
+    formats: dict[str, dict[tuple[str, ...], list[float]]] = {wide: {}, narrow: {}}
+    for row in read_lines():
+        if row["mode"] == "agg" and row["model"].endswith(model) and row["precision"] in formats:
+            same = (*(row[name] for name in SAME), row["backend"])
+            formats[row["precision"]].setdefault(same, []).append(float(row["tpot_ms"]))
+    both = formats[wide].keys() & formats[narrow].keys()
+    return {key: median(formats[wide][key]) / median(formats[narrow][key]) for key in both}
 
 
 def test_the_dense_pairs_are_those_of_the_rows() -> None:
     """Of the dense model no row is a fleet or repeated: they are paired as they are."""
-    formats: dict[str, dict[tuple[str, ...], list[float]]] = {"fp8": {}, "fp4": {}}
-    for row in read_lines():
-        if row["mode"] == "agg" and row["model"] == "meta-llama/Llama-3.1-70B":
-            same = tuple(row[name] for name in SAME)
-            if row["precision"] in formats:
-                times = formats[row["precision"]].setdefault(same, [])
-                times.append(float(row["tpot_ms"]))
-    both = formats["fp8"].keys() & formats["fp4"].keys()
-    expected = [median(formats["fp8"][key]) / median(formats["fp4"][key]) for key in both]
-    assert sorted(_gains("fp8", "fp4", DENSE)) == pytest.approx(sorted(expected))
-    assert len(both) > 100
-    one, eight = (
-        sum(row["tp"] == width for row in [dict(zip(SAME, key, strict=True)) for key in both])
-        for width in ("1", "8")
-    )
+    found = _by_hand("Llama-3.1-70B", "fp8", "fp4")
+    assert sorted(_gains("fp8", "fp4", DENSE)) == pytest.approx(sorted(found.values()))
+    assert len(found) > 100
+    one, eight = (sum(key[SAME.index("tp")] == width for key in found) for width in ("1", "8"))
     assert (example().alone_pairs, example().eight_pairs) == (one, eight)
+
+
+def test_a_mixture_s_pairs_are_of_one_release() -> None:
+    few = [gain for key, gain in _by_hand(MIXTURE, "bf16", "fp8").items() if int(key[0]) <= FEW]
+    assert sorted(_gains("bf16", "fp8", MIXTURE, FEW)) == pytest.approx(sorted(few))

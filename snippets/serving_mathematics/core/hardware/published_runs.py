@@ -79,6 +79,7 @@ class Run:
     source: str
     model: str  # as the package names it
     family: str  # models of one shape
+    release: str  # of the engine, empty where it is not said
     kind: str  # engine, fleet (aggregated, but read as separate fleets) or separate
     answers: Deployment  # the engine, or one engine that answers
     prompts: Deployment | None  # one engine that takes prompts, with separate fleets
@@ -370,6 +371,7 @@ def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
                 source=row["source"],
                 model=row["model"],
                 family=family_name(model),
+                release=row["version"],
                 kind=kind,
                 answers=answers,
                 first_token_s=float(row["ttft_ms"]) * 1e-3,

@@ -9,8 +9,7 @@ latent then holds several times as many; one with heads, which split, holds some
 
 Assumes: experts over all devices in both ways; as many sequences on each device.
 
-Source: `deployments` for memory and `deployed_engine` for steps; published runs of one model in
-both ways, read by the rules of `published_runs`.
+Source: `deployments` for memory and `deployed_engine` for steps.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from serving_mathematics.core.hardware.deployments import (
     sequence_bytes,
 )
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
-from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
+from serving_mathematics.core.hardware.published_runs import _engine_runs
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
 from serving_mathematics.machine.attention_memory.who_fits import (
     SHOWN,
@@ -117,28 +116,20 @@ def _by_tokens(machine: Machine) -> int:
 
 
 @cache
-def _pairs() -> list[tuple[str, float, float]]:
-    """Published runs of DeepSeek in both ways, nothing else changed: device, requests held, and the
-    time per token with shared layers over that with own sequences."""
-    lines = [row for row in read_lines() if row["mode"] == "agg" and "DeepSeek" in row["model"]]
-    alike: dict[tuple[object, ...], dict[int, list[float]]] = {}
-    for run in read_runs(lines):
+def _releases() -> list[tuple[set[str], set[str]]]:
+    """Engine releases of published runs of DeepSeek that are alike but for the split: with shared
+    layers, and with own sequences."""
+    alike: dict[tuple[object, ...], tuple[set[str], set[str]]] = {}
+    for run in _engine_runs():
         one = run.answers
-        if run.kind != "engine" or one.devices == 1:
-            continue
-        if one.devices not in (one.tensor, one.attention_data):
-            continue
-        key: tuple[object, ...] = (
-            *(one.system.name, one.concurrency, one.backend, one.precision, one.devices),
-            *(one.draft_tokens, one.mean_input_tokens, one.mean_output_tokens),
-        )
-        alike.setdefault(key, {}).setdefault(one.attention_data, []).append(run.per_token_s)
-    found = []
-    for key, ways in alike.items():
-        if len(ways) == 2:
-            shared, own = (float(np.median(ways[way])) for way in sorted(ways))
-            found.append((str(key[0]), float(str(key[1])), shared / own))
-    return found
+        latent = "DeepSeek" in run.model and one.devices > 1
+        if latent and one.devices in (one.tensor, one.attention_data):
+            key: tuple[object, ...] = (
+                *(one.system.name, run.concurrency, one.backend, one.precision, one.devices),
+                *(one.draft_tokens, one.mean_input_tokens, one.mean_output_tokens),
+            )
+            alike.setdefault(key, (set(), set()))[one.attention_data > 1].add(run.release)
+    return [both for both in alike.values() if all(both)]
 
 
 def _filled() -> list[tuple[str, float, int, int, float, float]]:
@@ -182,7 +173,6 @@ def _filled_rows() -> list[str]:
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    gains = [gain for _, _, gain in _pairs()]
     fit = {own: _made(MIXTURE, own)[1] for own in (False, True)}
     return SimpleNamespace(
         kept_gain=_gain(MIXTURE),
@@ -190,8 +180,6 @@ def example() -> SimpleNamespace:
         filled_rows="\n".join(_filled_rows()),
         own_shared=fit[False],
         own_apart=fit[True],
-        own_pairs=len(gains),
-        own_pairs_median=1 - 1 / float(np.median(gains)),
     )
 
 
@@ -299,14 +287,12 @@ def check_few_sequences_are_slower_apart() -> None:
     checks.equal("own sequences are slower", (own > shared).tolist(), [True, True, False, False])
 
 
-def check_own_sequences_are_no_slower_where_measured() -> None:
-    """In none of the published pairs of DeepSeek did a token take longer with own sequences.
+def check_no_release_was_measured_in_both_ways() -> None:
+    """Wherever DeepSeek was measured with own sequences and with shared layers, all else alike, the
+    engine's release differs too, so that no gain can be read off.
 
-    Source: runs with TensorRT-LLM on B200 and H200 with 64 to 256 requests, whose memory was not
-    full; `records/machine_runs.json.gz`.
+    Source: runs with TensorRT-LLM on B200 and H200; `records/machine_runs.json.gz`.
     """
-    pairs = _pairs()
-    checks.inside("pairs", len(pairs), 8, 40, kind="measured")
-    least = min(gain for _, _, gain in pairs)
-    checks.inside("least gain", least, 1.0, 1.5, kind="measured")
-    checks.inside("fewest requests", min(held for _, held, _ in pairs), 64, 256, kind="measured")
+    found = _releases()
+    checks.inside("deployments in both ways", len(found), 8, 40, kind="published")
+    checks.equal("of one release", sum(bool(a & b) for a, b in found), 0, kind="published")

@@ -92,7 +92,7 @@ def _loads() -> list[_Load]:
     for run in _engines():
         a = run.answers
         if a.pipeline == 1:
-            asked = (a.input_tokens, a.output_tokens, run.concurrency / a.tensor)
+            asked = (a.input_tokens, a.output_tokens, run.concurrency / a.tensor, run.release)
             key = (run.model, a.system.name, a.backend, a.precision, *asked, run.source)
             alike.setdefault((*key, a.expert > 1), {}).setdefault(a.tensor, []).append(run)
     several, found = {key: by for key, by in alike.items() if len(by) > 2}, []
@@ -190,6 +190,22 @@ def _over_four(names: tuple[str, ...], requests: int) -> tuple[Array, Array]:
     return seen, told
 
 
+def _eight_over_four() -> float:
+    """Time per token of eight devices over that of four, where w and e are told of: the large model
+    in eight bits on H200, prompts as long as answers, four requests a device; the median."""
+    told = _llama_on(1, 1.0)
+    return float(
+        np.median(
+            [
+                x.measured[8] / x.measured[4]
+                for x in _of(LARGE)
+                if x.requests == 4 and x.one.input_tokens == x.one.output_tokens
+                if (x.one.system, x.one.precision) == (told.system, told.precision)
+            ]
+        )
+    )
+
+
 def _between() -> list[bool]:
     """Of the large model's loads on all four widths, whether two or four devices are fastest."""
     return [_fastest(x.measured) in (2, 4) for x in _of(LARGE) if len(x.measured) == len(WIDTHS)]
@@ -207,7 +223,7 @@ def example() -> SimpleNamespace:
         form_off=_later_median_and_decile(dense, [_by_form(x) for x in dense])[1] - 1,
         fewest_off=_later_median_and_decile(dense, [min(x.measured) for x in dense])[0] - 1,
         width_few=best_width(weights_s, token_s, 4.0),
-        eight_off=float(_over_four((LARGE,), 4)[0][WIDTHS.index(8)]) - 1,
+        eight_off=_eight_over_four() - 1,
         sparse_loads=len(sparse),
         sparse_fewest=sum(sparse),
         fewest_pcie=_fewest_wins_pcie(),
@@ -305,17 +321,18 @@ def check_points_beside_the_lines() -> None:
                 checks.inside(label, ratio, least, most, kind="measured")
 
 
-def check_mixtures_differ_and_are_predicted_worse() -> None:
+def check_mixtures_differ() -> None:
     """MiniMax-M2.5 is fastest on the fewest devices in every load that three widths were measured
-    at, gpt-oss-120b in a quarter to a third. Nine of ten widths that the prediction calls fastest
-    lie within a tenth to a fifth of the fastest, and of dense models within a twentieth.
+    at, gpt-oss-120b in two fifths to a half. Nine of ten widths that the prediction calls fastest
+    lie within a fifth of the fastest for MiniMax-M2.5, and within 6% for gpt-oss-120b and for dense
+    models.
 
     Source: published runs on three widths or four.
     """
-    for name, least, most in ((MIXTURE, 1.0, 1.0), (SPARSE, 0.25, 0.35)):
+    for name, least, most in ((MIXTURE, 1.0, 1.0), (SPARSE, 0.4, 0.5)):
         share = float(np.mean(_on_fewest(name)))
         checks.inside(f"{name}: on the fewest", share, least, most, kind="measured")
-    for names, least, most in (((MIXTURE,), 1.1, 1.2), ((SPARSE,), 1.1, 1.2), (DENSE, 1.0, 1.05)):
+    for names, least, most in (((MIXTURE,), 1.1, 1.2), ((SPARSE,), 1.0, 1.06), (DENSE, 1.0, 1.05)):
         loads = _of(*names)
         high = _later_median_and_decile(loads, [_by_prediction(x) for x in loads])[1]
         checks.inside(f"{', '.join(names)}: nine of ten", high, least, most, kind="measured")

@@ -132,27 +132,6 @@ def _runs() -> dict[tuple[bool, bool, int], int]:
     return counts
 
 
-@cache
-def _apart_in_runs() -> list[tuple[float, float]]:
-    """Requests a device, and the time per token with attention apart over that with shared layers,
-    of pairs of runs of models with latent attention that differ in the split alone: experts are
-    apart too where attention is."""
-    alike: dict[tuple[Any, ...], dict[int, list[float]]] = {}
-    for run in _engine_runs():
-        a = run.answers
-        latent = any(one.kind == "latent" for _, one, _ in a.architecture.layers)
-        if latent and not run.repeated:
-            asked = run.source, a.input_tokens, a.output_tokens, a.draft_tokens
-            on = a.system.name, a.backend, a.precision
-            key = (run.family, *on, *asked, a.devices, run.concurrency)
-            alike.setdefault(key, {}).setdefault(a.attention_data, []).append(run.per_token_s)
-    return [
-        (concurrency / devices, float(np.median(by[devices]) / np.median(by[1])))
-        for (*_, devices, concurrency), by in alike.items()
-        if devices > 1 and devices in by and 1 in by
-    ]
-
-
 def _measured(split: str, devices: int) -> int:
     """Published runs of engines that are split so, of dense models or of mixtures."""
     machine, way, unit = SPLITS[split]
@@ -414,19 +393,6 @@ def check_sharing_divides_no_cache_past_its_heads() -> None:
         shared = float(room_sequences(replace(one, tensor=2 * devices)))
         label = f"{model}, {2 * devices} that share over two copies"
         checks.inside(label, shared / (2 * float(room_sequences(one))), low, high)
-
-
-def check_attention_apart_in_measured_pairs() -> None:
-    """Where both were measured, all with eight requests a device or more, a token of a model with
-    latent attention takes 0.8 to 1 times as long apart as shared, with its experts apart too.
-
-    Source: pairs of published runs of DeepSeek's models that differ in the split alone.
-    """
-    loads, ratios = np.array(_apart_in_runs()).T
-    checks.equal("fewest requests a device", float(loads.min()), 8.0, kind="published")
-    checks.inside("shortest", float(ratios.min()), 0.8, 0.9, kind="published")
-    checks.inside("longest", float(ratios.max()), 0.9, 1.0, kind="published")
-    checks.equal("pairs", ratios.size, 8, kind="published")
 
 
 def check_no_stage_was_measured() -> None:

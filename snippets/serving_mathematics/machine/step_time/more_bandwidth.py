@@ -80,7 +80,7 @@ def _pairs() -> tuple[Array, Array, NDArray[np.bool_]]:
         if not known or work.concurrency[row] > work.room[row]:
             continue
         key = (
-            one.architecture.name,
+            *(one.architecture.name, run.release),
             *(one.backend, one.precision, one.tensor, one.attention_data, one.expert, one.pipeline),
             *(one.draft_tokens, one.concurrency, one.mean_input_tokens, one.mean_output_tokens),
         )

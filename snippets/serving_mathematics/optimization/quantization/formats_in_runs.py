@@ -36,7 +36,7 @@ def _pairs() -> list[tuple[str, str, str, float, int, float]]:
         if not run.repeated:
             split = a.tensor, a.pipeline, a.attention_data, a.expert, a.draft_tokens
             asked = run.family, a.devices, run.concurrency, a.input_tokens, a.output_tokens
-            key = (*asked, *split, a.system.name, a.backend, run.source)
+            key = (*asked, *split, a.system.name, a.backend, run.release, run.source)
             alike[key].setdefault(a.precision, []).append(run.per_token_s)
     return [
         (model, wide, narrow, requests, devices, float(np.median(by[wide]) / np.median(by[narrow])))
