@@ -22,5 +22,5 @@ def test_chance_is_known_to_its_error() -> None:
     """1.126 and 1.62 were found with four thousand draws each."""
     for devices, expected in ((8, 1.126), (64, 1.617)):
         told, error = _by_chance(128, devices)
-        assert 0 < error < 0.02
+        assert 0 < error < 0.005
         assert told == pytest.approx(expected, abs=4 * error)

@@ -58,7 +58,7 @@ def _by_chance(tokens: int, devices: int) -> tuple[float, float]:
     """Busiest device over the mean where tokens take 8 of 256 experts at random: the mean of many
     draws, and its standard error. A device is drawn with how many of its experts a token takes."""
     rng = np.random.default_rng([tokens, devices])
-    draws = 16_000 // tokens
+    draws = 160_000 // tokens
     held = 256 // devices
     left, free = np.full((draws, tokens), 8), 256
     loads = []
