@@ -113,15 +113,15 @@ def _at(name: str, concurrency: float) -> float:
 @cache
 def _beside_dense() -> list[tuple[float, float]]:
     """Time per token of a mixture over that of the dense 70B with 4 requests, and with 64, the
-    median of all lengths and engines, for each mixture, device, number of them and precision of
-    the record, without guesses and with shared attention."""
+    median of all lengths, for each mixture, engine, device, number of them and precision of the
+    record, without guesses and with shared attention."""
     times: dict[tuple[Any, ...], dict[tuple[Any, ...], list[float]]] = defaultdict(dict)
     for run in _engine_runs():
         a = run.answers
         sparse = a.architecture.routed_parameters > 0
         one = a.attention_data == 1 and not a.draft_tokens
         if one and run.concurrency in (4, 64) and (sparse or run.family == DENSE):
-            place = a.precision, a.system.name, a.devices
+            place = a.backend, a.precision, a.system.name, a.devices
             at = run.concurrency, a.input_tokens, a.output_tokens
             times[run.family, *place].setdefault(at, []).append(run.per_token_s)
     found = []
@@ -150,6 +150,7 @@ def example() -> SimpleNamespace:
         large_worst=1 / over_large.max(),
         large_crowd=1 / over_large[-1],
         beside=few.size,
+        beside_dense=int(np.sum(many > few)),
         beside_turns=int(np.sum((few < 1) & (many > 1))),
     )
 
@@ -225,17 +226,19 @@ def check_dearest_in_between() -> None:
 
 
 def check_company_costs_a_mixture_more_than_a_dense_model() -> None:
-    """For every mixture measured beside the dense 70B, on as many of the same devices and in as
-    many bits, the ratio of times per token is larger with 64 requests than with four; the order
-    changes in about a quarter of the cases, and in the others one model is faster at both loads.
+    """Where a mixture was measured beside the dense 70B, on one engine, on as many of the same
+    devices and in as many bits, the ratio of times per token is larger with 64 requests than with
+    four, or at most a tenth smaller; the order changes in a tenth of the cases, and in the others
+    one model is faster at both loads.
 
-    Source: published runs, of six mixtures on H100, H200 and B200.
+    Source: published runs on H100, H200 and B200.
     """
     few, many = np.array(_beside_dense()).T
     checks.inside("deployments", few.size, 20, 40, kind="published")
-    checks.inside("least with 64, over four", float((many / few).min()), 1.0, 1.2, kind="published")
+    checks.inside("larger with 64", float(np.mean(many > few)), 0.85, 0.95, kind="published")
+    checks.inside("least with 64, over four", float((many / few).min()), 0.9, 1.0, kind="published")
     turned = float(np.mean((few < 1) & (many > 1)))
-    checks.inside("in which the order turns", turned, 0.1, 0.35, kind="published")
+    checks.inside("in which the order turns", turned, 0.05, 0.15, kind="published")
     checks.holds("faster at both", bool(np.any(many < 1)), got=float(many.min()))
     checks.holds("slower at both", bool(np.any(few > 1)), got=float(few.max()))
 
