@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.optimization.batching.batching_policies import (
     FEW,
@@ -14,6 +15,7 @@ from serving_mathematics.optimization.batching.batching_policies import (
     _completions,
     _padded_batch_s,
     _static_ceiling_per_s,
+    example,
 )
 
 
@@ -35,3 +37,10 @@ def test_static_batches_carry_what_their_steps_say() -> None:
     assert _static_ceiling_per_s(chat) == pytest.approx(REQUESTS / whole)
     with pytest.raises(ValueError, match="asked must be at most 16 requests"):
         _padded_batch_s(asked, chat.limited(16).engine)
+
+
+def test_the_machines_as_they_are_lie_in_the_range_of_the_answer() -> None:
+    told = example()
+    for machine in (CHAT, MIXTURE.limited(MIXTURE.sequences_at_most)):
+        gain = machine.ceiling_per_s / _static_ceiling_per_s(machine, padded=False)
+        assert told.carries_least <= gain <= told.carries_most

@@ -38,6 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 
 REQUESTS = 1500
 FEW = CHAT.limited(64), MIXTURE.limited(16)  # as many places for all three policies
+FULL = CHAT, MIXTURE.limited(MIXTURE.sequences_at_most)  # as many as memory holds
 POLICIES = {"static": math.inf, "dynamic": 0.0, "continuous": None}  # window of a batch [s]
 
 
@@ -116,7 +117,7 @@ def example() -> SimpleNamespace:
     chat = FEW[0]
     one, full = chat.step_s([1, chat.places]).tolist()
     wrong = chat.how_wrong
-    least, *_, most = sorted(_carries_times(machine, padded=False) for machine in (*FEW, CHAT))
+    least, *_, most = sorted(_carries_times(machine, padded=False) for machine in (*FEW, *FULL))
     return SimpleNamespace(
         few_places=chat.places,
         step_times=full / one,
