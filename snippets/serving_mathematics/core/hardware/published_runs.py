@@ -140,8 +140,7 @@ def widths(
     dp, moe_tp, ep = require_non_negative_integer(dp=dp, moe_tp=moe_tp, ep=ep)
     ep, moe_tp = max(1, ep), max(1, moe_tp)
     if dp == 0:
-        spread = moe_tp * ep // tp if mixture and moe_tp * ep > tp else 1
-        dp = spread
+        dp = moe_tp * ep // tp if mixture and moe_tp * ep > tp else 1
     if mixture and ep > 1 and not own:
         if moe_tp == ep and tp == ep * ep:
             tp = ep
@@ -359,9 +358,8 @@ def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
     runs = []
     for row in listed:
         model = _model(row["model"])
-        mixture = model.routed_parameters > 0
         if row["mode"] == "agg":
-            kind, answers, rest = _aggregated(row, mixture, plain)
+            kind, answers, rest = _aggregated(row, model.routed_parameters > 0, plain)
         else:
             kind, answers, rest = _separate(row, stated)
         same = (row["system"], row["backend"], *_same_run(row))
