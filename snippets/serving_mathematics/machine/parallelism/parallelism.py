@@ -74,9 +74,9 @@ def _alike() -> list[dict[int, Array]]:
     alike: dict[tuple[object, ...], dict[int, list[Run]]] = {}
     for run in _engines():
         a = run.answers
-        key = (run.model, a.system.name, a.backend, run.release, a.precision, a.input_tokens)
-        key = (*key, a.output_tokens, run.concurrency, run.source, a.expert > 1)
-        place = alike.setdefault(key, {})
+        asked = a.input_tokens, a.output_tokens, run.concurrency
+        key = (run.model, a.system.name, a.backend, run.release, a.precision, *asked, run.source)
+        place = alike.setdefault((*key, a.expert > 1), {})
         place.setdefault(a.tensor, []).append(run)
     several = [by_devices for by_devices in alike.values() if len(by_devices) > 1]
     return _medians(several, KERNELS, FITTED)
