@@ -267,7 +267,7 @@ def test_longer_runs_may_turn_two_that_are_close(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(configurations, "settled_carried", lower)
     told = answer(choices)
-    assert settled[:3] == ["fp8", "bf16", "fp8"]
+    assert [name for name in settled if "sure" not in name] == ["fp8", "bf16", "fp8"]
     assert bounds[0] == 0 < bounds[1] == _asked_rate(told.ranked[2].question)
     assert told.question.deployment.precision == "bf16"
     order = [(x.question.deployment.precision, x.question.deployment.tensor) for x in told.ranked]
