@@ -11,7 +11,8 @@ array can hold, as numpy says at once. Nothing takes longer than two seconds of 
 A refusal says the rule in words, and those of each function are kept, by argument, as
 `python -m tests.keep` finds them: a rule that is another, or gone, is seen there, and no other test
 repeats it. Where it is a range, `tests/test_keep.py` has its ends tried too: one that belongs to
-the range is taken, of whole numbers the next one too, and the number next to it outside is not.
+the range is taken, of whole numbers the next one too, and the number next to it outside is not. Of
+an order, equal neighbours are tried, and neighbours that change places.
 """
 
 from __future__ import annotations
