@@ -218,10 +218,11 @@ def tests_of(file: str, root: Path) -> list[str]:
         kept = part.parts and part.parts[0] != SUPPORT  # of modules that a page may show
         found = [f"{ANSWERS}[{name}]", *ranges] if kept else []
         found += _made(name, root)
-        found += [(Path("tests") / part / f"test_{path.stem}.py").as_posix()]
+        own = Path("tests") / part / f"test_{path.stem}.py"
+        found += [(own if (root / own).is_file() else own.parent).as_posix()]  # its folder's, else
         found += [f"tests/test_{path.stem}.py", file] if part.parts else []
         found += [f"{SHOWN}[{name}]"] if shows else []
-    return [name for name in found if (root / name.partition("::")[0]).is_file()]
+    return [name for name in found if (root / name.partition("::")[0]).exists()]
 
 
 def sample(root: Path, seed: int, count: int, under: str = "") -> list[Mutant]:

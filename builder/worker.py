@@ -169,7 +169,7 @@ class _Run:
             if event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
                 return
             path = Path(os.path.abspath(os.fsdecode(arguments[0])))  # noqa: PTH100 (resolves ..)
-            if self.root not in path.parents or self.folder in path.parents:
+            if self.root not in path.parents or self.folder.parent in path.parents:
                 return
             relative = path.relative_to(self.root)
             name = relative.as_posix()

@@ -11,7 +11,8 @@ array can hold, as numpy says at once. Nothing takes longer than two seconds of 
 A refusal says the rule in words, and those of each function are kept, by argument, as
 `python -m tests.keep` finds them: a rule that is another, or gone, is seen there, and no other test
 repeats it. Where it is a range, `tests/test_keep.py` has its ends tried too: one that belongs to
-the range is taken, of whole numbers the next one too, and the number next to it outside is not.
+the range is taken, of whole numbers the next one too, and the number next to it outside is not. Of
+an order, equal neighbours are tried, and neighbours that change places.
 """
 
 from __future__ import annotations
@@ -557,9 +558,30 @@ def miscounted(
                 yield f"{argument} must be {rule}, but {least - 1} are taken"
 
 
+ORDER = re.compile(r"(?P<weak>sorted|non-[a-z]+creasing)|[a-z]+creasing")
+
+
+def misordered(
+    function: Callable[..., Any], call: inspect.BoundArguments, argument: str, rules: list[str]
+) -> Iterator[str]:
+    """Where a function does not keep to the order that it states for an argument, of which two
+    elements that follow each other are made equal, and then change places."""
+    value = call.arguments[argument]
+    unlike = (n for n, one in enumerate(value[1:], 1) if np.any(one != value[n - 1]))
+    at = next(unlike, 0)
+    for rule in rules:
+        if at and (order := ORDER.search(rule)):
+            for pair, refused in (((at - 1, at - 1), not order["weak"]), ((at, at - 1), True)):
+                other = [*value[: at - 1], *(value[n] for n in pair), *value[at + 1 :]]
+                made = np.array(other) if isinstance(value, np.ndarray) else type(value)(other)
+                said = refusal(function, copied(call, **{argument: made}), argument)
+                if (said == rule) != refused:
+                    yield f"{argument} must be {rule}, but {made} is {'taken' if refused else said}"
+
+
 def broken_rules(name: str, told: Mapping[str, Mapping[str, list[str]]]) -> Iterator[str]:
-    """Where what the functions of a module say of a range or a number of elements is not what is
-    refused at its ends and taken there. told: the rules by function and argument.
+    """Where what the functions of a module say of a range, an order or a number of elements is not
+    what is refused at its ends and taken there. told: the rules by function and argument.
     """
     for title, function, call in calls_of(name):
         full_name = f"{name}.{title}"
@@ -569,6 +591,7 @@ def broken_rules(name: str, told: Mapping[str, Mapping[str, list[str]]]) -> Iter
             if is_number(value) and f"{full_name}.{argument}" not in OTHER_KINDS.keys() | ROUNDED:
                 found = misled(function, call, argument, rules)
             if is_sequence(value) and len(value):
-                found = miscounted(function, call, argument, rules)
+                counted = miscounted(function, call, argument, rules)
+                found = itertools.chain(counted, misordered(function, call, argument, rules))
             for line in found:
                 yield f"{title}: {line}"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, rounds, sites
+from benchmarks import mutants, report, rounds, sites
 from benchmarks.processes import BenchmarkError, Command
+from builder import ROOT
 
 CODE = '''\
 def double(value: float) -> float:
@@ -118,6 +119,13 @@ def test_the_typical_and_the_costliest_edit() -> None:
         "snippet": "y",
         "costly_snippet": "z",
     }
+
+
+def test_a_mutant_is_tried_by_tests_of_its_own_or_else_by_those_of_its_folder() -> None:
+    """The simulator of fleets has one file of tests for seven modules, whose mutants all lived."""
+    fleet = "snippets/serving_mathematics/core/fleet"
+    assert "tests/core/fleet/test_routers.py" in mutants.tests_of(f"{fleet}/routers.py", ROOT)
+    assert "tests/core/fleet" in mutants.tests_of(f"{fleet}/batching.py", ROOT)
 
 
 def test_formulas_are_left_out_of_the_comparison_of_texts() -> None:

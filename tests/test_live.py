@@ -260,7 +260,7 @@ def test_each_module_keeps_its_own_text(page: Page, origin: str) -> None:
     page.keyboard.press("ControlOrMeta+z")
     expect(source).to_have_value(other)
     typed(page.locator(".live"), "edited = True\n")
-    page.route(f"**/{third.replace('.', '/')}.py", lambda route: route.abort())
+    page.route(f"**/{third.replace('.', '/')}.py", lambda route: route.fulfill(status=404))
     choice.select_option(third)
     expect(page.locator(".live-status")).to_contain_text(f"The source of {third} is out of reach")
     expect(choice).to_have_value(second)
@@ -475,5 +475,10 @@ def test_a_file_with_another_sum_or_out_of_reach_is_not_loaded(page: Page, origi
         assert status.startswith("Python could not be run:")
         assert f"{name} is out of reach or has another sum" in status
         page.unroute(f"**/pyodide/{name}")
-    page.route("**/pyodide/**", lambda route: route.fulfill(status=404))
-    assert pressed_run(page).startswith("Python could not be run:")
+    for address, told in (
+        ("live-worker.js", "the site is out of reach: 404"),
+        ("downloads/*.zip", ": 404)"),
+    ):
+        page.route(f"**/{address}", lambda route: route.fulfill(status=404))
+        assert told in pressed_run(page)
+        page.unroute(f"**/{address}")

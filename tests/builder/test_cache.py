@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -365,6 +366,30 @@ def test_module_that_changes_what_it_reads_is_given_up(project: Project) -> None
     assert "error: part.restless: its files changed during each of 5 runs" in outcome.text
     assert len((project.root / "data.txt").read_text()) == 6
     assert project.leftovers == []
+
+
+def test_what_a_module_reads_are_the_project_s_own_files(project: Project) -> None:
+    """Not those of its cache, wherever that lies, of its environment, of what Python makes of it;
+    and not modules, whose text counts as such."""
+    project = replace(project, cache=project.root / "records")
+    names = "data.txt", "own.egg-info/PKG-INFO", "__pycache__/a.pyc", ".venv/data.txt", "data.py"
+    for name in names:
+        project.write(name, "1")
+    project.module(
+        "part.reads",
+        f"""
+        from pathlib import Path
+
+        from serving_mathematics.support import checks
+
+
+        def check_one():
+            for name in {names}:
+                checks.equal(name, Path(__file__).parents[3].joinpath(name).read_text(), "1")
+        """,
+    )
+    assert project.run().status == 0
+    assert [*project.record("part.reads").record["reads"]] == ["data.txt"]
 
 
 def test_module_that_writes_into_the_project_fails_where_it_does(project: Project) -> None:

@@ -252,8 +252,9 @@ def test_all_gpus_are_put_to_work() -> None:
 
 
 def test_longer_runs_may_turn_two_that_are_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All are settled that may carry more, and the answer is the largest of them."""
-    choices = read_choices(ONE | {"gpus": 2, "precision": "fp8,bf16"})
+    """All are settled that may carry more, and the answer is the largest of them; the rest, of
+    which one is not settled, follows by what each carries."""
+    choices = read_choices(ONE | {"gpus": 2, "precision": "fp8,bf16", "parallelism": "tp1,tp2"})
     settled: list[str] = []
     bounds: list[float] = []
 
@@ -266,10 +267,11 @@ def test_longer_runs_may_turn_two_that_are_close(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(configurations, "settled_carried", lower)
     told = answer(choices)
-    assert settled[:2] == ["fp8", "bf16"]
-    assert bounds[0] == 0 < bounds[1] == _asked_rate(told.ranked[1].question)
+    assert [name for name in settled if "sure" not in name] == ["fp8", "bf16", "fp8"]
+    assert bounds[0] == 0 < bounds[1] == _asked_rate(told.ranked[2].question)
     assert told.question.deployment.precision == "bf16"
-    assert [one.question.deployment.precision for one in told.ranked] == ["bf16", "fp8"]
+    order = [(x.question.deployment.precision, x.question.deployment.tensor) for x in told.ranked]
+    assert order == [("bf16", 1), ("bf16", 2), ("fp8", 1), ("fp8", 2)]
     assert told.ranked[0].question is told.question
     assert told.ranked[0].run == told.plan.best
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.report_plots import run_plots
@@ -17,6 +19,20 @@ def test_a_ladder_and_levels_are_drawn() -> None:
     levels = {"running": np.arange(40.0), "waiting": np.zeros(40)}
     run = Run("", "", series=Series(np.arange(40.0), levels))
     assert [plot.title for plot in run_plots([run], Asked())] == ["The engine over time"]
+
+
+@pytest.mark.parametrize(
+    ("slower", "unit", "seconds"), [(1, "s", 1), (9, "min", 60), (99, "h", 3600)]
+)
+def test_a_run_that_lasts_longer_is_told_in_a_longer_unit(
+    slower: int, unit: str, seconds: int
+) -> None:
+    run = clean(count=1500)
+    sent = slower * 200 / run.columns["sent_s"].max() * run.columns["sent_s"]
+    plot = run_plots([replace(run, columns=run.columns | {"sent_s": sent})], Asked())[0]
+    assert plot.rows[0][0] == f"sent at [{unit}]"
+    got = [seconds * float(row[0]) for row in plot.rows[1:]]
+    assert got == pytest.approx([x.mean() for x in np.array_split(sent, len(got))], rel=1e-3)
 
 
 def test_every_drawing_says_what_it_shows() -> None:

@@ -88,6 +88,15 @@ def test_what_is_unclear_is_asked_back(text: str, told: str) -> None:
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize(("ttft", "unit"), [("50", "ms"), ("0.05", "s"), ("50000", "us")])
+def test_moments_say_the_unit_of_a_duration_that_names_none(ttft: str, unit: str) -> None:
+    """50 would be seconds as well, by its size; an answer that ends after 60 ms tells."""
+    rows = [f"{10 * i}.0,{10 * i}.06,{ttft}" for i in range(9)]
+    run = read_log("\n".join(["start_s,end_s,ttft", *rows]), "a.csv")
+    assert run.columns["ttft_s"].tolist() == pytest.approx([0.05] * 9)
+    assert f"ttft in {unit}, as the moments say" in run.notes
+
+
 def test_columns_may_be_said() -> None:
     run = read_log("when,first\n5,70\n9,80\n", "a", "sent=when,ttft=first,unit=ms")
     assert run.columns["sent_s"].tolist() == pytest.approx([0.0, 0.004])

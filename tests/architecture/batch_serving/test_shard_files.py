@@ -42,6 +42,14 @@ def test_a_shard_is_done_or_not(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(f"{PARTIAL}*"))
 
 
+def test_a_million_shards_are_the_most(tmp_path: Path) -> None:
+    source = tmp_path / "rows.npy"
+    np.save(source, np.zeros(1_000_001, np.int8))
+    assert len(make_manifest(source, first_value, 500_000).inputs_sha256) == 3
+    with pytest.raises(ValueError, match="rows_per_shard must be enough for at most a million"):
+        make_manifest(source, first_value, 1)
+
+
 def test_scores_are_of_the_rows_of_the_shard(tmp_path: Path) -> None:
     source = tmp_path / "rows.npy"
     np.save(source, np.arange(10.0).reshape(5, 2))

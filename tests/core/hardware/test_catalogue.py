@@ -73,7 +73,8 @@ def test_a_file_is_read_and_a_bad_one_named(tmp_path: Path) -> None:
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(shape), encoding="utf-8")
     for given_path in (tmp_path, tmp_path / "config.json"):
-        assert find_model(str(given_path))[0].hidden == 64
+        model = find_model(str(given_path))[0]
+        assert (model.hidden, model.name) == (64, tmp_path.name)
     del shape["vocab_size"]
     (tmp_path / "config.json").write_text(json.dumps(shape), encoding="utf-8")
     with pytest.raises(ValueError, match=r"config\.json must have 'vocab_size'"):

@@ -151,6 +151,8 @@ def test_memory_by_hand() -> None:
 def test_what_a_token_holds_falls_with_a_window() -> None:
     short, long = (mean_token_bytes(GEMMA, Workload([0], [n], [1])) for n in (500, 50_000))
     assert long < 0.5 * short
+    whole = mean_token_bytes(GEMMA, Workload([0], [2000], [500]))
+    assert whole == pytest.approx(sequence_bytes(GEMMA, 2499) / 2499, rel=1e-8)  # none of the last
     lengths = np.array([100, 900])
     mixed = mean_token_bytes(GEMMA, Workload([0, 0], lengths, [1, 1]))
     assert sequence_bytes(GEMMA, 900) / 900 <= mixed <= sequence_bytes(GEMMA, 100) / 100 * 1.001

@@ -192,6 +192,7 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
         {"precision": "int4", "system": find_system("h200")},
         {"tensor": 16},
         {"tensor": 1, "attention_data": 32, "expert": 32},
+        {"tensor": 4, "attention_data": 2, "expert": 8},
     ],
 )
 def test_a_step_is_the_sum_by_hand(name: str, changes: dict[str, object]) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from serving_mathematics.intuition.failure_budgets.false_pages import (
+    _of_random_traffic,
     failure_counts,
     false_pages,
 )
@@ -40,3 +41,20 @@ def test_a_page_begins_with_an_error(m: int, rate: float, clump: float) -> None:
     starts = false_pages(m, rate, 0.99, 14.4, clump=clump)
     assert 0 <= starts <= m * rate * (1 + 1e-9)
     assert false_pages(m, rate, 0.99, 14.4, least=30, clump=clump) <= starts * (1 + 1e-6) + 1e-12
+
+
+def test_pages_of_random_traffic_by_all_that_may_come() -> None:
+    """Failures and good requests of the newest window and of those before, each tried against the
+    rule: 11 of the 12 windows of an hour are in the hour that ended five minutes earlier, too."""
+    few, good, shared = (stats.poisson.pmf(np.arange(60), mean) for mean in (0.015, 14.985, 0.15))
+    rest = stats.poisson.pmf(np.arange(300), 11 * 14.985)  # good requests of the windows of both
+    failed, came, others = np.ix_(np.arange(7), np.arange(60), np.arange(300))
+    begins = 0.0
+    for middle, last in np.ndindex(7, 7):
+        errors = middle + last + failed
+        burns = (errors > 0.0144 * (errors + came + others)) & (errors >= 3)
+        now = burns & (failed > 0.0144 * (failed + came))
+        before = burns & (last > 0)
+        page, paged = (np.einsum("fgo,f,g->o", x, few[:7], good) for x in (now, before))
+        begins += shared[middle] * few[last] * (rest @ (page * (1 - paged)))
+    assert _of_random_traffic(180, least=3) == pytest.approx(8640 * begins, rel=1e-6)

@@ -183,6 +183,16 @@ def test_any_overload_is_a_queue_that_grows(load: float) -> None:
     assert growing_queue(run, Asked()) is not None
 
 
+@pytest.mark.parametrize("count", [100, 400, 10_000])
+def test_a_summary_that_took_longer_than_chance_explains_is_a_queue(count: int) -> None:
+    """Three standard errors of the sum of so many gaps, and a twentieth."""
+    allowed = max(0.05, 3 * math.sqrt(count) / count)
+    for longer, found in ((0.99 * allowed, False), (1.01 * allowed, True)):
+        whole = count / 10 * (1 + longer)
+        told = {"rate_asked": 10.0, "completed": count, "duration_s": whole, "ttft_s": whole / 2}
+        assert (growing_queue(Run("", "", told=told), Asked()) is not None) == found
+
+
 def test_times_that_rise_without_a_queue_are_no_overload() -> None:
     """A morning below what the engine carries, and the same on its way beyond it."""
     for top, found in ((0.85, False), (1.6, True)):
