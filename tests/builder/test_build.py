@@ -204,6 +204,15 @@ def test_failed_build_exits_with_an_error_and_writes_no_site(
     assert project.leftovers == []
 
 
+def test_a_strict_build_that_warns_leaves_the_site_of_the_build_before(project: Project) -> None:
+    assert project.build("--strict").status == 0
+    before = {file: file.read_bytes() for file in project.site_files}
+    project.write("docs/index.md", "# Home\n\n[nowhere](nowhere.md)\n")
+    outcome = project.build("--strict")
+    assert (outcome.status, "Aborted with 1 warnings" in outcome.text) == (1, True), outcome.text
+    assert {file: file.read_bytes() for file in project.site_files} == before
+
+
 def test_failures_are_counted(failed: tuple[Project, Outcome]) -> None:
     counted = re.search(r"(\d+) failed:\n((?:.+\n)+)", failed[1].text)
     assert counted is not None
