@@ -28,11 +28,8 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 MOST_OF_A_LINE = 40  # letters of code that name its copy button
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp|nb|kc|ow|sa|si)">([^<]*)</span>')
-_AGAIN = re.compile(r'(<span class="(sd|c1|s1|s2)">[^<]*)</span>(\s*)<span class="\2">')
 _FILE = re.compile(r'(?<=<span class="filename">)[^<]+')
 _MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are folded together
-_FOLDED = re.compile(r'<span class="hll">.*?\n</span>', re.DOTALL)
-_INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docstrings
 _TAG = re.compile(r"<[^>]*>")
 _AS_IT_IS = re.compile(  # code, and what a script writes again
     r"(<pre\b.*?</pre>|<output\b.*?</output>)", re.DOTALL
@@ -96,16 +93,12 @@ def with_copy_buttons(content: str) -> str:
 
 def plain_names(content: str) -> str:
     """Highlighted code without the markup of names, operators, brackets, constants and blanks,
-    which look like plain text, and with that of a docstring, a text, or of lines that are folded,
-    around it and not around each of its pieces: a third of a page's weight, and most of its
-    elements. What is folded has the ink of text. Files break between folders.
+    which look like plain text, and with that of lines that are folded around them and not around
+    each: an eighth of what pages weigh as sent, and most of their elements. Files break between
+    folders.
     """
-    found, count = _MARKED.sub("\n", _PLAIN.sub(r"\1", content)), 1
-    found = _FOLDED.sub(lambda lines: _INK.sub(r"\1", lines[0]), found)
-    found = _FILE.sub(lambda path: path[0].replace("/", "/<wbr>"), found)
-    while count:  # two lines become one piece, and that one with the next
-        found, count = _AGAIN.subn(r"\1\3", found)
-    return found
+    found = _MARKED.sub("\n", _PLAIN.sub(r"\1", content))
+    return _FILE.sub(lambda path: path[0].replace("/", "/<wbr>"), found)
 
 
 def with_tables(content: str) -> str:
