@@ -19,13 +19,13 @@ from typing import Any
 
 import yaml
 
-from builder import SOURCES, BuildError, chapter_notes, filling, notebooks, pages
+from builder import BuildError, chapter_notes, filling, notebooks, pages
 from builder.directives import bundle
 from builder.markup import block, figure_address, listed, markup, slider_address
 from builder.pages import Term
 from builder.runner import Run, failures
 from builder.sliders import as_json
-from builder.source import Sources, is_core, package_of
+from builder.source import Sources
 from builder.storage import UNFINISHED, renewed, write_whole
 
 COMPANION = "notebook.ipynb"
@@ -137,15 +137,6 @@ def expand(
         names, wrong = pages.module_names_of(page.path, page.meta, list(by_name))
         page.runs = [by_name[name] for name in names]
         made.problems += wrong
-        if page.is_chapter and not names:
-            folder = f"{SOURCES}/{package_of(page.path).replace('.', '/')}"
-            made.problems.append(f"docs/{page.path}: a chapter needs a module in {folder}/")
-    shown = {run.name for page in written for run in page.runs}  # by a page that can be read
-    made.problems += [
-        f"{run.path}: no page shows this module"
-        for run in runs
-        if not made.pages and run.name not in shown and not is_core(run.name)
-    ]
     sources = sources or Sources(root)
     of_all = _collected(written, made)
     parts = _parts(written)
@@ -204,11 +195,9 @@ def _collected(written: list[pages.Page], made: Expansion) -> dict[str, Any]:
     for page in sorted(chapters, key=lambda page: page.path):
         uses += pages.symbol_uses(page.path, page.title, page.text)
         references += pages.references_of(page.path, page.title, page.text)
-    made.problems += pages.reference_problems(references)
     for page in written:
         if page.meta.get("glossary"):
-            made.terms, wrong = pages.terms_of(page.path, page.text)
-            made.problems += wrong
+            made.terms = pages.terms_of(page.path, page.text)
     if not any(page.path == filling.NOTATION for page in written):
         uses.clear()
     return {"chapters": chapters, "uses": uses, "references": references, "terms": made.terms}

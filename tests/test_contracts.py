@@ -71,7 +71,36 @@ def test_module_keeps_every_rule(name: str, sources: Sources) -> None:
 def test_pages_modules_and_tests_belong_together() -> None:
     problems = [*contracts.belonging_problems(PAGES, MODULES), *contracts.navigation_problems()]
     problems += contracts.place_problems(PAGES, MODULES)
+    problems += [*contracts.term_problems(), *contracts.work_problems(PAGES)]
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("- **zone** — A place. [A](a.md)\n", "the entry `zone` is no term"),
+        ("- **arc** — A. [A](a.md)\n  { #arc }\n", "put `arc` above `Erlang C`"),
+    ],
+)
+def test_the_glossary_has_terms_in_order(
+    entry: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docs").mkdir()
+    text = f"- **Erlang C** — To wait. [A](a.md)\n  {{ #erlang-c }}\n{entry}"
+    (tmp_path / "docs/glossary.md").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    (problem,) = contracts.term_problems()
+    assert told in problem
+
+
+def test_an_anchor_is_one_work_on_all_pages() -> None:
+    """Of which pages may name different sections."""
+    text = "## Sources\n\n- Erlang, A. (1917). On calls, {}.\n  {{ #erlang-1917 }}\n"
+    one, two, other = (text.format(part) for part in ("part 1", "part 2", "part 3"))
+    works = (one, two, other.replace("(1917)", "(1918)"))
+    pages = [replace(CHAPTERS[0], path=f"{n}.md", text=work) for n, work in enumerate(works)]
+    (problem,) = contracts.work_problems(pages)
+    assert problem.startswith("docs/2.md: the source `erlang-1917` is another work than in docs/0.")
 
 
 @pytest.mark.parametrize(
