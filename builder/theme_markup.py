@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ from builder.markup import markup
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
-MOST_OF_A_LINE = 40  # letters of code that name its copy button
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp|nb|kc|ow|sa|si)">([^<]*)</span>')
 _FILE = re.compile(r'(?<=<span class="filename">)[^<]+')
@@ -36,7 +34,6 @@ _AS_IT_IS = re.compile(  # code, and what a script writes again
 )
 _PROPERTY_USED = re.compile(r"(?<![\w-])--[\w-]+(?![\w-]|\s*:)")
 _WORDS = re.compile(r"[\w-]+")
-_TELLING = re.compile(r"^(?!@|from |import |#|\s).+$", re.MULTILINE)  # what a block of code is
 _SHOWN_ALONE = re.compile(
     r'<h[1-6] id="([^"]+)"|(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL
 )
@@ -66,29 +63,6 @@ def named_sections(nav: str) -> str:
         return f'aria-label="{title[1]}"' if title else match[0]
 
     return re.sub(r'aria-labelledby="(__nav_[\d_]+)_label"', name, nav)
-
-
-def with_copy_buttons(content: str) -> str:
-    """A rendered page whose blocks of code have the theme's copy button, named by their first line
-    that tells something. The theme's feature adds them in the browser, in a landmark each, and lays
-    the page out once for each.
-    """
-    number = itertools.count(1)
-
-    def block(match: re.Match[str]) -> str:
-        place = next(number)
-        code = html.unescape(_TAG.sub("", content[match.end() :].partition("</code>")[0]))
-        told = _TELLING.search(code) or _WORDS.search(code)
-        line = " ".join(told[0].split()) if told else f"block {place}"
-        of = html.escape(line if len(line) <= MOST_OF_A_LINE else f"{line[:MOST_OF_A_LINE]}…")
-        return (
-            f'<pre>{match[1] or ""}<span class="md-code__nav">'
-            f'<button class="md-code__button" title="Copy to clipboard" aria-label="Copy {of}"'
-            f' data-md-type="copy" data-clipboard-target="#code-block-{place}"></button></span>'
-            f'<code id="code-block-{place}">'
-        )
-
-    return re.sub(r"<pre>(<span></span>)?<code>", block, content)
 
 
 def plain_names(content: str) -> str:
@@ -179,10 +153,10 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
 
 
 def content(html_of_page: str) -> tuple[str, list[str]]:
-    """What Markdown made of a page, lighter, and with the theme's buttons, and what is wrong."""
+    """What Markdown made of a page, lighter, and what is wrong."""
     anchored, problems = with_anchors(with_whole_words(with_tables(html_of_page)))
-    lighter = with_copy_buttons(plain_names(anchored))
-    return lighter.replace(_OF_HEADING, f'{_OF_HEADING} aria-hidden="true" tabindex="-1"'), problems
+    hidden = f'{_OF_HEADING} aria-hidden="true" tabindex="-1"'
+    return plain_names(anchored).replace(_OF_HEADING, hidden), problems
 
 
 def trim_styles(site: Path) -> None:

@@ -14,7 +14,6 @@ from builder.theme_markup import (
     plain_names,
     trim_styles,
     with_anchors,
-    with_copy_buttons,
     with_tables,
     with_whole_words,
     write_light,
@@ -196,26 +195,6 @@ def test_scripts_go_out_without_comments(tmp_path: Path) -> None:
     write_light(tmp_path)
     assert (assets / "a.js").read_text() == "let a = `\n  b // c`;\nb();\n"
     assert (assets / "a.woff2").read_bytes() == b"/* a */\xff"
-
-
-def test_each_block_of_code_has_a_button_that_copies_it() -> None:
-    block = "<pre><span></span><code>{}</code></pre>"
-    content = f"{block.format('a')}<pre>output</pre><pre><code>b</code></pre>"
-    page = with_copy_buttons(content)
-    targets = re.findall(r'data-clipboard-target="#([\w-]+)"', page)
-    assert targets == re.findall(r'<code id="([\w-]+)">', page) == ["code-block-1", "code-block-2"]
-    assert re.sub(r"<span class.*?</span>| id=\"[^\"]*\"", "", page) == content
-
-
-def test_a_copy_button_is_named_by_the_first_line_that_tells_something() -> None:
-    page = with_copy_buttons(
-        "<pre><code>a</code></pre><pre><code>\n@cached\n"
-        '<span class="k">def</span> f&lt;<span>"x"</span>:'
-        f"\n    pass</code></pre><pre><code>{'long ' * 20}</code></pre>"
-    )
-    long = " ".join(["long"] * 20)[:40]
-    expected = ["Copy a", "Copy def f&lt;&quot;x&quot;:", f"Copy {long}…"]
-    assert re.findall(r'<button[^>]* aria-label="([^"]*)"', page) == expected
 
 
 def test_policy_names_inline_scripts_by_their_hash_and_where_python_comes_from(
