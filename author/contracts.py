@@ -966,12 +966,12 @@ def term_problems() -> list[str]:
 
 
 def work_problems(pages: Sequence[Chapter]) -> list[str]:
-    """One anchor is one work on all pages, of one author and year; sections of it may differ."""
+    """One anchor is one work on all pages: one author, year and paper, of which parts differ."""
     works: dict[str, tuple[list[str], str]] = {}  # of an anchor, and the first page with it
     problems = []
     for page in sorted(pages, key=lambda page: page.path):
         for source in references_of(page.path, "", page.text):
-            work = re.findall(r"^\w*|\(\d{4}\)", source.text)[:2]
+            work = re.findall(rf"^\w*|\(\d{{4}}\)|{_PAPER.pattern}[^)]+", source.text)[:3]
             known, first = works.setdefault(source.anchor, (work, page.path))
             if work != known:
                 problems.append(
