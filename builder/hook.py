@@ -130,10 +130,10 @@ def on_pre_page(page: Page, **_: Any) -> Page:
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
     """The companion notebook gets the front matter that it has not, and the clothes of a page."""
-    if _State.pages and page.file.src_uri == COMPANION:
+    if page.file.src_uri == COMPANION:
         page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
         page.meta["description"] = config.extra["notebook"]["description"]
-        html = _State.pages.lighter(page, theme_markup.notebook(html, _State.made.figures))
+        html = theme_markup.content(theme_markup.notebook(html, _State.made.figures))
     return html
 
 

@@ -118,14 +118,13 @@ def with_whole_words(content: str) -> str:
     return "".join(found)
 
 
-def with_anchors(content: str) -> tuple[str, list[str]]:
-    """A rendered page whose tables and formulas that stand alone can be linked to, and what is
-    wrong.
+def with_anchors(content: str) -> str:
+    """A rendered page whose tables and formulas that stand alone can be linked to.
 
     An address is made of the section and of the first column's head or the formula's left side, so
-    that it stays where another one is put before it; two that are called the same are wrong.
+    that it stays where another one is put before it.
     """
-    found, problems, section = set[str](), list[str](), ""
+    section = ""
 
     def anchored(match: re.Match[str]) -> str:
         nonlocal section
@@ -140,23 +139,16 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
             left = _LEFT_SIDE.match(_TAG.sub("", html.unescape(inside)))
             called = left[1] if left else ""
         name = "-".join(filter(None, (kind, section, slugify_unicode(called, "-"))))
-        if name in found:
-            problems.append(
-                f"two {kind}s have the address #{name}: begin one's"
-                f" {'first column' if kind == 'table' else 'left side'} otherwise"
-            )
-        found.add(name)
         mark = markup("headerlink", name, kind)
         return f'<div class="linked" id="{name}">{begin}>{inside}</div>{mark}</div>'
 
-    return _SHOWN_ALONE.sub(anchored, content), problems
+    return _SHOWN_ALONE.sub(anchored, content)
 
 
-def content(html_of_page: str) -> tuple[str, list[str]]:
-    """What Markdown made of a page, lighter, and what is wrong."""
-    anchored, problems = with_anchors(with_whole_words(with_tables(html_of_page)))
-    hidden = f'{_OF_HEADING} aria-hidden="true" tabindex="-1"'
-    return plain_names(anchored).replace(_OF_HEADING, hidden), problems
+def content(html_of_page: str) -> str:
+    """What Markdown made of a page, lighter, and with what the theme and its readers need."""
+    found = plain_names(with_anchors(with_whole_words(with_tables(html_of_page))))
+    return found.replace(_OF_HEADING, f'{_OF_HEADING} aria-hidden="true" tabindex="-1"')
 
 
 def trim_styles(site: Path) -> None:

@@ -250,6 +250,9 @@ def test_pages_are_drawn_once_and_in_their_colours(site: Path) -> None:
 
 
 def test_ids_are_unique(pages: dict[str, _Page]) -> None:
+    """A table's is of its section and its first column's head, a formula's of its left side: of two
+    that have one, begin one otherwise.
+    """
     for address, page in pages.items():
         double = {name for name in page.ids if page.ids.count(name) > 1}
         assert not double, f"{address}: {double}"
