@@ -213,7 +213,8 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> tuple[list[str], str]
     expanded = Page(page.path, dict(page.meta), head=above, runs=shown, every_run=shown)
     # no other chapters, uses, references or terms: a chapter shows none
     made = expand(page.text, expanded)
-    problems = [_sentence(told) for told in expanded.errors]
+    told = [*expanded.errors, *contracts.row_problems(page.path, made)]
+    problems = [_sentence(one) for one in told]
     text = re.sub(r"^(`{3,}).*?^\1|`[^`\n]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)
     for match in _FORMULA.finditer(re.sub(r"\$\{\{|\{\{.*?\}\}", "0", text)):
         try:

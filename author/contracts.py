@@ -965,6 +965,17 @@ def term_problems() -> list[str]:
     ]
 
 
+def row_problems(path: str, made: str) -> list[str]:
+    """Rows of a filled page with the cells of their table, of which Markdown drops any others."""
+    problems, cells = [], 0
+    for row in re.sub(r"(?ms)^ *(`{3,}|~{3,}).*?^ *\1 *$", "", made).split("\n"):
+        bare = re.sub(r"`[^`]*`|\\\|", "", row.strip())
+        wanted, cells = cells, bare.count("|") - 1 if bare.startswith("|") else 0
+        if cells and wanted and cells != wanted:
+            problems.append(f"docs/{path}: {cells} cells in a table of {wanted}: {row[:80]}")
+    return problems
+
+
 def work_problems(pages: Sequence[Chapter]) -> list[str]:
     """One anchor is one work on all pages: one author, year and paper, of which parts differ."""
     works: dict[str, tuple[list[str], str]] = {}  # of an anchor, and the first page with it

@@ -93,6 +93,17 @@ def test_the_glossary_has_terms_in_order(
     assert told in problem
 
 
+@pytest.mark.parametrize(
+    ("cell", "cells"),
+    [("y | z", 3), ("y|", 3), ("`a` | b", 3), ("y", 2), ("`y | z`", 2), (r"y \| z", 2), ("", 2)],
+)
+def test_a_row_has_the_cells_of_its_table(cell: str, cells: int) -> None:
+    """A bar in code or behind a stroke ends none."""
+    made = f"| a | b |\n|---|---|\n| x | {cell} |\n\n| one |\n\n```\n| a |\n| b | c |\n```\n"
+    wrong = [f"docs/a.md: {cells} cells in a table of 2: | x | {cell} |"]
+    assert contracts.row_problems("a.md", made) == wrong * (cells > 2)
+
+
 def test_an_anchor_is_one_work_on_all_pages() -> None:
     """Of which pages may name different sections."""
     text = "## Sources\n\n- Erlang ({}). Calls. [a](https://doi.org/{}), {}\n  {{ #erlang }}\n"

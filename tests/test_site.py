@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 from fontTools.ttLib import TTFont
 
+from author.contracts import row_problems
 from author.fonts import FONT, used_characters
 from builder import ROOT
 from builder.dates import last_changes
@@ -247,6 +248,14 @@ def test_pages_are_drawn_once_and_in_their_colours(site: Path) -> None:
         assert text.count("document.getElementsByName") == 1, file
         assert "var palette" not in text, file
         assert 'data-md-component="palette"' not in text, file
+
+
+def test_rows_have_the_cells_of_their_table(site: Path) -> None:
+    """As they were before Markdown, which drops those that are too many."""
+    texts = {str(file.relative_to(site)): file.read_text("utf-8") for file in site.rglob("*.md")}
+    problems = [told for path, text in texts.items() for told in row_problems(path, text)]
+    assert len(texts) > 50
+    assert not problems, "\n".join(problems)
 
 
 def test_ids_are_unique(pages: dict[str, _Page]) -> None:

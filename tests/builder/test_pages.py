@@ -195,24 +195,6 @@ def test_a_value_links_to_pages_and_sites_only(table: str, link: str) -> None:
         assert page.errors == []
 
 
-@pytest.mark.parametrize(("text", "cells"), [("y | z", 3), ("y|", 3), ("`a` | b", 3)])
-def test_a_row_with_other_cells_than_its_table_is_an_error(text: str, cells: int) -> None:
-    """Markdown drops those that are too many."""
-    page = of_text(text)
-    expand("| a | b |\n|---|---|\n| x | {{ told }} |", page)
-    assert page.errors == [f"docs/part/twice.md:3: {cells} cells in a table of 2: | x | {text} |"]
-    page = of_text(f"| x | {text} |")
-    expand("| a | b |\n|---|---|\n{{ told }}", page)
-    assert [f"{cells} cells in a table of 2" in error for error in page.errors] == [True]
-
-
-@pytest.mark.parametrize("text", ["y", "`y | z`", r"y \| z", ""])
-def test_a_bar_in_code_or_behind_a_stroke_ends_no_cell(text: str) -> None:
-    page = of_text(text)
-    expand("| a | b |\n|---|---|\n| x | {{ told }} |\n\n| one |\n|---|\n| 1 |", page)
-    assert page.errors == []
-
-
 def test_a_value_in_a_line_is_of_one_line() -> None:
     """A second line would end the row of a table; alone it may be a table of its own."""
     run = run_of("part.twice")
