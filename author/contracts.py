@@ -984,7 +984,7 @@ def work_problems(pages: Sequence[Chapter]) -> list[str]:
         for source in references_of(page.path, "", page.text):
             work = re.findall(rf"^\w*|\(\d{{4}}\)|{_PAPER.pattern}[^)]+", source.text)[:3]
             known, first = works.setdefault(source.anchor, (work, page.path))
-            if work != known:
+            if work != known and first != page.path:
                 problems.append(
                     f"docs/{page.path}: the source `{source.anchor}` is another work than in"
                     f" docs/{first}: give it an anchor of its own."
