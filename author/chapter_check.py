@@ -196,7 +196,8 @@ def _rules(page: Chapter, runs: dict[str, Run], imported: bool) -> list[str]:
     for name, module_rule in contracts.MODULE_RULES.items():
         if imported or name != "copies":
             found += [told for module in page.modules for told in module_rule(module)]
-    found += [told for told in contracts.navigation_problems() if page.path in told]
+    of_all = [*contracts.navigation_problems(), *contracts.work_problems(contracts.read_pages())]
+    found += contracts.term_problems() + [told for told in of_all if page.path in told]
     found += contracts.body_problems(module_names(ROOT), page.modules)
     found += contracts.place_problems([page], page.modules)
     return list(dict.fromkeys(found))
@@ -212,7 +213,8 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> tuple[list[str], str]
     expanded = Page(page.path, dict(page.meta), head=above, runs=shown, every_run=shown)
     # no other chapters, uses, references or terms: a chapter shows none
     made = expand(page.text, expanded)
-    problems = [_sentence(told) for told in expanded.errors]
+    told = [*expanded.errors, *contracts.row_problems(page.path, made)]
+    problems = [_sentence(one) for one in told]
     text = re.sub(r"^(`{3,}).*?^\1|`[^`\n]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)
     for match in _FORMULA.finditer(re.sub(r"\$\{\{|\{\{.*?\}\}", "0", text)):
         try:

@@ -15,6 +15,7 @@ import builtins
 import doctest
 import functools
 import io
+import itertools
 import linecache
 import re
 import symtable
@@ -30,7 +31,7 @@ import yaml
 
 from builder import PACKAGE, ROOT, SOURCES, BuildError
 from builder.expansion import front_matter
-from builder.pages import module_names_of, references_of, section, terms_of
+from builder.pages import Term, module_names_of, references_of, section, terms_of
 from builder.runner import Run
 from builder.sliders import curves_of
 from builder.source import (
@@ -447,8 +448,7 @@ def path_problems(page: Chapter, _records: Records) -> list[str]:
 
 def glossary_problems(page: Chapter, _records: Records) -> list[str]:
     """A term of the glossary leads to each chapter."""
-    terms, _ = terms_of("glossary.md", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"))
-    if any(page.path in dict(term.links) for term in terms):
+    if any(page.path in dict(term.links) for term in _terms()[1]):
         return []
     return [
         f"docs/glossary.md: no term leads to {page.path}: add an item, in alphabetical order,"
@@ -940,6 +940,56 @@ def navigation_problems() -> list[str]:
             for page in sorted(listed - written)
         ),
     ]
+
+
+def _terms() -> tuple[list[str], list[Term]]:
+    """The entries of the glossary by their names, and those of them that are terms."""
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    return re.findall(r"^- \*\*(.+?)\*\*", text, re.MULTILINE), terms_of("glossary.md", text)
+
+
+def term_problems() -> list[str]:
+    """The glossary's entries are terms, in order."""
+    written, terms = _terms()
+    return [
+        *(
+            f"docs/glossary.md: the entry `{name}` is no term: give it a text behind a dash, a link"
+            " to a page, and its anchor `{ #term }` on a line of its own."
+            for name in sorted({*written} - {term.name for term in terms})
+        ),
+        *(
+            f"docs/glossary.md: put `{after}` above `{before}`."
+            for before, after in itertools.pairwise(written)
+            if before.casefold() > after.casefold()
+        ),
+    ]
+
+
+def row_problems(path: str, made: str) -> list[str]:
+    """Rows of a filled page with the cells of their table, of which Markdown drops any others."""
+    problems, cells = [], 0
+    for row in re.sub(r"(?ms)^ *(`{3,}|~{3,}).*?^ *\1 *$", "", made).split("\n"):
+        bare = re.sub(r"`[^`]*`|\\\|", "", row.strip())
+        wanted, cells = cells, bare.count("|") - 1 if bare.startswith("|") else 0
+        if cells and wanted and cells != wanted:
+            problems.append(f"docs/{path}: {cells} cells in a table of {wanted}: {row[:80]}")
+    return problems
+
+
+def work_problems(pages: Sequence[Chapter]) -> list[str]:
+    """One anchor is one work on all pages: one author, year and paper, of which parts differ."""
+    works: dict[str, tuple[list[str], str]] = {}  # of an anchor, and the first page with it
+    problems = []
+    for page in sorted(pages, key=lambda page: page.path):
+        for source in references_of(page.path, "", page.text):
+            work = re.findall(rf"^\w*|\(\d{{4}}\)|{_PAPER.pattern}[^)]+", source.text)[:3]
+            known, first = works.setdefault(source.anchor, (work, page.path))
+            if work != known and first != page.path:
+                problems.append(
+                    f"docs/{page.path}: the source `{source.anchor}` is another work than in"
+                    f" docs/{first}: give it an anchor of its own."
+                )
+    return problems
 
 
 def belonging_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:

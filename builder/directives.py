@@ -16,7 +16,6 @@ import json
 import math
 import re
 import zipfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +26,7 @@ from builder import PACKAGE, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.markup import block, inline, listed, markup
 from builder.outline import Symbol
-from builder.pages import Missing, Page, Reference, meant
+from builder.pages import Missing, Page, meant
 from builder.runner import Run
 from builder.sliders import curves_of, legend, one_of_many
 from builder.source import Sources, module_path, self_contained
@@ -324,13 +323,6 @@ def _notation(page: Page) -> str:
     return listed("notation", [(symbol, list(uses)) for symbol, uses in found])
 
 
-def _references(page: Page) -> str:
-    cited = defaultdict[str, list[Reference]](list)  # of each text
-    for source in sorted(page.references, key=lambda source: source.text.lower()):
-        cited[source.text].append(source)
-    return listed("references", cited)
-
-
 NAMED: dict[str, Callable[[Page, list[str]], str]] = {
     "code": _listing,
     "solution": _solution,
@@ -346,5 +338,5 @@ ALL: dict[str, Callable[[Page], str]] = {  # of a page or of the site, without a
     "gallery": lambda page: block(markup("gallery", page)),
     "report": lambda page: block(markup("report", page)),
     "notation": _notation,
-    "references": _references,
+    "references": lambda page: listed("references", page.references),
 }

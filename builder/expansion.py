@@ -19,13 +19,13 @@ from typing import Any
 
 import yaml
 
-from builder import SOURCES, BuildError, chapter_notes, filling, notebooks, pages
+from builder import BuildError, chapter_notes, filling, notebooks, pages
 from builder.directives import bundle
 from builder.markup import block, figure_address, listed, markup, slider_address
 from builder.pages import Term
 from builder.runner import Run, failures
 from builder.sliders import as_json
-from builder.source import Sources, holds_exercises, is_core, package_of
+from builder.source import Sources
 from builder.storage import UNFINISHED, renewed, write_whole
 
 COMPANION = "notebook.ipynb"
@@ -137,15 +137,6 @@ def expand(
         names, wrong = pages.module_names_of(page.path, page.meta, list(by_name))
         page.runs = [by_name[name] for name in names]
         made.problems += wrong
-        if page.is_chapter and not names:
-            folder = f"{SOURCES}/{package_of(page.path).replace('.', '/')}"
-            made.problems.append(f"docs/{page.path}: a chapter needs a module in {folder}/")
-    shown = {run.name for page in written for run in page.runs}  # by a page that can be read
-    made.problems += [
-        f"{run.path}: no page shows this module"
-        for run in runs
-        if not made.pages and run.name not in shown and not is_core(run.name)
-    ]
     sources = sources or Sources(root)
     of_all = _collected(written, made)
     parts = _parts(written)
@@ -204,11 +195,9 @@ def _collected(written: list[pages.Page], made: Expansion) -> dict[str, Any]:
     for page in sorted(chapters, key=lambda page: page.path):
         uses += pages.symbol_uses(page.path, page.title, page.text)
         references += pages.references_of(page.path, page.title, page.text)
-    made.problems += pages.reference_problems(references)
     for page in written:
         if page.meta.get("glossary"):
-            made.terms, wrong = pages.terms_of(page.path, page.text)
-            made.problems += wrong
+            made.terms = pages.terms_of(page.path, page.text)
     if not any(page.path == filling.NOTATION for page in written):
         uses.clear()
     return {"chapters": chapters, "uses": uses, "references": references, "terms": made.terms}
@@ -231,16 +220,21 @@ def _add_files(
         made.files[f"downloads/builder/{name}"] = Path(__file__).with_name(name).read_bytes()
     offering = [page for page in written if page.is_chapter or "{{ downloads }}" in page.text]
     for page in offering:
-        demo = _demo(page)
-        if demo.runs:
-            names = [run.name for run in page.runs]
+        if names := [run.name for run in page.runs]:
             reads = [read for run in page.runs for read in run.record["reads"]]
             made.files[f"downloads/{page.download('zip')}"] = bundle(sources, names, reads)
-            book = notebooks.notebook(demo.title, demo.intent, [notebooks.everything(demo)])
-            made.files[f"downloads/{page.download('ipynb')}"] = notebooks.as_json(book)
+            book = notebooks.as_json(notebooks.of_page(page))
+            made.files[f"downloads/{page.download('ipynb')}"] = book
     chapters = [page for page in written if page.is_chapter]
-    if site.notebook:
-        _add_companion(made, site, [_demo(page) for page in chapters])
+    if told := site.notebook:  # through all of them: to take along, and the figures of its page
+        whole = notebooks.of_chapters(told["title"], told["introduction"].strip(), chapters)
+        made.files[COMPANION] = made.files[f"downloads/{COMPANION}"] = notebooks.as_json(whole)
+        made.files["downloads/notebook.py"] = notebooks.as_script(whole).encode()
+        made.figures = [
+            f'<figure class="plot">{markup("image", "../", *page.thumbnail)}</figure>'
+            for page in chapters
+            if page.thumbnail
+        ]
     made.files["llms.txt"] = listed("overview", site, chapters, _parts(written)).encode()
 
 
@@ -251,39 +245,6 @@ def _parts(written: Iterable[pages.Page]) -> dict[str, str]:
         for page in written
         if page.path.endswith("/index.md") and "title" in page.meta
     }
-
-
-def _add_companion(made: Expansion, site: Site, chapters: list[notebooks.Demo]) -> None:
-    """The notebook through all chapters: to take along, and the figures of its page."""
-    told = site.notebook
-    try:
-        book = notebooks.notebook(told["title"], told["introduction"].strip(), chapters)
-    except BuildError as problem:
-        made.problems.append(f"{COMPANION}: {problem}")
-        return
-    written = notebooks.as_json(book)
-    made.files[COMPANION] = made.files[f"downloads/{COMPANION}"] = written  # a page, and to keep
-    made.files["downloads/notebook.py"] = notebooks.as_script(book).encode()
-    made.figures = [
-        f'<figure class="plot">{markup("image", "../", run.name, figure)}</figure>'
-        for demo in chapters
-        for run in demo.runs
-        for figure in run.record["figures"]
-        if figure["name"] in demo.figures
-    ]
-
-
-def _demo(page: pages.Page) -> notebooks.Demo:
-    """What the companion notebook shows of a chapter, from its front matter."""
-    question = f"*{page.question}* " if page.is_chapter else ""
-    return notebooks.Demo(
-        str(page.meta.get("title", "")),
-        f"{question}{page.meta.get('description', '')}".strip(),
-        str(page.meta.get("lesson", "")),
-        [run for run in page.runs if not holds_exercises(run.name)],
-        [str(name) for name in page.meta.get("demo") or ()],
-        [str(page.meta["thumbnail"])] if "thumbnail" in page.meta else [],
-    )
 
 
 def write(made: Expansion, root: Path, folder: Path, config: str) -> None:

@@ -28,10 +28,9 @@ _HYPHEN = re.compile(r"(?<=[\s(|])-(?=\d)")  # before a number in a cell
 
 def expand(markdown: str, page: Page) -> str:
     """The Markdown of a page, directives replaced; what is wrong is added to `page.errors`."""
-    lines, fence, opened, cells = list[str](), "", 0, 0
+    lines, fence, opened = list[str](), "", 0
     for number, line in enumerate(markdown.split("\n"), 1 + page.head.count("\n")):
         mark = _FENCE.match(line)
-        told = line.startswith("|") or _ALONE.match(line)
         if mark and not fence:
             fence, opened = mark[1], number
         elif mark and line.strip() == fence:
@@ -41,11 +40,6 @@ def expand(markdown: str, page: Page) -> str:
             fence = ""
         elif not fence and "{{" in line:
             line = _expand_line(line, page, number)
-        for row in line.split("\n") if told and not fence else [""]:
-            wanted, cells = cells, _cells(row)
-            if cells and wanted and cells != wanted:
-                wrong = f"{cells} cells in a table of {wanted}: {row[:80]}"
-                page.errors.append(f"docs/{page.path}:{number}: {wrong}")
         lines.append(line)
     if fence:
         page.errors.append(f"docs/{page.path}:{opened}: this fence never ends: {fence}")
@@ -58,14 +52,6 @@ def expand(markdown: str, page: Page) -> str:
         title = re.compile(r"^# .+$", re.MULTILINE)
         text = title.sub(lambda found: f"{found[0]}\n\n{question}\n", text, count=1)
     return text
-
-
-def _cells(row: str) -> int:
-    """Cells in a row of a table, of which Markdown would drop those that are too many; 0 of another
-    line.
-    """
-    bare = re.sub(r"`[^`]*`|\\\|", "", row.strip())
-    return bare.count("|") - 1 if bare.startswith("|") else 0
 
 
 def _folded_symbols(table: str, page: Page) -> str:

@@ -24,7 +24,7 @@ from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from mkdocs.utils import get_build_date
+from mkdocs.utils import CountHandler, get_build_date
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
@@ -130,10 +130,10 @@ def on_pre_page(page: Page, **_: Any) -> Page:
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
     """The companion notebook gets the front matter that it has not, and the clothes of a page."""
-    if _State.pages and page.file.src_uri == COMPANION:
+    if page.file.src_uri == COMPANION:
         page.meta["search"] = {"exclude": True}  # it repeats what the chapters say
         page.meta["description"] = config.extra["notebook"]["description"]
-        html = _State.pages.lighter(page, theme_markup.notebook(html, _State.made.figures))
+        html = theme_markup.content(theme_markup.notebook(html, _State.made.figures))
     return html
 
 
@@ -162,7 +162,9 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
         epub.write(folder, site, f"{get_build_date()}T00:00:00Z")
         theme_markup.write_policy(folder, site.pyodide)
     config.site_dir = _State.site
-    _State.writing.close()
+    counters = logging.getLogger("mkdocs").handlers  # of warnings, in a strict build
+    if not any(isinstance(one, CountHandler) and one.counts for one in counters):
+        _State.writing.close()  # or MkDocs ends this build as an error
 
 
 def on_build_error(error: Exception, **_: Any) -> None:

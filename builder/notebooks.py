@@ -8,14 +8,14 @@ executes the notebooks in a clean kernel and compares.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
 from typing import Any
 
 from serving_mathematics.support.checks import Comparison
 
-from builder import BuildError
+from builder.pages import Page
 from builder.runner import Run
+from builder.source import holds_exercises
 
 SETUP = """\
 %matplotlib inline
@@ -27,39 +27,32 @@ use_house_style()"""
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-@dataclass(frozen=True)
-class Demo:
-    """What a notebook shows of a chapter."""
-
-    title: str
-    intent: str
-    lesson: str
-    runs: Sequence[Run]  # the chapter's modules
-    checks: Sequence[str]  # names of check_* functions
-    figures: Sequence[str]  # names without the prefix figure_
+def of_page(page: Page) -> dict[str, Any]:
+    """The notebook of a page: all that its modules compare and draw."""
+    told = "## Checks and figures\n\nEverything that the page's modules compare and draw."
+    return _notebook(f"# {page.title}\n\n{_intent(page)}", [_text(told), *_cells(page)])
 
 
-def notebook(title: str, introduction: str, demos: Iterable[Demo]) -> dict[str, Any]:
-    """A notebook (nbformat 4.5) with its outputs. Raises BuildError when a demo names a check or a
-    figure that its modules do not have.
-    """
-    cells = [_text(f"# {title}\n\n{introduction}"), _code(SETUP)]
-    for demo in demos:
-        cells.append(_text(f"## {demo.title}\n\n{demo.intent}"))
-        for run in demo.runs:
-            cells += _module_cells(run, demo)
-        known = {c["name"] for run in demo.runs for c in run.record["checks"]}
-        drawn = {f["name"] for run in demo.runs for f in run.record["figures"]}
-        missing = [name for name in demo.checks if name not in known]
-        missing += [name for name in demo.figures if name not in drawn]
-        if missing:
-            raise BuildError(f"demo of {demo.title}: its modules have no {missing[0]}")
-        if demo.lesson:
-            cells.append(_text(f"**Lesson.** {demo.lesson}"))
-    for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number}"
+def of_chapters(title: str, introduction: str, chapters: Iterable[Page]) -> dict[str, Any]:
+    """The notebook through chapters: of each the checks under `demo:` and the thumbnail."""
+    cells = []
+    for page in chapters:
+        wanted = {*(page.meta.get("demo") or ()), page.meta.get("thumbnail")}
+        cells += [_text(f"## {page.title}\n\n{_intent(page)}"), *_cells(page, wanted)]
+    return _notebook(f"# {title}\n\n{introduction}", cells)
+
+
+def _intent(page: Page) -> str:
+    question = f"*{page.question}* " if page.question else ""
+    return f"{question}{page.meta.get('description', '')}".strip()
+
+
+def _notebook(head: str, cells: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """A notebook (nbformat 4.5) with its outputs."""
+    numbered = enumerate([_text(head), _code(SETUP), *cells])
+    named = [cell | {"id": f"cell-{number}"} for number, cell in numbered]
     metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return {"cells": named, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
 def as_json(book: dict[str, Any]) -> bytes:
@@ -76,30 +69,39 @@ def as_script(book: dict[str, Any]) -> str:
     return str(jupytext.writes(read, fmt="py:percent"))
 
 
-def _module_cells(run: Run, demo: Demo) -> list[dict[str, Any]]:
-    """A cell that runs the demo's checks of one module, and one for each of its figures."""
+def _cells(page: Page, wanted: Container[str | None] | None = None) -> list[dict[str, Any]]:
+    """For each module of a page a cell that runs checks, and one for each figure: all of them, or
+    those of these names; and the lesson.
+    """
+    lesson = page.meta.get("lesson")
+    runs = [run for run in page.runs if not holds_exercises(run.name)]
+    cells = [cell for run in runs for cell in _module_cells(run, wanted)]
+    return cells + ([_text(f"**Lesson.** {lesson}")] if lesson else [])
+
+
+def _module_cells(run: Run, wanted: Container[str | None] | None) -> list[dict[str, Any]]:
     part, _, module = run.name.rpartition(".")
+    checks, figures = (
+        [item for item in run.record[kind] if wanted is None or item["name"] in wanted]
+        for kind in ("checks", "figures")
+    )
     cells = []
-    checks = [check for check in run.record["checks"] if check["name"] in demo.checks]
-    figures = [figure for figure in run.record["figures"] if figure["name"] in demo.figures]
-    source = [f"from serving_mathematics.{part} import {module}\n"]
     if checks:
-        source += [f"show({module}.{check['name']})" for check in checks]
+        source = "\n".join(f"show({module}.{check['name']})" for check in checks)
         printed = "".join(
             "\n".join([check["claim"], *(f"PASS {Comparison(**row)}" for row in rows)]) + "\n"
             for check in checks
             if (rows := check["comparisons"])
         )
-        output = {"output_type": "stream", "name": "stdout", "text": printed}
-        cells.append(_code("\n".join(source), output))
-        source = []
+        cells.append(_code(source, {"output_type": "stream", "name": "stdout", "text": printed}))
     for figure in figures:
-        source.append(f"drawn({module}.figure_{figure['name']})")
         svg = (run.folder / f"{figure['name']}-light.svg").read_text(encoding="utf-8")
         data = {"image/svg+xml": svg, "text/plain": figure["alt"]}
         result: dict[str, Any] = {"output_type": "execute_result", "execution_count": None}
-        cells.append(_code("\n".join(source), result | {"data": data, "metadata": {}}))
-        source = []
+        result |= {"data": data, "metadata": {}}
+        cells.append(_code(f"drawn({module}.figure_{figure['name']})", result))
+    for cell in cells[:1]:
+        cell["source"] = f"from serving_mathematics.{part} import {module}\n\n{cell['source']}"
     return cells
 
 
@@ -110,15 +112,3 @@ def _text(source: str) -> dict[str, Any]:
 def _code(source: str, *outputs: dict[str, Any]) -> dict[str, Any]:
     more: dict[str, Any] = {"cell_type": "code", "execution_count": None, "outputs": list(outputs)}
     return _text(source) | more
-
-
-def everything(demo: Demo) -> Demo:
-    """All that a page's modules compare and draw."""
-    return Demo(
-        "Checks and figures",
-        "Everything that the page's modules compare and draw.",
-        demo.lesson,
-        demo.runs,
-        [check["name"] for run in demo.runs for check in run.record["checks"]],
-        [figure["name"] for run in demo.runs for figure in run.record["figures"]],
-    )

@@ -65,18 +65,12 @@ class PageCache:
             page.links_to_anchors = {files.src_uris[path]: to for path, to in links.items()}
             return
         _SAID.counts.clear()
-        known = len(self.wrong)
+        self.maths.problems.clear()
         Page.render(page, config, files)
-        page.content = self.lighter(page, page.content or "")
-        if len(self.wrong) == known and not _SAID.counts:
+        page.content = theme_markup.content(page.content or "")
+        wrong = dict.fromkeys(self.maths.problems)  # a heading is made twice
+        self.wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
+        if not wrong and not _SAID.counts:
             links = {file.src_uri: to for file, to in (page.links_to_anchors or {}).items()}
             made = {name: vars(page)[name] for name in MADE}
             remember(place, key, pickle.dumps((made, links)))
-
-    def lighter(self, page: Page, html: str) -> str:
-        """Less markup in a page, and what is wrong with its formulas and addresses."""
-        html, called_alike = theme_markup.content(html)
-        wrong = [*dict.fromkeys(self.maths.problems), *called_alike]  # a heading is made twice
-        self.maths.problems.clear()
-        self.wrong += [f"docs/{page.file.src_uri}: {problem}" for problem in wrong]
-        return html

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +18,9 @@ from builder.source import Sources, holds_exercises, package_of
 
 PAGE_LINK = re.compile(r"\]\(([\w./-]+\.md)(#[\w-]+)?\)")
 _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTALL)
-_AUTHOR, _YEAR = re.compile(r"\w*"), re.compile(r"\(\d{4}\)|$")
-_TERM = re.compile(r"^- \*\*(.+?)\*\* — (.+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL)
-_ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?:.*\n?)(?:  .*\n?)*", re.MULTILINE)
+_TERM = re.compile(
+    r"^- \*\*([^*\n]+)\*\* — ((?:(?!\n- ).)+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL
+)
 
 
 class Missing(BuildError):
@@ -232,23 +231,6 @@ def references_of(path: str, title: str, markdown: str) -> list[Reference]:
     ]
 
 
-def reference_problems(references: Sequence[Reference]) -> list[str]:
-    """Anchors that stand for different works in different chapters: by another author, or of
-    another year. Chapters may name different sections of one work.
-    """
-    works = defaultdict[str, dict[str, str]](dict)  # of an anchor, with the first page of each
-    for reference in references:
-        work = f"{_AUTHOR.findall(reference.text)[0]} {_YEAR.findall(reference.text)[0]}"
-        works[reference.anchor].setdefault(work, reference.path)
-    return [
-        f"docs/{path}: source {anchor} is another work than in docs/{first}"
-        for anchor, (first, *others) in (
-            (anchor, found.values()) for anchor, found in works.items()
-        )
-        for path in others
-    ]
-
-
 @dataclass(frozen=True)
 class Term:
     """An entry of the glossary: its headword, its address from the docs folder, and its links: to
@@ -260,19 +242,10 @@ class Term:
     links: tuple[tuple[str, str], ...]
 
 
-def terms_of(path: str, markdown: str) -> tuple[list[Term], list[str]]:
-    """The entries of a glossary page, and those that are not written as one, out of order, or link
-    to no page.
-    """
-    terms, problems = [], []
-    for entry in _ENTRY.finditer(markdown):
-        written = _TERM.match(entry[0].rstrip())
-        if written and (linked := PAGE_LINK.findall(written[2])):
-            terms.append(Term(written[1], f"{path}#{written[3]}", tuple(linked)))
-        else:
-            reason = "links to no chapter" if written else "has no text or no anchor"
-            problems.append(f"docs/{path}: the entry {entry[1]} {reason}")
-    for before, after in itertools.pairwise(terms):
-        if before.name.casefold() > after.name.casefold():
-            problems.append(f"docs/{path}: {after.name} stands below {before.name}")
-    return terms, problems
+def terms_of(path: str, markdown: str) -> list[Term]:
+    """The entries of a glossary page that have a text, a page to go to, and an anchor."""
+    return [
+        Term(name, f"{path}#{anchor}", tuple(links))
+        for name, text, anchor in _TERM.findall(markdown)
+        if (links := PAGE_LINK.findall(text))
+    ]

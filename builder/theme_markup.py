@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,21 +24,16 @@ from builder.markup import markup
 POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
-MOST_OF_A_LINE = 40  # letters of code that name its copy button
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp|nb|kc|ow|sa|si)">([^<]*)</span>')
-_AGAIN = re.compile(r'(<span class="(sd|c1|s1|s2)">[^<]*)</span>(\s*)<span class="\2">')
 _FILE = re.compile(r'(?<=<span class="filename">)[^<]+')
 _MARKED = re.compile(r'\n</span><span class="hll">')  # between lines that are folded together
-_FOLDED = re.compile(r'<span class="hll">.*?\n</span>', re.DOTALL)
-_INK = re.compile(r'<span class="(?!sd|hll)\w+">([^<]*)</span>')  # but for docstrings
 _TAG = re.compile(r"<[^>]*>")
 _AS_IT_IS = re.compile(  # code, and what a script writes again
     r"(<pre\b.*?</pre>|<output\b.*?</output>)", re.DOTALL
 )
 _PROPERTY_USED = re.compile(r"(?<![\w-])--[\w-]+(?![\w-]|\s*:)")
 _WORDS = re.compile(r"[\w-]+")
-_TELLING = re.compile(r"^(?!@|from |import |#|\s).+$", re.MULTILINE)  # what a block of code is
 _SHOWN_ALONE = re.compile(
     r'<h[1-6] id="([^"]+)"|(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL
 )
@@ -71,41 +65,14 @@ def named_sections(nav: str) -> str:
     return re.sub(r'aria-labelledby="(__nav_[\d_]+)_label"', name, nav)
 
 
-def with_copy_buttons(content: str) -> str:
-    """A rendered page whose blocks of code have the theme's copy button, named by their first line
-    that tells something. The theme's feature adds them in the browser, in a landmark each, and lays
-    the page out once for each.
-    """
-    number = itertools.count(1)
-
-    def block(match: re.Match[str]) -> str:
-        place = next(number)
-        code = html.unescape(_TAG.sub("", content[match.end() :].partition("</code>")[0]))
-        told = _TELLING.search(code) or _WORDS.search(code)
-        line = " ".join(told[0].split()) if told else f"block {place}"
-        of = html.escape(line if len(line) <= MOST_OF_A_LINE else f"{line[:MOST_OF_A_LINE]}…")
-        return (
-            f'<pre>{match[1] or ""}<span class="md-code__nav">'
-            f'<button class="md-code__button" title="Copy to clipboard" aria-label="Copy {of}"'
-            f' data-md-type="copy" data-clipboard-target="#code-block-{place}"></button></span>'
-            f'<code id="code-block-{place}">'
-        )
-
-    return re.sub(r"<pre>(<span></span>)?<code>", block, content)
-
-
 def plain_names(content: str) -> str:
     """Highlighted code without the markup of names, operators, brackets, constants and blanks,
-    which look like plain text, and with that of a docstring, a text, or of lines that are folded,
-    around it and not around each of its pieces: a third of a page's weight, and most of its
-    elements. What is folded has the ink of text. Files break between folders.
+    which look like plain text, and with that of lines that are folded around them and not around
+    each: an eighth of what pages weigh as sent, and most of their elements. Files break between
+    folders.
     """
-    found, count = _MARKED.sub("\n", _PLAIN.sub(r"\1", content)), 1
-    found = _FOLDED.sub(lambda lines: _INK.sub(r"\1", lines[0]), found)
-    found = _FILE.sub(lambda path: path[0].replace("/", "/<wbr>"), found)
-    while count:  # two lines become one piece, and that one with the next
-        found, count = _AGAIN.subn(r"\1\3", found)
-    return found
+    found = _MARKED.sub("\n", _PLAIN.sub(r"\1", content))
+    return _FILE.sub(lambda path: path[0].replace("/", "/<wbr>"), found)
 
 
 def with_tables(content: str) -> str:
@@ -151,14 +118,13 @@ def with_whole_words(content: str) -> str:
     return "".join(found)
 
 
-def with_anchors(content: str) -> tuple[str, list[str]]:
-    """A rendered page whose tables and formulas that stand alone can be linked to, and what is
-    wrong.
+def with_anchors(content: str) -> str:
+    """A rendered page whose tables and formulas that stand alone can be linked to.
 
     An address is made of the section and of the first column's head or the formula's left side, so
-    that it stays where another one is put before it; two that are called the same are wrong.
+    that it stays where another one is put before it.
     """
-    found, problems, section = set[str](), list[str](), ""
+    section = ""
 
     def anchored(match: re.Match[str]) -> str:
         nonlocal section
@@ -173,23 +139,16 @@ def with_anchors(content: str) -> tuple[str, list[str]]:
             left = _LEFT_SIDE.match(_TAG.sub("", html.unescape(inside)))
             called = left[1] if left else ""
         name = "-".join(filter(None, (kind, section, slugify_unicode(called, "-"))))
-        if name in found:
-            problems.append(
-                f"two {kind}s have the address #{name}: begin one's"
-                f" {'first column' if kind == 'table' else 'left side'} otherwise"
-            )
-        found.add(name)
         mark = markup("headerlink", name, kind)
         return f'<div class="linked" id="{name}">{begin}>{inside}</div>{mark}</div>'
 
-    return _SHOWN_ALONE.sub(anchored, content), problems
+    return _SHOWN_ALONE.sub(anchored, content)
 
 
-def content(html_of_page: str) -> tuple[str, list[str]]:
-    """What Markdown made of a page, lighter, and with the theme's buttons, and what is wrong."""
-    anchored, problems = with_anchors(with_whole_words(with_tables(html_of_page)))
-    lighter = with_copy_buttons(plain_names(anchored))
-    return lighter.replace(_OF_HEADING, f'{_OF_HEADING} aria-hidden="true" tabindex="-1"'), problems
+def content(html_of_page: str) -> str:
+    """What Markdown made of a page, lighter, and with what the theme and its readers need."""
+    found = plain_names(with_anchors(with_whole_words(with_tables(html_of_page))))
+    return found.replace(_OF_HEADING, f'{_OF_HEADING} aria-hidden="true" tabindex="-1"')
 
 
 def trim_styles(site: Path) -> None:

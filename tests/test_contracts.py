@@ -71,7 +71,49 @@ def test_module_keeps_every_rule(name: str, sources: Sources) -> None:
 def test_pages_modules_and_tests_belong_together() -> None:
     problems = [*contracts.belonging_problems(PAGES, MODULES), *contracts.navigation_problems()]
     problems += contracts.place_problems(PAGES, MODULES)
+    problems += [*contracts.term_problems(), *contracts.work_problems(PAGES)]
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("- **zone** — A place. [A](a.md)\n", "the entry `zone` is no term"),
+        ("- **arc** — A. [A](a.md)\n  { #arc }\n", "put `arc` above `Erlang C`"),
+    ],
+)
+def test_the_glossary_has_terms_in_order(
+    entry: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docs").mkdir()
+    text = f"- **Erlang C** — To wait. [A](a.md)\n  {{ #erlang-c }}\n{entry}"
+    (tmp_path / "docs/glossary.md").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    (problem,) = contracts.term_problems()
+    assert told in problem
+
+
+@pytest.mark.parametrize(
+    ("cell", "cells"),
+    [("y | z", 3), ("y|", 3), ("`a` | b", 3), ("y", 2), ("`y | z`", 2), (r"y \| z", 2), ("", 2)],
+)
+def test_a_row_has_the_cells_of_its_table(cell: str, cells: int) -> None:
+    """A bar in code or behind a stroke ends none."""
+    made = f"| a | b |\n|---|---|\n| x | {cell} |\n\n| one |\n\n```\n| a |\n| b | c |\n```\n"
+    wrong = [f"docs/a.md: {cells} cells in a table of 2: | x | {cell} |"]
+    assert contracts.row_problems("a.md", made) == wrong * (cells > 2)
+
+
+def test_an_anchor_is_one_work_on_all_pages() -> None:
+    """Of which pages may name different sections."""
+    text = "## Sources\n\n- Erlang ({}). Calls. [a](https://doi.org/{}), {}\n  {{ #erlang }}\n"
+    works = (("1917", "a", "part 1"), ("1917", "a", ""), ("1918", "a", ""), ("1917", "b", ""))
+    pages = [
+        replace(CHAPTERS[0], path=f"{number}.md", text=text.format(*work))
+        for number, work in enumerate(works)
+    ]
+    told = [problem.partition(" than")[0] for problem in contracts.work_problems(pages)]
+    assert told == [f"docs/{number}.md: the source `erlang` is another work" for number in (2, 3)]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from builder import ROOT, SOURCES, BuildError, theme_markup
-from builder.notebooks import Demo, notebook
+from builder import ROOT, SOURCES, theme_markup
+from builder.notebooks import of_chapters
 from builder.runner import Run
 
 from .conftest import CHAPTERS, Chapter
@@ -47,7 +47,7 @@ def by_turns(cells: list[Any]) -> list[Any]:
 
 def test_a_notebook_without_demos_says_what_it_is() -> None:
     """Version 4.5 of the format, the first in which cells have names of their own."""
-    book = notebook("T", "I", [])
+    book = of_chapters("T", "I", [])
     nbformat.validate(nbformat.from_dict(book))  # type: ignore[no-untyped-call]
     assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
     assert [(cell["id"], cell["cell_type"]) for cell in book["cells"]] == [
@@ -138,14 +138,6 @@ def test_companion_page_wears_the_sites_clothes(site: Path) -> None:
 
 def test_script_is_python(site: Path) -> None:
     ast.parse((site / "downloads" / "notebook.py").read_text(encoding="utf-8"))
-
-
-def test_demo_that_names_what_is_not_there_is_refused(records: dict[str, Run]) -> None:
-    runs = [records["definitions.utilization.pooling"]]
-    with pytest.raises(BuildError, match="demo of A: its modules have no check_nothing"):
-        notebook("N", "", [Demo("A", "", "", runs, ["check_nothing"], [])])
-    with pytest.raises(BuildError, match="its modules have no nowhere"):
-        notebook("N", "", [Demo("A", "", "", runs, [], ["nowhere"])])
 
 
 def test_figures_take_the_place_of_embedded_images_in_order() -> None:

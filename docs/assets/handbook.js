@@ -14,6 +14,20 @@ for (const button of document.querySelectorAll(".snippet-fold")) {
   });
 }
 
+// Each block of code, but for what a form writes, has the theme's copy button, named by its first line that tells something. The theme would make a landmark
+// of each, and lay the page out for each.
+for (const [place, code] of document.querySelectorAll(".md-typeset pre > code:not([tabindex])").entries()) {
+  const text = code.textContent;
+  const [line] = text.match(/^(?!@|from |import |#|\s).+$/m) ?? text.match(/[\w-]+/) ?? [`block ${place + 1}`];
+  const told = line.trim().split(/\s+/).join(" ");
+  code.id = `code-block-${place + 1}`;
+  const button = Object.assign(document.createElement("button"), { className: "md-code__button", title: "Copy to clipboard" });
+  button.ariaLabel = `Copy ${told.slice(0, 40)}${told.length > 40 ? "…" : ""}`;
+  Object.assign(button.dataset, { mdType: "copy", clipboardTarget: `#${code.id}` });
+  code.before(Object.assign(document.createElement("span"), { className: "md-code__nav" }));
+  code.previousSibling.append(button);
+}
+
 // A link to the heading of what is folded opens it; what lies within opens by itself.
 const unfold = () => document.querySelector("details:target, :target + details")?.setAttribute("open", "");
 for (const event of ["hashchange", "load"]) addEventListener(event, unfold);

@@ -167,6 +167,7 @@ def _complaints(records: Mapping[str, Run]) -> list[str]:
         found += [told for name in page.modules for told in module_rule(name)]
     found += [*contracts.navigation_problems(), *contracts.belonging_problems(pages, names)]
     found += contracts.place_problems(pages, names)
+    found += [*contracts.term_problems(), *contracts.work_problems(pages)]
     found += contracts.body_problems(names)
     return found
 

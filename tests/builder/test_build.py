@@ -160,8 +160,6 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
     project.chapter("part.raises", "raise RuntimeError('at import')\n")
     project.chapter("part.broken", "def broken(:\n")
     project.chapter("part.renamed", GOOD.replace("double", "twice"))
-    project.module("part.unseen")
-    project.write("docs/part/no-module.md", "---\nquestion: Why?\n---\n\n# No module\n")
     project.write("docs/part/extras.md", "---\nmodules: [nowhere]\n---\n\n# Extras\n")
     project.write(
         "docs/part/directives.md",
@@ -178,9 +176,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
         " expected 42 (exact)",
         "snippets/serving_mathematics/part/raises.py:1: import: RuntimeError: at import",
         f"{SOURCES}/part/broken.py:1: import: SyntaxError: invalid syntax: def broken(:",
-        "snippets/serving_mathematics/part/unseen.py: no page shows this module",
         f"docs/part/renamed.md:10: double is not defined in {SOURCES}/part/renamed.py",
-        f"docs/part/no-module.md: a chapter needs a module in {SOURCES}/part/no_module/",
         "docs/part/extras.md: front matter lists module nowhere, which does not exist",
         "docs/part/directives.md:7: not a directive: {{ codes double }}; did you mean code?",
         "docs/part/directives.md:9: no single example value tripled: no module of the page has it",
@@ -202,6 +198,15 @@ def test_failed_build_exits_with_an_error_and_writes_no_site(
     assert "Traceback" not in outcome.text
     assert project.site_files == []
     assert project.leftovers == []
+
+
+def test_a_strict_build_that_warns_leaves_the_site_of_the_build_before(project: Project) -> None:
+    assert project.build("--strict").status == 0
+    before = {file: file.read_bytes() for file in project.site_files}
+    project.write("docs/index.md", "# Home\n\n[nowhere](nowhere.md)\n")
+    outcome = project.build("--strict")
+    assert (outcome.status, "Aborted with 1 warnings" in outcome.text) == (1, True), outcome.text
+    assert {file: file.read_bytes() for file in project.site_files} == before
 
 
 def test_failures_are_counted(failed: tuple[Project, Outcome]) -> None:
