@@ -180,9 +180,10 @@ def check_boxes_of_an_engine() -> None:
 
 def check_product_of_means_is_not_the_mean_product() -> None:
     """Rate × mean tokens × mean stay is wrong to both sides: too much where answers are long and
-    equal, and by a tenth in the chat machine; too little where their lengths vary more.
+    equal, and by a tenth in the chat machine, or by less than half of that if its long answers did
+    not follow shorter prompts; too little where their lengths vary more.
 
-    Source: G = pR + τE[o(o−1)]/2, sampled; the simulated engine.
+    Source: G = pR + τE[o(o−1)]/2, sampled; the simulated engine; the moments of its lengths.
     """
     rng = np.random.default_rng(4)
     few = np.where(rng.random(280_000) < 1 - 1 / 17, 125, 2250)  # mean 250, C² = 4
@@ -196,3 +197,6 @@ def check_product_of_means_is_not_the_mean_product() -> None:
     checks.inside("long and equal", _product_error(0.0, 200, 4000), 0.5, 1.0)
     box = _boxes()
     checks.inside("chat", box["product"] / box["tokens"], 1.07, 1.13, kind="simulation")
+    prompt, answers = CHAT.sample.prompt_tokens.mean(), CHAT.sample.output_tokens
+    unrelated = (prompt + answers.mean()) / (prompt + (answers**2).mean() / answers.mean() / 2)
+    checks.inside("chat, unrelated lengths", float(unrelated), 1.02, 1.05)

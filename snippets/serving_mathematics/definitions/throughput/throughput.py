@@ -48,7 +48,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_one_or_many(figure: Figure) -> None:
-    """With one place the same machine is full at once, and every further client waits.
+    """With one place the same machine is full with a few clients, and every further one waits.
 
     The chat machine, with clients ten seconds away: exact curves for one request at a time, with
     its two bounds dashed, and for its own places.

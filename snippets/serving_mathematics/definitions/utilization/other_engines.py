@@ -1,7 +1,6 @@
 """Which engines pay for load in this way, and what moves the limit on the same engine.
 
-The same question for other machines of the book, for long answers, for a step a fifth slower, and
-for the minutes of a real hour.
+The same question for other machines of the book, for long answers, and for a step a fifth slower.
 
 `python -m serving_mathematics.definitions.utilization.other_engines` runs these engines, in a few
 seconds, and writes records/other_engines.json.
@@ -54,12 +53,11 @@ def _run(
     machine: Machine | Reader,
     load: float,
     requests: int,
-    real_minutes: bool = False,
     slowness: float = 1.0,
 ) -> _Seen:
     """A machine at a load in percent of its ceiling."""
     rate, rng = load / 100 * machine.ceiling_per_s, np.random.default_rng(3)
-    run = run_engine(machine, rate, requests, rng, real_minutes=real_minutes, slowness=slowness)
+    run = run_engine(machine, rate, requests, rng, slowness=slowness)
     late = slice(run.arrival_s.size // 10, None)
     first, last = run.arrival_s[late][[0, -1]].tolist()
     running = run.series(np.linspace(first, last, 2000)).running
@@ -123,12 +121,10 @@ def _tail(answer: int) -> tuple[float, float, float]:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     slow = _run(CHAT, 80, 16_000, slowness=1.2)
-    hour = _run(CHAT.limited(64), 70, 40_000, real_minutes=True)
     light, late = (_run(AGENTS, load, 3000) for load in (30, 70))
     long = _run(MIXTURE, 50, 8000)
     return SimpleNamespace(
         slow_kept=100 * slow.kept,
-        hour_kept=100 * hour.kept,
         mixture_first_s=long.late_s,
         mixture_running=100 * long.running,
         agents_found_light=100 * light.found,
@@ -177,18 +173,6 @@ def check_a_step_a_fifth_slower_breaks_a_percentage() -> None:
     calm, slow = (_run(CHAT, 80, 16_000, slowness=times).kept for times in (1.0, 1.2))
     checks.inside("as predicted", calm, 0.99, 1, kind="simulation")
     checks.inside("a fifth slower", slow, 0, 0.67, kind="simulation")
-
-
-def check_a_real_hour_needs_more_room() -> None:
-    """At a mean of 70% with 64 places the promise is kept by 99% of even arrivals, and by fewer
-    than 95% of those that follow the trace's minutes.
-
-    Source: the trace's own requests a minute, scaled to the same mean.
-    """
-    few = CHAT.limited(64)
-    even, real = (_run(few, 70, 40_000, real_minutes=real).kept for real in (False, True))
-    checks.inside("even", even, 0.99, 1, kind="simulation")
-    checks.inside("real minutes", real, 0, 0.95, kind="simulation")
 
 
 def check_what_other_machines_pay_first() -> None:
