@@ -254,7 +254,8 @@ def _run(
 def _ended(asked: list[Any], busy: list[subprocess.Popen[str]], given_up: threading.Event) -> int:
     """Ask a worker, and wait for the exit status of the module, or its own if it ends first."""
     try:
-        found = _idle.pop()
+        while (found := _idle.pop()).poll() is not None:
+            found.communicate()  # it ended as it waited
     except IndexError:  # asked before, another thread might take the last one in between
         found = _worker()
     busy.append(found)
