@@ -37,10 +37,11 @@ IN_BROWSER = {"numpy", "matplotlib", "pydantic"}  # packages that the browser's 
 
 
 def _find_symbol(page: Page, name: str) -> tuple[Run, Symbol]:
-    found = [(run, run.outline.symbols[name]) for run in page.runs if name in run.outline.symbols]
+    defined = [(run, run.module.outline.symbols) for run in page.runs]
+    found = [(run, symbols[name]) for run, symbols in defined if name in symbols]
     there = ", ".join(run.path for run in page.runs) or "any module, because the page has none"
     if not found:
-        near = meant(name, (known for run in page.runs for known in run.outline.symbols))
+        near = meant(name, (known for _, symbols in defined for known in symbols))
         raise Missing(f"{name} is not defined in {there}{near}")
     if len(found) > 1:
         raise BuildError(f"{name} is defined more than once in {there}")
@@ -106,7 +107,7 @@ def _call(page: Page, run: Run, names: list[str]) -> str | None:
     """
     if not page.pyodide or run.record["needs"]:
         return None
-    examples = (_examples_of(run, run.outline.symbols[name]) for name in names)
+    examples = (_examples_of(run, run.module.outline.symbols[name]) for name in names)
     calls = ([one.source for one in each if one.exc_msg is None] for each in examples)
     return "".join(next(filter(None, calls), [])).rstrip("\n")
 
@@ -116,7 +117,7 @@ def _answers(page: Page, names: list[str]) -> list[str]:
     run, _ = _find_symbol(page, names[0])
     if not page.pyodide or run.record["needs"]:
         return []
-    asked = (_parsed(run, run.outline.symbols[name]) for name in names)
+    asked = (_parsed(run, run.module.outline.symbols[name]) for name in names)
     functions = ast.FunctionDef | ast.AsyncFunctionDef
     stubs = (unwritten(x) if isinstance(x, functions) else ast.unparse(x) for x in asked)
     return [markup("answers", run, names, "\n\n\n".join(stubs))]
@@ -267,7 +268,7 @@ def _live(page: Page, archive: str) -> tuple[str, str]:
     if not page.pyodide or not here:
         return "", ""
     address = page.pyodide if "://" in page.pyodide else page.base + page.pyodide
-    imported = {one.module.partition(".")[0] for run in here for one in run.outline.imports}
+    imported = {one.module.partition(".")[0] for run in here for one in run.module.outline.imports}
     settings = {
         "modules": [run.name for run in here],
         "packages": sorted({"numpy", "matplotlib", *imported & IN_BROWSER}),

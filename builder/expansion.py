@@ -215,7 +215,7 @@ def _add_files(
         for slider in run.record["sliders"]:
             address = slider_address(run.name, slider)
             made.files[address] = as_json(slider["data"]).encode()
-        made.files[f"downloads/{run.address}"] = run.record["source"].encode(errors="replace")
+        made.files[f"downloads/{run.address}"] = run.module.source.encode(errors="replace")
     for name in BROWSER_FILES:
         made.files[f"downloads/builder/{name}"] = Path(__file__).with_name(name).read_bytes()
     offering = [page for page in written if page.is_chapter or "{{ downloads }}" in page.text]

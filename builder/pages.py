@@ -130,7 +130,7 @@ class Page:
             "checks": sum(len(run.record["checks"]) for run in runs),
             "comparisons": sum(len(run.comparisons) for run in runs),
             "figures": sum(len(run.record["figures"]) for run in runs),
-            "lines": sum(len(run.record["source"].splitlines()) for run in runs),
+            "lines": sum(len(run.module.source.splitlines()) for run in runs),
             "seconds": sum(run.seconds for run in runs),
         }
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import json
 import os
 import shutil
@@ -31,7 +30,6 @@ from typing import IO, Any
 from serving_mathematics.support.measuring import processors
 
 from builder import PACKAGE, ROOT, BuildError, worker
-from builder.outline import Outline
 from builder.source import Module, Sources, builder_digest, module_names, module_path, path_of
 from builder.storage import recall
 
@@ -55,11 +53,16 @@ _LOADED = builder_digest()
 
 @dataclass(frozen=True)
 class Run:
-    """A module's run record and the folder that holds its figures."""
+    """A module as it was when it ran, the folder that holds its figures, and its run record."""
 
-    name: str
+    module: Module
     folder: Path
     record: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The module's dotted name in the package."""
+        return self.module.name
 
     @property
     def path(self) -> str:
@@ -80,17 +83,6 @@ class Run:
     def comparisons(self) -> list[dict[str, Any]]:
         """What its checks compared."""
         return [row for check in self.record["checks"] for row in check["comparisons"]]
-
-    @functools.cached_property
-    def module(self) -> Module:
-        """The module as text, as it was when it ran."""
-        return Module(self.name, self.record["source"], self.outline)
-
-    @property
-    def outline(self) -> Outline:
-        """The module's definitions and imports, as they were when it ran."""
-        found: Outline = self.record["outline"]
-        return found
 
     @property
     def failed(self) -> bool:
@@ -114,9 +106,7 @@ def cached(sources: Sources, name: str) -> Run | None:
     for files, base in ((record["files"], folder), (record["reads"], sources.root)):
         if any(worker.file_digest(base / file) != known for file, known in files.items()):
             return None
-    module = sources.module(name)
-    known = {"source": module.source, "outline": module.outline, "needs": sources.needs(name)}
-    return Run(name, folder, record | known)
+    return Run(sources.module(name), folder, record | {"needs": sources.needs(name)})
 
 
 class Progress:
@@ -264,7 +254,8 @@ def _run(
 def _ended(asked: list[Any], busy: list[subprocess.Popen[str]], given_up: threading.Event) -> int:
     """Ask a worker, and wait for the exit status of the module, or its own if it ends first."""
     try:
-        found = _idle.pop()
+        while (found := _idle.pop()).poll() is not None:
+            found.communicate()  # it ended as it waited
     except IndexError:  # asked before, another thread might take the last one in between
         found = _worker()
     busy.append(found)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from builder import PACKAGE, SOURCES, BuildError
 from builder.outline import Import, Outline, Symbol, Syntax, read
-from builder.storage import made_once
+from builder.storage import recall, remember
 
 RECORDING = ("worker", "figures", "captions", "sliders", "source", "outline")  # decide a record
 SUPPORT = "support"  # the folder of what all modules need
@@ -307,7 +307,9 @@ class Sources:
         """What is read in a file."""
         key = f"{self._builder} {self.text(file)}"
         place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
-        kept = made_once(place, key, lambda: pickle.dumps(read(self.content(file))))
+        if not (kept := recall(place, key)):
+            kept = pickle.dumps(read(self.content(file)))
+            remember(place, key, kept)
         found: Syntax = pickle.loads(kept)
         return found
 

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from builder import BuildError
@@ -94,15 +94,6 @@ def recall(file: Path, key: str) -> bytes:
         return b""
     _, _, content = whole.partition(b"\n")
     return content if whole == sealed(key, content) else b""
-
-
-def made_once(file: Path, key: str, make: Callable[[], bytes]) -> bytes:
-    """What was kept under a key, or is made now and kept."""
-    if found := recall(file, key):
-        return found
-    content = make()
-    remember(file, key, content)
-    return content
 
 
 def sealed(key: str, content: bytes) -> bytes:

@@ -18,7 +18,6 @@ import importlib
 import importlib.machinery
 import inspect
 import json
-import marshal
 import math
 import os
 import re
@@ -37,7 +36,7 @@ from typing import Any
 
 from builder import PACKAGE, SOURCES
 from builder.source import module_path
-from builder.storage import made_once, sealed, write_whole
+from builder.storage import sealed, write_whole
 
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
 RECORD = "record"  # JSON, below its seal
@@ -61,23 +60,18 @@ def paragraph(docstring: str | None, label: str) -> str:
 
 
 class _FromSource(importlib.machinery.SourceFileLoader):
-    """Compiles a module from its text, once for each text. Python goes by the time of the file, and
-    would take the bytecode of an edit made in the same second.
+    """Compiles a module from its text. Python goes by the time of the file, and would take the
+    bytecode of an edit made in the same second.
     """
 
     folder = Path()  # of the modules that are loaded in this way
-    kept = Path()  # folder of the bytecode
     texts: dict[str, str] = {}  # noqa: RUF012 (of each file that was loaded, a hash of its text)
 
     def get_code(self, fullname: str) -> CodeType:
         """The compiled text."""
-        source = self.get_data(self.path)
-        text = self.texts[self.path] = hashlib.sha256(source).hexdigest()
-        file = self.kept / f"{fullname}.pyc"
-        key = f"{sys.version} {sys.flags.optimize} {self.path} {text}"
-        kept = made_once(file, key, lambda: marshal.dumps(self.source_to_code(source, self.path)))
-        code: CodeType = marshal.loads(kept)
-        return code
+        source = self.get_data(path := self.get_filename(fullname))
+        self.texts[path] = hashlib.sha256(source).hexdigest()
+        return self.source_to_code(source, path)
 
 
 def _finder(place: str) -> importlib.machinery.FileFinder:
@@ -102,7 +96,6 @@ def share(root: str, _: str, folder: str, timeout_s: float, texts: Mapping[str, 
         known.clear()
         sys.path_importer_cache.clear()
         _FromSource.folder, sys.path[0] = snippets, str(snippets)
-    _FromSource.kept = Path(folder).parent / "bytecode"
     Path(folder, STEP).write_text("1 import", encoding="utf-8")
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
     with contextlib.redirect_stdout(None):

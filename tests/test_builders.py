@@ -26,6 +26,7 @@ from benchmarks.sites import Edit, Facts
 from builder import pages, worker
 from builder.outline import read
 from builder.runner import Run
+from builder.source import Module as TextModule
 
 from .builder.project import GOOD, Project
 from .conftest import CHAPTERS
@@ -200,11 +201,8 @@ def test_the_pieces_of_a_page(tmp_path: Path) -> None:
     record = worker.empty_record() | {"example": {"doubled": 4.0}}
     file = tmp_path / "twice.py"
     file.write_text(source, encoding="utf-8")
-    run = Run(
-        "part.twice",
-        tmp_path,
-        record | {"source": source, "outline": read(source.encode()).outline},
-    )
+    module = TextModule("part.twice", source, read(source.encode()).outline)
+    run = Run(module, tmp_path, record)
     page = pages.Page("part/twice.md", {}, runs=[run], every_run=[run])
     body = "# Twice\n\nIt is {{ doubled:.1f }}.\n\n{{ code double }}\n\n{{ figure line }}\n\n"
     found = probe._pieces(f"{body}{{{{ checks }}}}\n\n{{{{ downloads }}}}\n", page)

@@ -119,7 +119,7 @@ def ran_as_in_the_build(page: Page, run: Run) -> None:
     for functions that need what a browser lacks, in the modules that are known for it.
     """
     record = run.record
-    expect(page.locator(".live-source")).to_have_value(record["source"])
+    expect(page.locator(".live-source")).to_have_value(run.module.source)
     status = pressed_run(page)
     printed = page.locator(".live-output").inner_text()
     rows = [row for check in record["checks"] for row in check["comparisons"]]
@@ -151,7 +151,7 @@ def test_edited_code_runs_fails_with_its_line_and_is_reset(
 ) -> None:
     source = editor.locator(".live-source")
     first = settings_of(editor.content())["modules"][0]
-    original = records[first].record["source"]
+    original = records[first].module.source
     expect(source).to_have_value(original)
     edited = '"""Edited."""\n\n\ndef check_nothing() -> None:\n    print("here")\n    1 / 0\n'
     typed(editor.locator(".live"), edited)

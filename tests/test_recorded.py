@@ -15,7 +15,7 @@ def test_every_check_of_every_module_ran_and_passed(records: dict[str, Run]) -> 
     """Where a record is not fresh, `records` has run the module."""
     for name, run in records.items():
         checks = {check["name"]: check["comparisons"] for check in run.record["checks"]}
-        assert [*checks] == re.findall(r"^def (check_\w+)", run.record["source"], re.MULTILINE)
+        assert [*checks] == re.findall(r"^def (check_\w+)", run.module.source, re.MULTILINE)
         assert all(row["passed"] is True for rows in checks.values() for row in rows), name
         assert all(checks.values()), name
 

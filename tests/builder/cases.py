@@ -483,11 +483,12 @@ def _ran(folder: Path) -> dict[str, Any]:
 def _of_run(run: Run) -> dict[str, Any]:
     """What a record says, without what is hashed."""
     record = {key: value for key, value in run.record.items() if value}
-    states = [run.path, run.address, run.failed, run.seconds, len(run.outline.symbols)]
+    states = [run.path, run.address, run.failed, run.seconds, len(run.module.outline.symbols)]
     return record | {
         "files": [*record.get("files", ())],
         "is": states,
-        "outline": dataclasses.asdict(run.outline),
+        "source": run.module.source,
+        "outline": dataclasses.asdict(run.module.outline),
     }
 
 

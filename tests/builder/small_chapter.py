@@ -11,9 +11,8 @@ from typing import Any
 from builder import SOURCES
 from builder.runner import Run
 from builder.sliders import grid
-from builder.worker import empty_record
 
-from .small_site import text_of
+from .small_site import run_of
 
 PAGE = """\
 ---
@@ -308,9 +307,7 @@ def records_of(root: Path) -> dict[str, Run]:
     }
     changes = {"first": first, "other": {}, "exercises": {}}
     return {
-        (name := f"capacity.first.{module}"): Run(
-            name, root, empty_record() | text_of(root, name) | others
-        )
+        (name := f"capacity.first.{module}"): run_of(root, name, **others)
         for module, others in changes.items()
     }
 

@@ -72,6 +72,9 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         """How the module ended, unless the worker ended with it."""
         return "" if self.name in WITH_THEIR_WORKER else f"{self.status}\n"
 
+    def poll(self) -> None:
+        """It waits, if it is asked."""
+
     @property
     def returncode(self) -> int:
         return self.status

@@ -383,14 +383,7 @@ EXAMPLE = {
 
 def run_of(root: Path, name: str, **changes: Any) -> Run:
     """The record of a module, as if it had run."""
-    record = empty_record() | text_of(root, name) | changes
-    return Run(name, root / "records" / name, record)
-
-
-def text_of(root: Path, name: str) -> dict[str, Any]:
-    """What a record has of the module's file."""
-    module = Sources(root).module(name)
-    return {"source": module.source, "outline": module.outline}
+    return Run(Sources(root).module(name), root / "records" / name, empty_record() | changes)
 
 
 def runs_of(root: Path) -> list[Run]:

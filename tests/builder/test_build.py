@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from builder import SOURCES, hook, runner
+from builder.outline import Outline
 
 from .project import FIGURE, GOOD, SLIDER, Outcome, Project
 
@@ -285,7 +286,8 @@ def test_a_long_run_is_told_in_some_lines_and_not_in_hundreds(
 
 
 def ran(name: str, **changes: Any) -> runner.Run:
-    return runner.Run(name, Path(), runner.worker.empty_record() | changes)
+    module = runner.Module(name, "", Outline({}, [], {}))
+    return runner.Run(module, Path(), runner.worker.empty_record() | changes)
 
 
 def test_a_few_are_all_told() -> None:

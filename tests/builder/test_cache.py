@@ -216,11 +216,9 @@ def test_full_disk_is_reported_and_leaves_nothing(project: Project) -> None:
     assert done.returncode == 2
     assert re.search(rf"error: {project.cache}/\S+: File too large", done.stderr)
     assert "Traceback" not in done.stderr
-    whole = ("syntax", "bytecode")  # what fits there is whole
-    left = [path for path in project.cache.rglob("*") if path.is_file()]
-    assert [path for path in left if path.parent.name not in whole] == []
-    assert all(path.suffix in (".py", ".pyc") for path in left)
-    assert {path.name for path in project.cache.iterdir()} <= {*whole}
+    left = [path for path in project.cache.rglob("*") if path.is_file()]  # what fits is whole
+    assert {(path.parent.name, path.suffix) for path in left} <= {("syntax", ".py")}
+    assert {path.name for path in project.cache.iterdir()} == {"syntax"}
 
 
 def test_cache_is_relative_to_the_project(
@@ -531,20 +529,6 @@ def test_bytecode_of_an_earlier_text_is_not_run(project: Project) -> None:
     assert rows[0]["got"] == "2"
 
 
-def test_a_text_is_compiled_once(project: Project) -> None:
-    project.module("part.base", f"value = 1\n{CHECK}")
-    top = project.module("part.top", f"from serving_mathematics.part.base import value\n{CHECK}")
-    assert project.run().status == 0
-    file = project.cache / "bytecode" / "serving_mathematics.part.base.pyc"
-    whole, made = file.read_bytes(), file.stat().st_mtime_ns
-    top.write_text(top.read_text(encoding="utf-8") + "value += 1\n", encoding="utf-8")
-    assert project.run().ran == {"part.top"}
-    assert file.stat().st_mtime_ns == made
-    project.module("part.base", f"value = 3\n{CHECK}")
-    assert project.run().ran == {"part.base", "part.top"}
-    assert file.read_bytes() != whole
-
-
 def test_an_edit_of_what_a_worker_has_imported_counts(project: Project) -> None:
     """Before it runs modules, a worker imports what they stand on, once for all of them."""
     given = (
@@ -563,19 +547,3 @@ def test_an_edit_of_what_a_worker_has_imported_counts(project: Project) -> None:
     assert (
         project.run().text.count("core/low.py:1: import: ZeroDivisionError: division by zero") == 1
     )
-
-
-@pytest.mark.parametrize("damage", [b"", b"damaged", b"\0" * 200])
-def test_damaged_bytecode_is_compiled_again(project: Project, damage: bytes) -> None:
-    project.module("part.low", f"value = 1\n{CHECK}")
-    project.module("part.base", f"from serving_mathematics.part.low import value\n{CHECK}")
-    assert project.run().status == 0
-    file = project.cache / "bytecode" / "serving_mathematics.part.low.pyc"
-    whole = file.read_bytes()
-    for content in (damage, whole[:64] + damage):
-        file.write_bytes(content)
-        text = f"from serving_mathematics.part.low import value\nvalue += {len(content)}\n{CHECK}"
-        project.module("part.base", text)
-        outcome = project.run()
-        assert (outcome.status, outcome.ran) == (0, {"part.base"}), outcome.text
-        assert file.read_bytes() == whole

@@ -18,6 +18,7 @@ from builder.outline import read
 from builder.pages import Page, module_names_of
 from builder.runner import Run
 from builder.sliders import grid
+from builder.source import Module
 from builder.worker import empty_record
 
 from .project import GOOD
@@ -49,9 +50,9 @@ FIGURE = {
 
 
 def run_of(name: str, source: str = GOOD, **changes: Any) -> Run:
-    record = empty_record() | {"source": source, "outline": read(source.encode()).outline}
-    record |= {"checks": [CHECK], "figures": [FIGURE], "example": {"doubled": 4.0}} | changes
-    return Run(name, Path("nowhere"), record)
+    record = empty_record() | {"checks": [CHECK], "figures": [FIGURE], "example": {"doubled": 4.0}}
+    module = Module(name, source, read(source.encode()).outline)
+    return Run(module, Path("nowhere"), record | changes)
 
 
 def page_of(*runs: Run, path: str = "part/twice.md", **meta: Any) -> Page:
