@@ -232,7 +232,7 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> tuple[list[str], str]
 
 def _has_anchor(text: str, anchor: str) -> bool:
     """Whether a page has it, as far as its source says: what rows bring that ran, a build sees."""
-    if f"{{ #{anchor} }}" in text or anchor.startswith(("figure-", "slider-", "stepper-")):
+    if f"{{ #{anchor} }}" in text or anchor.startswith(("figure-", "slider-")):
         return True
     if re.search(r"^\{\{ \w+_rows \}\}$", text, re.MULTILINE):
         return True

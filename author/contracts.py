@@ -64,8 +64,7 @@ DESCRIPTION, LESSON, HINT = (50, 155), (30, 180), (30, 300)  # characters, least
 ALT = 60  # characters of a figure's description, at least
 LONGEST = 60  # lines of a function without its docstring, that need no reason
 LONGEST_MODULE = 400  # lines of a module that need none
-NOT_PURE = ("check_", "figure_", "slider_", "stepper_")
-MOVING = ("slider", "stepper")
+NOT_PURE = ("check_", "figure_", "slider_")
 RECORDS = (
     "from serving_mathematics.support.measuring import read_record"  # what a copy may still import
 )
@@ -555,7 +554,7 @@ def figure_problems(page: Chapter, records: Records) -> list[str]:
     where = f"docs/{page.path}"
     found = [(n, f) for n in page.modules if n in records for f in records[n].record["figures"]]
     drawn = {figure["name"] for _, figure in found}
-    shown = page.names_in("figure").union(*map(page.names_in, MOVING))
+    shown = page.names_in("figure") | page.names_in("slider")
     borrowed = replace(page, text=page.elsewhere).names_in("figure")
     problems = [
         f"{where}: the figure `{name}` is not shown: put `{{{{ figure {name} }}}}` where the text"
@@ -589,30 +588,26 @@ def figure_problems(page: Chapter, records: Records) -> list[str]:
 
 
 def slider_problems(page: Chapter, records: Records) -> list[str]:
-    """Every slider and stepper is shown in the place of its figure, labelled and tested."""
-    return [problem for kind in MOVING for problem in _moving_problems(kind, page, records)]
-
-
-def _moving_problems(kind: str, page: Chapter, records: Records) -> list[str]:
-    where, shown = f"docs/{page.path}", page.names_in(kind)
-    every = [(n, s) for n, r in records.items() for s in r.record["sliders"] if s["kind"] == kind]
+    """Every slider is shown in the place of its figure, labelled and tested."""
+    where, shown = f"docs/{page.path}", page.names_in("slider")
+    every = [(n, s) for n, r in records.items() for s in r.record["sliders"]]
     sliders = {s["name"]: (n, s) for n, s in every if n in page.modules}
     problems = [
-        f"{where}: the {kind} `{name}` is not shown: put `{{{{ {kind} {name} }}}}` in the place of"
+        f"{where}: the slider `{name}` is not shown: put `{{{{ slider {name} }}}}` in the place of"
         " its figure."
         for name in sorted(sliders.keys() - shown)
     ]
     problems += [
-        f"{where}: shows the {kind} `{name}`, which no module has."
+        f"{where}: shows the slider `{name}`, which no module has."
         for name in sorted(shown - {s["name"] for _, s in every})
     ]
     problems += [
-        f"{where}: shows `{name}` as a figure and as a {kind}, which brings its figure: keep the"
-        f" {kind}."
+        f"{where}: shows `{name}` as a figure and as a slider, which brings its figure: keep the"
+        " slider."
         for name in sorted(shown & page.names_in("figure"))
     ]
     for name, (module, slider) in sliders.items():
-        data, function = slider["data"], f"{file_of(module)}: `{kind}_{name}`"
+        data, function = slider["data"], f"{file_of(module)}: `slider_{name}`"
         if not slider["lead"].endswith((".", "?")):
             problems.append(f"{function}: begin its docstring with a sentence, shown above it.")
         axes = [panel[axis] for panel in data["panels"] for axis in "xy" if axis in panel]
@@ -624,9 +619,9 @@ def _moving_problems(kind: str, page: Chapter, records: Records) -> list[str]:
                     f"{function}: the label “{told['label']}” holds a unit: put it under `unit`."
                 )
         tests = tests_of(module)
-        if not tests.is_file() or f"{kind}_{name}()" not in tests.read_text(encoding="utf-8"):
+        if not tests.is_file() or f"slider_{name}()" not in tests.read_text(encoding="utf-8"):
             problems.append(
-                f"{_tested_in(module)}: compare `{kind}_{name}()` with `example()` and with"
+                f"{_tested_in(module)}: compare `slider_{name}()` with `example()` and with"
                 " something independent."
             )
     return problems

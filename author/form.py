@@ -25,7 +25,7 @@ AIMS = {  # what a page has, the most it should have, and what to do
     "prose": (1750, "{} words of open prose: say less, show more"),
     "numerals": (4.5, "{} numerals per 100 words: move numbers into a figure or a table"),
     "code": (130, "{} lines of open code: show the algorithm, link the rest"),
-    "before": (250, "{} words before the first slider or stepper: let something move earlier"),
+    "before": (250, "{} words before the first slider: let something move earlier"),
     "answer": (115, "{} words in the answer: keep three bullets, each with its condition"),
     "screens": (15, "{} screens at 1,280 px: fold or leave out what a second reading wants"),
     "paper": (14, "{} pages on paper: print less of what is folded"),
@@ -40,7 +40,7 @@ _EQUALS = re.compile(r"(?:=|<|>|\\approx|\\leq?\b|\\geq?\b)\s*-?\d")
 _FORMULA = re.compile(r"(?<![\\$\w])\$([^$\n]+?)\$(?!\d)")
 _YEAR = re.compile(r"\(\d{4}\w?\)|\d{4}")
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)]*)\)")
-_MOVES = re.compile(r'<div class="(?:slider|stepper)\b')
+_MOVES = re.compile(r'<div class="slider\b')
 _CAPTION = re.compile(r"<figcaption>(.*?)(?: <a class=\"figure-file|</figcaption>)")
 _FENCE = re.compile(r"^\s*(`{3,}|~{3,})(.*)")
 

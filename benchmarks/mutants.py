@@ -212,7 +212,7 @@ def tests_of(file: str, root: Path) -> list[str]:
     else:
         part = path.relative_to("snippets/serving_mathematics").parent
         name = ".".join([*part.parts, path.stem])
-        kinds = ("example(", "slider_", "stepper_", "figure_", "check_")
+        kinds = ("example(", "slider_", "figure_", "check_")
         shows = any(f"def {start}" in text for start in kinds) and not _sources(root).needs(name)
         ranges = [f"{RULES}[{name}]"] if not _sources(root).needs(name) else []
         kept = part.parts and part.parts[0] != SUPPORT  # of modules that a page may show

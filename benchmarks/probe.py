@@ -136,7 +136,7 @@ def _pieces(body: str, page: Any) -> list[list[str]]:
         kind, words = (directive[1], directive[2].split()) if directive else ("", [])
         if kind in ("code", "solution"):
             line = f"``` python\n{directives._code_block(page, words)[1]}\n```"
-        elif kind in ("figure", "slider", "stepper", "checks"):  # what moves has a figure's name
+        elif kind in ("figure", "slider", "checks"):  # what moves has a figure's name
             pieces += [["checks" if kind == "checks" else "figure", "".join(words)], ["text", ""]]
             continue
         elif kind == "downloads":

@@ -15,7 +15,7 @@ MOST = 2  # chapters that are named on either side
 LEAST = 2  # links that make a chapter one of them
 _SET_APART = re.compile(r"^(`{3,}|~{3,}).*?^\1|^\|.*?$|^\{\{.*?$|^#.*?$", re.MULTILINE | re.DOTALL)
 APPENDIX = ("Symbols", "Checks", "Exercises", "Sources")  # sections that are looked up
-_SHOWN = re.compile(r"^\{\{ (?:figure|slider|stepper) ", re.MULTILINE)
+_SHOWN = re.compile(r"^\{\{ (?:figure|slider) ", re.MULTILINE)
 
 
 def minutes(text: str) -> int:

@@ -161,16 +161,10 @@ def _examples(page: Page, names: list[str]) -> str:
 
 
 def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]]:
-    """The one figure, slider or stepper of that name, and the module it is from."""
+    """The one figure or slider of that name, and the module it is from."""
     if len(names) != 1:
         raise BuildError(f"name one {kind}: {{{{ {kind} name }}}}")
-    listed = "figures" if kind == "figure" else "sliders"
-    there = [
-        (run, item)
-        for run in page.runs
-        for item in run.record[listed]
-        if item.get("kind", kind) == kind
-    ]
+    there = [(run, item) for run in page.runs for item in run.record[f"{kind}s"]]
     found = [(run, item) for run, item in there if item["name"] == names[0]]
     if len(found) != 1:
         known = ", ".join(item["name"] for _, item in there) or "none"
@@ -187,9 +181,9 @@ def _figure(page: Page, names: list[str], *above: str) -> str:
     )
 
 
-def _moving(kind: str, page: Page, names: list[str]) -> str:
+def _slider(page: Page, names: list[str]) -> str:
     """What moves, and below it its figure."""
-    run, slider = _named(page, names, kind)
+    run, slider = _named(page, names, "slider")
     moves = markup("moving", page, run.name, slider, _sentences(slider["data"]))
     return _figure(page, names, moves)
 
@@ -328,8 +322,7 @@ NAMED: dict[str, Callable[[Page, list[str]], str]] = {
     "code": _listing,
     "solution": _solution,
     "figure": _figure,
-    "slider": functools.partial(_moving, "slider"),
-    "stepper": functools.partial(_moving, "stepper"),
+    "slider": _slider,
     "chapters": _chapters,
 }
 ALL: dict[str, Callable[[Page], str]] = {  # of a page or of the site, without a choice

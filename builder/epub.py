@@ -31,7 +31,7 @@ _VOID = re.compile(r'<((?:img|br|hr|input|col|wbr|source)\b(?:[^>"]|"[^"]*")*?)\
 _BARE = re.compile(r'(<[a-z]\w*(?:\s+[\w:-]+="[^"]*")*\s+[\w:-]+)(?=[\s/>])')
 _UNKNOWN = re.compile(r' (?:displaystyle|scriptlevel)="\w*"|<!DOCTYPE[^>]*>')  # to EPUB's rules
 _LEFT_OUT = {"button", "nav", "output", "input", "label"}
-_OF_BROWSERS = {"slider", "stepper", "live", "headerlink", "only-dark", "figure-file"}
+_OF_BROWSERS = {"slider", "live", "headerlink", "only-dark", "figure-file"}
 _OF_BROWSERS |= {"snippet-tools", "snippet-unfold"}
 _KEPT = {"id", "class", "href", "src", "alt", "width", "height", "colspan", "rowspan", "start", "n"}
 _MATH = "http://www.w3.org/1998/Math/MathML"

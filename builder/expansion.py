@@ -213,7 +213,7 @@ def _add_files(
                 address = figure_address(run.name, figure["name"], variant)
                 made.files[address] = run.folder / f"{figure['name']}-{variant}.svg"
         for slider in run.record["sliders"]:
-            address = slider_address(run.name, slider)
+            address = slider_address(run.name, slider["name"])
             made.files[address] = as_json(slider["data"]).encode()
         made.files[f"downloads/{run.address}"] = run.module.source.encode(errors="replace")
     for name in BROWSER_FILES:

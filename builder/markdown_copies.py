@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from builder.expansion import COMPANION, front_matter
 
 _UNREAD = re.compile(  # lines of finished HTML that are nothing without a script
-    r'<p (?:hidden|class="snippet-)|<div class="(?:slider|stepper|live)\b|<form\b'
+    r'<p (?:hidden|class="snippet-)|<div class="(?:slider|live)\b|<form\b'
     r"|</?(?:div|details)\b[^>]*>$"
 )
 _FENCE = re.compile(r"^ *(`{3,}|~{3,})(?: \{ \.(\w+).*)?")

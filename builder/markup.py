@@ -92,7 +92,6 @@ def figure_address(run_name: str, figure_name: str, variant: str) -> str:
     return f"figures/{run_name.replace('.', '/')}/{figure_name}-{variant}.svg"
 
 
-def slider_address(run_name: str, slider: Mapping[str, Any]) -> str:
-    """Where the numbers of a slider or a stepper lie in the site."""
-    kind = "" if slider["kind"] == "slider" else f"-{slider['kind']}"
-    return f"figures/{run_name.replace('.', '/')}/{slider['name']}{kind}.json"
+def slider_address(run_name: str, slider_name: str) -> str:
+    """Where the numbers of a slider lie in the site."""
+    return f"figures/{run_name.replace('.', '/')}/{slider_name}.json"

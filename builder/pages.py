@@ -149,7 +149,7 @@ def section(text: str, title: str) -> str:
 
 def place_of_figure(markdown: str, figure_name: str) -> int:
     """Where a page shows a figure, by itself or with what moves; -1 when it does not."""
-    found = re.search(rf"\{{\{{ (?:figure|slider|stepper) {figure_name} \}}\}}", markdown)
+    found = re.search(rf"\{{\{{ (?:figure|slider) {figure_name} \}}\}}", markdown)
     return found.start() if found else -1
 
 

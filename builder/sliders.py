@@ -1,8 +1,7 @@
 """What moves on a page: a chapter's own functions on a grid, checked and made small.
 
-A `slider_*` function returns a dictionary: two or more values for each of its controls, and curves
-along the first of them. A `stepper_*` function returns panels that move with a clock: an engine,
-lanes, curves, or a slider's plot. What both become is the same: controls, panels, a sentence.
+A `slider_*` function returns a dictionary: two or more values for each of its controls, where
+wanted a clock, the panels that these move, and a sentence.
 """
 
 # In one piece: the fields of one dictionary, each read or refused, which an author sees beside each
@@ -33,6 +32,9 @@ STATES = {  # of a lane, of a place and of a curve, with the words below the pic
     "broken": "breaks the promise",
     "free": "free place",
 }
+_TEXTS = {"label", "unit", "reading", "absent", "shade", "of"}  # fields, wherever they stand
+_NAMES = {"engines", "lanes", "rows", "columns"}  # the same, of up to 40 texts
+_HOLLOW = {"unit", "absent", "columns"}  # of these, texts that may be empty: a column is a gap
 _NAME = re.compile(r"\{([^{}]*)\}")
 _ONE = re.compile(r"(?<![\d.,])1 (?!times)([a-z]{2,}[^\Ws])s\b")
 
@@ -52,62 +54,51 @@ class _Runs:
         return (*self.controls, len(self.clock["values"])) if self.clock else self.controls
 
 
-def grid(given: object, kind: str = "slider") -> dict[str, Any]:
-    """A slider or a stepper as plain JSON: texts of the controls, the clock, panels with their axes
-    and ranges, and the numbers to four digits (six where the fourth is a five), the last control
+def grid(given: object) -> dict[str, Any]:
+    """What moves as plain JSON: texts of the controls, the clock, panels with their axes and
+    ranges, and the numbers to four digits (six where the fourth is a five), the last control
     varying fastest, then the frame.
 
-    Raises ValueError or TypeError that names the part, the rule and the value, or the part that
-    cannot be read.
+    Raises ValueError that names the part, the rule and the value, or says what cannot be read.
     """
     try:
-        return _grid(given, kind)
-    except (LookupError, OverflowError) as problem:
-        told = f"the {kind} has something that cannot be read: {type(problem).__name__}: {problem}"
+        return _grid(given)
+    except (LookupError, OverflowError, TypeError) as problem:
+        told = f"the slider has something that cannot be read: {type(problem).__name__}: {problem}"
         raise ValueError(told) from problem
 
 
-def _grid(given: object, kind: str) -> dict[str, Any]:
-    whole, load = f"the {kind}", {"x", "y", "curves"}
-    if kind == "slider":
-        told = _fields(whole, given, {"controls", "reading", *load}, {"readouts", "absent"})
-        panels: Sequence[Any] = [{"kind": "load"} | {name: told[name] for name in load}]
-        listed = _listed("controls", told["controls"], 1)
-    else:
-        more = {"controls", "clock", "readouts", "absent", "legend"}
-        told = _fields(whole, given, {"panels", "reading"}, more)
-        panels = _listed("panels", told["panels"], 1, 3)
-        listed = _listed("controls", told.get("controls", ()), 0, 3)
+def _grid(given: object) -> dict[str, Any]:
+    more = {"controls", "clock", "readouts", "absent", "legend"}
+    told = _fields("the slider", given, {"panels", "reading"}, more)
+    listed = _listed("controls", told.get("controls", ()), 0, 3)
     controls = [_control(f"controls[{i}]", control) for i, control in enumerate(listed)]
-    absent = _text("absent", told.get("absent", ""), empty=True)
     shape = tuple(len(control["texts"]) for control in controls)
-    clock = _clock(told["clock"], shape) if "clock" in told else None
-    runs = _Runs(shape, listed[0]["values"] if listed else None, clock, bool(absent))
-    drawn = [
-        _panel("" if kind == "slider" else f"panels[{i}]", panel, runs)
-        for i, panel in enumerate(panels)
+    timed = {"clock": _clock(told["clock"], shape)} if "clock" in told else {}
+    runs = _Runs(
+        shape, listed[0]["values"] if listed else None, timed.get("clock"), bool(told.get("absent"))
+    )
+    panels = [
+        _panel(f"panels[{i}]", panel, runs)
+        for i, panel in enumerate(_listed("panels", told["panels"], 1, 3))
     ]
     readouts = [
         _quantity(f"readouts[{i}]", quantity, [runs.moving, shape], runs.absent)
         for i, quantity in enumerate(_listed("readouts", told.get("readouts", ()), 0, 40))
     ]
-    kinds = ("curves", "load")
-    of = {kind: [c for p in drawn if p["kind"] == kind for c in p["curves"]] for kind in kinds}
-    timed = {"clock": clock} if clock else {}
     found = {
         "controls": controls,
         **timed,
-        "panels": drawn,
+        "panels": panels,
         "readouts": readouts,
-        "reading": _reading(
-            told["reading"], [*controls, *timed.values(), *of["curves"]], [*of["load"], *readouts]
-        ),
-        "absent": _absent(absent, [*controls, *timed.values(), *of["load"], *readouts]),
-        "legend": _legend(told.get("legend", {}), drawn),
+        "reading": told["reading"],
+        "absent": told.get("absent", ""),
+        "legend": _legend(told.get("legend", {}), panels),
     }
+    _check_sentences(found)
     weight = len(zlib.compress(as_json(found).encode(), 9))
     if weight > LARGEST:
-        raise ValueError(f"{whole} may weigh {LARGEST} bytes packed, this one has {weight}")
+        raise ValueError(f"the slider may weigh {LARGEST} bytes packed, this one has {weight}")
     return found
 
 
@@ -146,11 +137,16 @@ def as_json(data: Mapping[str, Any]) -> str:
 
 def _fields(part: str, given: object, needed: set[str], more: set[str]) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
-        raise TypeError(f"{part} must be a dictionary, got {type(given).__name__}")
+        raise ValueError(f"{part} must be a dictionary, got {type(given).__name__}")
     if missing := needed - given.keys():
         raise ValueError(f"{part} lacks {', '.join(sorted(missing))}")
     if unknown := given.keys() - needed - more:
         raise ValueError(f"{part} has unknown fields: {', '.join(sorted(map(str, unknown)))}")
+    for name in _TEXTS & given.keys():
+        _text(f"{part} {name}", given[name], empty=name in _HOLLOW)
+    for name in _NAMES & given.keys():
+        for text in _listed(f"{part} {name}", given[name], 1, 40):
+            _text(f"{part} {name}", text, empty=name in _HOLLOW)
     return given
 
 
@@ -168,59 +164,57 @@ def _listed(part: str, given: object, least: int, most: float = math.inf) -> Seq
     return given
 
 
-def _one_of(known: Iterable[str], given: object) -> str:
-    """The rest of a sentence that refuses a name."""
-    return f"one of {', '.join(known)}, got {given!r}"
+def _one_of(part: str, known: Iterable[str], given: Any) -> str:
+    if given not in list(known):
+        raise ValueError(f"{part} must be one of {', '.join(known)}, got {given!r}")
+    return str(given)
 
 
-def _values(part: str, told: Mapping[str, Any]) -> list[Any]:
-    """The values of a control or a clock, from a list or an array."""
+def _values(part: str, told: Mapping[str, Any]) -> tuple[list[Any], int]:
+    """The values of a control or a clock, from a list or an array, and the place of its start."""
     given = told["values"]
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(f"{part} values must be a list, got {type(given).__name__}")
-    return list(given)
-
-
-def _control(part: str, given: object) -> dict[str, Any]:
-    told = _fields(part, given, {"label", "values", "start"}, {"text"})
-    values = _values(part, told)
+        raise ValueError(f"{part} values must be a list, got {type(given).__name__}")
+    values = list(given)
     if len(values) < 2:
         raise ValueError(f"{part} must have two or more values, got {values}")
     if told["start"] not in values:
         raise ValueError(f"{part} starts at {told['start']!r}, which is none of its values")
+    return values, values.index(told["start"])
+
+
+def _control(part: str, given: object) -> dict[str, Any]:
+    told = _fields(part, given, {"label", "values", "start"}, {"text"})
+    values, start = _values(part, told)
     text = str(told.get("text", "{}"))
     texts = [one_of_many(text.format(value)) for value in values]
     if len(set(texts)) < len(texts):
         raise ValueError(f"{part} has two values that read alike: {texts}")
-    label = _text(f"{part} label", told["label"])
     counted = all(isinstance(value, numbers.Real) for value in values)
     names = {} if counted or all(text[:1].isdigit() for text in texts) else {"names": True}
-    return {"label": label, "texts": texts, "start": values.index(told["start"])} | names
+    return {"label": told["label"], "texts": texts, "start": start} | names
 
 
 def _clock(given: object, shape: tuple[int, ...]) -> dict[str, Any]:
     """The times of all frames, and what happens meanwhile: start, end and words, in all runs or for
     each.
     """
-    told = _fields("clock", given, {"label", "unit", "values"}, {"decimals", "start", "events"})
-    times = _values("clock", told)
+    told = _fields("clock", given, {"label", "unit", "values", "start"}, {"decimals", "events"})
+    times, start = _values("clock", told)
     plain = {name: told[name] for name in told if name not in ("start", "events")}
     found = _quantity("clock", plain, [(len(times),)], False)
-    if len(times) < 2 or any(b <= a for a, b in itertools.pairwise(found["values"])):
-        raise ValueError(f"clock must have two or more values that increase in 4 digits: {times}")
-    if told.get("start", times[0]) not in times:
-        raise ValueError(f"clock starts at {told['start']!r}, which is none of its values")
+    _check_increase("clock", found["values"])
     runs: list[Any] = []
     if events := told.get("events"):
         same = isinstance(events[0], tuple)
         runs = [events] * math.prod(shape) if same else _each_run("clock events", events, shape)
     for event in itertools.chain(*runs):
-        start, end, words = _listed("clock event", event, 3, 3)
+        begin, end, words = _listed("clock event", event, 3, 3)
         _text("clock event", words)
-        if not times[0] <= start <= end <= times[-1]:
+        if not times[0] <= begin <= end <= times[-1]:
             raise ValueError(f"clock event {event} must be in {times[0], times[-1]}")
     happens = {"events": [list(map(list, run)) for run in runs]} if runs else {}
-    return found | {"start": times.index(told.get("start", times[0]))} | happens
+    return found | {"start": start} | happens
 
 
 def _quantity(
@@ -230,119 +224,95 @@ def _quantity(
     decimals = told.get("decimals", 1)
     if not isinstance(decimals, int) or decimals not in range(7):
         raise ValueError(f"{part} decimals must be an integer in [0, 6], got {decimals!r}")
-    label = _text(f"{part} label", told["label"])
-    if told.get("state", "answer") not in list(STATES):
-        raise ValueError(f"{part} state must be {_one_of(STATES, told['state'])}")
     return {
-        "label": label,
-        "unit": _text(f"{part} unit", told["unit"], empty=True),
+        "label": told["label"],
+        "unit": told["unit"],
         "decimals": decimals,
-        "values": _numbers(f"{part} ({label})", told["values"], shapes, absent=absent),
-        **({"state": told["state"]} if "state" in told else {}),
+        "values": _numbers(f"{part} ({told['label']})", told["values"], shapes, absent=absent),
+        **({"state": _one_of(f"{part} state", STATES, told["state"])} if "state" in told else {}),
     }
 
 
 def _panel(part: str, given: object, runs: _Runs) -> dict[str, Any]:
-    """A panel by its kind. part: what it is called, nothing in a slider."""
-    kind = str(given.get("kind") if isinstance(given, Mapping) else given)
-    if kind not in _PANELS:
-        raise ValueError(f"{part} kind must be {_one_of(_PANELS, kind)}")
-    make, needed, more = _PANELS[kind]
+    """A panel by its kind."""
+    kind = given.get("kind") if isinstance(given, Mapping) else given
+    make, needed, more = _PANELS[_one_of(f"{part} kind", _PANELS, kind)]
     told = _fields(part, given, {"kind", *needed}, more)
     if kind in ("lanes", "curves") and not runs.clock:
         raise ValueError(f"{part} kind {kind} needs a clock")
     if kind in ("load", "dots") and not runs.controls:
         raise ValueError(f"{part} kind {kind} needs a control, along whose values it is drawn")
-    return {"kind": kind} | make(f"{part} ".lstrip(), told, runs)
+    return {"kind": kind} | make(part, told, runs)
 
 
 def _curves(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
-    """Curves, along the first control or against the clock, and the axis that holds them."""
-    shape = runs.controls if told["kind"] == "load" else runs.moving
+    """Curves, along the first control or against the clock, and the axes that hold them."""
+    x = {"x": _along(part, told, runs)} if "x" in told else {}
+    shape = runs.controls if x else runs.moving
     curves = [
-        _quantity(f"{part}curves[{i}]", curve, [shape], runs.absent)
-        for i, curve in enumerate(_listed(f"{part}curves", told["curves"], 1))
+        _quantity(f"{part} curves[{i}]", curve, [shape], runs.absent)
+        for i, curve in enumerate(_listed(f"{part} curves", told["curves"], 1))
     ]
+    if "shade" in told and len(curves) != 2:
+        raise ValueError(f"{part} shade must be between two curves, got {len(curves)}")
     drawn = [value for curve in curves for value in curve["values"]]
-    y = _fields(f"{part}y", told["y"], {"label", "unit"}, {"log", "range", "limit"})
-    shade = {"shade": _text(f"{part}shade", told["shade"])} if "shade" in told else {}
-    if shade and len(curves) != 2:
-        raise ValueError(f"{part}shade must be between two curves, got {len(curves)}")
-    return {"y": _axis(f"{part}y", y, drawn), "curves": curves} | shade
-
-
-def _load(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
-    """Curves along the first control, and the axis below them."""
-    return {"x": _along(part, told, runs)} | _curves(part, told, runs)
+    y = _axis(f"{part} y", told["y"], drawn, {"log", "range", "limit"})
+    return {**x, "y": y, "curves": curves} | ({"shade": told["shade"]} if "shade" in told else {})
 
 
 def _along(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """The axis of the first control, with its values."""
     along = _numbers("controls[0]", runs.along, [runs.controls[:1]], absent=False)
-    if any(after <= before for before, after in itertools.pairwise(along)):
-        raise ValueError("controls[0], which runs along the axis, must have increasing numbers")
-    x = _fields(f"{part}x", told["x"], {"label", "unit"}, {"log", "range"})
-    return _axis(f"{part}x", x, along) | {"values": along}
+    _check_increase("controls[0], which runs along the axis,", along)
+    return _axis(f"{part} x", told["x"], along, {"log", "range"}) | {"values": along}
 
 
 def _lanes(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """Bars in lanes along the clock, or along an axis of their own, for each of its frames: the
     index of the lane, start, end, state, and a text at its end where there is one.
     """
-    lanes = [_text(f"{part}lanes", lane) for lane in _listed(f"{part}lanes", told["lanes"], 1, 40)]
+    lanes = list(told["lanes"])
     axis, times, shape = {}, runs.clock["values"] if runs.clock else [0], runs.controls
     if told["kind"] == "bars":
-        x = _fields(f"{part}x", told["x"], {"label", "unit"}, {"range"})
-        axis = {"x": _axis(f"{part}x", {"range": (0, 1e300), **x}, [0])}
+        axis["x"] = _axis(f"{part} x", told["x"], [0, 1e300], {"range"})
         times, shape = axis["x"]["range"], runs.moving
-        if "range" not in x:
+        if "range" not in told["x"]:
             del axis["x"]["range"]
     bars = []
-    for run in _each_run(f"{part}bars", told["bars"], shape):
+    for run in _each_run(f"{part} bars", told["bars"], shape):
         kept = []
         for bar in run:
             if not isinstance(bar, Sequence) or len(bar) not in (4, 5):
-                raise ValueError(f"{part}bars must be (lane, start, end, state), got {bar!r}")
+                raise ValueError(f"{part} bars must be (lane, start, end, state), got {bar!r}")
             lane, start, end, state, *words = bar
-            where = f"{part}bars ({lane}, {start}, {end}, {state})"
-            if lane not in lanes:
-                raise ValueError(f"{where} must be in {_one_of(lanes, lane)}")
-            if state not in list(STATES):
-                raise ValueError(f"{where} must have {_one_of(STATES, state)}")
+            where = f"{part} bars ({lane}, {start}, {end}, {state})"
+            _one_of(f"{where} lane", lanes, lane)
             span = _numbers(where, [start, end], [(2,)], absent=False)
             if not (start < end and times[0] <= span[0] and span[1] <= times[-1]):
                 raise ValueError(f"{where} must start before its end, in {times[0], times[-1]}")
-            text = [_text(f"{where} text", word) for word in words]
-            kept.append([lanes.index(lane), *span, state, *text])
+            texts = [_text(f"{where} text", word) for word in words]
+            kept.append([lanes.index(lane), *span, _one_of(where, STATES, state), *texts])
         bars.append(kept)
-    return {"label": _text(f"{part}label", told["label"]), "lanes": lanes, "bars": bars} | axis
+    return {"label": told["label"], "lanes": lanes, "bars": bars} | axis
 
 
 def _cells(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """A table of states, for each run its rows; a column without a name is a gap."""
-    rows, columns = (
-        [_text(f"{part}{of}", name, empty=of == "columns") for name in _listed(of, told[of], 1, 40)]
-        for of in ("rows", "columns")
-    )
-    cells = _each_run(f"{part}cells", told["cells"], runs.controls)
+    rows, columns = len(told["rows"]), len(told["columns"])
+    cells = _each_run(f"{part} cells", told["cells"], runs.controls)
     for run in cells:
-        for row in _listed(f"{part}cells of a run", run, len(rows), len(rows)):
-            for state in _listed(f"{part}cells of a row", row, len(columns), len(columns)):
-                if state not in list(STATES):
-                    raise ValueError(f"{part}cells must have {_one_of(STATES, state)}")
-    label = _text(f"{part}label", told["label"])
-    return {"label": label, "rows": rows, "columns": columns, "cells": cells}
+        for row in _listed(f"{part} cells of a run", run, rows, rows):
+            for state in _listed(f"{part} cells of a row", row, columns, columns):
+                _one_of(f"{part} cells", STATES, state)
+    names = {name: list(told[name]) for name in ("rows", "columns")}
+    return {"label": told["label"], **names, "cells": cells}
 
 
 def _dots(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """Values along the axis of the first control, as many for each setting of the others."""
     shape = (*runs.controls[1:], np.shape(told["dots"])[-1])
-    dots = _numbers(f"{part}dots", told["dots"], [shape], absent=False)
-    return {
-        "label": _text(f"{part}label", told["label"]),
-        "x": _along(part, told, runs),
-        "dots": dots,
-    }
+    dots = _numbers(f"{part} dots", told["dots"], [shape], absent=False)
+    return {"label": told["label"], "x": _along(part, told, runs), "dots": dots}
 
 
 def _each_run(part: str, given: Any, shape: tuple[int, ...]) -> list[Any]:
@@ -355,26 +325,23 @@ def _each_run(part: str, given: Any, shape: tuple[int, ...]) -> list[Any]:
 
 def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """One engine or several, each with its places, who is in and who waits."""
-    engines = [_text(f"{part}engines", name) for name in told.get("engines", ())]
+    engines = list(told.get("engines", ()))
     full = (*runs.moving, *([len(engines)] if engines else []))
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"label": told.get("label", ""), "engines": engines}
     for name in [n for n in ("places", "running", "prompts", "waiting") if n in told]:
         shapes = [(), runs.controls, full] if name == "places" else [full]
-        values = _numbers(f"{part}{name}", told[name], shapes, absent=False)
-        for value in values:
+        found[name] = _numbers(f"{part} {name}", told[name], shapes, absent=False)
+        for value in found[name]:
             if not 0 <= value <= 1e4 or not isinstance(value, int):
-                raise ValueError(f"{part}{name} must be integers to 10000, got {value}")
-        found[name] = values
+                raise ValueError(f"{part} {name} must be integers to 10000, got {value}")
     places = np.repeat(found["places"], math.prod(full) // len(found["places"]))
     for name, of, most in (("running", "places", places), ("prompts", "running", found["running"])):
         for i, n in enumerate(found.get(name, ())):
             if n > most[i]:
                 at = tuple(map(int, np.unravel_index(i, full)))
-                raise ValueError(f"{part}{name} must be at most {of}, got {n} of {most[i]} at {at}")
-    label = _text(f"{part}label", told.get("label", ""), empty=True)
-    if "of" in told:
-        found["of"] = _text(f"{part}of", told["of"])
-    return {"label": label, "engines": engines, **found}
+                told_at = f"got {n} of {most[i]} at {at}"
+                raise ValueError(f"{part} {name} must be at most {of}, {told_at}")
+    return found | ({"of": told["of"]} if "of" in told else {})
 
 
 _Make = Callable[[str, Mapping[str, Any], _Runs], dict[str, Any]]
@@ -385,24 +352,25 @@ _PANELS: dict[str, tuple[_Make, set[str], set[str]]] = {  # the fields that it n
     "cells": (_cells, {"label", "rows", "columns", "cells"}, set()),
     "dots": (_dots, {"label", "x", "dots"}, set()),
     "curves": (_curves, {"y", "curves"}, {"shade"}),
-    "load": (_load, {"x", "y", "curves"}, set()),
+    "load": (_curves, {"x", "y", "curves"}, set()),
 }
 
 
 def _legend(given: object, panels: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The states that the pictures show, with their words."""
-    words = _fields("legend", given, set(), set(STATES))
+    words = STATES | dict(_fields("legend", given, set(), set(STATES)))
     there = {bar[3] for panel in panels for run in panel.get("bars", ()) for bar in run}
     there |= {s for p in panels for run in p.get("cells", ()) for row in run for s in row}
     there |= {"answer", "broken"} if any("dots" in panel for panel in panels) else set()
     for engine in (panel for panel in panels if panel["kind"] == "engine"):
         more = {"prompts": "prompt", "waiting": "waits"}
         there |= {"answer", "free", *(state for part, state in more.items() if part in engine)}
-    return {
-        state: _text(f"legend {state}", words.get(state, plain))
-        for state, plain in STATES.items()
-        if state in there
-    }
+    return {state: _text(f"legend {state}", words[state]) for state in STATES if state in there}
+
+
+def _check_increase(part: str, values: Sequence[float]) -> None:
+    if any(after <= before for before, after in itertools.pairwise(values)):
+        raise ValueError(f"{part} must have numbers that increase in 4 digits, got {values}")
 
 
 def _numbers(
@@ -428,8 +396,9 @@ def _numbers(
     return found
 
 
-def _axis(part: str, told: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+def _axis(part: str, given: object, values: Sequence[Any], more: set[str]) -> dict[str, Any]:
     """Title, scale and range of an axis; the range holds all values unless it is given."""
+    told = _fields(part, given, {"label", "unit"}, more)
     there = [value for value in values if value is not None]
     if not there:
         raise ValueError(f"{part} has no value anywhere")
@@ -439,43 +408,30 @@ def _axis(part: str, told: Mapping[str, Any], values: Sequence[Any]) -> dict[str
         raise ValueError(f"{part} range must be finite and increase, got {(low, high)}")
     if log and min(low, *there) <= 0:
         raise ValueError(f"{part} is logarithmic and must be positive, got {min(low, *there)}")
-    found = {
-        "label": _text(f"{part} label", told["label"]),
-        "unit": _text(f"{part} unit", told["unit"], empty=True),
-        "log": log,
-        "range": [float(low), float(high)],
-    }
+    axis = {"label": told["label"], "unit": told["unit"], "log": log}
+    axis["range"] = [float(low), float(high)]
     if "limit" in told:
         limit = _fields(f"{part} limit", told["limit"], {"at", "label"}, set())
         if not low <= limit["at"] <= high:
             raise ValueError(f"{part} limit must be in {(low, high)}, got {limit['at']!r}")
-        label = _text(f"{part} limit label", limit["label"])
-        found["limit"] = {"at": float(limit["at"]), "label": label}
-    return found
+        axis["limit"] = {"at": float(limit["at"]), "label": limit["label"]}
+    return axis
 
 
-def _absent(text: str, may: Sequence[Mapping[str, Any]]) -> str:
-    """The sentence where a value is missing. It may name what is there wherever another is not."""
-    there = {str(part["label"]) for part in may if None not in part.get("values", ())}
-    if unknown := set(_NAME.findall(text)) - there:
-        raise ValueError(f"absent names {sorted(unknown)}, which is none of {sorted(there)}")
-    return text
-
-
-def _reading(
-    given: object, may: Sequence[Mapping[str, Any]], must: Sequence[Mapping[str, Any]]
-) -> str:
-    """The sentence for a position, with labels in braces where their values go.
-
-    may, must: what it may name and what it must.
+def _check_sentences(found: Mapping[str, Any]) -> None:
+    """The reading names what there is, with labels in braces where their values go, and every curve
+    along a control and every readout; what is said where a value is missing, what never is.
     """
-    text = _text("reading", given)
-    named = _NAME.findall(text)
-    labels = [str(part["label"]) for part in (*may, *must)]
+    clock = [found["clock"]] if "clock" in found else []
+    parts = [*found["controls"], *clock, *curves_of(found)]
+    labels = [part["label"] for part in parts]
     if len(set(labels)) < len(labels):
         raise ValueError(f"labels must differ, got {labels}")
-    if unknown := set(named) - set(labels):
-        raise ValueError(f"reading names {sorted(unknown)}, which is none of {labels}")
-    if silent := {str(part["label"]) for part in must} - set(named):
+    there = [part["label"] for part in parts if None not in part.get("values", ())]
+    for sentence, known in (("reading", labels), ("absent", there)):
+        if unknown := set(_NAME.findall(found[sentence])) - set(known):
+            raise ValueError(f"{sentence} names {sorted(unknown)}, which is none of {known}")
+    timed = [c["label"] for p in found["panels"] if p["kind"] == "curves" for c in p["curves"]]
+    must = {part["label"] for part in curves_of(found)} - set(timed)
+    if silent := must - set(_NAME.findall(found["reading"])):
         raise ValueError(f"reading never says {sorted(silent)}")
-    return text

@@ -2,8 +2,8 @@
 folder.
 
 The record is everything that a page shows or a test asserts of the module: checks with their
-comparisons, figures with caption and alt text, sliders and steppers with their grids, the numbers
-of `example()`, the data files that it read.
+comparisons, figures with caption and alt text, sliders with their grids, the numbers of
+`example()`, the data files that it read.
 """
 
 # In one piece: what a process does from its start to its end; a change of any of it makes every
@@ -244,14 +244,14 @@ class _Run:
         }
 
     def slider(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
-        """The grid of a slider or a stepper, each of which belongs to a figure of its name."""
+        """The grid of a slider, which belongs to a figure of its name."""
         from builder.sliders import grid
 
-        kind, _, short = name.partition("_")
+        short = name.removeprefix("slider_")
         if f"figure_{short}" not in self.drawn:
             raise ValueError(f"{name} needs figure_{short}, which stands in its place on paper")
         lead = (paragraphs(function.__doc__) or [""])[0]
-        return {"kind": kind, "name": short, "lead": lead, "data": grid(function(), kind)}
+        return {"name": short, "lead": lead, "data": grid(function())}
 
     def example(self, function: Callable[[], Any]) -> dict[str, Any]:
         result = function()
@@ -287,8 +287,7 @@ class _Run:
                 found["example"] = self.numbers = numbers or {}
             self.drawn = functions(module, "figure_")
             found["figures"] = self.each(self.figure, self.drawn)
-            moving = functions(module, "slider_") | functions(module, "stepper_")
-            found["sliders"] = self.each(self.slider, moving)
+            found["sliders"] = self.each(self.slider, functions(module, "slider_"))
         reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
 

@@ -186,7 +186,7 @@ def _rounded(value: Any) -> Any:
 def unchanged(key: str, was: Any, now: Any) -> bool:
     """Whether an entry is the same, but for the last digits."""
     kind, _, title = key.partition(" ")
-    if kind == "page" and title.startswith(("slider_", "stepper_")):
+    if kind == "page" and title.startswith("slider_"):
         return same(was, now, ROUNDED)
     if kind == "page" and title.startswith("figure_"):
         return same(was, now, apart=APART)

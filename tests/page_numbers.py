@@ -35,7 +35,7 @@ UNSTEADY = {"engine.llama_model.check_no_place_sees_what_follows": "in single pr
 def modules() -> list[str]:
     """The names of modules that pages quote, or whose sliders, figures and checks they have. Those
     that need more packages are left out: their checks start servers."""
-    shows = re.compile(rb"^def (?:example\(|slider_|stepper_|figure_|check_)", re.MULTILINE)
+    shows = re.compile(rb"^def (?:example\(|slider_|figure_|check_)", re.MULTILINE)
     names = [name for name in module_names(ROOT) if not holds_exercises(name)]
     shown = [name for name in names if shows.search(module_path(ROOT, name).read_bytes())]
     return [name for name in shown if not HERE.sources.needs(name)]
@@ -46,9 +46,7 @@ def numbers_of(name: str) -> dict[str, Any]:
     record or, where there is none of this content, by calling the functions."""
     run = HERE.record_of(name)
     if run and not run.failed:
-        shown = {
-            f"{one['kind']}_{one['name']}": moving(one["data"]) for one in run.record["sliders"]
-        }
+        shown = {f"slider_{one['name']}": moving(one["data"]) for one in run.record["sliders"]}
         for one in run.record["figures"]:
             svg = (run.folder / f"{one['name']}-light.svg").read_text(encoding="utf-8")
             shown[f"figure_{one['name']}"] = drawn(svg)
@@ -63,8 +61,8 @@ def numbers_of(name: str) -> dict[str, Any]:
         fields = vars(module["example"]()).items()
         found = {name: value.item() if hasattr(value, "item") else value for name, value in fields}
     for title, function in module.items():
-        if title.startswith(("slider_", "stepper_")):
-            found[title] = moving(sliders.grid(function(), title.partition("_")[0]))
+        if title.startswith("slider_"):
+            found[title] = moving(sliders.grid(function()))
         elif title.startswith("check_") and f"{name}.{title}" not in UNSTEADY:
             with recording() as rows, contextlib.redirect_stdout(io.StringIO()):
                 try:
@@ -82,7 +80,7 @@ def numbers_of(name: str) -> dict[str, Any]:
 
 
 def moving(data: Any) -> Any:
-    """A slider or a stepper as it is kept: of what changes with the frames, how many numbers there
+    """A slider as it is kept: of what changes with the frames, how many numbers there
     are, and their sum with changing weights."""
     if "clock" not in data:
         return data

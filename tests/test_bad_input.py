@@ -154,7 +154,7 @@ def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
     found = {}
     for name, value in vars(module).items():
         ours = isinstance(value, types.FunctionType) and value.__module__ == module.__name__
-        if ours and not name.startswith(("_", "check_", "figure_", "slider_", "stepper_")):
+        if ours and not name.startswith(("_", "check_", "figure_", "slider_")):
             waits = inspect.iscoroutinefunction(value) or hasattr(value, "__wrapped__")
             if name not in ("example", "main") and not waits:
                 found[name] = value

@@ -386,7 +386,7 @@ def test_a_slider_without_its_test_is_told(
     monkeypatch.setattr(contracts, "_tested_in", lambda _: "tests/test_utilization.py")
     problems = contracts.PAGE_RULES["sliders"](page, records)
     assert sum("compare `slider_hockey_stick()` with" in problem for problem in problems) == 1
-    file.write_text("stepper_engine_under_load() slider_hockey_stick()")
+    file.write_text("slider_engine_under_load() slider_hockey_stick()")
     assert not contracts.PAGE_RULES["sliders"](page, records)
 
 

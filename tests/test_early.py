@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from .visits import PHONE, tab_of_many
 
 BATCHING = "optimization/batching/"
-PLAY, CLOCK = "[data-step='0']", "#stepper-twelve-requests-clock"
+PLAY, CLOCK = "[data-step='0']", "#slider-twelve-requests-clock"
 QUERY = ".md-search__input"
 
 
@@ -61,7 +61,7 @@ PLAYED = (PLAY, f"{PLAY}:not(:has-text('Play all'))")  # it pauses where another
         (["handbook.js"], BATCHING, [FOLD, RUN, COPY, PLAYED]),
         (["handbook.js"], "planner/", [(".live button", ".live select")]),
         (["bundle.*.js", "slider.js"], BATCHING, [COPY, PLAYED]),
-        (["copied/*", "*-stepper.json"], BATCHING, [COPY, PLAYED]),
+        (["copied/*", "twelve_requests.json"], BATCHING, [COPY, PLAYED]),
         (["planner.js"], "planner/", [("form.planner button:has-text('link')", "text=/^Copied$/")]),
         (["home.js"], "", [(".home-question button", "text=/^Copied$/")]),
         (
@@ -96,11 +96,11 @@ def test_what_was_moved_and_chosen_before_stays(page: Page, origin: str) -> None
     clock.press("ArrowRight")
     chosen = int(clock.input_value())
     go()
-    expect(page.locator("#stepper-twelve-requests svg").first).to_be_visible()
+    expect(page.locator("#slider-twelve-requests svg").first).to_be_visible()
     assert int(clock.input_value()) == chosen != 24
     shown = page.locator("#figure-twelve-requests img").first.get_attribute("alt") or ""
-    expect(page.locator("#stepper-twelve-requests .visually-hidden")).to_have_text(shown)
-    expect(page.locator("#stepper-twelve-requests output")).to_contain_text("after 2.5 s")
+    expect(page.locator("#slider-twelve-requests .visually-hidden")).to_have_text(shown)
+    expect(page.locator("#slider-twelve-requests output")).to_contain_text("after 2.5 s")
 
     go = held_back(page, "home.js")
     page.goto(f"{origin}?rate_per_s=20", wait_until="commit")
@@ -152,17 +152,17 @@ def test_the_editor_that_comes_late_goes_on_where_one_typed(page: Page, origin: 
 
 
 def test_where_a_script_never_comes_the_page_is_as_without_scripts(page: Page, origin: str) -> None:
-    stepper = page.locator("#stepper-twelve-requests")
+    slider = page.locator("#slider-twelve-requests")
     figure = page.locator("#figure-twelve-requests img.only-light")
     page.route("**/slider.js", lambda route: route.abort())
     page.goto(origin + BATCHING)
-    expect(stepper).to_contain_text("This cannot move")
-    expect(stepper.locator("button:visible")).to_have_count(0)
+    expect(slider).to_contain_text("This cannot move")
+    expect(slider.locator("button:visible")).to_have_count(0)
     expect(figure).to_be_visible()
     page.unroute("**/slider.js")
     page.route("**/handbook.js", lambda route: route.abort())
     page.goto(origin + BATCHING)
-    expect(stepper).to_be_hidden()
+    expect(slider).to_be_hidden()
     expect(figure).to_be_visible()
     expect(page.locator(".snippet-run:visible")).to_have_count(0)
     page.route("**/planner.js", lambda route: route.abort())

@@ -20,7 +20,7 @@ One sentence with $x = 3$ and 80% [Little (1961)](#little-1961).
 
 <figure class="plot"><img alt="3"><figcaption>Two words. <a class="figure-file">SVG</a></figcaption>
 
-<figure class="plot"><figcaption>One 5.</figcaption></figure><div class="slider stepper">9</div>
+<figure class="plot"><figcaption>One 5.</figcaption></figure><div class="slider">9</div>
 
 ## The answer
 

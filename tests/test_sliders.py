@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from builder import ROOT
+from builder import ROOT, SOURCES
 from builder.directives import told
 
 from . import contrast
@@ -30,33 +30,38 @@ SHIFTS = """
         for (const entry of list.getEntries()) window.shift += entry.value;
     }).observe({ type: "layout-shift", buffered: true });
 """  # with those just after a key or a click, which browsers forgive
-DIRECTIVE = re.compile(r"^\{\{ (slider|stepper) (\w+) \}\}$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^\{\{ slider (\w+) \}\}$", re.MULTILINE)
+CLOCK = re.compile(r'^def slider_(\w+)\((?:(?!^\S).)*"clock": ', re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A slider or a stepper of the site: its page, its kind and its name."""
+    """A slider of the site: its page and its name."""
 
     address: str
-    kind: str
     name: str
 
     @property
     def place(self) -> str:
-        return f"#{self.kind}-{self.name.replace('_', '-')}"
+        return f"#slider-{self.name.replace('_', '-')}"
 
 
 MOVING = [
-    Shown(f"{file.relative_to(ROOT / 'docs').with_suffix('').as_posix()}/", kind, name)
+    Shown(f"{file.relative_to(ROOT / 'docs').with_suffix('').as_posix()}/", name)
     for file in sorted(ROOT.glob("docs/*/*.md"))
-    for kind, name in DIRECTIVE.findall(file.read_text(encoding="utf-8"))
+    for name in DIRECTIVE.findall(file.read_text(encoding="utf-8"))
 ]
-SLIDERS = [shown for shown in MOVING if shown.kind == "slider"]
-STEPPERS = [shown for shown in MOVING if shown.kind == "stepper"]
-PLAYED = todays(STEPPERS) or STEPPERS[:1]
+WITH_CLOCK = {
+    name
+    for file in (ROOT / SOURCES).glob("*/*/*.py")
+    for name in CLOCK.findall(file.read_text(encoding="utf-8"))
+}
+TIMED = [shown for shown in MOVING if shown.name in WITH_CLOCK]
+STILL = [shown for shown in MOVING if shown.name not in WITH_CLOCK]
+PLOT = Shown("definitions/utilization/", "hockey_stick")
 
 
-@pytest.fixture(params=todays(SLIDERS), ids=lambda shown: f"{shown.address}{shown.name}")
+@pytest.fixture(params=todays(STILL), ids=lambda shown: f"{shown.address}{shown.name}")
 def shown(request: pytest.FixtureRequest) -> Shown:
     value: Shown = request.param
     return value
@@ -81,10 +86,9 @@ def opened(page: Page, origin: str, shown: Shown, site: Path) -> tuple[Locator, 
     return slider, data
 
 
-def drawn(slider: Locator) -> list[str]:
-    """The lines, points and labels of the plot as they are."""
-    marks = slider.locator("svg .curve, svg .point, svg .drop, svg .label")
-    found: list[str] = marks.evaluate_all("(all) => all.map((one) => one.outerHTML)")
+def drawn(slider: Locator) -> str:
+    """All panels as they are."""
+    found: str = slider.locator(".slider-panels").inner_html()
     return found
 
 
@@ -158,10 +162,13 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
             put(slider, number, index)
         says(slider, data, setting)
 
-    # Pointing at the plot moves the point.
+    # Pointing at a plot along the first control moves that.
     for number, control in enumerate(data["controls"]):
         put(slider, number, control["start"])
-    box = slider.locator(".slider-plot").bounding_box()
+    plots = slider.locator(".of-load, .of-dots")
+    if not plots.count():
+        return
+    box = plots.first.bounding_box()
     assert box is not None
     setting = [control["start"] for control in data["controls"]]
     before = drawn(slider)
@@ -331,7 +338,7 @@ def test_theme_recolours_the_plot_without_drawing_it_again(
     page: Page, origin: str, site: Path
 ) -> None:
     page.emulate_media(color_scheme="light")
-    slider, _ = opened(page, origin, SLIDERS[0], site)
+    slider, _ = opened(page, origin, PLOT, site)
     curve = slider.locator(".curve.state-answer").first
     light, before = curve.evaluate("(one) => getComputedStyle(one).stroke"), drawn(slider)
     turned(page, "dark")
@@ -345,19 +352,19 @@ def test_without_javascript_and_on_paper_the_figure_stands_alone(
     for shown in MOVING:
         built = (site / shown.address / "index.html").read_text(encoding="utf-8")
         name = shown.name.replace("_", "-")
-        after = built.partition(f' id="{shown.kind}-{name}"')[2].partition("<figure")[2]
+        after = built.partition(f' id="slider-{name}"')[2].partition("<figure")[2]
         assert after.partition(">")[0].endswith(f' id="figure-{name}"'), shown
     context = browser.new_context(java_script_enabled=False, viewport=DESK)
     still = context.new_page()
-    for shown in (SLIDERS[0], STEPPERS[0]):
+    for shown in (STILL[0], TIMED[0]):
         still.goto(origin + shown.address)
         expect(still.locator(shown.place)).to_be_hidden()
-        figure = still.locator(f"{shown.place.replace(shown.kind, 'figure')} img.only-light")
+        figure = still.locator(f"{shown.place.replace('slider', 'figure')} img.only-light")
         figure.scroll_into_view_if_needed()
         expect(figure).to_be_visible()
         assert figure.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
     context.close()
-    for shown in (SLIDERS[0], STEPPERS[0]):
+    for shown in (STILL[0], TIMED[0]):
         slider, _ = opened(page, origin, shown, site)
         image = page.locator(f"{shown.place} + figure img.only-light")
         expect(image).to_be_hidden()  # what moves stands in its place
@@ -370,62 +377,54 @@ def test_without_javascript_and_on_paper_the_figure_stands_alone(
 
 def test_numbers_that_cannot_be_loaded_are_said_to_be_missing(page: Page, origin: str) -> None:
     page.route("**/figures/**/*.json", lambda route: route.fulfill(status=404))
-    page.goto(origin + SLIDERS[0].address)
-    slider = page.locator(SLIDERS[0].place)
+    page.goto(origin + STILL[0].address)
+    slider = page.locator(STILL[0].place)
     slider.scroll_into_view_if_needed()
     expect(slider.locator("output")).to_contain_text("could not be loaded: 404")
-    expect(page.locator(f"{SLIDERS[0].place} + figure img:visible")).to_have_count(1)
+    expect(page.locator(f"{STILL[0].place} + figure img:visible")).to_have_count(1)
 
 
-def test_a_stepper_is_stepped_by_key_by_button_and_by_hand(
+def test_a_clock_is_stepped_by_key_by_button_and_by_hand(
     page: Page, origin: str, site: Path
 ) -> None:
-    for shown in PLAYED:
-        stepper, data = opened(page, origin, shown, site)
-        if "clock" not in data:  # several panels, and nothing to play
-            continue
+    for shown in todays(TIMED):
+        slider, data = opened(page, origin, shown, site)
         setting = [control["start"] for control in data["controls"]]
         frame, last = data["clock"]["start"], len(data["clock"]["values"]) - 1
-        says(stepper, data, setting, frame)
-        clock = stepper.get_by_label(data["clock"]["label"], exact=True)
+        says(slider, data, setting, frame)
+        clock = slider.get_by_label(data["clock"]["label"], exact=True)
         there = [("ArrowRight", frame + 1), ("ArrowLeft", frame), ("End", last), ("Home", 0)]
         if frame == last:
             there = [("ArrowLeft", frame - 1), ("ArrowRight", frame), *there[:1:-1], there[-1]]
         for key, to in there:
-            before = pictures(stepper)
+            before = drawn(slider)
             clock.press(key)
-            says(stepper, data, setting, to)
-            assert pictures(stepper) != before, key
-        stepper.get_by_role("button", name="Step on").click()
-        says(stepper, data, setting, 1)
-        stepper.get_by_role("button", name="Step back").press("Enter")
-        says(stepper, data, setting, 0)
+            says(slider, data, setting, to)
+            assert drawn(slider) != before, key
+        slider.get_by_role("button", name="Step on").click()
+        says(slider, data, setting, 1)
+        slider.get_by_role("button", name="Step back").press("Enter")
+        says(slider, data, setting, 0)
         for number, control in enumerate(data["controls"]):
-            stepper.get_by_label(control["label"], exact=True).press("Home")
+            slider.get_by_label(control["label"], exact=True).press("Home")
             setting[number] = 0
-        says(stepper, data, setting, 0)
-        plots = stepper.locator(".of-lanes, .of-curves")
+        says(slider, data, setting, 0)
+        plots = slider.locator(".of-lanes, .of-curves")
         if plots.count():
             box = plots.first.bounding_box()
             assert box is not None
             page.mouse.click(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
-            says(stepper, data, setting, last)
+            says(slider, data, setting, last)
         nothing_moved(page)
-        for picture in stepper.get_by_role("img").all():
+        for picture in slider.get_by_role("img").all():
             assert picture.get_attribute("aria-label")
 
 
-def pictures(stepper: Locator) -> str:
-    """All panels as they are."""
-    found: str = stepper.locator(".slider-panels").inner_html()
-    return found
+NOW = "(slider) => Number(slider.querySelector('.slider-clock input').value)"
 
 
-NOW = "(stepper) => Number(stepper.querySelector('.slider-clock input').value)"
-
-
-HEARD = """(stepper) => {
-    const output = stepper.querySelector("output");
+HEARD = """(slider) => {
+    const output = slider.querySelector("output");
     window.heard = [];
     new MutationObserver(() => {
         if (output.getAttribute("aria-live") !== "off") window.heard.push(output.textContent);
@@ -436,14 +435,12 @@ HEARD = """(stepper) => {
 def test_a_clip_plays_when_asked_is_silent_meanwhile_and_pauses_out_of_view(
     page: Page, origin: str, site: Path
 ) -> None:
-    for shown in PLAYED:
-        stepper, data = opened(page, origin, shown, site)
-        if "clock" in data:
-            break
-    start, output = stepper.evaluate(NOW), stepper.locator("output")
+    shown = todays(TIMED)[0]
+    slider, data = opened(page, origin, shown, site)
+    start, output = slider.evaluate(NOW), slider.locator("output")
     page.wait_for_timeout(300)
-    assert stepper.evaluate(NOW) == start  # nothing plays by itself
-    button = stepper.locator("[data-step='0']")
+    assert slider.evaluate(NOW) == start  # nothing plays by itself
+    button = slider.locator("[data-step='0']")
     button.press("Enter")
     expect(button).to_have_text("Pause")
     expect(output).to_have_attribute("aria-live", "off")
@@ -452,34 +449,34 @@ def test_a_clip_plays_when_asked_is_silent_meanwhile_and_pauses_out_of_view(
     expect(button).to_have_text("Play")
     expect(output).not_to_have_attribute("aria-live", "off")
     setting = [control["start"] for control in data["controls"]]
-    paused = stepper.evaluate(NOW)
-    says(stepper, data, setting, paused)
+    paused = slider.evaluate(NOW)
+    says(slider, data, setting, paused)
     button.click()
     page.wait_for_function(f"() => ({NOW})(document.querySelector('{shown.place}')) > {paused}")
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(button).to_have_text("Play")
-    stepper.evaluate(HEARD)
+    slider.evaluate(HEARD)
     for text in ("Pause", "Play"):
         button.click()
         expect(button).to_have_text(text)
         page.wait_for_timeout(200)
     assert page.evaluate("window.heard") == [output.locator("span").text_content()]  # once
-    stepper.get_by_label(data["clock"]["label"], exact=True).press("End")
+    slider.get_by_label(data["clock"]["label"], exact=True).press("End")
     button.click()  # from the end it begins anew
-    assert stepper.evaluate(NOW) < len(data["clock"]["values"]) - 1
+    assert slider.evaluate(NOW) < len(data["clock"]["values"]) - 1
 
 
 def test_where_less_motion_is_wanted_a_clip_jumps(page: Page, origin: str, site: Path) -> None:
     page.emulate_media(reduced_motion="reduce")
-    stepper, data = opened(page, origin, STEPPERS[0], site)
-    stepper.evaluate(
-        """(stepper) => {
+    slider, data = opened(page, origin, TIMED[0], site)
+    slider.evaluate(
+        """(slider) => {
             window.seen = [];
-            new MutationObserver(() => window.seen.push(stepper.querySelector("input").value))
-                .observe(stepper.querySelector("input"), { attributeFilter: ["aria-valuetext"] });
+            new MutationObserver(() => window.seen.push(slider.querySelector("input").value))
+                .observe(slider.querySelector("input"), { attributeFilter: ["aria-valuetext"] });
         }"""
     )
-    stepper.locator("[data-step='0']").click()
+    slider.locator("[data-step='0']").click()
     page.wait_for_function("() => new Set(window.seen).size >= 3")
     seen = sorted({int(value) for value in page.evaluate("window.seen")})
     page.emulate_media(reduced_motion="null")
@@ -491,13 +488,13 @@ def test_colours_of_the_pictures_can_be_told_from_the_page(
     page: Page, origin: str, site: Path
 ) -> None:
     """Source: WCAG 2.2, 1.4.11, three to one; of words in these colours, 1.4.3."""
-    stepper, _ = opened(page, origin, STEPPERS[0], site)
+    slider, _ = opened(page, origin, TIMED[0], site)
     for scheme in ("light", "dark"):
         turned(page, scheme)
-        colours = stepper.evaluate(
-            """(stepper) => ["answer", "prompt", "wait", "broken", "axis", "free"].map((name) => {
-                stepper.style.color = `var(--hb-${name})`;
-                return getComputedStyle(stepper).color;
+        colours = slider.evaluate(
+            """(slider) => ["answer", "prompt", "wait", "broken", "axis", "free"].map((name) => {
+                slider.style.color = `var(--hb-${name})`;
+                return getComputedStyle(slider).color;
             }).concat(getComputedStyle(document.body).backgroundColor)"""
         )
         *inks, free, paper = map(contrast.colour, colours)

@@ -97,9 +97,14 @@ def slider_busy_share() -> dict[str, Any]:
             {"label": "arrivals", "values": rates, "text": "{:g} 1/s", "start": 12.0},
             {"label": "servers", "values": servers, "text": "{:g} servers", "start": 4},
         ],
-        "x": {"label": "arrival rate", "unit": "1/s"},
-        "y": {"label": "busy share", "unit": "%", "range": (0, 100)},
-        "curves": [{"label": "busy share", "unit": "%", "values": shares, "decimals": 0}],
+        "panels": [
+            {
+                "kind": "load",
+                "x": {"label": "arrival rate", "unit": "1/s"},
+                "y": {"label": "busy share", "unit": "%", "range": (0, 100)},
+                "curves": [{"label": "busy share", "unit": "%", "values": shares, "decimals": 0}],
+            }
+        ],
         "reading": "At {arrivals} on {servers}, each is busy {busy share} of the time.",
     }
 

@@ -38,7 +38,7 @@ def test_numbers_of_the_page() -> None:
 def test_the_slider_says_the_numbers_of_the_page() -> None:
     told = slider_busy_share()
     rates, servers = (control["values"] for control in told["controls"])
-    [share] = told["curves"]
+    [share] = told["panels"][0]["curves"]
     for rate, row in zip(rates, share["values"], strict=True):
         assert row == pytest.approx([min(100, 25 * rate / count) for count in servers])
     assert share["values"][list(rates).index(12.0)][0] == 100 * example().share_at_12

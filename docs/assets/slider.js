@@ -1,4 +1,4 @@
-// What moves on a page: sliders and steppers, whose numbers were computed when it was built (builder/sliders.py).
+// What moves on a page: sliders, whose numbers were computed when it was built (builder/sliders.py).
 // Loaded when one comes into view. Each kind of panel draws itself once for a run and moves with the clock.
 function svg(tag, attributes, text = "") {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);

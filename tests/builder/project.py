@@ -98,14 +98,14 @@ def slider_line() -> dict[str, object]:
     """Move the value."""
     values, factors = [0.5, 1.0, 4.0], ["once", "twice"]
     doubled = [[double(v * k) for k in (1, 2)] for v in values]
+    x, y = {"label": "value", "unit": ""}, {"label": "double", "unit": "m"}
+    curve = {**y, "values": doubled}
     return {
         "controls": [
             {"label": "value", "values": values, "text": "v = {:.1f}", "start": 1.0},
             {"label": "times", "values": factors, "start": "twice"},
         ],
-        "x": {"label": "value", "unit": ""},
-        "y": {"label": "double", "unit": "m"},
-        "curves": [{"label": "double", "unit": "m", "values": doubled}],
+        "panels": [{"kind": "load", "x": x, "y": y, "curves": [curve]}],
         "reading": "Doubled {times}, {value} is {double}.",
     }
 '''

@@ -287,11 +287,12 @@ def records_of(root: Path) -> dict[str, Run]:
     ]
     refusal = {"name": "check_6", "line": 6, "claim": "Refused.", "source": ""}
     checks.append(refusal | {"comparisons": rows[1:]})
+    axis, values = {"label": "curve", "unit": ""}, {"values": [1, 2]}
     data = grid(
         {
             "controls": [{"label": "b", "values": [1, 2], "start": 1}],
-            **{name: {"label": name, "unit": ""} for name in "xy"},
-            **{f"{n}s": [{"label": n, "unit": "", "values": [1, 2]}] for n in ("curve", "readout")},
+            "panels": [{"kind": "load", "x": axis, "y": axis, "curves": [axis | values]}],
+            "readouts": [{"label": "readout", "unit": ""} | values],
             "reading": "{b}: {curve}, {readout}",
         }
     )
@@ -302,7 +303,7 @@ def records_of(root: Path) -> dict[str, Run]:
             | {"width": 2, "height": 1}
             for name in ("one", "two")
         ],
-        "sliders": [{"kind": "slider", "name": "one", "lead": "Move it.", "data": data}],
+        "sliders": [{"name": "one", "lead": "Move it.", "data": data}],
         "example": {"doubled": 4.0, "halved": 1},
     }
     changes = {"first": first, "other": {}, "exercises": {}}

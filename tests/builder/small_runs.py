@@ -204,11 +204,11 @@ def figure_returned(figure):
 
 
 def slider_line():
+    x, y = {"label": "a", "unit": ""}, {"label": "b", "unit": ""}
+    curve = {**y, "values": [3, 4]}
     return {
         "controls": [{"label": "a", "values": [1, 2], "start": 1}],
-        "x": {"label": "a", "unit": ""},
-        "y": {"label": "b", "unit": ""},
-        "curves": [{"label": "b", "unit": "", "values": [3, 4]}],
+        "panels": [{"kind": "load", "x": x, "y": y, "curves": [curve]}],
         "reading": "{a} {b}",
     }
 

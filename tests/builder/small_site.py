@@ -186,7 +186,7 @@ It said {{ said }} and `{{ said }}` in {{ site.seconds:.2f }} s.
 
 {{ slider line }}
 
-{{ stepper line }}
+{{ slider timed }}
 
 {{ figure other_line }}
 
@@ -333,44 +333,37 @@ def _figure(name: str, *caption: str) -> dict[str, Any]:
     return told | {"width": 557, "height": 336}
 
 
+DOUBLED = [[1, 2], [2, 4], [8, None]]
+X, Y = {"label": "value", "unit": ""}, {"label": "double", "unit": "m"}
 SLIDER = {
     "controls": [
         {"label": "value", "values": [0.5, 1.0, 4.0], "text": "v = {:.1f}", "start": 1.0},
         {"label": "times", "values": ["once", "<twice>"], "start": "<twice>"},
     ],
-    "x": {"label": "value", "unit": ""},
-    "y": {"label": "double", "unit": "m"},
-    "curves": [{"label": "double", "unit": "m", "values": [[1, 2], [2, 4], [8, None]]}],
+    "panels": [{"kind": "load", "x": X, "y": Y, "curves": [{**Y, "values": DOUBLED}]}],
     "reading": "Doubled {times}, {value} is {double}.",
     "absent": "There is no such value here at all.",
 }
-
-
-def stepper() -> dict[str, Any]:
-    """Two panels and a clock."""
-    told = {
-        "controls": [{"label": "rate", "values": [1, 2], "start": 2, "text": "{} & more"}],
-        "clock": {"label": "time", "unit": "s", "values": [0.0, 0.5, 1.0], "start": 0.5},
-        "panels": [
-            {
-                "kind": "engine",
-                "places": 2,
-                "running": [[0, 1, 1], [0, 2, 1]],
-                "waiting": [[0, 0, 0], [0, 1, 0]],
-            },
-            {
-                "kind": "lanes",
-                "label": "lanes",
-                "lanes": ["<a>", "b"],
-                "bars": [[("b", 0, 1, "cached")], [("<a>", 0.5, 1, "broken", "1.0")]],
-            },
-        ],
-        "readouts": [{"label": "late", "unit": "%", "values": [[0, 0, 0], [0, 50, 25]]}],
-        "reading": "After {time} at {rate}: {late}.",
-    }
-    return grid(told, "stepper")
-
-
+TIMED = {
+    "controls": [{"label": "rate", "values": [1, 2], "start": 2, "text": "{} & more"}],
+    "clock": {"label": "time", "unit": "s", "values": [0.0, 0.5, 1.0], "start": 0.5},
+    "panels": [
+        {
+            "kind": "engine",
+            "places": 2,
+            "running": [[0, 1, 1], [0, 2, 1]],
+            "waiting": [[0, 0, 0], [0, 1, 0]],
+        },
+        {
+            "kind": "lanes",
+            "label": "lanes",
+            "lanes": ["<a>", "b"],
+            "bars": [[("b", 0, 1, "cached")], [("<a>", 0.5, 1, "broken", "1.0")]],
+        },
+    ],
+    "readouts": [{"label": "late", "unit": "%", "values": [[0, 0, 0], [0, 50, 25]]}],
+    "reading": "After {time} at {rate}: {late}.",
+}
 EXAMPLE = {
     "doubled": 4.0,
     "fewer": -3,
@@ -389,7 +382,7 @@ def run_of(root: Path, name: str, **changes: Any) -> Run:
 def runs_of(root: Path) -> list[Run]:
     """The records of the site's modules."""
     for variant in ("light", "dark", "light-card", "dark-card"):
-        for name in ("line", "other_line", "hidden"):
+        for name in ("line", "timed", "other_line", "hidden"):
             file = root / "records" / "part.twice.twice" / f"{name}-{variant}.svg"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"<svg>{name} {variant}</svg>", encoding="utf-8")
@@ -408,12 +401,13 @@ def runs_of(root: Path) -> list[Run]:
             checks=checks,
             figures=[
                 _figure("line", "A `line` & more.", "And more."),
+                _figure("timed"),
                 _figure("other_line"),
                 _figure("hidden"),
             ],
             sliders=[
-                {"kind": "slider", "name": "line", "lead": "Move `it`.", "data": grid(SLIDER)},
-                {"kind": "stepper", "name": "line", "lead": "Play it.", "data": stepper()},
+                {"name": "line", "lead": "Move `it`.", "data": grid(SLIDER)},
+                {"name": "timed", "lead": "Play it.", "data": grid(TIMED)},
             ],
             example=EXAMPLE,
             seconds={"import": 0.25, "check_double": 1.5},

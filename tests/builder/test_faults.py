@@ -200,18 +200,18 @@ FAULTS = {
 
 
         def slider_wait() -> dict[str, object]:
+            x, y = {"label": "load", "unit": ""}, {"label": "wait", "unit": "s"}
+            curve = {**y, "values": [0.0, np.nan]}
             return {
                 "controls": [{"label": "load", "values": [0.0, 0.5], "start": 0.0}],
-                "x": {"label": "load", "unit": ""},
-                "y": {"label": "wait", "unit": "s"},
-                "curves": [{"label": "wait", "unit": "s", "values": [0.0, np.nan]}],
+                "panels": [{"kind": "load", "x": x, "y": y, "curves": [curve]}],
                 "reading": "{wait}",
             }
         """,
         "slider_wait",
         "def slider_wait() -> dict[str, object]:",
-        "ValueError: curves[0] (wait) must have finite numbers (or None, and a text `absent`),"
-        " got nan at (1,)",
+        "ValueError: panels[0] curves[0] (wait) must have finite numbers"
+        " (or None, and a text `absent`), got nan at (1,)",
     ),
     "slider_that_stumbles": fault(
         """

@@ -226,17 +226,17 @@ def test_figure_has_both_themes_caption_and_alt_text() -> None:
     assert 'width="557" height="336"' in html
 
 
+VALUE, DOUBLE = {"label": "value", "unit": ""}, {"label": "double", "unit": "s"}
+CURVE = {"values": [2, 4000, None], "decimals": 0}
 GRID = grid(
     {
         "controls": [{"label": "a < b", "values": [1, 2, 3], "text": "{} & more", "start": 2}],
-        "x": {"label": "value", "unit": ""},
-        "y": {"label": "double", "unit": "s"},
-        "curves": [{"label": "double", "unit": "s", "values": [2, 4000, None], "decimals": 0}],
+        "panels": [{"kind": "load", "x": VALUE, "y": DOUBLE, "curves": [DOUBLE | CURVE]}],
         "reading": "At {a < b}: {double}.",
         "absent": "None.",
     }
 )
-SLIDER = {"kind": "slider", "name": "line", "lead": "Move `it`.", "data": GRID}
+SLIDER = {"name": "line", "lead": "Move `it`.", "data": GRID}
 
 
 def test_slider_stands_above_its_figure_with_controls_and_its_first_reading() -> None:

@@ -117,11 +117,11 @@ class Recorded(Generic[P, R]):
         return f"python -m {module.__spec__.name if module.__spec__ else module.__name__}"
 
     def make(self) -> None:
-        """Answer anew all that the module's example, checks, sliders, steppers and figures ask for,
-        and write it down."""
+        """Answer anew all that the module's example, checks, sliders and figures ask for, and
+        write it down."""
         module = sys.modules[self.again.__module__]
         self._known, self._making = {}, True
-        for prefix in ("example", "check_", "slider_", "stepper_"):
+        for prefix in ("example", "check_", "slider_"):
             for ask in functions(module, prefix).values():
                 ask()
         draws: dict[str, Callable[..., None]] = functions(module, "figure_")

@@ -1,4 +1,4 @@
-"""The stepper of the night: what it shows is what the nights are."""
+"""The slider of the night: what it shows is what the nights are."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from serving_mathematics.architecture.batch_serving.night_of_shards import (
     _end_s,
     example,
 )
-from serving_mathematics.architecture.batch_serving.night_to_look_at import stepper_night
+from serving_mathematics.architecture.batch_serving.night_to_look_at import slider_night
 
 
-def test_the_stepper_says_when_the_night_is_over() -> None:
-    stepper = stepper_night()
-    over, done, lost = (readout["values"] for readout in stepper["readouts"])
-    (lanes,) = stepper["panels"]
+def test_the_slider_says_when_the_night_is_over() -> None:
+    slider = slider_night()
+    over, done, lost = (readout["values"] for readout in slider["readouts"])
+    (lanes,) = slider["panels"]
     assert lanes["lanes"] == ["1", "2", "3", "4"]
     for i, n in enumerate(SHARDS):
         for j, pays in enumerate(PAYS):
@@ -31,7 +31,7 @@ def test_the_stepper_says_when_the_night_is_over() -> None:
                 assert max(end for _, _, end, _ in bars) == pytest.approx(over[i][j][k], abs=0.01)
                 assert sum(state == "answer" for *_, state in bars) == n
                 assert done[i][j][k] == sorted(done[i][j][k])
-                after = np.array(stepper["clock"]["values"]) >= over[i][j][k]
+                after = np.array(slider["clock"]["values"]) >= over[i][j][k]
                 assert np.array(done[i][j][k])[after] == pytest.approx(100)
                 broken = [end for *_, end, state in bars if state == "broken"]
                 assert broken == ([KILLED_AT_S / 60] if mishap == MISHAPS[1] else [])

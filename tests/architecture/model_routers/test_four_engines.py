@@ -1,4 +1,4 @@
-"""Four engines behind a router: the stepper against it, and the files to take along."""
+"""Four engines behind a router: the slider against it, and the files to take along."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 from serving_mathematics.architecture.model_routers.four_engines import (
     example,
-    stepper_four_engines,
+    slider_four_engines,
 )
 from serving_mathematics.architecture.model_routers.prefix_routing import _sticky
 from serving_mathematics.architecture.model_routers.routed_fleets import (
@@ -32,15 +32,15 @@ PAGE = ROOT / "docs/architecture/model-routers.md"
 ENGINES = ("vllm", "sglang")
 
 
-def test_the_stepper_shows_what_is_recorded() -> None:
-    stepper = stepper_four_engines()
-    fleet, first = stepper["panels"]
+def test_the_slider_shows_what_is_recorded() -> None:
+    slider = slider_four_engines()
+    fleet, first = slider["panels"]
     running, prompts = np.array(fleet["running"]), np.array(fleet["prompts"])
     assert running.shape == (len(CLIP_SLACKS), len(RATES), FRAMES, 4)
     assert (prompts <= running).all()
     assert running.max() <= CHAT.places
     assert np.array(first["curves"][0]["values"]).shape == running.shape[:3]
-    kept = np.array(stepper["readouts"][2]["values"])
+    kept = np.array(slider["readouts"][2]["values"])
     asked = _record()["slack"]["customers"]
     assert kept[2, 0] == pytest.approx(100 * asked[SLACKS.index(16)]["kept"])
     assert kept[2].min() > 95 > kept[0, 0]
@@ -50,8 +50,8 @@ def test_the_stepper_shows_what_is_recorded() -> None:
 
 def test_a_crowded_engine_is_seen() -> None:
     """Always followed, one large customer's engine has far more than the others."""
-    running = np.array(stepper_four_engines()["panels"][0]["running"])
-    waiting = np.array(stepper_four_engines()["panels"][0]["waiting"])
+    running = np.array(slider_four_engines()["panels"][0]["running"])
+    waiting = np.array(slider_four_engines()["panels"][0]["waiting"])
     inside = (running + waiting)[:, 1].mean(axis=1)  # slacks and engines, with a large customer
     assert inside[-1].max() > 2 * inside[-1].mean() * 0.9
     assert inside[2].max() < 1.3 * inside[2].mean()

@@ -18,7 +18,7 @@ from serving_mathematics.architecture.rest_grpc.payloads import (
     _call,
     _payloads,
     example,
-    stepper_call_times,
+    slider_call_times,
 )
 from serving_mathematics.architecture.rest_grpc.rest_grpc import (
     CONTINENT,
@@ -38,7 +38,7 @@ CALLS = list(itertools.product(_payloads(), DISTANCES_MS[::2], CONNECTIONS))
 
 def drawn(state: str | None = None) -> dict[tuple[str, float, str], list[float]]:
     """By call: how long the bars of each way are together [ms]."""
-    (panel,) = stepper_call_times()["panels"]
+    (panel,) = slider_call_times()["panels"]
     runs = (run for by_distance in panel["bars"] for row in by_distance for run in row)
     return {
         call: [
@@ -60,7 +60,7 @@ def test_the_bars_are_the_parts_of_the_calls() -> None:
 
 
 def test_a_row_is_one_call_from_beginning_to_end() -> None:
-    (panel,) = stepper_call_times()["panels"]
+    (panel,) = slider_call_times()["panels"]
     run = panel["bars"][list(_payloads()).index("a photo")][4][3]  # 50 ms, window never raised
     for way in WAYS:
         bars = [bar for bar in run if bar[0] == way]

@@ -1,4 +1,4 @@
-"""Harmless releases: the stepper against records and formulas, and the files to take along."""
+"""Harmless releases: the slider against records and formulas, and the files to take along."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serving_mathematics.architecture.shadow_canary.harmless_releases import (
     SHOWN,
     _alarms,
     _limits,
-    stepper_harmless_releases,
+    slider_harmless_releases,
 )
 from serving_mathematics.architecture.shadow_canary.same_version import (
     LOOK_S,
@@ -45,9 +45,9 @@ TIMES = (
 
 
 def test_a_release_is_stopped_at_its_first_look_above_the_threshold() -> None:
-    stepper = stepper_harmless_releases()
-    (walks, limits), grid = stepper["panels"][0]["curves"], stepper["panels"][1]
-    times, runs = stepper["clock"]["values"], itertools.product(COUNTS, RULES, PAIRS)
+    slider = slider_harmless_releases()
+    (walks, limits), grid = slider["panels"][0]["curves"], slider["panels"][1]
+    times, runs = slider["clock"]["values"], itertools.product(COUNTS, RULES, PAIRS)
     assert times[-1] == LOOKS * LOOK_S / 60
     flat = [
         [run for by_rule in values for row in by_rule for run in row]
@@ -55,7 +55,7 @@ def test_a_release_is_stopped_at_its_first_look_above_the_threshold() -> None:
             walks["values"],
             limits["values"],
             grid["running"],
-            stepper["clock"]["events"],
+            slider["clock"]["events"],
         )
     ]
     for (count, rule, version), walk, limit, going, events in zip(runs, *flat, strict=True):

@@ -1,4 +1,4 @@
-"""Stalls: conservation for every chunk size, the stepper beside its own stream, refusals."""
+"""Stalls: conservation for every chunk size, the slider beside its own stream, refusals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serving_mathematics.architecture.streaming.stalls import (
     STREAMS,
     example,
     gaps_beside_prompt_s,
-    stepper_stall,
+    slider_stall,
 )
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
@@ -45,8 +45,8 @@ def test_a_whole_prompt_is_one_gap_and_later_chunks_are_dearer() -> None:
     assert np.all(np.diff(parts) > 0)  # attention to what came before
 
 
-def test_the_stepper_says_what_the_page_says() -> None:
-    told, page = stepper_stall(), example()
+def test_the_slider_says_what_the_page_says() -> None:
+    told, page = slider_stall(), example()
     longest, first, mean = (np.asarray(r["values"]) for r in told["readouts"])
     row = PROMPTS.index(32_000)
     assert longest[row, -1] == pytest.approx(page.whole_stall_ms)
@@ -61,7 +61,7 @@ def test_the_stepper_says_what_the_page_says() -> None:
 
 
 def test_bars_are_the_stream_and_the_newcomer() -> None:
-    told = stepper_stall()
+    told = slider_stall()
     clock = np.asarray(told["clock"]["values"])
     lanes, curves = told["panels"]
     for i, prompt in enumerate(PROMPTS):

@@ -1,4 +1,4 @@
-"""A real hour: sums, the record, the stepper beside the page, playing it again, and the errors."""
+"""A real hour: sums, the record, the slider beside the page, playing it again, and the errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving_mathematics.capacity.arrival_rates.real_hour import (
     SPANS_MIN,
     example,
     peak_over_mean,
-    stepper_hour,
+    slider_hour,
     work_by_window,
 )
 from serving_mathematics.core.machines.machines import CHAT
@@ -46,8 +46,8 @@ def test_the_record_is_of_what_the_page_says() -> None:
             assert kept == sorted(kept, reverse=True)
 
 
-def test_the_stepper_ends_with_the_whole_hour() -> None:
-    data, told = stepper_hour(), example()
+def test_the_slider_ends_with_the_whole_hour() -> None:
+    data, told = slider_hour(), example()
     one = SPANS_MIN.index(1)
     most = {read["label"]: read["values"] for read in data["readouts"]}
     assert most["most prompt tokens"][one] == pytest.approx(100 * told.peak_prompts)

@@ -1,4 +1,4 @@
-"""The spike: balances, the stepper beside what the page says, and the errors."""
+"""The spike: balances, the slider beside what the page says, and the errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving_mathematics.capacity.autoscaling.spike import (
     START,
     _Spike,
     cold_start,
-    stepper_spike,
+    slider_spike,
 )
 
 
@@ -51,14 +51,14 @@ def test_cold_start_refuses(arguments: tuple[float, ...], message: str) -> None:
         cold_start(*arguments)  # type: ignore[arg-type]
 
 
-def test_the_stepper_waits_for_nobody_before_the_jump() -> None:
-    waits = np.array(stepper_spike()["panels"][1]["curves"][0]["values"])
+def test_the_slider_waits_for_nobody_before_the_jump() -> None:
+    waits = np.array(slider_spike()["panels"][1]["curves"][0]["values"])
     assert waits.shape == (len(SIGNALS), 3, 3, 41)
     assert np.all(waits[..., : RISES_S // 60] < 0.05)  # a step, until its end
 
 
 def test_every_lane_begins_with_those_that_serve() -> None:
-    for of_signal in stepper_spike()["panels"][0]["bars"]:
+    for of_signal in slider_spike()["panels"][0]["bars"]:
         for of_startup in of_signal:
             for bars in of_startup:
                 at_first = {bar[0] for bar in bars if bar[1] == 0}

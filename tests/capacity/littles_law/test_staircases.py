@@ -1,4 +1,4 @@
-"""The stepper: its staircases, its gauge and its logs, counted again."""
+"""The slider: its staircases, its gauge and its logs, counted again."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from serving_mathematics.capacity.littles_law.staircases import FRAMES, LOADS, L
 
 
 def test_inside_is_the_distance_of_the_staircases() -> None:
-    stepper = staircases.stepper_staircases()
-    come, done = (curve["values"] for curve in stepper["panels"][0]["curves"])
-    clock = stepper["clock"]["values"]
+    slider = staircases.slider_staircases()
+    come, done = (curve["values"] for curve in slider["panels"][0]["curves"])
+    clock = slider["clock"]["values"]
     inside = [staircases._run(load).series(clock) for load in LOADS]
     counted = np.array([one.running + one.waiting for one in inside])
     assert np.shape(come) == (len(LOADS), len(LOGS), FRAMES)

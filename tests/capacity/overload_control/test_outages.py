@@ -1,4 +1,4 @@
-"""An outage: attempts and answers add up under every guard and habit, and the stepper."""
+"""An outage: attempts and answers add up under every guard and habit, and the slider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serving_mathematics.capacity.overload_control.outages import (
     PATIENCE_S,
     RETRIES,
     _run,
-    stepper_storm,
+    slider_storm,
 )
 from serving_mathematics.core.machines.machines import CHAT
 
@@ -37,8 +37,8 @@ def test_who_is_answered_is_answered_in_time(guard: str, habit: str) -> None:
         assert run.line[:, 1].max() <= _best(CHAT, "requests")
 
 
-def test_the_stepper_says_what_the_page_says() -> None:
-    data = stepper_storm()
+def test_the_slider_says_what_the_page_says() -> None:
+    data = slider_storm()
     loads = data["controls"][0]["values"]
     attempts = np.array(data["panels"][0]["curves"][0]["values"])
     assert attempts.shape[:3] == (len(loads), len(GUARDS), len(HABITS))

@@ -1,4 +1,4 @@
-"""The stepper of one long prompt: it shows what was served, and says what `example()` says."""
+"""The slider of one long prompt: it shows what was served, and says what `example()` says."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from serving_mathematics.capacity.tail_latency import long_prompt
 
 
-def test_the_stepper_shows_what_was_served() -> None:
-    told = long_prompt.stepper_long_prompt()
+def test_the_slider_shows_what_was_served() -> None:
+    told = long_prompt.slider_long_prompt()
     bars = told["panels"][0]["bars"]
     for row, long in zip(bars, long_prompt.LONGS.values(), strict=True):
         for shown, read in zip(row, long_prompt.READ, strict=True):

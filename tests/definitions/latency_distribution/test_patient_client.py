@@ -1,4 +1,4 @@
-"""Two clients request by request, and what the stepper says of them."""
+"""Two clients request by request, and what the slider says of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from serving_mathematics.definitions.latency_distribution.patient_client import 
     REQUESTS,
     STALLED,
     STALLS_S,
-    stepper_patient_client,
+    slider_patient_client,
 )
 
 
@@ -25,8 +25,8 @@ def written_s(client: str, stall_s: float) -> list[float]:
 
 
 @pytest.mark.parametrize("place", range(len(STALLS_S)))
-def test_the_stepper_says_what_each_client_writes_down(place: int) -> None:
-    told, stall_s = stepper_patient_client(), STALLS_S[place]
+def test_the_slider_says_what_each_client_writes_down(place: int) -> None:
+    told, stall_s = slider_patient_client(), STALLS_S[place]
     said = {readout["label"]: np.asarray(readout["values"])[place] for readout in told["readouts"]}
     for panel, client in zip(told["panels"], ("open", "patient"), strict=True):
         expected = written_s(client, stall_s)

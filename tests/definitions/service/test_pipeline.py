@@ -1,4 +1,4 @@
-"""The pipeline: bounds on drawn laws, the stepper against the parts, and the rules handed out."""
+"""The pipeline: bounds on drawn laws, the slider against the parts, and the rules handed out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from serving_mathematics.definitions.service.pipeline import (
     example,
     law_of,
     percentile_bound,
-    stepper_pipeline,
+    slider_pipeline,
 )
 from serving_mathematics.definitions.service.service import (
     Service,
@@ -68,7 +68,7 @@ def test_times_on_the_ends_of_cells_are_in_time() -> None:
 
 @functools.cache
 def _told() -> dict[str, Any]:
-    return stepper_pipeline()
+    return slider_pipeline()
 
 
 def _at(tools: int, percentile: int, lengths: int = 0) -> tuple[list[Any], dict[str, float]]:
@@ -79,7 +79,7 @@ def _at(tools: int, percentile: int, lengths: int = 0) -> tuple[list[Any], dict[
     return told["panels"][0]["bars"][i][k][lengths], said
 
 
-def test_the_stepper_says_the_numbers_of_the_page() -> None:
+def test_the_slider_says_the_numbers_of_the_page() -> None:
     _, said = _at(2, 99)
     assert said["whole"] == pytest.approx(example().whole_p99)
     assert said["times"] == pytest.approx(example().added_factor)

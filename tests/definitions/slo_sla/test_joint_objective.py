@@ -59,8 +59,7 @@ def test_one_server_is_the_queue_of_the_textbook(machine: Machine) -> None:
 
 def test_the_slider_has_the_numbers_of_the_figure() -> None:
     slider = joint_objective.slider_goodput()
-    both = np.array(slider["curves"][0]["values"])
-    goodput = np.array(slider["curves"][1]["values"])
+    both, goodput = (np.array(curve["values"]) for curve in slider["panels"][0]["curves"])
     loads = np.array(slider["controls"][0]["values"])
     np.testing.assert_allclose(goodput, both * loads[:, None] / 100)
     lost = np.array(slider["readouts"][-1]["values"])

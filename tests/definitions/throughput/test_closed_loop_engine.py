@@ -1,4 +1,4 @@
-"""The loop: identities of its closed form, the stepper against its record, the rules, bad input."""
+"""The loop: identities of its closed form, the slider against its record, the rules, bad input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving_mathematics.definitions.throughput.closed_loop_engine import (
     knee,
     loop_rate,
     rates_of,
-    stepper_closed_loop,
+    slider_closed_loop,
 )
 from serving_mathematics.definitions.throughput.lifted_ceiling import engine_rates_of
 
@@ -61,8 +61,8 @@ def test_rates_of_the_machine_are_those_of_its_terms() -> None:
     assert told == pytest.approx(engine_rates_of(prompt, later, one - slope, slope, 256), rel=0.01)
 
 
-def test_the_stepper_says_the_numbers_of_the_record() -> None:
-    told = stepper_closed_loop()
+def test_the_slider_says_the_numbers_of_the_record() -> None:
+    told = slider_closed_loop()
     engine, tokens, token = told["panels"]
     for row, clients in enumerate(CLIENTS):
         for column, away in enumerate(AWAY_S):

@@ -1,4 +1,4 @@
-"""The engine under load: limits by hand, the stepper against its record, and bad input."""
+"""The engine under load: limits by hand, the slider against its record, and bad input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving_mathematics.definitions.utilization.engine_under_load import (
     _cells,
     example,
     load_limit,
-    stepper_engine_under_load,
+    slider_engine_under_load,
 )
 
 
@@ -35,8 +35,8 @@ def test_limits_by_hand() -> None:
     assert load_limit([1, 2, 3], [1.0, 0.8, 1.0], 0.95) == pytest.approx(1.25)
 
 
-def test_the_stepper_says_the_numbers_of_the_record() -> None:
-    told = stepper_engine_under_load()
+def test_the_slider_says_the_numbers_of_the_record() -> None:
+    told = slider_engine_under_load()
     engine, token, first = told["panels"]
     at = LOADS.index(80)
     for column, places in enumerate(PLACES):

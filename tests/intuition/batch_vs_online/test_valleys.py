@@ -1,4 +1,4 @@
-"""Fleets for a day with valleys: by linear programming, limits, the stepper."""
+"""Fleets for a day with valleys: by linear programming, limits, the slider."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving_mathematics.intuition.batch_vs_online.valleys import (
     _saving_h,
     _two_fleets,
     example,
-    stepper_valleys,
+    slider_valleys,
 )
 
 
@@ -31,8 +31,8 @@ def test_patience_pays_until_the_peak_decides() -> None:
         assert _two_fleets(2.5, 1.0, deadline) > 25 + 8.7
 
 
-def test_the_stepper_is_the_fleets() -> None:
-    told, page = stepper_valleys(), example()
+def test_the_slider_is_the_fleets() -> None:
+    told, page = slider_valleys(), example()
     one, two = (np.array(curve["values"]) for curve in told["panels"][1]["curves"])
     shape = (len(DEADLINES_H), len(PEAKS), len(SHARES))
     assert one.shape == two.shape == shape

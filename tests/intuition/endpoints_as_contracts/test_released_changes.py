@@ -1,4 +1,4 @@
-"""Who breaks and who tells, against the stepper, and the trivial policies."""
+"""Who breaks and who tells, against the slider, and the trivial policies."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from serving_mathematics.intuition.endpoints_as_contracts.released_changes impor
     _missed,
     _outcomes,
     example,
-    stepper_released_changes,
+    slider_released_changes,
 )
 
 
 def test_the_table_shows_the_outcomes() -> None:
-    told = stepper_released_changes()
+    told = slider_released_changes()
     (panel,) = told["panels"]
     breaks, objects, stopped = (part["values"] for part in told["readouts"])
     for column, asked in enumerate(ASKED.values()):

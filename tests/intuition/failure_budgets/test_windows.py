@@ -21,19 +21,19 @@ from serving_mathematics.intuition.failure_budgets.windows import (
     _needs,
     _two_days,
     example,
-    stepper_windows,
+    slider_windows,
 )
 
 
 def runs() -> list[tuple[tuple[int, int, int], int, float, int]]:
-    """Of each run of the stepper: its place, traffic, window [h] and least failures."""
+    """Of each run of the slider: its place, traffic, window [h] and least failures."""
     given = itertools.product(enumerate(TRAFFIC), enumerate(SHOWN_HOURS), enumerate(LEASTS))
     return [((i, j, k), load, hours, least) for (i, load), (j, hours), (k, least) in given]
 
 
 def test_the_pager_rings_as_failures_counted_one_by_one_say() -> None:
     """Every five minutes: enough failures in the window, and in its last twelfth."""
-    data = stepper_windows()
+    data = slider_windows()
     curves, lanes = data["panels"]
     told = {one["label"]: np.array(one["values"], dtype=float) for one in data["readouts"]}
     for (i, j, k), load, hours, least in runs():
@@ -60,7 +60,7 @@ def test_the_pager_rings_as_failures_counted_one_by_one_say() -> None:
 def test_the_two_days_are_as_most_are() -> None:
     """As many failures and pages as expected, to two standard errors; and at little traffic one
     failure rings, at much only the evening does."""
-    data = stepper_windows()
+    data = slider_windows()
     rung = np.array(data["readouts"][0]["values"])[:, 0, 0]
     times = np.array(data["clock"]["values"])
     evening = int(np.searchsorted(times, TONIGHT[0]))
@@ -75,8 +75,8 @@ def test_the_two_days_are_as_most_are() -> None:
     assert rung[-1, evening] == 0 < rung[-1, -1]
 
 
-def test_the_stepper_says_what_the_page_says() -> None:
-    told = {one["label"]: one["values"] for one in stepper_windows()["readouts"]}
+def test_the_slider_says_what_the_page_says() -> None:
+    told = {one["label"]: one["values"] for one in slider_windows()["readouts"]}
     assert told["false"][TRAFFIC.index(60)][0][0] == example().pages_at_60
     quiet = [pages < 1 / 12 for pages in told["false"][TRAFFIC.index(120)][0]]
     guard = errors_worth_a_page(120, 0.001, 1 / 12)
@@ -89,7 +89,7 @@ def test_a_time_to_notice_lies_within_the_window() -> None:
     """Where a window holds fewer failures than the rule needs, no time is told; where one is told,
     half of the simulated evenings are seen by about then."""
     rng = np.random.default_rng(5)
-    told = {one["label"]: one["values"] for one in stepper_windows()["readouts"]}
+    told = {one["label"]: one["values"] for one in slider_windows()["readouts"]}
     for (i, j, k), load, hours, least in runs():
         need, minutes = _needs(load, hours, least), told["tonight"][i][j][k]
         seen = stats.poisson.sf(need - 1, TONIGHT_FAILS * load * hours)  # in one whole window

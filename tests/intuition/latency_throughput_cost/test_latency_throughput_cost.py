@@ -1,4 +1,4 @@
-"""The law of a shared step: limits, a plain loop, properties, and what the stepper says."""
+"""The law of a shared step: limits, a plain loop, properties, and what the slider says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving_mathematics.intuition.latency_throughput_cost.latency_throughput_co
     answers_per_s,
     example,
     most_within,
-    stepper_next_sequence,
+    slider_next_sequence,
     token_gap_s,
 )
 
@@ -73,8 +73,8 @@ def test_prompts_cost_twice_or_nothing() -> None:
     assert float(_Law(CHAT, slow=1.2).price(64) / _Law(CHAT).price(64)) == pytest.approx(1.2)
 
 
-def test_the_stepper_says_the_numbers_of_the_page() -> None:
-    told, page = stepper_next_sequence(), example()
+def test_the_slider_says_the_numbers_of_the_page() -> None:
+    told, page = slider_next_sequence(), example()
     price, gap = told["panels"][1]["curves"][0]["values"], told["panels"][0]["curves"][0]["values"]
     at, chat = BATCHES.index(page.few), list(_MACHINES).index("chat")
     assert price[at, chat, 0] == pytest.approx(float(_Law(CHAT).price(page.few)))

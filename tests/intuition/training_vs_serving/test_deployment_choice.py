@@ -1,4 +1,4 @@
-"""The deployed choice: limits, brute force, properties, and what page and stepper say."""
+"""The deployed choice: limits, brute force, properties, and what page and slider say."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from serving_mathematics.intuition.training_vs_serving.deployment_choice import 
     cheapest,
     example,
     fewest_replicas,
-    stepper_cheapest,
+    slider_cheapest,
 )
 
 TOY = Replica("toy", 60.0, 0.010, 0.0002, 0.06, 200, places=1e9, price_per_hour=3.0)
@@ -86,8 +86,8 @@ def test_the_cheapest_of_all_by_brute_force() -> None:
                 cheapest(zoo, floor, rate, limit)
 
 
-def test_the_stepper_says_the_numbers_of_the_page() -> None:
-    told, page = stepper_cheapest(), example()
+def test_the_slider_says_the_numbers_of_the_page() -> None:
+    told, page = slider_cheapest(), example()
     at = RATES.index(REQUESTS_PER_S), LIMITS_MS.index(1000 * LIMIT_S), FLOORS.index(FLOOR)
     bars = told["panels"][0]["bars"][at[0]][at[1]][at[2]]
     said = {one["label"]: np.array(one["values"])[at] for one in told["readouts"]}
@@ -98,7 +98,7 @@ def test_the_stepper_says_the_numbers_of_the_page() -> None:
 
 
 def test_bars_are_the_fewest_replicas_and_the_cheapest_by_brute_force() -> None:
-    told = stepper_cheapest()
+    told = slider_cheapest()
     zoo = {one.name: one for one in _zoo() if one.name in told["panels"][0]["lanes"]}
     assert len(zoo) == len(ZOO) - 1
     said = {one["label"]: np.array(one["values"]) for one in told["readouts"]}

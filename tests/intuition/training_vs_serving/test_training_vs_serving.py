@@ -25,7 +25,7 @@ from serving_mathematics.intuition.training_vs_serving.training_vs_serving impor
     lifetime_optimum,
     lifetime_saving,
     loss,
-    stepper_lifetime_flops,
+    slider_lifetime_flops,
     tokens_for_loss,
 )
 
@@ -95,8 +95,8 @@ def test_laws_that_do_not_fall_are_refused(field: str) -> None:
     assert replace(PRINTED, irreducible=0.0).irreducible == 0.0
 
 
-def test_the_stepper_says_the_numbers_of_the_page() -> None:
-    told, page = stepper_lifetime_flops(), example()
+def test_the_slider_says_the_numbers_of_the_page() -> None:
+    told, page = slider_lifetime_flops(), example()
     at = SERVED_T.index(10), list(constants).index("unrounded"), SIZES_B.index(70)
     said = {one["label"]: np.array(one["values"]) for one in told["readouts"]}
     best = lifetime_optimum(
@@ -115,7 +115,7 @@ def test_the_stepper_says_the_numbers_of_the_page() -> None:
 
 
 def test_bars_are_the_operations_of_training_and_serving_at_one_loss() -> None:
-    told = stepper_lifetime_flops()
+    told = slider_lifetime_flops()
     said = {one["label"]: np.array(one["values"]) for one in told["readouts"]}
     for (i, j, k), size in np.ndenumerate(said["size"]):
         law, served = list(constants.values())[j], 1e12 * SERVED_T[i]

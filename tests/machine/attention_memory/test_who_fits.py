@@ -25,8 +25,8 @@ from serving_mathematics.machine.attention_memory.who_fits import (
     example,
     full_read_s,
     sequences_that_fit,
+    slider_who_fits,
     spread_bytes,
-    stepper_who_fits,
 )
 
 
@@ -67,8 +67,8 @@ def test_every_engine_that_is_shown_can_be(kind: str, split: str) -> None:
     assert one.devices == 8
 
 
-def test_the_stepper_shows_what_fits() -> None:
-    told = stepper_who_fits()
+def test_the_slider_shows_what_fits() -> None:
+    told = slider_who_fits()
     fit = np.array(told["panels"][1]["curves"][0]["values"])
     running = np.array(told["panels"][0]["running"])
     waiting = np.array(told["panels"][0]["waiting"])

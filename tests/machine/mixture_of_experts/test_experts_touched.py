@@ -1,4 +1,4 @@
-"""Touched experts by token: closed forms, the step of the book's mixture, the stepper."""
+"""Touched experts by token: closed forms, the step of the book's mixture, the slider."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serving_mathematics.machine.mixture_of_experts.experts_touched import (
     TOKENS,
     _counted_popularity,
     _touched,
-    stepper_experts_touched,
+    slider_experts_touched,
 )
 
 
@@ -33,8 +33,8 @@ def test_counted_popularity_is_what_was_counted() -> None:
     assert np.all(np.diff(shares) < 0)
 
 
-def test_the_stepper_is_the_formula() -> None:
-    told = stepper_experts_touched()
+def test_the_slider_is_the_formula() -> None:
+    told = slider_experts_touched()
     grid, plane = told["panels"]
     tokens = np.array(told["clock"]["values"])
     assert np.array(grid["running"]).shape == (len(EXPERTS), len(ROUTINGS), tokens.size)

@@ -1,4 +1,4 @@
-"""The stepper of devices and splits: prices by the loop, what cannot be, and what was measured."""
+"""The slider of devices and splits: prices by the loop, what cannot be, and what was measured."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from serving_mathematics.machine.parallelism.more_devices import (
     REQUESTS,
     _deployed,
     _found,
-    stepper_more_devices,
+    slider_more_devices,
 )
 
 
 def _readouts() -> dict[str, Any]:
-    return {one["label"]: np.array(one["values"]) for one in stepper_more_devices()["readouts"]}
+    return {one["label"]: np.array(one["values"]) for one in slider_more_devices()["readouts"]}
 
 
 def test_every_row_is_as_long_as_the_loops_token_and_holds_its_weights() -> None:
-    told, said = stepper_more_devices(), _readouts()
+    told, said = slider_more_devices(), _readouts()
     devices, ways, requests = (control["values"] for control in told["controls"])
     gigabytes = 16.06  # of the model's weights, which a device of n that share has an nth of
     for i, n in enumerate(devices):
@@ -52,7 +52,7 @@ def test_every_row_is_as_long_as_the_loops_token_and_holds_its_weights() -> None
 
 
 def test_stages_take_turns_and_other_copies_serve_others() -> None:
-    told = stepper_more_devices()
+    told = slider_more_devices()
     devices, ways, _ = (control["values"] for control in told["controls"])
 
     def at_work(way: str) -> list[list[float]]:
@@ -69,7 +69,7 @@ def test_stages_take_turns_and_other_copies_serve_others() -> None:
 
 
 def test_sharing_divides_the_weights_and_adds_messages() -> None:
-    told = stepper_more_devices()
+    told = slider_more_devices()
 
     def parts(place: int) -> dict[str, float]:
         bars = told["panels"][0]["bars"][place][0][0]

@@ -18,13 +18,13 @@ from serving_mathematics.machine.predictions.padded_plans import (
     _left_out,
     _one_factor,
     example,
-    stepper_padded_plan,
+    slider_padded_plan,
 )
 from serving_mathematics.support.measuring import read_record
 
 
 def test_the_dots_and_what_is_said_are_the_record() -> None:
-    told = stepper_padded_plan()
+    told = slider_padded_plan()
     _, models, own = (control["values"] for control in told["controls"])
     covered, error, runs = (np.array(readout["values"]) for readout in told["readouts"])
     dots = np.array(told["panels"][0]["dots"])

@@ -1,4 +1,4 @@
-"""The stepper's bars against the step of the machines."""
+"""The slider's bars against the step of the machines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from serving_mathematics.machine.step_time.step_in_parts import (
     CONTEXTS,
     SEQUENCES,
     example,
-    stepper_step_in_parts,
+    slider_step_in_parts,
 )
 
 
 def test_bars_follow_each_other_and_end_with_the_step() -> None:
-    told = stepper_step_in_parts()
+    told = slider_step_in_parts()
     (panel,) = told["panels"]
     for row, count in enumerate(SEQUENCES):
         for column, context in enumerate(CONTEXTS):
@@ -36,7 +36,7 @@ def test_bars_follow_each_other_and_end_with_the_step() -> None:
 
 
 def test_numbers_of_the_page_are_those_shown() -> None:
-    told, found = stepper_step_in_parts(), example()
+    told, found = slider_step_in_parts(), example()
     values = {x["label"]: x["values"][0][2] for x in told["readouts"]}
     assert 100 * found.mixture_floors == pytest.approx(values["mixture floors"])
     assert found.parts_low < 1 < found.parts_high

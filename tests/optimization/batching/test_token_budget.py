@@ -35,7 +35,7 @@ def test_the_slider_says_what_the_engine_does() -> None:
     budgets, loads = (control["values"] for control in told["controls"])
     assert list(budgets) == list(BUDGETS)
     assert loads == [f"{100 * load:.0f}%" for load in LOADS]
-    gaps, firsts = (np.asarray(curve["values"]) for curve in told["curves"])
+    gaps, firsts = (np.asarray(curve["values"]) for curve in told["panels"][0]["curves"])
     assert gaps.shape == firsts.shape == (len(BUDGETS), len(LOADS))
     assert 5 < firsts[1, 2] / 1000 < 15  # about ten seconds, by the page
     asked = ask_machine(CHAT, 0.4, 4000, seed=2)

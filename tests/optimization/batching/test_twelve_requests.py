@@ -1,4 +1,4 @@
-"""The twelve requests: batches by hand, the other simulator, and what the stepper says."""
+"""The twelve requests: batches by hand, the other simulator, and what the slider says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving_mathematics.optimization.batching.twelve_requests import (
     SPREADS,
     _asked,
     _spans,
-    stepper_twelve_requests,
+    slider_twelve_requests,
 )
 
 
@@ -37,8 +37,8 @@ def test_continuous_batching_is_the_other_simulators(spread: float) -> None:
     assert _spans("continuous", spread)[:, 4] == pytest.approx(served.completion_s, rel=1e-9)
 
 
-def test_the_stepper_counts_what_its_bars_show() -> None:
-    told = stepper_twelve_requests()
+def test_the_slider_counts_what_its_bars_show() -> None:
+    told = slider_twelve_requests()
     clock = np.asarray(told["clock"]["values"])
     for panel, policy, readout in zip(told["panels"], POLICIES, told["readouts"], strict=False):
         assert readout["label"] == policy

@@ -1,4 +1,4 @@
-"""Three ways to hand out memory: the stepper against the chapter's numbers, and limits."""
+"""Three ways to hand out memory: the slider against the chapter's numbers, and limits."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from serving_mathematics.optimization.caching.three_memories import (
     _most,
     _shown,
     example,
-    stepper_three_memories,
+    slider_three_memories,
 )
 
 
 def test_the_strips_are_what_the_engines_held() -> None:
     """Each is full from end to end; its parts are those of the requests that are in."""
-    told = stepper_three_memories()
+    told = slider_three_memories()
     (panel,) = told["panels"]
     at = SHARED.index(4000), RATES.index(6)
     for frame in (6, 30):

@@ -14,13 +14,13 @@ from serving_mathematics.optimization.distillation.size_and_data import (
     _mean,
     _scores,
     _worth,
-    stepper_size_and_data,
+    slider_size_and_data,
 )
 from serving_mathematics.support.measuring import read_record
 
 
 def test_the_card_says_the_means_of_the_record() -> None:
-    told = stepper_size_and_data()
+    told = slider_size_and_data()
     units, taught = _axes()
     said = {one["label"]: one["values"] for one in told["readouts"]}
     for (i, tokens), (k, size), (m, source) in itertools.product(
@@ -38,7 +38,7 @@ def test_the_card_says_the_means_of_the_record() -> None:
 
 def test_drafts_are_all_that_the_student_says() -> None:
     """At each place the bars go from 0 to 100, first what is accepted, as much as stands beside."""
-    told = stepper_size_and_data()
+    told = slider_size_and_data()
     (panel,) = told["panels"]
     for bars in itertools.chain(*itertools.chain(*panel["bars"])):
         for lane in panel["lanes"]:

@@ -1,4 +1,4 @@
-"""Fair shares: what the stepper counts, request by request, and the tenants of the burst."""
+"""Fair shares: what the slider counts, request by request, and the tenants of the burst."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serving_mathematics.optimization.hardware_scheduling.fair_shares import (
     _asked,
     _served,
     example,
-    stepper_three_orders,
+    slider_three_orders,
 )
 
 from builder import ROOT
@@ -32,8 +32,8 @@ def test_the_burst_is_one_tenants_and_comes_at_once() -> None:
 
 
 @pytest.mark.parametrize("run", range(len(PLACES)))
-def test_the_stepper_counts_who_is_there(run: int) -> None:
-    told = stepper_three_orders()
+def test_the_slider_counts_who_is_there(run: int) -> None:
+    told = slider_three_orders()
     clock = np.asarray(told["clock"]["values"])
     engine, bars = told["panels"]
     machine = CHAT.limited(PLACES[run])
@@ -56,8 +56,8 @@ def test_the_stepper_counts_who_is_there(run: int) -> None:
     assert not bars["bars"][run][-1]  # in the end nobody waits
 
 
-def test_the_stepper_says_what_the_page_says() -> None:
-    readouts = {r["label"]: r["values"] for r in stepper_three_orders()["readouts"]}
+def test_the_slider_says_what_the_page_says() -> None:
+    readouts = {r["label"]: r["values"] for r in slider_three_orders()["readouts"]}
     told = example()
     assert readouts["p90 first come"][0] == pytest.approx(told.few_first_p90_s)
     assert readouts["p90 fair"][0] == pytest.approx(told.few_fair_p90_s)

@@ -15,13 +15,13 @@ from serving_mathematics.optimization.quantization.speed_by_format import (
     _step_ms,
     _weight_bars,
     example,
-    stepper_speed_by_format,
+    slider_speed_by_format,
 )
 from serving_mathematics.support.measuring import read_record
 
 
 def test_a_step_is_the_machines() -> None:
-    told = stepper_speed_by_format()
+    told = slider_speed_by_format()
     whole, size, gain, changed = (np.array(one["values"]) for one in told["readouts"])
     for row, (form, _) in enumerate(SHOWN.values()):
         machine = replace(CHAT, precision=FORMATS[form])
@@ -65,7 +65,7 @@ def test_size_by_hand() -> None:
     """8.03 billion weights of two bytes, or of one; with int4, tables of 128,256 words by 4,096 in
     two bytes, and the rest in four bits and a scale of 16 for 128 of them."""
     whole, size = (
-        np.array(one["values"])[:, 0] for one in stepper_speed_by_format()["readouts"][:2]
+        np.array(one["values"])[:, 0] for one in slider_speed_by_format()["readouts"][:2]
     )
     tables = 2 * 128_256 * 4096 / 1e9
     assert whole == pytest.approx(16.06, rel=1e-3)

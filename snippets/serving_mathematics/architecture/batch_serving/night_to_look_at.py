@@ -64,7 +64,7 @@ def figure_night(figure: Figure) -> None:
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_night() -> dict[str, Any]:
+def slider_night() -> dict[str, Any]:
     """Four engines and a night of rows. Kill one, then cut the rows into more shards; then let
     every shard start an engine of its own."""
     runs = [

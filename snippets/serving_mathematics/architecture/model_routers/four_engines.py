@@ -174,7 +174,7 @@ def figure_aged(figure: Figure) -> None:
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_four_engines() -> dict[str, Any]:
+def slider_four_engines() -> dict[str, Any]:
     """Route by load alone, then give the prefix more slack; then let one customer send two
     requests in five."""
     clips = _record()["clips"]

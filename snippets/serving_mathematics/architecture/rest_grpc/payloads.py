@@ -255,7 +255,7 @@ def _row(way: str, payload: str, connection: str, round_trip_ms: float) -> list[
     return [tuple(bar) for bar in bars]
 
 
-def stepper_call_times() -> dict[str, Any]:
+def slider_call_times() -> dict[str, Any]:
     """One call, from its beginning to its end. Change what is sent, how far away the other side is
     and the connection: what does it wait for?"""
 

@@ -155,7 +155,7 @@ def figure_harmless_releases(figure: Figure) -> None:
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_harmless_releases() -> dict[str, Any]:
+def slider_harmless_releases() -> dict[str, Any]:
     """A release that changed nothing, tested every five minutes until a test stops it. Let the
     threshold pay for its looks and step on; then count requests."""
     times = LOOK_MINUTES * np.arange(1, LOOKS + 1)

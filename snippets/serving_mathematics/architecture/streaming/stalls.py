@@ -187,7 +187,7 @@ def _bars(prompt: int, chunk: int) -> list[tuple[str, float, float, str]]:
     return bars
 
 
-def stepper_stall() -> dict[str, Any]:
+def slider_stall() -> dict[str, Any]:
     """Sixteen streams are being read when a prompt comes. Play it, then cut the prompt smaller."""
     clock = np.linspace(0.0, CLIP_S, FRAMES)
     cases = [[(prompt, chunk) for chunk in CHUNKS] for prompt in PROMPTS]

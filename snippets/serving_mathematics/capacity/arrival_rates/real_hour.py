@@ -60,7 +60,7 @@ COMMAND = "python -m serving_mathematics.capacity.arrival_rates.real_hour TRACE.
 LOADS = (0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9)
 PLAYED = ("as it was", "lengths shuffled", "gaps shuffled", "Poisson")
 MACHINES = {"chat": CHAT, "chat, 64 places": CHAT.limited(64)}
-SPANS_MIN = [1, 2, 5, 10]  # over which the stepper averages
+SPANS_MIN = [1, 2, 5, 10]  # over which the slider averages
 HOT = promised_load("chat")  # of the ceiling: how busy the busiest minute may be for the promise
 WEEK_MIN = 10_080
 
@@ -309,7 +309,7 @@ def figure_kept(figure: Figure) -> None:
     axes.set(xlabel="load [% of the ceiling]", ylabel="requests in time [%]", ylim=(40, 106))
 
 
-def stepper_hour() -> dict[str, Any]:
+def slider_hour() -> dict[str, Any]:
     """Play the hour. Prompts and answers have their busiest minutes at different times: size for
     work, in which each token counts what it takes."""
     hour = _recorded()

@@ -214,7 +214,7 @@ def figure_spike(figure: Figure) -> None:
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_spike() -> dict[str, Any]:
+def slider_spike() -> dict[str, Any]:
     """The load jumps after three minutes. Change the signal, then the start-up."""
     clock = np.arange(0, CLIP_S + 1, FRAME_S) / 60
     frames = np.minimum(60 * clock, CLIP_S - 1).astype(int) // TICK_S
@@ -330,7 +330,7 @@ def check_a_hot_target_comes_and_goes() -> None:
     """In the spike a target of two fifths of the places is late oftener than one of a fifth, which
     is late about as often as time per token.
 
-    Source: the runs of the stepper, start-up of three minutes, twice the load.
+    Source: the runs of the slider, start-up of three minutes, twice the load.
     """
     names = ("time per token", "requests, a fifth", "requests, two fifths")
     tokens, fifth, two = (_run(name, 3, 2.0).late_share for name in names)

@@ -90,7 +90,7 @@ def figure_staircases(figure: Figure) -> None:
     axes.set(xlim=(0, 20), ylim=(0, None), xlabel="time [s]", ylabel="requests")
 
 
-def stepper_staircases() -> dict[str, Any]:
+def slider_staircases() -> dict[str, Any]:
     """Play a load test from empty. Then change what its log holds, and see whether it adds up."""
     clock = np.linspace(0, CLIP_S, FRAMES)
 
@@ -136,7 +136,7 @@ def stepper_staircases() -> dict[str, Any]:
 
 
 def check_the_gauge_is_the_mean_number() -> None:
-    """What the stepper's gauge says is the mean of the number inside, counted at many moments.
+    """What the slider's gauge says is the mean of the number inside, counted at many moments.
 
     Source: `number_in_system` at 40,000 moments of the clip.
     """

@@ -211,7 +211,7 @@ def figure_storm(figure: Figure) -> None:
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_storm() -> dict[str, Any]:
+def slider_storm() -> dict[str, Any]:
     """The engine stands still from the 30th to the 60th second. What ends the storm?"""
     loads = [20, 30, 50, 70, 90]
 

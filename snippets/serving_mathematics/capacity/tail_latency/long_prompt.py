@@ -87,7 +87,7 @@ def _bars(long: int, read: str) -> list[tuple[str, float, float, str]]:
 
 
 def example() -> SimpleNamespace:
-    """Numbers of the page [ms], in order of arrival, as the stepper opens."""
+    """Numbers of the page [ms], in order of arrival, as the slider opens."""
     half, slowest, _ = _first_ms(8000, "in order of arrival")
     around_ms = 1000 * CHAT.made.around_s
     return SimpleNamespace(half_ms=half, slowest_ms=slowest, around_ms=around_ms)
@@ -110,7 +110,7 @@ def figure_long_prompt(figure: Figure) -> None:
         axes.set(xlabel="time [s]", ylabel="requests")
 
 
-def stepper_long_prompt() -> dict[str, Any]:
+def slider_long_prompt() -> dict[str, Any]:
     """Twelve short prompts, and a long one among them. Make it longer: who waits?"""
     clock = np.linspace(0, CLIP_S, FRAMES)
     told = [[_first_ms(long, read) for read in READ] for long in LONGS.values()]

@@ -87,7 +87,7 @@ def figure_patient_client(figure: Figure) -> None:
         axes.set(ylim=(REQUESTS + 0.7, 0.3), xlabel="time [s]", ylabel="request", xlim=(0, 14))
 
 
-def stepper_patient_client() -> dict[str, Any]:
+def slider_patient_client() -> dict[str, Any]:
     """The server stalls. Play what two clients see of it, and what each writes down."""
     clock = np.linspace(0, CLIP_S, FRAMES)
     runs = [_runs(stall_s) for stall_s in STALLS_S]

@@ -242,7 +242,7 @@ def _stacked(tools: int, percentile: int, alike: float) -> list[tuple[Any, ...]]
     return bars
 
 
-def stepper_pipeline() -> dict[str, Any]:
+def slider_pipeline() -> dict[str, Any]:
     """Call more tools, then ask for another percentile: why do those of the parts not add up?"""
 
     def each(told: Callable[[int, int, float], Any]) -> list[Any]:

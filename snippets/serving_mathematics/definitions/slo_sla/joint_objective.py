@@ -280,9 +280,10 @@ def slider_goodput() -> dict[str, Any]:
         return [[value(row, i) for row in rows] for i in range(len(LOADS))]
 
     def after(row: Sequence[_Shares], i: int) -> float:
-        both = [shares[0] for shares in row]
-        return 100 * float(np.interp(_lost(LOADS[i]), LOADS, both))
+        return 100 * float(np.interp(_lost(LOADS[i]), LOADS, [shares[0] for shares in row]))
 
+    both = over(lambda row, i: 100 * row[i][0])
+    goodput = over(lambda row, i: 100 * LOADS[i] * row[i][0])
     return {
         "controls": [
             {"label": "load", "values": [100 * x for x in LOADS], "text": "{:g}%", "start": 80.0},
@@ -292,21 +293,16 @@ def slider_goodput() -> dict[str, Any]:
                 "start": "chat, 256 places",
             },
         ],
-        "x": {"label": "load", "unit": "% of the ceiling", "range": (30, 130)},
-        "y": {"label": "of requests, and of the ceiling", "unit": "%", "range": (0, 105)},
-        "curves": [
+        "panels": [
             {
-                "label": "both kept",
-                "unit": "%",
-                "values": over(lambda row, i: 100 * row[i][0]),
-                "decimals": 1,
-            },
-            {
-                "label": "goodput",
-                "unit": "%",
-                "values": over(lambda row, i: 100 * LOADS[i] * row[i][0]),
-                "decimals": 0,
-            },
+                "kind": "load",
+                "x": {"label": "load", "unit": "% of the ceiling", "range": (30, 130)},
+                "y": {"label": "of requests, and of the ceiling", "unit": "%", "range": (0, 105)},
+                "curves": [
+                    {"label": "both kept", "unit": "%", "values": both, "decimals": 1},
+                    {"label": "goodput", "unit": "%", "values": goodput, "decimals": 0},
+                ],
+            }
         ],
         "readouts": [
             {

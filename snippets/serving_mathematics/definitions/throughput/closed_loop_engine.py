@@ -225,7 +225,7 @@ def figure_closed_loop(figure: Figure) -> None:
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_closed_loop() -> dict[str, Any]:
+def slider_closed_loop() -> dict[str, Any]:
     """Add clients, then send them away between answers: when are all places taken?"""
 
     def counted(told: Callable[[dict[str, float]], float]) -> list[list[int]]:

@@ -232,7 +232,7 @@ def figure_engine_under_load(figure: Figure) -> None:
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_engine_under_load() -> dict[str, Any]:
+def slider_engine_under_load() -> dict[str, Any]:
     """Raise the load, with few places and with many: what gets worse first?"""
 
     def clips(part: str) -> list[list[list[int]]]:
@@ -252,6 +252,7 @@ def stepper_engine_under_load() -> dict[str, Any]:
             "label": "time",
             "unit": "s",
             "values": (FRAME_S * np.arange(FRAMES)).round(1).tolist(),
+            "start": 0.0,
         },
         "panels": [
             {

@@ -85,14 +85,20 @@ def slider_hockey_stick() -> dict[str, Any]:
         [pollaczek_khinchine_wait(r + 0.01, c) - wait for c, wait in zip(scv, row, strict=True)]
         for r, row in zip(rho, waits, strict=True)
     ]
+    mean = {"label": "mean wait", "unit": "service times"}
     return {
         "controls": [
             {"label": "utilization", "values": rho, "text": "ρ = {:.2f}", "start": 0.8},
             {"label": "variability of service", "values": scv, "text": "Cₛ² = {:g}", "start": 1.0},
         ],
-        "x": {"label": "utilization ρ", "unit": "", "range": (0, 1)},
-        "y": {"label": "mean wait", "unit": "service times", "range": (0, 20)},
-        "curves": [{"label": "mean wait", "unit": "service times", "values": waits, "decimals": 2}],
+        "panels": [
+            {
+                "kind": "load",
+                "x": {"label": "utilization ρ", "unit": "", "range": (0, 1)},
+                "y": mean | {"range": (0, 20)},
+                "curves": [mean | {"values": waits, "decimals": 2}],
+            }
+        ],
         "readouts": [{"label": "more", "unit": "", "values": more, "decimals": 2}],
         "reading": "At {utilization} and {variability of service} the mean wait is {mean wait}, and"
         " one more percentage point of load adds {more}.",

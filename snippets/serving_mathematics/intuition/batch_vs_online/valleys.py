@@ -116,7 +116,7 @@ def figure_valleys(figure: Figure) -> None:
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_valleys() -> dict[str, Any]:
+def slider_valleys() -> dict[str, Any]:
     """Let batch work wait longer, and watch it move into the valley. Then make the day flatter."""
     every = range(0, SLOTS, 2)
     runs = [

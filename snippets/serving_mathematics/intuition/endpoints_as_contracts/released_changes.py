@@ -118,7 +118,7 @@ def figure_released_changes(figure: Figure) -> None:
     axes.grid(False)
 
 
-def stepper_released_changes() -> dict[str, Any]:
+def slider_released_changes() -> dict[str, Any]:
     """Pick a change, then let the build ask more checks: what would reach which caller?"""
     breaking = [told for told, broken in map(_outcomes, CHANGES) if broken]
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 YEARLY = 1 / 12  # pages a month: one a year
 GUARDS = ((1.0, 1.0, 6), (6.0, 2.5, 8))  # window [h], burn rate over 14.4/w, errors to ask for
 HOURS = (1.0, 2.0, 3.0, 6.0)  # long windows; each fires at 2% of the budget
-SHOWN_HOURS, LEASTS = (1.0, 3.0, 6.0), (1, 2, 3, 6)  # of the stepper, as what follows
+SHOWN_HOURS, LEASTS = (1.0, 3.0, 6.0), (1, 2, 3, 6)  # of the slider, as what follows
 TRAFFIC = (24, 60, 120, 240, 480, 960)  # requests an hour
 DAYS_H, BEFORE = 48, 6  # what is shown, and what fills the windows before [h]
 TONIGHT, TONIGHT_FAILS = (36, 38), 0.02  # two in a hundred fail [h]
@@ -180,7 +180,7 @@ def _marks(lane: str, on: npt.NDArray[np.bool_], state: str, least_h: float) -> 
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_windows() -> dict[str, Any]:
+def slider_windows() -> dict[str, Any]:
     """A service that fails just as often as it may, until two in a hundred fail on the second
     evening. Move the traffic: when does the pager ring?"""
     hours, times = [_rule(h) for h in SHOWN_HOURS], np.arange(3 * DAYS_H + 1) / 3

@@ -292,7 +292,7 @@ def figure_split_price(figure: Figure) -> None:
         panels[2].annotate(text, (1.04, height / 100), xycoords="axes fraction", color=colour)
 
 
-def stepper_next_sequence() -> dict[str, Any]:
+def slider_next_sequence() -> dict[str, Any]:
     """Add sequences to an engine, and watch what the next one costs and what it saves."""
     shape = (len(BATCHES), len(_MACHINES), len(PROMPTS))
     gaps, rates, prices, shares = (np.full(shape, None, dtype=object) for _ in range(4))

@@ -54,7 +54,7 @@ REQUESTS_PER_S = 20.0  # of the page
 LIMIT_S = 0.025  # promised mean time per token of the page [s]; twice that holds for most answers
 FLOOR = 80.0  # least score of the page [%]
 PEAKS = {"bf16": 989e12, "fp8": 1979e12}  # [FLOP/s] of an H100, dense: its data sheet
-RATES = (5, 10, 20, 40)  # requests a second of the stepper
+RATES = (5, 10, 20, 40)  # requests a second of the slider
 LIMITS_MS = (20, 25, 35, 50)
 FLOORS = (40, 60, 65, 80)  # least scores [%]
 ZOO = (  # of `core.machines`; MMLU (5 examples) of the instruction-tuned models: Meta's model cards
@@ -317,7 +317,7 @@ def _drawn(zoo: Sequence[Replica], rate: int, limit_ms: int, floor: int) -> list
     return drawn
 
 
-def stepper_cheapest() -> dict[str, Any]:
+def slider_cheapest() -> dict[str, Any]:
     """Raise the rate, tighten the promise, ask for less: who can run, and which is cheapest?"""
     zoo = [one for one in _zoo() if one.name != "405B FP8 on 8"]  # ten times as dear, or never
 

@@ -320,7 +320,7 @@ def _lives(served_t: float, law: ScalingLaw, size_b: float) -> tuple[Training, T
     return trained, lifetime_optimum(law, loss(law, size, tokens), served)
 
 
-def stepper_lifetime_flops() -> dict[str, Any]:
+def slider_lifetime_flops() -> dict[str, Any]:
     """Serve more tokens: which of two models of the same quality costs less over its life?"""
 
     def each(told: Callable[[Training, Training], Any]) -> list[Any]:

@@ -157,7 +157,7 @@ def figure_who_fits(figure: Figure) -> None:
         axes.minorticks_off()
 
 
-def stepper_who_fits() -> dict[str, Any]:
+def slider_who_fits() -> dict[str, Any]:
     """256 people ask an engine of eight devices. Lengthen their contexts, then change the model."""
     fit, running, step, held, left, read = (
         [[[0.0] * len(SPLITS) for _ in SHOWN] for _ in LENGTHS] for _ in range(6)

@@ -137,7 +137,7 @@ def figure_experts_touched(figure: Figure) -> None:
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
-def stepper_experts_touched() -> dict[str, Any]:
+def slider_experts_touched() -> dict[str, Any]:
     """Play it, token by token: how many new experts does the next token touch? Experts are only a
     part of a step."""
     frames = range(1, TOKENS + 1)
@@ -169,7 +169,6 @@ def stepper_experts_touched() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "engine",
-                "label": "",
                 "of": "experts",
                 "places": places.tolist(),
                 "running": filled.tolist(),

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 DEVICES = (1, 2, 4, 8, 16, 32)
 REQUESTS = (1, 16, 64, 128, 512)
-_DRAWN, _ROWS = REQUESTS[1:4], DEVICES[:5]  # by the stepper: requests, and devices
+_DRAWN, _ROWS = REQUESTS[1:4], DEVICES[:5]  # by the slider: requests, and devices
 _COPY = "copy"  # its first row
 
 
@@ -230,7 +230,7 @@ def _devices(split: str, devices: int, requests: int) -> list[tuple[Any, ...]]:
     return bars
 
 
-def stepper_more_devices() -> dict[str, Any]:
+def slider_more_devices() -> dict[str, Any]:
     """Add devices: what of a token's time shrinks, what stays, and what is new? You pay for its
     length times the rows."""
     ways = [split.removeprefix("chat, ") for split in SPLITS if "chat" in split]

@@ -169,7 +169,7 @@ def figure_padded_plan(figure: Figure) -> None:
     )
 
 
-def stepper_padded_plan() -> dict[str, Any]:
+def slider_padded_plan() -> dict[str, Any]:
     """Lengthen the predicted time until nine in ten runs are no slower. Then measure three runs of
     your own."""
     models, hundred = list(_covered()), (np.arange(100) + 0.5) / 100

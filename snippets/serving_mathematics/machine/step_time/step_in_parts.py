@@ -87,7 +87,7 @@ def figure_step_in_parts(figure: Figure) -> None:
     figure.axes[0].legend(loc="upper left", reverse=True)
 
 
-def stepper_step_in_parts() -> dict[str, Any]:
+def slider_step_in_parts() -> dict[str, Any]:
     """Add sequences, then context: what grows on each machine, and what never shrinks?"""
 
     def each(told: Callable[[int, int], Any]) -> list[list[Any]]:

@@ -151,11 +151,16 @@ def slider_token_budget() -> dict[str, Any]:
                 "start": "60%",
             },
         ],
-        "x": {"label": "token budget", "unit": "tokens", "log": True},
-        "y": {"label": "p99", "unit": "ms", "log": True},
-        "curves": [
-            {"label": "gap", "unit": "ms", "values": found[..., 1], "decimals": 0},
-            {"label": "first token", "unit": "ms", "values": found[..., 0], "decimals": 0},
+        "panels": [
+            {
+                "kind": "load",
+                "x": {"label": "token budget", "unit": "tokens", "log": True},
+                "y": {"label": "p99", "unit": "ms", "log": True},
+                "curves": [
+                    {"label": "gap", "unit": "ms", "values": found[..., 1], "decimals": 0},
+                    {"label": "first token", "unit": "ms", "values": found[..., 0], "decimals": 0},
+                ],
+            }
         ],
         "readouts": [{"label": "TPOT", "unit": "ms", "values": found[..., 2], "decimals": 0}],
         "reading": "With {budget} in a step at {load} load, one gap in a hundred takes {gap} or"

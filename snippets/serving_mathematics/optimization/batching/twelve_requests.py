@@ -110,7 +110,7 @@ def figure_twelve_requests(figure: Figure) -> None:
         axes.set(ylim=(PLACES + 0.6, 0.4), ylabel="place", xlabel="time [s]", xlim=(0, None))
 
 
-def stepper_twelve_requests() -> dict[str, Any]:
+def slider_twelve_requests() -> dict[str, Any]:
     """Play it, then make the lengths alike: what do batches lose?"""
     clock = np.linspace(0, CLIP_S, FRAMES)
     answered = {

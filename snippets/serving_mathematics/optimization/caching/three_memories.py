@@ -175,7 +175,7 @@ def _strips(shared: int, rate: int, frame: int) -> list[tuple[Any, ...]]:
     return bars
 
 
-def stepper_three_memories() -> dict[str, Any]:
+def slider_three_memories() -> dict[str, Any]:
     """Play it: requests fill one memory in three ways. Then let prompts share a prefix."""
     frames = range(0, round(SPAN_S / FRAME_S) + 1, 2)
 

@@ -158,7 +158,7 @@ def _drafted(units: int, taught: int, source: str) -> list[tuple[Any, ...]]:
     return bars
 
 
-def stepper_size_and_data() -> dict[str, Any]:
+def slider_size_and_data() -> dict[str, Any]:
     """Teach a student, and let it draft: what would its teacher accept, and what is struck out?"""
     units, taught = _axes()
     sources = [WORDS, ALL]

@@ -213,7 +213,7 @@ def figure_three_orders(figure: Figure) -> None:
     axes.set(xlabel="time since the burst [s]", ylabel="others waiting [requests]")
 
 
-def stepper_three_orders() -> dict[str, Any]:
+def slider_three_orders() -> dict[str, Any]:
     """After five seconds one tenant asks for 150 answers at once. Play it: whose requests wait?
     Then give the engine more places."""
     clock, machines = np.linspace(0.0, CLIP_S, FRAMES), [CHAT.limited(few) for few in PLACES]

@@ -170,7 +170,7 @@ def _weight_bars(form: str) -> list[tuple[Any, ...]]:
     return bars
 
 
-def stepper_speed_by_format() -> dict[str, Any]:
+def slider_speed_by_format() -> dict[str, Any]:
     """Drop bits, then fill the batch: what shrinks, what stays, and what do weights lose?"""
 
     def each(told: Callable[[str, str, int], Any]) -> list[list[Any]]:
