@@ -43,6 +43,7 @@ from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.questions import read_choices, read_question
+from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import measuring
 
 from builder import ROOT
@@ -451,6 +452,9 @@ def test_an_answer_says_what_it_belongs_to() -> None:
     assert words in asked_text(QUESTION)
     trace = replace(QUESTION, traffic=Workload(np.arange(9.0), [1] * 9, [1] * 9))
     assert "; a trace of 9 requests; " in asked_text(trace)
+    read = ReadRequests(trace.traffic, "9 requests in 8 s; time: milliseconds from a start")
+    shown = summary_text(replace(TOLD, question=replace(QUESTION, traffic=read)))
+    assert "time: milliseconds from a start" in shown  # a guess may be off by a thousand
 
 
 def test_intervals_keep_two_digits() -> None:

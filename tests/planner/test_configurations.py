@@ -220,6 +220,16 @@ def test_the_nearest_refusal_is_told_whatever_comes_first() -> None:
     assert "on 8 × H100 SXM (tp8) in FP8, the nearest" in said[0]
 
 
+def test_the_nearest_is_by_the_limit_that_is_missed_most() -> None:
+    """One device in 16 bits misses the TTFT by half, but the TPOT by far more than eight do."""
+    asked = {"rate_per_s": 3, "model": "Qwen3-8B", "device": "L4", "precision": "fp8, bf16"}
+    asked |= {"tpot_s": 0.002, "parallelism": "tp1, tp8", "other_devices": "none"}
+    with pytest.raises(
+        Infeasible, match=r"a TPOT of 0.002 s .* on 8 × L4 \(tp8\) in FP8, the near"
+    ):
+        answer(read_choices(asked))
+
+
 def test_steps_that_err_leave_the_answer_between(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter runs may say more replicas for faster steps, or fewer for slower ones."""
     asked = read_choices({"rate_per_s": 60, "requests": 100, "parallelism": "tp1"})

@@ -210,6 +210,8 @@ def main_lines(told: Answered) -> list[Line]:
     worst = best.nearest
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
     hour, million = f"${best.usd_per_hour:,.2f}", f"${best.usd_per_million:,.3f}"
+    traffic = question.traffic
+    read = [traffic.told] if isinstance(traffic, ReadRequests) else []
     return [
         Line("replicas", f"{best.replicas:,}{spare}", "capacity/autoscaling"),
         Line(
@@ -238,6 +240,7 @@ def main_lines(told: Answered) -> list[Line]:
         Line("price of the fleet", f"{hour} an hour", "intuition/batch-vs-online"),
         Line("price of 10⁶ generated tokens", million, "intuition/latency-throughput-cost"),
         Line("power and energy", power_text(told), "intuition/latency-throughput-cost"),
+        *(Line("what was read", one, "capacity/arrival-rates") for one in read),
     ]
 
 
@@ -607,8 +610,8 @@ def _is_short(told: Answer, one: Ranked) -> bool:
 
 
 def _read_lines(question: Question) -> list[Line]:
-    """What was read of a model, of a device that is given by its numbers, and of a trace."""
-    model, traffic = question.deployment.architecture, question.traffic
+    """What was read of a model, and of a device that is given by its numbers."""
+    model = question.deployment.architecture
     all_of_it, active = model.parameters / 1e9, model.active_parameters / 1e9
     sizes = f"{sized(all_of_it)}·10⁹ parameters, {sized(active)}·10⁹ for a token"
     lines = [Line("model", sizes, "machine/step-time")]
@@ -616,8 +619,6 @@ def _read_lines(question: Question) -> list[Line]:
         like = find_system(LIKE).shown
         said = f"peak in 16 bits, bandwidth and memory; {BORROWED.lower()} are those of {like}"
         lines.append(Line("what is given of the device", said, "machine/predictions"))
-    if isinstance(traffic, ReadRequests):
-        lines.append(Line("what was read", traffic.told, "capacity/arrival-rates"))
     return lines
 
 

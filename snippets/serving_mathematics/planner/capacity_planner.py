@@ -103,7 +103,7 @@ UNLIMITED = 2**40  # blocks, or seconds
 class Infeasible(ValueError):
     """No number of replicas keeps the objective; the message says why."""
 
-    over = math.inf  # of a lone request, times its limit
+    over = math.inf  # of a lone request, times the limit that it misses most
 
 
 @dataclass(frozen=True)
@@ -554,19 +554,22 @@ class Fleets:
         ]
         ttft = np.min([first for first, _ in alone], axis=0) + self.beside(asked)
         got = RequestTimes(ttft, alone[0][1], as_floats(later=asked.output_tokens - 1))
+        problem, over = None, 0.0
         for place, promise in enumerate(self.goals):
             whose = f" of {self.question.class_names[place]}" if len(self.goals) > 1 else ""
             for goal in promise:
                 each = goal.of(got, promise)
                 kept = each[(self.which == place) & ~np.isnan(each)]
                 least = float(np.quantile(kept, goal.share)) if kept.size else 0.0
-                if least > goal.limit:
+                over = max(over, least / goal.limit)
+                if least > goal.limit and problem is None:
                     problem = Infeasible(
                         f"no fleet keeps {goal.kept}{whose}: a replica without other requests "
                         f"takes {goal.measure.plain(least)}"
                     )
-                    problem.over = least / goal.limit
-                    raise problem
+        if problem is not None:
+            problem.over = over
+            raise problem
 
     def beside(self, asked: Workload) -> FloatArray:
         """What the first token takes beside the engine [s]."""

@@ -448,6 +448,28 @@ def test_tied_words_count_once() -> None:
     assert read_architecture(QWEN2_5_72B).embedding_parameters == 2 * 152_064 * 8192
 
 
+def test_what_a_file_leaves_out_is_as_its_family_has_it() -> None:
+    """The classes of transformers 5.24: words that stand once, ungated layers, names of counts."""
+    assert read_architecture(PLAIN | {"model_type": "gemma2"}).tied_embeddings
+    assert not read_architecture(PLAIN).tied_embeddings
+    assert not read_architecture(
+        PLAIN | {"model_type": "gemma2", "tie_word_embeddings": False}
+    ).tied_embeddings
+    gated, ungated = (
+        read_architecture(PLAIN | {"model_type": name}).dense_parameters
+        for name in ("llama", "apertus")
+    )
+    assert gated / ungated == 1.5
+    longer = {key: value for key, value in PLAIN.items() if key != "max_position_embeddings"}
+    assert read_architecture(longer | {"model_max_length": 2**20}).context_tokens == 2**20
+    mixture = {key: GLM_4_5[key] for key in GLM_4_5 if key != "first_k_dense_replace"}
+    assert read_architecture(mixture | {"num_dense_layers": 3}).layers == (
+        read_architecture(GLM_4_5).layers
+    )
+    inert = {"moe_num_experts": 0, "num_shared_experts": 1, "mamba_d_ssm": None}
+    assert read_architecture(PLAIN | inert).layers == read_architecture(PLAIN).layers
+
+
 @pytest.mark.parametrize(("ratio", "selects"), [(4, True), (8, True), (16, False)])
 def test_finely_compressed_layers_select(ratio: int, selects: bool) -> None:
     config = {
@@ -506,6 +528,11 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"attn_type_list": [0, 1, 2]}, "entry 3 of 'attn_type_list' must be one of 0, 1"),
         ({"attn_layer_indices": [1]}, "'attn_layer_indices' says of layers what is not read here"),
         ({"num_kv_shared_layers": 2}, "'num_kv_shared_layers' says of layers what is not read"),
+        ({"moe_num_experts": 64, "moe_k": 6}, "'moe_num_experts' says of layers what is not read"),
+        ({"moe_num_experts": [64, 64]}, "known are n_routed_experts, num_local_experts, num_exp"),
+        ({"mamba_d_ssm": 1024}, "'mamba_d_ssm' says of layers what is not read here; known are hy"),
+        (NESTED["latent"] | {"linear_attn_config": {}, "layer_types": ["linear_attention"] * 3},
+         "'layer_types' says of layers what is not read here; known are linear_attn_config beside"),
         ({"head_dim": 0}, "'head_dim' must be a whole number from 1"),
         ({"model_type": "t5"}, "'model_type' must be of a decoder alone, got 't5'"),
         ({"is_encoder_decoder": True}, "'model_type' must be of a decoder alone, got 'an enc"),

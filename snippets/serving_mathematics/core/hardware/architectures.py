@@ -9,7 +9,8 @@ Counts leave out norms, biases and rotary tables (below one part in a thousand).
 
 Source: Hugging Face `config.json` files as published by their models' authors; multi-head latent
 attention is DeepSeek-AI (2024), arXiv 2405.04434, section 2.1; the sparse selection of
-DeepSeek-V3.2 is its report, section 2.1.
+DeepSeek-V3.2 is its report, section 2.1; what a family leaves out is the default of its class in
+transformers 5.24.
 """
 
 # In one piece: one reader of `config.json`: a case for each family of models, and most families
@@ -44,9 +45,13 @@ UNREAD = (  # parts of a file that say of its layers what is not read here
     ),
     *("num_kv_shared_layers", "cla_share_factor", "attn_config", "ssm_cfg", "altup_num_inputs"),
 )
+TIED = (  # families whose vocabulary stands once, where a file says nothing else
+    *("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "cohere", "cohere2"),
+    *("smollm3", "ernie4_5", "minicpm3"),
+)
 UNGATED = (  # families whose feed-forward layers are two matrices and not three
     *("gpt_neox", "gpt2", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"),
-    *("mpt", "nemotron", "codegen", "persimmon"),
+    *("mpt", "nemotron", "codegen", "persimmon", "apertus", "arcee", "jais2", "nanochat"),
 )
 PLAIN_TYPES = (
     None,
@@ -288,6 +293,12 @@ class _Reader:
             raise self._wrong(what, "an object", value)
         return type(self)(value or {}, self.name)
 
+    def unread(self, key: str, known: str) -> ValueError:
+        """Of a key that changes what a layer is, in a way that is not known here."""
+        return ValueError(
+            f"{self.name}: {key!r} says of layers what is not read here; known are {known}"
+        )
+
     def _whole(self, what: str, value: Any, least: int, most: int) -> int:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not least <= value <= most or value % 1 != 0:
@@ -454,13 +465,9 @@ def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForw
     return FeedForward(dense, gated * latent * width, experts, chosen)
 
 
-def _is_mixture(read: _Reader) -> bool:
-    return read.whole(*EXPERTS, default=0, least=0) > 1
-
-
 def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
     """Which layers are mixtures of experts."""
-    if not _is_mixture(read):
+    if read.whole(*EXPERTS, default=0, least=0) <= 1:
         return [False] * layers
     if read.has("mlp_layer_types"):
         kinds = read.of_layers("mlp_layer_types", layers, ("sparse", "dense"))
@@ -474,7 +481,7 @@ def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
     if isinstance(read.get(key), list):
         return [item == 1 for item in read.of_layers(key, layers, (0, 1))]
     every = max(1, read.whole(*steps, default=1, least=0))
-    first = read.whole("first_k_dense_replace", default=0, least=0)
+    first = read.whole("first_k_dense_replace", "num_dense_layers", default=0, least=0)
     dense_only = read.items("mlp_only_layers")
     offset = every - 1 if read.has("decoder_sparse_step", "interleave_moe_layer_step") else 0
     return [i >= first and i % every == offset and i not in dense_only for i in range(layers)]
@@ -485,10 +492,7 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
     """The attention of every layer."""
     for key in UNREAD:
         if read.has(key):
-            raise ValueError(
-                f"{read.name}: {key!r} says of layers what is not read here; known are lists of "
-                f"layer_types: {', '.join(LAYER_KINDS)}"
-            )
+            raise read.unread(key, f"lists of layer_types: {', '.join(LAYER_KINDS)}")
     if read.has("compress_ratios"):
         ratios = read.wholes("compress_ratios")
         if len(ratios) < layers:
@@ -646,6 +650,21 @@ def _block_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attentio
     return found
 
 
+def _refuse_unread(read: _Reader, layers: list[tuple[Attention, FeedForward]]) -> None:
+    """Refuse a file that tells of experts or states of which no layer has any as it was read."""
+    linear = any(attention.kind == "linear" for attention, _ in layers)
+    mixed = any(part.experts for _, part in layers)
+    for key, value in read.config.items():
+        if value in (None, 0, 1, "", [], {}):
+            continue
+        if key.endswith("experts") and not mixed and key not in EXPERTS:
+            raise read.unread(key, ", ".join(EXPERTS))
+        if key.startswith("mamba") and not linear:
+            raise read.unread(key, "hybrid_override_pattern, attn_layer_period")
+    if "linear_attention" in read.items("layer_types") and not linear:
+        raise read.unread("layer_types", "linear_attn_config beside kv_lora_rank")
+
+
 def published_precision(config: Mapping[str, Any]) -> str:
     """Precision of the published weights: `bf16`, `fp8`, `fp4`, `mxfp4` or `int4`.
 
@@ -792,6 +811,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
             (attention, mixture if mixed else dense)
             for attention, mixed in zip(attentions, mixtures, strict=True)
         ]
+    _refuse_unread(read, layers)
     try:
         published = published_precision(merged)
     except _UnknownFormat as problem:
@@ -805,9 +825,11 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         hidden=hidden,
         vocabulary=read.whole("vocab_size"),
         heads=heads,
-        context_tokens=read.whole("max_position_embeddings", "n_positions", default=131072),
+        context_tokens=read.whole(
+            "max_position_embeddings", "n_positions", "model_max_length", default=131072
+        ),
         layers=tuple((n, *pair) for pair, n in Counter(layers).items()),
-        tied_embeddings=read.flag("tie_word_embeddings"),
+        tied_embeddings=read.flag("tie_word_embeddings", default=read.get("model_type") in TIED),
         published=published,
         four_bit_experts=four_bit,
         eight_bit_rest=four_bit and published == "fp8",

@@ -294,7 +294,8 @@ def _file_model(text: str) -> tuple[Architecture, str]:
     except ValueError as problem:
         told = str(problem).removeprefix(f"{path}: ")
         raise ValueError(f"model {text!r} must hold JSON: {told}") from problem
-    model = read_architecture(content, path.parent.name or path.stem)
+    folder = path.parent.name if path.name == "config.json" else ""
+    model = read_architecture(content, folder or path.stem)
     return model, ""
 
 
