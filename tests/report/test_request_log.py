@@ -355,6 +355,8 @@ def test_tokens_are_known_by_the_name_around_them_and_their_total_is_no_time() -
     row = {"start_s": 1.0, "usage_details": {"input": 7, "output": 5, "total": 950}}
     run = read_log("\n".join([json.dumps(row)] * 3), "a.jsonl")
     assert set(run.columns) == {"sent_s", "prompt_tokens", "output_tokens"}
+    row |= {"headers": {"start_s": 9.0}, "start_s": row.pop("start_s")}
+    assert read_log(json.dumps(row), "a.jsonl").notes[0].startswith("moments from start_s")
     rows = "prompt_tokens,output_tokens,total,start_s\n7,5,950,1\n7,5,950,2\n"
     assert not read_log(rows, "a.csv").has("latency_s")
     assert read_log("start_s,total_ms\n1,950\n2,950\n", "a.csv").columns["latency_s"][0] == 0.95

@@ -311,7 +311,7 @@ def _chosen(
     for role, name in mapping.items():
         require(name in names, f"columns: {role}", f"one of {', '.join(names)[:200]}", name[:60])
     forms: dict[str, str] = {}
-    for name in names:
+    for name in sorted(names, key=lambda name: name.count(".")):  # the outer of two alike
         for form in _forms(name):
             forms.setdefault(form, name)
     chosen, taken = dict(mapping), set(mapping.values())

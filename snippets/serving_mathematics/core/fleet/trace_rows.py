@@ -29,13 +29,13 @@ KNOWN = {  # names of columns in compared form: letters and digits, in lower cas
         *("contexttokens", "prompttokens", "inputtokens", "inputlength", "promptlength", "isl"),
         *("requesttokens", "promptlen", "inputlen", "numprompttokens", "numprefilltokens"),
         *("inputtoks", "genaiusageinputtokens", "prompttoken", "tokensin", "tokensprompt"),
-        "numberinputtokens",
+        *("numberinputtokens", "inputtokencount", "prompttokencount"),
     ),
     "output": (
         *("generatedtokens", "outputtokens", "completiontokens", "outputlength", "osl"),
         *("responsetokens", "outputlen", "answertokens", "numdecodetokens", "completionlength"),
         *("outputtoks", "genaiusageoutputtokens", "tokensout", "tokenscompletion"),
-        "numberoutputtokens",
+        *("numberoutputtokens", "outputtokencount", "candidatestokencount"),
     ),
     "cached": (
         *("cachedtokens", "reusabletokens", "prefixtokens", "numcachedtokens"),
