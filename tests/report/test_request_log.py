@@ -322,13 +322,25 @@ def test_lines_of_sglang_are_one_request_each() -> None:
         meta = {"request_received_ts": sent, "forward_entry_time": sent + 0.25, "cached_tokens": 2}
         meta |= {"prefill_finished_time": sent + 0.5, "request_finished_ts": sent + 1.5}
         meta |= {"prompt_tokens": 7, "completion_tokens": 5}
+        meta |= {"finish_reason": {"type": "stop" if i else "abort", "message": None}}
         rows += [{"timestamp": sent, "event": "request.received", "rid": f"r{i}"}]
         rows += [{"timestamp": sent + 1.5, "rid": f"r{i}", "out": {"meta_info": meta}}]
     run = read_log("\n".join(map(json.dumps, rows)), "a.jsonl")
     means = {"sent_s": 29.0, "queue_s": 0.25, "ttft_s": 0.5, "latency_s": 1.5}
     means |= {"prompt_tokens": 7.0, "output_tokens": 5.0, "cached_tokens": 2.0}
+    means |= {"failed": 1 / 30, "gave_up": 1 / 30}
     assert {name: x.mean() for name, x in run.columns.items()} == means
     assert "30 rows have none of these and were left out" in run.notes
+
+
+def test_an_error_that_is_an_object_is_one() -> None:
+    """Its row had counted as an answer, because only the others said that there was none."""
+    rows: list[dict[str, object]] = [
+        {"start_s": i, "latency_ms": 9, "error": None} for i in range(20)
+    ]
+    rows[7]["error"] = {"message": "x", "code": 503}
+    run = read_log("\n".join(map(json.dumps, rows)), "a.jsonl")
+    assert run.columns["failed"].nonzero()[0].tolist() == [7]
 
 
 def test_vllms_own_times_of_a_request_count_from_when_it_came() -> None:

@@ -55,7 +55,8 @@ from serving_mathematics.support.files import MOST_ROWS, read_table, require_sha
 from serving_mathematics.support.require import require
 
 MOMENTS = {  # columns of moments, in compared form
-    "sent": ("requestreceivedts", *KNOWN["time"]),  # of SGLang, whose timestamp is of the line
+    "sent": ("requestreceivedts", "startutc", *KNOWN["time"]),  # of SGLang and Traefik, whose
+    # timestamp and time are of the line
     "queued": ("queuedts", "queuedat", "enqueuedat", "enqueuetime"),
     "due": ("due", "dueat", "scheduledtime", "targetedstart", "intendedstart", "planned"),
     "scheduled": (
@@ -113,6 +114,7 @@ WORDS = {
 }
 ROLES = MOMENTS | DURATIONS | COUNTS | WORDS
 KNOWN_FORMS = {form for forms in ROLES.values() for form in forms}
+WHOLE = (compared(HASH_IDS), *WORDS["error"], *WORDS["finish"])  # objects that are one word
 FINE = (  # words of an answer that came, of an error that is none, and why an answer ended
     *("", "0", "ok", "true", "none", "null", "nan", "n/a", "na", "-", "false", "no", "[]", "{}"),
     *("success", "succeeded", "successful", "complete", "completed", "finished", "done", "passed"),
@@ -238,13 +240,14 @@ def _cells_of_json(text: str) -> tuple[dict[str, Sequence[Any]], int]:
 
 
 def _flat(row: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and values of an object, those of objects within it after their names and a dot.
+    """Names and values of an object, those of objects within it after their names and a dot; what
+    tells an error, whatever is in it, is one word.
 
-    >>> dict(_flat({"a": 1, "b": {"c": {"d": 2}, "e": {}}}))
-    {'a': 1, 'b.c.d': 2, 'b.e': {}}
+    >>> dict(_flat({"a": 1, "b": {"c": {"d": 2}, "error": {"code": 5}}}))
+    {'a': 1, 'b.c.d': 2, 'b.error': {'code': 5}}
     """
     for name, value in row.items():
-        if type(value) is dict and value and name != HASH_IDS:
+        if type(value) is dict and value and compared(name) not in WHOLE:
             yield from _flat(value, f"{within}{name}.")
         else:
             yield within + name, value

@@ -24,6 +24,7 @@ KNOWN = {  # names of columns in compared form: letters and digits, in lower cas
         *("requesttime", "requesttimestamp", "starttime", "createdat", "t", "arrived", "date"),
         *("arrival", "start", "elapsed", "unixtime", "unix", "epoch", "sentat", "sent"),
         *("requeststart", "starttimestamp", "receivedat", "startedat", "requestcreatedat"),
+        "requestreceived",
     ),
     "prompt": (
         *("contexttokens", "prompttokens", "inputtokens", "inputlength", "promptlength", "isl"),
@@ -40,6 +41,7 @@ KNOWN = {  # names of columns in compared form: letters and digits, in lower cas
     "cached": (
         *("cachedtokens", "reusabletokens", "prefixtokens", "numcachedtokens"),
         *("cachedprompttokens", "prefixhit", "hittokens", "tokenscached"),
+        "cachereadinputtokens",
     ),
 }
 TIME_UNITS = {"ms": 1e3, "us": 1e6, "ns": 1e9}  # a second, at the end of the name of a time
