@@ -339,6 +339,7 @@ def test_an_error_that_is_an_object_is_one() -> None:
         {"start_s": i, "latency_ms": 9, "error": None} for i in range(20)
     ]
     rows[7]["error"] = {"message": "x", "code": 503}
+    rows[9]["error"] = {"message": "", "code": None}
     run = read_log("\n".join(map(json.dumps, rows)), "a.jsonl")
     assert run.columns["failed"].nonzero()[0].tolist() == [7]
 

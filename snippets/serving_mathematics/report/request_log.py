@@ -2,14 +2,16 @@
 
 Columns are known by their names, as the planner's traces are, or said: "sent=when,ttft=first_ms".
 A duration's unit stands at the end of its name, or is told by the others: what begins and ends at
-moments lasts as long as they say. Where neither tells and both seconds and milliseconds would do,
-it is asked back. A column of moments that another clock made (further from the others than a day)
-is passed over and said.
+moments lasts as long as they say, a first token comes within its answer, and each token takes its
+time. Where nothing tells and both seconds and milliseconds would do, it is asked back. A column of
+moments that another clock made (further from the others than a day) is passed over and said.
 
 Assumes: moments of one column come from one clock.
 
-Source: OpenTelemetry semantic conventions for generative AI, for names of columns; the planner's
-`trace_formats` and `trace_times`, which read times and tokens.
+Source: OpenTelemetry semantic conventions for generative AI, for names of columns, and its trace
+API, for words of a status; SGLang, `req_time_stats.py` and `request_logger.py`; vLLM documentation,
+per-request metrics; nginx, `ngx_http_log_module`; the planner's `trace_formats` and `trace_times`,
+which read times and tokens.
 """
 
 # In one piece: one table read from its names to its requests: what a column means is decided by the
@@ -54,9 +56,8 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow
 from serving_mathematics.support.require import require
 
-MOMENTS = {  # columns of moments, in compared form
-    "sent": ("requestreceivedts", "startutc", *KNOWN["time"]),  # of SGLang and Traefik, whose
-    # timestamp and time are of the line
+MOMENTS = {  # columns of moments, in compared form; timestamps of SGLang and Traefik are of lines
+    "sent": ("requestreceivedts", "startutc", *KNOWN["time"]),
     "queued": ("queuedts", "queuedat", "enqueuedat", "enqueuetime"),
     "due": ("due", "dueat", "scheduledtime", "targetedstart", "intendedstart", "planned"),
     "scheduled": (
@@ -82,7 +83,7 @@ DURATIONS = {
     "latency": (
         *("latency", "e2e", "e2el", "e2elatency", "duration", "requestlatency", "responsetime"),
         *("elapsed", "totaltime", "api", "requestduration", "requesttime", "total"),
-        *("elapsedtime", "endtoendlatency", "delay"),
+        *("elapsedtime", "endtoendlatency"),
     ),
     "queue": ("queuetime", "waittime", "queue", "queuewait", "waiting", "timeinqueue"),
     "tpot": ("tpot", "timeperoutputtoken", "itl", "intertokenlatency", "meanitl"),
@@ -250,7 +251,8 @@ def _flat(row: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]
         if type(value) is dict and value and compared(name) not in WHOLE:
             yield from _flat(value, f"{within}{name}.")
         else:
-            yield within + name, value
+            none = type(value) is dict and name != HASH_IDS and not any(value.values())
+            yield within + name, None if none else value
 
 
 def _objects(text: str) -> Iterator[tuple[int, Any]]:
@@ -571,7 +573,7 @@ def _run(
             values = _numbers(cells[chosen[role]], chosen[role], first)
             others = columns.get("latency_s")
             tokens = columns.get("output_tokens") if role == "latency" else None
-            own = "s" if nginx and role == "latency" else unit  # as it counts
+            own = "s" if nginx and role == "latency" and not unit else unit  # as it counts
             columns[name], told = _seconds(values, chosen[role], own, others, tokens)
             notes.append(told)
     _add_queue(cells, chosen, columns, first, notes)
