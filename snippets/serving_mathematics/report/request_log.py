@@ -124,7 +124,7 @@ FINE = (  # words of an answer that came, of an error that is none, and why an a
     *("unset", "statuscodeunset", "statuscodeok"),  # of OpenTelemetry
 )
 BAD = r"error|fail|time\W*out|timed|cancel|abort|reject|refus|denied|exceed|invalid|unavailable"
-USUAL = 0.5  # of a log with one word that is neither: it is of answers that came
+USUAL_WORD = 0.5  # of a log with one word that is neither: it is of answers that came
 MOST_TRIES = 20  # of one request: an id that stands more often is of something else
 LATER_TOKEN_S = 1e-4  # less for each later token: the answer came whole
 MANY_TOKENS = 8  # of an answer of which that is said
@@ -466,7 +466,7 @@ def _failed(
         bad = {word: up[word] or _is_bad(word, role) for word in words}
         usual, count = Counter(column).most_common(1)[0]
         odd = role == "status" and bad[usual] and not re.search(rf"\d\d|{BAD}", usual)
-        if odd and count > USUAL * len(column):
+        if odd and count > USUAL_WORD * len(column):
             bad[usual] = False
             notes.append(f"{chosen[role]} {usual[:40]} is taken as that of an answer that came")
         flags, given = (np.array([x[word] for word in column], dtype=float) for x in (bad, up))
