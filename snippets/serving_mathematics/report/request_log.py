@@ -115,7 +115,7 @@ WORDS = {
 }
 ROLES = MOMENTS | DURATIONS | COUNTS | WORDS
 KNOWN_FORMS = {form for forms in ROLES.values() for form in forms}
-WHOLE = (compared(HASH_IDS), *WORDS["error"], *WORDS["finish"])  # objects that are one word
+ONE_WORD = (compared(HASH_IDS), *WORDS["error"], *WORDS["finish"])  # objects that are one word
 FINE = (  # words of an answer that came, of an error that is none, and why an answer ended
     *("", "0", "ok", "true", "none", "null", "nan", "n/a", "na", "-", "false", "no", "[]", "{}"),
     *("success", "succeeded", "successful", "complete", "completed", "finished", "done", "passed"),
@@ -201,7 +201,7 @@ def _cells(text: str) -> tuple[dict[str, Sequence[Any]], int]:
     again = rows[0]
     header = [name.strip() for name in again]
     values = any(re.search(r"\d\d:\d\d|\A\d+(\.\d+)?\Z", name) for name in header)
-    if values and not any(KNOWN_FORMS & set(_forms(name)) for name in header):
+    if values and not any(KNOWN_FORMS & set(_known_as(name)) for name in header):
         rule = "the names of columns (write the log as CSV with a header, or as JSON lines)"
         require(False, "row 1", rule, ",".join(header)[:100])
     del rows[0]
@@ -248,7 +248,7 @@ def _flat(row: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]
     {'a': 1, 'b.c.d': 2, 'b.error': {'code': 5}}
     """
     for name, value in row.items():
-        if type(value) is dict and value and compared(name) not in WHOLE:
+        if type(value) is dict and value and compared(name) not in ONE_WORD:
             yield from _flat(value, f"{within}{name}.")
         else:
             none = type(value) is dict and name != HASH_IDS and not any(value.values())
@@ -292,11 +292,11 @@ def _lasts(name: str, cells: Sequence[Any]) -> bool:
     return either and _is_number(known) and not _since_1970(float(known))
 
 
-def _forms(name: str) -> list[str]:
+def _known_as(name: str) -> list[str]:
     """What a column's name may be known by, in compared form; of what is counted in tokens by the
     name around it, and a total only where it has a unit of time.
 
-    >>> _forms("usage.input"), _forms("usage.total"), _forms("total_ms")
+    >>> _known_as("usage.input"), _known_as("usage.total"), _known_as("total_ms")
     (['usageinput', 'inputtokens'], ['usagetotal', 'totaltokens'], ['totalms', 'total'])
     """
     around, _, last = name.rpartition(".")
@@ -317,7 +317,7 @@ def _chosen(
         require(name in names, f"columns: {role}", f"one of {', '.join(names)[:200]}", name[:60])
     forms: dict[str, str] = {}
     for name in sorted(names, key=lambda name: name.count(".")):  # the outer of two alike
-        for form in _forms(name):
+        for form in _known_as(name):
             forms.setdefault(form, name)
     chosen, taken = dict(mapping), set(mapping.values())
     for role, known in ROLES.items():
