@@ -60,6 +60,7 @@ def test_a_file_a_pipe_and_a_packed_file_are_read(tmp_path: Path) -> None:
         (compressed(b"one") + b"two", "a whole gzip file, got something after its end"),
         (compressed(b"one")[:8] + bytes(20), "must be a whole gzip file"),
         (b"\xff\xfeo", "must be UTF-8 text, got invalid start byte"),
+        (b"\x28\xb5\x2f\xfd\x04", "it looks like zstd: unpack it"),
     ],
 )
 def test_what_is_too_much_is_refused(content: bytes, words: str, tmp_path: Path) -> None:

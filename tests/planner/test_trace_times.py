@@ -242,6 +242,8 @@ def in_every_form(times_ns: list[int]) -> dict[str, tuple[str, list[str]]]:
         "ISO 8601, UTC": ("timestamp", [iso(ns, datetime.UTC) for ns in times_ns]),
         "ISO 8601, a zone": ("timestamp", [iso(ns, zone) for ns in times_ns]),
     }
+    utc = [stamp.replace("T", " ").replace("+0000", " UTC") for stamp in found["ISO 8601, UTC"][1]]
+    found["ISO 8601, as BigQuery writes it"] = ("timestamp", utc)
     for unit, per_s in PER_S.items():
         since = [str(Decimal(ns) * per_s / 10**9) for ns in times_ns]
         started = [str(Decimal(ns - times_ns[0]) * per_s / 10**9) for ns in times_ns]

@@ -47,6 +47,7 @@ def test_samples_are_those_of_the_official_parser() -> None:
     assert found["ttft_s"] == sums["vllm:time_to_first_token_seconds_sum"]
     assert found["cache"] == 0.75
     assert _looks_scraped(SCRAPE)
+    assert not _looks_scraped("INFO 12-01 08:00:00 [logger.py:43] Received request x: params")
 
 
 def test_one_scrape_counts_from_the_start_and_two_from_the_first() -> None:

@@ -67,6 +67,16 @@ def test_failures_are_counted(status: str, failed: int) -> None:
         ("", "the log must be a header"),
         ("t_s,latency_s\n1,3000\n2,3100\n", "did you mean 3.05 s?"),
         ("minute,p50_ms,p99_ms\n1,5,90\n2,6,80\n", "percentiles of windows cannot be put together"),
+        ("Timestamp,Name,50%,99%\n1700000000,x,5,90\n", "percentiles of windows cannot be put"),
+        ("metric_name,timestamp,metric_value\na,1700000000,2\n", "a row each with its times"),
+        ('10.0.0.1 - - [01/Dec/2025:08:00:00 +0000] "POST /"\nx\n', "row 1 must be the names of"),
+        ("[2025-12-01T08:00:00.089Z] POST 200\nx\n", "row 1 must be the names of columns"),
+        ("1700000000,0.5\n1700000001,0.5\n", "row 1 must be the names of columns"),
+        (
+            "t_s,ttft_ms\n1,50\nt_s,ttft_ms\n",
+            "row 3 must be a request (of files put together leave",
+        ),
+        ("t_s,ttft_ms\n1,50\n2\n", "as the header, got 1 (is the file whole?)"),
         (
             "start,end\n2026-01-05T10:00:00,2026-01-05T12:00:01Z\n",
             "latency must be up to 1000 s in the median (do the clocks or the time zones differ?)",
@@ -292,3 +302,96 @@ def test_one_row_that_lasts_longer_than_the_log_is_named_and_left_out() -> None:
     assert "row 252, column e2e_s: 864,000 s is longer than the log and was left out" in notes
     assert "no value in 1 of 400 requests that did not fail: ttft_s (1)" in notes
     assert _rates_told(run)["seconds"] < 410
+
+
+@pytest.mark.parametrize(
+    ("words", "failed"),
+    [
+        (["STATUS_CODE_UNSET", "STATUS_CODE_ERROR"], 20),
+        (["UNSET", "ERROR"], 20),
+        (["served", "dropped"], 20),
+        (["timeout", "ok"], 80),
+        (["503", "200"], 80),
+    ],
+)
+def test_a_usual_word_that_names_no_failure_is_of_answers(words: list[str], failed: int) -> None:
+    """All of a service's requests had failed, where its status was OpenTelemetry's UNSET."""
+    rows = [f"{i},100,{words[i % 5 == 0]}" for i in range(100)]
+    run = read_log("\n".join(["start_s,latency_ms,status.code", *rows]), "a.csv")
+    assert run.columns["failed"].sum() == failed
+    assert any("served is taken" in note for note in run.notes) == ("served" in words)
+
+
+def test_lines_of_sglang_are_one_request_each() -> None:
+    """Of the two that --log-requests writes only the last has numbers, three objects deep, and its
+    timestamp is of the end."""
+    rows: list[dict[str, object]] = []
+    for i in range(30):
+        sent = 1.7e9 + 2 * i
+        meta = {"request_received_ts": sent, "forward_entry_time": sent + 0.25, "cached_tokens": 2}
+        meta |= {"prefill_finished_time": sent + 0.5, "request_finished_ts": sent + 1.5}
+        meta |= {"prompt_tokens": 7, "completion_tokens": 5}
+        meta |= {"finish_reason": {"type": "stop" if i else "abort", "message": None}}
+        rows += [{"timestamp": sent, "event": "request.received", "rid": f"r{i}"}]
+        rows += [{"timestamp": sent + 1.5, "rid": f"r{i}", "out": {"meta_info": meta}}]
+    run = read_log("\n".join(map(json.dumps, rows)), "a.jsonl")
+    means = {"sent_s": 29.0, "queue_s": 0.25, "ttft_s": 0.5, "latency_s": 1.5}
+    means |= {"prompt_tokens": 7.0, "output_tokens": 5.0, "cached_tokens": 2.0}
+    means |= {"failed": 1 / 30, "gave_up": 1 / 30}
+    assert {name: x.mean() for name, x in run.columns.items()} == means
+    assert "30 rows have none of these and were left out" in run.notes
+
+
+def test_an_error_that_is_an_object_is_one() -> None:
+    """Its row had counted as an answer, because only the others said that there was none."""
+    rows: list[dict[str, object]] = [
+        {"start_s": i, "latency_ms": 9, "error": None} for i in range(20)
+    ]
+    rows[7]["error"] = {"message": "x", "code": 503}
+    rows[9]["error"] = {"message": "", "code": None}
+    run = read_log("\n".join(map(json.dumps, rows)), "a.jsonl")
+    assert run.columns["failed"].nonzero()[0].tolist() == [7]
+
+
+def test_vllms_own_times_of_a_request_count_from_when_it_came() -> None:
+    """Its time to the first token begins when it was scheduled: an overload was told as none."""
+    times = {"time_to_first_token_ms": 100, "generation_time_ms": 400, "queue_time_ms": 2000}
+    row = {"created": 1.7e9, "metrics": times | {"mean_itl_ms": 4.0}}
+    run = read_log("\n".join([json.dumps(row)] * 5), "a.jsonl")
+    assert [run.columns[f"{name}_s"][0] for name in ("ttft", "latency", "queue")] == [2.1, 2.5, 2.0]
+    row["metrics"] = times  # of another tool, which may count otherwise
+    assert read_log(json.dumps(row), "a.jsonl").columns["ttft_s"][0] == 0.1
+
+
+def test_what_takes_longer_tells_the_unit_of_what_takes_less() -> None:
+    """A first token comes within its answer, and each token takes its time."""
+    rows = [f"{2 * i},{60 + i % 3},2.4,150" for i in range(20)]
+    run = read_log("\n".join(["start_s,ttft,latency,output_tokens", *rows]), "a.csv")
+    assert np.median(run.columns["ttft_s"]) == 0.061
+    assert run.columns["latency_s"][0] == 2.4
+    with pytest.raises(ValueError, match="which may be s or ms"):
+        read_log("\n".join(["start_s,ttft,latency,tokens", *rows]), "a.csv")
+
+
+def test_tokens_are_known_by_the_name_around_them_and_their_total_is_no_time() -> None:
+    row = {"start_s": 1.0, "usage_details": {"input": 7, "output": 5, "total": 950}}
+    run = read_log("\n".join([json.dumps(row)] * 3), "a.jsonl")
+    assert set(run.columns) == {"sent_s", "prompt_tokens", "output_tokens"}
+    row |= {"headers": {"start_s": 9.0}, "start_s": row.pop("start_s")}
+    assert read_log(json.dumps(row), "a.jsonl").notes[0].startswith("moments from start_s")
+    rows = "prompt_tokens,output_tokens,total,start_s\n7,5,950,1\n7,5,950,2\n"
+    assert not read_log(rows, "a.csv").has("latency_s")
+    assert read_log("start_s,total_ms\n1,950\n2,950\n", "a.csv").columns["latency_s"][0] == 0.95
+
+
+def test_what_nginx_writes_is_in_seconds_and_at_the_end() -> None:
+    rows = [f"2026-01-05T10:00:{i:02}+00:00,{2.5 if i % 2 else 3.5},2.4" for i in range(20)]
+    run = read_log("\n".join(["time,request_time,upstream_response_time", *rows]), "a.csv")
+    assert run.columns["latency_s"].tolist()[:2] == [3.5, 2.5]
+    assert run.columns["sent_s"].tolist()[:3] == [0.0, 2.0, 2.0]
+
+
+def test_rows_of_which_only_a_time_is_known_are_said() -> None:
+    rows = [json.dumps({"time": 1.7e9 + i, "log": "x"}) for i in range(9)]
+    told = "of time, log only time is read: each row is taken as a request"
+    assert told in read_log("\n".join(rows), "a.jsonl").notes

@@ -131,7 +131,7 @@ def _by_calendar(cells: Sequence[object], column: str, first: int) -> npt.NDArra
     for place, cell in enumerate(cells):
         text = str(cell)
         finer = re.search(r"[.,]\d{6}(\d{1,3})\d*", text)
-        iso = re.sub(r"([.,]\d{6})\d+", r"\1", text.replace("Z", "+00:00"))
+        iso = re.sub(r"([.,]\d{6})\d+", r"\1", re.sub(r"Z| UTC\Z", "+00:00", text))
         try:
             moment = datetime.datetime.fromisoformat(iso)
             whole = (moment.replace(tzinfo=moment.tzinfo or datetime.UTC) - epoch) // tick

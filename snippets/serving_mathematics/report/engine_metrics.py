@@ -217,8 +217,7 @@ def _looks_scraped(text: str) -> bool:
     """Whether a text is in the format of Prometheus."""
     lines = [line for line in text[:20_000].splitlines()[:50] if line.strip()]
     told = [_SAMPLE.match(line) for line in lines if not line.startswith("#")][:5]
-    number = re.compile(r"[-+.\deNaInf]+")
-    return all(told) and any(sample and number.fullmatch(sample[3]) for sample in told)
+    return all(told) and any(sample and _reads_as_number(sample[3]) for sample in told)
 
 
 def _levels_apart(text: str) -> dict[str, dict[str, float]]:

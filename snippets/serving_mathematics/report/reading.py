@@ -56,7 +56,12 @@ from serving_mathematics.report.evidence import (
     _known_quantile,
     _since_first,
 )
-from serving_mathematics.report.request_log import DAY_S, _require_counts, read_log
+from serving_mathematics.report.request_log import (
+    DAY_S,
+    _is_json,
+    _require_counts,
+    read_log,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import json_values
 from serving_mathematics.support.require import require
@@ -94,8 +99,8 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     0.06
     """
     text = text.removeprefix("\ufeff")
-    begin = text.lstrip()[:1]
-    require(bool(begin), where, "a load test, a log or a scrape", "an empty file")
+    begin = text.lstrip()[:1] if _is_json(text) else ""
+    require(bool(text.strip()), where, "a load test, a log or a scrape", "an empty file")
     require("\0" not in text[:1000], where, "text", "something else (unpack it first?)")
     rule = "of /prometheus/metrics, which TensorRT-LLM has with return_perf_metrics: true"
     require('"inflightBatchingStats"' not in text[:4000], where, rule, "its /metrics, in JSON")

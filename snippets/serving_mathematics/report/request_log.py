@@ -2,14 +2,16 @@
 
 Columns are known by their names, as the planner's traces are, or said: "sent=when,ttft=first_ms".
 A duration's unit stands at the end of its name, or is told by the others: what begins and ends at
-moments lasts as long as they say. Where neither tells and both seconds and milliseconds would do,
-it is asked back. A column of moments that another clock made (further from the others than a day)
-is passed over and said.
+moments lasts as long as they say, a first token comes within its answer, and each token takes its
+time. Where nothing tells and both seconds and milliseconds would do, it is asked back. A column of
+moments that another clock made (further from the others than a day) is passed over and said.
 
 Assumes: moments of one column come from one clock.
 
-Source: OpenTelemetry semantic conventions for generative AI, for names of columns; the planner's
-`trace_formats` and `trace_times`, which read times and tokens.
+Source: OpenTelemetry semantic conventions for generative AI, for names of columns, and its trace
+API, for words of a status; SGLang, `req_time_stats.py` and `request_logger.py`; vLLM documentation,
+per-request metrics; nginx, `ngx_http_log_module`; the planner's `trace_formats` and `trace_times`,
+which read times and tokens.
 """
 
 # In one piece: one table read from its names to its requests: what a column means is decided by the
@@ -20,11 +22,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.core.fleet.trace_rows import KNOWN
 from serving_mathematics.core.hardware.catalogue import compared
@@ -52,18 +56,22 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow
 from serving_mathematics.support.require import require
 
-MOMENTS = {  # columns of moments, in compared form
-    "sent": KNOWN["time"],
+MOMENTS = {  # columns of moments, in compared form; timestamps of SGLang and Traefik are of lines
+    "sent": ("requestreceivedts", "startutc", *KNOWN["time"]),
     "queued": ("queuedts", "queuedat", "enqueuedat", "enqueuetime"),
     "due": ("due", "dueat", "scheduledtime", "targetedstart", "intendedstart", "planned"),
-    "scheduled": ("scheduledts", "admittedat", "admitted", "scheduledat", "dequeuedat"),
+    "scheduled": (
+        *("scheduledts", "admittedat", "admitted", "scheduledat", "dequeuedat"),
+        *("firstscheduledtime", "forwardentrytime"),
+    ),
     "first": (
         *("firsttokents", "firsttokentime", "firsttokenat", "firsttoken", "firstbyteat"),
-        "completionstarttime",
+        *("completionstarttime", "prefillfinishedtime", "prefillfinishedts"),
     ),
     "end": (
         *("lasttokents", "lasttokentime", "endtime", "endtimestamp", "end", "finishedat"),
         *("completedat", "finished", "completiontime", "done", "finishtime", "endts"),
+        *("requestfinishedts", "responsecreatedat"),
         *("timeiso8601", "msec"),  # of nginx, which writes when an answer is through
     ),
 }
@@ -75,6 +83,7 @@ DURATIONS = {
     "latency": (
         *("latency", "e2e", "e2el", "e2elatency", "duration", "requestlatency", "responsetime"),
         *("elapsed", "totaltime", "api", "requestduration", "requesttime", "total"),
+        *("elapsedtime", "endtoendlatency"),
     ),
     "queue": ("queuetime", "waittime", "queue", "queuewait", "waiting", "timeinqueue"),
     "tpot": ("tpot", "timeperoutputtoken", "itl", "intertokenlatency", "meanitl"),
@@ -88,10 +97,13 @@ COUNTS = {
 ANY_ID = ("id",)  # names that do not say of what
 WORDS = {
     "status": ("status", "statuscode", "httpstatus", "code", "httpstatuscode", "responsecode"),
-    "error": ("error", "err", "errormessage", "failure", "exception", "errortype"),
+    "error": (
+        *("error", "err", "errormessage", "failure", "exception", "errortype"),
+        *("errorcode", "errormsg"),
+    ),
     "success": ("success", "ok", "succeeded", "successful"),
     "session": ("session", "sessionid", "conversation", "conversationid", "chatid", "threadid"),
-    "request": ("requestid", "reqid", "xrequestid", *ANY_ID),
+    "request": ("requestid", "reqid", "xrequestid", "rid", *ANY_ID),
     "finish": ("finishreason", "finishedreason", "stopreason"),
     "model": ("model", "modelname", "modelid"),
     "tenant": (
@@ -102,12 +114,17 @@ WORDS = {
     ),
 }
 ROLES = MOMENTS | DURATIONS | COUNTS | WORDS
+KNOWN_FORMS = {form for forms in ROLES.values() for form in forms}
+ONE_WORD = (compared(HASH_IDS), *WORDS["error"], *WORDS["finish"])  # objects that are one word
 FINE = (  # words of an answer that came, of an error that is none, and why an answer ended
     *("", "0", "ok", "true", "none", "null", "nan", "n/a", "na", "-", "false", "no", "[]", "{}"),
     *("success", "succeeded", "successful", "complete", "completed", "finished", "done", "passed"),
     *("stop", "length", "eos", "endturn", "stopsequence", "maxtokens", "tooluse", "toolcalls"),
     *("functioncall", "finishedstopped", "finishedlengthcapped"),
+    *("unset", "statuscodeunset", "statuscodeok"),  # of OpenTelemetry
 )
+BAD = r"error|fail|time\W*out|timed|cancel|abort|reject|refus|denied|exceed|invalid|unavailable"
+USUAL_WORD = 0.5  # of a log with one word that is neither: it is of answers that came
 MOST_TRIES = 20  # of one request: an id that stands more often is of something else
 LATER_TOKEN_S = 1e-4  # less for each later token: the answer came whole
 MANY_TOKENS = 8  # of an answer of which that is said
@@ -144,11 +161,20 @@ def read_log(text: str, where: str, columns: str = "") -> Run:
     mapping, unit = _said(columns)
     text = text.removeprefix("\ufeff")
     try:
-        cells, first = _cells_of_json(text) if text.lstrip()[:1] in ("{", "[") else _cells(text)
+        cells, first = _cells_of_json(text) if _is_json(text) else _cells(text)
         return _run(cells, mapping, unit, where, first)
     except ValueError as error:
         told = str(error).replace("trace_columns ", "columns ")
         raise ValueError(f"{where}: {told}") from None
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text begins as an object or a list, and not with a date or a word in brackets.
+
+    >>> [_is_json(text) for text in ('{"a": 1}', " [1, 2]", "[2026-01-05T10:00:00] POST", "a,b")]
+    [True, True, False, False]
+    """
+    return bool(re.match(r"\s*(\{|\[(?!\d{4}-|[A-Z]))", text))
 
 
 def _said(columns: str) -> tuple[dict[str, str], str]:
@@ -172,11 +198,21 @@ def _cells(text: str) -> tuple[dict[str, Sequence[Any]], int]:
     """Columns of a table by name, and the number of its first row."""
     rows = read_table(text, "the log")
     require(len(rows) > 1, "the log", "a header and at least one request", f"{len(rows)} rows")
-    header = [name.strip() for name in rows[0]]
+    again = rows[0]
+    header = [name.strip() for name in again]
+    values = any(re.search(r"\d\d:\d\d|\A\d+(\.\d+)?\Z", name) for name in header)
+    if values and not any(KNOWN_FORMS & set(_known_as(name)) for name in header):
+        rule = "the names of columns (write the log as CSV with a header, or as JSON lines)"
+        require(False, "row 1", rule, ",".join(header)[:100])
     del rows[0]
     for place, row in enumerate(rows):
+        if row == again:
+            rule = "a request (of files put together leave the later headers out)"
+            require(False, f"row {place + 2}", rule, "the header again")
         if len(row) != len(header):
-            raise ValueError(f"row {place + 2} must be {len(header)} fields long, got {len(row)}")
+            last = " (is the file whole?)" if place == len(rows) - 1 else ""
+            told = f"{len(header)} fields long, as the header, got {len(row)}{last}"
+            raise ValueError(f"row {place + 2} must be {told}")
     return dict(zip(header, zip(*rows, strict=True), strict=True)), 2
 
 
@@ -188,13 +224,7 @@ def _cells_of_json(text: str) -> tuple[dict[str, Sequence[Any]], int]:
     for number, row in _objects(text):
         if not isinstance(row, dict):
             raise ValueError(f"row {number} must be one JSON object, got {str(row)[:40]}")
-        flat = row
-        if any(type(value) is dict for value in row.values()):
-            flat = {}
-            for name, value in row.items():
-                parts = value.items() if type(value) is dict and name != HASH_IDS else ()
-                flat.update({f"{name}.{part}": inner for part, inner in parts} or {name: value})
-        for name, value in flat.items():
+        for name, value in _flat(row):
             column = cells.get(name)
             if column is None:
                 require(len(cells) < MOST_NAMES, "the log", f"of {MOST_NAMES} names", "more")
@@ -208,6 +238,21 @@ def _cells_of_json(text: str) -> tuple[dict[str, Sequence[Any]], int]:
     for column in cells.values():
         column.extend([None] * (count - len(column)))
     return dict(cells), 1
+
+
+def _flat(row: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values of an object, those of objects within it after their names and a dot; what
+    tells an error, whatever is in it, is one word.
+
+    >>> dict(_flat({"a": 1, "b": {"c": {"d": 2}, "error": {"code": 5}}}))
+    {'a': 1, 'b.c.d': 2, 'b.error': {'code': 5}}
+    """
+    for name, value in row.items():
+        if type(value) is dict and value and compared(name) not in ONE_WORD:
+            yield from _flat(value, f"{within}{name}.")
+        else:
+            none = type(value) is dict and name != HASH_IDS and not any(value.values())
+            yield within + name, None if none else value
 
 
 def _objects(text: str) -> Iterator[tuple[int, Any]]:
@@ -232,6 +277,10 @@ def _objects(text: str) -> Iterator[tuple[int, Any]]:
                 raise ValueError(told) from None
 
 
+def _of_nginx(name: str) -> bool:
+    return compared(name) in ("upstreamresponsetime", "upstreamheadertime", "upstreamconnecttime")
+
+
 def _lasts(name: str, cells: Sequence[Any]) -> bool:
     """Whether a column that may be of moments or of durations is of durations.
 
@@ -243,6 +292,23 @@ def _lasts(name: str, cells: Sequence[Any]) -> bool:
     return either and _is_number(known) and not _since_1970(float(known))
 
 
+def _known_as(name: str) -> list[str]:
+    """What a column's name may be known by, in compared form; of what is counted in tokens by the
+    name around it, and a total only where it has a unit of time.
+
+    >>> _known_as("usage.input"), _known_as("usage.total"), _known_as("total_ms")
+    (['usageinput', 'inputtokens'], ['usagetotal', 'totaltokens'], ['totalms', 'total'])
+    """
+    around, _, last = name.rpartition(".")
+    around, plain = compared(around.rpartition(".")[2]), "token" in last.lower()
+    short = [last, _unit_of_name(last)[0]]
+    if ("usage" in around or "token" in around) and not plain:
+        short = [f"{last}_tokens"]
+    found = [compared(form) for form in (name, _unit_of_name(name)[0], *short)]
+    timed = _unit_of_name(last)[1]
+    return [form for form in dict.fromkeys(found) if form != "total" or timed]
+
+
 def _chosen(
     names: Sequence[str], mapping: Mapping[str, str], lasting: Sequence[str] = ()
 ) -> dict[str, str]:
@@ -250,10 +316,9 @@ def _chosen(
     for role, name in mapping.items():
         require(name in names, f"columns: {role}", f"one of {', '.join(names)[:200]}", name[:60])
     forms: dict[str, str] = {}
-    for name in names:
-        last = name.rpartition(".")[2]
-        for form in (name, _unit_of_name(name)[0], last, _unit_of_name(last)[0]):
-            forms.setdefault(compared(form), name)
+    for name in sorted(names, key=lambda name: name.count(".")):  # the outer of two alike
+        for form in _known_as(name):
+            forms.setdefault(form, name)
     chosen, taken = dict(mapping), set(mapping.values())
     for role, known in ROLES.items():
         left = {f: name for f, name in forms.items() if name not in taken}
@@ -348,9 +413,14 @@ def _require_counts(values: FloatArray, before: str, first: int, after: str) -> 
 
 
 def _seconds(
-    values: FloatArray, column: str, unit: str, others: FloatArray | None = None
+    values: FloatArray,
+    column: str,
+    unit: str,
+    others: FloatArray | None = None,
+    tokens: FloatArray | None = None,
 ) -> tuple[FloatArray, str]:
-    """A duration in seconds, and how its unit is known. others: what it should be, at most."""
+    """A duration in seconds, and how its unit is known. others: what it should be, at most.
+    tokens: of answers that take it, each of them some time."""
     last = column.rpartition(".")[2]
     named = _unit_of_name(last)[1] or unit
     if named:
@@ -362,12 +432,16 @@ def _seconds(
     if not known.size:
         return values, f"{column}, all zero"
     median = float(np.median(known))
+    low, high = LIKELY_S
+    if tokens is not None and np.isfinite(tokens).any():
+        low = max(low, LATER_TOKEN_S * _known_quantile(tokens))
     if others is not None and np.isfinite(others).any():
         limit = _known_quantile(others)
+        high = min(high, 1.05 * limit)
         fits = [u for u, n in PER_S.items() if 0.2 * limit <= median / n <= 1.05 * limit]
         if len(fits) == 1:
             return values / PER_S[fits[0]], f"{column} in {fits[0]}, as the moments say"
-    fits = [u for u, n in PER_S.items() if LIKELY_S[0] <= median / n <= LIKELY_S[1]]
+    fits = [u for u, n in PER_S.items() if low <= median / n <= high]
     if len(fits) != 1:
         which = " or ".join(fits) or "s, ms, us or ns"
         say = f"rename it to {last}_ms, or say columns …,unit=ms"
@@ -377,9 +451,10 @@ def _seconds(
 
 
 def _failed(
-    cells: Mapping[str, Sequence[Any]], chosen: Mapping[str, str]
+    cells: Mapping[str, Sequence[Any]], chosen: Mapping[str, str], notes: list[str]
 ) -> tuple[FloatArray | None, FloatArray | None]:
-    """Which requests failed, and which of them their clients gave up; None where nothing tells."""
+    """Which requests failed, and which of them their clients gave up; None where nothing tells. A
+    word of most rows that names no failure is of answers that came."""
     found: FloatArray | None = None
     left: FloatArray | None = None
     for role in ("status", "error", "success", "finish"):
@@ -389,6 +464,11 @@ def _failed(
         words = set(column)
         up = {word: role != "success" and _is_given_up(word, role) for word in words}
         bad = {word: up[word] or _is_bad(word, role) for word in words}
+        usual, count = Counter(column).most_common(1)[0]
+        odd = role == "status" and bad[usual] and not re.search(rf"\d\d|{BAD}", usual)
+        if odd and count > USUAL_WORD * len(column):
+            bad[usual] = False
+            notes.append(f"{chosen[role]} {usual[:40]} is taken as that of an answer that came")
         flags, given = (np.array([x[word] for word in column], dtype=float) for x in (bad, up))
         if role == "finish" and not flags.any():
             continue  # why answers ended says of no failure that there was none
@@ -420,7 +500,7 @@ def _is_bad(word: str, role: str) -> bool:
     if role == "success":
         return word in ("false", "f", "0", "no", "n", "failed", "nan", "none", "")
     code = re.match(r"(?:http[ /]?[\d.]*[ /:]*)?([1-5])(?:\d\d|xx)\b", word)
-    if role == "status" and code:
+    if code and (role == "status" or code[0] == word):
         return code[1] in "45"
     return word not in FINE and compared(word) not in FINE
 
@@ -434,17 +514,19 @@ def _run(
     first: int,
 ) -> Run:
     names = list(cells)
-    chosen = _chosen(names, mapping, [name for name in names if _lasts(name, cells[name])])
+    _require_requests(names)
+    lasting = [name for name in names if _lasts(name, cells[name])]
+    chosen = _chosen(names, mapping, lasting)
+    nginx = chosen.get("latency") in lasting and any(map(_of_nginx, names))
+    if nginx and compared(chosen.get("sent", "")) in ANY_MOMENT and "sent" not in mapping:
+        chosen.setdefault("end", chosen.pop("sent"))  # it writes when an answer is through
     timed = {"sent", "queued"} & set(chosen)
     if not timed and not {"ttft", "latency"} & set(chosen):
-        shown = ", ".join(names)[:200]
-        if any(re.fullmatch(r"p\d\d(\.?9+)?", _unit_of_name(name)[0].lower()) for name in names):
-            told = "of requests or histograms: percentiles of windows cannot be put together"
-            require(False, "row 1", told, shown)
         rule = (
             "a log of requests, with columns such as timestamp, ttft_ms, latency_ms, prompt_tokens"
         )
-        require(False, "row 1", f"{rule} (or say which: columns sent=NAME,ttft=NAME)", shown)
+        rule += " (or say which: columns sent=NAME,ttft=NAME)"
+        require(False, "row 1", rule, ", ".join(names)[:200])
     notes: list[str] = []
     columns: dict[str, FloatArray] = {}
     for role, name in (
@@ -490,21 +572,28 @@ def _run(
         if role in chosen and name not in columns:
             values = _numbers(cells[chosen[role]], chosen[role], first)
             others = columns.get("latency_s")
-            columns[name], told = _seconds(values, chosen[role], unit, others)
+            tokens = columns.get("output_tokens") if role == "latency" else None
+            own = "s" if nginx and role == "latency" and not unit else unit  # as it counts
+            columns[name], told = _seconds(values, chosen[role], own, others, tokens)
             notes.append(told)
+    _add_queue(cells, chosen, columns, first, notes)
     if not base and "end" in moments and "latency_s" in columns:
         columns["sent_s"] = _since_first(moments["end"][0] - columns["latency_s"])
         notes.append(f"moments from {chosen['end']}, less {chosen['latency']}")
-    if "tpot" in chosen and "latency_s" not in columns and "ttft_s" in columns:
+    if (
+        "tpot" in chosen
+        and "latency_s" not in columns
+        and {"ttft_s", "output_tokens"} <= set(columns)
+    ):
         each, told = _seconds(
             _numbers(cells[chosen["tpot"]], chosen["tpot"], first), chosen["tpot"], ""
         )
-        later = np.maximum(columns.get("output_tokens", np.full(each.size, math.nan)) - 1, 0)
+        later = np.maximum(columns["output_tokens"] - 1, 0)
         columns["latency_s"] = columns["ttft_s"] + np.nan_to_num(each) * later
         notes.append(told)
     if "model" in chosen:
         notes += _models(cells[chosen["model"]], columns)
-    failed, gave_up = _failed(cells, chosen)
+    failed, gave_up = _failed(cells, chosen, notes)
     if failed is not None:
         columns["failed"] = failed
     if gave_up is not None and gave_up.any():
@@ -535,10 +624,57 @@ def _run(
     named = "request" in chosen and compared(chosen["request"]) not in ANY_ID
     if named or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
         columns = _rows_once(cells, columns, notes)
+    bare = _bare(columns)
+    if bare.any() and not bare.all():
+        columns = {name: x[~bare] for name, x in columns.items()}
+        notes.append(f"{int(bare.sum()):,} rows have none of these and were left out")
+    if set(columns) == {"sent_s"} and len(names) > 1:
+        told = f"of {', '.join(names)[:120]} only {chosen[base]} is read"
+        notes.append(f"{told}: each row is taken as a request")
     notes += _emptiness(columns)
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
+
+
+def _require_requests(names: Sequence[str]) -> None:
+    """Refuse tables that have no row for each request.
+
+    >>> _require_requests(["metric", "time", "value"])
+    Traceback (most recent call last):
+    ValueError: row 1 must be of requests, a row each with its times, got metric, time, value
+    """
+    shown = ", ".join(names)[:200]
+    forms = {compared(name.rpartition(".")[2]) for name in names}
+    several = forms & {"metric", "metricname"} and forms & {"value", "metricvalue"}
+    rule = "of requests, a row each with its times"
+    require(not several, "row 1", rule, shown)
+    of_windows = r"p\d\d(\.?\d+)?|\d\d(\.\d+)?%"
+    windows = any(re.fullmatch(of_windows, _unit_of_name(name)[0].lower()) for name in names)
+    rule = "of requests or histograms: percentiles of windows cannot be put together"
+    require(not windows, "row 1", rule, shown)
+
+
+def _add_queue(
+    cells: Mapping[str, Sequence[Any]],
+    chosen: Mapping[str, str],
+    columns: dict[str, FloatArray],
+    first: int,
+    notes: list[str],
+) -> None:
+    """Count vLLM's own times of a request (--enable-per-request-metrics) from when it came: theirs
+    to the first token begins when it was scheduled, and that of the answer with its first token."""
+    own = {compared(_unit_of_name(name.rpartition(".")[2])[0]): name for name in cells}
+    forms = {"timetofirsttoken": "ttft", "queuetime": "queue", "meanitl": "tpot"}
+    if "generationtime" not in own or "latency_s" in columns:
+        return
+    if any(chosen.get(role) != own.get(form, "") for form, role in forms.items()):
+        return
+    column = own["generationtime"]
+    later, _ = _seconds(_numbers(cells[column], column, first), column, "ms")
+    columns["ttft_s"] = columns["ttft_s"] + columns["queue_s"]
+    columns["latency_s"] = columns["ttft_s"] + later
+    notes.append("vLLM counts these from when a request was scheduled: its queue is added")
 
 
 def _models(cells: Sequence[Any], columns: Mapping[str, FloatArray]) -> list[str]:
@@ -705,13 +841,28 @@ def _gaps(columns: Mapping[str, FloatArray]) -> list[str]:
     ['no value in 1 of 2 requests that did not fail: ttft_s (1)']
     """
     size = next((x.size for x in columns.values()), 0)
-    good = np.nan_to_num(columns.get("failed", np.zeros(size))) == 0
+    good = (np.nan_to_num(columns.get("failed", np.zeros(size))) == 0) & ~_bare(columns)
     names = ("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens")
     gaps = {name: np.isnan(columns[name]) & good for name in names if name in columns}
     told = ", ".join(f"{name} ({x.sum():,})" for name, x in gaps.items() if x.any())
     some = np.any(list(gaps.values()), axis=0).sum() if told else 0
     whole = f"{some:,} of {good.sum():,} requests that did not fail"
     return [f"no value in {whole}: {told}"] if told else []
+
+
+def _bare(columns: Mapping[str, FloatArray]) -> npt.NDArray[np.bool_]:
+    """Rows that tell no moment, time or count, and no failure: of a line that is no request's.
+
+    >>> _bare({"sent_s": np.array([0.0, math.nan]), "ttft_s": np.full(2, math.nan)}).tolist()
+    [False, True]
+    """
+    beside = ("gave_up", "session", "tenant", "attempt")
+    known = [
+        x > 0 if name == "failed" else np.isfinite(x)
+        for name, x in columns.items()
+        if name not in beside
+    ]
+    return np.asarray(~np.any(known, axis=0))
 
 
 def _leave_endless(

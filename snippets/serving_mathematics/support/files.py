@@ -34,6 +34,13 @@ MOST_COLUMNS = 10_000
 MOST_IN_A_ROW = 100_000  # values of JSON, one after the other
 _PIECE = 2**20
 _GZIP = b"\x1f\x8b"
+_OTHER_FORMS = {
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+    b"BZh": "bzip2",
+    b"PK\x03\x04": "zip or a workbook",
+    b"PAR1": "Parquet",
+}
 _JSON_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
 _FILE_KINDS = {
     stat.S_IFDIR: "a folder",
@@ -180,6 +187,8 @@ def read_text(name: str, most: int = MOST_BYTES) -> str:
     except UnicodeDecodeError as error:
         wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
         hint = "; it looks like UTF-16: save it as UTF-8" if wide else ""
+        form = next((form for begin, form in _OTHER_FORMS.items() if raw.startswith(begin)), "")
+        hint = f"; it looks like {form}: unpack it, or save it as text" if form else hint
         raise ValueError(f"{name}: must be UTF-8 text, got {error.reason}{hint}") from None
 
 

@@ -156,6 +156,7 @@ def test_late_requests_send_the_reader_to_what_they_have_in_common() -> None:
     for columns, told in (
         ({"tenant": tenant}, "look at what holds b before"),
         ({"failed": late.astype(float)}, "mend what fails"),
+        ({"failed": (late & (sent < 880)) * 1.0}, "mend what fails: of the answers that came"),
         (slept, "keep an engine awake"),
         (slept | {"prompt_tokens": np.where(late, 9e4, 9e2)}, "lower the load"),
     ):

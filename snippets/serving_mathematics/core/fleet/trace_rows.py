@@ -23,21 +23,25 @@ KNOWN = {  # names of columns in compared form: letters and digits, in lower cas
         *("timestamp", "time", "ts", "tsec", "arrivaltime", "arrivals", "arrivaltimestamp"),
         *("requesttime", "requesttimestamp", "starttime", "createdat", "t", "arrived", "date"),
         *("arrival", "start", "elapsed", "unixtime", "unix", "epoch", "sentat", "sent"),
-        *("requeststart", "starttimestamp", "receivedat"),
+        *("requeststart", "starttimestamp", "receivedat", "startedat", "requestcreatedat"),
+        "requestreceived",
     ),
     "prompt": (
         *("contexttokens", "prompttokens", "inputtokens", "inputlength", "promptlength", "isl"),
         *("requesttokens", "promptlen", "inputlen", "numprompttokens", "numprefilltokens"),
-        *("inputtoks", "genaiusageinputtokens", "prompttoken", "tokensin"),
+        *("inputtoks", "genaiusageinputtokens", "prompttoken", "tokensin", "tokensprompt"),
+        *("numberinputtokens", "inputtokencount", "prompttokencount"),
     ),
     "output": (
         *("generatedtokens", "outputtokens", "completiontokens", "outputlength", "osl"),
         *("responsetokens", "outputlen", "answertokens", "numdecodetokens", "completionlength"),
-        *("outputtoks", "genaiusageoutputtokens", "tokensout"),
+        *("outputtoks", "genaiusageoutputtokens", "tokensout", "tokenscompletion"),
+        *("numberoutputtokens", "outputtokencount", "candidatestokencount"),
     ),
     "cached": (
         *("cachedtokens", "reusabletokens", "prefixtokens", "numcachedtokens"),
-        *("cachedprompttokens", "prefixhit", "hittokens"),
+        *("cachedprompttokens", "prefixhit", "hittokens", "tokenscached"),
+        "cachereadinputtokens",
     ),
 }
 TIME_UNITS = {"ms": 1e3, "us": 1e6, "ns": 1e9}  # a second, at the end of the name of a time

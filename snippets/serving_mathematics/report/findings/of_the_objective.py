@@ -246,8 +246,11 @@ def _why_late(run: Run, kept: FloatArray, asked: Asked) -> str:
     """What is to be looked at where late requests have something in common that is no load: whose
     they are, an engine that slept, a time, or that others passed them; empty elsewhere."""
     late = kept == 0
-    if (late & ~run.good()).sum() > 0.9 * late.sum():
+    failed = late & ~run.good()
+    if failed.sum() > 0.9 * late.sum():
         return "mend what fails: nine of ten that did not keep it have no whole answer"
+    if failed.any() and _known_mean(kept[run.good()]) >= asked.quantile:
+        return "mend what fails: of the answers that came enough keep it"
     whose = _of_whom(run, late)
     if whose:
         return f"look at what holds {whose}"
