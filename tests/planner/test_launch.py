@@ -365,6 +365,14 @@ def test_presets_are_served_by_the_names_of_their_checkpoints() -> None:
     assert launch_words(question, best)[2] == "google/gemma-3-27b-it"
 
 
+def test_a_shape_alone_is_no_checkpoint() -> None:
+    """An engine loads folders and repositories, and no file that a plan can read a model from."""
+    question, best = planned({"rate_per_s": 1, "model": "Gemma-3-27B", "parallelism": "tp1"})
+    for served, whole in (("of/mine", True), ("of/mine.json", False)):
+        told = launch_text(replace(question, checkpoint=served), best)
+        assert ("# of/mine.json is no checkpoint" not in told) == whole
+
+
 GUESSING: dict[str, object] = {
     "rate_per_s": 2,
     "model": "Qwen3-32B",

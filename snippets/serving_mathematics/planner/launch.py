@@ -252,6 +252,8 @@ def _common_notes(question: Question) -> list[str]:
     """What any replica with these flags needs, as comments: a checkpoint, a release, a package."""
     one = question.deployment
     notes = _format_notes(question) + _context_notes(question)
+    if (name := _repository(question)).endswith(".json"):
+        notes.append(f"# {name} is no checkpoint: put the folder or repository that has it there")
     groups, tpu = one.attention_data, one.system.generation == "tpu"
     if one.backend == "sglang" and groups > 1:
         old = f"--dp-size {groups} --enable-dp-attention"
