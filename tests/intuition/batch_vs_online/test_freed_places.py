@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from serving_mathematics.intuition.batch_vs_online.freed_places import (
     PLACES,
@@ -13,21 +14,29 @@ from serving_mathematics.intuition.batch_vs_online.freed_places import (
     late_behind_batch,
 )
 
+FloatArray = npt.NDArray[np.float64]
 
-def test_against_ends_drawn_one_by_one() -> None:
-    """Ends of answers and online requests as two Poisson streams: each request takes the first end
-    that nobody before it took."""
-    rng = np.random.default_rng(2)
-    ends = np.cumsum(rng.exponential(1 / 5.0, 400_000))
-    comes = np.cumsum(rng.exponential(1 / 3.0, 200_000))
+
+def _waits_s(comes: FloatArray, ends: FloatArray) -> FloatArray:
+    """Until the first end that nobody before took, of each who comes."""
     waits, place = [], 0
     for moment in comes[comes < 0.9 * ends[-1]]:
         place = max(place, int(np.searchsorted(ends, moment)))
         waits.append(ends[place] - moment)
         place += 1
+    return np.array(waits)
+
+
+def test_against_ends_drawn_one_by_one() -> None:
+    """Ends of answers and online requests as two Poisson streams; of requests that come three at
+    once two and a half times as many are late."""
+    rng = np.random.default_rng(2)
+    ends = np.cumsum(rng.exponential(1 / 5.0, 400_000))
+    alone = _waits_s(np.cumsum(rng.exponential(1 / 3.0, 200_000)), ends)
     for limit in (0.5, 1.0, 2.0):
-        late = float(np.mean(np.array(waits) > limit))
-        assert late_behind_batch(5.0, 3.0, limit) == pytest.approx(late, rel=0.05)
+        assert late_behind_batch(5.0, 3.0, limit) == pytest.approx(np.mean(alone > limit), rel=0.05)
+    threes = _waits_s(np.repeat(np.cumsum(rng.exponential(1.0, 66_000)), 3), ends)
+    assert np.mean(threes > 1.0) > 2.5 * late_behind_batch(5.0, 3.0, 1.0)
 
 
 def test_ends() -> None:

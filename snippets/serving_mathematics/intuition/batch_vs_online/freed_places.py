@@ -127,6 +127,7 @@ def example() -> SimpleNamespace:
     """Numbers of the page."""
     return SimpleNamespace(
         spare_needed=math.log(1.5 / (1 - CHAT.promise.share)),
+        late_allowed=100 * (1 - CHAT.promise.share) / 1.5,
         seven_late=100 * _run("seven times", 0.4, 176, PLENTY).late,
     )
 

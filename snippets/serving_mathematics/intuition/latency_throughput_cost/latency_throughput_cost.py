@@ -384,17 +384,21 @@ def check_long_contexts_share_with_few() -> None:
 
 def check_doubling_is_where_to_look() -> None:
     """Up to twice the time per token, a machine's price falls to a fifth or less for chat, and to a
-    third for the others; from there to all places it falls by no more than a half. A mixture whose
+    third for the others; from there to all places it falls by no more than a half, and that of a
+    dense 70B on eight devices, all of whose memory is taken, by hardly more. A mixture whose
     contexts are short falls by more than that, at less than its promised time.
 
     Source: the laws; the second half of the sentence holds for any line, whose price there is less
-    than twice its floor, and not for a step that flattens when all experts are taken.
+    than twice its floor, and not for a step that flattens, as when all experts are taken.
     """
     for name, most in (("chat", 0.2), ("mixture", 1 / 3), ("agents", 1 / 3)):
         law = _Law(_MACHINES[name])
         alone, twice, full = law.price([1, law.twice, law.machine.places]).tolist()
         checks.inside(f"{name}: at twice the time, over alone", twice / alone, 0.0, most)
         checks.inside(f"{name}: at all places, over that", full / twice, 0.5, 1.0)
+    law = _Law(replace(CHAT, model="Llama-3.1-70B", devices=8, places=900))
+    twice, full = law.price([law.twice, law.machine.places]).tolist()
+    checks.inside("70B on eight: at all places, over that", full / twice, 0.45, 0.5)
     law = _Law(SHORT_MIXTURE)
     twice, full = law.price([law.twice, SHORT_MIXTURE.places]).tolist()
     checks.inside("mixture, short contexts: at all places, over that", full / twice, 0.0, 0.49)

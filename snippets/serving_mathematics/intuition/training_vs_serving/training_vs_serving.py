@@ -212,6 +212,7 @@ def example() -> SimpleNamespace:
     """The numbers quoted in the text, mostly for the quality of 70 billion parameters."""
     size, demand = 70e9, 10e12
     savings = [lifetime_saving(law, size, demand) for law in LAWS.values()]
+    longer = [LLAMA / compute_optimal_tokens(law, size) for law in LAWS.values()]
     dear = [lifetime_saving(law, size, DEAR * demand) for law in LAWS.values()]
     optima = [
         lifetime_optimum(law, loss(law, size, compute_optimal_tokens(law, size)), demand)
@@ -229,6 +230,8 @@ def example() -> SimpleNamespace:
         least_b=min(one.parameters for one in optima) / 1e9,
         most_b=max(one.parameters for one in optima) / 1e9,
         regret_percent=100 * (paid / optima[2].flops - 1),
+        llama_least_times=min(longer),
+        llama_most_times=max(longer),
         law_rows="\n".join(_law_row(name, law) for name, law in LAWS.items()),
     )
 
