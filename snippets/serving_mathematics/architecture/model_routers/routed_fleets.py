@@ -125,7 +125,7 @@ CLIP_SLACKS = (0, 4, 16, 64, math.inf)
 FRAMES, FRAME_S = 40, 1.0
 LOADS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 FEW = replace(CHAT, device="L40S")  # six requests run on each within the promise
-FEW_SLACKS, FEW_SEEDS, FEW_SPAN = (4, 16), range(1, 11), (0.5, 1.3)
+FEW_SLACKS, FEW_SEEDS, FEW_SPAN = (4, 16), tuple(range(1, 11)), (0.5, 1.3)
 LONG_LOADS = (0.5, 0.7)  # of the mixture, whose prompts are long
 WITHOUT = {"at random": at_random, "two choices": power_of_two, "fewest requests": least_requests}
 
