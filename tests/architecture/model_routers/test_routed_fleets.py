@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from serving_mathematics.architecture.model_routers import routed_fleets
 from serving_mathematics.architecture.model_routers.routed_fleets import (
+    LOADS,
     OTHERS,
     RULES,
     SITUATIONS,
     TRIED,
+    WITHOUT,
     _carries,
     _record,
+    _without_prefixes,
 )
 from serving_mathematics.core.fleet.routers import least_requests
 from serving_mathematics.core.machines.machines import CHAT
@@ -29,3 +32,13 @@ def test_a_rate_that_is_carried_lies_in_its_span(monkeypatch: pytest.MonkeyPatch
     found = _carries(CHAT, least_requests, 1.0, 60.0)
     assert 2.0 < found < 40.0
     assert _carries(CHAT, least_requests, 80.0, 90.0) == 80.0
+
+
+def test_how_long_requests_take_is_told_of_engines_that_are_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nearly full engines take minutes to fill, and empty when the last request has come: twice as
+    many requests say the same to a twentieth, which a sixth of them did not."""
+    told = _record()["without"]["two choices"][LOADS.index(0.9)]
+    monkeypatch.setattr(routed_fleets, "BUSY_REQUESTS", 2 * routed_fleets.BUSY_REQUESTS)
+    assert told == pytest.approx(_without_prefixes(0.9, WITHOUT["two choices"]), rel=0.05)

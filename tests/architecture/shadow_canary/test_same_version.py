@@ -17,7 +17,7 @@ from serving_mathematics.architecture.shadow_canary.same_version import (
     _z_of_minutes,
     _z_of_requests,
 )
-from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 
 
 def test_blocks_are_means_of_minutes() -> None:
@@ -51,3 +51,12 @@ def test_the_record_has_what_is_read_of_it() -> None:
     assert slower.mean() > 2
     for version in GATE:
         assert len(_seen("gate")[version]["token"]) == 60 * HOURS
+
+
+def test_minutes_of_the_mixture_resemble_each_other_though_answers_take_seconds() -> None:
+    """So it is minutes that say whether blocks must be longer, not how long answers take."""
+    runs = [_run(MIXTURE, 0.6, 8.0, seed) for seed in range(20, 28)]
+    assert max(float(np.nanmean(run.completion_s - run.arrival_s)) for run in runs) < 30
+    rows = np.array([_blocks(run, 8.0, block_s=120.0) for run in runs])
+    apart = rows[::2] - rows[1::2]
+    assert np.nanmean(apart[:, 1:] * apart[:, :-1]) > 0.06 * np.nanmean(apart**2)

@@ -53,6 +53,9 @@ def test_the_slider_says_what_the_page_says() -> None:
     added = 100 * (first[row, CHUNKS.index(1_024)] / first[row, -1] - 1)
     assert added == pytest.approx(page.added_percent)
     assert np.all(mean < 60)
+    deeper = float(MIXTURE.step_s(MIXTURE.places) - MIXTURE.step_s(STREAMS))
+    assert page.crowd_gap_ms == pytest.approx(page.kept_gap_ms + 1000 * deeper)
+    assert page.kept_gap_ms < 1000 * MIXTURE.promise.tpot_s < page.crowd_gap_ms
     for i, prompt in enumerate(PROMPTS):
         for j, chunk in enumerate(CHUNKS):
             gaps = gaps_beside_prompt_s(MIXTURE, STREAMS, prompt, chunk)

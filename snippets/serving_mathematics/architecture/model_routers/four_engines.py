@@ -34,7 +34,6 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     _few_more,
     _kept,
     _long,
-    _over_loads,
     _rate,
     _record,
 )
@@ -59,7 +58,6 @@ def example() -> SimpleNamespace:
         promised_ms=1000 * CHAT.promise.tpot_s,
         later_tokens=step_line(CHAT).later_tokens,
         sequence_us=1e6 * _sequence_s(),
-        llmd_short_percent=100 * _rate("agents", "llm-d, short record") / _rate("agents", "llm-d"),
         least_percent=min(gains),
         most_percent=max(gains),
         preamble=PREAMBLE,
@@ -80,7 +78,6 @@ def example() -> SimpleNamespace:
         long_fewest_percent=100 * _long("fewest requests", "kept"),
         long_fewest_s=_long("fewest requests", "first_99_s"),
         long_unread_s=_long("Dynamo, 16", "first_99_s"),
-        agents_times=1 + _over_loads("agents") / 100,
         few_four_percent=_few_more(4),
         few_sixteen_percent=_few_more(16),
         engine_random=_record()["without"]["at random"][LOADS.index(0.9)],

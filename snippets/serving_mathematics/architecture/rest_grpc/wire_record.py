@@ -158,8 +158,8 @@ def check_small_requests_do_not_differ() -> None:
 
 def check_many_calls_at_once_do_not_change_the_order() -> None:
     """With eight calls in flight a call costs the server as much processor time as alone, to two
-    fifths, and the order is the same: JSON, compiled JSON, bytes over HTTP, bytes over gRPC. There
-    gRPC takes a tenth to a half less than HTTP, for one image too.
+    fifths: most as JSON, less as compiled JSON, less again as bytes over HTTP and least over gRPC,
+    which takes a tenth to a half less than HTTP, for one image too.
 
     Source: medians of interleaved rounds in the record of calls in flight.
     """

@@ -105,17 +105,17 @@ def _mean_gap_ms(prompt: int, chunk: int) -> float:
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     _, allowed, _, whole = CHUNKS
-    crowded = [
-        float(gaps_beside_prompt_s(MIXTURE, MIXTURE.places, 32_000, chunk).sum())
-        for chunk in (allowed, whole)
-    ]
+    crowded, crowded_whole = (
+        gaps_beside_prompt_s(MIXTURE, MIXTURE.places, 32_000, chunk) for chunk in (allowed, whole)
+    )
     return SimpleNamespace(
         whole_stall_ms=_longest_ms(32_000, whole),
         chunk=allowed,
         kept_gap_ms=_longest_ms(32_000, allowed),
         added_percent=100 * (_first_s(32_000, allowed) / _first_s(32_000, whole) - 1),
         crowd=MIXTURE.places,
-        added_crowd_percent=100 * (crowded[0] / crowded[1] - 1),
+        crowd_gap_ms=1000 * float(crowded.max()),
+        added_crowd_percent=100 * float(crowded.sum() / crowded_whole.sum() - 1),
         thoughts=THOUGHTS,
         thought_s=THOUGHTS * float(MIXTURE.step_s(STREAMS)),
     )
