@@ -115,3 +115,9 @@ def test_tables_have_a_row_for_each_kind() -> None:
     assert budgets == ["64", "128", "256", "512"]
     runs = RECORDED["trace"]["runs"]
     assert f"| {sum(run['requests'] for run in runs)} |" in shown.engine_trace_rows
+
+
+def test_without_the_cost_of_changes_every_median_was_predicted_too_fast() -> None:
+    runs = read_record(RECORD)["loads"]["runs"]
+    for latency in ("ttft_s", "tpot_s"):
+        assert max(relative_errors(runs, latency, 0, "costs")) < 0

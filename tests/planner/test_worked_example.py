@@ -13,3 +13,10 @@ def test_the_load_of_a_row_is_that_of_its_replicas() -> None:
     assert counts == sorted(counts, reverse=True)
     for load, count in zip(loads, counts, strict=True):
         assert abs(load - loads[0]) < 2.5 * count  # percent, each rounded
+
+
+def test_first_tokens_come_sooner_than_the_closed_form_says_the_more_the_fuller() -> None:
+    rows = HERE.example_of("planner.worked_example").closed_rows.replace("−", "-").splitlines()
+    errors = [[float(cell.strip("% ")) for cell in row.strip("| ").split("|")[2:]] for row in rows]
+    assert max(abs(error) for row in errors for error in row[:2]) < 3
+    assert all([*first] == sorted({*first, 0.0})[1:] for first in [*zip(*errors, strict=True)][2:])

@@ -90,7 +90,7 @@ def example() -> SimpleNamespace:
         energy_runs=energy.runs,
         energy_error_percent=100 * energy.error,
         short_less_percent=100 * (1 - found.quantized.tpot[-1].value / float(four["tpot_p99_s"])),
-        closed_rows="\n".join(_closed_row(long, n) for n in (12, 8, 6, 4)),
+        closed_rows="\n".join(_closed_row(long, n) for n in (8, 6, 4, 3)),
     )
 
 

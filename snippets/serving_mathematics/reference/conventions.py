@@ -40,7 +40,6 @@ from serving_mathematics.core.hardware.roofline import (
     LLAMA_7B_PARAMETERS,
     decode_step_time,
 )
-from serving_mathematics.core.queues.gauge import any_busy
 from serving_mathematics.core.queues.variability import gamma_arrivals_wait
 from serving_mathematics.definitions.latency_distribution.latency_distribution import TEN_MS
 from serving_mathematics.intuition.failure_budgets.failure_budgets import (
@@ -224,11 +223,21 @@ def _bucket_p95_ms() -> float:
     return bucket_quantile(BUCKETS_MS, counts, 0.95)
 
 
-def _mfu(batch: float, peak: float = H100_PEAK) -> float:
-    """MFU of a decode step of the chapter on latency and cost: Llama 2 7B on one H100."""
+def _written(batch: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Tokens a second of the chapter on latency and cost's engine: Llama 2 7B on one H100."""
     parameters, kv = LLAMA_7B_PARAMETERS, LLAMA_7B_KV * CONTEXT
-    step = decode_step_time(batch, parameters, 2 * parameters, kv, H100_PEAK, H100_BANDWIDTH)
-    return model_flops_utilization(batch / float(step), parameters, peak)
+    return batch / decode_step_time(
+        batch, parameters, 2 * parameters, kv, H100_PEAK, H100_BANDWIDTH
+    )
+
+
+def _any_inside(load: float) -> float:
+    """Share of time with a request inside, at a share of the most tokens that the example's engine
+    writes: requests come as a Poisson process, and leave as fast as so many get their tokens."""
+    written = _written(np.arange(1.0, SLOTS + 1))
+    weights = np.cumprod(load * written[-1] / written)
+    weights[-1] /= 1 - load  # all states from there on
+    return float(1 - 1 / (1 + weights.sum()))
 
 
 def _waits() -> dict[str, float]:
@@ -250,7 +259,8 @@ def example() -> SimpleNamespace:
         float(np.quantile(TEN_MS, 0.95, method=method))  # type: ignore[call-overload]
         for method in DEFINITIONS
     ]
-    gauge, load = any_busy(SLOTS, 0.1 * SLOTS), 0.1
+    load, most = 0.1, float(_written(np.array([SLOTS]))[0])
+    mfu = model_flops_utilization(most, LLAMA_7B_PARAMETERS, H100_PEAK)
     rate, deadline, offered, share = GOODPUT
     first, gap, hidden = THOUGHT
     both = availability(*zip(*SLICES, strict=True))
@@ -305,9 +315,9 @@ def example() -> SimpleNamespace:
         wait_goh=waits["goh-barabasi"],
         engine_slots=SLOTS,
         engine_load_percent=100 * load,
-        engine_gauge_percent=100 * gauge,
-        engine_mfu_percent=100 * _mfu(0.1 * SLOTS / gauge),
-        engine_full_mfu_percent=100 * _mfu(SLOTS),
+        engine_gauge_percent=100 * _any_inside(load),
+        engine_mfu_percent=100 * load * mfu,
+        engine_full_mfu_percent=100 * mfu,
     )
 
 
@@ -317,8 +327,8 @@ def figure_factors(figure: Figure) -> None:
     Alt: Dot plot with one row per term on a logarithmic axis from 1 to 700. N or N − 1, GB or GiB,
     the month and goodput lie between 1.07 and 1.11, availability at 1.2, the definition of p95 at
     1.47, dense or sparse peak at 2, chunks or tokens at 2.5, all tokens or output at 5, TPOT or ITL
-    at 5.1, per replica or GPU at 8, burstiness and GPU utilization at about 10, the first token of
-    a reasoning model at 76, and prompts with cached tokens at 336.
+    at 5.1, GPU utilization at 6.7, per replica or GPU at 8, burstiness at about 10, the first token
+    of a reasoning model at 76, and prompts with cached tokens at 336.
     """
     numbers = example()
     rows = (
@@ -492,22 +502,26 @@ def check_burstiness_by_reading() -> None:
 
 
 def check_three_utilizations() -> None:
-    """At a tenth of its load an engine of 48 places shows 99.2% and does about one percent of its
-    arithmetic; with all of them taken its caches and weights fit into the device.
+    """At a tenth of the tokens that it can write an engine of 48 places shows 67%; with all of them
+    taken its caches and weights fit into the device.
 
-    Source: 1 − e^{−4.8} for the gauge without a queue; 2·N·B over π times the bytes of weights and
-    caches over β for a batch of 4.8/0.992, by hand.
+    Source: stationary distribution of the number inside, cut off at 200 requests and solved;
+    2·N·B over π times the bytes of weights and caches over β, by hand.
     """
-    numbers = example()
-    checks.close("gauge [%]", numbers.engine_gauge_percent, 100 * (1 - math.exp(-4.8)), atol=1e-6)
-    batch = 4.8 / (1 - math.exp(-4.8))
-    read_s = (2 * 6_738_415_616 + batch * 2048 * 524_288) / 3.35e12
-    share = 100 * 2 * 6_738_415_616 * batch / (read_s * 989.4e12)
-    checks.close("MFU while it runs [%]", numbers.engine_mfu_percent, share, rtol=1e-6)
-    held_bytes = 2 * 6_738_415_616 + 48 * 2048 * 524_288
-    checks.inside("bytes with all places, of 80 GB", held_bytes / 80e9, 0.5, 0.9)
-    share = 100 * 2 * 6_738_415_616 * 48 / (held_bytes / 3.35e12 * 989.4e12)
-    checks.close("MFU with all places [%]", numbers.engine_full_mfu_percent, share, rtol=1e-9)
+    numbers, states = example(), np.arange(200)
+    inside = np.minimum(states, 48)
+    held_bytes = 2 * 6_738_415_616 + inside * 2048 * 524_288
+    written = inside * 3.35e12 / held_bytes
+    up, down = np.full(states.size - 1, 0.1 * written[48]), written[1:]
+    balance = np.diag(up, -1) + np.diag(down, 1)
+    balance -= np.diag(balance.sum(axis=0))
+    balance[-1] = 1.0
+    shares = np.linalg.solve(balance, np.eye(states.size)[-1])
+    checks.close("gauge [%]", numbers.engine_gauge_percent, 100 * (1 - shares[0]), rtol=1e-9)
+    full = 100 * 2 * 6_738_415_616 * written / 989.4e12
+    checks.close("MFU [%]", numbers.engine_mfu_percent, float(shares @ full), rtol=1e-6)
+    checks.close("MFU with all places [%]", numbers.engine_full_mfu_percent, full[48], rtol=1e-9)
+    checks.inside("bytes with all places, of 80 GB", held_bytes[48] / 80e9, 0.5, 0.9)
 
 
 def check_bad_input_is_refused() -> None:
