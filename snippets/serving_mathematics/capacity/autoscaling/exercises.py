@@ -38,8 +38,8 @@ HINTS = {
     ),
     "what_happened": (
         "Ask first whether a request waits in the mean. If so, are the places taken? Waiting "
-        "beside free places is a mean of a full hour and an empty one, or of a full replica and an "
-        "empty one."
+        "beside free places and free memory is a mean of a full hour and an empty one, or of a "
+        "full replica and an empty one."
     ),
 }
 

@@ -422,7 +422,7 @@ def check_three_times_a_lone_request() -> None:
 
 def check_arrivals_believe() -> None:
     """Arrivals miss that requests have become heavier, and what a replica carries being believed a
-    fifth too high, which makes twice as many late; time per token sees both, because it is
+    quarter too high, which makes twice as many late; time per token sees both, because it is
     measured. With its own target as much too high, or that of requests inside, three in a hundred
     are late at most.
 

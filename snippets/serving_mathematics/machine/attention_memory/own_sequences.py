@@ -184,7 +184,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_own_sequences(figure: Figure) -> None:
-    """A latent and states gain from own sequences, and heads lose a little to the copied weights.
+    """A latent and states gain from own sequences; as many heads as devices lose to copied weights.
 
     Sequences of 32,768 tokens on eight H200.
 

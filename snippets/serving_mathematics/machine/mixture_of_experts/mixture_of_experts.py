@@ -158,8 +158,9 @@ def example() -> SimpleNamespace:
 def figure_cost_in_between(figure: Figure) -> None:
     """What a mixture costs above a small model is least with one request or many, most in between.
 
-    Left, Qwen3-30B-A3B over each dense model, on one H200 in 16 bits, predicted from kernels alone.
-    Right, published runs on four H100 (dots) and predictions (lines), both models in 8 bits.
+    Left, Qwen3-30B-A3B over each dense model, on one H200 in 16 bits, with prompts and answers of
+    1,024 tokens, predicted from kernels alone. Right, published runs on four H100 (dots) and
+    predictions (lines), both models in 8 bits.
 
     Alt: Two charts against the requests that a replica holds, on a logarithmic axis. Left, hours
     of a device over those of a dense model: beside one of the active size the line rises from above
