@@ -31,9 +31,9 @@ HINTS = {
         "costs every later token what a sequence adds to a step. Solve for the tokens."
     ),
     "what_the_router_does": (
-        "First ask whether prefixes are found. If they are not, loads tell why: alike, and the "
-        "router looks at loads alone; else nothing is shared. If they are, ask whether one engine "
-        "has much more than another, which has room."
+        "First ask whether anything is shared, then whether it is found. If it is not, the router "
+        "looks at loads alone. If it is, ask whether one engine has much more than another, which "
+        "has room."
     ),
     "break_even_deferral": (
         "Write both bills for one query: the cascade pays the small model always and the large "

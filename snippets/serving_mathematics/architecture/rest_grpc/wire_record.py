@@ -52,10 +52,9 @@ def _server_ms(encoding: str, rows: int, flight: int = FLIGHT) -> float:
 
 
 def _grpc_over_http() -> list[float]:
-    """Processor time of gRPC over that of HTTP, with many calls in flight: for one image as text or
-    fields and as bytes, and for 256 as bytes."""
-    pairs = (("protobuf", "json", 1), ("raw", "binary", 1), ("raw", "binary", 256))
-    return [_server_ms(grpc, rows) / _server_ms(http, rows) for grpc, http, rows in pairs]
+    """Processor time of gRPC over that of HTTP, with many calls in flight: for the bytes of one
+    image and of 256."""
+    return [_server_ms("raw", rows) / _server_ms("binary", rows) for rows in (1, 256)]
 
 
 def _codec(record: dict[str, Any], encoding: str, rows: int) -> float:
@@ -159,7 +158,7 @@ def check_small_requests_do_not_differ() -> None:
 def check_many_calls_at_once_do_not_change_the_order() -> None:
     """With eight calls in flight a call costs the server as much processor time as alone, to two
     fifths: most as JSON, less as compiled JSON, less again as bytes over HTTP and least over gRPC,
-    which takes a tenth to a half less than HTTP, for one image too.
+    which takes a quarter to two fifths less than HTTP, for one image too.
 
     Source: medians of interleaved rounds in the record of calls in flight.
     """
@@ -172,4 +171,4 @@ def check_many_calls_at_once_do_not_change_the_order() -> None:
     falls = order == sorted(order, reverse=True)
     checks.holds("256 images: order [ms]", falls, got=order, kind="measured")
     for ratio in _grpc_over_http():
-        checks.inside("gRPC over HTTP", ratio, 0.5, 0.9, kind="measured")
+        checks.inside("gRPC over HTTP", ratio, 0.6, 0.75, kind="measured")

@@ -137,8 +137,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_answers(figure: Figure) -> None:
-    """A shadow sees with a few thousand answers what a canary sees with several times as many; a
-    judge that contradicts itself takes most of that advantage away.
+    """A shadow sees with a few thousand answers what an even canary sees with several times as
+    many; a judge that contradicts itself takes most of that advantage away.
 
     One answer in twenty comes out differently, one in ten of the old version's is wrong; verdicts
     flip in none or in a twentieth of the cases.

@@ -58,7 +58,7 @@ def what_has_changed(
 ) -> str:
     """What to look at first after a release: "contract", "template", "answers" or "nothing".
 
-    refused: share of the requests with a status of 4xx, after less before, in [−1, 1].
+    refused: share of the requests with a status of 400 or 422, after less before, in [−1, 1].
     prompt_tokens: mean tokens of a prompt, after over before, positive. cut: share of the answers
     that end by length, after less before, in [−1, 1]. tolerance: what is called no change, in
     (0, 1). Of refusals only more are a change; of tokens and of cut answers, fewer are too. Raises

@@ -227,7 +227,7 @@ def _by_name(zoo: Sequence[Replica], name: str) -> Replica:
 
 
 def figure_cheapest(figure: Figure) -> None:
-    """A better score costs more, unless one replica of either is enough; a deployment whose lone
+    """A better score costs more, unless as few replicas are enough; a deployment whose lone
     step is longer than the promise cannot run at any price.
 
     Price of the fewest replicas that keep the mean time per token, with the lengths of the chat
