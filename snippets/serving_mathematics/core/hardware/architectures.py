@@ -659,7 +659,7 @@ def _refuse_unread(read: _Reader, layers: list[tuple[Attention, FeedForward]]) -
             continue
         if key.endswith("experts") and not mixed and key not in EXPERTS:
             raise read.unread(key, ", ".join(EXPERTS))
-        if key.startswith("mamba") and not linear:
+        if key.startswith("mamba") and not linear and not read.has("attn_layer_period"):
             raise read.unread(key, "hybrid_override_pattern, attn_layer_period")
     if "linear_attention" in read.items("layer_types") and not linear:
         raise read.unread("layer_types", "linear_attn_config beside kv_lora_rank")
