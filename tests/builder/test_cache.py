@@ -304,7 +304,8 @@ def test_interrupted_run_leaves_nothing(number: signal.Signals, project: Project
         run.send_signal(number)
         assert run.wait(timeout=60) == 128 + number
     assert project.leftovers == []
-    assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
+    running = [int(pid) for pid in pids.read_text().split()]
+    wait_until(lambda: not any(map(is_alive, running)), "the workers to end")
     assert "Traceback" not in log.read_text()
 
 

@@ -537,7 +537,8 @@ def test_hanging_module_is_ended_with_its_children(deaf: str, project: Project) 
         f"snippets/serving_mathematics/part/endless.py:{line}: check_endless: Ended:"
         " ran longer than the limit of 2 s and was ended" in outcome.text
     )
-    assert not is_alive(int((project.root / ".child").read_text()))
+    child = int((project.root / ".child").read_text())
+    wait_until(lambda: not is_alive(child), "the child to end")
     assert project.leftovers == []
 
 
