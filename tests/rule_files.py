@@ -58,7 +58,7 @@ DERIVED = {  # a total, less what is named behind it
     f'{STEPS}{{mode="prefill_compute"}}': ("sglang:prompt_tokens_total", FOUND["sglang"]),
     f'{STEPS}{{mode="prefill_cache"}}': (FOUND["sglang"],),
     f'{STEPS}{{mode=~"prefill_.+"}}': ("sglang:prompt_tokens_total",),
-    f'{STEPS}{{mode="decode"}}': ("sglang:generation_tokens_total",),
+    "sglang:inter_token_latency_seconds_count": ("sglang:generation_tokens_total",),
 }
 
 
