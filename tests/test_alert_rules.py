@@ -329,6 +329,12 @@ def test_what_sglang_counts_when_a_request_ends_is_no_rate_of_minutes(file: Path
     assert all(int(minutes) >= 15 for minutes in re.findall(ended, file.read_text("utf-8")))
 
 
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*-sglang.yaml")), ids=lambda file: file.stem)
+def test_files_for_sglang_say_that_its_metrics_are_off(file: Path) -> None:
+    """Without the flag there is no series, and the rules are silent for ever."""
+    assert "--enable-metrics" in file.read_text("utf-8")
+
+
 def test_answers_of_sglang_are_counted_in_steps_with_prompts_too() -> None:
     """A step of --enable-mixed-chunk, which pages advise, counts as one of prompts alone: what
     answers get in it is in no `mode="decode"`, but in the histogram of gaps."""
