@@ -22,6 +22,31 @@ GAP_BUCKETS = {  # of an engine's histogram of gaps [s]: vllm/v1/metrics, sglang
     " 0.6 0.8 1.0 2.0 4.0 6.0 8.0",
 }
 
+METRICS = {  # that pages and files name, of vLLM 0.33 and SGLang 0.5.23: levels, counters without
+    # their ending, histograms
+    "vllm": (
+        "cache_config_info kv_cache_usage_perc num_requests_running num_requests_waiting"
+        " num_requests_waiting_by_reason",
+        "admission_rejections generation_tokens num_preemptions prefix_cache_hits"
+        " prefix_cache_queries prompt_tokens prompt_tokens_by_source prompt_tokens_cached"
+        " request_success spec_decode_num_accepted_tokens spec_decode_num_draft_tokens"
+        " spec_decode_num_drafts",
+        "e2e_request_latency_seconds inter_token_latency_seconds kv_block_idle_before_evict_seconds"
+        " kv_block_lifetime_seconds request_decode_time_seconds request_generation_tokens"
+        " request_prefill_time_seconds request_prompt_tokens request_queue_time_seconds"
+        " request_time_per_output_token_seconds time_to_first_token_seconds",
+    ),
+    "sglang": (
+        "full_token_usage max_total_num_tokens num_queue_reqs num_running_reqs spec_accept_length"
+        " token_usage",
+        "generation_tokens num_aborted_requests num_requests num_retracted_requests prompt_tokens"
+        " realtime_tokens",
+        "e2e_request_latency_seconds eplb_balancedness generation_tokens_histogram"
+        " inter_token_latency_seconds prompt_tokens_histogram queue_time_seconds"
+        " request_time_per_output_token_seconds time_to_first_token_seconds",
+    ),
+}
+
 
 def rule_text(name: str) -> str:
     """A file as it is handed out, by its name without ending."""
@@ -29,7 +54,9 @@ def rule_text(name: str) -> str:
 
 
 def without_streaming(text: str) -> str:
-    """Rules without the label that tells streamed answers apart, which vLLM has not."""
+    """Rules without the label that tells streamed answers apart, which vLLM has not, and without
+    the flag that it needs not."""
+    text = text.replace(" SGLang has metrics only with --enable-metrics.", "")
     return re.sub(r'is_streaming!="false",?', "", text).replace("{}", "")
 
 
@@ -58,7 +85,7 @@ DERIVED = {  # a total, less what is named behind it
     f'{STEPS}{{mode="prefill_compute"}}': ("sglang:prompt_tokens_total", FOUND["sglang"]),
     f'{STEPS}{{mode="prefill_cache"}}': (FOUND["sglang"],),
     f'{STEPS}{{mode=~"prefill_.+"}}': ("sglang:prompt_tokens_total",),
-    f'{STEPS}{{mode="decode"}}': ("sglang:generation_tokens_total",),
+    "sglang:inter_token_latency_seconds_count": ("sglang:generation_tokens_total",),
 }
 
 

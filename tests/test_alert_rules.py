@@ -26,6 +26,7 @@ from .rule_files import (
     FOUND,
     GAP_BUCKETS,
     evaluated,
+    handed_out,
     rule_text,
     rules,
     vectors,
@@ -328,6 +329,20 @@ def test_what_sglang_counts_when_a_request_ends_is_no_rate_of_minutes(file: Path
     assert all(int(minutes) >= 15 for minutes in re.findall(ended, file.read_text("utf-8")))
 
 
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*-sglang.yaml")), ids=lambda file: file.stem)
+def test_files_for_sglang_say_that_its_metrics_are_off(file: Path) -> None:
+    """Without the flag there is no series, and the rules are silent for ever."""
+    assert "--enable-metrics" in file.read_text("utf-8")
+
+
+def test_answers_of_sglang_are_counted_in_steps_with_prompts_too() -> None:
+    """A step of --enable-mixed-chunk, which pages advise, counts as one of prompts alone: what
+    answers get in it is in no `mode="decode"`, but in the histogram of gaps."""
+    pages = [file.read_text("utf-8") for file in FOLDER.parent.rglob("*.md")]
+    asked = [rule["expr"] for name in handed_out() for rule in rules(name)]
+    assert not [one for one in pages + asked if 'mode="decode"' in one]
+
+
 @pytest.mark.parametrize("file", ["burn-rate-alerts", "release"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_stream_that_breaks_is_an_error(file: str, engine: str) -> None:
@@ -368,16 +383,17 @@ def batching_alerts(engine: str, **shown: float) -> list[str]:
     gap, first = (f"{engine}:{n}_seconds" for n in ("inter_token_latency", "time_to_first_token"))
 
     def series(of: dict[str, float]) -> dict[str, float]:
+        written = 60 * 0.15 * of["tokens"]
         return {
             running: of["running"],
             waiting: of["waiting"],
             cache: of["cache"],
             f"{engine}:prompt_tokens_total": 60 * 0.85 * of["tokens"],
-            f"{engine}:generation_tokens_total": 60 * 0.15 * of["tokens"],
+            f"{engine}:generation_tokens_total": written,
             FOUND[engine]: 60 * 0.85 * of["tokens"] * of.get("found", 0.0),
-            f"{gap}_count": 9000.0,
-            f"{gap}_sum": 9000 * of["step"],
-            f'{gap}_bucket{{le="0.1"}}': 9000 * (1 - of["late"]),
+            f"{gap}_count": written,
+            f"{gap}_sum": written * of["step"],
+            f'{gap}_bucket{{le="0.1"}}': written * (1 - of["late"]),
             f"{first}_count": 600.0,
             preempted: 600 * of.get("preempted", 0.0),
         } | {

@@ -9,7 +9,7 @@ import pytest
 
 from builder import ROOT
 
-from .rule_files import handed_out, named, pages_with, rule_text, rules
+from .rule_files import METRICS, handed_out, named, pages_with, rule_text, rules
 
 FILES = handed_out()
 SHOWN = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
@@ -61,6 +61,22 @@ def test_files_that_are_loaded_together_say_one_thing_under_one_name(engine: str
             told = " ".join(rule["expr"].split()) if "record" in rule else name
             found.setdefault(named(rule), set()).add(told)
     assert {name: told for name, told in found.items() if len(told) > 1} == {}
+
+
+@pytest.mark.parametrize("engine", list(METRICS))
+def test_every_metric_that_is_named_is_one_of_the_engine(engine: str) -> None:
+    """Of another there is no series: an alert is silent for ever, and a panel is empty."""
+    levels, counters, histograms = (names.split() for names in METRICS[engine])
+    known = {*levels, *(f"{name}_total" for name in counters)}
+    known |= {name + end for name in histograms for end in ("", "_bucket", "_sum", "_count")}
+    files = [file for end in ("md", "yaml") for file in (ROOT / "docs").rglob(f"*.{end}")]
+    named_there = {
+        name
+        for file in files
+        for name in re.findall(rf"\b{engine}:(\w*[a-z0-9])", file.read_text("utf-8"))
+    }
+    assert len(named_there) > 20
+    assert named_there - known == set()
 
 
 @pytest.mark.parametrize("name", FILES)

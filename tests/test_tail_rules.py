@@ -63,8 +63,7 @@ def test_alerts_tell_whose_the_tail_is(engine: str) -> None:
     assert alerts(engine, (0.05, 2.0), 1.5) == prompts
     assert alerts(engine, (0.05, 2.0), 1.5, memory=0.97) == room  # of one of the engines
     assert alerts(engine, (0.05, 2.0), 1.5, running=256.0) == room
-    alike = alerts(engine, (0.05, 2.0), 1.5, longest=900.0)  # no prompt is long
-    assert alike == (set() if engine == "vllm" else prompts)
+    assert alerts(engine, (0.05, 2.0), 1.5, longest=900.0) == set()  # no prompt is long
 
 
 def test_of_vllm_a_wait_below_the_first_bucket_is_none() -> None:

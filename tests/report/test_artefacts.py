@@ -198,6 +198,12 @@ def test_two_models_of_one_prometheus_are_told_apart(engine: str) -> None:
         assert "{{ $labels.model_name }}" in rule["annotations"]["summary"]
 
 
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_who_has_metrics_only_when_told_is_told(engine: str) -> None:
+    files = [alert_rules(1.0, 0.99, engine), *autoscaler_objects(40, engine).values()]
+    assert {"--enable-metrics" in file for file in files} == {engine == "sglang"}
+
+
 def test_a_target_is_two_fifths_of_few_places_and_less_of_many() -> None:
     told = [scaling_target(most, 40.0) for most in (1.0, 30.0, 99.0, 101.0, 1e6)]
     assert told == [1, 12, 39, 40, 40]

@@ -56,6 +56,8 @@ MODEL = {  # keeps other models out of a query, and what SGLang shows beside a t
     ),
 }
 
+SWITCHED_ON = {"vllm": [], "sglang": ["# SGLang has metrics only with --enable-metrics."]}
+
 
 def bucket_above(ttft_s: float, engine: str = "vllm") -> float:
     """The smallest bucket of an engine's histogram that holds a time to first token [s].
@@ -109,6 +111,7 @@ def alert_rules(ttft_s: float, quantile: float, engine: str = "vllm") -> str:
             if bound > ttft_s
             else []
         ),
+        *SWITCHED_ON[engine],
         *(
             ["# Not where prompts have engines of their own: both count a request."]
             if engine == "vllm"
@@ -193,6 +196,7 @@ def autoscaler_objects(target: int, engine: str = "vllm") -> dict[str, str]:
     keda = [
         "# Use this file or hpa.yaml, not both. Set the Deployment's name, model_name (twice), the",
         "# address of Prometheus and the replicas. Where there are no series the fleet stays.",
+        *SWITCHED_ON[engine],
         "apiVersion: keda.sh/v1alpha1",
         "kind: ScaledObject",
         "metadata:",
@@ -215,6 +219,7 @@ def autoscaler_objects(target: int, engine: str = "vllm") -> dict[str, str]:
     hpa = [
         "# Use this file or keda.yaml, not both. Set the Deployment's name and the replicas.",
         "# No engine exports the metric: give prometheus-adapter this rule, model_name set.",
+        *SWITCHED_ON[engine],
         "# externalRules:",
         f"# - seriesQuery: {QUEUED[engine][0]}",
         "#   name: {as: requests_running_and_waiting}",
