@@ -46,10 +46,7 @@ def _faster(at: str) -> str:
     names = [
         SKETCHES[name]
         for name in runs[0]
-        if all(
-            run[name][at]["median"] < run["log histogram"][at]["median"]
-            for run in runs
-        )
+        if all(run[name][at]["median"] < run["log histogram"][at]["median"] for run in runs)
     ]
     return "; ".join(names) if names else "none"
 
