@@ -199,7 +199,6 @@ def example() -> SimpleNamespace:
         aim_rows=_aim_rows(),
         cimba_least=min(cimba),
         cimba_most=max(cimba),
-        compared_waits=sum(run["M/M/8"]["compared_customers"] for run in runs),
         rows_batching=_batching_rows(),
         ratios_all=len(pairs),
         ratios_overlapping=sum(map(_overlap, pairs.values())),
