@@ -6,7 +6,7 @@ bits takes Nb/8 bytes, and ⌈bytes/memory⌉ chips before any cache. A request 
 its prompt is half read still has the rest of its prompt to read.
 
 Source: Armitage, McPherson and Rowe (1969) by way of `repeated_looks`; jax-ml/scaling-book,
-applied-inference.md; microsoft/vidur, request.py and sarathi_replica_scheduler.py.
+applied-inference.md; microsoft/vidur, request.py.
 """
 
 from __future__ import annotations
@@ -112,7 +112,6 @@ def example() -> SimpleNamespace:
         printed_sequences=SLICES[4][2],
         restart_generated=generated,
         restart_right=after_restart(1000, 100, 512)[1],
-        block_tokens=16,
     )
 
 

@@ -22,6 +22,7 @@ from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.energy import ENERGY_SCORES, SERVED
 from serving_mathematics.engine.engine_record import RECORD as ENGINE
 from serving_mathematics.engine.engine_record import relative_errors
+from serving_mathematics.engine.vllm_record import RECORD as VLLM
 from serving_mathematics.machine.predictions.calibration_scores import SCORES
 from serving_mathematics.machine.predictions.front_scores import NINE_IN_TEN
 from serving_mathematics.planner.model_errors import RECORD, behind_error, model_error
@@ -49,9 +50,9 @@ def _scored(what: str, row: dict[str, float]) -> _Error:
     return _Error(what, row["median"], row["p90"], int(row["runs"]))
 
 
-def _engine(what: str, place: int) -> _Error:
-    """Of both latencies of every load test of the engine that runs on a laptop."""
-    runs = read_record(ENGINE)["loads"]["runs"]
+def _engine(what: str, place: int, record: str = ENGINE) -> _Error:
+    """Of both latencies of every load test of an engine with the small model."""
+    runs = read_record(record)["loads"]["runs"]
     sizes = np.abs(
         [error for name in ("ttft_s", "tpot_s") for error in relative_errors(runs, name, place)]
     )
@@ -110,6 +111,7 @@ def example() -> SimpleNamespace:
     ]
     return SimpleNamespace(
         trust_rows="\n".join(rows),
+        trust_vllm=100 * _engine("the same model in vLLM: medians", 0, VLLM).median,
         trust_token=100 * token.median,
         trust_first=100 * first.median,
         trust_crowd=CROWD,

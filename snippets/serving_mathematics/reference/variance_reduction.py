@@ -136,7 +136,7 @@ def example() -> SimpleNamespace:
 
 def figure_common_numbers(figure: Figure) -> None:
     """On the same customers both servers have their crowds in the same runs, so that the difference
-    hardly varies; with services drawn anew it has two thirds of its variance back.
+    hardly varies; with services drawn anew it has most of its variance back.
 
     400 pairs of runs of 20,000 customers, 80% busy, and a server that is 5% faster. Line: the exact
     difference of the mean waits.

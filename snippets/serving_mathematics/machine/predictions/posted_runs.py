@@ -148,6 +148,15 @@ def score_posted(runs: Sequence[HarnessRun], front: Front) -> dict[str, dict[str
     return found
 
 
+def _beyond(runs: Sequence[HarnessRun]) -> tuple[Array, Array]:
+    """Which runs of mixtures, and which of dense models, took longer than predicted behind the
+    front *unknown* by more than nine in ten of ML.ENERGY's."""
+    known = read_record(FRONT_SCORES)["harnesses"]["ml-energy"]["named fronts"]["unknown"]
+    beyond = _ratios(runs, FRONTS["unknown"])[0] * known[NINE_IN_TEN] < 1
+    mixture = np.array([bool(run.deployment.architecture.expert_counts) for run in runs])
+    return beyond[mixture], beyond[~mixture]
+
+
 def main() -> int:
     """Print errors behind two fronts: all, large batches, every publisher, first tokens."""
     runs = read_posted(read_record(POSTED_RUNS))
@@ -163,12 +172,10 @@ def example() -> SimpleNamespace:
     """Numbers of the page, errors in percent."""
     runs = read_posted(read_record(POSTED_RUNS))
     told = score_posted(runs, FRONTS["unknown"])
-    installed = read_record(FRONT_SCORES)["harnesses"]["ml-energy"]["named fronts"]["unknown"]
-    needed = 1 / _ratios(runs, FRONTS["unknown"])[0]
     return SimpleNamespace(
         posted_rows=len(runs),
         posted_median=100 * told["all"]["median"],
-        posted_beyond=100 * float(np.mean(needed > installed[NINE_IN_TEN])),
+        posted_beyond=100 * float(np.mean(_beyond(runs)[0])),
         posted_load=LARGE_BATCH,
         posted_large=-100 * told["large batches"]["signed"],
         posted_first=100 * told["first tokens"]["median"],
@@ -204,6 +211,7 @@ def figure_strangers(figure: Figure) -> None:
 def check_the_default_suits_strangers() -> None:
     """Behind the front *unknown* posted runs are off by at most a fifth in the median, as often too
     short as too long, and by more in large batches, though by less than behind the benchmark's.
+    Its factor for nine in ten is enough for every dense model, and not for two in five mixtures.
 
     Source: the record, ten publishers counted alike; a fifth was the aim of the default before.
     """
@@ -214,6 +222,9 @@ def check_the_default_suits_strangers() -> None:
     large, tuned = unknown["large batches"]["signed"], benchmark["large batches"]["signed"]
     checks.inside("large batches", large, -0.25, -0.1, kind="measured")
     checks.inside("large batches, benchmark", tuned, -0.5, large, kind="measured")
+    mixtures, dense = (float(np.mean(found)) for found in _beyond(runs))
+    checks.equal("dense models beyond the factor", dense, 0.0, kind="measured")
+    checks.inside("mixtures beyond the factor", mixtures, 0.35, 0.45, kind="measured")
 
 
 if __name__ == "__main__":
