@@ -62,9 +62,9 @@ def test_the_slider_has_the_numbers_of_the_figure() -> None:
     both, goodput = (np.array(curve["values"]) for curve in slider["panels"][0]["curves"])
     loads = np.array(slider["controls"][0]["values"])
     np.testing.assert_allclose(goodput, both * loads[:, None] / 100)
-    lost = np.array(slider["readouts"][-1]["values"])
-    due = np.interp(8 / 7 * loads, loads, both[:, 0])
-    assert lost[:, 0] == pytest.approx(due)
+    lost, cap = np.array(slider["readouts"][-1]["values"]), joint_objective._cap(CHAT)
+    due = joint_objective._shares(CHAT, joint_objective._lost(cap)).both
+    assert np.interp(100 * cap, loads, lost[:, 0]) == pytest.approx(100 * due, abs=0.5)
 
 
 def test_a_loss_at_the_cap_leaves_less_than_a_quarter() -> None:

@@ -50,6 +50,7 @@ def test_numbers_of_the_page() -> None:
     assert f"{told.now_factor:.1f}" == f"{100 * told.day_peak / printed:.1f}"
     assert told.hurried_factor > 1.5 * told.now_factor
     assert 7 * told.now_factor == pytest.approx(20, abs=0.2)  # engines of the fleet alone
+    assert 7 * told.alone_online_price == pytest.approx(20)
     assert told.shared_batch_price == pytest.approx(told.shared_online_price / 2)
     assert told.shared_batch_price < 1
     assert told.kept_interactive == pytest.approx(31.8, abs=0.05)

@@ -12,6 +12,7 @@ from serving_mathematics.intuition.latency_throughput_cost.latency_throughput_co
     _MACHINES,
     BATCHES,
     PROMPTS,
+    _dearer,
     _Law,
     answers_per_s,
     example,
@@ -71,6 +72,11 @@ def test_prompts_cost_twice_or_nothing() -> None:
     more = float(_Law(CHAT, 2.0).gap_s(64) - _Law(CHAT).gap_s(64))
     assert more == pytest.approx(float(_Law(CHAT).gap_s(64) - alone.gap_s(64)))
     assert float(_Law(CHAT, slow=1.2).price(64) / _Law(CHAT).price(64)) == pytest.approx(1.2)
+
+
+def test_longer_prompts_leave_fewer_within_the_promise() -> None:
+    now, then = _Law(CHAT), _Law(CHAT, 2.0)
+    assert _dearer(CHAT, 2.0) > float(then.price(now.promised) / now.price(now.promised)) > 1
 
 
 def test_the_slider_says_the_numbers_of_the_page() -> None:

@@ -27,7 +27,6 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
     LONG_LOADS,
     RATES,
     RECORDS,
-    SITUATIONS,
     SLACKS,
     STALE_S,
     _aged,
@@ -49,17 +48,11 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     asked = _record()["slack"]["customers"]
     running = np.mean(_record()["clips"]["customers"][CLIP_SLACKS.index(16)]["running"])
-    own, fewest = "prefix first, slack 16", "fewest requests"
-    gains = [
-        100 * (_rate(one, own) / _rate(one, fewest) - 1) for one in (*SITUATIONS, "eight engines")
-    ]
     return SimpleNamespace(
         long_load_percent=100 * LONG_LOADS[-1],
         promised_ms=1000 * CHAT.promise.tpot_s,
         later_tokens=step_line(CHAT).later_tokens,
         sequence_us=1e6 * _sequence_s(),
-        least_percent=min(gains),
-        most_percent=max(gains),
         preamble=PREAMBLE,
         customers=CUSTOMERS,
         saved_ms=1000 * _saved_s(),

@@ -129,13 +129,10 @@ def _stay_of_pause(found: float) -> float:
 
 
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text: the agents at two loads."""
-    shares = [seen.unused / seen.lifetime for seen in (_sessions(AGENTS, load) for load in LOADS)]
+    """Numbers quoted in the text."""
     return SimpleNamespace(
         pause_s=PAUSE_S,
         calm_found=100 * _sessions(AGENTS, 0.4).found,
-        least_unused_percent=100 * min(shares),
-        most_unused_percent=100 * max(shares),
         alike_times=math.ceil(_stay_of_pause(0.9)),
     )
 

@@ -18,6 +18,7 @@ case with two kinds of work.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -67,7 +68,7 @@ def answer_ceiling(prompt_per_s: float, answer_per_s: float, prompt_ceiling: flo
     return answer_per_s / (1 - prompt_per_s / prompt_ceiling)
 
 
-MIXES = ((1.0, 1.0), (2.0, 1.0), (0.5, 1.0), (1.0, 2.0), (1.0, 0.5), (2.0, 0.5), (0.5, 2.0))
+MIXES = tuple(itertools.product((1.0, 2.0, 0.5), repeat=2))  # of prompts and of answers
 LONGEST = 5500  # tokens of a prompt, where mixes have longer ones than the machine's traffic
 
 
@@ -139,11 +140,11 @@ def check_load_is_one_at_saturation() -> None:
 
 
 def check_two_counters_survive_another_mix() -> None:
-    """With prompts and answers half or twice as long, the two counters are within a quarter of
-    1 at saturation, and below where prompts are longer; requests a second miss it by two fifths or
-    more.
+    """With prompts, answers or both half or twice as long, the two counters are within a third of
+    1 at saturation, and below where prompts are longer; requests a second miss it by more than the
+    half.
 
-    Source: `saturated_rate`, seven mixes, the chat machine with 64 and with 256 places. The trivial
+    Source: `saturated_rate`, nine mixes, the chat machine with 64 and with 256 places. The trivial
     gauge, requests a second, is set to 1 at the machine's own mix.
     """
     for machine in (CHAT, CHAT.limited(64)):
@@ -151,5 +152,5 @@ def check_two_counters_survive_another_mix() -> None:
         worst = {kind: _worst(values) for kind, values in gauges.items()}
         grown = [load for (p, _), load in zip(MIXES, gauges["load"], strict=True) if p > 1]
         checks.inside(f"{machine.places} places: longer prompts", max(grown), 0.75, 0.95)
-        checks.inside(f"{machine.places} places: two counters", worst["load"], 0, 0.25)
-        checks.inside(f"{machine.places} places: requests", worst["requests"], 0.4, 2.0)
+        checks.inside(f"{machine.places} places: two counters", worst["load"], 0, 0.33)
+        checks.inside(f"{machine.places} places: requests", worst["requests"], 1.0, 2.0)

@@ -131,6 +131,7 @@ def example() -> SimpleNamespace:
         server_tpot_ms=LIMITS_MS["Server"][1],
         interactive_tpot_ms=LIMITS_MS["Interactive"][1],
         places_percent=100 * _places_load(CHAT.places, 0.02),
+        alone_online_price=shared_prices(20, 7.0, 0.0, 0.5)[0],
         shared_online_price=online,
         shared_batch_price=batch,
     )

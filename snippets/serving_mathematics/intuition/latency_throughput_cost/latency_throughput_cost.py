@@ -191,6 +191,18 @@ def _stop(name: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _unfound(machine: Machine) -> float:
+    """How many times as long prompts take that are read whole."""
+    return float(machine.prompt_s(machine.sample.prompt_tokens).mean()) / _Law(machine).prompt_s
+
+
+def _dearer(machine: Machine, prompts: float) -> float:
+    """Price with as many sequences as keep the promise, prompts so many times as long, over that
+    with prompts as they are."""
+    now, then = _Law(machine), _Law(machine, prompts)
+    return float(then.price(then.promised) / now.price(now.promised))
+
+
 def example() -> SimpleNamespace:
     """Numbers of the page, in the unit that the name says."""
     law, installed = _Law(CHAT), _Law(INSTALLED)
@@ -199,12 +211,8 @@ def example() -> SimpleNamespace:
     output = [
         CHAT.price_per_hour / 3600 * 1e6 * float(law.step_s(b)) / b for b in (FEW, CHAT.places)
     ]
-    found = _Law(MIXTURE)
-    asked = MIXTURE.sample
-    whole = float(MIXTURE.prompt_s(asked.prompt_tokens).mean()) / found.prompt_s
     joules = _joules([1, CHAT.places]).tolist()
     gaps = 1e3 * law.gap_s([1, FEW, CHAT.places])
-    dear = float(_Law(MIXTURE, whole).price(found.promised) / found.price(found.promised))
     wrong = CHAT.how_wrong
     return SimpleNamespace(
         few=FEW,
@@ -217,8 +225,9 @@ def example() -> SimpleNamespace:
         joules_full=joules[1],
         installed_percent=100 * (float(installed.price(FEW)) / few - 1),
         installed_full_percent=100 * (float(installed.price(CHAT.places)) / full - 1),
-        uncached_percent=100 * (dear - 1),
-        slow_prompts_percent=100 * (float(_Law(CHAT, 2.0).price(CHAT.places)) / full - 1),
+        uncached_percent=100 * (_dearer(MIXTURE, _unfound(MIXTURE)) - 1),
+        uncached_sessions=_dearer(AGENTS, _unfound(AGENTS)),
+        slow_prompts_percent=100 * (_dearer(CHAT, 2.0) - 1),
         low_error=wrong.low,
         high_error=wrong.high,
         agents_low_error=AGENTS.how_wrong.low,
