@@ -74,6 +74,14 @@ def test_who_shows_a_load_test_leads_to_how_no_prompt_is_found() -> None:
         assert word in told.partition("\n## ")[0]
 
 
+def test_priorities_of_sglang_hold_where_memory_runs_out_too() -> None:
+    """Unless told, it takes the memory of the shortest answers, whosever they are."""
+    texts = [page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md")]
+    found = [text for text in texts if "--disable-priority-preemption" in text]
+    assert found
+    assert all("--retraction-policy priority" in text for text in found)
+
+
 def test_a_closed_loop_lasts_many_turns() -> None:
     for command in _commands():
         assert _value(command, "num-prompts") >= 19 * _value(command, "max-concurrency")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from serving_mathematics.report.engine_metrics import (
+    WITHIN,
     _looks_scraped,
     _looks_tabled,
     counters,
@@ -57,12 +58,17 @@ def test_one_scrape_counts_from_the_start_and_two_from_the_first() -> None:
     assert two.grown("preemptions") == 2.0
 
 
-def test_a_gap_of_guessed_tokens_is_of_as_many() -> None:
-    """Nine gaps of 30 ms, in which 18 guesses were accepted, are 27 tokens."""
-    counted = {"inter_token_latency_seconds_sum": 0.27, "inter_token_latency_seconds_count": 9.0}
+@pytest.mark.parametrize(
+    ("of", "timed", "token_s"),
+    [("vllm:", "inter_token_latency", 0.01), ("trtllm_", "time_per_output_token", 0.03)],
+)
+def test_a_gap_of_guessed_tokens_is_of_as_many(of: str, timed: str, token_s: float) -> None:
+    """Nine gaps of 30 ms, in which 18 guesses were accepted, are 27 tokens; TensorRT-LLM observes
+    the mean of a token of each answer."""
+    counted = {f"{timed}_seconds_sum": 0.27, f"{timed}_seconds_count": 9.0}
     counted["spec_decode_num_accepted_tokens_total"] = 18.0
-    text = "\n".join(f"vllm:{name} {value}" for name, value in counted.items())
-    assert scrape_run(text, "a").told["tpot_s"] == pytest.approx(0.01)
+    text = "\n".join(f"{of}{name} {value}" for name, value in counted.items())
+    assert scrape_run(text, "a").told["tpot_s"] == pytest.approx(token_s)
 
 
 def test_means_are_differences_of_sums() -> None:
@@ -95,6 +101,24 @@ def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
     assert run.series.grown("ttft_s") == 6
     found = queue_or_prefill(run, Asked())
     assert found.seen.startswith("20% of the time to first token of 100 ms in the mean")
+
+
+@pytest.mark.parametrize(
+    ("of", "per_answer"),
+    [
+        ("vllm:", "request_time_per_output_token"),
+        ("sglang:", "request_time_per_output_token"),
+        ("trtllm_", "time_per_output_token"),
+        ("serving_", "time_per_output_token"),
+    ],
+)
+def test_histograms_of_requests_tell_who_was_in_time(of: str, per_answer: str) -> None:
+    first, gap = (f"{of}{name}_seconds" for name in ("time_to_first_token", "inter_token_latency"))
+    rows = [f'{first}_bucket{{le="1.0"}} 9', f'{of}{per_answer}_seconds_bucket{{le="0.05"}} 7']
+    rows += [f'{gap}_bucket{{le="0.05"}} 900', f"{of}prompt_tokens_total 5"]
+    found = scrape_run("\n".join(rows), "a").series.values
+    within = {name: x[-1] for name, x in found.items() if WITHIN in name}
+    assert within == {"ttft within 1": 9.0, "tpot within 0.05": 7.0}
 
 
 def test_triton_tells_by_labels() -> None:

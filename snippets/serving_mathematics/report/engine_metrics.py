@@ -118,6 +118,8 @@ _PLACE = re.compile(r'position="(\d{1,3})"')  # from 0
 HISTOGRAMS = {  # of requests, so not of each gap between tokens
     "time_to_first_token_seconds": "ttft",
     "request_time_per_output_token_seconds": "tpot",
+    "trtllm_time_per_output_token_seconds": "tpot",
+    "serving_time_per_output_token_seconds": "tpot",
 }
 WITHIN = " within "  # between what is timed and a bound, in the name of a counter
 _STARTED = "process_start_time_seconds"
@@ -176,6 +178,8 @@ def _of_labels(name: str, labels: str) -> list[str]:
         return [f"accepted_at_{int(place[1]) + 1}"]
     if name == _ENDED:
         return ["aborted"] if 'finished_reason="abort"' in labels else []
+    if name.startswith("vllm") and _canonical(name)[1] == "accepted_tokens":
+        return ["accepted_tokens", "tpot_count"]  # it counts a gap of them once
     told = _OF_STEPS.items() if name == _STEPS else ()
     triton = ((label, [x]) for (of, label), x in LABELLED.items() if name.startswith(of))
     return next((counters for label, counters in (*told, *triton) if label in labels), [])
@@ -191,7 +195,7 @@ def _passed_over(names: Collection[str], steps: bool) -> set[str]:
 
 def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
     """The counters to which each series adds, which are of a name and its labels; of a counter that
-    has several names the first, and what vLLM loads from a tier."""
+    has several names the first, and beside it what vLLM loads from a tier and what it guesses."""
     steps = any("prefix_asked" in _of_labels(*one) for one in series)
     passed = _passed_over([name for name, _ in series], steps)
     first: dict[str, str] = {}
@@ -202,7 +206,8 @@ def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
         told = _of_labels(name, labels) or [one for one in told if one]
         if name in passed or (late and counter == "ttft_s") or _counted_twice(name, labels):
             told = []
-        found.append([x for x in told if name == _LOADED or first.setdefault(x, name) == name])
+        beside = name == _LOADED or "accepted_tokens" in told
+        found.append([x for x in told if beside or first.setdefault(x, name) == name])
     return found
 
 
@@ -249,7 +254,9 @@ def _within(text: str) -> dict[str, float]:
         sample = _SAMPLE.match(line)
         if not sample or not sample[1].endswith("_bucket") or not _reads_as_number(sample[3]):
             continue
-        of = HISTOGRAMS.get(sample[1].rpartition(":")[2].removesuffix("_bucket"))
+        timed = sample[1].removesuffix("_bucket")
+        begins = next(filter(timed.startswith, ENGINES), "")
+        of = HISTOGRAMS.get(timed.removeprefix(begins), HISTOGRAMS.get(timed))
         bound = dict(_LABEL.findall(sample[2] or "")).get("le", "")
         late = UNSTREAMED in (sample[2] or "") or _counted_twice(sample[1], sample[2] or "")
         if of and not late and _reads_as_number(bound):
@@ -289,9 +296,7 @@ def _means(series: Series) -> dict[str, float]:
     pairs = {"ttft_s": (series.grown("ttft_s"), count - (apart if apart > 0 else 0.0))}
     counted = ("latency_s", "prompt_tokens", "output_tokens")
     pairs |= {name: (series.grown(name), count) for name in counted}
-    guessed = series.grown("accepted_tokens")  # vLLM counts a gap of them once
-    later = series.grown("tpot_count") + (guessed if guessed > 0 else 0.0)
-    pairs["tpot_s"] = (series.grown("tpot_s"), later)
+    pairs["tpot_s"] = (series.grown("tpot_s"), series.grown("tpot_count"))
     told = {name: total / of for name, (total, of) in pairs.items() if total > 0 and of > 0}
     seconds = float(series.time_s[-1] - series.time_s[0]) if series.time_s.size > 1 else math.nan
     told |= {"completed": count} if count > 0 else {}
