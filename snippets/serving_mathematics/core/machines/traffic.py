@@ -104,8 +104,10 @@ def draw_lengths(
         which = rng.integers(0, CLASSES, requests)
     else:
         require_shape((requests,), minutes=minutes)
-        upto = np.cumsum(record["classes_per_minute"], axis=1)[minutes]
-        which = (rng.random(requests)[:, None] * upto[:, -1:] >= upto).sum(axis=1)
+        counts = np.array(record["classes_per_minute"])
+        upto, own = np.cumsum(counts), counts.sum(axis=1)[minutes]
+        place = upto[CLASSES * minutes + CLASSES - 1] - own + rng.random(requests) * own
+        which = np.searchsorted(upto, place, side="right") % CLASSES
     drawn = {
         part: np.array(record[part])[which, rng.integers(0, VALUES, requests)]
         for part in ("prompt", "output", "cached_share")

@@ -379,8 +379,8 @@ def check_places_say_which_limit_breaks_first() -> None:
 
 def check_one_replica_lost_is_the_promise_lost() -> None:
     """At its cap, a fleet of eight that loses one breaks the promise: fewer than a quarter
-    of chat's requests keep it, nine in ten or fewer at the lower cap of the trace's minutes; with nine
-    it is kept.
+    of chat's requests keep it, fewer than nine in ten at the lower cap of the trace's minutes; with
+    nine it is kept.
 
     Source: the simulated machines at 8/7 of the cap; for nine replicas at 8/9 of it.
     """
