@@ -366,7 +366,7 @@ def _rush_hour() -> tuple[float, Service]:
     """The p99 of sessions on an engine of few places whose load follows a real hour, and the law of
     an answer."""
     few = CHAT.limited(16)
-    rate = 0.75 * few.ceiling_per_s
+    rate = 0.9 * few.ceiling_per_s
     whole = round(rate / 3 * 58 * 60)  # sessions of the hour, of three requests each
     ends, answer = _sessions(few, rate, "conversations", sessions=whole)
     return float(np.quantile(ends, 0.99)), answer
@@ -419,7 +419,7 @@ def check_a_shared_minute_breaks_independence() -> None:
     """Where the load follows a real hour's minutes past the ceiling, a queue lasts for minutes and
     parts are late together: the composed p99 is a fifth or more too low; the bound still holds.
 
-    Source: the same sessions with the trace's requests a minute, 16 places at 75% in the mean.
+    Source: the same sessions with the trace's minutes, 16 places at 90% in the mean.
     """
     true, answer = _rush_hour()
     ratio = answer_quantile(_composed(answer), 0.99) / true
