@@ -51,7 +51,7 @@ from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.machines.machines import CHAT
-from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
+from serving_mathematics.core.machines.traffic import draw_lengths, draw_minutes
 from serving_mathematics.support.files import read_text
 from serving_mathematics.support.measuring import write_record
 
@@ -154,9 +154,9 @@ def most_memory_gb() -> float:
 
 
 def day(requests: int, seconds: float = DAY_S) -> dict[str, Any]:
-    """A day of the chat machines: the minutes of a real hour over and over, lengths like its."""
+    """A day of the chat machines: minutes of a real hour over and over, lengths of the whole."""
     rng = np.random.default_rng(1)
-    arrivals = draw_arrivals(rng, requests / seconds, requests, CHAT.traffic)
+    arrivals, _ = draw_minutes(rng, requests / seconds, requests, CHAT.traffic)
     lengths = draw_lengths(rng, CHAT.traffic, requests)
     asked = Requests(arrivals, lengths.prompt_tokens, lengths.output_tokens)
     del arrivals, lengths

@@ -17,6 +17,7 @@ from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
+    LONG_PROMPT,
     Table,
     answer_head,
     answer_lines,
@@ -314,8 +315,9 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
         assert said.endswith(f" Where steps err as those of measured runs did, it takes {words}.")
 
 
-def test_lengths_that_the_context_cuts_are_told() -> None:
-    """Those of the very draw: its mean is far below what was asked for."""
+def test_long_lengths_are_told_and_what_the_context_cuts() -> None:
+    """Those of the very draw: its mean is far below what was asked for. That prompts spread is said
+    where attention is much of the work, cut or not."""
     question = read_question(
         {"rate_per_s": 1, "ttft_s": 99, "mean_prompt_tokens": 100_000, "requests": 2000}
     )
@@ -324,7 +326,13 @@ def test_lengths_that_the_context_cuts_are_told() -> None:
     means = f"{sample.prompt_tokens.mean():,.0f} in and {sample.output_tokens.mean():,.0f} out"
     assert f"cut at the context of 131,072 tokens: {means} in the mean" in said
     assert 60_000 < sample.prompt_tokens.mean() < 80_000
-    assert " cut at " not in answer_summary(PLAIN)
+    spread = "Lengths are drawn geometric, and equal prompts take less time: a trace has its own."
+    assert spread in said
+    asked = {"rate_per_s": 1, "ttft_s": 99, "mean_prompt_tokens": LONG_PROMPT, "requests": 2000}
+    long = answer_summary(replace(PLAIN, question=read_question(asked)))
+    assert spread in long
+    assert not any(words in answer_summary(PLAIN) for words in (" cut at ", spread))
+    assert " cut at " not in long
 
 
 def test_of_a_device_that_was_never_measured_no_range_is_told_but_what_settles_it() -> None:

@@ -106,6 +106,7 @@ FOR_INSTALLED = "For one as installed ask with front: unknown, and take the larg
 SAID = {"replicas", "a replica", "price of the fleet"}  # lines that the sentence says
 SAID_HERE = {*SAID, "if steps err", "steps are those of"}  # which the notes say
 FEW_CUT = 0.005  # of the requests, that the context may cut without a word
+LONG_PROMPT = 8000  # tokens: with an 8B an engine carries a fifth more if all are equal
 
 
 # In one piece: a line of the answer after the other, in the order of the page.
@@ -379,7 +380,7 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
     best, one = found.best, question.deployment
     sure = "keeps" if best.replicas == 1 else "keep"
     given, tuned = told.rates is not None, _tuned(told)
-    notes = [FOR_INSTALLED * bool(tuned), _cut_summary(question)]
+    notes = [FOR_INSTALLED * bool(tuned), _lengths_summary(question)]
     notes += given_more(told) if given else _other_costs(told)
     if _beyond(found.best) or found.load > EDGE:
         sure = "may keep"
@@ -433,22 +434,30 @@ def _enough(told: Answer) -> str:
     return "" if _beyond(found.one_more) else f"{more:,} keep {_all(told.question)}."
 
 
-def _cut_summary(question: Question) -> str:
-    """What the model's context made of the lengths that were asked for, where it cut some."""
+def _lengths_summary(question: Question) -> str:
+    """That drawn lengths spread, where prompts are long, and what the model's context cut."""
     traffic, most = question.traffic, question.deployment.architecture.context_tokens
-    if isinstance(traffic, Workload) or 20 * sum(question.mean_lengths) < most:
+    if isinstance(traffic, Workload):
         return ""
+    prompt, answer = question.mean_lengths
+    spread = (
+        " Lengths are drawn geometric, and equal prompts take less time: a trace has its own."
+        if prompt >= LONG_PROMPT
+        else ""
+    )
+    if 20 * (prompt + answer) < most:
+        return spread
     rng = np.random.default_rng(question.seed)
     asked = share_of_traffic(rng, traffic, 1, question.requests, _classes_of(question))
     left = _cut_at(asked, most)
     lengths = asked.prompt_tokens + asked.output_tokens
     cut = float(np.mean(left.prompt_tokens + left.output_tokens < lengths))
     if cut < FEW_CUT:
-        return ""
+        return spread
     return (
         f" Of the drawn requests {100 * cut:.0f}% are cut at the context of {most:,} tokens: "
         f"{left.prompt_tokens.mean():,.0f} in and {left.output_tokens.mean():,.0f} out in the "
-        "mean; a trace has its own."
+        f"mean.{spread or ' A trace has its own.'}"
     )
 
 

@@ -18,6 +18,8 @@ from serving_mathematics.core.machines.traffic import (
     VALUES,
     draw_arrivals,
     draw_lengths,
+    draw_minutes,
+    draw_requests,
     found_tokens,
     tabulate,
     trace_record,
@@ -52,6 +54,22 @@ def test_long_prompts_have_their_own_answers() -> None:
     assert correlation == pytest.approx(-0.11, abs=0.03)  # of the trace itself: -0.112
 
 
+def test_lengths_are_those_of_their_minutes() -> None:
+    """In its busy half the hour of conversations has longer prompts and shorter answers, which
+    requests that are drawn apart from their minutes do not have."""
+    counts = np.array(trace_record("conversations")["requests_per_minute"])
+    busy = np.array([counts > np.median(counts), counts <= np.median(counts)])
+    rng = np.random.default_rng(8)
+    times, drawn = draw_requests(rng, "conversations", 100.0, 348_000, real_minutes=True)
+    place = busy[:, (times // 60).astype(int) % 58]
+    prompts, answers = (
+        [lengths[one].mean() for one in place]
+        for lengths in (drawn.prompt_tokens, drawn.output_tokens)
+    )
+    assert prompts[0] / prompts[1] == pytest.approx(1.119, abs=0.03)  # of the file
+    assert answers[0] / answers[1] == pytest.approx(0.686, abs=0.07)  # where a class has them, too
+
+
 def test_a_cache_finds_what_it_still_holds() -> None:
     """Three prompts of two blocks, of which the first and the last are the same."""
     tree = prefixes_of_ids([[1, 2], [3, 4], [1, 2]], [[10, 10]] * 3, "row", [0, 1, 2])
@@ -67,6 +85,9 @@ def test_tables_keep_means() -> None:
     asked = Requests(np.arange(size) * 0.5, rng.integers(1, 500, size), rng.integers(1, 90, size))
     kept = tabulate(asked)
     assert kept["requests_per_minute"] == [120] * 26
+    rank = np.argsort(np.argsort(asked.prompt_tokens, kind="stable"), kind="stable")
+    first = np.bincount(rank[:120] // (size // 16), minlength=16)
+    assert kept["classes_per_minute"][0] == first.tolist()
     mean = np.mean([np.mean(one) for one in kept["output"]])
     assert mean == pytest.approx(asked.output_tokens.mean(), rel=1e-3)
 
@@ -90,14 +111,16 @@ def test_the_command_writes_what_is_read(tmp_path: Path) -> None:
 def test_arrivals_follow_the_rate() -> None:
     times = draw_arrivals(np.random.default_rng(4), 25.0, 50_000)
     assert times[-1] == pytest.approx(2000.0, rel=0.02)
-    real = draw_arrivals(np.random.default_rng(4), 100.0, 360_000, "conversations")
+    real, _ = draw_minutes(np.random.default_rng(4), 100.0, 360_000, "conversations")
     assert np.all(np.diff(real) >= 0)
     assert real[-1] == pytest.approx(3600.0, rel=0.02)
     for size in (1000, 20_000, 90_000, 600_000):  # of less than an hour, of one and of several
-        real = draw_arrivals(np.random.default_rng(4), 20.0, size, "conversations")
+        real, _ = draw_minutes(np.random.default_rng(4), 20.0, size, "conversations")
         assert size / real[-1] == pytest.approx(20.0, rel=4 / math.sqrt(size))
     with pytest.raises(ValueError, match="name must be one of"):
-        draw_arrivals(np.random.default_rng(0), 1.0, 5, "mail")
+        draw_minutes(np.random.default_rng(0), 1.0, 5, "mail")
+    with pytest.raises(ValueError, match=r"minutes must be of shape \(3,\)"):
+        draw_lengths(np.random.default_rng(0), "conversations", 3, np.zeros(2, dtype=np.int64))
     with pytest.raises(ValueError, match="requests must be a trace of 320 requests"):
         tabulate(Requests([0.0], [9], [1]))
     with pytest.raises(ValueError, match="paths must be two"):

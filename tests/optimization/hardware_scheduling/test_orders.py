@@ -66,4 +66,4 @@ def test_the_page_quotes_what_was_served() -> None:
     )
     assert shown[1].longest_s == pytest.approx(after.max())
     late = [b.longest_s / a.longest_s for a, b in _pairs(draws=MANY_DRAWS)]
-    assert example().longest_most == max(late)
+    assert sum(one <= example().longest_times for one in late) == (len(late) + 1) // 2

@@ -3,7 +3,9 @@
 The package's columns mean different things by source. The rules, in their order:
 
 1. Concurrency is the client's (`concurrency`); where it is blank, the batch of a group times the
-   groups. `batch` is a group's share where attention is in parallel over data.
+   groups. `batch` is a group's share where attention is in parallel over data. The nine 512 of
+   gpt-oss-120b on H100 are read so, wrongly: a script sent ten requests for each place at once
+   (first tokens took (10 - 1)/2 times as long as answers), and how many places is not told.
 2. A blank precision is that of the matrices (`gemm`), and 16 bits where that is blank too.
 3. `ep` > 1 with `tp` = `ep`^2 = `moe_tp` * `ep`, outside of the kernel makers' own runs: the
    product of two widths that are the same devices. There are `ep` of them. The same for `dp`.
@@ -16,8 +18,7 @@ The package's columns mean different things by source. The rules, in their order
    engine three of them would need six times the peak of their devices for the prompts alone.
 6. More than 8 devices with `ep` = 1: not one engine but a whole fleet with separate prompts, of
    which only the size is known. Engines of the largest power of two beside four devices (at most
-   32, attention and experts over all) answer, and as many of four as keep them below 80% busy take
-   prompts: a published size does not say how it was divided.
+   32, attention and experts over all) answer, and as many of four as stay below 80% take prompts.
 7. Separate fleets without worker counts: those of the same run in the source that has them (equal
    lengths, concurrency and latencies); otherwise one wide engine, or one of SGLang and four of
    TensorRT-LLM, and as many for prompts as keep them below 80% busy.
@@ -36,8 +37,7 @@ The package's columns mean different things by source. The rules, in their order
 11. Engines use 0.9 of the memory, 0.95 where the scripts say so: vLLM for MiniMax-M2.5 until then,
    and SGLang for DeepSeek on four devices.
 
-Source: the benchmark's scripts and configurations (InferenceX, SemiAnalysis, Apache-2.0), and the
-package's own identifiers, which hold `tp8_ep8` beside a `tp_size` of 64.
+Source: the benchmark's scripts and configurations (InferenceX, SemiAnalysis, Apache-2.0).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.machines.machines import CHAT, Machine
-from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
+from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths, draw_minutes
 from serving_mathematics.support import checks
 
 IntArray = npt.NDArray[np.int64]
@@ -64,11 +64,15 @@ def _customers(
     skew: popularity is one over the rank to this power. turn_at: share of the requests after which
     the ranks are turned round.
     """
-    lengths = draw_lengths(rng, CHAT.traffic, requests)
+    minutes = None
+    if minutes_of:
+        arrivals, minutes = draw_minutes(rng, rate_per_s, requests, minutes_of)
+    lengths = draw_lengths(rng, CHAT.traffic, requests, minutes)
     who = _who_asks(rng, requests, customers, skew)
     later = np.arange(requests) >= turn_at * requests
     who = np.where(later, customers - 1 - who, who)
-    arrivals = draw_arrivals(rng, rate_per_s, requests, minutes_of)
+    if minutes is None:
+        arrivals = draw_arrivals(rng, rate_per_s, requests)
     tree = _preambles(who, lengths.prompt_tokens, customers, preamble)
     prompts = lengths.prompt_tokens + preamble
     return Requests(arrivals, prompts, lengths.output_tokens, prefixes=tree)

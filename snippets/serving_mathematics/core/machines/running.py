@@ -29,7 +29,12 @@ from serving_mathematics.core.fleet.tiers import Tier
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.reader import Reader
 from serving_mathematics.core.machines.sessions import SESSIONS, sessions_under_way
-from serving_mathematics.core.machines.traffic import Lengths, draw_arrivals, draw_lengths
+from serving_mathematics.core.machines.traffic import (
+    Lengths,
+    draw_arrivals,
+    draw_minutes,
+    draw_requests,
+)
 from serving_mathematics.core.queues.batches import form_batches
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -130,8 +135,8 @@ def ask_machine(machine: Machine, load: float, requests: int, seed: int = 1) -> 
     """
     load = require_positive(load=load)
     rng = np.random.default_rng(require_non_negative_integer(seed=seed))
-    lengths = draw_lengths(rng, machine.traffic, requests)
-    arrivals = draw_arrivals(rng, load * machine.ceiling_per_s, requests)
+    rate_per_s = load * machine.ceiling_per_s
+    arrivals, lengths = draw_requests(rng, machine.traffic, rate_per_s, requests)
     columns = lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens
     return Workload(arrivals, *columns)
 
@@ -151,8 +156,8 @@ def run_engine(
 
     rate_per_s: of arrivals, in the mean; above the ceiling the wait grows without end. requests:
     how many; of sessions, which go on as their answers come, about as many. places, token_budget:
-    instead of the machine's own. real_minutes: whether the rate follows the trace's minutes; not
-    for sessions. slowness: times that it takes longer than predicted, such as the bounds of
+    instead of the machine's own. real_minutes: whether rate and lengths follow the trace's minutes;
+    not for sessions. slowness: times that it takes longer than predicted, such as the bounds of
     `how_wrong`. tiers: of caches below the devices, for sessions. The same generator state draws
     the same requests at any rate, but for sessions. Raises ValueError outside these ranges.
 
@@ -165,7 +170,10 @@ def run_engine(
     if machine.kind == "reader":
         require(token_budget is None, "token_budget", "None for a reader", token_budget)
         require(len(tiers) == 0, "tiers", "none for a reader", len(tiers))
-        arrivals = draw_arrivals(rng, rate_per_s, requests, machine.traffic if real_minutes else "")
+        if real_minutes:
+            arrivals, _ = draw_minutes(rng, rate_per_s, requests, machine.traffic)
+        else:
+            arrivals = draw_arrivals(rng, rate_per_s, requests)
         return _run_reader(machine.limited(places), arrivals, slowness)
     machine = machine.limited(places, token_budget)
     if machine.traffic == SESSIONS:
@@ -174,9 +182,7 @@ def run_engine(
         drawn = sessions_under_way(rng, rate_per_s, requests, context)
         return _run_sessions(machine, drawn, slowness, tiers)
     require(len(tiers) == 0, "tiers", "none, but for sessions", len(tiers))
-    lengths = draw_lengths(rng, machine.traffic, requests)
-    minutes_of = machine.traffic if real_minutes else ""
-    arrivals = draw_arrivals(rng, rate_per_s, requests, minutes_of)
+    arrivals, lengths = draw_requests(rng, machine.traffic, rate_per_s, requests, real_minutes)
     # a slower engine is this one with a slower clock: arrivals are that much closer to each other
     asked = Workload(
         arrivals / slowness, lengths.prompt_tokens, lengths.output_tokens, lengths.cached_tokens

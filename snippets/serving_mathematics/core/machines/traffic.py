@@ -5,7 +5,7 @@ class the record has twenty equally frequent values of prompts, of answers, and 
 prompt that a cache of so many tokens found, served in the order of the trace. A request is of a
 class at random; within it lengths are independent. So long prompts have the answers and the hits
 that long prompts had, and means are those of the trace. Arrivals are Poisson at one rate, or at the
-trace's own rate of each minute.
+trace's own rate of each minute; then classes are as frequent as they were in that minute.
 
     python -m serving_mathematics.core.machines.traffic AZURE.csv MOONCAKE.jsonl.gz
 
@@ -41,6 +41,7 @@ from serving_mathematics.support.require import (
     require,
     require_positive,
     require_positive_integer,
+    require_shape,
     require_work,
 )
 
@@ -71,7 +72,8 @@ class Lengths:
 
 @functools.cache
 def trace_record(name: str) -> dict[str, Any]:
-    """What is kept of a trace: requests, means, requests of each minute, and values by class.
+    """What is kept of a trace: requests, means, values by class, and how many of each class came in
+    each minute.
 
     name: of `TRACES`. Raises ValueError on another.
 
@@ -83,10 +85,13 @@ def trace_record(name: str) -> dict[str, Any]:
     return found
 
 
-def draw_lengths(rng: np.random.Generator, name: str, requests: int) -> Lengths:
+def draw_lengths(
+    rng: np.random.Generator, name: str, requests: int, minutes: IntArray | None = None
+) -> Lengths:
     """Lengths like those of a trace.
 
-    name: of `TRACES`. requests: how many. Raises ValueError on another name or number.
+    name: of `TRACES`. requests: how many. minutes: of the trace, in which each comes, as
+    `draw_minutes` says, shape (requests,). Raises ValueError on another name or number.
 
     >>> drawn = draw_lengths(np.random.default_rng(0), "conversations", 1000)
     >>> bool(900 < drawn.prompt_tokens.mean() < 1400), int(drawn.cached_tokens.max())
@@ -95,7 +100,14 @@ def draw_lengths(rng: np.random.Generator, name: str, requests: int) -> Lengths:
     record = trace_record(name)
     requests = require_positive_integer(requests=requests)
     require_work(requests, requests=requests)
-    which = rng.integers(0, CLASSES, requests)
+    if minutes is None:
+        which = rng.integers(0, CLASSES, requests)
+    else:
+        require_shape((requests,), minutes=minutes)
+        counts = np.array(record["classes_per_minute"])
+        upto, own = np.cumsum(counts), counts.sum(axis=1)[minutes]
+        place = upto[CLASSES * minutes + CLASSES - 1] - own + rng.random(requests) * own
+        which = np.searchsorted(upto, place, side="right") % CLASSES
     drawn = {
         part: np.array(record[part])[which, rng.integers(0, VALUES, requests)]
         for part in ("prompt", "output", "cached_share")
@@ -106,26 +118,38 @@ def draw_lengths(rng: np.random.Generator, name: str, requests: int) -> Lengths:
     return Lengths(prompts, np.minimum(cached, prompts - 1), outputs)
 
 
-def draw_arrivals(
-    rng: np.random.Generator, rate_per_s: float, requests: int, minutes_of: str = ""
-) -> FloatArray:
+def draw_arrivals(rng: np.random.Generator, rate_per_s: float, requests: int) -> FloatArray:
     """Times of arrivals [s], shape (requests,): Poisson.
 
-    rate_per_s: in the mean. minutes_of: a trace whose minutes are followed, scaled to that rate; ""
-    for one rate all the time. They fill the run a whole number of times, or its mean would be that
-    of the minutes it has seen: each lasts 60 s in a run of many hours, and as much less as a run is
-    shorter than the trace. Raises ValueError outside these ranges.
+    Raises ValueError unless the rate and the number are positive.
 
-    >>> times = draw_arrivals(np.random.default_rng(0), 10.0, 5000, "conversations")
-    >>> bool(480 < times[-1] < 520)  # the whole hour, seven times as fast
+    >>> times = draw_arrivals(np.random.default_rng(0), 10.0, 5000)
+    >>> bool(480 < times[-1] < 520)
     True
     """
     rate_per_s = require_positive(rate_per_s=rate_per_s)
     requests = require_positive_integer(requests=requests)
     require_work(requests, requests=requests)
-    ticks = np.cumsum(rng.exponential(1.0, requests))
-    if not minutes_of:
-        return np.asarray(ticks / rate_per_s)
+    return np.asarray(np.cumsum(rng.exponential(1.0, requests)) / rate_per_s)
+
+
+def draw_minutes(
+    rng: np.random.Generator, rate_per_s: float, requests: int, minutes_of: str
+) -> tuple[FloatArray, IntArray]:
+    """Times of arrivals [s] at the rate of a trace's minutes, and the minute of each, both of shape
+    (requests,).
+
+    rate_per_s: in the mean, to which the trace is scaled. Its minutes fill the run a whole number
+    of times, or its mean would be that of the minutes it has seen: each lasts 60 s in a run of many
+    hours, and as much less as a run is shorter than the trace. Raises ValueError outside these
+    ranges.
+
+    >>> times, minutes = draw_minutes(np.random.default_rng(0), 10.0, 5000, "conversations")
+    >>> bool(480 < times[-1] < 520), int(minutes.max())  # the whole hour, seven times as fast
+    (True, 57)
+    """
+    ticks = draw_arrivals(rng, 1.0, requests)
+    rate_per_s = require_positive(rate_per_s=rate_per_s)
     counts = np.array(trace_record(minutes_of)["requests_per_minute"], dtype=float)
     rounds = max(1.0, requests / (MINUTE_S * rate_per_s * counts.size))
     require_work(rounds * counts.size, rate_per_s=rate_per_s)
@@ -133,7 +157,31 @@ def draw_arrivals(
     expected = requests / rounds * counts / counts.sum()  # of each minute
     minute_s = requests / (rounds * rate_per_s * counts.size)
     clock = np.append(0.0, np.cumsum(np.tile(expected, rounds + 1)))  # one more than are wanted
-    return np.asarray(np.interp(ticks, clock, minute_s * np.arange(clock.size)))
+    passed = np.interp(ticks, clock, np.arange(clock.size))  # minutes
+    return minute_s * passed, passed.astype(np.int64) % counts.size
+
+
+def draw_requests(
+    rng: np.random.Generator,
+    name: str,
+    rate_per_s: float,
+    requests: int,
+    real_minutes: bool = False,
+) -> tuple[FloatArray, Lengths]:
+    """Times of arrivals [s] and lengths of requests like those of a trace.
+
+    name: of `TRACES`. rate_per_s: in the mean. real_minutes: whether rate and lengths follow the
+    trace's minutes. Raises ValueError outside these ranges.
+
+    >>> times, drawn = draw_requests(np.random.default_rng(1), "conversations", 10.0, 2000)
+    >>> times.size, drawn.prompt_tokens.size
+    (2000, 2000)
+    """
+    if real_minutes:
+        arrivals, minutes = draw_minutes(rng, rate_per_s, requests, name)
+        return arrivals, draw_lengths(rng, name, requests, minutes)
+    lengths = draw_lengths(rng, name, requests)
+    return draw_arrivals(rng, rate_per_s, requests), lengths
 
 
 def found_tokens(requests: Requests, cache_tokens: int, block_tokens: int = BLOCK) -> IntArray:
@@ -186,14 +234,18 @@ def tabulate(requests: Requests, cache_tokens: int = CACHE_TOKENS) -> dict[str, 
         cut = (np.array_split(np.sort(lengths[part]), VALUES) for part in parts)
         return [[round(float(few.mean()), digits) for few in one] for one in cut]
 
-    minutes = np.bincount((requests.arrival_s // MINUTE_S).astype(np.intp))
+    minutes = (requests.arrival_s // MINUTE_S).astype(np.intp)
+    span = int(minutes.max()) + 1
+    classes = np.array([np.bincount(minutes[part], minlength=span) for part in parts]).T
+    classes = classes[: max(1, span - 1)]  # of whole minutes
     return {
         "requests": int(prompts.size),
         "mean_prompt_tokens": round(float(prompts.mean()), 2),
         "mean_output_tokens": round(float(outputs.mean()), 2),
         "cached_share": values(cached / prompts, 3),
         "mean_cached_tokens": round(float(cached.mean()), 2),
-        "requests_per_minute": minutes[: max(1, minutes.size - 1)].tolist(),  # whole ones
+        "requests_per_minute": classes.sum(axis=1).tolist(),
+        "classes_per_minute": classes.tolist(),
         "prompt": values(prompts, 1),
         "output": values(outputs, 1),
     }
@@ -229,22 +281,28 @@ def check_drawn_lengths_are_those_of_the_traces() -> None:
 
 
 def check_minutes_are_followed() -> None:
-    """In each minute as many arrive as the trace had, scaled, within four standard errors; and the
-    mean of a run is its rate, however many of the minutes it would have seen.
+    """In each minute as many arrive as the trace had, scaled, within four standard errors, with its
+    mean prompt to a twentieth; and the mean of a run is its rate, however many of the minutes it
+    would have seen.
 
     Source: Poisson counts, whose variance is their mean; an hour at 100 requests a second, and runs
     of a quarter of an hour, of one and of several.
     """
     counts = np.array(trace_record("conversations")["requests_per_minute"], dtype=float)
     size = int(100 * MINUTE_S * counts.size)
-    times = draw_arrivals(np.random.default_rng(5), 100.0, size, "conversations")
+    rng = np.random.default_rng(5)
+    times, drawn = draw_requests(rng, "conversations", 100.0, size, real_minutes=True)
     whole = int(times[-1] // MINUTE_S)
     found = np.bincount((times // MINUTE_S).astype(np.intp))[:whole]
     expected = 6000 * counts[:whole] / counts.mean()
     worst = float(np.max(np.abs(found - expected) / np.sqrt(expected)))
     checks.inside("largest distance [standard errors]", worst, 0.0, 4.5, kind="simulation")
+    told = read_record("azure_conv_2023")["statistics"]
+    means = np.divide(told["context_per_minute"], told["requests_per_minute"])[:whole]
+    tokens = np.bincount((times // MINUTE_S).astype(np.intp), drawn.prompt_tokens)[:whole] / found
+    checks.close("mean prompt of each minute [tokens]", tokens, means, rtol=0.1, kind="simulation")
     for size in (20_000, 80_000, 300_000):
-        times = draw_arrivals(np.random.default_rng(5), 20.0, size, "conversations")
+        times, _ = draw_minutes(np.random.default_rng(5), 20.0, size, "conversations")
         rate = size / float(times[-1])
         checks.close(f"{size:,} requests: rate [1/s]", rate, 20.0, rtol=0.03, kind="simulation")
 

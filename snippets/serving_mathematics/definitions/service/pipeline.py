@@ -34,7 +34,7 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.running import Run, run_engine
-from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
+from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths, draw_minutes
 from serving_mathematics.definitions.service.service import (
     Service,
     answer_quantile,
@@ -319,13 +319,18 @@ def _sessions(
     correlation of the lengths of a session's answers, as normal scores."""
     rng, answers = np.random.default_rng(12), 3
     size = sessions * answers
-    lengths = draw_lengths(rng, "conversations", size)
+    if minutes_of:
+        starts, minutes = draw_minutes(rng, rate_per_s / answers, sessions, minutes_of)
+        lengths = draw_lengths(rng, minutes_of, size, np.repeat(minutes, answers))
+    else:
+        lengths = draw_lengths(rng, "conversations", size)
     if alike:
         own, of_session = rng.standard_normal(size), rng.standard_normal(sessions)
         scores = alike**0.5 * np.repeat(of_session, answers) + (1 - alike) ** 0.5 * own
         longest_last = np.sort(lengths.output_tokens)
         lengths = replace(lengths, output_tokens=longest_last[np.argsort(np.argsort(scores))])
-    starts = draw_arrivals(rng, rate_per_s / answers, sessions, minutes_of)
+    if not minutes_of:
+        starts = draw_arrivals(rng, rate_per_s / answers, sessions)
     arrivals = np.repeat(starts, answers)
     later = np.arange(size) % answers > 0
     after = np.where(later, np.arange(size) - 1, -1)
@@ -361,7 +366,7 @@ def _rush_hour() -> tuple[float, Service]:
     """The p99 of sessions on an engine of few places whose load follows a real hour, and the law of
     an answer."""
     few = CHAT.limited(16)
-    rate = 0.75 * few.ceiling_per_s
+    rate = 0.9 * few.ceiling_per_s
     whole = round(rate / 3 * 58 * 60)  # sessions of the hour, of three requests each
     ends, answer = _sessions(few, rate, "conversations", sessions=whole)
     return float(np.quantile(ends, 0.99)), answer
@@ -414,7 +419,7 @@ def check_a_shared_minute_breaks_independence() -> None:
     """Where the load follows a real hour's minutes past the ceiling, a queue lasts for minutes and
     parts are late together: the composed p99 is a fifth or more too low; the bound still holds.
 
-    Source: the same sessions with the trace's requests a minute, 16 places at 75% in the mean.
+    Source: the same sessions with the trace's minutes, 16 places at 90% in the mean.
     """
     true, answer = _rush_hour()
     ratio = answer_quantile(_composed(answer), 0.99) / true

@@ -329,7 +329,7 @@ def check_missed_without_spare() -> None:
 
 def check_goodput_is_greatest_at_the_cap_or_beyond() -> None:
     """On each machine, and for chat with the trace's minutes, goodput is greatest where the promise
-    is broken, by less than a tenth of the requests. Above the ceiling less than two thirds of the
+    is broken, by less than an eighth of the requests. Above the ceiling less than two thirds of the
     greatest is left.
 
     Source: the simulated machines; 160,000 requests at each load.
@@ -341,7 +341,9 @@ def check_goodput_is_greatest_at_the_cap_or_beyond() -> None:
             best = loads[int(np.argmax(goodput))]
             label = f"{name}{', minutes' if minutes else ''}"
             kept, share = _shares(machine, best, minutes)[0], machine.promise.share
-            checks.inside(f"{label}: kept at the best", kept, share - 0.1, share, kind="simulation")
+            checks.inside(
+                f"{label}: kept at the best", kept, share - 0.12, share, kind="simulation"
+            )
             beyond = 1.05 * _shares(machine, 1.05, minutes)[0] / max(goodput)
             checks.inside(f"{label}: beyond, over the best", beyond, 0, 0.66, kind="simulation")
 
@@ -367,14 +369,14 @@ def check_places_say_which_limit_breaks_first() -> None:
 
 def check_one_replica_lost_is_the_promise_lost() -> None:
     """At its cap, a fleet of eight that loses one breaks the promise: fewer than a quarter
-    of chat's requests keep it, fewer than 0.85 at the lower cap of the trace's minutes; with nine
-    it is kept.
+    of chat's requests keep it, fewer than nine in ten at the lower cap of the trace's minutes; with
+    nine it is kept.
 
     Source: the simulated machines at 8/7 of the cap; for nine replicas at 8/9 of it.
     """
     for minutes in (False, True):
         kept = _shares(CHAT, _lost(_cap(CHAT, minutes)), minutes)[0]
-        most = 0.85 if minutes else 0.25
+        most = 0.9 if minutes else 0.25
         checks.inside(f"chat, minutes {minutes}", kept, 0, most, kind="simulation")
     kept = _shares(MIXTURE, _lost(_cap(MIXTURE)))[0]
     checks.inside("mixture", kept, 0.7, MIXTURE.promise.share, kind="simulation")

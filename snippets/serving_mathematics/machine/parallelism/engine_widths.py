@@ -12,8 +12,8 @@ because a ring sends 2(n - 1)/n of the bytes of n·r requests. It is least at
 A prompt's values are sent too, in larger messages, which find more of the link: e counts those of
 an answered token, and of as much of the prompt as there are prompt tokens to each.
 
-Measured runs are compared at equal requests a device: what is faster then is cheaper too, where
-none waits for a place.
+Measured runs are compared at equal requests a device: what is faster then is cheaper too, to a few
+percent, where none waits for a place.
 
 Assumes: the model fits on each width with a cache that is large enough; engines are loaded evenly,
 and their prefix caches find what one would. Floors of messages, which begin with the second device,
