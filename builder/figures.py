@@ -59,8 +59,11 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": salt}):
         for axes in figure.axes:
-            _write_as_in_text(axes.xaxis)
-            _write_as_in_text(axes.yaxis)
+            for axis, sides in ((axes.xaxis, ("bottom", "top")), (axes.yaxis, ("left", "right"))):
+                _write_as_in_text(axis)
+                ticks = axis.get_tick_params()
+                if not any(ticks.get(f"label{side}") for side in sides):
+                    axis.label.set_visible(False)  # a neighbour has its values, and its name
         told = {"Date": None, "Creator": None}
         figure.savefig(buffer, format="svg", dpi=figure.dpi, metadata=told)
     svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())

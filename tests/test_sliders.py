@@ -187,7 +187,7 @@ def test_keys_and_pointer_move_every_control_and_the_sentence_is_the_builds(
 
 
 LOOK = """(moving) => {
-    const found = [], heights = new Set();
+    const found = [], heights = new Set(), axes = new Set();
     const seen = (one) => one.textContent && one.getClientRects().length > 0;
     const boxed = (one) => {  // without its halo
         const { x, y, width, height } = one.getBBox(), { b, e, f } = one.getScreenCTM();
@@ -205,6 +205,8 @@ LOOK = """(moving) => {
     };
     const look = (at) => {
         heights.add(moving.clientHeight);
+        const ways = [...moving.querySelectorAll(":is(.of-curves, .of-load) .axis")];
+        axes.add(ways.map((one) => one.getAttribute("d")).join());
         if (moving.scrollWidth > moving.clientWidth + 1) found.push(`${at}: wider than its place`);
         const now = [...moving.querySelectorAll(".cursor")].map((one) => one.getAttribute("d"));
         if (new Set(now.map((d) => parseInt(d.slice(1)))).size > 1)
@@ -222,7 +224,16 @@ LOOK = """(moving) => {
                         && a.top + 3 < b.bottom - 3 && b.top + 3 < a.bottom - 3
                         && (lies(one, two) || lies(two, one)))
                         found.push(`${at}: ${said} lies on ${other}`);
+                for (const [two, other, b] of texts)
+                    if (one.matches(".label.now") && two.matches(".label.now")
+                        && a.top === b.top && a.left < b.left && b.left - a.right < 5)
+                        found.push(`${at}: ${said} and ${other} read as one`);
             });
+            const kinds = (selector, sign) => [...picture.querySelectorAll(selector)]
+                .map((one) => one.getAttribute("class").split(`${sign}-`)[1]).join();
+            const [lines, values] = [kinds(".point", "state"), kinds(".label.now", "of")];
+            if (picture.parentNode.matches(".of-load") && lines.includes(",") && lines !== values)
+                found.push(`${at}: values of ${lines} have the colours of ${values}`);
             const points = [...picture.querySelectorAll("circle")].filter(
                 (one) => one.getClientRects().length > 0
             ).map((one) => one.getBoundingClientRect()).map((box) => (box.left + box.right) / 2);
@@ -231,6 +242,9 @@ LOOK = """(moving) => {
                     if (one.matches(".label:not(.of-limit)")
                         && !points.some((x) => box.left - x > 0 && box.left - x < 14))
                         found.push(`${at}: ${said} is not where its line ends`);
+            const dots = [...picture.querySelectorAll(".dots")].map((one) => one.getBBox().height);
+            if (picture.parentNode.matches(".of-dots") && at.startsWith("start")
+                && Math.max(...dots) < frame.height / 6) found.push(`${at}: its dots are small`);
             const { y, height } = picture.getBBox();
             const least = at.startsWith("start") ? 0.75 : 0.6;  // of other settings
             if (y + height < least * frame.height) found.push(`${at}: empty below ${y + height}`);
@@ -253,6 +267,7 @@ LOOK = """(moving) => {
         }
     }
     if (heights.size > 1) found.push(`its height changes: ${[...heights]}`);
+    if (axes.size > 1) found.push(`its axes move: ${[...axes].join("; ")}`);
     return found;
 }"""  # at three settings and frames, and at the first
 
@@ -281,7 +296,7 @@ MEANT = """(moving) => {
         .map((one) => (one.matches(".ghost") ? "ghost" : after("state")(one)));
     const pictures = all(".slider-plot > svg");
     const curves = pictures.map((picture) => all(".curve", picture).map(after("state")));
-    const names = pictures.map((picture) => all(".label", picture).map(after("of")));
+    const names = pictures.map((picture) => all(".label:not(.now)", picture).map(after("of")));
     return { legend, drawn, curves, names, card: getComputedStyle(moving).backgroundColor };
 }"""
 

@@ -296,8 +296,8 @@ function axisBelow(add, x, across, [left, right, bottom, height], told = true) {
   if (told) add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
 }
 
-// Dots stacked along the first control, those beyond where it stands broken; as large as the highest stack of all settings lets
-// them be.
+// Dots stacked along the first control, those beyond where it stands broken; as large as the highest stacks of nine in ten
+// settings let them be. Those of a higher one stand closer.
 function dots(plot, panel, world) {
   const { x } = panel;
   const { image, add, width, height } = board(plot);
@@ -312,7 +312,9 @@ function dots(plot, panel, world) {
     }
     return columns;
   };
-  const high = (size) => Math.max(...panel.dots.map((_, i) => (i % many ? 0 : Math.max(...[...stacks(i, size).values()].map((one) => one.length)))));
+  const settings = panel.dots.flatMap((_, i) => (i % many ? [] : i));
+  const highest = (from, size) => Math.max(...[...stacks(from, size).values()].map((one) => one.length));
+  const high = (size) => settings.map((from) => highest(from, size)).sort((a, b) => a - b)[Math.floor(0.9 * (settings.length - 1))];
   const sizes = Array.from({ length: 24 }, (_, i) => 14 - i / 2);
   if (plot.sized?.width !== width) plot.sized = { width, size: sizes.find((one) => high(one) * one <= bottom - top) ?? 2 };
   const { size } = plot.sized;
@@ -322,8 +324,9 @@ function dots(plot, panel, world) {
   axisBelow(add, x, across, [left, right, bottom, height]);
   const d = { answer: "", broken: "" };
   for (const [column, values] of stacks(many * world.index([0, ...world.setting().slice(1)]), size)) {
+    const pitch = Math.min(size, (bottom - top) / values.length);
     values.sort((a, b) => a - b).forEach((value, i) => {
-      d[value > at ? "broken" : "answer"] += `M${(column + 0.5) * size} ${(bottom - (i + 0.5) * size).toFixed(1)}h0`;
+      d[value > at ? "broken" : "answer"] += `M${(column + 0.5) * size} ${(bottom - (i + 0.5) * pitch).toFixed(1)}h0`;
     });
   }
   for (const state of Object.keys(d)) add("path", { class: `dots state-${state}`, "stroke-width": size * 0.8, d: d[state] });
@@ -373,7 +376,7 @@ function plane(plot, x, y, named, possible = [], lanes = []) {
   const split = width < 420 && fit(halves) ? halves : whole;
   lines(split).forEach((all, i) => Object.assign(ends[i], { lines: all }));
   const words = ends.flatMap((end) => end.lines.map((text) => [text, `label ${end.value === text ? "now" : end.kind}`]));
-  words.push(...possible.flatMap(split).map((text) => [text, "label of-answer"])); // the axes stay where they are at every setting
+  words.push(...possible.flatMap(({ kind, name }) => split(name).map((text) => [text, `label ${kind}`]))); // the axes stay where they are at every setting
   const right = width - 12 - Math.max(0, ...long(words.map(([text]) => text), (_, i) => words[i][1]));
   const up = scale(y, bottom, top);
   const across = scale(x, left, right);
@@ -418,15 +421,15 @@ function plane(plot, x, y, named, possible = [], lanes = []) {
   };
 
   // A value beside its point, where it covers little, and least of all a point or another value.
-  const value = (px, py, text) => {
+  const value = (px, py, text, kind) => {
     const wide = long([text], () => "label now")[0] + 3;
     drawn.push(...Array(12).fill([px, py]));
     const places = [-9, 19, -24, 34].flatMap((dy) => [[px - 9 - wide, py + dy], [px + 9, py + dy]]);
     const boxes = places.map(([from, base]) => [Math.min(Math.max(from, left + 2), right - wide), Math.min(Math.max(base, top + 12), bottom - 4)]);
     const covers = boxes.map(([from, base], i) => drawn.filter(([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3).length + 2 * i + (i > 3 ? 8 : 0));
     const [from, base] = boxes[covers.indexOf(Math.min(...covers))];
-    for (let k = 0; k < 300; k += 1) drawn.push([from + (wide * (k % 30)) / 29, base - 16 + Math.floor(k / 30) * 2.5]);
-    add("text", { class: "label now", x: from, y: base }, text);
+    for (let k = 0; k < 300; k += 1) drawn.push([from - 6 + ((wide + 12) * (k % 30)) / 29, base - 16 + Math.floor(k / 30) * 2.5]);
+    add("text", { class: `label now ${kind}`, x: from, y: base }, text);
   };
 
   // The labels at the ends, put where these are now, with leaders where they had to move.
@@ -459,7 +462,8 @@ function load(plot, panel, world) {
   const texts = controls[1]?.texts ?? [];
   const main = curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: curves.length > 1 ? curve.label : texts[setting[1]] ?? "", curve }));
   const others = texts.map((name, i) => ({ kind: "of-ghost", name, i, far: Math.abs(i - setting[1]) })).filter(({ far }) => far);
-  const p = plane(plot, x, y, [...main, ...others], curves.length > 1 ? [] : texts);
+  const kind = curves.length > 1 ? "of-ghost" : main[0].kind; // of this control's value
+  const p = plane(plot, x, y, [...main, ...others], texts.map((name) => ({ kind, name })));
   main.forEach((end, i) => Object.assign(end, p.line(`curve state-${hue(end.curve, i)}`, points(end.curve, setting))));
   for (const end of others.filter(p.shown)) Object.assign(end, p.line("ghost", points(curves[0], [0, end.i, ...setting.slice(2)])));
   const px = p.across(clamped(x, x.values[setting[0]]));
@@ -471,7 +475,7 @@ function load(plot, panel, world) {
     if (value === null) return;
     const point = beyond ? ["path", { d: `M${px - 6.5} ${py + 6}L${px} ${py - 6}L${px + 6.5} ${py + 6}z` }] : ["circle", { cx: px, cy: py, r: 5.5 }];
     p.add(point[0], { class: `point state-${hue(curve, i)}`, ...point[1] });
-    p.value(px, py, `${told(value, { ...curve, unit: "" })}${beyond ? " ↑" : ""}`);
+    p.value(px, py, `${told(value, { ...curve, unit: "" })}${beyond ? " ↑" : ""}`, curves.length > 1 ? main[i].kind : "");
   });
   p.tell(curves.map((curve) => [curve, world.at(curve.values)]));
   p.arrange();
@@ -483,8 +487,9 @@ function curves(plot, panel, world) {
   const { clock } = world;
   const plain = (value, curve) => told(value, { ...curve, unit: "" });
   const all = panel.curves.map((curve) => world.each((frame) => [clock.values[frame], world.at(curve.values, frame)]).filter(([, value]) => value !== null));
-  const longest = (curve, i) => all[i].map(([, value]) => plain(value, curve)).reduce((a, b) => (b.length > a.length ? b : a), "–");
-  const ends = panel.curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: panel.curves.length > 1 ? curve.label : "", value: longest(curve, i) }));
+  const numbers = ({ values }) => [...new Set(values)].filter((value) => value !== null);
+  const longest = (curve) => (curve.longest ??= numbers(curve).map((value) => plain(value, curve)).reduce((a, b) => (b.length > a.length ? b : a), "–")); // of all runs: the axes stay
+  const ends = panel.curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: panel.curves.length > 1 ? curve.label : "", value: longest(curve) }));
   const p = plane(plot, clock, panel.y, ends, [], lanesBelow(plot) ? world.lanes : []);
   world.right = lanesBelow(plot) ? p.right : undefined;
   events(p.add, world, p.across, p.top, p.bottom);

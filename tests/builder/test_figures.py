@@ -48,6 +48,21 @@ def draw(salt: str) -> tuple[str, str]:
         return light_and_dark(drawing(), salt)
 
 
+def test_a_name_stands_where_the_values_of_its_axis_stand() -> None:
+    figure = Figure()
+    above, below = figure.subplots(2, sharex=True)
+    above.xaxis.tick_top()
+    for axes in (above, below):
+        axes.set(xlabel="load", ylabel="wait [s]")
+    above.tick_params(labeltop=True)
+    light_and_dark(figure, "top")
+    assert above.xaxis.label.get_visible()
+    above.tick_params(labeltop=False)
+    light_and_dark(figure, "shared")
+    names = [axis.label.get_visible() for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    assert names == [False, True, True, True]
+
+
 @pytest.fixture(scope="module")
 def themes() -> tuple[str, str]:
     return draw("part.module.drawing")

@@ -54,7 +54,8 @@ def figure_interrupted_streams(figure: Figure) -> None:
         for row in gaps:
             axes.semilogy(np.arange(2, gaps.shape[1] + 2), row, ".", color=colour, markersize=3)
         axes.annotate(f"{run['token_budget']} tokens a step", (55, gaps.max() * 0.6), color=colour)
-        axes.set(xlabel="token [1]", ylabel="gap [ms]")
+        axes.set(xlabel="token", ylabel="gap [ms]", yticks=[10, 20, 50, 100, 200])
+        axes.minorticks_off()
 
 
 def check_a_prompt_takes_steps_in_proportion_to_the_budget() -> None:

@@ -362,7 +362,7 @@ def figure_factors(figure: Figure) -> None:
     axes.set_xticks([1, 3, 10, 30, 100, 300], ["1", "3", "10", "30", "100", "300"])
     axes.minorticks_off()
     axes.grid(visible=False, axis="y")
-    axes.set(xlabel="one reading / the other [1]", ylabel="term")
+    axes.set(xlabel="one reading over the other", ylabel="term")
 
 
 def check_mean_over_requests_or_over_gaps() -> None:

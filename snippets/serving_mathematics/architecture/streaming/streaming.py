@@ -157,7 +157,7 @@ def figure_equal_totals(figure: Figure) -> None:
         axes.step(np.append(times, 3.2), [*range(1, 102), 101], where="post", color=colour)
         axes.annotate(text, (x, y), color=colour, ha="left")
     axes.set(xlim=(0, 3.2), ylim=(0, 108))
-    axes.set(xlabel="time since the request was sent [s]", ylabel="tokens received [1]")
+    axes.set(xlabel="time since the request was sent [s]", ylabel="tokens received")
 
 
 def check_total_time() -> None:

@@ -96,7 +96,8 @@ def figure_copies_and_load(figure: Figure) -> None:
         label, colour = SHOWN[name]
         axes.annotate(label, (90.6, _p99(0.9, name)), color=colour, va="center")
     axes.set(xlim=(30, 103), xticks=range(30, 100, 10), xlabel="load [% of the ceiling]")
-    axes.set(ylabel="first token, slowest hundredth [s]")
+    axes.set(ylabel="first token, slowest hundredth [s]", yticks=[0.2, 0.5, 1, 2, 5, 10, 20, 50])
+    axes.minorticks_off()
 
 
 def check_copies_do_little_for_prompts() -> None:

@@ -97,7 +97,7 @@ def figure_long_prompt(figure: Figure) -> None:
     """A long prompt among short ones. In order of arrival all who come behind it wait until it is
     read; with the shortest first they hardly wait, and the long one ends somewhat later.
 
-    Alt: Two panels of horizontal bars, one for each request, over time. On the left, five bars
+    Alt: Two panels of horizontal bars, one for each request, over time. On the left, the bars
     behind the long prompt's are grey until it ends. On the right these bars have hardly any grey.
     """
     figure.set_size_inches(6.4, 3.0)

@@ -94,7 +94,7 @@ def figure_slowest(figure: Figure) -> None:
     axes = figure.subplots()
     calls = np.arange(1, 33)
     for name, level, colour, place in (
-        ("p50", 0.5, "C0", (1.1, 60)),
+        ("p50", 0.5, "C0", (1.1, 75)),
         ("p99", 0.99, "C3", (1.1, 225)),
     ):
         axes.plot(calls, [1000 * _independent(level, int(n)) for n in calls], color=colour)

@@ -199,7 +199,7 @@ def figure_averaged_percentiles(figure: Figure) -> None:
     axes.annotate("average of percentiles", (0.004, 300), color="C3", ha="center")
     axes.set(xscale="log", yscale="log", xlim=(0.6, 0.0009))
     axes.set_xticks([0.5, 0.1, 0.01, 0.001], ["p50", "p90", "p99", "p99.9"])
-    axes.set_yticks([100, 1000], ["100", "1,000"])
+    axes.set_yticks([100, 200, 500, 1000], ["100", "200", "500", "1,000"])
     axes.set(xlabel="percentile", ylabel="first token [ms]")
     axes.minorticks_off()
 

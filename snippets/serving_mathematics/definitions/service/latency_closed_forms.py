@@ -124,6 +124,7 @@ def figure_branch_p99(figure: Figure) -> None:
     axes.annotate("p99 of all requests", (0.95, 340.0), color="C0", ha="right")
     axes.annotate("weighted mean\nof both p99", (6.0, 110.0), color="C3")
     axes.set(xlim=(0.1, 100), ylim=(20, 6000), ylabel="99th percentile [ms]")
+    axes.set(yticks=[20, 50, 100, 200, 500, 1000, 2000, 5000])
     axes.set(xlabel="share of requests that take the slow way [%]")
     axes.minorticks_off()
 

@@ -219,8 +219,9 @@ def example() -> SimpleNamespace:
 def figure_goodput(figure: Figure) -> None:
     """Goodput follows the load up to the cap and a little beyond, and then collapses.
 
-    The book's machines, with steady arrivals. Near 100% and beyond, the share that is kept falls
-    for as long as the load lasts, here a quarter of an hour of chat and hours of the mixture.
+    The book's machines with steady arrivals, on paper chat. Near 100% and beyond, the share that is
+    kept falls for as long as the load lasts, here a quarter of an hour of chat and hours of the
+    mixture.
 
     Alt: Line chart of goodput against load, both in percent of the ceiling. The solid curve rises
     along the diagonal, bends shortly before the ceiling and falls steeply to zero. Dashed, the

@@ -216,7 +216,7 @@ def figure_engine_under_load(figure: Figure) -> None:
         axes.axhline(limit, color="C4", linestyle=":", linewidth=1.2)
         axes.set(xlim=(0, 24), xlabel="requests per second")
     for text, x, y, colour in (
-        ("256 places", 17, 28, "C0"),
+        ("256 places", 15.5, 28, "C0"),
         ("64", 15.6, 11.5, "C1"),
         ("16", 7.6, 5, "C3"),
     ):

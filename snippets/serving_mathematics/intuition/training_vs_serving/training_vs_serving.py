@@ -262,25 +262,23 @@ def figure_lifetime_flops(figure: Figure) -> None:
         mark = axes.plot(best.parameters / 1e9, best.flops, "o", color=colour)
         axes.annotate(
             text,
-            (255, cost[-1]),
-            (0, 3),
+            (260, cost[-1]),
+            (6, 0),
             textcoords="offset points",
             color=colour,
-            ha="right",
-            va="bottom",
-            rotation={0.0: 12, 1e13: 14, 1e14: 20}.get(demand, 22),
+            va="center",
         )
     axes.legend(mark, ["cheapest"], loc="upper left")
     axes.set(
         xscale="log",
         yscale="log",
-        xlim=(11.5, 290),
-        ylim=(1.2e24, 2e27),
+        xlim=(11.5, 480),
+        ylim=(1e24, 1e26),
         xlabel="parameters [billion]",
         ylabel="lifetime compute [FLOP]",
     )
     axes.set_xticks([15, 30, 70, 150], ["15", "30", "70", "150"])
-    axes.set_yticks([1e25, 1e26, 1e27], ["10²⁵", "10²⁶", "10²⁷"])
+    axes.set_yticks([1e24, 1e25, 1e26], ["10²⁴", "10²⁵", "10²⁶"])
     axes.minorticks_off()
 
 

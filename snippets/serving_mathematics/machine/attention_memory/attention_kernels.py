@@ -98,7 +98,7 @@ def figure_kernels(figure: Figure) -> None:
     axes.set(
         xscale="log",
         yscale="log",
-        xlim=(2000, 2**21),
+        xlim=(1600, 2.6e6),
         ylim=(4, 2000),
         xlabel="tokens of all sequences together",
         ylabel="attention of one layer [µs]",

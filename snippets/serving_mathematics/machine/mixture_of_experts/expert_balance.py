@@ -146,7 +146,7 @@ def figure_busiest_device(figure: Figure) -> None:
         axes.plot(TOKENS[:-1], drawn, color=colour, label=f"{devices} devices, by chance")
     axes.plot(TOKENS, [_skewed(each) for each in TOKENS], color="C3", label="8 devices, power law")
     axes.legend(loc="upper right")
-    axes.set(ylim=(0, 4.5), ylabel="busiest device over the mean")
+    axes.set(ylim=(0, 5.2), ylabel="busiest device over the mean")
     kernels.plot(TOKENS, [_measured(each) for each in TOKENS], "x", color="C3")
     kernels.axhline(1, color="C4", linewidth=0.8, linestyle=":")
     kernels.set(ylim=(0, 2.2), ylabel="kernel time, skewed over balanced")

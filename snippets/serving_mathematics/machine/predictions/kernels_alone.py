@@ -98,6 +98,8 @@ def figure_kernels_alone(figure: Figure) -> None:
         yscale="log",
         xlim=(1.5, 600),
         ylim=(1.5, 600),
+        xticks=[2, 5, 10, 20, 50, 100, 200, 500],
+        yticks=[2, 5, 10, 20, 50, 100, 200, 500],
         xlabel="measured time per token [ms]",
         ylabel="predicted time per token [ms]",
     )

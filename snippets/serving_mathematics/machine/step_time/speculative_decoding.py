@@ -108,7 +108,7 @@ def figure_break_even(figure: Figure) -> None:
     step; this mixture must yield most with about ten, as more tokens touch more experts.
 
     Three guesses, 2,000 tokens of context: Qwen3-32B on two H100, whose lines end where memory is
-    full, and DeepSeek-R1 on eight H200. The dotted line is the most that three guesses can yield.
+    full, and DeepSeek-R1 on eight H200.
 
     Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
     logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines
@@ -126,12 +126,13 @@ def figure_break_even(figure: Figure) -> None:
         needed = break_even_tokens(one, FITTED, fit, CONTEXT_TOKENS)
         style = "-" if model.startswith("Qwen") else "--"
         axes.plot(fit, needed, style, color=colour, label=f"{model}, {drafter}")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.92))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.88))
     axes.axhline(GUESSES + 1, linestyle=":", color="C5")
+    axes.annotate("all that three guesses can yield", (1.1, GUESSES + 1.1), color="C5")
     axes.set(
         xscale="log",
         xlim=(LOADS[0], LOADS[-1]),
-        ylim=(0.8, GUESSES + 1.2),
+        ylim=(0.8, GUESSES + 1.4),
         xlabel="sequences in a step",
         ylabel="tokens that a step must yield",
     )

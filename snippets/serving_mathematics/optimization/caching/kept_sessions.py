@@ -279,7 +279,7 @@ def figure_forgetting(figure: Figure) -> None:
         axes.plot(LOADS, 100 * _curve(way, "kept"), color=colour)
         axes.annotate(text, (x, y), color=colour)
     axes.axhline(100 * AGENTS.promise.share, color="C4", linestyle=":")
-    axes.annotate("promised", (20, 84), color="C4")
+    axes.annotate("promised", (21, 84), color="C4")
     axes.set(xlim=(20, 90), ylim=(0, 102))
     axes.set(xlabel="load [% of the ceiling]", ylabel="requests in time [%]")
 

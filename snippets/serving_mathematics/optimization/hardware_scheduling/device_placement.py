@@ -157,7 +157,7 @@ def figure_cost_by_intensity(figure: Figure) -> None:
     axes.annotate("prompt", (PROMPT_TOKENS, 0.48), ha="center")
     axes.set(xscale="log", yscale="log", xlim=(0.2, 3000), ylim=(0.35, 300))
     axes.minorticks_off()
-    axes.set(xlabel="operations per byte [FLOP/B]", ylabel="price of an operation [1]")
+    axes.set(xlabel="operations per byte [FLOP/B]", ylabel="price of an operation, relative")
 
 
 def check_border_of_two_devices() -> None:

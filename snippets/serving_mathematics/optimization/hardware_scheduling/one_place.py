@@ -132,7 +132,7 @@ def figure_places(figure: Figure) -> None:
         axes.plot(1, 100 * (1 - sjf_gain(_sizes_s(), load)), "x", color="C4", markersize=11)
         height = 100 * (1 - _ratio(4, load))
         axes.annotate(f"{100 * load:.0f}% load", (4.4, height + 1), color=colour)
-    axes.set(xscale="log", ylim=(-1, None), xlabel="places [1]", ylabel="off the mean [%]")
+    axes.set(xscale="log", ylim=(-1, None), xlabel="places", ylabel="taken off the mean [%]")
     axes.set_xticks(PLACES, [str(places) for places in PLACES])
     axes.set_xticks([], minor=True)
 

@@ -238,7 +238,7 @@ def figure_slack(figure: Figure) -> None:
     axes.plot(places, 100 * np.array(chat), "--", color="C4")
     axes.annotate("chat", (2.6, 72), color="C4")
     axes.set_xticks(places, [f"{slack:.0f}" for slack in SLACKS])
-    axes.set(ylim=(0, 110), xlabel="slack k [1]", ylabel="first tokens in time [%]")
+    axes.set(ylim=(0, 110), xlabel="slack k", ylabel="first tokens in time [%]")
 
 
 def check_known_prompts_beat_guessed_answers() -> None:
