@@ -503,10 +503,10 @@ def test_an_engine_that_is_killed_is_followed_by_another(tmp_path: Path, small_m
     status 1."""
     model = tmp_path / "model.gguf"
     model.write_bytes(small_model.read_bytes())
-    asks = [SHORT | {"max_tokens": 120, "stream": n % 2 == 0} for n in range(PLACES)]
     with served_by(*SMALL, "--model", str(model)) as (process, base):
 
-        async def killed() -> Counter[str]:
+        async def killed(tokens: int) -> Counter[str]:
+            asks = [SHORT | {"max_tokens": tokens, "stream": n % 2 == 0} for n in range(PLACES)]
             with client_of(base) as http:
                 before = accepted(http)
                 ends = asyncio.create_task(outcomes(base, asks))
@@ -515,12 +515,12 @@ def test_an_engine_that_is_killed_is_followed_by_another(tmp_path: Path, small_m
                 os.kill(child_of(process), signal.SIGKILL)
             return await ends
 
-        assert asyncio.run(killed()) == {"200": PLACES // 2, "done": PLACES // 2}
+        assert asyncio.run(killed(120)) == {"200": PLACES // 2, "done": PLACES // 2}
         with client_of(base) as http:
             wait_until(lambda: http.get("/health").status_code == 200, "another engine")
             assert metric(http, "serving_engine_restarts") == 1
         model.unlink()
-        assert asyncio.run(killed()) == {"500": PLACES}
+        assert asyncio.run(killed(5000)) == {"500": PLACES}  # none ends before
         assert process.wait(60) == 1
         assert process.stderr
         told = process.stderr.read()
