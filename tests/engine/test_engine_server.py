@@ -517,8 +517,8 @@ def test_an_engine_that_is_killed_is_followed_by_another(tmp_path: Path, small_m
 
         assert asyncio.run(killed(120)) == {"200": PLACES // 2, "done": PLACES // 2}
         with client_of(base) as http:
-            wait_until(lambda: http.get("/health").status_code == 200, "another engine")
-            assert metric(http, "serving_engine_restarts") == 1
+            wait_until(lambda: metric(http, "serving_engine_restarts") == 1, "another engine")
+            wait_until(lambda: http.get("/health").status_code == 200, "its model")
         model.unlink()
         assert asyncio.run(killed(5000)) == {"500": PLACES}  # none ends before
         assert process.wait(60) == 1
