@@ -335,7 +335,7 @@ def resident_bytes(process: subprocess.Popen[str]) -> int:
 def test_deadline_memory_and_the_end_by_sigterm(small_model: Path) -> None:
     """One server: the deadline ends an answer, memory stays flat over bad and good requests, which
     is looked at every third day, and SIGTERM lets what was accepted end."""
-    options = (*SMALL, "--model", str(small_model), "--deadline-s", "0.4", "--drain-s", "0.5")
+    options = (*SMALL, "--model", str(small_model), "--deadline-s", "1.5", "--drain-s", "0.5")
     with served_by(*options) as (process, base):
         with client_of(base) as http:
             assert http.get("/health").json() == {"status": "ready"}
