@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import mutants, report, rounds, sites
+from benchmarks import mutants, processes, report, rounds, sites
 from benchmarks.processes import BenchmarkError, Command
 from builder import ROOT
 
@@ -150,8 +150,19 @@ def test_a_failed_command_says_what_it_printed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
-def test_memory_is_that_of_the_whole_tree(tmp_path: Path) -> None:
-    child = "import time; block = b'x' * 2**26; time.sleep(0.3)"
+def test_memory_is_that_of_the_whole_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child stays until it has been looked at."""
+    seen, look = tmp_path / "seen", processes._tree_memory
+
+    def looked(root: int) -> processes.Memory:
+        found = look(root)
+        if found.pss_mib > 64:
+            seen.touch()
+        return found
+
+    monkeypatch.setattr(processes, "_tree_memory", looked)
+    child = f"import os, time; block = b'x' * 2**26\nwhile not os.path.exists({str(seen)!r}): time"
+    child += ".sleep(0.01)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     peak = command(tmp_path, parent).peak_memory()
     assert peak

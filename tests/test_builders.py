@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from benchmarks import builders, peers, probe
+from benchmarks import builders, peers, probe, processes
 from benchmarks.build import main
 from benchmarks.peers import Chapter, Module, Peer
 from benchmarks.processes import BenchmarkError, Command, Memory
@@ -326,8 +326,19 @@ def test_a_finished_environment_is_used_again(
     assert sum("install" in words for words in asked) == 2
 
 
-def test_time_and_memory_of_a_command(tmp_path: Path) -> None:
-    code = "import time; kept = bytearray(100 << 20); time.sleep(1)"
+def test_time_and_memory_of_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a second, and does not end before it has been looked at."""
+    seen, look = tmp_path / "seen", processes._tree_memory
+
+    def looked(root: int) -> processes.Memory:
+        found = look(root)
+        if found.rss_mib > 100:
+            seen.touch()
+        return found
+
+    monkeypatch.setattr(processes, "_tree_memory", looked)
+    code = "import os, time; kept = bytearray(100 << 20); time.sleep(1)\n"
+    code += f"while not os.path.exists({str(seen)!r}): time.sleep(0.01)"
     words = [sys.executable, "-c", code]
     seconds, memory = Command(words, tmp_path, dict(os.environ), tmp_path / "log").observed(0.02)
     assert seconds >= 1

@@ -452,6 +452,7 @@ def test_endless_loop_is_stopped_and_python_is_loaded_again(editor: Page) -> Non
     typed(place, "import socket\n\n\ndef check_a() -> None:\n    socket.create_server(('', 0))\n")
     assert "1 need what a browser lacks" in pressed_run(editor)
     typed(place, 'while True:\n    print("looping")\n')
+    editor.route("**/pyodide.asm.wasm", lambda _: None)  # so that it stays in its loading
     for where, words in ((".live-output", "looping"), (".live-status", "MB so far")):
         place.get_by_role("button", name=re.compile("^Run")).click()
         expect(place.locator(where)).to_contain_text(words, timeout=PATIENCE_MS)

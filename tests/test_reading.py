@@ -144,9 +144,10 @@ def test_the_way_back_to_the_top_covers_no_text(page: Page, origin: str) -> None
     def scrolled_back() -> None:
         page.mouse.move(400, 400)
         page.mouse.wheel(0, 4000)
-        page.wait_for_timeout(300)
+        page.wait_for_function("scrollY >= 4000")
         page.mouse.wheel(0, -600)
-        page.wait_for_timeout(400)
+        page.wait_for_function("scrollY <= 3400")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
 
     scrolled_back()
     expect(button).to_be_visible()

@@ -86,11 +86,16 @@ def test_options_say_what_the_settings_say() -> None:
 
 
 class Served:
-    """Answers completions as vLLM does, with steps of 2 ms that share a budget, and logs these."""
+    """Answers completions as vLLM does, with steps of 2 ms that share a budget, and logs these.
+
+    Until as many requests have come as a test expects, each gets its first token and no more: they
+    are inside together, however long the next one takes to come.
+    """
 
     def __init__(self, steps: Path) -> None:
         self.steps, self.port, self.short = steps, 0, False
         self.requests: list[dict[str, Any]] = []
+        self.expected = 0
         self.seen: set[tuple[int, ...]] = set()
         self.loop = asyncio.new_event_loop()
         self.ready = threading.Event()
@@ -110,6 +115,8 @@ class Served:
 
     def step(self) -> None:
         left, todo = 512, [r for r in self.requests if r["left"]]
+        if len(self.requests) < self.expected and not any(r["new"] for r in todo):
+            return
         told = {"prompt_tokens": 0, "prompt_pairs": 0, "decoding": 0, "context_tokens": 0}
         due = [request for request in todo if not request["prompt"]]
         told["decoding"] = len(due)
@@ -129,7 +136,7 @@ class Served:
             line = {"started_s": began, "wall_s": 0.002} | told | more
             log.write(json.dumps(line) + "\n")
         for request in due:
-            request["left"] -= 1
+            request["left"], request["new"] = request["left"] - 1, False
             request["tokens"].put_nowait(len(request["asked"]) + request["left"])
 
     async def answer(self, reader: Any, writer: Any) -> None:
@@ -141,7 +148,8 @@ class Served:
         computed = len(prompt) - (whole if tuple(prompt) in self.seen else 0)
         self.seen.add(tuple(prompt))
         tokens: asyncio.Queue[int] = asyncio.Queue()
-        self.requests.append({"asked": prompt, "prompt": computed, "left": count, "tokens": tokens})
+        asks = {"asked": prompt, "prompt": computed, "left": count, "new": True, "tokens": tokens}
+        self.requests.append(asks)
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(count - self.short):
             told = {"choices": [{"token_ids": [await tokens.get()], "text": ""}]}
@@ -172,11 +180,14 @@ def bench(server: Served) -> ServedBench:
     return ServedBench(made, Settings(prefix_caching=True))
 
 
-def test_steps_of_each_kind_are_found_in_the_log(bench: ServedBench) -> None:
+def test_steps_of_each_kind_are_found_in_the_log(server: Served, bench: ServedBench) -> None:
+    server.expected = 4
     taken = bench.decode_steps(4, 40, 6)
     assert [(s.prompt_tokens, s.decoding, s.wall_s) for s in taken] == [(0, 4, 0.002)] * 6
     assert (bench.prompt_step(33).prompt_tokens, bench.prompt_step(33).decoding) == (33, 0)
+    server.expected = len(server.requests) + 3 + 2
     assert {(s.prompt_tokens, s.decoding) for s in bench.beside(3, 50, 2)} == {(50, 3)}
+    server.expected = len(server.requests) + 6
     pairs = bench.fewer_steps(6, 3)
     assert pairs
     assert all(first.decoding == second.decoding < 6 for first, second in pairs)

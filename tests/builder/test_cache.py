@@ -272,7 +272,7 @@ def killed(project: Project, *command: str) -> None:
         process.kill()
         process.wait()
     running = [int(pid) for pid in pids.read_text().split()]
-    wait_until(lambda: not any(is_alive(pid) for pid in running), "the workers to end", 15)
+    wait_until(lambda: not any(is_alive(pid) for pid in running), "the workers to end")
     assert not (project.cache / "part.waits").exists()
 
 

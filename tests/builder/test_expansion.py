@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ import yaml
 
 from builder import BuildError, expansion, pages, storage
 from builder.configuration import plain_configuration, site_of
-from builder.expansion import MARK, front_matter
+from builder.expansion import front_matter
 
 from . import small_site
 from .project import Outcome, Project
@@ -90,24 +89,37 @@ def test_a_page_that_is_wrong_leaves_the_last_one(twice: Project) -> None:
     assert [path.name for path in twice.root.glob(".plain*")] == []
 
 
-def test_killed_half_way_there_is_nothing_to_take_for_whole(
-    project: Project, tmp_path: Path
-) -> None:
-    for number in range(400):
+KILLED = """
+import os
+import signal
+
+from builder import __main__, expansion
+
+write, files = expansion.write_whole, []
+
+
+def half(*given):
+    files.append(given)
+    if len(files) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(*given)
+
+
+expansion.write_whole = half
+__main__.main(["--expand", "plain"])
+"""
+
+
+def test_killed_half_way_there_is_nothing_to_take_for_whole(project: Project) -> None:
+    for number in range(9):
         project.write(f"docs/assets/{number}.txt", "x")
+    project.write("killed.py", KILLED)
     plain = project.root / "plain"
-    for _ in range(20):  # until one is killed in time
-        with project.started("builder", "--expand", "plain", log=tmp_path / "log") as process:
-            while not (making := list(plain.glob(".new-*"))) and process.poll() is None:
-                time.sleep(1e-3)  # it takes some milliseconds
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        if making:
-            break
-    assert making
-    assert not (plain / "docs").exists() or (plain / MARK).is_file()
+    assert project.command("killed").status == -signal.SIGKILL
+    assert list(plain.glob(".new-*/docs/assets/*.txt"))
+    assert not (plain / "docs").exists()
     assert expanded(project).status == 0
-    assert len(list((plain / "docs/assets").glob("*.txt"))) == 400
+    assert len(list((plain / "docs/assets").glob("*.txt"))) == 9
 
 
 def test_who_comes_second_touches_nothing(tmp_path: Path) -> None:

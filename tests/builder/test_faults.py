@@ -578,7 +578,7 @@ def test_what_a_module_leaves_running_ends_with_it(end: str, told: str, project:
     project.module("part.leaves", LEAVES.replace("END", end))
     outcome = project.run("part.leaves")
     pids = [int(pid) for pid in (project.root / ".pids").read_text().split()]
-    wait_until(lambda: not any(map(is_alive, pids)), "what was left to end", 5)
+    wait_until(lambda: not any(map(is_alive, pids)), "what was left to end")
     assert outcome.status == bool(told), outcome.text
     assert told in outcome.text
 

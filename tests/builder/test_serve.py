@@ -5,6 +5,7 @@ nothing.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -44,7 +45,9 @@ class Served:
         return re.findall(r"\[\d+/\d+\] ([\w.]+): ", self.log, re.MULTILINE)
 
     def page(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=30) as answer:
+        """As it is when no build is under way, for which the server waits."""
+        address = f"http://127.0.0.1:{self.port}/{path}"
+        with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
             content: bytes = answer.read()
         return content.decode()
 
@@ -67,8 +70,9 @@ class Served:
         return self.builds > builds
 
     def calm(self) -> bool:
-        """Whether no build begins for a while."""
+        """Whether no build begins for a while after the one that is under way."""
         builds = self.builds
+        self.page("")
         time.sleep(CALM_S)
         return self.builds == builds
 
@@ -87,10 +91,11 @@ class Served:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Below those that systems give to who asks for any: another test would have it by then."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("no port is free")
 
 
 @pytest.fixture(scope="module")

@@ -212,6 +212,6 @@ def light_work(connection: Connection, settings: Settings, model: Path | None) -
 
 
 def late_work(*given: Any) -> None:
-    """A child that takes two seconds to load its model."""
-    time.sleep(2)
+    """A child that takes longer to load its model than any test waits."""
+    time.sleep(300)
     light_work(*given)

@@ -142,8 +142,10 @@ def test_deadlines_and_draining_end_requests_with_a_reason() -> None:
             long = asyncio.create_task(kind_of(engine, LONG))
             await asyncio.sleep(0)  # in which both ask
             assert engine.inside == 2
-            await engine.drain(1.0)
+            draining = asyncio.create_task(engine.drain(60))
             assert (await short)[3] == "length"
+            await engine.drain(0.1)
+            await draining
             assert await long == "closing"
             assert await kind_of(engine, LONG) == "closing"
 

@@ -643,7 +643,7 @@ def test_half_of_a_result_is_not_waited_for(
     def refused() -> None:
         with planner_command._pool(2) as pool:
             results: Any = pool._result_queue
-            rescue.append(threading.Timer(20, results._writer.close))  # or the test never ends
+            rescue.append(threading.Timer(200, results._writer.close))  # or the test never ends
             rescue[0].start()
             pool.submit(half_a_result, sign)
             while not sign.exists():

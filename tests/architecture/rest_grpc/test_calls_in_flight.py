@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 
 import pytest
@@ -42,13 +43,16 @@ def test_a_process_has_a_clock_of_its_own() -> None:
 
 def test_an_error_ends_its_caller_and_not_the_others() -> None:
     sent: list[bytes] = []
+    asked, begun = threading.Event(), threading.Event()
 
     def fail(_: bytes) -> bytes:
-        time.sleep(0.01)
+        asked.set()
+        assert begun.wait(60)
         raise ValueError("refused")
 
     def answer(body: bytes) -> bytes:
-        time.sleep(0.001)
+        begun.set()
+        assert asked.wait(60)
         sent.append(body)
         return body
 
