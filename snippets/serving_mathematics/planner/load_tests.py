@@ -13,7 +13,7 @@ in a queue that the load does not tell, and is compared but not fitted.
 Assumes: prompts of which nothing is cached; lengths that differ, unless the file says otherwise.
 
 Source: vLLM, vllm/benchmarks/serve.py (2026); AIPerf, src/aiperf/exporters/metrics_csv_exporter.py
-and its JSON schemas 1.3 and 1.4; GuideLLM, src/guidellm/schemas/base/request_stats.py; Little (1961).
+and its JSON schemas 1.3 and 1.4; GuideLLM, schemas/base/request_stats.py; Little (1961).
 """
 
 # In one piece: a reader for each tool and what all of them end in, which a test holds to one
