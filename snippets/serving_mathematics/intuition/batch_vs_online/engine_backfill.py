@@ -112,7 +112,9 @@ def _run(
     online, span = _online(machine, real, rng)
     many, ceiling = rule.in_flight, machine.ceiling_per_s
     size = many * (2 + int(1.2 * ceiling * span / many)) if many else 0
-    lengths = draw_lengths(rng, machine.traffic, size + online.size)
+    minutes = (online / REAL_MINUTE_S).astype(np.int64)
+    of = np.append(rng.choice(minutes, size), minutes) if real else None
+    lengths = draw_lengths(rng, machine.traffic, size + online.size, of)
     place = np.arange(size + online.size)
     batch = place < size
     if batch_is:

@@ -191,8 +191,8 @@ def check_longer_batch_requests_must_be_few() -> None:
 
 
 def check_too_few_places_are_the_smaller_mistake() -> None:
-    """A fifth too few places keep the promise and lose a twentieth of the work; a fifth too many
-    break it for three requests in a hundred.
+    """A fifth too few places keep the promise, also in the minutes of a real hour, and lose a
+    twentieth of the work; a fifth too many break it for three requests in a hundred.
 
     Source: the record, of the chat machine.
     """
@@ -200,6 +200,8 @@ def check_too_few_places_are_the_smaller_mistake() -> None:
     best = cells[_best("chat", "places and priority")["places"]]
     few, many = (min(cells, key=lambda n: abs(n - x * best["places"])) for x in (0.8, 1.2))
     checks.inside("a fifth fewer: kept", min(cells[few]["kept"]), 0.99, 1.0, kind="simulation")
+    real = _best("chat", "places and priority", real=True)["places"]
+    checks.equal("places in a real hour, with a fifth fewer", real, few)
     lost = 1 - cells[few]["mean"]["work"] / best["mean"]["work"]
     checks.inside("work lost", lost, 0.04, 0.06)
     broken = 1 - cells[many]["mean"]["kept"]
