@@ -149,18 +149,24 @@ def test_a_failed_command_says_what_it_printed(tmp_path: Path) -> None:
         command(tmp_path, "raise SystemExit('what went wrong')").timed()
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
-def test_memory_is_that_of_the_whole_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child stays until it has been looked at."""
-    seen, look = tmp_path / "seen", processes._tree_memory
+def signed(monkeypatch: pytest.MonkeyPatch, sign: Path, mib: float) -> None:
+    """Have a file there once processes have been seen to hold so much."""
+    look = processes._tree_memory
 
     def looked(root: int) -> processes.Memory:
         found = look(root)
-        if found.pss_mib > 64:
-            seen.touch()
+        if found.pss_mib > mib:
+            sign.touch()
         return found
 
     monkeypatch.setattr(processes, "_tree_memory", looked)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
+def test_memory_is_that_of_the_whole_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child stays until it has been looked at."""
+    seen = tmp_path / "seen"
+    signed(monkeypatch, seen, 64)
     child = f"import os, time; block = b'x' * 2**26\nwhile not os.path.exists({str(seen)!r}): time"
     child += ".sleep(0.01)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"

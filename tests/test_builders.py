@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from benchmarks import builders, peers, probe, processes
+from benchmarks import builders, peers, probe
 from benchmarks.build import main
 from benchmarks.peers import Chapter, Module, Peer
 from benchmarks.processes import BenchmarkError, Command, Memory
@@ -30,6 +30,7 @@ from builder.source import Module as TextModule
 
 from .builder.project import GOOD, Project
 from .conftest import CHAPTERS
+from .test_benchmarks import signed
 
 CODE = 'def double(value: float) -> float:\n    """Twice the value."""\n    return 2.0 * value'
 EDIT = Edit(
@@ -328,15 +329,8 @@ def test_a_finished_environment_is_used_again(
 
 def test_time_and_memory_of_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes a second, and does not end before it has been looked at."""
-    seen, look = tmp_path / "seen", processes._tree_memory
-
-    def looked(root: int) -> processes.Memory:
-        found = look(root)
-        if found.rss_mib > 100:
-            seen.touch()
-        return found
-
-    monkeypatch.setattr(processes, "_tree_memory", looked)
+    seen = tmp_path / "seen"
+    signed(monkeypatch, seen, 100)
     code = "import os, time; kept = bytearray(100 << 20); time.sleep(1)\n"
     code += f"while not os.path.exists({str(seen)!r}): time.sleep(0.01)"
     words = [sys.executable, "-c", code]

@@ -137,17 +137,21 @@ def test_the_copy_icon_covers_no_code(page: Page, origin: str) -> None:
             assert not any(over), f"{address} at {size['width']}: {max(over)}"
 
 
+SCROLLED = """() => {
+    window.scrolled = new Promise((done) => addEventListener("scrollend", () => done()));
+}"""
+
+
 def test_the_way_back_to_the_top_covers_no_text(page: Page, origin: str) -> None:
     button = page.locator(".md-top")
     page.goto(origin + LONG)
 
     def scrolled_back() -> None:
         page.mouse.move(400, 400)
-        page.mouse.wheel(0, 4000)
-        page.wait_for_function("scrollY >= 4000")
-        page.mouse.wheel(0, -600)
-        page.wait_for_function("scrollY <= 3400")
-        page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        for far in (4000, -600):
+            page.evaluate(SCROLLED)
+            page.mouse.wheel(0, far)
+            page.evaluate("scrolled")
 
     scrolled_back()
     expect(button).to_be_visible()
@@ -157,7 +161,7 @@ def test_the_way_back_to_the_top_covers_no_text(page: Page, origin: str) -> None
     assert box["x"] >= text["x"] + text["width"]
     assert box["x"] + box["width"] <= DESK["width"]
     button.click()
-    page.wait_for_function("scrollY === 0")
+    page.wait_for_function("() => scrollY === 0")
     page.set_viewport_size(PHONE)
     scrolled_back()
     expect(button).to_be_hidden()

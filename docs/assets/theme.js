@@ -49,6 +49,12 @@ addEventListener("keydown", ({ key }) => {
   menu.focus();
 }, true);
 
+// The search of a narrow window holds the page until after it is left: what gets the focus then is not scrolled to.
+new MutationObserver(() => {
+  const { body, activeElement: one } = document;
+  if (!("mdScrolllock" in body.dataset) && one !== body && one !== early.left) one.scrollIntoView({ block: "nearest" });
+}).observe(document.body, { attributeFilter: ["data-md-scrolllock"] });
+
 // The search hears what is pasted, dictated or chosen, and says what it found.
 query.addEventListener("input", () => query.dispatchEvent(new Event("keyup")));
 query.addEventListener("focus", ({ relatedTarget: from }) => { if (from && !from.closest(".md-search")) early.left = from; });

@@ -129,8 +129,8 @@ class Machines:
         return Popen(command, stdout=quiet, stderr=quiet, cwd=self.folder)
 
     def address(self, worker: bool = True) -> str:
-        """Of the scheduler, when there is a worker, of two threads: one may be asleep. A worker that
-        starts may take longer than the executor's patience."""
+        """Of the scheduler, when there is a worker, of two threads: one may be asleep. To start, a
+        worker may take longer than the executor's patience."""
         deadline = time.monotonic() + 120
         while not self.file.is_file() or not self.file.read_text().endswith("}"):
             assert time.monotonic() < deadline
