@@ -375,6 +375,7 @@ def test_a_terminal_gets_fifteen_lines_and_a_file_everything(
     _, whole, _ = told(capsys, *asked)
     _, short, _ = told(capsys, *asked, "--summary")
     assert len(short.splitlines()) <= 15 < len(whole.splitlines())
+    assert "tokens of a request, mean      1,000 in, 250 out\n" in short  # which nobody gave
     tables = whole.partition("# trtllm")[0]
     assert max(map(len, [*short.splitlines(), *tables.splitlines()])) <= 100
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

@@ -167,6 +167,14 @@ def test_a_split_that_fits_in_one_format_is_no_refusal_where_formats_are_searche
     assert rows["bf16, tp1"].startswith("none of")
 
 
+def test_experts_that_stay_in_four_bits_are_not_planned_under_another_name() -> None:
+    asked = {"rate_per_s": 1, "model": "gpt-oss-120b", "precision": "bf16"}
+    with pytest.raises(ValueError, match="must be auto, as the experts of openai/gpt-oss"):
+        read_choices(asked)
+    beside = read_choices(asked | {"model": "DeepSeek-V4-Flash", "precision": "fp8"})
+    assert {one.deployment.precision for one in beside} == {"fp8"}  # what is beside its experts
+
+
 def test_weights_must_be_below_what_is_left_of_the_memory() -> None:
     """Of 80 GiB four fifths may be used, and 54 are taken."""
     asked = {"rate_per_s": 1, "model": "Llama-3.1-8B", "device": "H100", "parallelism": "tp1"}

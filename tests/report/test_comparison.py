@@ -48,6 +48,21 @@ def test_half_as_slow_again_is_told_and_the_same_again_is_not() -> None:
     assert isinstance(found["TTFT, p95"], Difference)
 
 
+@pytest.mark.parametrize(("count", "at"), [(9_990, "p95"), (10_000, "p99")])
+def test_a_tail_that_is_three_times_as_late_is_told_where_enough_requests_have_one(
+    count: int, at: str
+) -> None:
+    """Of a log with whole answers alone: two in a hundred take three times the p99."""
+    log = [np.random.default_rng(seed).gamma(4, 1.0, count) for seed in (1, 2)]
+    log[1][::50] = 3 * np.quantile(log[0], 0.99)
+    found = {one.name: one for one in differences(*(Run("", "", {"latency_s": x}) for x in log))}
+    assert list(found) == ["latency, mean", f"latency, {at}"]
+    expected = float(
+        np.quantile(log[1], int(at[1:]) / 100) / np.quantile(log[0], int(at[1:]) / 100)
+    )
+    assert found[f"latency, {at}"].change == pytest.approx(expected - 1, rel=0.05)
+
+
 @pytest.mark.parametrize(("slower", "level"), [(1.0, ""), (1.5, "problem")])
 def test_runs_of_other_loads_are_held_against_the_costs_of_a_step(
     slower: float, level: str
@@ -79,7 +94,9 @@ def test_a_slower_engine_of_as_many_clients_is_of_one_load(clients: int, word: s
         with pytest.raises(ValueError, match="a rate and clients that wait"):
             differences(runs[0], clean(count=400))
     else:
-        assert [one.level for one in differences(*runs) if one.real] == ["problem"]
+        assert [one.level for one in differences(*runs) if one.real] == [
+            "problem"
+        ] * 2  # mean and p95
 
 
 def test_a_ladder_that_is_served_is_a_note() -> None:

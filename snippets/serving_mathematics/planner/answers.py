@@ -70,6 +70,7 @@ from serving_mathematics.planner.lines import (
     _all,
     _alone,
     _count,
+    _lengths_line,
     _model,
     _per_second,
     _price_said,
@@ -103,8 +104,8 @@ WIDTH = 100  # characters of a line in a terminal
 BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
 MISFIT = 1.5  # times what the other runs of a load test say of one, from which they contradict it
 FOR_INSTALLED = "For one as installed ask with front: unknown, and take the larger number."
-SAID = {"replicas", "a replica", "price of the fleet"}  # lines that the sentence says
-SAID_HERE = {*SAID, "if steps err", "steps are those of"}  # which the notes say
+SAID = {"replicas", "a replica", "steps are those of", "price of the fleet"}  # in the sentence
+SAID_HERE = {*SAID, "if steps err", "tokens of a request, mean"}  # in the notes, in the question
 FEW_CUT = 0.005  # of the requests, that the context may cut without a word
 LONG_PROMPT = 8000  # tokens: with an 8B an engine carries a fifth more if all are equal
 
@@ -220,6 +221,7 @@ def main_lines(told: Answered) -> list[Line]:
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
             "machine/predictions",
         ),
+        _lengths_line(question),
         Line(
             "batch limit",
             f"{best.places:,}",

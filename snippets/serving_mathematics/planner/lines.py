@@ -151,6 +151,13 @@ def _per_second(rate_per_s: float) -> str:
     return f"{rate} request{'' if rate == '1' else 's'}/s"
 
 
+def _lengths_line(question: Question) -> Line:
+    """What a request brings, which the reader may have left to the planner."""
+    prompt, answer = question.mean_lengths
+    value = f"{prompt:,.0f} in, {answer:,.0f} out"
+    return Line("tokens of a request, mean", value, "capacity/arrival-rates")
+
+
 def _price_said(question: Question) -> str:
     """The price of a GPU, whether the reader gave it, and what spot has saved of it."""
     notes = [] if question.priced else ["you gave no price"]

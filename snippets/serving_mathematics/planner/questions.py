@@ -730,6 +730,9 @@ def _precisions(text: str, named: str, model: Architecture, one: bool) -> list[s
         said = compared(word) not in ("any", "auto")
         find = find_precision if said else lambda _: named or own_precision(model)
         own = _named("precision", find, word)
+        possible = ("fp4", "int4", *["fp8"] * model.eight_bit_rest)
+        rule = f"auto, as the experts of {model.name} were published in four bits and stay so"
+        require(not (said and model.four_bit_experts) or own in possible, "precision", rule, own)
         found.append(own)
         may = compared(word) == "any" and own == "bf16" and not (named or one)
         found += ["fp8"] if may and not model.four_bit_experts else []

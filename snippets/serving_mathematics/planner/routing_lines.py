@@ -19,6 +19,7 @@ from serving_mathematics.planner.lines import (
     _all,
     _alone,
     _count,
+    _lengths_line,
     _model,
     _per_second,
     _price_said,
@@ -47,8 +48,6 @@ def routed_main(told: Routed) -> list[Line]:
     ['replicas', 'a replica', 'tokens of a request, mean']
     """
     question, best, one = told.question, told.best, told.question.deployment
-    prompt, answer = question.mean_lengths
-    lengths = f"{prompt:,.0f} in, {answer:,.0f} out"
     worst = max(best.classes, key=lambda each: each.worse)
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
     return [
@@ -58,7 +57,7 @@ def routed_main(told: Routed) -> list[Line]:
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
             "machine/predictions",
         ),
-        Line("tokens of a request, mean", lengths, "capacity/arrival-rates"),
+        _lengths_line(question),
         Line("router", best.router.name, ROUTERS_PAGE),
         Line("host memory of a replica", _memory(best), CACHES_PAGE),
         Line(

@@ -1,7 +1,8 @@
 """Several runs: what differs between two of them, and where a ladder of loads stops being served.
 
 Two runs are compared by blocks in order and not by requests, because those that stand in one queue
-are slow together: the mean of each of ten blocks is a replication, and Welch's test compares them.
+are slow together: the mean of each of ten blocks is a replication, and Welch's test compares them;
+so is a percentile of first tokens and of whole answers.
 A difference that it does not tell from chance, all numbers together, is noise. Runs of other rates
 or other tokens are not compared by their times: a time per token is held against what the first
 run's costs of a step give at the second's load. An engine's counters tell means and no spread:
@@ -16,9 +17,8 @@ instead of requests; Little (1961) for the ladder.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -49,13 +49,14 @@ KEPT_UP = 0.93  # of the rate that is asked, up to which a stage is sent
 CHANCE = 3.0  # standard errors of a Poisson count, by which a load may fall short
 WORTH_ONE = 10.0  # requests in a row, where counters tell no spread
 WAITED, OF_LATE = 0.05, 0.5  # of a stage's time, and of how much longer it took, that was a queue
-METRICS: dict[str, tuple[str, Callable[[FloatArray], Any]]] = {
-    "ttft_s": ("TTFT, mean", np.mean),
-    "ttft_p95_s": ("TTFT, p95", lambda x: np.quantile(x, 0.95)),
-    "tpot_s": ("TPOT, mean", np.mean),
-    "latency_s": ("latency, mean", np.mean),
-    "read_tokens": ("prompt tokens that no cache had, mean", np.mean),
+METRICS = {
+    "ttft_s": "TTFT",
+    "tpot_s": "TPOT",
+    "latency_s": "latency",
+    "read_tokens": "prompt tokens that no cache had",
 }
+TAILED = ("ttft_s", "latency_s")  # of which a percentile is compared beside the mean
+FOR_P99 = 10_000  # requests of each run, with which ten of every block are beyond its p99
 
 
 @dataclass(frozen=True)
@@ -111,15 +112,18 @@ def differences(first: Run, second: Run) -> list[Difference]:
         require(same is not None, both, rule, unlike)
         return [same] if same is not None else []
     pairs = []
-    for name, (title, statistic) in METRICS.items():
-        parts = []
-        for run in (first, second):
-            values = _values(run.in_order(), name.replace("_p95", ""))
-            if values.size < FEW:
-                break
-            parts.append(np.array([float(statistic(x)) for x in _blocks_of(values, RUN_BLOCKS)]))
-        if len(parts) == 2:
-            pairs.append((title, parts[0], parts[1], _unit(name)))
+    for name, title in METRICS.items():
+        values = [_values(run.in_order(), name) for run in (first, second)]
+        fewest = min(x.size for x in values)
+        if fewest < FEW:
+            continue
+        blocks = [_blocks_of(x, RUN_BLOCKS) for x in values]
+        one, other = (np.array([x.mean() for x in each]) for each in blocks)
+        pairs.append((f"{title}, mean", one, other, _unit(name)))
+        if name in TAILED:
+            at = 99 if fewest >= FOR_P99 else 95
+            one, other = (np.array([np.percentile(x, at) for x in each]) for each in blocks)
+            pairs.append((f"{title}, p{at}", one, other, _unit(name)))
     rule = f"runs with times of {FEW} requests or more, of the same kind"
     require(len(pairs) > 0, both, rule, f"{first.size} and {second.size} requests")
     wrong = ANY_CHANCE / len(pairs)
@@ -151,12 +155,12 @@ def _of_counters(first: Run, second: Run) -> list[Difference]:
     ]
     unlike = ", ".join(filter(None, tokens))
     found = []
-    for name, (title, _) in METRICS.items():
+    for name, title in METRICS.items():
         a, b = (_counted_mean(run, name) for run in (first, second))
         if a > 0 and b > 0:
             change = b / a - 1
             half = max(WORSE, CHANCE * error * (1 if _unit(name) != "s" else WORTH_ONE**0.5))
-            title += f", of other loads ({unlike})" if unlike else ""
+            title += ", mean" + (f", of other loads ({unlike})" if unlike else "")
             found.append(
                 Difference(title, a, b, change, change - half, change + half, unit=_unit(name))
             )

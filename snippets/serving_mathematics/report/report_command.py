@@ -3,7 +3,7 @@
 serving-mathematics report results.json
 serving-mathematics report log.csv --ttft-s 1 --tpot-s 0.05 --out report
 serving-mathematics report new.json --against old.json --fail-on problem
-serving-mathematics report before.txt after.txt --places 128
+serving-mathematics report before.txt after.txt --against before.txt
 
 It exits with 0, with 2 when nothing could be read, and with 3 when --fail-on names a level that was
 found, or worse, or a file could not be read.

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from serving_mathematics.planner.fields import _unit_names
-from serving_mathematics.report.comparison import CHANCE, WORTH_ONE, Difference
+from serving_mathematics.report.comparison import CHANCE, FOR_P99, WORTH_ONE, Difference
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import LARGEST_BATCH
 from serving_mathematics.report.findings.of_the_objective import WORST
@@ -187,6 +187,7 @@ def example() -> SimpleNamespace:
         worst_error_percent=100 * WORST,
         most_rows=MOST_ROWS,
         counted_percent=100 * CHANCE * math.sqrt(WORTH_ONE * 2 / 1000),
+        tail_requests=FOR_P99,
     )
 
 
