@@ -116,7 +116,7 @@ def test_busy_minutes_count_and_not_their_mean() -> None:
 def test_a_lost_replica_pages_in_ten_minutes_and_not_for_an_hour() -> None:
     """Twenty minutes with a tenth of the requests in time, as after a loss at the cap."""
     asked, kept = np.full(240, 60 * 140.0), np.full(240, 0.999)
-    kept[100:120] = example().lost_kept / 100
+    kept[100:120] = 0.1
     fires = ~np.isnan(
         evaluated(
             FILE,

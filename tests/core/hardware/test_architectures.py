@@ -193,9 +193,29 @@ def test_any_value_at_any_place_is_read_or_refused_by_its_key(config: dict[str, 
                 assert re.fullmatch(r"(a: .*|quantization_config must .*){1,200}", said), path
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"layer_types": ["attention"] * 3},
+        {"layer_types": ["full_attention"] * 3},
+        {"layers_block_type": ["attention", "mlp"]},
+        {"hybrid_override_pattern": "*-"},
+        {"attn_layer_period": 1},
+    ],
+)
+def test_a_pattern_without_states_has_told_of_them(part: dict[str, Any]) -> None:
+    """As of Granite 4.0 without states, whose files keep the keys of its hybrids."""
+    told = {"mamba_expand": 2, "mamba_d_state": 16, "mamba_dt_rank": 8}
+    model = read_architecture(PLAIN | told | part)
+    assert {attention.kind for _, attention, _ in model.layers} <= {"full", "none"}
+    assert model.attention_parameters in (n * 3 * 2**20 for n in (1, 3))
+
+
 def test_layers_of_no_known_kind_are_refused() -> None:
     pattern = PLAIN | NESTED["pattern"]
     named = {"layers_block_type": ["mamba", "attention", "moe", "mlp"]}
+    assert read_architecture(pattern | named) == read_architecture(pattern)
+    named = {"layers_block_type": ["linear_attention", "full_attention", "moe", "mlp"]}
     assert read_architecture(pattern | named) == read_architecture(pattern)
     for wrong in ({"hybrid_override_pattern": "M*X"}, {"layers_block_type": ["mamba", "conv"]}):
         with pytest.raises(ValueError, match=r"must be of mamba or M, .*, got '(X|conv)'"):
@@ -460,6 +480,13 @@ def test_what_a_file_leaves_out_is_as_its_family_has_it() -> None:
         for name in ("llama", "apertus")
     )
     assert gated / ungated == 1.5
+    plain, with_gate = (
+        read_architecture(PLAIN | {"model_type": name}).attention_parameters
+        for name in ("qwen3", "qwen3_next")
+    )
+    assert with_gate - plain == 3 * PLAIN["hidden_size"] * 16 * PLAIN["head_dim"]
+    unused = {"num_experts": 16384, "num_experts_per_tok": 64, "is_moe": False}
+    assert read_architecture(PLAIN | unused).layers == read_architecture(PLAIN).layers
     longer = {key: value for key, value in PLAIN.items() if key != "max_position_embeddings"}
     assert read_architecture(longer | {"model_max_length": 2**20}).context_tokens == 2**20
     mixture = {key: GLM_4_5[key] for key in GLM_4_5 if key != "first_k_dense_replace"}
@@ -528,9 +555,11 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"attn_type_list": [0, 1, 2]}, "entry 3 of 'attn_type_list' must be one of 0, 1"),
         ({"attn_layer_indices": [1]}, "'attn_layer_indices' says of layers what is not read here"),
         ({"num_kv_shared_layers": 2}, "'num_kv_shared_layers' says of layers what is not read"),
+        ({"kv_channels": 128}, "'kv_channels' says of layers what is not read"),
+        ({"num_layers_per_stack": 16}, "'num_layers_per_stack' says of layers what is not read"),
         ({"moe_num_experts": 64, "moe_k": 6}, "'moe_num_experts' says of layers what is not read"),
         ({"moe_num_experts": [64, 64]}, "known are n_routed_experts, num_local_experts, num_exp"),
-        ({"mamba_d_ssm": 1024}, "'mamba_d_ssm' says of layers what is not read here; known are hy"),
+        ({"mamba_d_ssm": 1024}, "'mamba_d_ssm' says of layers what is not read here; known are la"),
         (NESTED["latent"] | {"linear_attn_config": {}, "layer_types": ["linear_attention"] * 3},
          "'layer_types' says of layers what is not read here; known are linear_attn_config beside"),
         ({"head_dim": 0}, "'head_dim' must be a whole number from 1"),

@@ -29,7 +29,8 @@ from serving_mathematics.support.require import require
 EXPERTS = "n_routed_experts", "num_local_experts", "num_experts"  # by family
 MOST_LAYERS = 10_000  # of a file; each is looked at
 WINDOW_KINDS = "sliding_attention", "chunked_attention", "chunked"  # kinds of layers, by family
-LAYER_KINDS = ("full_attention", "linear_attention", *WINDOW_KINDS)
+LAYER_KINDS = ("full_attention", "linear_attention", *WINDOW_KINDS, "attention")
+PATTERNS = "layer_types", "layers_block_type", "hybrid_override_pattern", "attn_layer_period"
 FULL_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "cohere2": 4}  # which layer has no window
 ALL_WINDOWS = (  # families whose every layer has the window, where a file says nothing else
     *(None, "mistral", "mixtral", "phi3", "starcoder2", "olmo2"),
@@ -44,6 +45,7 @@ UNREAD = (  # parts of a file that say of its layers what is not read here
         "hybrid_layer_ids",
     ),
     *("num_kv_shared_layers", "cla_share_factor", "attn_config", "ssm_cfg", "altup_num_inputs"),
+    *("num_layers_per_stack", "kv_channels"),
 )
 TIED = (  # families whose vocabulary stands once, where a file says nothing else
     *("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "cohere", "cohere2"),
@@ -51,8 +53,10 @@ TIED = (  # families whose vocabulary stands once, where a file says nothing els
 )
 UNGATED = (  # families whose feed-forward layers are two matrices and not three
     *("gpt_neox", "gpt2", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"),
-    *("mpt", "nemotron", "codegen", "persimmon", "apertus", "arcee", "jais2", "nanochat"),
+    *("mpt", "nemotron", "codegen", "persimmon", "apertus", "apertus1p5_text", "arcee", "jais2"),
+    *("nanochat",),
 )
+GATED = "qwen3_next", "qwen3_5", "afmoe"  # families whose attention has a gate, said or not
 PLAIN_TYPES = (
     None,
     "",
@@ -467,7 +471,7 @@ def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForw
 
 def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
     """Which layers are mixtures of experts."""
-    if read.whole(*EXPERTS, default=0, least=0) <= 1:
+    if read.whole(*EXPERTS, default=0, least=0) <= 1 or not read.flag("is_moe", default=True):
         return [False] * layers
     if read.has("mlp_layer_types"):
         kinds = read.of_layers("mlp_layer_types", layers, ("sparse", "dense"))
@@ -531,7 +535,8 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
     if not read.flag("use_sliding_window", default=True):
         window = 0
     kinds = _layer_kinds(read, layers, window)
-    gate = 1 if read.flag("attn_output_gate", "attention_output_gate") else 0
+    gated = str(read.get("model_type")).startswith(GATED)
+    gate = 1 if read.flag("attn_output_gate", "attention_output_gate", default=gated) else 0
     sparse = read.inside("sparse_attention_config")
     sparse_layers = [0] * layers
     if sparse.has("sparse_attention_freq"):
@@ -578,7 +583,7 @@ def _layer_kinds(read: _Reader, layers: int, window: int) -> list[str]:
         kinds: list[str] = read.of_layers("layer_types", layers, LAYER_KINDS)
         if not window and not read.has("use_sliding_window") and set(kinds) & set(WINDOW_KINDS):
             raise ValueError(f"{read.name}: config.json must have 'sliding_window' for such layers")
-        return kinds
+        return [LAYER_KINDS[0] if kind == "attention" else kind for kind in kinds]
     if read.has("hybrid_layer_pattern"):
         pattern = read.of_layers("hybrid_layer_pattern", layers, (0, 1))
         return [WINDOW_KINDS[0] if item else LAYER_KINDS[0] for item in pattern]
@@ -605,6 +610,7 @@ _NO_FEED_FORWARD = FeedForward(0)
 def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attention, FeedForward]]:
     """Nemotron-H: every layer is one of Mamba, attention, feed-forward or mixture."""
     letters = {"mamba": "M", "attention": "*", "moe": "E", "mlp": "-"}
+    letters |= {"linear_attention": "M", "full_attention": "*"}  # as transformers 5.24 writes them
     key = "layers_block_type" if read.has("layers_block_type") else "hybrid_override_pattern"
     kinds = read.get(key)
     found = []
@@ -659,8 +665,8 @@ def _refuse_unread(read: _Reader, layers: list[tuple[Attention, FeedForward]]) -
             continue
         if key.endswith("experts") and not mixed and key not in EXPERTS:
             raise read.unread(key, ", ".join(EXPERTS))
-        if key.startswith("mamba") and not linear and not read.has("attn_layer_period"):
-            raise read.unread(key, "hybrid_override_pattern, attn_layer_period")
+        if key.startswith("mamba") and not linear and not read.has(*PATTERNS):
+            raise read.unread(key, ", ".join(PATTERNS))
     if "linear_attention" in read.items("layer_types") and not linear:
         raise read.unread("layer_types", "linear_attn_config beside kv_lora_rank")
 

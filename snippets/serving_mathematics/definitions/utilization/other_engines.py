@@ -28,7 +28,7 @@ from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
 
-SEEDS = range(32)  # a run near the ceiling is as good as its luck
+SEEDS = range(32)  # of a slower engine, whose runs differ by half of what they keep
 LONGEST = (5000, 1800)  # tokens of a drawn prompt and answer, at most
 SHORT_ANSWER, LONG_ANSWER = 25, 800  # tokens of a mean answer
 LONG_ANSWERS = (400, 1500)  # tokens of a prompt and of a mean answer, as of a model that reasons

@@ -18,7 +18,6 @@ case with two kinds of work.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -68,7 +67,8 @@ def answer_ceiling(prompt_per_s: float, answer_per_s: float, prompt_ceiling: flo
     return answer_per_s / (1 - prompt_per_s / prompt_ceiling)
 
 
-MIXES = tuple(itertools.product((1.0, 2.0, 0.5), repeat=2))  # of prompts and of answers
+TIMES = 1.0, 2.0, 0.5  # as long
+MIXES = tuple((prompts, answers) for prompts in TIMES for answers in TIMES)
 LONGEST = 5500  # tokens of a prompt, where mixes have longer ones than the machine's traffic
 
 
