@@ -211,7 +211,8 @@ def test_enter_keeps_the_answer_in_view_and_the_address_the_question(form: Form)
     link = form.page.locator("form.planner").get_by_role("button", name="Copy link")
     form.page.evaluate("navigator.clipboard.writeText('')")
     link.click()  # the link is of what stands there
-    copied = form.page.wait_for_function("navigator.clipboard.readText()").json_value()
+    while not (copied := form.page.evaluate("navigator.clipboard.readText()")):
+        form.page.wait_for_timeout(20)
     assert dict(parse_qsl(urlsplit(copied).query)) == asked | {"rate_per_s": "4"}
     form.control("rate_per_s").fill("3")
     expect(form.answer).not_to_have_class(STALE)
