@@ -19,7 +19,7 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.roofline import cost_per_million
-from serving_mathematics.core.machines.traffic import draw_arrivals
+from serving_mathematics.core.machines.traffic import draw_minutes
 from serving_mathematics.planner import capacity_planner
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
@@ -77,7 +77,8 @@ BASE = Question(
 def standin(requests: int = 1500) -> Workload:
     """A trace with the statistics of a real one."""
     rng = np.random.default_rng(5)
-    times = draw_arrivals(rng, 5.53014, 19_245, "conversations")[:requests]  # of a whole hour
+    whole, _ = draw_minutes(rng, 5.53014, 19_245, "conversations")  # an hour
+    times = whole[:requests]
     return Workload(times, rng.geometric(1 / 800, times.size), rng.geometric(1 / 200, times.size))
 
 

@@ -199,8 +199,8 @@ def main_lines(told: Answered) -> list[Line]:
     told: the answer.
 
     >>> from serving_mathematics.planner.configurations import _small_answer
-    >>> [line.value for line in main_lines(_small_answer())][2:4]
-    ['1,024', '2,048']
+    >>> [line.value for line in main_lines(_small_answer())][2:5]
+    ['1,000 in, 250 out', '1,024', '2,048']
     """
     if isinstance(told, Routed):
         return routed_main(told)
