@@ -15,7 +15,7 @@ def test_chance_evens_out_and_skew_does_not() -> None:
 def test_chance_of_one_device_and_of_one_token() -> None:
     assert _by_chance(64, 1) == (1.0, 0.0)
     # one token of eight choices over 256 devices: eight of them have one, 32 times the mean
-    assert _by_chance(1, 256)[0] == pytest.approx(32)
+    assert _by_chance(1, 256, 16_000)[0] == pytest.approx(32)
 
 
 def test_chance_is_known_to_its_error() -> None:

@@ -54,11 +54,13 @@ def _line(**wanted: object) -> dict[str, Any]:
 
 
 @cache
-def _by_chance(tokens: int, devices: int) -> tuple[float, float]:
+def _by_chance(tokens: int, devices: int, drawn: int = 160_000) -> tuple[float, float]:
     """Busiest device over the mean where tokens take 8 of 256 experts at random: the mean of many
-    draws, and its standard error. A device is drawn with how many of its experts a token takes."""
+    draws, and its standard error. A device is drawn with how many of its experts a token takes.
+
+    drawn: tokens of all draws; a tenth will do for a line."""
     rng = np.random.default_rng([tokens, devices])
-    draws = 160_000 // tokens
+    draws = drawn // tokens
     held = 256 // devices
     left, free = np.full((draws, tokens), 8), 256
     loads = []
@@ -142,7 +144,7 @@ def figure_busiest_device(figure: Figure) -> None:
     """
     axes, kernels = figure.subplots(1, 2)
     for devices, colour in ((64, "C1"), (8, "C0")):
-        drawn = [_by_chance(each, devices)[0] for each in TOKENS[:-1]]
+        drawn = [_by_chance(each, devices, 16_000)[0] for each in TOKENS[:-1]]
         axes.plot(TOKENS[:-1], drawn, color=colour, label=f"{devices} devices, by chance")
     axes.plot(TOKENS, [_skewed(each) for each in TOKENS], color="C3", label="8 devices, power law")
     axes.legend(loc="upper right")
