@@ -159,9 +159,8 @@ def model_flops_utilization(tokens_per_s: float, parameters: float, peak_flops: 
     """Share of a device's peak arithmetic that a model's tokens need, MFU = 2NX/π.
 
     tokens_per_s: X ≥ 0, read and written [1/s]. parameters: N > 0. peak_flops: π > 0, dense
-    [FLOP/s]. Attention, which the
-    source counts, is left out. More than 1 says that one of the three is wrong. Raises
-    ValueError outside these ranges.
+    [FLOP/s]. Attention, which the source counts, is left out. More than 1 says that one of the
+    three is wrong. Raises ValueError outside these ranges.
 
     >>> model_flops_utilization(tokens_per_s=100.0, parameters=7e9, peak_flops=1.4e14)
     0.01

@@ -64,15 +64,12 @@ def _customers(
     skew: popularity is one over the rank to this power. turn_at: share of the requests after which
     the ranks are turned round.
     """
-    minutes = None
-    if minutes_of:
-        arrivals, minutes = draw_minutes(rng, rate_per_s, requests, minutes_of)
-    lengths = draw_lengths(rng, CHAT.traffic, requests, minutes)
+    real = draw_minutes(rng, rate_per_s, requests, minutes_of) if minutes_of else None
+    lengths = draw_lengths(rng, CHAT.traffic, requests, real[1] if real else None)
     who = _who_asks(rng, requests, customers, skew)
     later = np.arange(requests) >= turn_at * requests
     who = np.where(later, customers - 1 - who, who)
-    if minutes is None:
-        arrivals = draw_arrivals(rng, rate_per_s, requests)
+    arrivals = real[0] if real else draw_arrivals(rng, rate_per_s, requests)
     tree = _preambles(who, lengths.prompt_tokens, customers, preamble)
     prompts = lengths.prompt_tokens + preamble
     return Requests(arrivals, prompts, lengths.output_tokens, prefixes=tree)

@@ -319,18 +319,16 @@ def _sessions(
     correlation of the lengths of a session's answers, as normal scores."""
     rng, answers = np.random.default_rng(12), 3
     size = sessions * answers
-    if minutes_of:
-        starts, minutes = draw_minutes(rng, rate_per_s / answers, sessions, minutes_of)
-        lengths = draw_lengths(rng, minutes_of, size, np.repeat(minutes, answers))
-    else:
-        lengths = draw_lengths(rng, "conversations", size)
+    wanted = rng, rate_per_s / answers, sessions
+    real = draw_minutes(*wanted, minutes_of) if minutes_of else None
+    minutes = np.repeat(real[1], answers) if real else None
+    lengths = draw_lengths(rng, "conversations", size, minutes)
     if alike:
         own, of_session = rng.standard_normal(size), rng.standard_normal(sessions)
         scores = alike**0.5 * np.repeat(of_session, answers) + (1 - alike) ** 0.5 * own
         longest_last = np.sort(lengths.output_tokens)
         lengths = replace(lengths, output_tokens=longest_last[np.argsort(np.argsort(scores))])
-    if not minutes_of:
-        starts = draw_arrivals(rng, rate_per_s / answers, sessions)
+    starts = real[0] if real else draw_arrivals(*wanted)
     arrivals = np.repeat(starts, answers)
     later = np.arange(size) % answers > 0
     after = np.where(later, np.arange(size) - 1, -1)

@@ -330,8 +330,8 @@ def check_missed_without_spare() -> None:
 
 def check_goodput_is_greatest_at_the_cap_or_beyond() -> None:
     """On each machine, and for chat with the trace's minutes, goodput is greatest where the promise
-    is broken, by less than an eighth of the requests. Above the ceiling less than two thirds of the
-    greatest is left.
+    is broken, by less than a tenth of the requests, with the minutes an eighth. Above the ceiling
+    less than two thirds of the greatest is left.
 
     Source: the simulated machines; 160,000 requests at each load.
     """
@@ -342,9 +342,8 @@ def check_goodput_is_greatest_at_the_cap_or_beyond() -> None:
             best = loads[int(np.argmax(goodput))]
             label = f"{name}{', minutes' if minutes else ''}"
             kept, share = _shares(machine, best, minutes)[0], machine.promise.share
-            checks.inside(
-                f"{label}: kept at the best", kept, share - 0.12, share, kind="simulation"
-            )
+            least = share - (0.12 if minutes else 0.1)
+            checks.inside(f"{label}: kept at the best", kept, least, share, kind="simulation")
             beyond = 1.05 * _shares(machine, 1.05, minutes)[0] / max(goodput)
             checks.inside(f"{label}: beyond, over the best", beyond, 0, 0.66, kind="simulation")
 

@@ -251,7 +251,8 @@ def check_two_tests_must_be_far_up() -> None:
 
 def check_two_tests_foresee_the_third_of_most_models() -> None:
     """In nine of ten loops of dense models the line through 32 and 64 clients is within a tenth at
-    128, now above and now below; in mixtures it is too low in more than four of five.
+    128, now above and now below; in mixtures it is too low in more than four of five, and in nine
+    of ten within a sixth.
 
     Source: every loop of one engine and release in the record with tests at all three, behind three
     engines, on one to eight devices.
@@ -260,4 +261,5 @@ def check_two_tests_foresee_the_third_of_most_models() -> None:
     checks.inside("dense, nine in ten within", _nine_in_ten(dense), 0.05, 0.1, kind="measured")
     checks.inside("dense, too low", float(np.mean(dense < 0)), 0.3, 0.7, kind="measured")
     checks.inside("mixtures, too low", float(np.mean(sparse < 0)), 0.8, 1.0, kind="measured")
+    checks.inside("mixtures, nine in ten within", _nine_in_ten(sparse), 0.1, 1 / 6, kind="measured")
     checks.holds("loops", min(dense.size, sparse.size) > 90, got=[dense.size, sparse.size])
