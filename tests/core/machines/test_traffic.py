@@ -79,6 +79,22 @@ def test_a_cache_finds_what_it_still_holds() -> None:
     assert found_tokens(Requests([0.0], [9], [1]), 10).tolist() == [0]
 
 
+@pytest.mark.parametrize("wrong", [-1, 58, 0.5, math.nan])
+def test_minutes_are_those_of_the_trace(wrong: float) -> None:
+    with pytest.raises(ValueError, match="minutes must be integers from 0 to below 58, got"):
+        draw_lengths(np.random.default_rng(0), "conversations", 2, np.array([57, wrong]))
+
+
+def test_minutes_count_the_same_in_every_type() -> None:
+    minutes = np.arange(58)
+    for dtype in (np.int8, np.uint8, float):
+        drawn, told = (
+            draw_lengths(np.random.default_rng(0), "conversations", 58, given).prompt_tokens
+            for given in (minutes, minutes.astype(dtype))
+        )
+        assert drawn.tolist() == told.tolist()
+
+
 def test_tables_keep_means() -> None:
     rng = np.random.default_rng(3)
     size = 16 * 20 * 10

@@ -38,6 +38,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_text
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
+    as_floats,
     require,
     require_positive,
     require_positive_integer,
@@ -91,7 +92,7 @@ def draw_lengths(
     """Lengths like those of a trace.
 
     name: of `TRACES`. requests: how many. minutes: of the trace, in which each comes, as
-    `draw_minutes` says, shape (requests,). Raises ValueError on another name or number.
+    `draw_minutes` says, shape (requests,). Raises ValueError on another name, number or minute.
 
     >>> drawn = draw_lengths(np.random.default_rng(0), "conversations", 1000)
     >>> bool(900 < drawn.prompt_tokens.mean() < 1400), int(drawn.cached_tokens.max())
@@ -103,10 +104,13 @@ def draw_lengths(
     if minutes is None:
         which = rng.integers(0, CLASSES, requests)
     else:
-        require_shape((requests,), minutes=minutes)
-        counts = np.array(record["classes_per_minute"])
-        upto, own = np.cumsum(counts), counts.sum(axis=1)[minutes]
-        place = upto[CLASSES * minutes + CLASSES - 1] - own + rng.random(requests) * own
+        given, counts = as_floats(minutes=minutes), np.array(record["classes_per_minute"])
+        require_shape((requests,), minutes=given)
+        known = (given >= 0) & (given < len(counts)) & (given == np.floor(given))
+        require(known, "minutes", f"integers from 0 to below {len(counts)}", given)
+        upto, at = np.cumsum(counts), given.astype(np.int64)
+        own = counts.sum(axis=1)[at]
+        place = upto[CLASSES * at + CLASSES - 1] - own + rng.random(requests) * own
         which = np.searchsorted(upto, place, side="right") % CLASSES
     drawn = {
         part: np.array(record[part])[which, rng.integers(0, VALUES, requests)]
