@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.queues.variability import gamma_arrivals_wait
 from serving_mathematics.reference.conventions import (
+    SLOTS,
     Availability,
     MeanPace,
+    _any_inside,
+    _written,
     availability,
     bucket_quantile,
     example,
@@ -165,3 +168,12 @@ def test_both_availabilities_are_shares_and_agree_on_equal_slices(
     assert 0 <= both.of_time <= 1
     equal = availability([1, 2, 3], [4, 4, 4])
     assert equal.of_requests == equal.of_time == 0.5
+
+
+@pytest.mark.parametrize("load", [0.1, 0.9])
+def test_the_gauge_counts_the_queue_too(load: float) -> None:
+    """State after state, with two thousand that wait."""
+    written = _written(np.arange(1.0, SLOTS + 1))
+    leave = np.append(written, np.full(2000, written[-1]))
+    states = np.cumprod(load * written[-1] / leave)
+    assert 1 - _any_inside(load) == pytest.approx(1 / (1 + states.sum()), rel=1e-6)
