@@ -163,6 +163,154 @@ def both_ways(rows: list[str], counter: str) -> list[float]:
     return [counters("\n".join(rows))[1].get(counter, 0.0), *run.series.values[counter]]
 
 
+OTEL = 'otel_scope_name="ray._private.telemetry.open_telemetry_metric_recorder"'
+
+
+def of_ray(row: str, of: str) -> str:
+    """A sample of an engine's page as Ray 2.60 has it of a replica: tried with Ray itself."""
+    name, labels, value = re.fullmatch(r"([\w:]+)(?:{(.*)})? (\S+)", row).groups()  # type: ignore[union-attr]
+    told = ",".join(filter(None, (labels, 'engine="0"', f'ReplicaId="{of}"', OTEL)))
+    return f"ray_{name.replace(':', '_')}{{{told}}} {value}"
+
+
+def test_rays_page_is_its_engines_but_for_sums_of_times() -> None:
+    """200 answers that waited 0.1 ms are 30 s there, by the middle of a bucket of 300 ms; counts
+    and what is told by labels are as they were, and each replica has its levels."""
+    first = "vllm:time_to_first_token_seconds"
+    rows = ["vllm:num_requests_running 7", "vllm:num_requests_waiting 2", f"{first}_count 200"]
+    rows += ["vllm:prompt_tokens_total 9000", "vllm:prompt_tokens_cached_total 600"]
+    rows += ["vllm:prefix_cache_hits_total 8000", f'{first}_bucket{{le="0.25"}} 190']
+    rows += [f'{first}_bucket{{le="+Inf"}} 200']
+    rows += ['vllm:request_success_total{finished_reason="abort"} 3']
+    sums = ["vllm:request_queue_time_seconds_sum 30", f"{first}_sum 35"]
+    own = scrape_run("\n".join(rows), "a")
+    both = "\n".join(of_ray(row, of) for row in (*rows, *sums) for of in ("r0", "r1"))
+    run = scrape_run(both, "a")
+    assert run.tool == "vLLM"
+    twice = {name: 2 * x for name, x in own.series.values.items()}
+    assert {name: x.tolist() for name, x in run.series.values.items()} == {
+        name: x.tolist() for name, x in twice.items()
+    }
+    assert run.series.engines["r1 0"] == {"running": 7.0, "waiting": 2.0}
+    assert "by the middles of their buckets" in run.notes[1]
+    assert "middles" in joined([run, run])[0].notes[1]
+    found = report([run], Asked(ttft_s=0.25, quantile=0.9)).findings
+    assert "TTFT was within 250 ms for 95%" in [one.seen for one in found]
+    listed = []
+    for row in (*rows[:5], *rows[-1:], *sums):
+        name, labels, value = re.fullmatch(r"([\w:]+)({.*}) (\S+)", of_ray(row, "r0")).groups()  # type: ignore[union-attr]
+        metric = {"__name__": name, **dict(re.findall(r'(\w+)="([^"]*)"', labels))}
+        listed.append({"metric": metric, "values": [[0, value]]})
+    query = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q.json")
+    assert query.tool == "vLLM"
+    assert set(query.series.values) == {x for x in own.series.values if WITHIN not in x}
+    assert "middles" in query.notes[1]
+
+
+PAGES = {  # of today's releases, or of their sources, cut to what is read
+    "sglang": (
+        "SGLang",
+        ["sglang_num_running_reqs 5", 'sglang_num_running_reqs{priority="1"} 2'],
+        {"running": 5.0},
+    ),
+    "vllm": (
+        "vLLM",
+        [
+            "vllm_prefix_cache_hits_total 9",
+            "vllm_prompt_tokens_cached_total 4",
+            "vllm_prompt_tokens_total 8",
+        ],
+        {"prefix_found": 4.0, "prompt_tokens": 8.0},
+    ),
+    "trtllm": (
+        "TensorRT-LLM",
+        [
+            "trtllm_prompt_cached_tokens_total 70",
+            "trtllm_prompt_tokens_total 100",
+            "trtllm_kv_cache_reused_blocks_total 1",
+            "trtllm_kv_cache_missed_blocks_total 9",
+            'trtllm_prompt_cache_hit_tokens_total{cache_level="0"} 60',
+        ],
+        {"prefix_found": 70.0, "prompt_tokens": 100.0},
+    ),
+    "trtllm-blocks": (
+        "TensorRT-LLM",
+        ["trtllm_kv_cache_reused_blocks_total 1", "trtllm_kv_cache_missed_blocks_total 3"],
+        {"prefix_found": 1.0, "prefix_asked": 4.0},
+    ),
+    "dynamo-0.7": ("TensorRT-LLM", ["trtllm:request_queue_time_seconds_sum 3"], {"queue_s": 3.0}),
+    "lmdeploy": (
+        "LMDeploy",
+        [
+            "lmdeploy:num_requests_running 3",
+            "lmdeploy:num_api_requests_waiting 4",
+            "lmdeploy:num_requests_waiting 1",
+            "lmdeploy:gpu_cache_usage_perc 0.5",
+            "lmdeploy:cached_tokens_total 5",
+            "lmdeploy:time_per_output_token_seconds_sum 2",
+        ],
+        {"running": 3.0, "waiting": 1.0, "cache": 0.5, "prefix_found": 5.0, "tpot_s": 2.0},
+    ),
+    "llama.cpp": (
+        "llama.cpp",
+        [
+            "llamacpp:requests_processing 4",
+            "llamacpp:requests_deferred 46",
+            "llamacpp:prompt_tokens_total 30",
+            "llamacpp:prompt_tokens_cached_total 70",
+            "llamacpp:tokens_predicted_total 9",
+            "llamacpp:tokens_predicted_seconds_total 1",
+        ],
+        {"running": 4.0, "waiting": 46.0, "output_tokens": 9.0}
+        | {"prompt_tokens": 30.0, "prefix_found": 70.0, "prefix_asked": 100.0},
+    ),
+    "aibrix": (
+        "vLLM",
+        ["aibrix:queue_size 6", "aibrix:kv_cache_usage_perc 0.5", "vllm:num_requests_running 8"],
+        {"running": 8.0, "waiting": 6.0, "cache": 0.5},
+    ),
+    "dynamo": (
+        "Dynamo",
+        [
+            "dynamo_frontend_queued_requests 6",
+            "dynamo_frontend_input_sequence_tokens_sum 90",
+            "dynamo_frontend_cached_tokens_sum 30",
+            "dynamo_frontend_request_duration_seconds_sum 5",
+            "dynamo_frontend_time_to_first_token_seconds_count 2",
+        ],
+        {"prompt_tokens": 90.0, "prefix_found": 30.0, "latency_s": 5.0, "ttft_count": 2.0},
+    ),
+    "triton": (
+        "vLLM",
+        ["nv_gpu_power_usage 300", 'vllm:prompt_tokens_total{model="m",version="1"} 8'],
+        {"power_w": 300.0, "prompt_tokens": 8.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_other_front_ends_and_engines_are_read_by_their_names(page: str) -> None:
+    engine, rows, due = PAGES[page]
+    assert counters("\n".join(rows)) == (engine, due)
+    assert {name: both_ways(rows, name) for name in due} == {x: [n] * 2 for x, n in due.items()}
+
+
+def test_what_a_router_tells_again_of_its_engines_counts_once() -> None:
+    """vLLM's router has their gauges under the same names; alone it is read as they are."""
+    name = "vllm:num_requests_running"
+    router = [f'{name}{{server="http://{of}"}} {n}' for of, n in (("a", 3), ("b", 4))]
+    engines = [f'{name}{{instance="{of}"}} {n}' for of, n in (("a", 3), ("b", 4))]
+    for rows in (router, engines, router + engines, engines + router):
+        assert both_ways(rows, "running") == [7.0] * 2
+    assert set(scrape_run("\n".join(router), "a").series.engines) == {"http://a", "http://b"}
+
+
+def test_a_page_of_a_proxy_is_refused_by_its_own_names() -> None:
+    page = "python_info 1\nprocess_start_time_seconds 5\nlitellm_requests_metric_total 3\n"
+    with pytest.raises(ValueError, match=r"the engine's own\), got litellm_requests_metric_total$"):
+        counters(page)
+
+
 @pytest.mark.parametrize("turned", [1, -1])
 def test_requests_that_wait_look_up_again_and_are_counted_once(turned: int) -> None:
     """A prompt of 8,000 tokens that looks a hundred times whether its 7,000 are there, and one of

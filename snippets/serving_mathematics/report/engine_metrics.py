@@ -1,18 +1,21 @@
 """An engine's own counters: one scrape of `/metrics`, several, a range query of Prometheus, or a
 table of them by the second.
 
-Each engine has its own names for the same thing; they are brought to those of `evidence`. Samples
-of several engines are added up, but for the share of the cache, of which the largest counts, and
-their levels are kept apart too.
+Each engine has its own names for the same thing, and what passes them on begins them otherwise;
+all are brought to those of `evidence`. Samples of several engines are added up, but for the share
+of the cache, of which the largest counts, and their levels are kept apart too.
 First tokens of SGLang are those of streamed answers.
 
 Assumes: scrapes in the order in which they are given; a scrape does not say when it was made, so
 between two of them only ratios are told, unless each begins with its time in a comment.
 
 Source: vLLM documentation, production metrics (0.32), and pull requests 33290 and 48860; SGLang
-documentation, production metrics, and pull requests 17026 and 40255; TensorRT-LLM and Triton,
-metrics; text-generation-inference, metrics; DCGM, field identifiers 155 and 156; nvidia-smi
---help-query-gpu; Prometheus documentation, text format and HTTP API.
+documentation, production metrics, and pull requests 17026 and 40255; TensorRT-LLM,
+`metrics/collector.py` and pull requests 12132 and 18583; Triton, text-generation-inference and
+llama.cpp, metrics; LMDeploy 0.18, `metrics/loggers.py`; AIBrix 0.8, `metrics/engine_rules.py`;
+Dynamo 1.6, `prometheus_names.py`; vLLM's production stack, `metrics_service`; DCGM, field
+identifiers 155 and 156; nvidia-smi --help-query-gpu; Prometheus documentation, text format and HTTP
+API.
 """
 
 # In one piece: one table of names, and the scrape, the range query and the table that read by it.
@@ -29,8 +32,10 @@ import numpy as np
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.machine.predictions.scrapes import (
     _SAMPLE,
+    MIDDLES,
     UNSTREAMED,
-    _counted_twice,
+    _engine_name,
+    _left_out,
     _samples,
 )
 from serving_mathematics.planner.trace_times import _by_calendar
@@ -39,28 +44,37 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_table
 from serving_mathematics.support.require import require
 
-ENGINES = {
+ENGINES = {  # how their names begin; of several on a page the first here is its engine
     "vllm:": "vLLM",
     "sglang:": "SGLang",
-    "sglang_": "SGLang",
     "nv_trt_llm_": "TensorRT-LLM",
     "trtllm_": "TensorRT-LLM",
     "tgi_": "TGI",
-    "vllm_": "vLLM",
+    "lmdeploy:": "LMDeploy",
+    "llamacpp:": "llama.cpp",
     "serving_": "the handbook's engine",
+    "aibrix:": "AIBrix",
+    "dynamo_frontend_": "Dynamo",
     "DCGM_FI_DEV_": "DCGM",
     "nv_gpu_": "Triton",
     "nv_energy_": "Triton",
 }
-ENGINE_LABELS = ("instance", "pod", "engine", "dp_rank")  # that tell one engine from another
+KNOWN = "vLLM, SGLang, TensorRT-LLM, TGI, LMDeploy or llama.cpp (behind a proxy, the engine's own)"
+HOSTS = ("python_", "process_", "go_", "otel_")  # what tells nothing of whose page it is
+ENGINE_LABELS = (  # that tell one engine from another; of a router's and Ray's pages too
+    *("instance", "pod", "server", "ReplicaId", "replica", "engine", "dp_rank"),
+)
 NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
     "running": (
         "num_requests_running",
         "num_running_reqs",
         "batch_current_size",
-        "requests_running",
+        *("requests_running", "requests_processing"),
     ),
-    "waiting": ("num_requests_waiting", "num_queue_reqs", "queue_size", "requests_waiting"),
+    "waiting": (
+        *("num_requests_waiting", "num_queue_reqs", "queue_size", "requests_waiting"),
+        "requests_deferred",
+    ),
     "cache": (
         "kv_cache_usage_perc",
         "gpu_cache_usage_perc",
@@ -69,16 +83,19 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
         "cache_usage_ratio",
     ),
     "preemptions": ("num_preemptions_total", "num_preemptions", "num_retracted_requests_total"),
-    "prompt_tokens": ("prompt_tokens_total", "request_input_length_sum", "prompt_tokens"),
+    "prompt_tokens": (
+        *("prompt_tokens_total", "request_input_length_sum", "prompt_tokens"),
+        "input_sequence_tokens_sum",
+    ),
     "output_tokens": (
-        "generation_tokens_total",
-        "request_generated_tokens_sum",
-        "generated_tokens",
+        *("generation_tokens_total", "request_generated_tokens_sum", "generated_tokens"),
+        *("tokens_predicted_total", "output_sequence_tokens_sum"),
     ),
     "prefix_asked": ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
     "prefix_found": (
         *("prefix_cache_hits_total", "gpu_prefix_cache_hits_total", "cached_tokens_total"),
         *("external_prefix_cache_hits_total", "prompt_tokens_cached_total"),
+        *("prompt_cached_tokens_total", "cached_tokens_sum"),
     ),
     "draft_tokens": ("spec_decode_num_draft_tokens_total",),
     "accepted_tokens": ("spec_decode_num_accepted_tokens_total",),
@@ -89,7 +106,10 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
     ),
     "ttft_s": ("time_to_first_token_seconds_sum",),
     "ttft_count": ("time_to_first_token_seconds_count", "request_success", "request_count"),
-    "latency_s": ("e2e_request_latency_seconds_sum", "request_duration_sum", "request_seconds_sum"),
+    "latency_s": (
+        *("e2e_request_latency_seconds_sum", "request_duration_sum", "request_seconds_sum"),
+        "request_duration_seconds_sum",
+    ),
     "tpot_s": (
         *("inter_token_latency_seconds_sum", "time_per_output_token_seconds_sum"),
         *("request_mean_time_per_token_duration_sum",),
@@ -108,11 +128,19 @@ LABELLED = {  # counters of Triton that share a name
     ("nv_trt_llm_request_metrics", 'request_type="active"'): "running",
     ("nv_trt_llm_kv_cache_block_metrics", 'kv_cache_block_type="fraction"'): "cache",
 }
+SEVERAL = {  # what adds to more than one, whatever else does
+    "llamacpp:prompt_tokens_total": ["prompt_tokens", "prefix_asked"],  # without those found
+    "llamacpp:prompt_tokens_cached_total": ["prefix_found", "prefix_asked"],
+    "trtllm_kv_cache_reused_blocks_total": ["prefix_found", "prefix_asked"],  # of a block's tokens
+    "trtllm_kv_cache_missed_blocks_total": ["prefix_asked"],
+}
 _LOADED = "vllm:external_prefix_cache_hits_total"  # from a tier: beside what the device holds
 _LOOKED_UP = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total", _LOADED)
 _ONCE = ("vllm:prompt_tokens_cached_total", "vllm:prompt_tokens_total")
+_TOKENS_FOUND = "trtllm_prompt_cached_tokens_total"
 _STEPS = "sglang:realtime_tokens_total"
 _BY_PLACE = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+_ROUTED = re.compile(r'(?:^|,)server="')  # what vLLM's router tells again of its engines
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _PLACE = re.compile(r'position="(\d{1,3})"')  # from 0
 HISTOGRAMS = {  # of requests, so not of each gap between tokens
@@ -139,6 +167,10 @@ DEVICES = ("index", "gpu", "uuid", "gpuid", "device", "pcibusid")  # of a row, w
 TIMES = ("t", "time", "timestamp", "seconds", "ts")
 REQUESTS = ("ttft", "latency", "prompttokens", "inputtokens")  # a table with these is a log
 MADE_AT = re.compile(r"^# (?:time|scraped at) (\d{9,11}(?:\.\d+)?)\s*$", re.MULTILINE)
+RAYS = (
+    "Ray adds up times by the middles of their buckets, so no mean of a time is read; who was in "
+    "time is counted by the buckets"
+)
 PERCENT_ABOVE = 1.5  # a share of the cache that is larger is a percentage
 
 
@@ -152,10 +184,9 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     ('vLLM', {'waiting': 4.0})
     """
     samples = _samples(text)
-    engine = next(filter(None, (_canonical(name)[0] for name, _, _ in samples)), "")
-    rule = "a scrape of vLLM, SGLang, TensorRT-LLM or TGI"
-    names = list(dict.fromkeys(name for name, _, _ in samples))
-    require(engine, "the metrics", rule, ", ".join(names[:3]) or "no sample")
+    engine = _engine_of([name for name, _, _ in samples])
+    own = dict.fromkeys(name for name, _, _ in samples if not name.startswith(HOSTS))
+    require(engine, "the metrics", f"a scrape of {KNOWN}", ", ".join([*own][:3]) or "no sample")
     found: dict[str, float] = {}
     told = _counters_of([(name, labels) for name, labels, _ in samples])
     for (name, _, value), of in zip(samples, told, strict=True):
@@ -174,6 +205,8 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
 def _of_labels(name: str, labels: str) -> list[str]:
     """The counters to which what SGLang's steps did adds, vLLM's guesses by their place, or what
     Triton tells under one name."""
+    if name in SEVERAL:
+        return SEVERAL[name]
     if name == _BY_PLACE and (place := _PLACE.search(labels)):
         return [f"accepted_at_{int(place[1]) + 1}"]
     if name == _ENDED:
@@ -188,8 +221,9 @@ def _of_labels(name: str, labels: str) -> list[str]:
 def _passed_over(names: Collection[str], steps: bool) -> set[str]:
     """Counters beside which a better one stands: of vLLM lookups, which a request that waits for
     memory did in each step until July 2026; of SGLang what requests had found when they ended, by
-    which one that was aborted found nothing."""
+    which one that was aborted found nothing; of TensorRT-LLM blocks, where it tells tokens."""
     passed = set(_LOOKED_UP) if set(_ONCE) <= set(names) else {_ONCE[0]}
+    passed |= {name for name in SEVERAL if "blocks" in name and _TOKENS_FOUND in names}
     return passed | ({"sglang:cached_tokens_total"} if steps else set())
 
 
@@ -198,17 +232,29 @@ def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
     has several names the first, and beside it what vLLM loads from a tier and what it guesses."""
     steps = any("prefix_asked" in _of_labels(*one) for one in series)
     passed = _passed_over([name for name, _ in series], steps)
+    own = {name for name, labels in series if not _ROUTED.search(labels)}
     first: dict[str, str] = {}
     found = []
     for name, labels in series:
         counter, late = _canonical(name)[1], UNSTREAMED in labels
         told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
         told = _of_labels(name, labels) or [one for one in told if one]
-        if name in passed or (late and counter == "ttft_s") or _counted_twice(name, labels):
+        if name in passed or (late and counter == "ttft_s") or _left_out(name, labels):
             told = []
-        beside = name == _LOADED or "accepted_tokens" in told
+        if name in own and _ROUTED.search(labels):
+            told = []
+        beside = name == _LOADED or name in SEVERAL or "accepted_tokens" in told
         found.append([x for x in told if beside or first.setdefault(x, name) == name])
     return found
+
+
+def _engine_of(names: Collection[str]) -> str:
+    """Whose names some are, of several the first in the table; empty where none is known.
+
+    >>> _engine_of(["nv_gpu_power_usage", "vllm:prompt_tokens_total", "up"]), _engine_of(["up"])
+    ('vLLM', '')
+    """
+    return next((ENGINES[x] for x in ENGINES if any(name.startswith(x) for name in names)), "")
 
 
 def _canonical(name: str) -> tuple[str, str]:
@@ -235,7 +281,7 @@ def _levels_apart(text: str) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, labels, value in _samples(text):
         counter, told = _canonical(name)[1], dict(_LABEL.findall(labels))
-        of = " ".join(told[x] for x in ENGINE_LABELS if x in told)
+        of = " ".join(told[x] for x in ENGINE_LABELS if told.get(x))
         if of and counter in ("running", "waiting", "cache"):
             own = found.setdefault(of, {})
             own[counter] = own.get(counter, 0.0) + value
@@ -254,11 +300,12 @@ def _within(text: str) -> dict[str, float]:
         sample = _SAMPLE.match(line)
         if not sample or not sample[1].endswith("_bucket") or not _reads_as_number(sample[3]):
             continue
-        timed = sample[1].removesuffix("_bucket")
+        name, labels = _engine_name(sample[1]), sample[2] or ""
+        timed = name.removesuffix("_bucket")
         begins = next(filter(timed.startswith, ENGINES), "")
         of = HISTOGRAMS.get(timed.removeprefix(begins), HISTOGRAMS.get(timed))
-        bound = dict(_LABEL.findall(sample[2] or "")).get("le", "")
-        late = UNSTREAMED in (sample[2] or "") or _counted_twice(sample[1], sample[2] or "")
+        bound = dict(_LABEL.findall(labels)).get("le", "")
+        late = UNSTREAMED in labels or _left_out(name, labels)
         if of and not late and _reads_as_number(bound):
             name = f"{of}{WITHIN}{float(bound):g}"
             found[name] = found.get(name, 0.0) + float(sample[3])
@@ -286,6 +333,7 @@ def scrape_run(text: str, where: str) -> Run:
     made, model = MADE_AT.search(text), re.search(r'model_name="([^"]+)"', text)
     series = Series(np.array([float(made[1]) if made else math.nan]), values, levels)
     name, notes = model[1] if model else "", ("one scrape: counters since the start",)
+    notes += (RAYS,) * (MIDDLES in text)
     return Run(where, engine, told=_means(series), series=series, model=name, notes=notes)
 
 
@@ -338,20 +386,21 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     found: dict[str, dict[float, float]] = {}
     growing: list[tuple[str, list[tuple[float, float]]]] = []
     levels: dict[str, dict[str, dict[float, float]]] = {}  # of each engine
-    engine, seen = "", []
     metrics = [one["metric"] if isinstance(one.get("metric"), Mapping) else {} for one in listed]
     named = [
-        (str(metric.get("__name__", "")), ",".join(f'{k}="{v}"' for k, v in metric.items()))
+        (
+            _engine_name(str(metric.get("__name__", ""))),
+            ",".join(f'{k}="{v}"' for k, v in metric.items()),
+        )
         for metric in metrics
     ]
+    seen = [name or "a series without __name__" for name, _ in named]
     counted = zip(listed, metrics, named, _counters_of(named), strict=True)
     for place, (one, metric, (name, _), told) in enumerate(counted):
-        engine = engine or _canonical(name)[0]
-        seen.append(name or "a series without __name__")
         if not told:
             continue
         rows = _rows_of(one, COUNTED_IN.get(name, 1.0), f"{where}: result {place + 1}")
-        of = " ".join(str(metric[x]) for x in ENGINE_LABELS if x in metric)
+        of = " ".join(str(metric[x]) for x in ENGINE_LABELS if metric.get(x))
         if of and told[0] in ("running", "waiting", "cache"):
             level = levels.setdefault(of, {}).setdefault(told[0], {})
             for moment, value in rows:
@@ -381,7 +430,8 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         for of, own in levels.items()
     }
     series = Series(np.array(times), values_of, engines)
-    return Run(where, engine, series=series, notes=(f"{len(times)} moments",))
+    notes = (f"{len(times)} moments", *[RAYS] * any(MIDDLES in labels for _, labels in named))
+    return Run(where, _engine_of([name for name, _ in named]), series=series, notes=notes)
 
 
 def _so_far(rows: Sequence[tuple[float, float]], times: Sequence[float]) -> FloatArray:

@@ -774,7 +774,7 @@ def _after(before: Run, run: Run) -> Run:
     series = type(run.series)(times, values, engines)
     known = {name: series.level(name) for name in GROWING}
     fell = [name.replace("_", " ") for name, x in known.items() if (np.diff(x) < 0).any()]
-    notes = ["several scrapes"]
+    notes = ["several scrapes", *run.notes[1:]]
     if (np.diff(series.level("started_s")) != 0).any():
         told = "what each counted is added where counters fell; else report the later alone"
         notes.append(f"their processes started at different times: {told}")

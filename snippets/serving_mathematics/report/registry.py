@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serving_mathematics.report.comparison import ladder, step_model
+from serving_mathematics.report.engine_metrics import WITHIN
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import FEW, LEVELS, Asked, Finding
 from serving_mathematics.report.findings.of_the_energy import joules
@@ -112,6 +113,8 @@ def _there(run: Run, asked: Asked, name: str) -> bool:
         return asked.price_per_hour > 0
     if kind == "moments":
         return run.series is not None and run.series.level("running").size >= int(counter)
+    if kind == "within":
+        return run.series is not None and f"{counter}{WITHIN}inf" in run.series.values
     if kind == "gaps":
         return run.gaps_s.size > 0
     if kind == "engine":
@@ -138,6 +141,8 @@ def _in_words(name: str) -> str:
         "tenant": "whose each request is",
         "joules": "joules of each request",
         "gaps:": "gaps between tokens",
+        "within:ttft": "each time to first token",
+        "within:tpot": "the tool's tpot",
         "asked:promise": "a promised time",
         "asked:price": "a price",
     }
@@ -250,7 +255,10 @@ FINDINGS = (
         OBJECTIVE,
         tuple(
             (name, "asked:promise")
-            for name in ("ttft_s", *(f"told:{x}" for x in ("ttft_s", "tpot_s", "ttft_p99_s")))
+            for name in (
+                *("ttft_s", *(f"told:{x}" for x in ("ttft_s", "tpot_s", "ttft_p99_s"))),
+                *("within:ttft", "within:tpot"),
+            )
         ),
         20,
         False,

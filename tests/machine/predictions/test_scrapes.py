@@ -36,6 +36,15 @@ def test_labels_are_summed_and_buckets_left_out() -> None:
     assert read_scrape(told) == {"a": 21.0, "a:b_total": 3.0}
 
 
+def test_rays_sums_of_times_are_no_times() -> None:
+    """They are of the middles of buckets, so a run is not made of them."""
+    told = '{otel_scope_name="ray._private.telemetry.open_telemetry_metric_recorder"}'
+    before, after = ("\n".join(f"ray_vllm_{name}{told} {k}" for name in NAMES) for k in (1, 2))
+    assert read_scrape(after)["vllm:prompt_tokens_total"] == 2.0
+    with pytest.raises(ValueError, match=r"_seconds_sum, got a scrape without it, as Ray's are"):
+        scraped_run(before, after, 60.0, WORKED)
+
+
 def test_of_guessed_tokens_vllm_counts_the_steps() -> None:
     """A hundred answers of 200 tokens, three a step after the first, in steps of 30 ms."""
     steps = 100 * 199 / 3

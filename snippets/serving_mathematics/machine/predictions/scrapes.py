@@ -8,13 +8,15 @@ requests in the engine follow from Little's law,
 
 Gaps of vLLM are those between steps, and one in which k guesses are accepted brings k more tokens.
 SGLang tells the first token of an answer that it does not stream with its 50th, or at its end, so
-first tokens are those of streamed answers.
+first tokens are those of streamed answers. Ray adds up times by the middles of their buckets, the
+first of which is 0.3 s wide for a whole answer, so its sums are left out.
 
 Assumes: load that stays about the same between the scrapes, and an engine that did not start anew.
 
 Source: vLLM documentation, production metrics; SGLang documentation, production metrics, and its
-pull requests 23215 and 32363; the text format of Prometheus; Little (1961), Operations Research
-9(3).
+pull requests 23215 and 32363; the wrappers of both for Ray (vLLM 0.33, SGLang 0.5.23), and Ray
+2.60, `open_telemetry_metric_recorder.py`; the text format of Prometheus; Little (1961), Operations
+Research 9(3).
 """
 
 from __future__ import annotations
@@ -29,6 +31,12 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_positive
 
 ENGINES = ("vllm", "sglang")
+RENAMED = {  # how others begin an engine's names: Ray Serve, and where a name may have no colon
+    **{f"ray_{name}{mark}": f"{name}:" for name in ENGINES for mark in "_:"},
+    **{f"{name}_": f"{name}:" for name in ENGINES},
+    "trtllm:": "trtllm_",  # of Dynamo until 0.7
+}
+MIDDLES = 'otel_scope_name="ray.'  # a label of what Ray adds up by the middles of buckets
 FIRST = ("time_to_first_token_seconds",)
 BETWEEN = ("inter_token_latency_seconds", "time_per_output_token_seconds")  # new and old names
 WHOLE = ("e2e_request_latency_seconds",)
@@ -71,27 +79,41 @@ def _samples(text: str) -> list[tuple[str, str, float]]:
         sample = _SAMPLE.match(line)
         if not sample or sample[1].endswith("_bucket"):
             continue
-        if _counted_twice(sample[1], sample[2] or ""):
+        name, labels = _engine_name(sample[1]), sample[2] or ""
+        if _left_out(name, labels):
             continue
         try:
-            found.append((sample[1], sample[2] or "", float(sample[3])))
+            found.append((name, labels, float(sample[3])))
         except ValueError:
             raise ValueError(f"line {number}: must end in a number, got {sample[3]!r}") from None
     return found
 
 
-def _counted_twice(name: str, labels: str) -> bool:
+def _engine_name(name: str) -> str:
+    """A metric's name as its engine has it, whatever passes it on.
+
+    >>> _engine_name("ray_vllm_num_requests_running"), _engine_name("up")
+    ('vllm:num_requests_running', 'up')
+    """
+    begins = next(filter(name.startswith, RENAMED), "")
+    return RENAMED.get(begins, "") + name.removeprefix(begins)
+
+
+def _left_out(name: str, labels: str) -> bool:
     """Whether SGLang tells in another series too what one tells: requests of a priority are among
-    all, and each stage of a pipeline counts what the first does, but of what runs its own part.
+    all, and each stage of a pipeline counts what the first does, but of what runs its own part; or
+    whether it is a sum of Ray's.
 
     name, labels: of a sample.
 
-    >>> _counted_twice("sglang:num_queue_reqs", 'pp_rank="1"')
+    >>> _left_out("sglang:num_queue_reqs", 'pp_rank="1"')
     True
-    >>> _counted_twice("sglang:num_running_reqs", 'pp_rank="1"')
+    >>> _left_out("sglang:num_running_reqs", 'pp_rank="1"')
     False
     """
     if name in SUMMED and _PRIORITY.search(labels):
+        return True
+    if name.endswith("_sum") and MIDDLES in labels:
         return True
     return name.startswith("sglang:") and name != SUMMED[0] and bool(_LATER.search(labels))
 
@@ -131,7 +153,8 @@ def scraped_run(
                 by = new[key] - old.get(key, 0.0) - (new.get(apart, 0.0) - old.get(apart, 0.0))
                 require(math.isfinite(by) and by > 0, key, "a counter that grew between them", by)
                 return by
-        raise ValueError(f"after must have {prefix}:{names[0]}, got a scrape without it")
+        rays = ", as Ray's are" * (MIDDLES in after)
+        raise ValueError(f"after must have {prefix}:{names[0]}, got a scrape without it{rays}")
 
     def mean(*names: str, more: float = 0.0) -> float:
         counted = grown(*(f"{name}_count" for name in names), but=UNSTREAMED) + more

@@ -182,7 +182,7 @@ def _bound(
 
 def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
     """Of the engine whose metrics a run has; of the one that was asked for, where it has none."""
-    if run.tool in ("TensorRT-LLM", "TGI"):
+    if run.tool in ("TensorRT-LLM", "TGI", "LMDeploy", "llama.cpp", "AIBrix", "Dynamo"):
         return ENGINE_FLAGS.get(run.tool, NO_FLAGS)
     return ENGINE_FLAGS[asked.engine]
 
