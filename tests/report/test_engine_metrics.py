@@ -280,6 +280,22 @@ PAGES = {  # of today's releases, or of their sources, cut to what is read
         ],
         {"prompt_tokens": 90.0, "prefix_found": 30.0, "latency_s": 5.0, "ttft_count": 2.0},
     ),
+    "nim": (
+        "NIM or TensorRT-LLM",
+        [
+            "num_requests_running 5",
+            "num_request_max 8",
+            "gpu_cache_usage_perc 0.99",
+            'time_to_first_token_seconds_count{engine_type="undefined"} 2',
+            "queue_size 7",
+        ],
+        {"running": 5.0, "cache": 0.99, "ttft_count": 2.0},
+    ),
+    "beside": (
+        "vLLM",
+        ["prompt_tokens_total 5", "vllm:prompt_tokens_total 8", "num_requests_running 3"],
+        {"prompt_tokens": 8.0},
+    ),
     "triton": (
         "vLLM",
         ["nv_gpu_power_usage 300", 'vllm:prompt_tokens_total{model="m",version="1"} 8'],

@@ -13,9 +13,9 @@ Source: vLLM documentation, production metrics (0.32), and pull requests 33290 a
 documentation, production metrics, and pull requests 17026 and 40255; TensorRT-LLM,
 `metrics/collector.py` and pull requests 12132 and 18583; Triton, text-generation-inference and
 llama.cpp, metrics; LMDeploy 0.18, `metrics/loggers.py`; AIBrix 0.8, `metrics/engine_rules.py`;
-Dynamo 1.6, `prometheus_names.py`; vLLM's production stack, `metrics_service`; DCGM, field
-identifiers 155 and 156; nvidia-smi --help-query-gpu; Prometheus documentation, text format and HTTP
-API.
+Dynamo 1.6, `prometheus_names.py`; NVIDIA NIM for LLMs, observability; vLLM's production stack,
+`metrics_service`; DCGM, field identifiers 155 and 156; nvidia-smi --help-query-gpu; Prometheus
+documentation, text format and HTTP API.
 """
 
 # In one piece: one table of names, and the scrape, the range query and the table that read by it.
@@ -59,7 +59,17 @@ ENGINES = {  # how their names begin; of several on a page the first here is its
     "nv_gpu_": "Triton",
     "nv_energy_": "Triton",
 }
-KNOWN = "vLLM, SGLang, TensorRT-LLM, TGI, LMDeploy or llama.cpp (behind a proxy, the engine's own)"
+UNNAMED = "NIM or TensorRT-LLM"  # whose names begin with nothing; of TensorRT-LLM until 1.2
+BARE = {
+    *("num_requests_running", "num_requests_waiting", "gpu_cache_usage_perc"),
+    *("prompt_tokens_total", "generation_tokens_total", "time_to_first_token_seconds_sum"),
+    *("time_to_first_token_seconds_count", "time_per_output_token_seconds_sum"),
+    *("time_per_output_token_seconds_count", "e2e_request_latency_seconds_sum"),
+    "request_queue_time_seconds_sum",
+}
+KNOWN = (
+    "vLLM, SGLang, TensorRT-LLM, TGI, NIM, LMDeploy or llama.cpp (behind a proxy, the engine's own)"
+)
 HOSTS = ("python_", "process_", "go_", "otel_")  # what tells nothing of whose page it is
 ENGINE_LABELS = (  # that tell one engine from another; of a router's and Ray's pages too
     *("instance", "pod", "server", "ReplicaId", "replica", "engine", "dp_rank"),
@@ -232,6 +242,7 @@ def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
     has several names the first, and beside it what vLLM loads from a tier and what it guesses."""
     steps = any("prefix_asked" in _of_labels(*one) for one in series)
     passed = _passed_over([name for name, _ in series], steps)
+    passed |= BARE if _engine_of([name for name, _ in series]) != UNNAMED else set()
     own = {name for name, labels in series if not _ROUTED.search(labels)}
     first: dict[str, str] = {}
     found = []
@@ -254,14 +265,15 @@ def _engine_of(names: Collection[str]) -> str:
     >>> _engine_of(["nv_gpu_power_usage", "vllm:prompt_tokens_total", "up"]), _engine_of(["up"])
     ('vLLM', '')
     """
-    return next((ENGINES[x] for x in ENGINES if any(name.startswith(x) for name in names)), "")
+    none = UNNAMED if BARE & set(names) else ""
+    return next((ENGINES[x] for x in ENGINES if any(name.startswith(x) for name in names)), none)
 
 
 def _canonical(name: str) -> tuple[str, str]:
     for begins, engine in ENGINES.items():
         if name.startswith(begins):
             return engine, _CANONICAL.get(name.removeprefix(begins), "")
-    return "", ""
+    return (UNNAMED, _CANONICAL[name]) if name in BARE else ("", "")
 
 
 def _looks_scraped(text: str) -> bool:

@@ -78,6 +78,10 @@ NO_FLAGS = (  # of an engine whose flags are not known here
     *("the limit of a batch", "the budget of a step", "the memory of the cache"),
     "where the engine can",
 )
+OTHERS = (  # tools that are an engine, or pass one on, and not the one that is asked for
+    *("TensorRT-LLM", "TGI", "LMDeploy", "llama.cpp", "AIBrix", "Dynamo"),
+    "NIM or TensorRT-LLM",
+)
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
@@ -182,7 +186,7 @@ def _bound(
 
 def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
     """Of the engine whose metrics a run has; of the one that was asked for, where it has none."""
-    if run.tool in ("TensorRT-LLM", "TGI", "LMDeploy", "llama.cpp", "AIBrix", "Dynamo"):
+    if run.tool in OTHERS:
         return ENGINE_FLAGS.get(run.tool, NO_FLAGS)
     return ENGINE_FLAGS[asked.engine]
 
