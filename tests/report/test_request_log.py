@@ -395,3 +395,64 @@ def test_rows_of_which_only_a_time_is_known_are_said() -> None:
     rows = [json.dumps({"time": 1.7e9 + i, "log": "x"}) for i in range(9)]
     told = "of time, log only time is read: each row is taken as a request"
     assert told in read_log("\n".join(rows), "a.jsonl").notes
+
+
+def at(seconds: float) -> str:
+    return f"{1767607200 + seconds:.3f}"
+
+
+def test_what_never_ended_is_no_time() -> None:
+    """By −1 or 0, as some write it; a single −1 among negative times is a clock's."""
+    rows = "\n".join(f"{at(i)},{-1 if i % 5 == 0 else 900 + i}" for i in range(50))
+    run = read_log(f"timestamp,latency_ms\n{rows}", "a")
+    assert np.isnan(run.columns["latency_s"]).sum() == 10
+    assert "latency_ms: −1 in 10 rows is taken as no value" in run.notes
+    with pytest.raises(ValueError, match="row 2: latency must be not negative"):
+        read_log(f"timestamp,latency_s\n{at(0)},-1\n{at(1)},-2\n{at(2)},5\n", "a")
+    run = read_log(f"timestamp,latency_ms\n{rows}".replace(",-1", ",0"), "a")
+    assert "10 of 50 answers took less than 0.1 ms a token" in " ".join(run.notes)
+    run = read_log(f"timestamp,ttft_ms\n{rows}".replace(",-1", ",0"), "a")
+    assert np.isnan(run.columns["ttft_s"]).sum() == 10
+    whole = "\n".join(f"{at(i)},{i % 3}" for i in range(50))  # of less than a second
+    assert (read_log(f"timestamp,ttft_s\n{whole}", "a").columns["ttft_s"] == 0).sum() == 17
+
+
+def test_a_status_of_0_beside_codes_is_of_no_answer() -> None:
+    rows = [f"{at(i)},{0 if i % 5 == 0 else 200},900" for i in range(50)]
+    text = "\n".join(["timestamp,status,latency_ms", *rows])
+    assert read_log(text, "a").columns["failed"].sum() == 10
+    assert read_log(text.replace(",200,", ",0,"), "a").columns["failed"].sum() == 0  # of a program
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_rows_of_a_begin_and_an_end_are_one_request(timed: bool) -> None:
+    told = [(i, f"{at(i)},r{i},start,,") for i in range(50)]
+    told += [(i + 2.5, f"{at(i + 2.5)},r{i},end,{'2500' * timed},40") for i in range(48)]
+    rows = [row for _, row in sorted(told)]
+    run = read_log("\n".join(["timestamp,request_id,event,latency_ms,output_tokens", *rows]), "a")
+    assert run.size == 50
+    assert run.columns["sent_s"].tolist() == list(range(50))
+    np.testing.assert_allclose(run.columns["latency_s"][:48], 2.5, atol=1e-6)
+    assert np.isnan(run.columns["latency_s"][48:]).all()
+    assert "attempt" not in run.columns
+    assert run.notes[0] == "48 requests stand twice, when they begin and end: as one row each"
+
+
+def test_stretches_of_replicas_stand_side_by_side() -> None:
+    rows = [f"{of},{at(i + shift)},900" for of, shift in (("a", 0), ("b", 0.5)) for i in range(300)]
+    run = read_log("\n".join(["replica,timestamp,latency_ms", *rows]), "a")
+    assert run.columns["sent_s"].max() == pytest.approx(299.5)
+    joined = read_log("\n".join(["name,timestamp,latency_ms", *rows]), "a")
+    assert joined.columns["sent_s"].max() > 590
+    assert "(sort the rows of engines side by side)" in " ".join(joined.notes)
+
+
+def test_latencies_over_which_a_clock_was_put_forward_are_left_out() -> None:
+    local = [f"2026-03-29T{'01:59' if i < 60 else '03:00'}:{i % 60:02d}" for i in range(120)]
+    ends = [*local[3:], "2026-03-29T03:01:00", "2026-03-29T03:01:01", "2026-03-29T03:01:02"]
+    rows = [",".join(pair) for pair in zip(local, ends, strict=True)]
+    run = read_log("\n".join(["start_time,end_time", *rows]), "a")
+    assert np.isnan(run.columns["latency_s"]).sum() == 3
+    assert np.nanmax(run.columns["latency_s"]) == 3
+    told = "row 59 and 2 more, column end_time: 3,603 s is longer than a pause of the log"
+    assert any(note.startswith(told) for note in run.notes)

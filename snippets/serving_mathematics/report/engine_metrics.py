@@ -195,8 +195,8 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     """
     samples = _samples(text)
     engine = _engine_of([name for name, _, _ in samples])
-    own = dict.fromkeys(name for name, _, _ in samples if not name.startswith(HOSTS))
-    require(engine, "the metrics", f"a scrape of {KNOWN}", ", ".join([*own][:3]) or "no sample")
+    names = dict.fromkeys(name for name, _, _ in samples if not name.startswith(HOSTS))
+    require(engine, "the metrics", f"a scrape of {KNOWN}", ", ".join([*names][:3]) or "no sample")
     found: dict[str, float] = {}
     told = _counters_of([(name, labels) for name, labels, _ in samples])
     for (name, _, value), of in zip(samples, told, strict=True):
@@ -344,8 +344,8 @@ def scrape_run(text: str, where: str) -> Run:
     }
     made, model = MADE_AT.search(text), re.search(r'model_name="([^"]+)"', text)
     series = Series(np.array([float(made[1]) if made else math.nan]), values, levels)
-    name, notes = model[1] if model else "", ("one scrape: counters since the start",)
-    notes += (RAYS,) * (MIDDLES in text)
+    name = model[1] if model else ""
+    notes = ("one scrape: counters since the start", *[RAYS] * (MIDDLES in text))
     return Run(where, engine, told=_means(series), series=series, model=name, notes=notes)
 
 

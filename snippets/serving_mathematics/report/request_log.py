@@ -124,12 +124,18 @@ FINE = (  # words of an answer that came, of an error that is none, and why an a
     *("unset", "statuscodeunset", "statuscodeok"),  # of OpenTelemetry
 )
 BAD = r"error|fail|time\W*out|timed|cancel|abort|reject|refus|denied|exceed|invalid|unavailable"
+NO_CODE = {"0", "000"}  # words beside codes of HTTP: of requests that got no answer
 USUAL_WORD = 0.5  # of a log with one word that is neither: it is of answers that came
 MOST_TRIES = 20  # of one request: an id that stands more often is of something else
 LATER_TOKEN_S = 1e-4  # less for each later token: the answer came whole
 MANY_TOKENS = 8  # of an answer of which that is said
 EITHER = ("requesttime", "elapsed")  # names of a moment or of how long something took
 ANY_MOMENT = ("timestamp", "time", "ts", "t", "date")  # names that do not say of which moment
+REPLICAS = (  # columns of whose request it was, in compared form
+    *("replica", "replicaid", "pod", "podname", "instance", "instanceid", "host", "hostname"),
+    *("server", "serverid", "worker", "workerid", "node", "backend", "engine", "engineid"),
+)
+EVENTS = ("event", "eventtype", "phase", "action", "type", "kind", "message", "msg")
 FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
 MOST_NAMES = 1000
@@ -139,6 +145,7 @@ OWN_ENGINE, UNLIKE = 50, 1.5  # requests of a model, and times the time per toke
 FIRST_LEAST_S = 1e-3  # of a time to the first token in the median: no engine is faster
 SAMPLE = 2000  # moments that say a unit
 MOST_SIZE = 1e100  # number of a column
+PUT_S = 1500.0  # by which a clock is put forward, or more: half an hour, and an hour
 ENDLESS = 10.0  # times the longest other latency
 DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
@@ -355,6 +362,21 @@ def _numbers(cells: Sequence[Any], column: str, first: int) -> FloatArray:
     return found
 
 
+def _lasted(cells: Sequence[Any], column: str, first: int, notes: list[str]) -> FloatArray:
+    """Numbers of a column of durations, NaN where they are −1 and no other is negative: a
+    convention for what never came.
+
+    >>> _lasted(["7", "-1"], "ms", 2, [])
+    array([ 7., nan])
+    """
+    values = _numbers(cells, column, first)
+    none = values == -1
+    if not none.any() or (values[~none] < 0).any():
+        return values
+    notes.append(f"{column}: −1 in {none.sum():,} rows is taken as no value")
+    return np.where(none, math.nan, values)
+
+
 def _moments(
     cells: Sequence[Any], column: str, first: int, unit: str, usual: str
 ) -> tuple[FloatArray, float, str]:
@@ -462,8 +484,10 @@ def _failed(
             continue
         column = [_word(cell) for cell in cells[chosen[role]]]
         words = set(column)
+        codes = role == "status" and any(re.match(r"[1-5]\d\d\b", word) for word in words)
         up = {word: role != "success" and _is_given_up(word, role) for word in words}
         bad = {word: up[word] or _is_bad(word, role) for word in words}
+        bad |= dict.fromkeys(words & NO_CODE, True) if codes else {}
         usual, count = Counter(column).most_common(1)[0]
         odd = role == "status" and bad[usual] and not re.search(rf"\d\d|{BAD}", usual)
         if odd and count > USUAL_WORD * len(column):
@@ -517,6 +541,7 @@ def _run(
     _require_requests(names)
     lasting = [name for name in names if _lasts(name, cells[name])]
     chosen = _chosen(names, mapping, lasting)
+    cells, twice = _rows_of_one(cells, chosen)
     nginx = chosen.get("latency") in lasting and any(map(_of_nginx, names))
     if nginx and compared(chosen.get("sent", "")) in ANY_MOMENT and "sent" not in mapping:
         chosen.setdefault("end", chosen.pop("sent"))  # it writes when an answer is through
@@ -527,7 +552,7 @@ def _run(
         )
         rule += " (or say which: columns sent=NAME,ttft=NAME)"
         require(False, "row 1", rule, ", ".join(names)[:200])
-    notes: list[str] = []
+    notes = twice
     columns: dict[str, FloatArray] = {}
     for role, name in (
         ("prompt", "prompt_tokens"),
@@ -560,7 +585,9 @@ def _run(
         }
         columns["sent_s"], back = absolute[base], ""
         if not parts:  # whose rows stand in no order
-            columns["sent_s"], back = _one_after_another(absolute[base], chosen[base], first)
+            own = next((name for name in names if compared(name) in REPLICAS), "")
+            of = _places_of(cells[own])[0] if own else None
+            columns["sent_s"], back = _one_after_another(absolute[base], chosen[base], first, of)
         if "due" in absolute:
             columns["due_s"] = absolute["due"] + columns["sent_s"] - absolute[base]
         for role, name in (("scheduled", "queue_s"), ("first", "ttft_s"), ("end", "latency_s")):
@@ -570,7 +597,7 @@ def _run(
         notes += [back] if back else []
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
         if role in chosen and name not in columns:
-            values = _numbers(cells[chosen[role]], chosen[role], first)
+            values = _lasted(cells[chosen[role]], chosen[role], first, notes)
             others = columns.get("latency_s")
             tokens = columns.get("output_tokens") if role == "latency" else None
             own = "s" if nginx and role == "latency" and not unit else unit  # as it counts
@@ -611,7 +638,7 @@ def _run(
         told = f"{chosen['sent']} is taken as when each was sent"
         notes.append(f"{told} (of the end, say --columns end={chosen['sent']})")
     _require_sense(columns, chosen, first)
-    notes += _gaps(columns)
+    notes += _gaps(columns) + _too_fast(columns)
     _leave_endless(columns, chosen, first, notes)
     _leave_whole_answers(columns, notes)
     share = _reusable(columns, chosen, first)
@@ -635,6 +662,47 @@ def _run(
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
+
+
+def _rows_of_one(
+    cells: Mapping[str, Sequence[Any]], chosen: dict[str, str]
+) -> tuple[Mapping[str, Sequence[Any]], list[str]]:
+    """Cells of a log in which a request stands twice, when it begins and when it ends, as one row
+    each, and what is to be said of it; as they are, and nothing, elsewhere. chosen: of the columns,
+    which gets the end where no other time is told.
+
+    >>> cells = {"ts": [1, 2, 9], "request_id": "aba", "event": ["start", "start", "end"]}
+    >>> _rows_of_one(cells, {"sent": "ts", "request": "request_id"})[0]["ts (its last row)"]
+    [9, None]
+    """
+    timed = [chosen[role] for role in (*DURATIONS, "first", "end") if role in chosen]
+    timed = [name for name in timed if any(cell not in ("", None) for cell in cells[name])]
+    sent, events = chosen.get("sent"), [name for name in cells if compared(name) in EVENTS]
+    if sent is None or "request" not in chosen or not (timed or events):
+        return cells, []
+    of = _places_of(cells[chosen["request"]])[0]
+    counts = np.bincount(of.astype(int)) if np.isfinite(of).all() else np.zeros(0, dtype=int)
+    if not counts.size or counts.max() > 2 or 2 * (counts == 2).sum() < counts.size:
+        return cells, []
+    order, ends = np.argsort(of, kind="stable"), np.cumsum(counts)
+    rows = list(zip(order[ends - counts].tolist(), order[ends - 1].tolist(), strict=True))
+    pairs = [(a, b) for a, b in rows if a != b]
+
+    def told(at: int) -> bool:
+        return any(cells[name][at] not in ("", None) for name in timed)
+
+    apart = all(told(b) if timed else cells[events[0]][a] != cells[events[0]][b] for a, b in pairs)
+    dated = all(cells[sent][a] not in ("", None) for a, _ in rows)
+    if not apart or not dated or any(told(a) for a, _ in pairs):
+        return cells, []
+    found: dict[str, Sequence[Any]] = {
+        name: [x[a] if name == sent or x[b] in ("", None) else x[b] for a, b in rows]
+        for name, x in cells.items()
+    }
+    if not timed:
+        chosen["end"] = f"{sent} (its last row)"
+        found[chosen["end"]] = [cells[sent][b] if a != b else None for a, b in rows]
+    return found, [f"{len(pairs):,} requests stand twice, when they begin and end: as one row each"]
 
 
 def _require_requests(names: Sequence[str]) -> None:
@@ -736,9 +804,12 @@ def _secret(name: str) -> bool:
     return bool(known) or "@" in name or random or len(name) > LONGEST_NAME
 
 
-def _one_after_another(moments: FloatArray, column: str, first: int) -> tuple[FloatArray, str]:
+def _one_after_another(
+    moments: FloatArray, column: str, first: int, of: FloatArray | None = None
+) -> tuple[FloatArray, str]:
     """Moments of a log in order that goes back once or a few times, each stretch laid after the one
-    before, and what is to be said of it; as they are, and nothing, elsewhere.
+    before, and what is to be said of it; as they are, and nothing, elsewhere, and where each
+    stretch is of another replica. of: a number for the replica of each, where it is told.
 
     >>> _one_after_another(np.r_[np.arange(500.0), np.arange(400.0, 900.0)], "ts", 2)[0][498:502]
     array([498., 499., 500., 501.])
@@ -748,8 +819,13 @@ def _one_after_another(moments: FloatArray, column: str, first: int) -> tuple[Fl
     if not 0 < back.size <= min(FEW_BACK, 0.01 * steps.size) or (steps < 0).mean() > 0.01:
         return moments, ""
     at = int(back[np.argmin(steps[back])])
+    if of is not None:
+        parts = np.split(of, back + 1)
+        if sum(np.unique(one).size for one in parts) == np.unique(of).size:
+            return moments, ""
     told = f"{column} goes back by {-steps[at]:,.0f} s at row {at + 1 + first}, where a clock was "
-    told += "set or a file was joined: one stretch is laid after the other"
+    told += "set or a file was joined: one stretch is laid after the other (sort the rows of "
+    told += "engines side by side)"
     later = np.zeros(moments.size)
     np.add.at(later, back + 1, float(np.median(steps)) - steps[back])
     return moments + np.cumsum(later), told
@@ -868,8 +944,9 @@ def _bare(columns: Mapping[str, FloatArray]) -> npt.NDArray[np.bool_]:
 def _leave_endless(
     columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int, notes: list[str]
 ) -> None:
-    """Take out latencies of a few requests that last longer than the log and than ten times any
-    other: rates are over the time until the last end, and one such row would set them.
+    """Take out latencies of a few requests that last longer than the log, or than a pause of it in
+    which a clock may have been put forward, and than ten times any other: rates are over the time
+    until the last end, and one such row would set them.
 
     >>> columns = {"sent_s": np.arange(500.0), "latency_s": np.r_[np.ones(499), 864e3]}
     >>> notes = []
@@ -883,22 +960,52 @@ def _leave_endless(
     came = _known_numbers(sent)
     if came.size < EMPTY_LEAST:
         return
-    long = np.flatnonzero(lasted > float(came.max() - came.min()))
+    pause, span = _pause(np.sort(came)), float(came.max() - came.min())
+    put = 0.9 * pause[1] if pause is not None and pause[1] > PUT_S else math.inf
+    long = np.flatnonzero(lasted > min(span, put))
     rest = np.delete(lasted, long)
     usual = float(np.nanmax(rest)) if np.isfinite(rest).any() else math.inf
     long = long[lasted[long] > ENDLESS * usual]
-    if not 0 < long.size <= max(1, 0.01 * came.size):
+    if not 0 < long.size <= max(1, (0.01 if put > span else 0.1) * came.size):
         return
     more = f" and {long.size - 1} more" if long.size > 1 else ""
     column = chosen.get("latency") or chosen.get("end") or "latency"
     told = f"row {int(long[0]) + first}{more}, column {column}: {lasted[long[0]]:,.6g} s"
-    notes.append(f"{told} is longer than the log and was left out")
+    longer = "the log" if put > span else "a pause of the log, as where a clock is put forward,"
+    notes.append(f"{told} is longer than {longer} and was left out")
     columns["latency_s"] = lasted.copy()
     columns["latency_s"][long] = math.nan
 
 
+def _too_fast(columns: Mapping[str, FloatArray]) -> list[str]:
+    """What is to be said of answers that took less than each of their tokens does; nothing of times
+    in whole seconds, nor where there is none.
+
+    >>> _too_fast({"latency_s": np.array([0.0, 2.5]), "output_tokens": np.array([80.0, 80.0])})
+    ['1 of 2 answers took less than 0.1 ms a token: leave empty what never ended, in one unit']
+    """
+    if "latency_s" not in columns:
+        return []
+    lasted = columns["latency_s"]
+    good = np.nan_to_num(columns.get("failed", np.zeros(lasted.size))) == 0
+    tokens = np.nan_to_num(columns.get("output_tokens", np.ones(lasted.size)))
+    fast = good & (lasted < LATER_TOKEN_S * np.maximum(tokens, 1))
+    if not fast.any() or not (lasted % 1 > 0).any():
+        return []
+    told = f"took less than {1e3 * LATER_TOKEN_S:g} ms a token"
+    return [
+        f"{fast.sum():,} of {good.sum():,} answers {told}: leave empty what never ended, in one "
+        "unit"
+    ]
+
+
 def _leave_whole_answers(columns: dict[str, FloatArray], notes: list[str]) -> None:
     """Take out times to the first token that are none: of answers that came whole, and zeros."""
+    if "ttft_s" in columns and "latency_s" not in columns:
+        none = (columns["ttft_s"] == 0) & bool((columns["ttft_s"] % 1 > 0).any())
+        columns["ttft_s"] = np.where(none, math.nan, columns["ttft_s"])
+        told = f"{none.sum():,} times to a first token are 0: taken as no value"
+        notes += [told] * bool(none.any())
     if not {"ttft_s", "latency_s"} <= set(columns):
         return
     ttft, whole = columns["ttft_s"], columns["latency_s"]
