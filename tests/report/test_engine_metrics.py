@@ -17,7 +17,7 @@ from serving_mathematics.report.engine_metrics import (
 )
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_engine import binding, queue_or_prefill
-from serving_mathematics.report.reading import joined
+from serving_mathematics.report.reading import joined, read_file
 from serving_mathematics.report.registry import report
 
 SCRAPE = """# HELP vllm:num_requests_running Number of requests in model execution batches.
@@ -493,3 +493,34 @@ def test_what_counts_is_not_negative(name: str) -> None:
     """Of an engine with −5 requests a report found nothing."""
     with pytest.raises(ValueError, match=f"vllm:{name} must be not negative, as counters are, got"):
         counters(f"vllm:{name} -5\n")
+
+
+def test_scrapes_that_a_loop_appends_are_in_a_row() -> None:
+    """Twelve in one file, each with the moment before it, are as twelve files."""
+    pages = [
+        f"# time {1_700_000_000 + 15 * k}\n" + SCRAPE.replace("} 7.0", f"}} {7 + k}.0")
+        for k in range(12)
+    ]
+    (one,) = joined(read_file("".join(pages), "a.txt"))
+    (several,) = joined([run for page in pages for run in read_file(page, "a.txt")])
+    assert one.where == "a.txt"
+    assert one.series.grown("preemptions") == several.series.grown("preemptions") == 11.0
+    assert one.told["duration_s"] == several.told["duration_s"] == 165.0
+    assert one.series.level("running").tolist() == [42.0] * 12
+
+
+def test_buckets_of_a_range_query_tell_who_was_in_time() -> None:
+    name = "vllm:time_to_first_token_seconds_bucket"
+    counted = {"0.5": (5, 15), "1.0": (9, 40), "+Inf": (9, 49)}
+    listed = [
+        {
+            "metric": {"__name__": name, "le": le, "instance": of},
+            "values": [[0, str(a)], [60, str(b)]],
+        }
+        for le, (a, b) in counted.items()
+        for of in ("h0", "h1")
+    ]
+    run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
+    assert run.series.grown("ttft within 0.5") == 20.0
+    (found,) = report([run], Asked(ttft_s=0.5, quantile=0.9)).findings
+    assert found.seen == "TTFT was within 500 ms for 25%"

@@ -249,12 +249,15 @@ def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
     for name, labels in series:
         counter, late = _canonical(name)[1], UNSTREAMED in labels
         told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
+        if name.endswith("_bucket"):
+            told = [_bucket(name, labels)]
         told = _of_labels(name, labels) or [one for one in told if one]
         if name in passed or (late and counter == "ttft_s") or _left_out(name, labels):
             told = []
         if name in own and _ROUTED.search(labels):
             told = []
         beside = name == _LOADED or name in SEVERAL or "accepted_tokens" in told
+        beside |= name.endswith("_bucket")
         found.append([x for x in told if beside or first.setdefault(x, name) == name])
     return found
 
@@ -283,6 +286,30 @@ def _looks_scraped(text: str) -> bool:
     return all(told) and any(sample and _reads_as_number(sample[3]) for sample in told)
 
 
+def _scrapes_of(text: str) -> list[str]:
+    """The scrapes of a text, of which another begins, with the comments before it, where a sample
+    comes again, as a loop appends them to a file.
+
+    >>> _scrapes_of("# time 1\\na 1\\nb 2\\n# time 2\\na 3\\nb 5")
+    ['# time 1\\na 1\\nb 2\\n', '# time 2\\na 3\\nb 5']
+    """
+    begins, seen = [0], set[tuple[str, str | None]]()
+    place, block = 0, -1  # of this line, and of the comments right before it
+    for line in text.split("\n"):
+        sample = _SAMPLE.match(line)
+        if sample is None:
+            block = place if block < 0 else block
+        else:
+            name = (sample[1], sample[2])
+            if name in seen:
+                begins.append(place if block < 0 else block)
+                seen.clear()
+            seen.add(name)
+            block = -1
+        place += len(line) + 1
+    return [text[a:b] for a, b in zip(begins, [*begins[1:], len(text)], strict=True)]
+
+
 def _levels_apart(text: str) -> dict[str, dict[str, float]]:
     """Running, waiting and the share of the cache of each engine in a scrape, by its labels.
 
@@ -300,6 +327,20 @@ def _levels_apart(text: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def _bucket(name: str, labels: str) -> str:
+    """What a histogram's bucket counts, as those of `_within`; empty where that is not read.
+
+    >>> _bucket("sglang:time_to_first_token_seconds_bucket", 'le="0.50"')
+    'ttft within 0.5'
+    """
+    timed = name.removesuffix("_bucket")
+    begins = next(filter(timed.startswith, ENGINES), "")
+    of = HISTOGRAMS.get(timed.removeprefix(begins), HISTOGRAMS.get(timed))
+    bound = dict(_LABEL.findall(labels)).get("le", "")
+    late = UNSTREAMED in labels or _left_out(name, labels)
+    return f"{of}{WITHIN}{float(bound):g}" if of and not late and _reads_as_number(bound) else ""
+
+
 def _within(text: str) -> dict[str, float]:
     """How many requests had their first token, or their mean time per later one, within the bounds
     of the histograms of a scrape, so far: those of SGLang that were streamed.
@@ -310,17 +351,10 @@ def _within(text: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for line in text.split("\n"):
         sample = _SAMPLE.match(line)
-        if not sample or not sample[1].endswith("_bucket") or not _reads_as_number(sample[3]):
-            continue
-        name, labels = _engine_name(sample[1]), sample[2] or ""
-        timed = name.removesuffix("_bucket")
-        begins = next(filter(timed.startswith, ENGINES), "")
-        of = HISTOGRAMS.get(timed.removeprefix(begins), HISTOGRAMS.get(timed))
-        bound = dict(_LABEL.findall(labels)).get("le", "")
-        late = UNSTREAMED in labels or _left_out(name, labels)
-        if of and not late and _reads_as_number(bound):
-            name = f"{of}{WITHIN}{float(bound):g}"
-            found[name] = found.get(name, 0.0) + float(sample[3])
+        if sample and sample[1].endswith("_bucket") and _reads_as_number(sample[3]):
+            name = _bucket(_engine_name(sample[1]), sample[2] or "")
+            if name:
+                found[name] = found.get(name, 0.0) + float(sample[3])
     return found
 
 
@@ -418,7 +452,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
             for moment, value in rows:
                 level[moment] = level.get(moment, 0.0) + value
         known = [row for row in rows if math.isfinite(row[1])]
-        growing += [(name, known) for name in told if name in GROWING and known]
+        growing += [(x, known) for x in told if (x in GROWING or WITHIN in x) and known]
         for own in (found.setdefault(one, {}) for one in told):
             for moment, value in rows:
                 before = own.get(moment, 0.0)

@@ -44,6 +44,7 @@ from serving_mathematics.report.engine_metrics import (
     _looks_scraped,
     _looks_tabled,
     _means,
+    _scrapes_of,
     range_query_run,
     scrape_run,
     table_run,
@@ -106,7 +107,7 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     require('"inflightBatchingStats"' not in text[:4000], where, rule, "its /metrics, in JSON")
     if begin not in ("{", "["):
         if _looks_scraped(text):
-            return [scrape_run(text, where)]
+            return [scrape_run(one, where) for one in _scrapes_of(text)]
         if _looks_tabled(text):
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
@@ -770,7 +771,8 @@ def _after(before: Run, run: Run) -> Run:
         for of in dict.fromkeys(of for one in both for of in one.engines)
     }
     times = np.concatenate([one.time_s for one in both])
-    where = f"{before.where}, {run.where}"
+    where = before.where
+    where += f", {run.where}" * (not where.endswith(run.where))  # a file may hold several
     series = type(run.series)(times, values, engines)
     known = {name: series.level(name) for name in GROWING}
     fell = [name.replace("_", " ") for name, x in known.items() if (np.diff(x) < 0).any()]
