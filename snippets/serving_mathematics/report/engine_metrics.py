@@ -293,14 +293,13 @@ def _scrapes_of(text: str) -> list[str]:
     >>> _scrapes_of("# time 1\\na 1\\nb 2\\n# time 2\\na 3\\nb 5")
     ['# time 1\\na 1\\nb 2\\n', '# time 2\\na 3\\nb 5']
     """
-    begins, seen = [0], set[tuple[str, str | None]]()
+    begins, seen = [0], set[str]()
     place, block = 0, -1  # of this line, and of the comments right before it
     for line in text.split("\n"):
-        sample = _SAMPLE.match(line)
-        if sample is None:
+        if not line.strip() or line[0] == "#":
             block = place if block < 0 else block
         else:
-            name = (sample[1], sample[2])
+            name = line[: line.rfind("}")] if "}" in line else line.partition(" ")[0]
             if name in seen:
                 begins.append(place if block < 0 else block)
                 seen.clear()
