@@ -30,9 +30,10 @@ def test_nested_names_and_moments_of_another_clock() -> None:
     assert "another clock" in run.notes[0]
 
 
-def test_sessions_that_count_from_their_start_have_no_common_clock() -> None:
+@pytest.mark.parametrize("empty", [[], ["3,,9,3"]])
+def test_sessions_that_count_from_their_start_have_no_common_clock(empty: list[str]) -> None:
     lines = ["session,t_s,prompt_tokens,output_tokens"]
-    lines += [f"{s},{k}.0,9,3" for s in range(30) for k in (0, 7)]
+    lines += [f"{s},{k}.0,9,3" for s in range(30) for k in (0, 7)] + empty
     run = read_log("\n".join(lines), "a.csv")
     assert not run.has("sent_s")
     assert run.columns["session"].max() == 29
@@ -442,6 +443,7 @@ def test_stretches_of_replicas_stand_side_by_side() -> None:
     rows = [f"{of},{at(i + shift)},900" for of, shift in (("a", 0), ("b", 0.5)) for i in range(300)]
     run = read_log("\n".join(["replica,timestamp,latency_ms", *rows]), "a")
     assert run.columns["sent_s"].max() == pytest.approx(299.5)
+    assert "replica names 2, taken as one engine" in run.notes[0]
     joined = read_log("\n".join(["name,timestamp,latency_ms", *rows]), "a")
     assert joined.columns["sent_s"].max() > 590
     assert "(sort the rows of engines side by side)" in " ".join(joined.notes)

@@ -136,6 +136,7 @@ REPLICAS = (  # columns of whose request it was, in compared form
     *("server", "serverid", "worker", "workerid", "node", "backend", "engine", "engineid"),
 )
 EVENTS = ("event", "eventtype", "phase", "action", "type", "kind", "message", "msg")
+FEW_REPLICAS = 0.1  # of the rows: a column of more names something else
 FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
 MOST_NAMES = 1000
@@ -576,6 +577,11 @@ def _run(
         if role in chosen
     }
     base = _base(moments, notes, chosen)
+    own = next((name for name in names if compared(name.rpartition(".")[2]) in REPLICAS), "")
+    of, replicas = _places_of(cells[own]) if own else (None, {})
+    if 1 < len(replicas) < FEW_REPLICAS * len(cells[own]):
+        told = f"{own} names {len(replicas):,}, taken as one engine"
+        notes.append(f"{told}: where each is one, cut the log by them")
     if base:
         zero = moments[base][1]
         absolute = {
@@ -585,8 +591,6 @@ def _run(
         }
         columns["sent_s"], back = absolute[base], ""
         if not parts:  # whose rows stand in no order
-            own = next((name for name in names if compared(name) in REPLICAS), "")
-            of = _places_of(cells[own])[0] if own else None
             columns["sent_s"], back = _one_after_another(absolute[base], chosen[base], first, of)
         if "due" in absolute:
             columns["due_s"] = absolute["due"] + columns["sent_s"] - absolute[base]
@@ -1065,11 +1069,12 @@ def _leave_own_clocks(columns: dict[str, FloatArray], notes: list[str]) -> None:
     """Take out moments that count from the start of each session."""
     if "sent_s" not in columns:
         return
-    known = np.isfinite(columns["session"])
+    known = np.isfinite(columns["session"] + columns["sent_s"])
     if not known.any():
         return
     begin = np.full(int(columns["session"][known].max()) + 1, math.inf)
     np.minimum.at(begin, columns["session"][known].astype(int), columns["sent_s"][known])
+    begin = begin[np.isfinite(begin)]
     if begin.size > 10 and np.mean(begin == begin.min()) > 0.9:
         del columns["sent_s"]
         notes.append("moments count from the start of each session and were not compared")
