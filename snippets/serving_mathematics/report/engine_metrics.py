@@ -67,7 +67,7 @@ BARE = {
     *("time_per_output_token_seconds_count", "e2e_request_latency_seconds_sum"),
     "request_queue_time_seconds_sum",
 }
-KNOWN = (
+READABLE = (
     "vLLM, SGLang, TensorRT-LLM, TGI, NIM, LMDeploy or llama.cpp (behind a proxy, the engine's own)"
 )
 HOSTS = ("python_", "process_", "go_", "otel_")  # what tells nothing of whose page it is
@@ -138,7 +138,7 @@ LABELLED = {  # counters of Triton that share a name
     ("nv_trt_llm_request_metrics", 'request_type="active"'): "running",
     ("nv_trt_llm_kv_cache_block_metrics", 'kv_cache_block_type="fraction"'): "cache",
 }
-SEVERAL = {  # what adds to more than one, whatever else does
+ADDS_TO = {  # what adds to more than one, whatever else does
     "llamacpp:prompt_tokens_total": ["prompt_tokens", "prefix_asked"],  # without those found
     "llamacpp:prompt_tokens_cached_total": ["prefix_found", "prefix_asked"],
     "trtllm_kv_cache_reused_blocks_total": ["prefix_found", "prefix_asked"],  # of a block's tokens
@@ -196,7 +196,9 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     samples = _samples(text)
     engine = _engine_of([name for name, _, _ in samples])
     names = dict.fromkeys(name for name, _, _ in samples if not name.startswith(HOSTS))
-    require(engine, "the metrics", f"a scrape of {KNOWN}", ", ".join([*names][:3]) or "no sample")
+    require(
+        engine, "the metrics", f"a scrape of {READABLE}", ", ".join([*names][:3]) or "no sample"
+    )
     found: dict[str, float] = {}
     told = _counters_of([(name, labels) for name, labels, _ in samples])
     for (name, _, value), of in zip(samples, told, strict=True):
@@ -215,8 +217,8 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
 def _of_labels(name: str, labels: str) -> list[str]:
     """The counters to which what SGLang's steps did adds, vLLM's guesses by their place, or what
     Triton tells under one name."""
-    if name in SEVERAL:
-        return SEVERAL[name]
+    if name in ADDS_TO:
+        return ADDS_TO[name]
     if name == _BY_PLACE and (place := _PLACE.search(labels)):
         return [f"accepted_at_{int(place[1]) + 1}"]
     if name == _ENDED:
@@ -233,7 +235,7 @@ def _passed_over(names: Collection[str], steps: bool) -> set[str]:
     memory did in each step until July 2026; of SGLang what requests had found when they ended, by
     which one that was aborted found nothing; of TensorRT-LLM blocks, where it tells tokens."""
     passed = set(_LOOKED_UP) if set(_ONCE) <= set(names) else {_ONCE[0]}
-    passed |= {name for name in SEVERAL if "blocks" in name and _TOKENS_FOUND in names}
+    passed |= {name for name in ADDS_TO if "blocks" in name and _TOKENS_FOUND in names}
     return passed | ({"sglang:cached_tokens_total"} if steps else set())
 
 
@@ -256,7 +258,7 @@ def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
             told = []
         if name in own and _ROUTED.search(labels):
             told = []
-        beside = name == _LOADED or name in SEVERAL or "accepted_tokens" in told
+        beside = name == _LOADED or name in ADDS_TO or "accepted_tokens" in told
         beside |= name.endswith("_bucket")
         found.append([x for x in told if beside or first.setdefault(x, name) == name])
     return found

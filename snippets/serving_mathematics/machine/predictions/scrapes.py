@@ -30,10 +30,10 @@ from serving_mathematics.machine.predictions.own_runs import OwnRun
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_positive
 
-ENGINES = ("vllm", "sglang")
+SCRAPED = ("vllm", "sglang")
 RENAMED = {  # how others begin an engine's names: Ray Serve, and where a name may have no colon
-    **{f"ray_{name}{mark}": f"{name}:" for name in ENGINES for mark in "_:"},
-    **{f"{name}_": f"{name}:" for name in ENGINES},
+    **{f"ray_{name}{mark}": f"{name}:" for name in SCRAPED for mark in "_:"},
+    **{f"{name}_": f"{name}:" for name in SCRAPED},
     "trtllm:": "trtllm_",  # of Dynamo until 0.7
 }
 MIDDLES = 'otel_scope_name="ray.'  # a label of what Ray adds up by the middles of buckets
@@ -141,8 +141,8 @@ def scraped_run(
     """
     seconds = require_positive(seconds=seconds)
     old, new = read_scrape(before), read_scrape(after)
-    prefix = next((one for one in ENGINES if any(name.startswith(f"{one}:") for name in new)), "")
-    rule = f"of {' or '.join(ENGINES)}, with its metrics"
+    prefix = next((one for one in SCRAPED if any(name.startswith(f"{one}:") for name in new)), "")
+    rule = f"of {' or '.join(SCRAPED)}, with its metrics"
     require(prefix, "after", rule, ", ".join(list(new)[:3]) or "nothing")
 
     def grown(*names: str, but: str = "nothing") -> float:
