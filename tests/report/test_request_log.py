@@ -439,6 +439,15 @@ def test_rows_of_a_begin_and_an_end_are_one_request(timed: bool) -> None:
     assert run.notes[0] == "48 requests stand twice, when they begin and end: as one row each"
 
 
+def test_tries_of_which_the_first_failed_at_once_stay_two() -> None:
+    rows = [
+        f"{at(2 * i + k)},r{i},{200 if k else 503},{'900' * k}" for i in range(40) for k in (0, 1)
+    ]
+    run = read_log("\n".join(["timestamp,request_id,status,latency_ms", *rows]), "a")
+    assert run.size == 80
+    assert run.columns["failed"].sum() == 40
+
+
 def test_stretches_of_replicas_stand_side_by_side() -> None:
     rows = [f"{of},{at(i + shift)},900" for of, shift in (("a", 0), ("b", 0.5)) for i in range(300)]
     run = read_log("\n".join(["replica,timestamp,latency_ms", *rows]), "a")

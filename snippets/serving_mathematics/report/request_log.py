@@ -697,7 +697,9 @@ def _rows_of_one(
 
     apart = all(told(b) if timed else cells[events[0]][a] != cells[events[0]][b] for a, b in pairs)
     dated = all(cells[sent][a] not in ("", None) for a, _ in rows)
-    if not apart or not dated or any(told(a) for a, _ in pairs):
+    words = [chosen[role] for role in ("status", "error", "success", "finish") if role in chosen]
+    tried = any(cells[name][a] not in ("", None) for name in words for a, _ in pairs)
+    if not apart or not dated or tried or any(told(a) for a, _ in pairs):
         return cells, []
     found: dict[str, Sequence[Any]] = {
         name: [x[a] if name == sent or x[b] in ("", None) else x[b] for a, b in rows]
