@@ -467,3 +467,16 @@ def test_latencies_over_which_a_clock_was_put_forward_are_left_out() -> None:
     assert np.nanmax(run.columns["latency_s"]) == 3
     told = "row 59 and 2 more, column end_time: 3,603 s is longer than a pause of the log"
     assert any(note.startswith(told) for note in run.notes)
+
+
+@pytest.mark.parametrize("never", ["0", "-1", "", "0001-01-01T00:00:00Z"])
+def test_an_end_that_is_no_moment_is_of_a_request_that_never_ended(never: str) -> None:
+    dated = never.endswith("Z")
+    rows = []
+    for i in range(50):
+        pair = [f"2026-01-05T10:00:{x:02d}Z" if dated else at(x) for x in (i, i + 3)]
+        rows.append(f"{pair[0]},{never if i % 10 == 0 else pair[1]}")
+    run = read_log("\n".join(["start_time,end_time", *rows]), "a")
+    assert np.flatnonzero(np.isnan(run.columns["latency_s"])).tolist() == [0, 10, 20, 30, 40]
+    assert np.nanmax(run.columns["latency_s"]) == pytest.approx(3.0)
+    assert "no value in 5 of 50 requests that did not fail: latency_s (5)" in run.notes

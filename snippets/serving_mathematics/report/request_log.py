@@ -148,6 +148,7 @@ SAMPLE = 2000  # moments that say a unit
 MOST_SIZE = 1e100  # number of a column
 PUT_S = 1500.0  # by which a clock is put forward, or more: half an hour, and an hour
 ENDLESS = 10.0  # times the longest other latency
+NEVER = (0, -1, "0", "-1", "0.0", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z")  # no moment
 DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
 LONGEST_S = 1000.0  # what it is at most, whatever a name says: milliseconds are taken for seconds
@@ -381,7 +382,11 @@ def _lasted(cells: Sequence[Any], column: str, first: int, notes: list[str]) -> 
 def _moments(
     cells: Sequence[Any], column: str, first: int, unit: str, usual: str
 ) -> tuple[FloatArray, float, str]:
-    """Seconds since the first of some moments, that first one, and how they were read."""
+    """Seconds since the first of some moments, that first one, and how they were read; what stands
+    for no moment among those of a calendar or since 1970 is empty."""
+    real = next((cell for cell in cells if cell not in (*NEVER, "", None, "null", "None")), 0)
+    if not _is_number(real) or _since_1970(float(real)):
+        cells = ["" if cell in NEVER and cell is not False else cell for cell in cells]
     known = [place for place, cell in enumerate(cells) if cell not in ("", None, "null", "None")]
     require(bool(known), f"column {column}", "of times", "empty cells")
     start = cells[known[0]]
