@@ -141,8 +141,6 @@ def _in_words(name: str) -> str:
         "tenant": "whose each request is",
         "joules": "joules of each request",
         "gaps:": "gaps between tokens",
-        "within:ttft": "each time to first token",
-        "within:tpot": "the tool's tpot",
         "asked:promise": "a promised time",
         "asked:price": "a price",
     }
@@ -154,7 +152,7 @@ def _in_words(name: str) -> str:
         return f"the engine's {counter.replace('_', ' ')}"
     if name.endswith("power_w"):
         return f"a power of {'the devices' if kind == 'engine' else 'the whole run'}"
-    if kind == "told":
+    if kind in ("told", "within"):
         return f"the tool's {counter.removesuffix('_s').replace('_', ' ')}"
     return name.replace("_", " ")
 
