@@ -6,7 +6,7 @@ moments lasts as long as they say, a first token comes within its answer, and ea
 time. Where nothing tells and both seconds and milliseconds would do, it is asked back. A column of
 moments that another clock made (further from the others than a day) is passed over and said.
 
-What never ended has no end: an empty cell, −1, or a moment of 0; nothing is left out without a word.
+What never ended has no end: an empty cell, −1, or a moment of 0. What is left out is said.
 
 Assumes: moments of one column come from one clock.
 
