@@ -59,7 +59,7 @@ ENGINES = {  # how their names begin; of several on a page the first here is its
     "nv_gpu_": "Triton",
     "nv_energy_": "Triton",
 }
-UNNAMED = "NIM or TensorRT-LLM"  # whose names begin with nothing; of TensorRT-LLM until 1.2
+UNNAMED = "NIM or TensorRT-LLM"  # whose names begin with nothing; of TensorRT-LLM 1.1
 BARE = {
     *("num_requests_running", "num_requests_waiting", "gpu_cache_usage_perc"),
     *("prompt_tokens_total", "generation_tokens_total", "time_to_first_token_seconds_sum"),
