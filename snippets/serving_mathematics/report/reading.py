@@ -2,7 +2,7 @@
 
 | Read | From |
 |---|---|
-| means, and with details every request | vLLM's `bench serve`, SGLang's `bench_serving` |
+| means, also as printed, and with details every request | vLLM's `bench serve`, SGLang's |
 | percentiles; every request | AIPerf and genai-perf; AIPerf's records |
 | every request, with when it was due | GuideLLM |
 | stages with how late they were sent; every request | inference-perf |
@@ -33,12 +33,14 @@ import numpy as np
 
 from serving_mathematics.planner.load_tests import (
     MOST_TOKENS,
+    PRINTED,
     TPOT_S,
     TTFT_S,
     _aiperf_table,
     _at,
     _json_number,
     _name,
+    _printed_results,
 )
 from serving_mathematics.report.engine_metrics import (
     _looks_scraped,
@@ -99,6 +101,12 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     0.06
     """
     text = text.removeprefix("\ufeff")
+    if PRINTED.search(text):
+        results = _printed_results(text, where)
+        names = [
+            f"{where}, run {i + 1}" if len(results) > 1 else where for i in range(len(results))
+        ]
+        return [_plausible_run(_vllm_run(*pair)) for pair in zip(results, names, strict=True)]
     begin = text.lstrip()[:1] if _is_json(text) else ""
     require(bool(text.strip()), where, "a load test, a log or a scrape", "an empty file")
     require("\0" not in text[:1000], where, "text", "something else (unpack it first?)")
