@@ -157,7 +157,7 @@ def test_limits_are_those_before_a_printed_result_or_in_it() -> None:
 @pytest.mark.parametrize("label", ["Successful requests", "Benchmark duration (s)"])
 def test_a_printed_result_that_is_cut_says_which_line_it_lacks(label: str) -> None:
     text = PRINTED.format(rate="inf", limit=16).replace(label, "X")
-    with pytest.raises(ValueError, match="^a must be a printed result with its line") as refused:
+    with pytest.raises(ValueError, match=r"^a must be a printed result with its line") as refused:
         read_load_test(text, "a")
     assert repr(label) in str(refused.value)
 

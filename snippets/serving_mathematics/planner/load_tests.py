@@ -13,8 +13,9 @@ in a queue that the load does not tell, and is compared but not fitted.
 
 Assumes: prompts of which nothing is cached; lengths that differ, unless the file says otherwise.
 
-Source: vLLM, vllm/benchmarks/serve.py (2026); SGLang, bench_serving.py (2026); AIPerf, src/aiperf/exporters/metrics_csv_exporter.py
-and its JSON schemas 1.3 and 1.4; GuideLLM, schemas/base/request_stats.py; Little (1961).
+Source: vLLM, vllm/benchmarks/serve.py, SGLang, bench_serving.py (2026); AIPerf,
+src/aiperf/exporters/metrics_csv_exporter.py and its JSON schemas 1.3 and 1.4; GuideLLM,
+schemas/base/request_stats.py; Little (1961).
 """
 
 # In one piece: a reader for each tool and what all of them end in, which a test holds to one
@@ -38,8 +39,8 @@ from serving_mathematics.support.files import json_values, read_text
 from serving_mathematics.support.require import require, require_in, require_positive
 
 TOOLS = (
-    "vLLM bench serve (.json, or what it prints), AIPerf (profile_export_aiperf.json or .csv) and GuideLLM "
-    "(benchmarks.json)"
+    "vLLM bench serve (.json, or what it prints), AIPerf (profile_export_aiperf.json or .csv) "
+    "and GuideLLM (benchmarks.json)"
 )
 SPREAD_LENGTHS = 0.8  # shortest over longest where lengths differ, as the record's runs have it
 MOST_TOKENS = 10_000_000  # of a prompt or an answer
