@@ -9,6 +9,7 @@
 | every moment of every stream | genai-perf's raw export |
 | every request | a log as CSV, JSON lines or a list |
 | counters | `/metrics`, a range query of Prometheus, a table by the second |
+| what runs and waits | the lines of an engine's own log |
 
 What a file says is read once: fields that cannot be are refused by name, and nothing is mended.
 
@@ -42,6 +43,7 @@ from serving_mathematics.planner.load_tests import (
     _name,
     _printed_results,
 )
+from serving_mathematics.report.engine_log import _engine_of, log_lines_run
 from serving_mathematics.report.engine_metrics import (
     _looks_scraped,
     _looks_tabled,
@@ -119,6 +121,8 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
             return [_of_table(text, where)]
+        if _engine_of(text):
+            return [log_lines_run(text, where)]
         if YAML.match(text):
             raise OtherFileError(f"{where} must be a load test, a log or a scrape, got YAML")
         if BESIDE.search(text[:300]):

@@ -5,7 +5,8 @@ Levels of running and waiting requests come from its counters, or from when each
 admitted and ended. A prompt's own time is read off the requests that found the engine nearly empty.
 
 Source: Kwon et al. (2023) for preemption; Agrawal et al. (2024) for stalls from prompts; Leviathan
-et al. (2023) for guesses; vLLM documentation, optimization and tuning.
+et al. (2023) for guesses; vLLM documentation, optimization and tuning; SGLang documentation,
+hyperparameter tuning.
 """
 
 # In one piece: a function for each finding, with its words; they share what waits, and for how
@@ -78,6 +79,10 @@ NO_FLAGS = (  # of an engine whose flags are not known here
     *("the limit of a batch", "the budget of a step", "the memory of the cache"),
     "where the engine can",
 )
+KEEPS_ROOM = {  # in memory, of an engine for answers to come; and what makes it keep less
+    "sglang": "lower --schedule-conservativeness, such as to 0.3",
+    "TensorRT-LLM": "ask for smaller max_tokens",
+}
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
@@ -157,6 +162,8 @@ def _bound(
     elif not places > 0:
         places = float(running.max())
     full = float((ran >= FULL_PLACES * places).mean()) if places > 0 else 0.0
+    room = KEEPS_ROOM.get(run.tool if run.tool in KEEPS_ROOM else asked.engine, "")
+    less = room if cached <= 0.5 else ""
     if cached > 0.5:
         seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
         return "memory binds", f"and {seen}", _memory_change(flags)
@@ -169,7 +176,10 @@ def _bound(
         if math.isnan(cached):
             seen += " (or memory, of which the file says nothing)"
         change = f"raise {flags[0]} above {places:g} if memory and the time per token allow, or "
-        return "places bind", f"and {seen}", f"{change}add replicas"
+        change += "add replicas"
+        if less and not asked.places > 0:
+            change += f"; where it is above that already, {less}: room is kept for answers to come"
+        return "places bind", f"and {seen}", change
     free = f"and places were free ({float(np.median(ran)):g} of {running.max():g} ran)"
     if math.isnan(cached) and not (run.size and _memory_free(run)):
         seen = f"{free}; of memory the file says too little"
@@ -177,7 +187,12 @@ def _bound(
         return "memory, the token budget or the host binds", seen, change + _memory_change(flags)
     free += ", and so was memory, as what they held varied" if math.isnan(cached) else ""
     change = f"raise {flags[1]} and look whether the time per token still keeps its promise"
-    return "the token budget or the host binds", f"{free}", change
+    if less:
+        change = f"{less}, as room is kept for answers to come; if that does not help, {change}"
+    what = (
+        "room for answers, the token budget or the host" if less else "the token budget or the host"
+    )
+    return f"{what} binds", f"{free}", change
 
 
 def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
