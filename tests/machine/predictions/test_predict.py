@@ -113,7 +113,10 @@ def test_one_token_has_no_time_per_token(
             "column model: model 'DeepSeek-R7' is not known; nearest: deepseek",
         ),
         ({"model": ""}, "column model: model must be named"),
-        ({"system": "b20"}, "column system: system 'b20' is not known; nearest: .*b200_sxm"),
+        (
+            {"system": "b20"},
+            "column system: system 'b20' is not known; nearest: .*b200_sxm.*; or give plan its",
+        ),
         ({"backend": "vlm"}, "column backend: backend 'vlm' is not known; nearest: vllm"),
         ({"precision": "fp3"}, "column precision: precision 'fp3' is not known; known: bf16, fp8"),
         ({"isl": "nan"}, "column isl: must be a whole number from 1 to 1e[+]08, got nan"),

@@ -310,7 +310,8 @@ def read_row(cells: Mapping[str, str]) -> Row:
     try:
         system = find_system(_cell(cells, "system"))
     except ValueError as problem:
-        raise _named("system", str(problem)) from None
+        own = "; or give plan its --peak-tflops, --bandwidth-gb-per-s and --memory-gib"
+        raise _named("system", f"{problem}{own if _cell(cells, 'system') else ''}") from None
     try:
         front = find_front(_cell(cells, "front") or "benchmark")
     except ValueError as problem:
