@@ -80,7 +80,7 @@ NO_FLAGS = (  # of an engine whose flags are not known here
     "where the engine can",
 )
 KEEPS_ROOM = {  # in memory, of an engine for answers to come; and what makes it keep less
-    "sglang": "lower --schedule-conservativeness, such as to 0.3",
+    "sglang": "lower --schedule-conservativeness, such as to 0.3, or ask for smaller max_tokens",
     "TensorRT-LLM": "ask for smaller max_tokens",
 }
 PASS_COST = 0.05  # of a draft model's pass, of the target's
