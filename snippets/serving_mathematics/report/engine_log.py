@@ -72,8 +72,8 @@ def log_lines_run(text: str, where: str) -> Run:
         of = str(int(said["engine"] or 0))
         if not moments or of in moments[-1]:
             moments.append({})
-            times.append(_seconds(line))
-        moments[-1][of] = _levels(said.groupdict())
+            times.append(_moment_s(line))
+        moments[-1][of] = _line_levels(said.groupdict())
     names = sorted({of for moment in moments for of in moment}, key=int)
     each = {of: _rows([moment.get(of, {}) for moment in moments]) for of in names}
     values = {
@@ -88,7 +88,7 @@ def log_lines_run(text: str, where: str) -> Run:
     return Run(where, engine, series=series, notes=(f"{at.size} moments of the engine's log",))
 
 
-def _levels(said: Mapping[str, str | None]) -> dict[str, float]:
+def _line_levels(said: Mapping[str, str | None]) -> dict[str, float]:
     """Of a line: what runs and waits, and the share of the cache where it is told."""
     percent, share = said.get("percent"), said.get("share")
     cache = float(percent) / 100 if percent else float(share) if share else math.nan
@@ -102,7 +102,7 @@ def _rows(levels: Sequence[Mapping[str, float]]) -> dict[str, FloatArray]:
     return {name: np.array([one.get(name, x) for one in levels]) for name, x in empty.items()}
 
 
-def _seconds(line: str) -> float:
+def _moment_s(line: str) -> float:
     """The time of a line, in seconds of any beginning; NaN where it tells none."""
     found = AT.search(line)
     if not found:
