@@ -107,12 +107,13 @@ def _moment_s(line: str) -> float:
     found = AT.search(line)
     if not found:
         return math.nan
-    year, *rest = (int(part or LEAP_YEAR) for part in found.groups())
+    told = [int(part or LEAP_YEAR) for part in found.groups()]
+    year, month, day, hour, minute, second = told
     try:
-        since = datetime(year, *rest) - datetime(LEAP_YEAR, 1, 1)
+        at = datetime(year, month, day, hour, minute, second)
     except ValueError:
         return math.nan
-    return since.total_seconds()
+    return (at - datetime(LEAP_YEAR, 1, 1)).total_seconds()
 
 
 def check_both_engines_say_the_same() -> None:
