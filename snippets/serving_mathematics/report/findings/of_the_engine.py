@@ -61,6 +61,10 @@ PREEMPTED = 0.01  # of the requests
 FELL, STRETCHES_OF_HITS = 0.2, 8  # of the prompt tokens, that are found no more; of a log
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
+KEEPS_ROOM = {  # in memory, of an engine for answers to come; and what makes it keep less
+    "sglang": "lower --schedule-conservativeness, such as to 0.3, or ask for smaller max_tokens",
+    "TensorRT-LLM": "ask for smaller max_tokens",
+}
 ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits
     "vllm": (
         *("--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization"),
@@ -79,10 +83,6 @@ NO_FLAGS = (  # of an engine whose flags are not known here
     *("the limit of a batch", "the budget of a step", "the memory of the cache"),
     "where the engine can",
 )
-KEEPS_ROOM = {  # in memory, of an engine for answers to come; and what makes it keep less
-    "sglang": "lower --schedule-conservativeness, such as to 0.3, or ask for smaller max_tokens",
-    "TensorRT-LLM": "ask for smaller max_tokens",
-}
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
