@@ -108,6 +108,60 @@ def _changed(name: str, path: str, value: object) -> str:
     return json.dumps(data)
 
 
+PRINTED = """\
+Traffic request rate: {rate}
+Burstiness factor: 1.0 (Poisson process)
+Maximum request concurrency: {limit}
+============ Serving Benchmark Result ============
+Successful requests:                     320
+Benchmark duration (s):                  50.40
+Total input tokens:                      327680
+Total generated tokens:                  81920
+Request throughput (req/s):              6.35
+Output token throughput (tok/s):         1625.40
+Peak output token throughput (tok/s):    1950.00
+---------------Time to First Token----------------
+Mean TTFT (ms):                          118.00
+Median TTFT (ms):                        106.20
+P99 TTFT (ms):                           283.20
+-----Time per Output Token (excl. 1st token)------
+Mean TPOT (ms):                          9.42
+P99 TPOT (ms):                           11.30
+==================================================
+"""  # as vLLM 0.6 to 0.10 print it; of the record in vllm_appended.json with 16 at a time
+
+
+def test_what_is_printed_is_read_as_the_file_is() -> None:
+    (said,) = read_load_test(PRINTED.format(rate="inf", limit=16), "a")
+    written = read("vllm_appended.json")[1]
+    assert replace(said, where="", model="") == replace(written, where="", model="")
+    quoted = "".join(f"> **{x}**\n" for x in PRINTED.format(rate="inf", limit=16).splitlines())
+    assert read_load_test(quoted, "a") == [said]
+    (free,) = read_load_test(PRINTED.format(rate="inf", limit=None), "a")
+    assert not free.steady
+    assert free.load == pytest.approx(16, rel=0.05)
+
+
+def test_limits_are_those_before_a_printed_result_or_in_it() -> None:
+    both = PRINTED.format(rate="inf", limit=16) + PRINTED.format(rate="6.4", limit=16)
+    assert [run.steady for run in read_load_test(both, "a")] == [True, False]
+    assert [run.where for run in read_load_test(both, "a")] == ["a, run 1", "a, run 2"]
+    block, at = PRINTED[PRINTED.index("=") :], "Benchmark duration"
+    inside = "Failed requests: 0\nMaximum request concurrency: 16\n"  # as 0.11 and later print
+    (run,) = read_load_test(block.replace(at, inside + at), "a")
+    assert (run.load, run.steady) == (16, True)
+    inside += "Request rate configured (RPS): 6.40\n"
+    assert not read_load_test(block.replace(at, inside + at), "a")[0].steady
+
+
+@pytest.mark.parametrize("label", ["Successful requests", "Benchmark duration (s)"])
+def test_a_printed_result_that_is_cut_says_which_line_it_lacks(label: str) -> None:
+    text = PRINTED.format(rate="inf", limit=16).replace(label, "X")
+    with pytest.raises(ValueError, match=r"^a must be a printed result with its line") as refused:
+        read_load_test(text, "a")
+    assert repr(label) in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -79,6 +79,15 @@ def test_runs_of_other_loads_are_held_against_the_costs_of_a_step(
         differences(*bare)
 
 
+def test_means_alone_say_how_each_request_is_written() -> None:
+    told = {"completed": 400.0, "ttft_s": 0.1, "tpot_s": 0.01}
+    with pytest.raises(ValueError, match=r"of the same kind \(vLLM writes each with --save-det"):
+        differences(*(Run(name, "vLLM bench serve", told=told) for name in "ab"))
+    short = [clean(count=40), clean(count=40)]
+    with pytest.raises(ValueError, match="of the same kind, got 40 and 40 requests"):
+        differences(*short)
+
+
 @pytest.mark.parametrize(("clients", "word"), [(8, None), (16, "8 and 16 requests held")])
 def test_a_slower_engine_of_as_many_clients_is_of_one_load(clients: int, word: str | None) -> None:
     def loop(count: int, each: float) -> Run:

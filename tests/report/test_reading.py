@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.planner.load_tests import PRINTED_AS
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.reading import OtherFileError, joined, read_file
@@ -19,6 +20,7 @@ from ..profiles import THOROUGH
 from .example_runs import clean, detailed, log_csv
 
 REAL = Path(__file__).parent / "load_tests"
+TOLD = ("ttft", "tpot", "itl", "e2el")
 WROTE = sorted(REAL.glob("*.[jc]*")) + sorted(REAL.glob("inference_perf/*metrics.json"))
 TOOLS = sorted((Path(__file__).parents[1] / "planner" / "load_tests").glob("*.[jc]*"))
 
@@ -50,6 +52,22 @@ def test_details_are_every_request() -> None:
         expected = run.columns[name] - (run.columns["sent_s"][0] if name == "sent_s" else 0)
         assert read.columns[name] == pytest.approx(expected, abs=1e-9), name
     assert read.gaps_s.size == int(run.columns["output_tokens"].sum()) - run.size
+
+
+@pytest.mark.parametrize("name", ["vllm.json", "sglang.jsonl"])
+def test_what_a_client_prints_is_what_it_writes(name: str) -> None:
+    data = json.loads((REAL / name).read_text(encoding="utf-8"))
+    said = {
+        f"{of.title()} {x.upper()} (ms)": f"{of}_{x}_ms" for of in ("mean", "p99") for x in TOLD
+    }
+    lines = [f"{label}: {data[key]}" for label, key in (PRINTED_AS | said).items() if key in data]
+    printed = "\n".join(["== Serving Benchmark Result ==", *lines, "=" * 50])
+    (run,) = read_file(printed, name)
+    (written,) = _real(name)
+    assert run.tool == written.tool
+    for what in written.told.keys() - {"delay_mean_s", "delay_p99_s"}:  # which are of its lists
+        assert run.told[what] == pytest.approx(written.told[what]), what
+    assert report([run], Asked()).findings
 
 
 def test_a_failed_request_of_vllm_is_known_by_its_error() -> None:

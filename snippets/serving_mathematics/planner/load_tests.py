@@ -1,6 +1,7 @@
 """Results of load tests, whatever tool wrote them, as runs that calibrate the step model.
 
-Known are vLLM's `bench serve` (JSON, also with --save-detailed and --append-result), AIPerf
+Known are vLLM's `bench serve` (JSON, also with --save-detailed and --append-result, or what it
+prints, which SGLang's `bench_serving` prints nearly alike), AIPerf
 (`profile_export_aiperf.json` and `.csv`) and GuideLLM (`benchmarks.json`); and measurements that
 are typed. What is read are means: of prompts and answers in tokens, of the time to first token, and
 of the time per later token. GuideLLM's `time_per_output_token_ms` has the first token in it and is
@@ -12,8 +13,9 @@ in a queue that the load does not tell, and is compared but not fitted.
 
 Assumes: prompts of which nothing is cached; lengths that differ, unless the file says otherwise.
 
-Source: vLLM, vllm/benchmarks/serve.py (2026); AIPerf, src/aiperf/exporters/metrics_csv_exporter.py
-and its JSON schemas 1.3 and 1.4; GuideLLM, schemas/base/request_stats.py; Little (1961).
+Source: vLLM, vllm/benchmarks/serve.py, SGLang, bench_serving.py (2026); AIPerf,
+src/aiperf/exporters/metrics_csv_exporter.py and its JSON schemas 1.3 and 1.4; GuideLLM,
+schemas/base/request_stats.py; Little (1961).
 """
 
 # In one piece: a reader for each tool and what all of them end in, which a test holds to one
@@ -37,13 +39,30 @@ from serving_mathematics.support.files import json_values, read_text
 from serving_mathematics.support.require import require, require_in, require_positive
 
 TOOLS = (
-    "vLLM bench serve (.json), AIPerf (profile_export_aiperf.json or .csv) and GuideLLM "
-    "(benchmarks.json)"
+    "vLLM bench serve (.json, or what it prints), AIPerf (profile_export_aiperf.json or .csv) "
+    "and GuideLLM (benchmarks.json)"
 )
 SPREAD_LENGTHS = 0.8  # shortest over longest where lengths differ, as the record's runs have it
 MOST_TOKENS = 10_000_000  # of a prompt or an answer
 TPOT_S, TTFT_S = (2e-4, 2.0), (5e-4, 1000.0)  # what times may be
 CONTRADICTION = 10.0  # factor by which two numbers of a file differ where one is a mistake
+PRINTED = re.compile(r"^[ \t*>|`]*=+ Serving Benchmark Result =+", re.MULTILINE)
+PRINTED_AS = {  # in what vLLM and SGLang print: the name of the same number in their JSON
+    "Successful requests": "completed",
+    "Failed requests": "failed",
+    "Benchmark duration (s)": "duration",
+    "Traffic request rate": "request_rate",
+    "Request rate configured (RPS)": "request_rate",
+    "Maximum request concurrency": "max_concurrency",
+    "Max request concurrency": "max_concurrency",
+    "Concurrency": "concurrency",
+    "Total input tokens": "total_input_tokens",
+    "Total generated tokens": "total_output_tokens",
+    "Total generated tokens (retokenized)": "total_output_tokens_retokenized",
+    "Request throughput (req/s)": "request_throughput",
+    "Output token throughput (tok/s)": "output_throughput",
+    "Mean E2E Latency (ms)": "mean_e2e_latency_ms",
+}
 LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
 
 
@@ -244,6 +263,43 @@ def _typed(cell: str) -> float:
         return math.nan
 
 
+def _printed_results(text: str, where: str) -> list[dict[str, Any]]:
+    """What vLLM's `bench serve` or SGLang's `bench_serving` printed, a test each, under the names
+    of their JSON; of the lines before a result the limits count, which older releases print there.
+
+    text: with a result or more, as on a terminal or in an issue. where: its name. Raises ValueError
+    where a result lacks its requests or its duration.
+    """
+    head, *parts = PRINTED.split(text)
+    found = []
+    for place, part in enumerate(parts, start=1):
+        body, *after = re.split(r"(?m)^[ \t*>|`]*={10,}.*$", part, maxsplit=1)
+        result = _printed_lines(head) | _printed_lines(body)
+        head = after[0] if after else ""
+        each = f"{where}, run {place}" if len(parts) > 1 else where
+        for label in ("Successful requests", "Benchmark duration (s)"):
+            rule = f"a printed result with its line {label!r}"
+            require(PRINTED_AS[label] in result, each, rule, ", ".join(result)[:80] or "none")
+        if "failed" in result:  # vLLM prints it since 2025, and a rate only where it is finite
+            result.setdefault("request_rate", "inf")
+        found.append(result)
+    return found
+
+
+def _printed_lines(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for line in text.splitlines():
+        label, colon, told = line.strip(" \t*>|`").partition(":")
+        times = re.fullmatch(r"(Mean|Median|P99) (TTFT|TPOT|ITL|E2EL) \(ms\)", label)
+        name = "_".join(times.groups()).lower() + "_ms" if times else PRINTED_AS.get(label)
+        number = _typed(told.strip())
+        if name and colon and told.strip() == "inf":
+            found[name] = "inf"
+        elif name and math.isfinite(number):
+            found[name] = number
+    return found
+
+
 def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
     metrics = _at(data, "metrics")
     completed = _completed(_json_number(_at(metrics, "request_totals.successful")), where)
@@ -295,9 +351,10 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
         return [_plausible(_aiperf_table(text.removeprefix("\ufeff"), where))]
     runs: list[LoadRun] = []
     try:
-        values = json_values(text)
+        values = [] if PRINTED.search(text) else json_values(text)
     except ValueError as error:
         raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
+    values = values or _printed_results(text, where)
     for value in values:
         each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
         if isinstance(value, Mapping) and "completed" in value and "duration" in value:

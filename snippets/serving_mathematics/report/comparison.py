@@ -125,6 +125,8 @@ def differences(first: Run, second: Run) -> list[Difference]:
             one, other = (np.array([np.percentile(x, at) for x in each]) for each in blocks)
             pairs.append((f"{title}, p{at}", one, other, _unit(name)))
     rule = f"runs with times of {FEW} requests or more, of the same kind"
+    if not (first.size and second.size):  # means alone
+        rule += " (vLLM writes each with --save-detailed, SGLang with --output-details)"
     require(len(pairs) > 0, both, rule, f"{first.size} and {second.size} requests")
     wrong = ANY_CHANCE / len(pairs)
     return [replace(_welch(title, a, b, wrong), unit=unit) for title, a, b, unit in pairs]

@@ -2,13 +2,14 @@
 
 | Read | From |
 |---|---|
-| means, and with details every request | vLLM's `bench serve`, SGLang's `bench_serving` |
+| means, also as printed, and with details every request | vLLM's `bench serve`, SGLang's |
 | percentiles; every request | AIPerf and genai-perf; AIPerf's records |
 | every request, with when it was due | GuideLLM |
 | stages with how late they were sent; every request | inference-perf |
 | every moment of every stream | genai-perf's raw export |
 | every request | a log as CSV, JSON lines or a list |
 | counters | `/metrics`, a range query of Prometheus, a table by the second |
+| what runs and waits | the lines of an engine's own log |
 
 What a file says is read once: fields that cannot be are refused by name, and nothing is mended.
 
@@ -33,13 +34,16 @@ import numpy as np
 
 from serving_mathematics.planner.load_tests import (
     MOST_TOKENS,
+    PRINTED,
     TPOT_S,
     TTFT_S,
     _aiperf_table,
     _at,
     _json_number,
     _name,
+    _printed_results,
 )
+from serving_mathematics.report.engine_log import _engine_of, log_lines_run
 from serving_mathematics.report.engine_metrics import (
     _looks_scraped,
     _looks_tabled,
@@ -100,6 +104,12 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     0.06
     """
     text = text.removeprefix("\ufeff")
+    if PRINTED.search(text):
+        results = _printed_results(text, where)
+        names = [
+            f"{where}, run {i + 1}" if len(results) > 1 else where for i in range(len(results))
+        ]
+        return [_plausible_run(_vllm_run(*pair)) for pair in zip(results, names, strict=True)]
     begin = text.lstrip()[:1] if _is_json(text) else ""
     require(bool(text.strip()), where, "a load test, a log or a scrape", "an empty file")
     require("\0" not in text[:1000], where, "text", "something else (unpack it first?)")
@@ -112,6 +122,8 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
             return [_of_table(text, where)]
+        if _engine_of(text):
+            return [log_lines_run(text, where)]
         if YAML.match(text):
             raise OtherFileError(f"{where} must be a load test, a log or a scrape, got YAML")
         if BESIDE.search(text[:300]):

@@ -81,6 +81,20 @@ def test_a_device_that_was_never_measured_is_noted_once(
     assert "row 2 and like it: no run on MI355X was measured" in err
 
 
+@pytest.mark.parametrize(
+    ("concurrency", "osl", "dp", "told"),
+    [(27, 30, 1, 0), (28, 30, 1, 1), (64, 30, 4, 0), (64, 1, 1, 0)],
+)
+def test_prompts_that_outgrow_a_step_are_told(
+    concurrency: int, osl: int, dp: int, told: int
+) -> None:
+    """As measured in github.com/ai-dynamo/aiconfigurator/issues/1146: with 64 requests of 9,000
+    and 30 tokens a token takes 0.31 s, where 0.49 is predicted."""
+    cells = {"model": "Qwen3-8B", "system": "H200", "isl": "9000", "osl": str(osl)}
+    row = read_row(cells | {"concurrency": str(concurrency), "dp": str(dp)})
+    assert sum("a usual budget of a step" in note for note in row.notes) == told
+
+
 def test_a_mixture_in_other_bits_than_published_is_noted() -> None:
     row = read_row(CELLS | {"model": "Qwen3-235B-A22B"})
     assert untuned(row.answers) in row.notes
@@ -113,7 +127,10 @@ def test_one_token_has_no_time_per_token(
             "column model: model 'DeepSeek-R7' is not known; nearest: deepseek",
         ),
         ({"model": ""}, "column model: model must be named"),
-        ({"system": "b20"}, "column system: system 'b20' is not known; nearest: .*b200_sxm"),
+        (
+            {"system": "b20"},
+            "column system: system 'b20' is not known; nearest: .*b200_sxm.*; or give plan its",
+        ),
         ({"backend": "vlm"}, "column backend: backend 'vlm' is not known; nearest: vllm"),
         ({"precision": "fp3"}, "column precision: precision 'fp3' is not known; known: bf16, fp8"),
         ({"isl": "nan"}, "column isl: must be a whole number from 1 to 1e[+]08, got nan"),

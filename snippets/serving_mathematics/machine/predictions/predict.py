@@ -137,6 +137,7 @@ OTHER_NAMES = {  # as other tables call them, in compared form
     **dict.fromkeys(("outputlen", "outputlength", "outputtokens"), "osl"),
 }
 MEASURED_S = {"ttft_s": (5e-4, 1000.0), "tpot_s": (1e-5, 2.0)}  # beyond, the unit is another
+USUAL_BUDGET = 8192  # tokens of a step, by default of vLLM's server on large devices
 LIKE = 0.8  # how like a name must be to one that is not there to have been meant for it
 BENCHMARK_LENGTHS = (1024.0, 8192.0)
 CHUNK = 2000  # rows that are predicted at once
@@ -310,7 +311,8 @@ def read_row(cells: Mapping[str, str]) -> Row:
     try:
         system = find_system(_cell(cells, "system"))
     except ValueError as problem:
-        raise _named("system", str(problem)) from None
+        own = "; or give plan its --peak-tflops, --bandwidth-gb-per-s and --memory-gib"
+        raise _named("system", f"{problem}{own if _cell(cells, 'system') else ''}") from None
     try:
         front = find_front(_cell(cells, "front") or "benchmark")
     except ValueError as problem:
@@ -395,6 +397,10 @@ def read_row(cells: Mapping[str, str]) -> Row:
         notes += (assumed,)
     if room_sequences(base) < base.concurrency:
         notes += ("memory holds fewer sequences at once than the concurrency: the others wait",)
+    asked = base.concurrency / base.attention_data * base.input_tokens / base.output_tokens
+    if prompts is None and base.output_tokens > 1 and asked > USUAL_BUDGET:
+        told = f"with each token of an answer come more than {USUAL_BUDGET:,} of prompts, a usual "
+        notes += (f"{told}budget of a step: the first comes later, the rest as much sooner",)
     return Row(base, prompts, answering, taking, concurrency, notes, front)
 
 

@@ -5,7 +5,8 @@ Levels of running and waiting requests come from its counters, or from when each
 admitted and ended. A prompt's own time is read off the requests that found the engine nearly empty.
 
 Source: Kwon et al. (2023) for preemption; Agrawal et al. (2024) for stalls from prompts; Leviathan
-et al. (2023) for guesses; vLLM documentation, optimization and tuning.
+et al. (2023) for guesses; vLLM documentation, optimization and tuning; SGLang documentation,
+hyperparameter tuning.
 """
 
 # In one piece: a function for each finding, with its words; they share what waits, and for how
@@ -60,6 +61,10 @@ PREEMPTED = 0.01  # of the requests
 FELL, STRETCHES_OF_HITS = 0.2, 8  # of the prompt tokens, that are found no more; of a log
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
+KEEPS_ROOM = {  # in memory, of an engine for answers to come; and what makes it keep less
+    "sglang": "lower --schedule-conservativeness, such as to 0.3, or ask for smaller max_tokens",
+    "TensorRT-LLM": "ask for smaller max_tokens",
+}
 ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits
     "vllm": (
         *("--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization"),
@@ -161,6 +166,8 @@ def _bound(
     elif not places > 0:
         places = float(running.max())
     full = float((ran >= FULL_PLACES * places).mean()) if places > 0 else 0.0
+    room = KEEPS_ROOM.get(run.tool if run.tool in KEEPS_ROOM else asked.engine, "")
+    less = room if cached <= 0.5 else ""
     if cached > 0.5:
         seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
         return "memory binds", f"and {seen}", _memory_change(flags)
@@ -173,7 +180,10 @@ def _bound(
         if math.isnan(cached):
             seen += " (or memory, of which the file says nothing)"
         change = f"raise {flags[0]} above {places:g} if memory and the time per token allow, or "
-        return "places bind", f"and {seen}", f"{change}add replicas"
+        change += "add replicas"
+        if less and not asked.places > 0:
+            change += f"; where it is above that already, {less}: room is kept for answers to come"
+        return "places bind", f"and {seen}", change
     free = f"and places were free ({float(np.median(ran)):g} of {running.max():g} ran)"
     if math.isnan(cached) and not (run.size and _memory_free(run)):
         seen = f"{free}; of memory the file says too little"
@@ -181,7 +191,12 @@ def _bound(
         return "memory, the token budget or the host binds", seen, change + _memory_change(flags)
     free += ", and so was memory, as what they held varied" if math.isnan(cached) else ""
     change = f"raise {flags[1]} and look whether the time per token still keeps its promise"
-    return "the token budget or the host binds", f"{free}", change
+    if less:
+        change = f"{less}, as room is kept for answers to come; if that does not help, {change}"
+    what = (
+        "room for answers, the token budget or the host" if less else "the token budget or the host"
+    )
+    return f"{what} binds", f"{free}", change
 
 
 def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:

@@ -1,0 +1,147 @@
+"""An engine's own log, in which vLLM and SGLang say every few seconds how many requests run and
+wait and how much of the cache they take, as levels over time.
+
+A line is of one engine; a line of each makes a moment, in which what runs and waits is added up and
+the fullest cache counts. An engine that has nothing to do prints nothing and counts as empty.
+
+Assumes: a log of one process, in its order. vLLM prints no year, so times are of one.
+
+Source: vLLM, vllm/v1/metrics/loggers.py, and before 2025 vllm/engine/metrics.py; SGLang, the lines
+of its scheduler about decode batches (2024 to 2026).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+
+from serving_mathematics.report.evidence import FloatArray, Run, Series
+from serving_mathematics.support import checks
+from serving_mathematics.support.require import require
+
+SAID = {  # by an engine: its number, what runs, what waits and the cache in use, in any order
+    "vLLM": re.compile(
+        r"(?:Engine (?P<engine>\d{1,6}): )?Avg prompt throughput: .*"
+        r"Running: (?P<running>\d{1,9}) reqs, (?:Swapped: \d+ reqs, )?"
+        r"(?:Waiting|Pending): (?P<waiting>\d{1,9}) reqs"
+        r"(?:.*?KV cache usage: (?P<percent>\d{1,3}(?:\.\d+)?)%)?"
+    ),
+    "SGLang": re.compile(
+        r"(?:DP(?P<engine>\d{1,6})[^\]\n]*\] )?Decode batch[.,] "
+        r"#running-req: (?P<running>\d{1,9}), (?:.*?token usage: (?P<share>\d(?:\.\d+)?))?"
+        r".*#queue-req: (?P<waiting>\d{1,9})"
+    ),
+}
+AT = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
+LEAP_YEAR = 2000  # which has every day, where none is told
+LOOKED_AT = 2_000_000  # characters, in which the first such line must come
+
+
+def _engine_of(text: str) -> str:
+    """The engine whose log a text is; "" where it is of none."""
+    begin = text[:LOOKED_AT]
+    return next((engine for engine, line in SAID.items() if line.search(begin)), "")
+
+
+def log_lines_run(text: str, where: str) -> Run:
+    """An engine's own log as a run with levels over time.
+
+    text: of the log; other lines are passed over. where: its file. Raises ValueError where no line
+    says what runs and waits.
+
+    >>> line = "INFO 07-07 23:01:{} metrics.py:341] Avg prompt throughput: 9.0 tokens/s, Avg \\
+    ... generation throughput: 4.0 tokens/s, Running: {} reqs, Waiting: 2 reqs, GPU KV cache \\
+    ... usage: 94.8%"
+    >>> run = log_lines_run("\\n".join(line.format(10 * k, k) for k in (1, 2)), "a.log")
+    >>> run.series.level("running").tolist(), run.series.level("cache").tolist()
+    ([1.0, 2.0], [0.948, 0.948])
+    """
+    engine = _engine_of(text)
+    rule = "an engine's log with lines that say Running: 3 reqs or #running-req: 3"
+    require(engine, where, rule, text[:40].split("\n")[0])
+    moments: list[dict[str, dict[str, float]]] = []
+    times: list[float] = []
+    for line in text.splitlines():
+        said = SAID[engine].search(line)
+        if not said:
+            continue
+        of = str(int(said["engine"] or 0))
+        if not moments or of in moments[-1]:
+            moments.append({})
+            times.append(_moment_s(line))
+        moments[-1][of] = _line_levels(said.groupdict())
+    names = sorted({of for moment in moments for of in moment}, key=int)
+    each = {of: _rows([moment.get(of, {}) for moment in moments]) for of in names}
+    values = {
+        "running": np.sum([one["running"] for one in each.values()], axis=0),
+        "waiting": np.sum([one["waiting"] for one in each.values()], axis=0),
+        "cache": np.fmax.reduce([one["cache"] for one in each.values()]),
+    }
+    at = np.array(times)
+    if not (np.diff(at) >= 0).all():  # a new year, or none is told
+        at = np.full(at.size, math.nan)
+    series = Series(at, values, each if len(each) > 1 else {})
+    return Run(where, engine, series=series, notes=(f"{at.size} moments of the engine's log",))
+
+
+def _line_levels(said: Mapping[str, str | None]) -> dict[str, float]:
+    """Of a line: what runs and waits, and the share of the cache where it is told."""
+    percent, share = said.get("percent"), said.get("share")
+    cache = float(percent) / 100 if percent else float(share) if share else math.nan
+    running, waiting = (float(said[name] or 0) for name in ("running", "waiting"))
+    return {"running": running, "waiting": waiting, "cache": cache}
+
+
+def _rows(levels: Sequence[Mapping[str, float]]) -> dict[str, FloatArray]:
+    """Levels of one engine at all moments; it is empty where it says nothing."""
+    empty = {"running": 0.0, "waiting": 0.0, "cache": math.nan}
+    return {name: np.array([one.get(name, x) for one in levels]) for name, x in empty.items()}
+
+
+def _moment_s(line: str) -> float:
+    """The time of a line, in seconds of any beginning; NaN where it tells none."""
+    found = AT.search(line)
+    if not found:
+        return math.nan
+    told = [int(part or LEAP_YEAR) for part in found.groups()]
+    year, month, day, hour, minute, second = told
+    try:
+        at = datetime(year, month, day, hour, minute, second)
+    except ValueError:
+        return math.nan
+    return (at - datetime(LEAP_YEAR, 1, 1)).total_seconds()
+
+
+def check_both_engines_say_the_same() -> None:
+    """Two engines of which one is full, as each log has them, are the same levels.
+
+    Source: the numbers that were written.
+    """
+    vllm = "INFO 03-01 10:00:{:02} [loggers.py:123] Engine 00{}: Avg prompt throughput: 0.0 "
+    vllm += "tokens/s, Avg generation throughput: 9.1 tokens/s, Running: {} reqs, Waiting: {} "
+    vllm += "reqs, Deferred: 1 reqs, GPU KV cache usage: {:.1f}%, Prefix cache hit rate: 1.0%"
+    sglang = "[2026-03-01 10:00:{:02} DP{} TP0] Decode batch. #running-req: {}, #token: 9, token "
+    sglang += "usage: {:.2f}, cuda graph: True, gen throughput (token/s): 9.1, #queue-req: {}, "
+    for engine in SAID:
+        lines = []
+        for second in (0, 10, 20):
+            for of, running, waiting, share in ((0, 8, 30 + second, 0.95), (1, 3, 0, 0.2)):
+                last = (waiting, 100 * share) if engine == "vLLM" else (share, waiting)
+                form = vllm if engine == "vLLM" else sglang
+                lines.append(form.format(second, of, running, *last))
+        series = log_lines_run("\n".join(lines), "a.log").series
+        assert series is not None
+        checks.equal(f"{engine} time", np.diff(series.time_s).tolist(), [10.0, 10.0])
+        checks.equal(f"{engine} running", series.level("running").tolist(), [11.0] * 3)
+        checks.equal(f"{engine} waiting", series.level("waiting").tolist(), [30.0, 40.0, 50.0])
+        checks.equal(f"{engine} cache", series.level("cache").tolist(), [0.95] * 3)
+        checks.equal(f"{engine} engines", sorted(series.engines), ["0", "1"])
+
+
+def check_bad_input_is_refused() -> None:
+    """A text without such lines says which would do."""
+    checks.raises("other", log_lines_run, "GET / 200", "a", match="Running: 3 reqs")
