@@ -149,13 +149,12 @@ def on_env(env: Environment, *, config: MkDocsConfig, **_: Any) -> Environment:
 
 @event_priority(-100)  # after the search plugin
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """What the search knows, less in what every page asks for, Markdown and the book, the policy,
-    and all in its place.
+    """What the search knows, less of the styles, Markdown and the book, the policy, and all in its
+    place.
     """
     folder, site = Path(config.site_dir), site_from(config)
     if (folder / search_index.INDEX).is_file():  # a site may do without a search
         search_index.write(folder, _State.made.terms)
-    theme_markup.write_light(folder)
     theme_markup.trim_styles(folder)
     if not _State.serving:
         write_markdown(folder, _State.made.pages)

@@ -32,7 +32,6 @@ _TAG = re.compile(r"<[^>]*>")
 _AS_IT_IS = re.compile(  # code, and what a script writes again
     r"(<pre\b.*?</pre>|<output\b.*?</output>)", re.DOTALL
 )
-_PROPERTY_USED = re.compile(r"(?<![\w-])--[\w-]+(?![\w-]|\s*:)")
 _WORDS = re.compile(r"[\w-]+")
 _SHOWN_ALONE = re.compile(
     r'<h[1-6] id="([^"]+)"|(<div class="(table|formula)\b[^>]*)>(.*?)</div>', re.DOTALL
@@ -152,29 +151,21 @@ def content(html_of_page: str) -> str:
 
 
 def trim_styles(site: Path) -> None:
-    """Leave of the theme's style sheets what a built site uses: rules for classes and ids that its
-    pages or scripts name, and properties that something asks for. All sheets lose their comments.
+    """Leave of the theme's style sheets the rules for classes and ids that a built site's pages or
+    scripts name. All sheets lose their comments.
     """
-    names, asked = set[str](), set[str]()
+    names = set[str]()
     for file in site.rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
-        asked.update(_PROPERTY_USED.findall(text))
-        for values in re.findall(r' (?:class|id)="([^"]*)"', text):
+        for values in re.findall(r' (?:class|id)="([^"]*)"', file.read_text(encoding="utf-8")):
             names.update(values.split())
     for file in [*site.glob("assets/javascripts/*.js"), *site.glob("assets/*.js")]:
         if file.name != "codemirror.js":  # its words are many, and none is of the theme
             names.update(_WORDS.findall(file.read_text(encoding="utf-8")))
-    own = {file: process_stylesheet(file.read_text("utf-8")) for file in site.glob("assets/*.css")}
-    sheets = {file: file.read_text("utf-8") for file in site.glob("assets/stylesheets/*.css")}
-    for file, text in sheets.items():
-        unused = {*re.findall(r"[.#]([A-Za-z_][\w-]*)", text)} - names
-        sheets[file] = process_stylesheet(text, unused_symbols=unused)
-    asked.update(_PROPERTY_USED.findall("".join([*own.values(), *sheets.values()])))
-    for file, text in sheets.items():
-        unused = {*re.findall(r"(?<=[{;])--[\w-]+(?=:)", text)} - asked - names
-        sheets[file] = process_stylesheet(text, unused_symbols=unused)
-    for file, text in {**own, **sheets}.items():
-        file.write_text(text, encoding="utf-8")
+    for file in site.glob("assets/**/*.css"):
+        text = file.read_text(encoding="utf-8")
+        of_theme = re.findall(r"[.#]([A-Za-z_][\w-]*)", text) * (file.parent.name == "stylesheets")
+        light = process_stylesheet(text, unused_symbols={*of_theme} - names)
+        file.write_text(light, encoding="utf-8")
 
 
 _TRIMMED = (
@@ -211,13 +202,6 @@ def _fold_passed(rows: re.Match[str]) -> str:
         f'\n</pre><details class="check passed"><summary>{number} passed</summary>'
         f"<pre>{rows[0].lstrip()}</pre></details><pre>"
     )
-
-
-def write_light(site: Path) -> None:
-    """Leave the site's own scripts as they run: every page asks for them."""
-    for file in site.glob("assets/*.js"):
-        text = re.sub(r"(?m)^ *// .*\n", "", file.read_text(encoding="utf-8"))
-        file.write_text(text, encoding="utf-8")
 
 
 _RULES = (  # columns of tables have styles, which run nothing; a frame holds the browser's Python
