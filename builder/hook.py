@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import gc
 import logging
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
@@ -44,18 +42,16 @@ log = logging.getLogger("mkdocs.hooks.builder")
 
 class _State:
     serving = False  # the pages show what failed
-    site = ""  # the folder of the site
-    writing = contextlib.ExitStack()  # it, meanwhile in another
+    writing = contextlib.ExitStack()  # the site, meanwhile in another folder
     made = Expansion()
     maths = MathML()
     pages: PageCache | None = None  # which converts them
 
 
-def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> None:
+def on_startup(command: str, **_: Any) -> None:
     """Remember whether a failure stops the build or is shown on the page."""
     end_in_order(ENDS)  # MkDocs says itself what an interruption ends
     _State.serving = command == "serve"
-    gc.set_threshold(50_000, 20)  # much is made, and nearly all of it stays: an eighth of the work
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -63,11 +59,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     is there, and add the formula converter, which is not on the import path of MkDocs.
     """
     if _State.serving and _State.pages is None:  # MkDocs would ask for the port when all is made
-        host, port = config.dev_addr
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host, port), family=family).close()
+        family = socket.AF_INET6 if ":" in config.dev_addr.host else socket.AF_INET
+        socket.create_server(tuple(config.dev_addr), family=family).close()
     plain_files(Path(config.docs_dir))
-    _State.site = config.site_dir
     config.site_dir = str(_State.writing.enter_context(renewed(Path(config.site_dir))))
     config.markdown_extensions.append(_State.maths)  # type: ignore[arg-type]
     return config
@@ -76,22 +70,24 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
-    sources = Sources(ROOT)
-    again = not _State.serving or _State.pages is None  # an author has seen what failed since
-    runs = run_all(sources, progress=Progress(log.info), again=again)
-    site = site_from(config)
-    made = expand(ROOT, site, runs, sources=sources, show_failures=_State.serving)
-    _State.made = made
-    _stop_on(made.problems)
+    sources, seen = Sources(ROOT), _State.serving and _State.pages  # by an author, what has failed
+    runs = run_all(sources, progress=Progress(log.info), again=not seen)
+    site, shown = site_from(config), _State.serving
+    made = _State.made = expand(ROOT, site, runs, sources=sources, show_failures=shown)
+    if isinstance(whole := made.files.get(COMPANION), bytes):  # mkdocs-jupyter reads a file
+        book = made.files[COMPANION] = default_cache(ROOT) / "notebook" / COMPANION
+        if not book.is_file() or book.read_bytes() != whole:  # a full cache may be read-only
+            write_whole(book, whole)
     for path, content in (made.files | made.pages).items():
         if written := files.get_file_from_path(path):
             files.remove(written)
-        files.append(_file(path, content, config))
+        at = {"abs_src_path": str(content)} if isinstance(content, Path) else {"content": content}
+        files.append(File.generated(config, path, **at))
     _State.pages = PageCache(default_cache(ROOT), config, files, _State.maths)
     return files
 
 
-def on_serve(server: LiveReloadServer, *, builder: Callable[[], None], **_: Any) -> None:
+def on_serve(server: LiveReloadServer, *, builder: Any, **_: Any) -> None:
     """A build that ends early leaves the pages of the one before; MkDocs would show none."""
 
     def build() -> None:
@@ -101,24 +97,6 @@ def on_serve(server: LiveReloadServer, *, builder: Callable[[], None], **_: Any)
             log.error(str(problem))
 
     server.builder = build
-
-
-def _file(path: str, content: str | bytes | Path, config: MkDocsConfig) -> File:
-    if path == COMPANION and isinstance(content, bytes):  # mkdocs-jupyter reads a file
-        kept = default_cache(ROOT) / "notebook" / path
-        if not kept.is_file() or kept.read_bytes() != content:  # a full cache may be read-only
-            write_whole(kept, content)
-        return File(path, str(kept.parent), config.site_dir, config.use_directory_urls)
-    if isinstance(content, Path):
-        return File.generated(config, path, abs_src_path=str(content))
-    return File.generated(config, path, content=content)
-
-
-def _stop_on(problems: list[str]) -> None:
-    if problems and _State.serving:
-        log.error("\n".join(problems))
-    elif problems:
-        raise BuildError(f"{len(problems)} failed:\n" + "\n".join(problems))
 
 
 def on_pre_page(page: Page, **_: Any) -> Page:
@@ -138,20 +116,20 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, **_: Any) ->
 
 
 def on_env(env: Environment, *, config: MkDocsConfig, **_: Any) -> Environment:
-    """Stop before anything is written when a page is wrong; and what the templates ask for, such as
-    when each page was last changed.
-    """
+    """Stop before anything is written when a page is wrong; and what the templates ask for."""
+    problems = _State.made.problems + (_State.pages.wrong if _State.pages else [])
+    if problems and not _State.serving:
+        raise BuildError(f"{len(problems)} failed:\n" + "\n".join(problems))
+    if problems:
+        log.error("\n".join(problems))
     env.globals["changed"] = {} if _State.serving else last_changes(Path(config.docs_dir))
     env.filters["named"] = theme_markup.named_sections
-    _stop_on(_State.pages.wrong if _State.pages else [])
     return env
 
 
 @event_priority(-100)  # after the search plugin
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """What the search knows, less of the styles, Markdown and the book, the policy, and all in its
-    place.
-    """
+    """What the search knows, less of the styles, what one takes along, and all in its place."""
     folder, site = Path(config.site_dir), site_from(config)
     if (folder / search_index.INDEX).is_file():  # a site may do without a search
         search_index.write(folder, _State.made.terms)
@@ -160,7 +138,7 @@ def on_post_build(config: MkDocsConfig, **_: Any) -> None:
         write_markdown(folder, _State.made.pages)
         epub.write(folder, site, f"{get_build_date()}T00:00:00Z")
         theme_markup.write_policy(folder, site.pyodide)
-    config.site_dir = _State.site
+    config.site_dir = str(folder.parent)
     counters = logging.getLogger("mkdocs").handlers  # of warnings, in a strict build
     if not any(isinstance(one, CountHandler) and one.counts for one in counters):
         _State.writing.close()  # or MkDocs ends this build as an error

@@ -44,10 +44,7 @@ class PageCache:
         made_by = [
             [importlib.metadata.version(name) for name in MAKERS],
             [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in OURS],
-            [one if isinstance(one, str) else str(type(one)) for one in config.markdown_extensions],
-            repr(config.mdx_configs),
-            repr(config.validation),
-            config.use_directory_urls,
+            Path(config.config_file_path).read_text(encoding="utf-8"),
             sorted((file.src_uri, file.url) for file in files),
         ]
         self._made_by = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
