@@ -47,30 +47,28 @@ def write(folder: Path, site: Site, modified: str) -> None:
     aside: list[str] = []
     trees = {place: _article(folder, place, aside) for place in map(folder_of, paths)}
     ids = {place: {found.get("id") for found in tree.iter()} for place, tree in trees.items()}
-    images: dict[str, str] = {}
+    images: dict[str, None] = {}
     xml: Any = Environment(loader=HERE).get_template("book.xml").module
     texts = {"nav.xhtml": "", "book.css": Path(__file__).with_name("book.css").read_text("utf-8")}
     titles = {}
     for place, tree in trees.items():
+        name, top = f"{place}index.xhtml", "../" * place.count("/")
         for link in tree.iter("a"):
             address, _, part = link.get("href", "").partition("#")
             to = _joined(place, address)
             inside = f"#{_anchor(part)}" if part and _anchor(part) in ids.get(to, ()) else ""
             if to in ids:
-                link.set("href", _name(to) + inside)
+                link.set("href", f"{top}{to}index.xhtml{inside}")
             elif "://" not in address:
                 link.set("href", urljoin(site.address, to))
-        for image in tree.iter("img"):
-            address = urljoin(place, image.get("src", ""))
-            image.set("src", images.setdefault(address, f"images/{address.replace('/', '-')}"))
+        images |= dict.fromkeys(urljoin(place, img.get("src", "")) for img in tree.iter("img"))
         heading = tree.find(".//h1")
         title = html.escape(place if heading is None else "".join(heading.itertext()).strip())
-        titles[_name(place)] = title
-        texts[_name(place)] = xml.page(title, _text(tree, aside))
-    texts["nav.xhtml"] = xml.page("Contents", xml.contents(titles))
+        titles[name] = title
+        texts[name] = xml.page(title, _text(tree, aside), top)
+    texts["nav.xhtml"] = xml.page("Contents", xml.contents(titles), "")
     names = (str(uuid.uuid5(uuid.NAMESPACE_URL, site.address)), site.name, site.description)
-    listed = [*images.values()]
-    texts["package.opf"] = xml.package(*map(html.escape, names), modified, texts, listed)
+    texts["package.opf"] = xml.package(*map(html.escape, names), modified, texts, [*images])
     (folder / BOOK).parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / BOOK, "w", compresslevel=1) as book:
 
@@ -81,14 +79,9 @@ def write(folder: Path, site: Site, modified: str) -> None:
         put("META-INF/container.xml", xml.container())
         for name, text in texts.items():
             put(f"book/{name}", text)
-        for address, name in images.items():
+        for address in images:
             figure = _UNKNOWN.sub("", (folder / address).read_bytes().decode())
-            put(f"book/{name}", re.sub(r'<path(?=\s)(?![^>]*?\sd=")', '<path d="M0 0"', figure))
-
-
-@functools.cache
-def _name(place: str) -> str:
-    return f"{place.strip('/').replace('/', '-') or 'index'}.xhtml"
+            put(f"book/{address}", re.sub(r'<path(?=\s)(?![^>]*?\sd=")', '<path d="M0 0"', figure))
 
 
 @functools.cache

@@ -29,29 +29,7 @@ def to_mathml(tex: str, *, display: bool) -> str:
     return mathml
 
 
-class _ToMathML(Postprocessor):
-    def __init__(self, md: Markdown, problems: list[str]) -> None:
-        super().__init__(md)
-        self.problems = problems
-
-    def run(self, text: str) -> str:
-        def convert(match: re.Match[str]) -> str:
-            display = match[1] == "div"
-            try:
-                mathml = to_mathml(html.unescape(match[2]), display=display)
-            except BuildError as problem:
-                self.problems.append(str(problem))
-                mathml = (
-                    f'<span class="build-error" role="alert">{html.escape(str(problem))}</span>'
-                )
-            if display:
-                return f'<div class="formula" tabindex="0">{mathml}</div>'
-            return f'<span class="inline-formula">{mathml}{match[3]}</span>' if match[3] else mathml
-
-        return _FORMULA.sub(convert, text)
-
-
-class MathML(Extension):
+class MathML(Extension, Postprocessor):
     """Replaces the output of arithmatex's generic mode by MathML.
 
     A formula that cannot be converted is shown as an error and noted in `problems`.
@@ -64,7 +42,23 @@ class MathML(Extension):
 
     def extendMarkdown(self, md: Markdown) -> None:
         """Run after everything else has put its HTML in place."""
-        md.postprocessors.register(_ToMathML(md, self.problems), "mathml", -10)
+        md.postprocessors.register(self, "mathml", -10)
+
+    def run(self, text: str) -> str:
+        """The HTML of a page with its formulas."""
+        return _FORMULA.sub(self._converted, text)
+
+    def _converted(self, formula: re.Match[str]) -> str:
+        display = formula[1] == "div"
+        try:
+            mathml = to_mathml(html.unescape(formula[2]), display=display)
+        except BuildError as problem:
+            self.problems.append(str(problem))
+            mathml = f'<span class="build-error" role="alert">{html.escape(str(problem))}</span>'
+        if display:
+            return f'<div class="formula" tabindex="0">{mathml}</div>'
+        end = formula[3]
+        return f'<span class="inline-formula">{mathml}{end}</span>' if end else mathml
 
 
 def makeExtension(**_: object) -> MathML:

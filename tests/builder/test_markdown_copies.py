@@ -100,26 +100,26 @@ def test_markdown_has_what_a_page_says_and_nothing_of_a_browser() -> None:
 
 def test_a_book_of_two_pages(tmp_path: Path) -> None:
     files = made(tmp_path)
-    page = files["book/a.xhtml"]
+    page = files["book/a/index.xhtml"]
     tree = ET.fromstring(page)
     links = {link.text: link.get("href") for link in tree.iter(f"{XHTML}a")}
     assert links == {
-        "b": "b.xhtml#_2",
+        "b": "../b/index.xhtml#_2",
         "x": "https://s.test/x.zip",
         "e": "https://e.test/",
-        "gone": "a.xhtml",
-        "k": "b.xhtml",
+        "gone": "../a/index.xhtml",
+        "k": "../b/index.xhtml",
     }
     assert [found.get("id") for found in tree.iter(f"{XHTML}h1")] == ["_1-one"]
     assert "<pre><code>if a &lt; b</code></pre>" in page
     assert f'<math xmlns="{epub._MATH}"><mfrac><mi>x</mi>' in page
-    assert [image.get("src") for image in tree.iter(f"{XHTML}img")] == ["images/f.svg"]
+    assert [image.get("src") for image in tree.iter(f"{XHTML}img")] == ["../f.svg"]
     assert not re.search(r"slider|<input|only-dark", page)
     assert "t\n" in page
-    assert '<ul class="cards"><li><a href="b.xhtml">k</a></li></ul>' in page
-    assert "<!DOCTYPE" not in files["book/images/f.svg"]
-    assert files["book/images/f.svg"].count(' d="') == 2
-    assert '<li><a href="b.xhtml">B &amp; C</a></li>' in files["book/nav.xhtml"]
+    assert '<ul class="cards"><li><a href="../b/index.xhtml">k</a></li></ul>' in page
+    assert "<!DOCTYPE" not in files["book/f.svg"]
+    assert files["book/f.svg"].count(' d="') == 2
+    assert '<li><a href="b/index.xhtml">B &amp; C</a></li>' in files["book/nav.xhtml"]
     assert files == {**files, **made_again(tmp_path)}
 
 
@@ -168,7 +168,7 @@ def test_the_book_of_the_site_keeps_the_rules_of_its_format(site: Path) -> None:
             to, part = urldefrag(urljoin(name, link.get("href", "")))
             assert ":" in to or (to in pages and (not part or part in ids[to])), (name, to, part)
         for image in tree.iter(f"{XHTML}img"):
-            assert image.get("src") in items, name
+            assert urljoin(name, image.get("src")) in items, name
             assert image.get("alt") is not None, name
     for name in items:
         if name.endswith(".svg"):
