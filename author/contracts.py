@@ -612,9 +612,7 @@ def slider_problems(page: Chapter, records: Records) -> list[str]:
             problems.append(f"{function}: begin its docstring with a sentence, shown above it.")
         axes = [panel[axis] for panel in data["panels"] for axis in "xy" if axis in panel]
         for told in (*data["controls"], *axes, *curves_of(data)):
-            if not told["label"]:
-                problems.append(f"{function} has a label that is empty.")
-            elif "[" in told["label"]:
+            if "[" in told["label"]:
                 problems.append(
                     f"{function}: the label “{told['label']}” holds a unit: put it under `unit`."
                 )

@@ -79,7 +79,7 @@ def drawn(figure: Any) -> list[float]:
     """
     from matplotlib.text import Text
 
-    numbers = [n for text in figure.findobj(Text) for n in _in_text(text.get_text())]
+    numbers = _plain(text.get_text() for text in figure.findobj(Text))
     for line in (line for axes in figure.axes for line in axes.lines):
         points = np.asarray(line.get_xydata(), dtype=float).reshape(-1, 2)
         points = points[np.isfinite(points).all(axis=1)]
@@ -92,9 +92,8 @@ def drawn(figure: Any) -> list[float]:
 @functools.lru_cache(maxsize=1)
 def written(source: str) -> list[float]:
     """The numbers that a module is written with, and those in its words."""
-    constants = [
-        node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)
-    ]
+    nodes = ast.walk(ast.parse(source))
+    constants = (node.value for node in nodes if isinstance(node, ast.Constant))
     return _plain(value for value in constants if not isinstance(value, str) or len(value) <= WORDS)
 
 
@@ -103,15 +102,11 @@ def _plain(values: Iterable[Any]) -> list[float]:
     found = list[float]()
     for value in values:
         if isinstance(value, str):
-            found += _in_text(value)
+            texts = (match[0].replace(",", "") for match in _NUMBER.finditer(value))
+            found += [float(text.replace("−", "-")) for text in texts]
         elif isinstance(value, int | float) and abs(value) < sys.float_info.max:
             found.append(float(value))
     return found
-
-
-def _in_text(text: str) -> list[float]:
-    """The numbers in a word of the figure."""
-    return [float(m[0].replace(",", "").replace("−", "-")) for m in _NUMBER.finditer(text)]
 
 
 def untrue(text: str, shown: Iterable[float], example: Iterable[Any] = ()) -> list[str]:

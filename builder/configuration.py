@@ -65,8 +65,7 @@ def plain_configuration(root: Path) -> str:
 def _read(root: Path) -> dict[str, Any]:
     file = root / "mkdocs.yml"
     try:
-        with file.open(encoding="utf-8") as text:
-            config = yaml_load(text)
+        config = yaml_load(file.read_text(encoding="utf-8"))
     except (OSError, ConfigurationError) as problem:
         raise BuildError(f"cannot read {file}: {problem}") from problem
     if not isinstance(config, dict):

@@ -495,7 +495,6 @@ RECORD_FAULTS: dict[str, list[tuple[str, str, Any]]] = {  # of which module what
     "59 characters": [("first", "figures.1.alt", ALT[:-1])],
     "no labels": [("first", "figures.0.labels.1.0", "")],
     "no lead": [("first", "sliders.0.lead", "Move it")],
-    "an empty label": [("first", "sliders.0.data.panels.0.x.label", "")],
     "a unit in a label": [("first", "sliders.0.data.controls.0.label", "load [1]")],
     "a check without a source": [
         ("first", "checks.4.source", ""),
