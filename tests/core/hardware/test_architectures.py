@@ -749,6 +749,28 @@ MUSE = {
     "num_local_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 4096,
     "moe_hidden_size": 4096,
 }  # fmt: skip
+LATENT = {
+    "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+    "n_shared_experts": 1, "num_experts_per_tok": 8,
+}  # fmt: skip
+KIMI = LATENT | {
+    "model_type": "kimi_linear", "hidden_size": 2304, "intermediate_size": 9216,
+    "num_hidden_layers": 27, "num_attention_heads": 32, "moe_intermediate_size": 1024,
+    "num_local_experts": 256, "first_k_dense_replace": 1, "vocab_size": 163840,
+    "linear_head_dim": 128, "linear_num_heads": 32,
+    "layer_types": [
+        "full_attention" if i and i % 4 == 0 and i < 26 else "linear_attention" for i in range(27)
+    ],
+}  # fmt: skip
+GLM_5_3_FLASH = LATENT | {
+    "model_type": "glm5_next_text", "hidden_size": 4096, "intermediate_size": 12288,
+    "num_hidden_layers": 45, "num_attention_heads": 64, "moe_intermediate_size": 2048,
+    "n_routed_experts": 288, "first_k_dense_replace": 3, "vocab_size": 154880,
+    "q_lora_rank": 1536, "qk_rope_head_dim": 0, "qk_nope_head_dim": 256, "v_head_dim": 256,
+    "linear_head_dim": 128, "linear_num_heads": 64, "index_topk": 2048, "index_head_dim": 128,
+    "index_n_heads": 32, "index_kpool": 16,
+    "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 11 + ["linear_attention"],
+}  # fmt: skip
 SMALL_HYBRID = HYBRID | {
     "hidden_size": 4096, "intermediate_size": 768, "shared_intermediate_size": 1536,
     "num_local_experts": 72, "num_experts_per_tok": 10, "mamba_n_heads": 128,
@@ -783,6 +805,8 @@ NO_EXPERTS = HYBRID | {
         (MLLAMA, 9_775_192_080, 65_536),
         (HY_V4, 58_278_193_133, 19_584),
         (MUSE, 819_990_536_192, 126_976),
+        (KIMI, 49_133_074_464, 3456),
+        (GLM_5_3_FLASH, 313_326_816_766, 5632),
         ({"model_type": "gpt2", "n_embd": 1600, "n_layer": 48, "n_head": 25, "vocab_size": 50257,
           "n_positions": 1024}, 1_557_611_200, 153_600),
         ({"model_type": "bloom", "hidden_size": 4096, "n_layer": 30, "n_head": 32,
@@ -821,6 +845,18 @@ def test_words_stand_once_as_the_whole_file_says() -> None:
         config = {"text_config": PLAIN | {"tie_word_embeddings": inner}}
         config |= {} if outer is None else {"tie_word_embeddings": outer}
         assert read_architecture(config).tied_embeddings is once
+
+
+def test_an_index_of_pools_is_as_much_smaller() -> None:
+    """GLM-5.3-Flash looks at sixteen tokens as one: an index of 128 values leaves 8 of each."""
+    pooled, single = (
+        next(one for _, one, _ in read_architecture(config).layers if one.kind == "latent")
+        for config in (GLM_5_3_FLASH, GLM_5_3_FLASH | {"index_kpool": 1})
+    )
+    assert (pooled.index_values, single.index_values) == (8, 128)
+    assert 16 * pooled.index_width == single.index_width == 32 * 128
+    assert pooled.selected_tokens == single.selected_tokens == 2048
+    assert pooled.parameters - single.parameters == 4096 * 128  # a gate of the pool
 
 
 def test_halves_that_are_counted_together_are_halved() -> None:

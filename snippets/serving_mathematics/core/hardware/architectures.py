@@ -49,6 +49,7 @@ UNREAD = (  # parts of a file that say of its layers what is not read here
     *("layer_group_size", "mixer_types", "residual_moe", "loop_num", "num_loops", "window_sizes"),
     *("kv_source_layers", "kv_source_layer_ids", "engram_layer_ids", "ple_layer_ids"),
     *("mova_num_experts", "zero_expert_num", "attention_other_setting", "num_attention_groups"),
+    *("indexer_n_heads", "indexer_budget"),
     *("share_q_dim", "swa_kv_lora_rank", "efficient_attention_config"),
 )
 ONCE = "layer_group_size", "loop_num", "num_loops"  # of them, that say nothing where they are 1
@@ -355,7 +356,7 @@ def _latent(
     """Multi-head latent attention, with the selection of DeepSeek-V3.2 where it is; where nothing
     is rotated, all of a head comes from the latent."""
     rank = read.whole("kv_lora_rank")
-    rope = read.whole("qk_rope_head_dim")
+    rope = read.whole("qk_rope_head_dim", least=0)
     nope = read.whole("qk_nope_head_dim")
     if not rotated:
         rope, nope = 0, nope + rope
@@ -373,8 +374,10 @@ def _latent(
         selected = read.whole("index_topk")
         if indexer:
             width, index_heads = read.whole("index_head_dim"), read.whole("index_n_heads")
-            index_values, index_width = width, index_heads * width
-            parameters += (q_rank or hidden) * index_width + hidden * (width + index_heads)
+            pool = read.whole("index_kpool", default=1)  # tokens that are looked at as one
+            index_values, index_width = -(-width // pool), index_heads * width // pool
+            parameters += (q_rank or hidden) * index_heads * width + hidden * (width + index_heads)
+            parameters += hidden * width if pool > 1 else 0
     return Attention(
         "latent",
         parameters,
@@ -433,6 +436,14 @@ def _delta(hidden: int, key_heads: int, value_heads: int, key: int, value: int) 
     return Attention(
         "linear", parameters, state_values=value_heads * key * value, kv_heads=value_heads
     )
+
+
+def _own_rates(hidden: int, heads: int, size: int) -> Attention:
+    """The same with a rate of forgetting for each channel, as transformers has Kimi Linear: rates
+    and gate go through the width of a head."""
+    inner = heads * size
+    parameters = 4 * hidden * inner + 2 * size * (hidden + inner) + hidden * heads
+    return Attention("linear", parameters, state_values=inner * size, kv_heads=heads)
 
 
 def _mamba(read: _Reader, hidden: int) -> Attention:
@@ -563,11 +574,15 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         types = read.of_layers("indexer_types", len(types), ("full", "shared"))
         linear = read.inside("linear_attn_config")
         state_layers = {i - 1 for i in linear.wholes("kda_layers")}
+        named = read.items("layer_types") if read.has("linear_num_heads") else []
         found = []
         for i in range(layers):
             if i in state_layers:
                 count, size = linear.whole("num_heads"), linear.whole("head_dim")
                 found.append(_delta(hidden, count, count, size, size))
+            elif i < len(named) and named[i] == LAYER_KINDS[1]:
+                count, size = read.whole("linear_num_heads"), read.whole("linear_head_dim")
+                found.append(_own_rates(hidden, count, size))
             else:
                 full = i >= len(types) or types[i] == "full"
                 turned = i >= len(rotated) or rotated[i] == 1
