@@ -716,11 +716,6 @@ GEMMA4 = {
         f"{i:02}": {"head_dim": 512, "num_key_value_heads": 4} for i in range(5, 60, 6)
     },
 }  # fmt: skip
-FALCON = {
-    "model_type": "falcon", "hidden_size": 8192, "num_hidden_layers": 60,
-    "num_attention_heads": 128, "num_kv_heads": 8, "multi_query": True,
-    "new_decoder_architecture": True, "vocab_size": 65024,
-}  # fmt: skip
 MINIMAX = {
     "model_type": "minimax", "hidden_size": 6144, "intermediate_size": 9216,
     "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8,
@@ -800,7 +795,9 @@ NO_EXPERTS = HYBRID | {
         (STEP, 196_956_118_272, 92_160),
         (LAGUNA, 33_442_617_088, 81_920),
         (GEMMA4, 30_697_345_280, 450_560),
-        (FALCON, 41_303_293_952, 61_440),
+        ({"model_type": "falcon", "hidden_size": 8192, "num_hidden_layers": 60, "multi_query": True,
+          "num_attention_heads": 128, "num_kv_heads": 8, "new_decoder_architecture": True,
+          "vocab_size": 65024}, 41_303_293_952, 61_440),
         (MINIMAX, 456_089_655_296, 20_480),
         (MLLAMA, 9_775_192_080, 65_536),
         (HY_V4, 58_278_193_133, 19_584),

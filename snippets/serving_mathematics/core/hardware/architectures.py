@@ -889,6 +889,17 @@ def _known_words(read: _Reader) -> dict[str, Any]:
     return family(read) if family else {}
 
 
+def _language_model(config: Mapping[str, Any], name: str) -> _Reader:
+    """The file of a decoder, alone or inside a larger model, in words that are read here."""
+    whole = _Reader(config, name)
+    merged = {**config, **whole.inside("text_config", "llm_config").config}
+    _require_decoder(_Reader(merged, name), config)
+    merged |= _known_words(_Reader(merged, name))
+    if whole.has("tie_word_embeddings"):  # vLLM asks the whole whether its words stand once
+        merged["tie_word_embeddings"] = whole.get("tie_word_embeddings")
+    return _Reader(merged, name)
+
+
 def _refuse_unread(read: _Reader, layers: list[tuple[Attention, FeedForward]]) -> None:
     """Refuse a file that tells of experts or states of which no layer has any as it was read."""
     linear = any(attention.kind == "linear" for attention, _ in layers)
@@ -1018,15 +1029,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
     """
     if not isinstance(config, Mapping):
         raise ValueError(f"{name}: config.json must hold an object, got {type(config).__name__}")
-    inner = _Reader(config, name).inside("text_config", "llm_config").config
-    merged = {**config, **inner}
-    read = _Reader(merged, name)
-    _require_decoder(read, config)
-    whole = _Reader(config, name)  # whose words stand once or twice, as vLLM reads it
-    merged |= _known_words(read)
-    if whole.has("tie_word_embeddings"):
-        merged["tie_word_embeddings"] = whole.get("tie_word_embeddings")
-    read = _Reader(merged, name)
+    read = _language_model(config, name)
     hidden = read.whole("hidden_size", "n_embd", "d_model")
     heads = read.whole("num_attention_heads", "n_head")
     if read.has("hybrid_override_pattern", "layers_block_type"):
@@ -1057,7 +1060,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         ]
     _refuse_unread(read, layers)
     try:
-        published = published_precision(merged)
+        published = published_precision(read.config)
     except _UnknownFormat as problem:
         published = f"{name}: {problem}"
     experts = read.get("expert_dtype", default="")

@@ -255,13 +255,13 @@ def find_model(name: str) -> tuple[Architecture, str]:
     bare, precision = _without_endings(last)
     for tried in (form, last, bare, bare.removeprefix("meta"), bare.removeprefix("nvidia")):
         if tried in _forms():
-            return _told(_forms()[tried], precision, last)
+            return _as_asked(_forms()[tried], precision, last)
     shapes: dict[str, str] = {}  # without endings, and the shortest name of each
     for form_of_one, name_of_one in _forms().items():
         shapes.setdefault(_without_endings(form_of_one)[0].removeprefix("meta"), name_of_one)
     begun = [one for one in shapes if one.startswith(bare)]
     if len(begun) == 1 and len(bare) > 4:  # "Qwen3-235B": only one goes on from there
-        return _told(shapes[begun[0]], precision, last)
+        return _as_asked(shapes[begun[0]], precision, last)
     like = difflib.get_close_matches(bare, shapes, 6, 0.3)
     names = list(dict.fromkeys(shapes[one] for one in like))[:3] or sorted(_model_configs())[:3]
     raise ValueError(
@@ -270,7 +270,7 @@ def find_model(name: str) -> tuple[Architecture, str]:
     )
 
 
-def _told(found: str, said: str, asked: str) -> tuple[Architecture, str]:
+def _as_asked(found: str, said: str, asked: str) -> tuple[Architecture, str]:
     """A preset, and what the name asked for says beyond its checkpoint: 16 bits also where only a
     quantized copy is a preset, and the name says nothing."""
     model, form = preset_model(found), compared(found.split("/")[-1])
