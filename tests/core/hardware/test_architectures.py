@@ -844,6 +844,125 @@ def test_words_stand_once_as_the_whole_file_says() -> None:
         assert read_architecture(config).tied_embeddings is once
 
 
+@pytest.mark.parametrize(
+    ("part", "mixed"),
+    [
+        ({}, [1, 2, 3, 4, 5]),
+        ({"moe_layer_start_index": 2, "moe_layer_end_index": 4}, [2, 3, 4]),
+        ({"moe_layer_start_index": 0, "moe_layer_interval": 2}, [1, 3, 5]),
+        ({"moe_layer_end_index": -1, "moe_layer_interval": 3}, [2, 5]),
+    ],
+)
+def test_which_layers_of_ernie_are_mixtures(part: dict[str, Any], mixed: list[int]) -> None:
+    """Between two layers, both included, every so manieth counted from the first of all."""
+    asked = PLAIN | {"num_hidden_layers": 6, "model_type": "ernie4_5_moe", "moe_num_experts": 8}
+    asked |= {"moe_k": 2, "moe_num_shared_experts": 3, "moe_intermediate_size": 512}
+    kinds = {bool(one.experts): (n, one) for n, _, one in read_architecture(asked | part).layers}
+    assert kinds[True][0] == len(mixed)
+    assert kinds[False][0] == 6 - len(mixed)
+    assert kinds[True][1].dense_parameters == 3 * 1024 * 3 * 512 + 8 * 1024  # shared, and a router
+
+
+@pytest.mark.parametrize(
+    ("part", "width"),
+    [
+        ({"block_ff_dim": 3000}, 2048),  # two thirds, and no block less
+        ({"block_ff_dim": 3000, "block_ffn_dim_multiplier": 1.5}, 3072),
+        ({"block_ff_dim": 3000, "block_ffn_dim_multiplier": 1.5, "block_multiple_of": 64}, 3008),
+        ({"block_ff_dim": 3000, "block_ffn_dim_multiplier": None}, 2000),
+        ({"block_ff_dim": 3000, "block_auto_adjust_ff_dim": False}, 3000),
+        ({"block_ff_dim": None}, 2816),  # of 4,096
+    ],
+)
+def test_how_wide_lfm2_is(part: dict[str, Any], width: int) -> None:
+    asked = PLAIN | {"model_type": "lfm2", "block_ffn_dim_multiplier": 1, "full_attn_idxs": [1]}
+    layers = read_architecture(asked | part).layers
+    assert {one.dense_parameters for _, _, one in layers} == {3 * 1024 * width}
+    (conv,) = (one for _, one, _ in layers if one.kind == "linear")
+    assert (conv.parameters, conv.state_values) == (4 * 1024 * 1024, 1024)  # two tokens in 16 bits
+
+
+def test_what_differs_from_layer_to_layer_is_refused() -> None:
+    """Where one value for all is read: Hunyuan's lists, and Gemma 4's heads of layers that have a
+    window."""
+    hunyuan = PLAIN | NESTED["in words of Hunyuan"]
+    for key in ("num_experts", "moe_topk", "num_shared_expert", "moe_intermediate_size"):
+        with pytest.raises(
+            ValueError, match=r"must be a whole number from \d to .*, got \[2, 4, 2\]"
+        ):
+            read_architecture(hunyuan | {key: [2, 4, 2]})
+    with pytest.raises(ValueError, match="'cla_share_factor' says of layers what is not read"):
+        read_architecture(hunyuan | {"use_cla": True, "cla_share_factor": 2})
+    gemma = PLAIN | NESTED["in words of Gemma"]
+    assert {one.kv_heads for _, one, _ in read_architecture(gemma).layers} == {4, 8}
+    for heads in (
+        {"01": {"head_dim": 128}},
+        {"00": {"head_dim": 128}, "01": {"head_dim": 128}},
+        {"00": {"hidden_size": 512}},
+    ):
+        with pytest.raises(ValueError, match="'per_layer_config' says of layers what is not read"):
+            read_architecture(gemma | {"per_layer_config": heads})
+
+
+def test_heads_are_those_of_each_layer() -> None:
+    """By hand: queries and the way out of 16, 24 and 32 heads of 64, keys and values of 8."""
+    each = PLAIN | NESTED["heads of each"]
+    rest = 1024 * 2 * 8 * 64
+    assert [one.parameters for _, one, _ in read_architecture(each).layers] == [
+        2 * 1024 * heads * 64 + rest for heads in (16, 24, 32)
+    ]
+    step = PLAIN | NESTED["in words of Step"]
+    full, window = (one for _, one, _ in read_architecture(step).layers)
+    assert (full.parameters, window.parameters) == (
+        2 * 1024 * 16 * 64 + rest,
+        2 * 1024 * 24 * 64 + rest,
+    )
+    listed = read_architecture(step | {"moe_layers_enum": [1, 2]})
+    assert listed.layers == read_architecture(step).layers
+    assert [bool(one.experts) for _, _, one in listed.layers] == [False, True]
+
+
+def test_layers_that_see_images_keep_nothing_of_the_text() -> None:
+    plain, seeing = read_architecture(PLAIN), read_architecture(PLAIN | NESTED["images"])
+    assert seeing.parameters == plain.parameters
+    assert seeing.cached_values(9) == plain.cached_values(9) * 2 / 3
+
+
+def test_a_latent_without_a_turned_part_is_smaller() -> None:
+    """By hand: 512 values, and 64 more where some of each head is turned; and gates of HY V4, of
+    each value or of each head."""
+    part = PLAIN | NESTED["not turned"]
+    turned, still = (one for _, one, _ in read_architecture(part).layers)
+    assert (turned.cached_values, still.cached_values) == (576, 512)
+    assert turned.parameters - still.parameters == 1024 * 64 - 512 * 16 * 64
+    plain, by_value, by_head, none = (
+        read_architecture(part | gate).layers[0][1].parameters
+        for gate in (
+            {},
+            {"model_type": "hy_v4"},
+            {"model_type": "hy_v4_vl_text", "gating_type": "headwise"},
+            {"model_type": "hy_v4", "gated_mla": False},
+        )
+    )
+    assert (by_value - plain, by_head - plain, none - plain) == (1024 * 16 * 128, 1024 * 16, 0)
+
+
+@pytest.mark.parametrize(
+    ("part", "kv_heads"),
+    [
+        ({}, 1),
+        ({"multi_query": False}, 16),
+        ({"num_kv_heads": 4}, 1),
+        ({"new_decoder_architecture": True, "num_kv_heads": 4}, 4),
+    ],
+)
+def test_heads_of_falcons(part: dict[str, Any], kv_heads: int) -> None:
+    asked = PLAIN | {"model_type": "falcon", "num_key_value_heads": None}
+    ((_, one, wide),) = read_architecture(asked | part).layers
+    assert one.kv_heads == kv_heads
+    assert wide.dense_parameters == 2 * 1024 * 4096
+
+
 def test_an_index_of_pools_is_as_much_smaller() -> None:
     """GLM-5.3-Flash looks at sixteen tokens as one: an index of 128 values leaves 8 of each."""
     pooled, single = (
