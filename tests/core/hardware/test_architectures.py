@@ -498,6 +498,7 @@ def test_tied_words_count_once() -> None:
 def test_what_a_file_leaves_out_is_as_its_family_has_it() -> None:
     """The classes of transformers 5.24: words that stand once, ungated layers, names of counts."""
     assert read_architecture(PLAIN | {"model_type": "gemma2"}).tied_embeddings
+    assert read_architecture(PLAIN | {"model_type": "minicpm"}).tied_embeddings
     assert not read_architecture(PLAIN).tied_embeddings
     assert not read_architecture(
         PLAIN | {"model_type": "gemma2", "tie_word_embeddings": False}
@@ -516,6 +517,8 @@ def test_what_a_file_leaves_out_is_as_its_family_has_it() -> None:
     assert read_architecture(PLAIN | unused).layers == read_architecture(PLAIN).layers
     longer = {key: value for key, value in PLAIN.items() if key != "max_position_embeddings"}
     assert read_architecture(longer | {"model_max_length": 2**20}).context_tokens == 2**20
+    named = MIXED | {"moe_intermediate_size": None, "expert_hidden_dim": 512}
+    assert read_architecture(named).layers == read_architecture(MIXED).layers
     mixture = {key: GLM_4_5[key] for key in GLM_4_5 if key != "first_k_dense_replace"}
     assert read_architecture(mixture | {"num_dense_layers": 3}).layers == (
         read_architecture(GLM_4_5).layers
@@ -878,6 +881,7 @@ def test_how_wide_lfm2_is(part: dict[str, Any], width: int) -> None:
     asked = PLAIN | {"model_type": "lfm2", "block_ffn_dim_multiplier": 1, "full_attn_idxs": [1]}
     layers = read_architecture(asked | part).layers
     assert {one.dense_parameters for _, _, one in layers} == {3 * 1024 * width}
+    assert not read_architecture(asked | part | {"tie_embedding": False}).tied_embeddings
     (conv,) = (one for _, one, _ in layers if one.kind == "linear")
     assert (conv.parameters, conv.state_values) == (4 * 1024 * 1024, 1024)  # two tokens in 16 bits
 
@@ -891,10 +895,15 @@ def test_what_differs_from_layer_to_layer_is_refused() -> None:
             ValueError, match=r"must be a whole number from \d to .*, got \[2, 4, 2\]"
         ):
             read_architecture(hunyuan | {key: [2, 4, 2]})
+    unsaid = {key: value for key, value in hunyuan.items() if key != "num_shared_expert"}
+    assert read_architecture(unsaid).layers == read_architecture(hunyuan).layers  # one is shared
     with pytest.raises(ValueError, match="'cla_share_factor' says of layers what is not read"):
         read_architecture(hunyuan | {"use_cla": True, "cla_share_factor": 2})
     gemma = PLAIN | NESTED["in words of Gemma"]
     assert {one.kv_heads for _, one, _ in read_architecture(gemma).layers} == {4, 8}
+    two = gemma | {"layer_types": ["full_attention", "sliding_attention", "full_attention"]}
+    with pytest.raises(ValueError, match="'per_layer_config' says of layers what is not read"):
+        read_architecture(two)  # of which one has other heads
     for heads in (
         {"01": {"head_dim": 128}},
         {"00": {"head_dim": 128}, "01": {"head_dim": 128}},
@@ -945,6 +954,15 @@ def test_a_latent_without_a_turned_part_is_smaller() -> None:
         )
     )
     assert (by_value - plain, by_head - plain, none - plain) == (1024 * 16 * 128, 1024 * 16, 0)
+
+
+def test_a_layer_with_own_rates_by_hand() -> None:
+    """Kimi Linear: queries, keys, values and the way out, rates and a gate through 128, and a
+    number a head."""
+    linear = next(one for _, one, _ in read_architecture(KIMI).layers if one.kind == "linear")
+    through = 2 * (2304 * 128 + 128 * 4096)
+    assert linear.parameters == 4 * 2304 * 4096 + through + 2304 * 32
+    assert linear.state_values == 32 * 128 * 128
 
 
 @pytest.mark.parametrize(
