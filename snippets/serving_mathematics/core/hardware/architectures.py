@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from serving_mathematics.support.require import require
@@ -447,9 +447,11 @@ def _own_rates(hidden: int, heads: int, size: int) -> Attention:
 
 
 def _mamba(read: _Reader, hidden: int) -> Attention:
-    """A Mamba-2 layer, in the words of Nemotron-H or of Granite 4."""
+    """A Mamba-2 layer, in the words of Nemotron-H, of Granite 4 or of Falcon-H1."""
     heads = read.whole("mamba_num_heads", "mamba_n_heads")
-    if read.get("mamba_head_dim", "mamba_d_head") == "auto":
+    if read.has("mamba_d_ssm"):
+        inner = read.whole("mamba_d_ssm")
+    elif read.get("mamba_head_dim", "mamba_d_head") == "auto":
         inner = hidden * read.whole("mamba_expand", default=2)
     else:
         inner = heads * read.whole("mamba_head_dim", "mamba_d_head")
@@ -638,6 +640,16 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             found.append(
                 _grouped(hidden, many, shared, size, value, gate=gate, window_tokens=window)
             )
+    if read.get("model_type") == "falcon_h1":  # both at once in every layer
+        beside = _mamba(read, hidden)
+        found = [
+            replace(
+                one,
+                parameters=one.parameters + beside.parameters,
+                state_values=beside.state_values,
+            )
+            for one in found
+        ]
     for i in read.wholes("cross_attention_layers"):  # which see images, and no token of the text
         if i < layers:
             found[i] = Attention("none", found[i].parameters)
@@ -902,7 +914,7 @@ def _language_model(config: Mapping[str, Any], name: str) -> _Reader:
 
 def _refuse_unread(read: _Reader, layers: list[tuple[Attention, FeedForward]]) -> None:
     """Refuse a file that tells of experts or states of which no layer has any as it was read."""
-    linear = any(attention.kind == "linear" for attention, _ in layers)
+    linear = any(one.kind == "linear" or one.state_values for one, _ in layers)
     mixed = any(part.experts for _, part in layers)
     for key, value in read.config.items():
         if value in (None, 0, 1, "", [], {}):
