@@ -603,6 +603,7 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
          "a decoder alone, got 'OwnForMaskedLM'; what is read are"),
         ({"per_layer_config": {"1": {"head_dim": 9}}}, "'per_layer_config' says of layers what is"),
         ({"num_loops": 2}, "'num_loops' says of layers what is not read"),
+        ({"total_ut_steps": 4}, "'total_ut_steps' says of layers what is not read"),  # Ouro's
         ({"layer_group_size": 8}, "'layer_group_size' says of layers what is not read"),
         ({"kv_source_layers": [0, 0, 2]}, "'kv_source_layers' says of layers what is not read"),
         (NESTED["latent"] | {"linear_attn_config": {}, "layer_types": ["sliding_attention"] * 3},

@@ -49,10 +49,10 @@ UNREAD = (  # parts of a file that say of its layers what is not read here
     *("layer_group_size", "mixer_types", "residual_moe", "loop_num", "num_loops", "window_sizes"),
     *("kv_source_layers", "kv_source_layer_ids", "engram_layer_ids", "ple_layer_ids"),
     *("mova_num_experts", "zero_expert_num", "attention_other_setting", "num_attention_groups"),
-    *("indexer_n_heads", "indexer_budget"),
+    *("indexer_n_heads", "indexer_budget", "total_ut_steps"),
     *("share_q_dim", "swa_kv_lora_rank", "efficient_attention_config"),
 )
-ONCE = "layer_group_size", "loop_num", "num_loops"  # of them, that say nothing where they are 1
+ONCE = "layer_group_size", "loop_num", "num_loops", "total_ut_steps"  # which say nothing if 1
 TIED = (  # families whose vocabulary stands once, where a file says nothing else
     *("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "cohere", "cohere2"),
     *("smollm3", "ernie4_5", "ernie4_5_moe", "minicpm", "minicpm3", "lfm2", "lfm2_moe"),
