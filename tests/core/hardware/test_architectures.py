@@ -837,6 +837,7 @@ def test_what_a_family_says_changes_nothing_where_it_says_nothing() -> None:
         {"model_type": "modernbert-decoder"},
         {"architectures": ["LlamaForCausalLM"]},
         {"architectures": "LlamaForMaskedLM"},
+        {"use_mla": False, "kv_lora_rank": 512, "q_lora_rank": 1536},  # as Hunyuan has it
         {"num_loops": 1, "layer_group_size": 1, "num_kv_shared_layers": 0, "per_layer_config": {}},
         {"kv_source_layers": [0, 1, 2], "num_attention_heads_per_layer": [16, 16, 16]},
         {"model_type": "odd", "sliding_window": 4096, "max_position_embeddings": 4096},

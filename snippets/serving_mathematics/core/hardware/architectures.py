@@ -567,7 +567,7 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             raise ValueError(f"{read.name}: 'compress_ratios' must have {layers} entries")
         ratios = ratios[:layers]
         return [_compressed(read, hidden, heads, ratio) for ratio in ratios]
-    if read.has("kv_lora_rank"):
+    if read.has("kv_lora_rank") and read.flag("use_mla", default=True):
         if set(map(str, read.items("layer_types"))) & set(WINDOW_KINDS):
             raise read.unread("layer_types", "layers without a window where kv_lora_rank is")
         rotated = read.items("no_rope_layers")  # 1 where it is
