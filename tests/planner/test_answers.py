@@ -139,6 +139,9 @@ def test_guesses_have_a_line_that_says_what_they_must_yield() -> None:
     asked = {"rate_per_s": 4, "model": "Qwen3-32B", "parallelism": "tp2", "requests": 100}
     asked |= {"draft_tokens": 3, "accepted_tokens": 2.5, "drafter": "Qwen3-0.6B", "ttft_s": 3}
     told = answer(read_choices(asked))
+    assert "Guesses need" not in answer_summary(told)
+    heads = replace(told.question, deployment=replace(told.question.deployment, drafter="mtp"))
+    assert " Guesses need MTP or " in answer_summary(replace(told, question=heads))
     (line,) = (line for line in answer_lines(told) if line.what == "guesses")
     one, held = told.question.deployment, told.plan.best.concurrency
     least = break_even_tokens(one, FITTED, held, 1125)[0]  # of 1,000 tokens and half of 250

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from serving_mathematics.planner.capacity_planner import Quantile
 from serving_mathematics.planner.lines import (
     Line,
+    _needs_heads,
     _price_said,
     listed,
     overloaded,
@@ -36,6 +37,17 @@ def test_several_are_one_sentence() -> None:
 def test_a_price_says_what_spot_has_saved_of_it() -> None:
     asked = {"rate_per_s": 1, "price_per_hour": 2, "spot_share": 0.5}
     assert _price_said(read_question(asked)) == "$1.40 a GPU (30% less by spot)"
+
+
+@pytest.mark.parametrize(
+    ("drafter", "needs"), [("mtp", True), ("ngram", False), ("Qwen3-0.6B", False)]
+)
+def test_heads_that_guess_are_asked_for(drafter: str, needs: bool) -> None:
+    asked = {"rate_per_s": 1, "model": "Qwen3-8B"}
+    guessed = {"draft_tokens": 2, "accepted_tokens": 2, "drafter": drafter}
+    said = _needs_heads(read_question(asked | guessed))
+    assert said.startswith("Guesses need MTP or EAGLE heads") is needs
+    assert not _needs_heads(read_question(asked))
 
 
 @given(st.floats(0.5, 3.0), st.floats(0.01, 1e5))

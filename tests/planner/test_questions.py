@@ -16,7 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
+from serving_mathematics.core.hardware.deployments import (
+    WORKED,
+    Deployment,
+    Impossible,
+    weight_bytes,
+)
 from serving_mathematics.core.hardware.fronts import steps_alone
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.planner.answers import comparison_rows
@@ -171,6 +176,12 @@ def test_experts_that_stay_in_four_bits_are_not_planned_under_another_name() -> 
     asked = {"rate_per_s": 1, "model": "gpt-oss-120b", "precision": "bf16"}
     with pytest.raises(ValueError, match="must be auto, as the experts of openai/gpt-oss"):
         read_choices(asked)
+    for bits in ("BF16", "FP8"):  # by the name as well
+        with pytest.raises(Impossible, match="must be auto, as the experts of openai/gpt-oss"):
+            read_choices(asked | {"model": f"gpt-oss-120b-{bits}", "precision": "any"})
+        guessed = {"draft_tokens": 2, "accepted_tokens": 2, "drafter": f"gpt-oss-20b-{bits}"}
+        with pytest.raises(Impossible, match="precision must be left out of a drafter's name"):
+            read_choices({"rate_per_s": 1, "model": "gpt-oss-120b"} | guessed)
     beside = read_choices(asked | {"model": "DeepSeek-V4-Flash", "precision": "fp8"})
     assert {one.deployment.precision for one in beside} == {"fp8"}  # what is beside its experts
 

@@ -72,6 +72,7 @@ from serving_mathematics.planner.lines import (
     _count,
     _lengths_line,
     _model,
+    _needs_heads,
     _per_second,
     _price_said,
     _promised,
@@ -401,7 +402,7 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
     if not given and told.error.known and (low, high) != (best.replicas, best.replicas):
         many = f"{low:,}" if low == high else f"{low:,} to {high:,}" if high else f"{low:,} or more"
         notes.append(f"Where steps err as those of measured runs did, it takes {many}.")
-    notes.append(_misfit(question))
+    notes += [_misfit(question), _needs_heads(question)]
     if one.system.name == GIVEN:
         notes.append(f"{BORROWED} are taken from {find_system(LIKE).shown}.")
     notes += [_apart_summary(told), energy_summary(told), _api_summary(told)]

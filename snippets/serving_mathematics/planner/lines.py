@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving_mathematics.core.hardware.deployments import OWN_HEADS
 from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
 from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.objectives import Objective, promise_text
@@ -163,6 +164,17 @@ def _price_said(question: Question) -> str:
     notes = [] if question.priced else ["you gave no price"]
     notes += [f"{100 * question.spot_saves:.0f}% less by spot"] if question.spot_saves else []
     return f"${question.price_per_hour:,.2f} a GPU" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _needs_heads(question: Question) -> str:
+    """What guesses need and a plan does not count, where the model's own heads make them."""
+    one = question.deployment
+    if not one.draft_tokens or one.drafter != OWN_HEADS:
+        return ""
+    return (
+        "Guesses need MTP or EAGLE heads for this checkpoint, each taken for one of its layers in "
+        "a step; their memory is not counted."
+    )
 
 
 def _values(one: ClassRun) -> list[str]:

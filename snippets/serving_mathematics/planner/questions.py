@@ -41,6 +41,7 @@ from serving_mathematics.core.hardware.deployments import (
     DRAFTERS,
     Deployment,
     Impossible,
+    _require_kept_experts,
     own_precision,
     possible,
     require_deployment,
@@ -699,8 +700,10 @@ def _drafter(text: str) -> Architecture | str:
         return word
     found: tuple[Architecture, str] = _named("drafter", find_model, text)
     model, named = found
-    model = replace(model, name=_checkpoint(text, model))
-    return replace(model, published=named) if named else model
+    if named:
+        _require_kept_experts(model, named, "left out of a drafter's name")
+        model = replace(model, published=named)
+    return replace(model, name=_checkpoint(text, model))
 
 
 def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
@@ -730,9 +733,8 @@ def _precisions(text: str, named: str, model: Architecture, one: bool) -> list[s
         said = compared(word) not in ("any", "auto")
         find = find_precision if said else lambda _: named or own_precision(model)
         own = _named("precision", find, word)
-        possible = ("fp4", "int4", *["fp8"] * model.eight_bit_rest)
-        rule = f"auto, as the experts of {model.name} were published in four bits and stay so"
-        require(not (said and model.four_bit_experts) or own in possible, "precision", rule, own)
+        if said or named:
+            _require_kept_experts(model, own, "auto")
         found.append(own)
         may = compared(word) == "any" and own == "bf16" and not (named or one)
         found += ["fp8"] if may and not model.four_bit_experts else []

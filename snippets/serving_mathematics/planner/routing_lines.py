@@ -21,6 +21,7 @@ from serving_mathematics.planner.lines import (
     _count,
     _lengths_line,
     _model,
+    _needs_heads,
     _per_second,
     _price_said,
     _promised,
@@ -259,7 +260,7 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
         next_one = min(others, key=lambda way: told.behind(way).value)
         margin = with_interval(told.behind(next_one), 100)
         notes.append(f"{next_one.router.name} keeps {margin} of 100 fewer.")
-    notes += [_nearly_matched(told), _more_memory(told)]
+    notes += [_nearly_matched(told), _more_memory(told), _needs_heads(question)]
     low, high = (sized(100 * share) for share in (told.if_slower, told.if_faster))
     many = low if low == high else f"{low} to {high}"
     if told.error.known:

@@ -174,6 +174,33 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
             "global_quant_config": {"weight": {"dtype": "fp8_e4m3"}},
         }
     },
+    "in words of ERNIE": {"model_type": "ernie4_5_moe", "moe_num_experts": 8, "moe_k": 2}
+    | {"moe_num_shared_experts": 1, "moe_layer_start_index": 1, "moe_layer_end_index": 2}
+    | {"moe_layer_interval": 2, "moe_intermediate_size": 512},
+    "in words of Granite": {"model_type": "granitemoehybrid", "num_local_experts": 0}
+    | {"layer_types": ["mamba", "attention", "mamba"], "shared_intermediate_size": 2048}
+    | {"mamba_n_heads": 32, "mamba_d_head": "auto", "mamba_expand": 2, "mamba_n_groups": 1}
+    | {"mamba_d_state": 128},
+    "in words of LFM2": {"model_type": "lfm2", "full_attn_idxs": [1], "block_ff_dim": 3072}
+    | {"block_auto_adjust_ff_dim": True, "block_ffn_dim_multiplier": 1.5, "block_multiple_of": 64}
+    | {"conv_L_cache": 3, "tie_embedding": True},
+    "in words of Hunyuan": {"model_type": "hunyuan_v1_moe", "num_experts": 8, "moe_topk": [2] * 3}
+    | {"num_shared_expert": [1] * 3, "moe_intermediate_size": [512] * 3, "use_cla": False},
+    "in words of Step": {"model_type": "step3p5", "num_attention_groups": 8, "moe_top_k": 2}
+    | {"num_key_value_heads": None, "moe_num_experts": 8, "moe_layers_enum": "1, 2"}
+    | {"share_expert_dim": 512, "moe_intermediate_size": 512, "sliding_window": 128}
+    | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
+    | {"attention_other_setting": {"num_attention_heads": 24}},
+    "in words of Gemma": {"model_type": "gemma4_text", "sliding_window": 128}
+    | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
+    | {"per_layer_config": {"00": {"head_dim": 128, "num_key_value_heads": 4}}},
+    "in words of GPT-2": {"model_type": "gpt2", "n_inner": None},
+    "in words of Falcon": {"model_type": "falcon", "multi_query": True}
+    | {"new_decoder_architecture": False},
+    "images": {"cross_attention_layers": [1], "architectures": ["AForCausalLM"]},
+    "heads of each": {"num_attention_heads_per_layer": [16, 24, 32]},
+    "not turned": {"no_rope_layers": [1, 0, 1], "kv_source_layers": [0, 1, 2]}
+    | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
 }
 PLAIN = {
     "hidden_size": 1024, "num_hidden_layers": 3, "num_attention_heads": 16, "head_dim": 64,
@@ -471,6 +498,7 @@ def test_tied_words_count_once() -> None:
 def test_what_a_file_leaves_out_is_as_its_family_has_it() -> None:
     """The classes of transformers 5.24: words that stand once, ungated layers, names of counts."""
     assert read_architecture(PLAIN | {"model_type": "gemma2"}).tied_embeddings
+    assert read_architecture(PLAIN | {"model_type": "minicpm"}).tied_embeddings
     assert not read_architecture(PLAIN).tied_embeddings
     assert not read_architecture(
         PLAIN | {"model_type": "gemma2", "tie_word_embeddings": False}
@@ -489,6 +517,8 @@ def test_what_a_file_leaves_out_is_as_its_family_has_it() -> None:
     assert read_architecture(PLAIN | unused).layers == read_architecture(PLAIN).layers
     longer = {key: value for key, value in PLAIN.items() if key != "max_position_embeddings"}
     assert read_architecture(longer | {"model_max_length": 2**20}).context_tokens == 2**20
+    named = MIXED | {"moe_intermediate_size": None, "expert_hidden_dim": 512}
+    assert read_architecture(named).layers == read_architecture(MIXED).layers
     mixture = {key: GLM_4_5[key] for key in GLM_4_5 if key != "first_k_dense_replace"}
     assert read_architecture(mixture | {"num_dense_layers": 3}).layers == (
         read_architecture(GLM_4_5).layers
@@ -564,6 +594,20 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
          "'layer_types' says of layers what is not read here; known are linear_attn_config beside"),
         ({"head_dim": 0}, "'head_dim' must be a whole number from 1"),
         ({"model_type": "t5"}, "'model_type' must be of a decoder alone, got 't5'"),
+        ({"model_type": "camembert"}, "got 'camembert'; what is read are models that answer token"),
+        ({"model_type": "big_bird"}, "a decoder alone, got 'big_bird'; what is read are models"),
+        ({"model_type": "modernbert"}, "a decoder alone, got 'modernbert'; what is read are"),
+        ({"model_type": "clip", "text_config": {"model_type": "clip_text_model"}},
+         "a decoder alone, got 'clip'"),
+        ({"model_type": "own", "architectures": ["OwnModel", "OwnForMaskedLM"]},
+         "a decoder alone, got 'OwnForMaskedLM'; what is read are"),
+        ({"per_layer_config": {"1": {"head_dim": 9}}}, "'per_layer_config' says of layers what is"),
+        ({"num_loops": 2}, "'num_loops' says of layers what is not read"),
+        ({"total_ut_steps": 4}, "'total_ut_steps' says of layers what is not read"),  # Ouro's
+        ({"layer_group_size": 8}, "'layer_group_size' says of layers what is not read"),
+        ({"kv_source_layers": [0, 0, 2]}, "'kv_source_layers' says of layers what is not read"),
+        (NESTED["latent"] | {"linear_attn_config": {}, "layer_types": ["sliding_attention"] * 3},
+         "'layer_types' says of layers what is not read here; known are layers without a window"),
         ({"is_encoder_decoder": True}, "'model_type' must be of a decoder alone, got 'an enc"),
         ({"expert_dtype": "int4"}, "'expert_dtype' must be one of fp4, fp8, bf16, got 'int4'"),
         ({"model_type": "odd", "sliding_window": 128}, "must have 'layer_types' beside 'sliding_w"),
@@ -622,6 +666,358 @@ def test_two_matrices_are_not_three() -> None:
     assert read_architecture(config).parameters == pytest.approx(15.96e9, rel=0.01)
     one = {"model_type": "gpt_bigcode", "multi_query": True, "num_key_value_heads": None}
     assert read_architecture(PLAIN | one).layers[0][1].kv_heads == 1
+
+
+HYBRID = {
+    "model_type": "granitemoehybrid", "num_attention_heads": 32, "num_key_value_heads": 8,
+    "num_hidden_layers": 40, "vocab_size": 100352, "tie_word_embeddings": True,
+    "mamba_expand": 2, "mamba_d_head": "auto", "mamba_d_state": 128, "mamba_n_groups": 1,
+    "layer_types": ["attention" if i % 10 == 5 else "mamba" for i in range(40)],
+}  # fmt: skip
+LFM2 = {
+    "model_type": "lfm2", "hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "block_ff_dim": 12288, "block_auto_adjust_ff_dim": True,
+    "block_multiple_of": 256, "block_ffn_dim_multiplier": 1.0, "vocab_size": 65536,
+    "full_attn_idxs": [2, 5, 8, 10, 12, 14], "conv_L_cache": 3,
+}  # fmt: skip
+ERNIE = {
+    "model_type": "ernie4_5_moe", "hidden_size": 8192, "intermediate_size": 28672,
+    "num_hidden_layers": 54, "num_attention_heads": 64, "num_key_value_heads": 8,
+    "moe_num_experts": 64, "moe_k": 8, "moe_num_shared_experts": 0, "moe_layer_start_index": 3,
+    "moe_layer_end_index": 53, "moe_layer_interval": 1, "moe_intermediate_size": 3584,
+    "vocab_size": 103424, "tie_word_embeddings": False,
+}  # fmt: skip
+HUNYUAN = {
+    "model_type": "hunyuan_v1_moe", "hidden_size": 4096, "intermediate_size": 3072,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+    "num_experts": 64, "moe_topk": [8] * 32, "num_shared_expert": [1] * 32,
+    "moe_intermediate_size": [3072] * 32, "vocab_size": 128167, "tie_word_embeddings": True,
+    "use_cla": False, "cla_share_factor": 2,
+}  # fmt: skip
+STEP = {
+    "model_type": "step3p5", "hidden_size": 4096, "intermediate_size": 11264,
+    "num_hidden_layers": 45, "num_attention_heads": 64, "num_attention_groups": 8,
+    "head_dim": 128, "vocab_size": 128896, "moe_intermediate_size": 1280, "moe_num_experts": 288,
+    "moe_top_k": 8, "share_expert_dim": 1280, "moe_layers_enum": ",".join(map(str, range(3, 45))),
+    "sliding_window": 512, "layer_types": (["full_attention"] + ["sliding_attention"] * 3) * 12,
+    "attention_other_setting": {"num_attention_heads": 96, "num_attention_groups": 8},
+}  # fmt: skip
+LAGUNA = {
+    "model_type": "laguna", "hidden_size": 2048, "intermediate_size": 8192,
+    "num_hidden_layers": 40, "num_attention_heads": 48, "num_key_value_heads": 8, "head_dim": 128,
+    "num_attention_heads_per_layer": ([48] + [64] * 3) * 10, "vocab_size": 100352,
+    "num_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 512,
+    "shared_expert_intermediate_size": 512, "mlp_only_layers": [0], "sliding_window": 512,
+    "layer_types": (["full_attention"] + ["sliding_attention"] * 3) * 10,
+}  # fmt: skip
+GEMMA4 = {
+    "model_type": "gemma4_text", "hidden_size": 5376, "intermediate_size": 21504,
+    "num_hidden_layers": 60, "num_attention_heads": 32, "num_key_value_heads": 16,
+    "head_dim": 256, "vocab_size": 262144, "sliding_window": 1024, "num_kv_shared_layers": 0,
+    "hidden_size_per_layer_input": 0,
+    "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 10,
+    "per_layer_config": {
+        f"{i:02}": {"head_dim": 512, "num_key_value_heads": 4} for i in range(5, 60, 6)
+    },
+}  # fmt: skip
+MINIMAX = {
+    "model_type": "minimax", "hidden_size": 6144, "intermediate_size": 9216,
+    "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8,
+    "head_dim": 128, "num_local_experts": 32, "num_experts_per_tok": 2, "vocab_size": 200064,
+    "layer_types": (["linear_attention"] * 7 + ["full_attention"]) * 10,
+}  # fmt: skip
+MLLAMA = {
+    "model_type": "mllama", "text_config": {
+        "model_type": "mllama_text_model", "hidden_size": 4096, "intermediate_size": 14336,
+        "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "vocab_size": 128256, "cross_attention_layers": [3, 8, 13, 18, 23, 28, 33, 38],
+    },
+}  # fmt: skip
+HY_V4 = {
+    "model_type": "hy_v4", "hidden_size": 2816, "intermediate_size": 6912,
+    "num_hidden_layers": 34, "num_attention_heads": 32, "kv_lora_rank": 512, "q_lora_rank": 1536,
+    "qk_rope_head_dim": 64, "qk_nope_head_dim": 192, "v_head_dim": 256, "index_topk": 2048,
+    "index_head_dim": 128, "index_n_heads": 16, "vocab_size": 120832,
+    "indexer_types": ["full" if i < 2 or i % 4 == 1 else "shared" for i in range(34)],
+    "moe_intermediate_size": 768, "n_routed_experts": 256, "n_shared_experts": 1,
+    "num_experts_per_tok": 8, "first_k_dense_replace": 1,
+}  # fmt: skip
+MUSE = {
+    "model_type": "muse_spark_text", "hidden_size": 8192, "num_hidden_layers": 62,
+    "num_attention_heads": 128, "num_key_value_heads": 16, "head_dim": 64, "vocab_size": 202048,
+    "num_local_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 4096,
+    "moe_hidden_size": 4096,
+}  # fmt: skip
+LATENT = {
+    "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+    "n_shared_experts": 1, "num_experts_per_tok": 8,
+}  # fmt: skip
+KIMI = LATENT | {
+    "model_type": "kimi_linear", "hidden_size": 2304, "intermediate_size": 9216,
+    "num_hidden_layers": 27, "num_attention_heads": 32, "moe_intermediate_size": 1024,
+    "num_local_experts": 256, "first_k_dense_replace": 1, "vocab_size": 163840,
+    "linear_head_dim": 128, "linear_num_heads": 32,
+    "layer_types": [
+        "full_attention" if i and i % 4 == 0 and i < 26 else "linear_attention" for i in range(27)
+    ],
+}  # fmt: skip
+GLM_5_3_FLASH = LATENT | {
+    "model_type": "glm5_next_text", "hidden_size": 4096, "intermediate_size": 12288,
+    "num_hidden_layers": 45, "num_attention_heads": 64, "moe_intermediate_size": 2048,
+    "n_routed_experts": 288, "first_k_dense_replace": 3, "vocab_size": 154880,
+    "q_lora_rank": 1536, "qk_rope_head_dim": 0, "qk_nope_head_dim": 256, "v_head_dim": 256,
+    "linear_head_dim": 128, "linear_num_heads": 64, "index_topk": 2048, "index_head_dim": 128,
+    "index_n_heads": 32, "index_kpool": 16,
+    "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 11 + ["linear_attention"],
+}  # fmt: skip
+SMALL_HYBRID = HYBRID | {
+    "hidden_size": 4096, "intermediate_size": 768, "shared_intermediate_size": 1536,
+    "num_local_experts": 72, "num_experts_per_tok": 10, "mamba_n_heads": 128,
+}  # fmt: skip
+NO_EXPERTS = HYBRID | {
+    "hidden_size": 2048, "intermediate_size": 1, "shared_intermediate_size": 8192,
+    "num_local_experts": 0, "num_experts_per_tok": 0, "mamba_n_heads": 64, "mamba_d_head": 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters", "values"),
+    [
+        (SMALL_HYBRID, 32_207_337_984, 8192),
+        (NO_EXPERTS, 3_191_396_096, 4096),
+        (LFM2, 1_170_340_608, 6144),
+        (LFM2 | {"num_hidden_layers": 30, "block_ff_dim": None, "intermediate_size": 10752,
+                 "block_auto_adjust_ff_dim": False, "full_attn_idxs": None, "layer_types": [
+                 "full_attention" if i in (2, 5, 9, 13, 17, 21, 25, 28) else "conv"
+                 for i in range(30)]}, 2_569_272_320, 8192),
+        (LFM2 | {"model_type": "lfm2_moe", "num_hidden_layers": 24, "intermediate_size": 7168,
+                 "moe_intermediate_size": 1792, "num_experts": 32, "num_experts_per_tok": 4,
+                 "num_dense_layers": 2, "full_attn_idxs": [2, 6, 10, 14, 18, 21]},
+         8_339_929_856, 6144),
+        (ERNIE, 299_484_163_264, 110_592),
+        (HUNYUAN, 80_393_183_232, 65_536),
+        (STEP, 196_956_118_272, 92_160),
+        (LAGUNA, 33_442_617_088, 81_920),
+        (GEMMA4, 30_697_345_280, 450_560),
+        ({"model_type": "falcon", "hidden_size": 8192, "num_hidden_layers": 60, "multi_query": True,
+          "num_attention_heads": 128, "num_kv_heads": 8, "new_decoder_architecture": True,
+          "vocab_size": 65024}, 41_303_293_952, 61_440),
+        (MINIMAX, 456_089_655_296, 20_480),
+        (MLLAMA, 9_775_192_080, 65_536),
+        (HY_V4, 58_278_193_133, 19_584),
+        (MUSE, 819_990_536_192, 126_976),
+        (KIMI, 49_133_074_464, 3456),
+        ({"model_type": "falcon_h1", "hidden_size": 4096, "num_hidden_layers": 32,
+          "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336,
+          "mamba_expand": 2, "vocab_size": 128_000, "mamba_d_ssm": 1024, "mamba_n_heads": 128,
+          "mamba_d_head": "auto", "mamba_n_groups": 1, "mamba_d_state": 256},
+         8_514_961_408, 65_536),
+        (GLM_5_3_FLASH, 313_326_816_766, 5632),
+        ({"model_type": "gpt2", "n_embd": 1600, "n_layer": 48, "n_head": 25, "vocab_size": 50257,
+          "n_positions": 1024}, 1_557_611_200, 153_600),
+        ({"model_type": "bloom", "hidden_size": 4096, "n_layer": 30, "n_head": 32,
+          "vocab_size": 250_880}, 7_069_016_064, 245_760),
+    ],
+)  # fmt: skip
+def test_families_with_words_of_their_own(
+    config: dict[str, Any], parameters: int, values: int
+) -> None:
+    """Parameters as the classes of transformers 5.24 make them without numbers in them, and what
+    their projections of keys and values leave of a token in all layers."""
+    model = read_architecture(config)
+    assert model.parameters == pytest.approx(parameters, rel=0.004)
+    assert sum(count * one.cached_values for count, one, _ in model.layers) == values
+
+
+def test_what_a_family_says_changes_nothing_where_it_says_nothing() -> None:
+    """Encoders in a name of a class, one loop, no layers that share, and a window as long as the
+    context."""
+    plain = read_architecture(PLAIN)
+    for part in (
+        {"model_type": "modernbert-decoder"},
+        {"architectures": ["LlamaForCausalLM"]},
+        {"architectures": "LlamaForMaskedLM"},
+        {"use_mla": False, "kv_lora_rank": 512, "q_lora_rank": 1536},  # as Hunyuan has it
+        {"num_loops": 1, "layer_group_size": 1, "num_kv_shared_layers": 0, "per_layer_config": {}},
+        {"kv_source_layers": [0, 1, 2], "num_attention_heads_per_layer": [16, 16, 16]},
+        {"model_type": "odd", "sliding_window": 4096, "max_position_embeddings": 4096},
+    ):
+        assert read_architecture(PLAIN | part).layers == plain.layers
+
+
+def test_words_stand_once_as_the_whole_file_says() -> None:
+    """As vLLM and transformers 5 have it: beside what holds the model of language, where it is
+    said there, and inside of it elsewhere."""
+    for outer, inner, once in ((True, False, True), (False, True, False), (None, True, True)):
+        config = {"text_config": PLAIN | {"tie_word_embeddings": inner}}
+        config |= {} if outer is None else {"tie_word_embeddings": outer}
+        assert read_architecture(config).tied_embeddings is once
+
+
+@pytest.mark.parametrize(
+    ("part", "mixed"),
+    [
+        ({}, [1, 2, 3, 4, 5]),
+        ({"moe_layer_start_index": 2, "moe_layer_end_index": 4}, [2, 3, 4]),
+        ({"moe_layer_start_index": 0, "moe_layer_interval": 2}, [1, 3, 5]),
+        ({"moe_layer_end_index": -1, "moe_layer_interval": 3}, [2, 5]),
+    ],
+)
+def test_which_layers_of_ernie_are_mixtures(part: dict[str, Any], mixed: list[int]) -> None:
+    """Between two layers, both included, every so manieth counted from the first of all."""
+    asked = PLAIN | {"num_hidden_layers": 6, "model_type": "ernie4_5_moe", "moe_num_experts": 8}
+    asked |= {"moe_k": 2, "moe_num_shared_experts": 3, "moe_intermediate_size": 512}
+    kinds = {bool(one.experts): (n, one) for n, _, one in read_architecture(asked | part).layers}
+    assert kinds[True][0] == len(mixed)
+    assert kinds[False][0] == 6 - len(mixed)
+    assert kinds[True][1].dense_parameters == 3 * 1024 * 3 * 512 + 8 * 1024  # shared, and a router
+
+
+@pytest.mark.parametrize(
+    ("part", "width"),
+    [
+        ({"block_ff_dim": 3000}, 2048),  # two thirds, and no block less
+        ({"block_ff_dim": 3000, "block_ffn_dim_multiplier": 1.5}, 3072),
+        ({"block_ff_dim": 3000, "block_ffn_dim_multiplier": 1.5, "block_multiple_of": 64}, 3008),
+        ({"block_ff_dim": 3000, "block_ffn_dim_multiplier": None}, 2000),
+        ({"block_ff_dim": 3000, "block_auto_adjust_ff_dim": False}, 3000),
+        ({"block_ff_dim": None}, 2816),  # of 4,096
+    ],
+)
+def test_how_wide_lfm2_is(part: dict[str, Any], width: int) -> None:
+    asked = PLAIN | {"model_type": "lfm2", "block_ffn_dim_multiplier": 1, "full_attn_idxs": [1]}
+    layers = read_architecture(asked | part).layers
+    assert {one.dense_parameters for _, _, one in layers} == {3 * 1024 * width}
+    assert not read_architecture(asked | part | {"tie_embedding": False}).tied_embeddings
+    (conv,) = (one for _, one, _ in layers if one.kind == "linear")
+    assert (conv.parameters, conv.state_values) == (4 * 1024 * 1024, 1024)  # two tokens in 16 bits
+
+
+def test_what_differs_from_layer_to_layer_is_refused() -> None:
+    """Where one value for all is read: Hunyuan's lists, and Gemma 4's heads of layers that have a
+    window."""
+    hunyuan = PLAIN | NESTED["in words of Hunyuan"]
+    for key in ("num_experts", "moe_topk", "num_shared_expert", "moe_intermediate_size"):
+        with pytest.raises(
+            ValueError, match=r"must be a whole number from \d to .*, got \[2, 4, 2\]"
+        ):
+            read_architecture(hunyuan | {key: [2, 4, 2]})
+    unsaid = {key: value for key, value in hunyuan.items() if key != "num_shared_expert"}
+    assert read_architecture(unsaid).layers == read_architecture(hunyuan).layers  # one is shared
+    with pytest.raises(ValueError, match="'cla_share_factor' says of layers what is not read"):
+        read_architecture(hunyuan | {"use_cla": True, "cla_share_factor": 2})
+    gemma = PLAIN | NESTED["in words of Gemma"]
+    assert {one.kv_heads for _, one, _ in read_architecture(gemma).layers} == {4, 8}
+    two = gemma | {"layer_types": ["full_attention", "sliding_attention", "full_attention"]}
+    with pytest.raises(ValueError, match="'per_layer_config' says of layers what is not read"):
+        read_architecture(two)  # of which one has other heads
+    for heads in (
+        {"01": {"head_dim": 128}},
+        {"00": {"head_dim": 128}, "01": {"head_dim": 128}},
+        {"00": {"hidden_size": 512}},
+    ):
+        with pytest.raises(ValueError, match="'per_layer_config' says of layers what is not read"):
+            read_architecture(gemma | {"per_layer_config": heads})
+
+
+def test_heads_are_those_of_each_layer() -> None:
+    """By hand: queries and the way out of 16, 24 and 32 heads of 64, keys and values of 8."""
+    each = PLAIN | NESTED["heads of each"]
+    rest = 1024 * 2 * 8 * 64
+    assert [one.parameters for _, one, _ in read_architecture(each).layers] == [
+        2 * 1024 * heads * 64 + rest for heads in (16, 24, 32)
+    ]
+    step = PLAIN | NESTED["in words of Step"]
+    full, window = (one for _, one, _ in read_architecture(step).layers)
+    assert (full.parameters, window.parameters) == (
+        2 * 1024 * 16 * 64 + rest,
+        2 * 1024 * 24 * 64 + rest,
+    )
+    listed = read_architecture(step | {"moe_layers_enum": [1, 2]})
+    assert listed.layers == read_architecture(step).layers
+    assert [bool(one.experts) for _, _, one in listed.layers] == [False, True]
+
+
+def test_layers_that_see_images_keep_nothing_of_the_text() -> None:
+    plain, seeing = read_architecture(PLAIN), read_architecture(PLAIN | NESTED["images"])
+    assert seeing.parameters == plain.parameters
+    assert seeing.cached_values(9) == plain.cached_values(9) * 2 / 3
+
+
+def test_a_latent_without_a_turned_part_is_smaller() -> None:
+    """By hand: 512 values, and 64 more where some of each head is turned; and gates of HY V4, of
+    each value or of each head."""
+    part = PLAIN | NESTED["not turned"]
+    turned, still = (one for _, one, _ in read_architecture(part).layers)
+    assert (turned.cached_values, still.cached_values) == (576, 512)
+    assert turned.parameters - still.parameters == 1024 * 64 - 512 * 16 * 64
+    plain, by_value, by_head, none = (
+        read_architecture(part | gate).layers[0][1].parameters
+        for gate in (
+            {},
+            {"model_type": "hy_v4"},
+            {"model_type": "hy_v4_vl_text", "gating_type": "headwise"},
+            {"model_type": "hy_v4", "gated_mla": False},
+        )
+    )
+    assert (by_value - plain, by_head - plain, none - plain) == (1024 * 16 * 128, 1024 * 16, 0)
+
+
+def test_a_layer_with_own_rates_by_hand() -> None:
+    """Kimi Linear: queries, keys, values and the way out, rates and a gate through 128, and a
+    number a head."""
+    linear = next(one for _, one, _ in read_architecture(KIMI).layers if one.kind == "linear")
+    through = 2 * (2304 * 128 + 128 * 4096)
+    assert linear.parameters == 4 * 2304 * 4096 + through + 2304 * 32
+    assert linear.state_values == 32 * 128 * 128
+
+
+@pytest.mark.parametrize(
+    ("part", "kv_heads"),
+    [
+        ({}, 1),
+        ({"multi_query": False}, 16),
+        ({"num_kv_heads": 4}, 1),
+        ({"new_decoder_architecture": True, "num_kv_heads": 4}, 4),
+    ],
+)
+def test_heads_of_falcons(part: dict[str, Any], kv_heads: int) -> None:
+    asked = PLAIN | {"model_type": "falcon", "num_key_value_heads": None}
+    ((_, one, wide),) = read_architecture(asked | part).layers
+    assert one.kv_heads == kv_heads
+    assert wide.dense_parameters == 2 * 1024 * 4096
+
+
+def test_an_index_of_pools_is_as_much_smaller() -> None:
+    """GLM-5.3-Flash looks at sixteen tokens as one: an index of 128 values leaves 8 of each."""
+    pooled, single = (
+        next(one for _, one, _ in read_architecture(config).layers if one.kind == "latent")
+        for config in (GLM_5_3_FLASH, GLM_5_3_FLASH | {"index_kpool": 1})
+    )
+    assert (pooled.index_values, single.index_values) == (8, 128)
+    assert 16 * pooled.index_width == single.index_width == 32 * 128
+    assert pooled.selected_tokens == single.selected_tokens == 2048
+    assert pooled.parameters - single.parameters == 4096 * 128  # a gate of the pool
+
+
+def test_halves_that_are_counted_together_are_halved() -> None:
+    """Qwen-7B of 2023: 22,016 in its file, 7.72 billion parameters."""
+    config = {"model_type": "qwen", "hidden_size": 4096, "num_hidden_layers": 32}
+    config |= {"num_attention_heads": 32, "intermediate_size": 22016, "vocab_size": 151_936}
+    assert read_architecture(config).parameters / 1e9 == pytest.approx(7.72, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("part", "window_heads"),
+    [({}, 16), ({"swa_num_key_value_heads": 4}, 4)],
+)
+def test_a_window_has_twice_the_heads_of_keys_in_mimo(
+    part: dict[str, Any], window_heads: int
+) -> None:
+    kinds = ["full_attention", "sliding_attention", "sliding_attention"]
+    asked = {"model_type": "mimo_v2_flash", "sliding_window": 128, "layer_types": kinds}
+    layers = read_architecture(PLAIN | asked | part).layers
+    assert [one.kv_heads for _, one, _ in layers] == [8, window_heads]
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,21 @@ def test_every_preset_is_found_by_its_name() -> None:
         preset_model("nothing like it")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("DeepSeek-R1-BF16", "bf16"), ("unsloth/Kimi-K2.5-FP16", "bf16"), ("GLM-5-bf16", ""),
+        ("gpt-oss-120b-BF16", "bf16"), ("gpt-oss-120b-FP8", "fp8"), ("gpt-oss-120b-MXFP4", "fp4"),
+        ("DeepSeek-R1", ""), ("Qwen3-8B-BF16", ""),  # as its checkpoint has it
+        ("NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", ""), ("NVIDIA-Nemotron-3-Nano-30B-A3B", ""),
+        ("Qwen3.6-27B", "bf16"), ("Qwen3.6-27B-BF16", "bf16"), ("Qwen3.6-27B-NVFP4", "fp4"),
+    ],
+)  # fmt: skip
+def test_a_name_says_the_bits_of_its_weights(name: str, told: str) -> None:
+    """Where it says other ones than the checkpoint of its preset."""
+    assert find_model(name)[1] == told
+
+
 def test_a_file_is_read_and_a_bad_one_named(tmp_path: Path) -> None:
     shape = {
         "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -187,6 +187,11 @@ def test_a_wrong_cell_is_named(
             r"column tp: weights must be below the 189 GB of the B200 SXM for them \(4 devices",
         ),
         ({"isl": "1000000"}, "columns isl and osl: the sum must be at most 163840, the context of"),
+        (
+            {"model": "gpt-oss-20b", "precision": "bf16"},
+            "column precision: must be blank, as the experts of openai/gpt-oss-20b were published",
+        ),
+        ({"model": "gpt-oss-20b-FP8", "precision": ""}, "column precision: must be blank, as the"),
     ],
 )
 def test_a_row_that_cannot_be_leaves_the_others_their_answers(

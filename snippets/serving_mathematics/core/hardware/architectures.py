@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from serving_mathematics.support.require import require
@@ -45,18 +45,25 @@ UNREAD = (  # parts of a file that say of its layers what is not read here
         "hybrid_layer_ids",
     ),
     *("num_kv_shared_layers", "cla_share_factor", "attn_config", "ssm_cfg", "altup_num_inputs"),
-    *("num_layers_per_stack", "kv_channels"),
+    *("num_layers_per_stack", "kv_channels", "per_layer_config", "hidden_size_per_layer_input"),
+    *("layer_group_size", "mixer_types", "residual_moe", "loop_num", "num_loops", "window_sizes"),
+    *("kv_source_layers", "kv_source_layer_ids", "engram_layer_ids", "ple_layer_ids"),
+    *("mova_num_experts", "zero_expert_num", "attention_other_setting", "num_attention_groups"),
+    *("indexer_n_heads", "indexer_budget", "total_ut_steps"),
+    *("share_q_dim", "swa_kv_lora_rank", "efficient_attention_config"),
 )
+ONCE = "layer_group_size", "loop_num", "num_loops", "total_ut_steps"  # which say nothing if 1
 TIED = (  # families whose vocabulary stands once, where a file says nothing else
     *("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "cohere", "cohere2"),
-    *("smollm3", "ernie4_5", "minicpm3"),
+    *("smollm3", "ernie4_5", "ernie4_5_moe", "minicpm", "minicpm3", "lfm2", "lfm2_moe"),
+    *("gpt2", "gpt_bigcode", "bloom", "falcon"),
 )
 UNGATED = (  # families whose feed-forward layers are two matrices and not three
     *("gpt_neox", "gpt2", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"),
     *("mpt", "nemotron", "codegen", "persimmon", "apertus", "apertus1p5_text", "arcee", "jais2"),
-    *("nanochat",),
+    *("nanochat", "biogpt", "cosmos3_edge_text"),
 )
-GATED = "qwen3_next", "qwen3_5", "afmoe"  # families whose attention has a gate, said or not
+GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_"  # whose attention has a gate, said or not
 PLAIN_TYPES = (
     None,
     "",
@@ -67,10 +74,14 @@ PLAIN_TYPES = (
     "torch.bfloat16",
     "torch.float16",
 )
-NO_DECODERS = (  # families that do not answer token by token, or not alone
-    *("bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "deberta", "deberta-v2"),
+NO_DECODERS = (  # families that do not answer token by token, or not alone; and all of "bert"
     *("t5", "mt5", "bart", "mbart", "pegasus", "whisper", "vit", "clip", "mamba", "mamba2", "rwkv"),
+    *("electra", "big_bird", "data2vec-text", "ernie", "ernie_m", "esm", "esmc", "funnel", "fnet"),
+    *("gte", "jina_embeddings_v3", "layoutlm", "longformer", "luke", "mpnet", "mra", "neomme"),
+    *("nystromformer", "roformer", "tapas", "xmod", "yoso", "splinter", "canine", "dpr", "new"),
+    *("diffusion_gemma", "llada", "llada2_moe", "Dream", "sdar", "sdar_moe"),
 )
+MASKED = "ForMaskedLM", "ForPreTraining"  # as classes of encoders end
 QUANT_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
 FOUR_BITS = "gptq", "awq", "gptq_marlin", "awq_marlin", "auto-round"  # by whole numbers of `bits`
 QUANT_ALGORITHMS = {  # of ModelOpt
@@ -291,6 +302,11 @@ class _Reader:
         """What stands in an object; nothing where it is not there."""
         return self.part(repr(keys[0]), self.get(*keys, default={}))
 
+    @functools.cached_property
+    def layers(self) -> int:
+        """Layers of a file that counts them; one of another."""
+        return self.whole("num_hidden_layers", "n_layer", default=1, most=MOST_LAYERS)
+
     def part(self, what: str, value: Any) -> Self:
         """An object inside this one, or an empty one."""
         if value and not isinstance(value, Mapping):
@@ -334,25 +350,34 @@ def _grouped(
     )
 
 
-def _latent(read: _Reader, hidden: int, heads: int, indexer: bool) -> Attention:
-    """Multi-head latent attention, with the selection of DeepSeek-V3.2 where it is."""
+def _latent(
+    read: _Reader, hidden: int, heads: int, indexer: bool, rotated: bool = True
+) -> Attention:
+    """Multi-head latent attention, with the selection of DeepSeek-V3.2 where it is; where nothing
+    is rotated, all of a head comes from the latent."""
     rank = read.whole("kv_lora_rank")
-    rope = read.whole("qk_rope_head_dim")
+    rope = read.whole("qk_rope_head_dim", least=0)
     nope = read.whole("qk_nope_head_dim")
+    if not rotated:
+        rope, nope = 0, nope + rope
     value = read.whole("v_head_dim")
     q_rank = read.whole("q_lora_rank", default=0, least=0)
     queries = heads * (nope + rope)
     parameters = hidden * q_rank + q_rank * queries if q_rank else hidden * queries
     parameters += hidden * (rank + rope) + rank * heads * (nope + value) + heads * value * hidden
-    if read.flag("mla_use_output_gate"):
-        parameters += hidden * heads * value
+    gated = str(read.get("model_type")).startswith("hy_v4")
+    gated = read.flag("gated_mla", default=gated)
+    if read.flag("mla_use_output_gate", default=gated):
+        parameters += hidden * (heads if read.get("gating_type") == "headwise" else heads * value)
     selected = index_values = index_width = 0
     if read.has("index_topk"):
         selected = read.whole("index_topk")
         if indexer:
             width, index_heads = read.whole("index_head_dim"), read.whole("index_n_heads")
-            index_values, index_width = width, index_heads * width
-            parameters += (q_rank or hidden) * index_width + hidden * (width + index_heads)
+            pool = read.whole("index_kpool", default=1)  # tokens that are looked at as one
+            index_values, index_width = -(-width // pool), index_heads * width // pool
+            parameters += (q_rank or hidden) * index_heads * width + hidden * (width + index_heads)
+            parameters += hidden * width if pool > 1 else 0
     return Attention(
         "latent",
         parameters,
@@ -413,11 +438,25 @@ def _delta(hidden: int, key_heads: int, value_heads: int, key: int, value: int) 
     )
 
 
+def _own_rates(hidden: int, heads: int, size: int) -> Attention:
+    """The same with a rate of forgetting for each channel, as transformers has Kimi Linear: rates
+    and gate go through the width of a head."""
+    inner = heads * size
+    parameters = 4 * hidden * inner + 2 * size * (hidden + inner) + hidden * heads
+    return Attention("linear", parameters, state_values=inner * size, kv_heads=heads)
+
+
 def _mamba(read: _Reader, hidden: int) -> Attention:
-    """A Mamba-2 layer."""
-    heads, width = read.whole("mamba_num_heads"), read.whole("mamba_head_dim")
-    groups, state = read.whole("n_groups"), read.whole("ssm_state_size")
-    inner = heads * width
+    """A Mamba-2 layer, in the words of Nemotron-H, of Granite 4 or of Falcon-H1."""
+    heads = read.whole("mamba_num_heads", "mamba_n_heads")
+    if read.has("mamba_d_ssm"):
+        inner = read.whole("mamba_d_ssm")
+    elif read.get("mamba_head_dim", "mamba_d_head") == "auto":
+        inner = hidden * read.whole("mamba_expand", default=2)
+    else:
+        inner = heads * read.whole("mamba_head_dim", "mamba_d_head")
+    groups = read.whole("n_groups", "mamba_n_groups")
+    state = read.whole("ssm_state_size", "mamba_d_state")
     parameters = hidden * (2 * inner + 2 * groups * state + heads) + inner * hidden
     return Attention("linear", parameters, state_values=inner * state, kv_heads=heads)
 
@@ -440,6 +479,25 @@ def _lightning(hidden: int, heads: int, width: int) -> Attention:
     )
 
 
+def _linear(read: _Reader, hidden: int, heads: int, width: int) -> Attention:
+    """A layer with a state in the place of a cache, of the family's kind."""
+    family = read.get("model_type")
+    if family == "granitemoehybrid":
+        return _mamba(read, hidden)
+    if family in ("lfm2", "lfm2_moe"):
+        state = hidden * (read.whole("conv_L_cache", default=3) - 1) // 2  # in 16 bits
+        return Attention("linear", 4 * hidden * hidden, state_values=state, kv_heads=hidden)
+    if family == "minimax":
+        return _lightning(hidden, heads, width)
+    return _delta(
+        hidden,
+        read.whole("linear_num_key_heads"),
+        read.whole("linear_num_value_heads"),
+        read.whole("linear_key_head_dim"),
+        read.whole("linear_value_head_dim"),
+    )
+
+
 def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForward:
     """A mixture: routed experts, those that every token passes, and the router."""
     experts = read.whole(*EXPERTS)
@@ -449,10 +507,13 @@ def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForw
     if chosen > experts:
         rule = f"'num_experts_per_tok' must be at most the {experts} experts"
         raise ValueError(f"{read.name}: {rule}, got {chosen}")
-    latent = read.whole("moe_latent_size", "routed_expert_hidden_size", default=hidden)
+    latent = read.whole(
+        "moe_latent_size", "routed_expert_hidden_size", "moe_hidden_size", default=hidden
+    )
     shared = read.whole(
         "moe_shared_expert_intermediate_size",
         "shared_expert_intermediate_size",
+        "shared_intermediate_size",
         "share_expert_dim",
         default=0,
         least=0,
@@ -495,7 +556,10 @@ def _mixture_layers(read: _Reader, layers: int) -> list[bool]:
 def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> list[Attention]:
     """The attention of every layer."""
     for key in UNREAD:
-        if read.has(key):
+        said = read.get(key)
+        if key == "kv_source_layers" and said == list(range(layers)):  # each its own
+            continue
+        if said not in (None, 0, [], {}) and not (key in ONCE and said == 1):
             raise read.unread(key, f"lists of layer_types: {', '.join(LAYER_KINDS)}")
     if read.has("compress_ratios"):
         ratios = read.wholes("compress_ratios")
@@ -503,19 +567,28 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             raise ValueError(f"{read.name}: 'compress_ratios' must have {layers} entries")
         ratios = ratios[:layers]
         return [_compressed(read, hidden, heads, ratio) for ratio in ratios]
-    if read.has("kv_lora_rank"):
+    if read.has("kv_lora_rank") and read.flag("use_mla", default=True):
+        if set(map(str, read.items("layer_types"))) & set(WINDOW_KINDS):
+            raise read.unread("layer_types", "layers without a window where kv_lora_rank is")
+        rotated = read.items("no_rope_layers")  # 1 where it is
+        rotated = read.of_layers("no_rope_layers", len(rotated), (0, 1))
         types = read.items("indexer_types")
         types = read.of_layers("indexer_types", len(types), ("full", "shared"))
         linear = read.inside("linear_attn_config")
         state_layers = {i - 1 for i in linear.wholes("kda_layers")}
+        named = read.items("layer_types") if read.has("linear_num_heads") else []
         found = []
         for i in range(layers):
             if i in state_layers:
                 count, size = linear.whole("num_heads"), linear.whole("head_dim")
                 found.append(_delta(hidden, count, count, size, size))
+            elif i < len(named) and named[i] == LAYER_KINDS[1]:
+                count, size = read.whole("linear_num_heads"), read.whole("linear_head_dim")
+                found.append(_own_rates(hidden, count, size))
             else:
                 full = i >= len(types) or types[i] == "full"
-                found.append(_latent(read, hidden, heads, full))
+                turned = i >= len(rotated) or rotated[i] == 1
+                found.append(_latent(read, hidden, heads, full, turned))
         return found
     kv_heads = 1 if read.flag("multi_query") else heads
     kv_heads = read.heads_of(heads, "num_key_value_heads", "num_kv_heads", default=kv_heads)
@@ -541,21 +614,16 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
     sparse_layers = [0] * layers
     if sparse.has("sparse_attention_freq"):
         sparse_layers = sparse.of_layers("sparse_attention_freq", layers, (0, 1))
+    each = read.wholes("num_attention_heads_per_layer")
+    swa_heads = read.whole("swa_num_attention_heads", default=heads)
     found = []
     for i, kind in enumerate(kinds):
+        many = each[i] if i < len(each) else heads if kind == LAYER_KINDS[0] else swa_heads
         if kind == "linear_attention":
-            found.append(
-                _delta(
-                    hidden,
-                    read.whole("linear_num_key_heads"),
-                    read.whole("linear_num_value_heads"),
-                    read.whole("linear_key_head_dim"),
-                    read.whole("linear_value_head_dim"),
-                )
-            )
+            found.append(_linear(read, hidden, heads, width))
         elif kind == "full_attention":
             size = read.whole("global_head_dim", default=width)
-            shared = read.heads_of(heads, "num_global_key_value_heads", default=kv_heads)
+            shared = read.heads_of(many, "num_global_key_value_heads", default=kv_heads)
             more = {"gate": gate}
             if sparse_layers[i]:
                 index = sparse.whole("sparse_index_dim")
@@ -564,14 +632,27 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
                 more["index_values"] = index
                 more["index_width"] = sparse.whole("sparse_num_index_heads") * index
             value = size if read.has("global_head_dim") else read.whole("v_head_dim", default=size)
-            found.append(_grouped(hidden, heads, shared, size, value, **more))
+            found.append(_grouped(hidden, many, shared, size, value, **more))
         else:
             size = read.whole("swa_head_dim", default=width)
             value = read.whole("swa_v_head_dim", "v_head_dim", default=size)
-            shared = read.heads_of(heads, "swa_num_key_value_heads", default=kv_heads)
+            shared = read.heads_of(many, "swa_num_key_value_heads", default=kv_heads)
             found.append(
-                _grouped(hidden, heads, shared, size, value, gate=gate, window_tokens=window)
+                _grouped(hidden, many, shared, size, value, gate=gate, window_tokens=window)
             )
+    if read.get("model_type") == "falcon_h1":  # both at once in every layer
+        beside = _mamba(read, hidden)
+        found = [
+            replace(
+                one,
+                parameters=one.parameters + beside.parameters,
+                state_values=beside.state_values,
+            )
+            for one in found
+        ]
+    for i in read.wholes("cross_attention_layers"):  # which see images, and no token of the text
+        if i < layers:
+            found[i] = Attention("none", found[i].parameters)
     return found
 
 
@@ -591,7 +672,8 @@ def _layer_kinds(read: _Reader, layers: int, window: int) -> list[str]:
         return [LAYER_KINDS[0] if (i + 1) % every == 0 else LAYER_KINDS[1] for i in range(layers)]
     if model in ("llama4", "llama4_text"):
         return [LAYER_KINDS[0] if (i + 1) % 4 == 0 else WINDOW_KINDS[1] for i in range(layers)]
-    if not window:
+    context = read.whole("max_position_embeddings", default=window + 1)
+    if not window or (model not in ALL_WINDOWS and window >= context):
         return [LAYER_KINDS[0]] * layers
     if read.has("sliding_window_pattern") or model in FULL_EVERY:
         every = read.whole("sliding_window_pattern", default=FULL_EVERY.get(str(model), 1))
@@ -656,9 +738,183 @@ def _block_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attentio
     return found
 
 
+def _require_decoder(read: _Reader, outer: Mapping[str, Any]) -> None:
+    """Refuse what does not answer token by token, by its family or by the class of its weights."""
+    classes = outer.get("architectures")
+    classes = [str(one) for one in classes] if isinstance(classes, list) else []
+    masked = [one for one in classes if one.endswith(MASKED)]
+    families = [str(one) for one in (read.get("model_type"), outer.get("model_type")) if one]
+    others = [
+        one for one in families if one in NO_DECODERS or ("bert" in one and "decoder" not in one)
+    ]
+    if others or masked or read.flag("is_encoder_decoder"):
+        kind = [*others, *masked, *families, "an encoder and a decoder"][0]
+        raise ValueError(
+            f"{read.name}: 'model_type' must be of a decoder alone, got {kind[:60]!r}; what is "
+            "read are models that answer token by token, from a cache of the tokens before"
+        )
+
+
+def _ernie(read: _Reader) -> dict[str, Any]:
+    """ERNIE 4.5 says from which layer to which, and in steps of how many, layers are mixtures."""
+    first = read.whole("moe_layer_start_index", default=1, least=0)
+    last = read.whole("moe_layer_end_index", default=-1, least=-1)
+    every = read.whole("moe_layer_interval", default=1)
+    mixed = range(first, read.layers if last == -1 else last + 1)
+    return {
+        "moe_num_experts": None,
+        "num_experts": read.whole("moe_num_experts", "num_experts", default=64, least=0),
+        "num_experts_per_tok": read.whole("moe_k", "num_experts_per_tok", default=6),
+        "n_shared_experts": read.whole("moe_num_shared_experts", default=2, least=0),
+        "mlp_layer_types": [
+            "sparse" if i in mixed and (i + 1) % every == 0 else "dense" for i in range(read.layers)
+        ],
+    }
+
+
+def _granite_hybrid(read: _Reader) -> dict[str, Any]:
+    """Granite 4: where there are no experts, the part that all tokens pass is all there is."""
+    key = "layer_types" if read.has("layer_types") else "layers_block_type"
+    kinds = read.items(key) or ["mamba"] * read.layers
+    known = {"mamba": LAYER_KINDS[1], "attention": LAYER_KINDS[0]}
+    found: dict[str, Any] = {"layers_block_type": None}
+    found["layer_types"] = [known.get(str(one), one) for one in kinds]
+    if not read.get("num_local_experts"):
+        found["intermediate_size"] = read.get("shared_intermediate_size", "intermediate_size")
+    return found
+
+
+def _lfm2(read: _Reader) -> dict[str, Any]:
+    """LFM2 lists the layers that attend, and takes two thirds of a width in whole blocks."""
+    full = read.wholes("full_attn_idxs")
+    kinds = read.items("layer_types") or [
+        LAYER_KINDS[0] if i in full else "conv" for i in range(read.layers)
+    ]
+    found: dict[str, Any] = {"full_attn_idxs": None}
+    found["layer_types"] = [LAYER_KINDS[1] if one == "conv" else one for one in kinds]
+    found["tie_word_embeddings"] = read.get("tie_embedding", "tie_word_embeddings")
+    if read.get("model_type") == "lfm2":
+        width = read.whole("block_ff_dim", "intermediate_size")
+        if read.flag("block_auto_adjust_ff_dim", default=True):
+            width = 2 * width // 3
+            if read.has("block_ffn_dim_multiplier"):
+                width = int(read.number("block_ffn_dim_multiplier") * width)
+                blocks = read.whole("block_multiple_of", default=256)
+                width = -(-width // blocks) * blocks
+        found["intermediate_size"] = width
+    return found
+
+
+def _hunyuan(read: _Reader) -> dict[str, Any]:
+    """Hunyuan lists for each layer what is the same in all."""
+
+    def same(key: str) -> Any:
+        value = read.get(key)
+        alike = isinstance(value, list) and value and all(one == value[0] for one in value)
+        return value[0] if alike else value
+
+    shared = same("num_shared_expert")
+    found = {
+        "num_experts": same("num_experts"),
+        "num_experts_per_tok": same("moe_topk"),
+        "n_shared_experts": 1 if shared is None else shared,
+        "moe_intermediate_size": same("moe_intermediate_size"),
+    }
+    return found if read.flag("use_cla") else found | {"cla_share_factor": None}
+
+
+def _step(read: _Reader) -> dict[str, Any]:
+    """Step 3.5 and 3.7: other heads where there is a window, and mixtures in a text of numbers."""
+    listed = read.get("moe_layers_enum", default="")
+    if not isinstance(listed, str):
+        listed = ",".join(map(str, read.wholes("moe_layers_enum")))
+    mixed = {one.strip() for one in listed.split(",")}
+    kinds = ["sparse" if f"{i}" in mixed else "dense" for i in range(read.layers)]
+    other = read.inside("attention_other_setting").get("num_attention_heads")
+    return {
+        **dict.fromkeys(("attention_other_setting", "num_attention_groups", "moe_num_experts")),
+        "per_layer_config": None,  # of heads, which stand beside it
+        "num_key_value_heads": read.get("num_key_value_heads", "num_attention_groups"),
+        "swa_num_attention_heads": read.get("num_sliding_attention_heads", default=other),
+        "num_experts": read.get("moe_num_experts", *EXPERTS),
+        "num_experts_per_tok": read.get("moe_top_k", "num_experts_per_tok"),
+        "mlp_layer_types": kinds if listed else read.get("mlp_layer_types"),
+    }
+
+
+def _gemma4(read: _Reader) -> dict[str, Any]:
+    """Gemma 4 as transformers writes it: layers without a window have heads of their own."""
+    parts = read.inside("per_layer_config").config
+    names = {"head_dim": "global_head_dim", "num_key_value_heads": "num_global_key_value_heads"}
+    kinds = read.items("layer_types")[: read.layers]
+    wide = {f"{i:02}" for i, kind in enumerate(kinds) if kind == LAYER_KINDS[0]}
+    one = next(iter(parts.values()), None)
+    alike = isinstance(one, Mapping) and all(part == one for part in parts.values())
+    if not alike or set(parts) != wide or not set(one or ()) <= set(names):
+        return {}
+    return {"per_layer_config": None} | {names[key]: value for key, value in (one or {}).items()}
+
+
+def _four_widths(read: _Reader) -> dict[str, Any]:
+    """GPT-2 and its like: a feed-forward layer is four times as wide as the model."""
+    width = 4 * read.whole("hidden_size", "n_embd", "d_model")
+    return {"intermediate_size": read.get("n_inner", "ffn_hidden_size", default=width)}
+
+
+def _falcon(read: _Reader) -> dict[str, Any]:
+    """Falcon: of the older ones, heads of keys are one or all, whatever else is said."""
+    heads: dict[str, Any] = {}
+    if not read.flag("new_decoder_architecture"):
+        heads["num_kv_heads"] = 1 if read.flag("multi_query", default=True) else None
+    return _four_widths(read) | heads
+
+
+def _mimo(read: _Reader) -> dict[str, Any]:
+    """MiMo-V2: twice the heads of keys where there is a window."""
+    twice = 2 * read.whole("num_key_value_heads", default=4)
+    return {"swa_num_key_value_heads": read.get("swa_num_key_value_heads", default=twice)}
+
+
+def _first_qwen(read: _Reader) -> dict[str, Any]:
+    """Qwen of 2023 counts both halves of a gated layer."""
+    return {"intermediate_size": read.whole("intermediate_size", least=2) // 2}
+
+
+OWN_WORDS = {  # families that say some of it in words of their own
+    "ernie4_5_moe": _ernie,
+    "granitemoehybrid": _granite_hybrid,
+    **dict.fromkeys(("lfm2", "lfm2_moe"), _lfm2),
+    **dict.fromkeys(("hunyuan", "hunyuan_v1_moe"), _hunyuan),
+    **dict.fromkeys(("step3p5", "step3p7"), _step),
+    **dict.fromkeys(("gemma4", "gemma4_text"), _gemma4),
+    **dict.fromkeys(("gemma4_unified", "gemma4_unified_text"), _gemma4),
+    **dict.fromkeys(("gpt2", "gptj", "gpt_bigcode", "codegen", "bloom"), _four_widths),
+    "falcon": _falcon,
+    "mimo_v2_flash": _mimo,
+    "qwen": _first_qwen,
+}
+
+
+def _known_words(read: _Reader) -> dict[str, Any]:
+    """What a family says in words of its own, in those that are read here."""
+    family = OWN_WORDS.get(str(read.get("model_type")))
+    return family(read) if family else {}
+
+
+def _language_model(config: Mapping[str, Any], name: str) -> _Reader:
+    """The file of a decoder, alone or inside a larger model, in words that are read here."""
+    whole = _Reader(config, name)
+    merged = {**config, **whole.inside("text_config", "llm_config").config}
+    _require_decoder(_Reader(merged, name), config)
+    merged |= _known_words(_Reader(merged, name))
+    if whole.has("tie_word_embeddings"):  # vLLM asks the whole whether its words stand once
+        merged["tie_word_embeddings"] = whole.get("tie_word_embeddings")
+    return _Reader(merged, name)
+
+
 def _refuse_unread(read: _Reader, layers: list[tuple[Attention, FeedForward]]) -> None:
     """Refuse a file that tells of experts or states of which no layer has any as it was read."""
-    linear = any(attention.kind == "linear" for attention, _ in layers)
+    linear = any(one.kind == "linear" or one.state_values for one, _ in layers)
     mixed = any(part.experts for _, part in layers)
     for key, value in read.config.items():
         if value in (None, 0, 1, "", [], {}):
@@ -785,12 +1041,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
     """
     if not isinstance(config, Mapping):
         raise ValueError(f"{name}: config.json must hold an object, got {type(config).__name__}")
-    inner = _Reader(config, name).inside("text_config", "llm_config").config
-    merged = {**config, **inner}
-    read = _Reader(merged, name)
-    if read.get("model_type") in NO_DECODERS or read.flag("is_encoder_decoder"):
-        kind = read.get("model_type", default="an encoder and a decoder")
-        raise ValueError(f"{name}: 'model_type' must be of a decoder alone, got {kind!r}")
+    read = _language_model(config, name)
     hidden = read.whole("hidden_size", "n_embd", "d_model")
     heads = read.whole("num_attention_heads", "n_head")
     if read.has("hybrid_override_pattern", "layers_block_type"):
@@ -803,14 +1054,16 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         attentions = _attention_layers(read, count, hidden, heads)
         if any(mixtures):
             width = read.whole(
-                "moe_intermediate_size", "expert_intermediate_size", "intermediate_size"
+                *("moe_intermediate_size", "expert_intermediate_size", "expert_hidden_dim"),
+                "intermediate_size",
             )
             mixture = _experts(read, hidden, width)
         matrices = 2 if read.get("model_type") in UNGATED else 3
         dense = _NO_FEED_FORWARD
         if not all(mixtures):
             dense_width = read.whole(
-                "dense_intermediate_size", "intermediate_size_mlp", "intermediate_size"
+                *("dense_intermediate_size", "intermediate_size_mlp"),
+                *("prefix_dense_intermediate_size", "intermediate_size"),
             )
             dense = FeedForward(matrices * hidden * dense_width)
         layers = [
@@ -819,7 +1072,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         ]
     _refuse_unread(read, layers)
     try:
-        published = published_precision(merged)
+        published = published_precision(read.config)
     except _UnknownFormat as problem:
         published = f"{name}: {problem}"
     experts = read.get("expert_dtype", default="")

@@ -39,6 +39,8 @@ PRECISION_WORDS = {
     "awq": "int4",
     "gptq": "int4",
     "w4a16": "int4",
+    "bf16": "bf16",
+    "fp16": "bf16",
 }
 SAME_SHAPE = {  # other names of published shapes, in compared form: the preset
     "llama3370b": "meta-llama/Meta-Llama-3.1-70B",
@@ -253,14 +255,13 @@ def find_model(name: str) -> tuple[Architecture, str]:
     bare, precision = _without_endings(last)
     for tried in (form, last, bare, bare.removeprefix("meta"), bare.removeprefix("nvidia")):
         if tried in _forms():
-            found = _forms()[tried]
-            return preset_model(found), precision or _unsaid(found, last)
+            return _as_asked(_forms()[tried], precision, last)
     shapes: dict[str, str] = {}  # without endings, and the shortest name of each
     for form_of_one, name_of_one in _forms().items():
         shapes.setdefault(_without_endings(form_of_one)[0].removeprefix("meta"), name_of_one)
     begun = [one for one in shapes if one.startswith(bare)]
     if len(begun) == 1 and len(bare) > 4:  # "Qwen3-235B": only one goes on from there
-        return preset_model(shapes[begun[0]]), precision or _unsaid(shapes[begun[0]], last)
+        return _as_asked(shapes[begun[0]], precision, last)
     like = difflib.get_close_matches(bare, shapes, 6, 0.3)
     names = list(dict.fromkeys(shapes[one] for one in like))[:3] or sorted(_model_configs())[:3]
     raise ValueError(
@@ -269,10 +270,13 @@ def find_model(name: str) -> tuple[Architecture, str]:
     )
 
 
-def _unsaid(found: str, asked: str) -> str:
-    """16 bits where only a quantized copy is a preset, and the name asked for says nothing."""
-    form = compared(found.split("/")[-1])
-    return "bf16" if _without_endings(form)[1] and form != asked else ""
+def _as_asked(found: str, said: str, asked: str) -> tuple[Architecture, str]:
+    """A preset, and what the name asked for says beyond its checkpoint: 16 bits also where only a
+    quantized copy is a preset, and the name says nothing."""
+    model, form = preset_model(found), compared(found.split("/")[-1])
+    quantized = _without_endings(form)[1] not in ("", "bf16")
+    said = said or ("bf16" if quantized and form != asked else "")
+    return model, "" if said == model.published == "bf16" else said
 
 
 def _is_path(name: str) -> bool:

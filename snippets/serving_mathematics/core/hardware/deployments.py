@@ -181,6 +181,18 @@ def own_precision(architecture: Architecture) -> str:
     return own
 
 
+def _require_kept_experts(architecture: Architecture, precision: str, rather: str) -> None:
+    """Refuse more bits than experts have that were published in four: in these it would be planned.
+
+    rather: what to say instead.
+    """
+    kept = ("fp4", "int4", *["fp8"] * architecture.eight_bit_rest)
+    fine = not architecture.four_bit_experts or precision in kept
+    name = architecture.name
+    rule = f"{rather}, as the experts of {name} were published in four bits and stay so"
+    possible(fine, "precision", rule, precision)
+
+
 def draft_engine(deployment: Deployment) -> Deployment | None:
     """The draft model of a deployment as an engine of its own on the same devices, None where no
     model guesses: split the same way, in its published precision, its cache in the model's.

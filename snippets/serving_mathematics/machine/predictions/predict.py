@@ -55,6 +55,7 @@ from serving_mathematics.core.hardware.catalogue import (
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
     Impossible,
+    _require_kept_experts,
     own_precision,
     require_deployment,
     room_sequences,
@@ -308,6 +309,11 @@ def read_row(cells: Mapping[str, str]) -> Row:
             found[column] = finder(said)
         except ValueError as problem:
             raise _named(column, str(problem)) from None
+    if told or _cell(cells, "precision"):
+        try:
+            _require_kept_experts(architecture, found["precision"], "blank")
+        except Impossible as problem:
+            raise Impossible(_in_columns(str(problem), "")) from None
     try:
         system = find_system(_cell(cells, "system"))
     except ValueError as problem:
@@ -425,6 +431,7 @@ def _in_columns(text: str, start: str) -> str:
         "accepted_tokens": "column accepted_tokens:",
         "shortest_share": "column shortest_share:",
         "weights": f"column {start}tp: weights",
+        "precision": "column precision:",
     }
     for name, told in words.items():
         if text.startswith(f"{name} "):
