@@ -74,15 +74,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     runs = run_all(sources, progress=Progress(log.info), again=not seen)
     site, shown = site_from(config), _State.serving
     made = _State.made = expand(ROOT, site, runs, sources=sources, show_failures=shown)
-    if isinstance(whole := made.files.get(COMPANION), bytes):  # mkdocs-jupyter reads a file
-        book = made.files[COMPANION] = default_cache(ROOT) / "notebook" / COMPANION
-        if not book.is_file() or book.read_bytes() != whole:  # a full cache may be read-only
-            write_whole(book, whole)
     for path, content in (made.files | made.pages).items():
         if written := files.get_file_from_path(path):
             files.remove(written)
-        at = {"abs_src_path": str(content)} if isinstance(content, Path) else {"content": content}
-        files.append(File.generated(config, path, **at))
+        files.append(_file(path, content, config))
     _State.pages = PageCache(default_cache(ROOT), config, files, _State.maths)
     return files
 
@@ -97,6 +92,16 @@ def on_serve(server: LiveReloadServer, *, builder: Any, **_: Any) -> None:
             log.error(str(problem))
 
     server.builder = build
+
+
+def _file(path: str, content: str | bytes | Path, config: MkDocsConfig) -> File:
+    if path == COMPANION and isinstance(content, bytes):  # mkdocs-jupyter reads a file
+        kept = default_cache(ROOT) / "notebook" / path
+        if not kept.is_file() or kept.read_bytes() != content:  # a full cache may be read-only
+            write_whole(kept, content)
+        return File(path, str(kept.parent), config.site_dir, config.use_directory_urls)
+    at = {"abs_src_path": str(content)} if isinstance(content, Path) else {"content": content}
+    return File.generated(config, path, **at)
 
 
 def on_pre_page(page: Page, **_: Any) -> Page:

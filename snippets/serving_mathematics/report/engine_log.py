@@ -41,7 +41,7 @@ LEAP_YEAR = 2000  # which has every day, where none is told
 LOOKED_AT = 2_000_000  # characters, in which the first such line must come
 
 
-def _engine_of(text: str) -> str:
+def _logging_engine(text: str) -> str:
     """The engine whose log a text is; "" where it is of none."""
     begin = text[:LOOKED_AT]
     return next((engine for engine, line in SAID.items() if line.search(begin)), "")
@@ -60,7 +60,7 @@ def log_lines_run(text: str, where: str) -> Run:
     >>> run.series.level("running").tolist(), run.series.level("cache").tolist()
     ([1.0, 2.0], [0.948, 0.948])
     """
-    engine = _engine_of(text)
+    engine = _logging_engine(text)
     rule = "an engine's log with lines that say Running: 3 reqs or #running-req: 3"
     require(engine, where, rule, text[:40].split("\n")[0])
     moments: list[dict[str, dict[str, float]]] = []

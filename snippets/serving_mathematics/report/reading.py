@@ -43,7 +43,7 @@ from serving_mathematics.planner.load_tests import (
     _name,
     _printed_results,
 )
-from serving_mathematics.report.engine_log import _engine_of, log_lines_run
+from serving_mathematics.report.engine_log import _logging_engine, log_lines_run
 from serving_mathematics.report.engine_metrics import (
     _looks_scraped,
     _looks_tabled,
@@ -122,7 +122,7 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
             return [_of_table(text, where)]
-        if _engine_of(text):
+        if _logging_engine(text):
             return [log_lines_run(text, where)]
         if YAML.match(text):
             raise OtherFileError(f"{where} must be a load test, a log or a scrape, got YAML")
