@@ -190,9 +190,10 @@ LOOK = """(moving) => {
     const found = [], heights = new Set(), axes = new Set();
     const seen = (one) => one.textContent && one.getClientRects().length > 0;
     const boxed = (one) => {  // without its halo
-        const { x, y, width, height } = one.getBBox(), { b, e, f } = one.getScreenCTM();
+        const { x, y, width, height } = one.getBBox(), { a, b, e, f } = one.getScreenCTM();
         if (b) return one.getBoundingClientRect();
-        return { left: e + x, right: e + x + width, top: f + y, bottom: f + y + height };
+        const [left, right, top, bottom] = [x, x + width, y, y + height].map((at) => a * at);
+        return { left: e + left, right: e + right, top: f + top, bottom: f + bottom };
     };
     const lies = (one, other) => {  // the middle line of one, turned as it is, in the other's box
         const { x, y, width, height } = one.getBBox(), box = other.getBBox();

@@ -191,15 +191,14 @@ def figure_spread(figure: Figure) -> None:
     widths = (1, 2, 4, 8)
     found = [_spread(devices) for devices in widths]
     at = np.zeros(len(widths))
-    for name, colour in (
-        ("weights", "C0"),
-        ("cache", "C2"),
-        ("prompts of others", "C1"),
-        ("kernels", "C4"),
-        ("messages", "C3"),
-        ("host", "C5"),
+    for name, colour, of in (
+        ("weights", "C0", ["weights"]),
+        ("cache", "C2", ["cache"]),
+        ("prompts of others", "C1", ["prompts of others"]),
+        ("floors of kernels, host", "C4", ["kernels", "host"]),
+        ("messages", "C3", ["messages"]),
     ):
-        heights = np.array([1e3 * parts[name] for parts in found])
+        heights = np.array([1e3 * sum(parts[one] for one in of) for parts in found])
         axes.bar(range(len(widths)), heights, 0.6, bottom=at, color=colour, label=name)
         at += heights
     ideal = [at[0] / devices for devices in widths]
