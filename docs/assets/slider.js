@@ -268,7 +268,7 @@ function cells(plot, panel, world) {
   const { columns } = panel;
   const lengths = long(columns);
   const beside = 12 + Math.max(...long(panel.rows, () => "now"));
-  const above = (width - beside) / columns.length < 13; // names of rows, where those of columns would lie on each other
+  const above = (width - beside) / columns.length < 11; // names of rows, where those of columns would lie on each other
   const left = above ? 4 : beside;
   const pitch = (beyond) => Math.min((width - left - beyond) / columns.length, 34);
   const slant = pitch(0.71 * lengths.at(-1)) > 17 ? 0.71 : 1; // upright where there is no room to slant

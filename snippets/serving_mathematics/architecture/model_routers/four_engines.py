@@ -71,6 +71,8 @@ def example() -> SimpleNamespace:
         long_fewest_percent=100 * _long("fewest requests", "kept"),
         long_fewest_s=_long("fewest requests", "first_99_s"),
         long_unread_s=_long("Dynamo, 16", "first_99_s"),
+        least_gain_percent=min(_record()["gains"].values()),
+        most_gain_percent=max(_record()["gains"].values()),
         few_four_percent=_few_more(4),
         few_sixteen_percent=_few_more(16),
         engine_random=_record()["without"]["at random"][LOADS.index(0.9)],

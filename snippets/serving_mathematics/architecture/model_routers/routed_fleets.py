@@ -60,6 +60,7 @@ COMMAND = "python -m serving_mathematics.architecture.model_routers.routed_fleet
 ENGINES = 4
 REQUESTS = {CHAT.name: 5000, AGENTS.name: 9000}
 HALVINGS = 5
+FINER = 8  # of the halvings where two rates are compared that are near each other
 BUSY_REQUESTS = 60_000  # five minutes of ten engines that are nearly full
 
 
@@ -137,10 +138,11 @@ def _carries(
     high: float,
     engines: int = ENGINES,
     seed: int = 1,
+    halvings: int = HALVINGS,
     **traffic: Any,
 ) -> float:
     """The highest rate of each engine at which the promise is kept [1/s]."""
-    for _ in range(HALVINGS):
+    for _ in range(halvings):
         rate = (low + high) / 2
         asked = _asked(machine, engines * rate, REQUESTS[machine.name], seed, **traffic)
         kept = _seen(machine, asked, _serve(machine, asked, route, engines)).kept
@@ -164,6 +166,17 @@ def _carried() -> dict[str, dict[str, float]]:
         name: _carries(AGENTS, route, 0.05 * most, 0.85 * most)
         for name, route in (RULES | OTHERS | sessions).items()
     }
+    return found
+
+
+def _gains() -> dict[str, float]:
+    """Of each situation of customers, what prefix first carries more than fewest requests [%]."""
+    rules = [RULES[name] for name in ("prefix first, slack 16", "fewest requests")]
+    places = {name: (SPANS.get(name, SPAN), ENGINES, how) for name, how in SITUATIONS.items()}
+    found = {}
+    for name, (span, engines, how) in (places | {"eight engines": (SPAN, 8, {})}).items():
+        own, fewest = (_carries(CHAT, rule, *span, engines, halvings=FINER, **how) for rule in rules)
+        found[name] = 100 * (own / fewest - 1)
     return found
 
 
@@ -248,6 +261,7 @@ def main() -> None:
     record = provenance(COMMAND, ["numpy"]) | {
         "what": f"rates [1/s] and shares of fleets of {ENGINES} engines behind a router",
         "carried": _carried(),
+        "gains": _gains(),
         "few": _few(),
         "slack": {
             situation: [_at(situation, rate, _prefix(slack)) for slack in SLACKS]
