@@ -243,6 +243,26 @@ def test_where_letters_are_twice_as_large_nothing_is_wider_than_a_phone(
     assert page.evaluate(WIDTH) == PHONE["width"]
 
 
+def test_a_phone_whose_letters_are_twice_as_large_reads_whole_words(
+    page: Page, origin: str
+) -> None:
+    """It is as a window of half its width, in which style sheets count in letters, too."""
+    page.set_viewport_size({"width": PHONE["width"] // 2, "height": PHONE["height"] // 2})
+    for slug in ("planner", "capacity/littles-law", "gallery"):
+        page.goto(f"{origin}{slug}/")
+        assert page.evaluate(WIDTH) == PHONE["width"] // 2, slug
+    words = page.locator(".cards a > :not(img)").first.bounding_box()
+    assert words is not None
+    assert words["width"] > PHONE["width"] // 3
+    name, button = (
+        page.locator(f".md-header {one}").first.bounding_box()
+        for one in (".brand span", ".md-header__option label:not([hidden]) svg")
+    )
+    assert name is not None
+    assert button is not None
+    assert name["x"] + name["width"] <= button["x"]
+
+
 def test_on_paper_is_what_is_folded_but_for_hints_and_solutions(page: Page, origin: str) -> None:
     page.emulate_media(media="print")
     page.goto(f"{origin}machine/attention-memory/")

@@ -190,9 +190,10 @@ LOOK = """(moving) => {
     const found = [], heights = new Set(), axes = new Set();
     const seen = (one) => one.textContent && one.getClientRects().length > 0;
     const boxed = (one) => {  // without its halo
-        const { x, y, width, height } = one.getBBox(), { b, e, f } = one.getScreenCTM();
+        const { x, y, width, height } = one.getBBox(), { a, b, e, f } = one.getScreenCTM();
         if (b) return one.getBoundingClientRect();
-        return { left: e + x, right: e + x + width, top: f + y, bottom: f + y + height };
+        const [left, right, top, bottom] = [x, x + width, y, y + height].map((at) => a * at);
+        return { left: e + left, right: e + right, top: f + top, bottom: f + bottom };
     };
     const lies = (one, other) => {  // the middle line of one, turned as it is, in the other's box
         const { x, y, width, height } = one.getBBox(), box = other.getBBox();
@@ -327,6 +328,31 @@ def test_names_and_values_stand_where_their_lines_end_and_every_mark_is_named(
         for scheme in ("light", "dark"):
             turned(page, scheme)
             assert unnamed(moving.evaluate(MEANT)) == [], (shown, scheme)
+
+
+def test_letters_of_a_picture_grow_with_those_of_the_page_as_far_as_there_is_room(
+    page: Page, origin: str, site: Path
+) -> None:
+    sizes = "all => all.map((one) => Math.round(100 * one.getScreenCTM().a))"
+    for shown in MOVING if THOROUGH else MOVING[TODAY % 6 :: 6]:
+        page.set_viewport_size(PHONE)
+        moving, _ = opened(page, origin, shown, site)
+        pictures = moving.locator("svg")
+        expect(pictures).to_have_count(moving.locator(".slider-plot").count())
+        assert set(pictures.evaluate_all(sizes)) == {100}, shown
+        widths = [pictures.first.get_attribute("width") or ""]
+        page.evaluate("document.documentElement.style.fontSize = '250%'")  # of the theme's 125%
+        expect(pictures.first).not_to_have_attribute("width", widths[-1])
+        widths.append(pictures.first.get_attribute("width") or "")
+        if not moving.locator(".of-cells").count():  # whose many names leave no room
+            assert min(pictures.evaluate_all(sizes)) > 105, shown
+        page.set_viewport_size({"width": 2 * DESK["width"], "height": 2 * DESK["height"]})
+        expect(pictures.first).not_to_have_attribute("width", widths[-1])
+        assert pictures.evaluate_all(sizes) == [200] * pictures.count(), shown
+        plots = moving.locator(".of-load svg")
+        if plots.count():  # and what is pointed at is where it is seen
+            plots.first.click(position={"x": 1, "y": 60}, force=True)
+            assert moving.locator(".slider-controls input").first.input_value() == "0", shown
 
 
 def unnamed(found: dict[str, Any]) -> list[object]:

@@ -51,10 +51,19 @@ function ticks({ log, range: [low, high] }, most) {
 
 const CLIP_S = 12; // how long a clip takes to play, where less motion is wanted in jumps of a second
 
+// Pixels to a unit of a picture: letters are as large as the reader wants those of the page, while there is room for a drawing.
+const LETTERS = 20; // pixels of the page's unit, with letters as they come
+function unit(plot) {
+  const wanted = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / LETTERS;
+  const least = plot.matches(".of-cells") ? 340 : 250; // units that a drawing needs
+  return Math.max(1, Math.min(wanted, plot.clientWidth / least));
+}
+
 // An empty picture that fills its place.
 function board(plot) {
-  const [width, height] = [plot.clientWidth, plot.clientHeight];
-  const image = svg("svg", { width, height, role: "img" });
+  const larger = unit(plot);
+  const [width, height] = [plot.clientWidth, plot.clientHeight].map((pixels) => pixels / larger);
+  const image = svg("svg", { width: plot.clientWidth, height: plot.clientHeight, viewBox: `0 0 ${width} ${height}`, role: "img" });
   plot.replaceChildren(image); // labels are measured as they are added
   const add = (tag, attributes, text) => image.appendChild(svg(tag, attributes, text));
   const long = (texts, of = () => "label") => { // all at once, since the first that is measured lays the page out
@@ -63,7 +72,15 @@ function board(plot) {
     for (const one of words) one.remove();
     return lengths;
   };
-  return { image, add, long, width, height };
+  const head = (text, x = 0, y = 13, middle = false) => { // a title, which is no wider than the picture
+    const words = add("text", { class: "title", x, y, "text-anchor": middle ? "middle" : "start" }, text);
+    if (larger === 1 && width > 310) return; // nor is it on a phone
+    const [needs, room] = [words.getComputedTextLength(), middle ? width : width - x];
+    if (needs > room) words.style.fontSize = `${(12 * room) / needs}px`;
+    const half = Math.min(needs, room) / 2;
+    if (middle) marks(words, { x: Math.min(Math.max(x, half), width - half) });
+  };
+  return { image, add, long, head, width, height };
 }
 
 const square = (x, y, width, height = width) => `M${x.toFixed(1)} ${y.toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}h${(-width).toFixed(1)}z`;
@@ -159,12 +176,12 @@ const lanesBelow = ({ offsetTop, nextElementSibling: next }) => next?.classList.
 // Rows with names above one axis, and how bars are drawn in them. room: what is kept free at the right.
 function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 }) {
   const picture = board(plot);
-  const { add, long, width, height } = picture;
+  const { add, long, head, width, height } = picture;
   const left = 10 + Math.max(...long(world.lanes)); // the same in all, whose axes are one
   const [right, top, bottom] = [width - room, 22, height - (shared ? 4 : 38)];
   const across = scale(axis, left, right);
   const high = (bottom - top) / panel.lanes.length;
-  add("text", { class: "title", x: 0, y: 13 }, panel.label);
+  head(panel.label);
   const skipped = Math.ceil(13 / high); // rows to a name, so that names do not overlap
   panel.lanes.forEach((name, i) => {
     if (i % skipped === 0) add("text", { x: left - 7, y: top + (i + 0.5) * high + 4, "text-anchor": "end" }, name);
@@ -173,7 +190,7 @@ function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 })
     add("path", { class: "grid", d: `M${across(value)} ${top}V${bottom + (shared ? 0 : 5)}` });
     if (!shared) add("text", { x: across(value), y: bottom + 18, "text-anchor": "middle" }, tick(value));
   }
-  if (!shared) add("text", { class: "title", x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, title(axis));
+  if (!shared) head(title(axis), (left + right) / 2, height - 5, true);
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
   const middle = (lane) => top + (lane + 0.5) * high;
   const draw = (group, bars) => {
@@ -190,7 +207,7 @@ function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 })
 function lanes(plot, panel, world) {
   const { clock } = world;
   const shared = lanesBelow(plot);
-  const p = rows(plot, panel, world, clock, { shared, room: plot.clientWidth - (world.right ?? plot.clientWidth - 8) });
+  const p = rows(plot, panel, world, clock, { shared, room: world.right ? plot.clientWidth / unit(plot) - world.right : 8 });
   const { image, add, long, width, across, left, right, top, bottom } = p;
   events(add, world, across, top, bottom);
   const past = svg("rect", { x: left, y: 0, height: p.height });
@@ -247,32 +264,37 @@ function bars(plot, panel, world) {
 
 // A table of marks. A row or a column whose names are a control's is lit where that stands.
 function cells(plot, panel, world) {
-  const { image, add, long, width, height } = board(plot);
+  const { image, add, long, head, width, height } = board(plot);
   const { columns } = panel;
   const lengths = long(columns);
-  const left = 12 + Math.max(...long(panel.rows, () => "now"));
+  const beside = 12 + Math.max(...long(panel.rows, () => "now"));
+  const above = (width - beside) / columns.length < 11; // names of rows, where those of columns would lie on each other
+  const left = above ? 4 : beside;
   const pitch = (beyond) => Math.min((width - left - beyond) / columns.length, 34);
   const slant = pitch(0.71 * lengths.at(-1)) > 17 ? 0.71 : 1; // upright where there is no room to slant
   const wide = pitch(slant < 1 ? slant * lengths.at(-1) : 4);
   const top = 24 + slant * Math.max(...lengths);
   const high = Math.min((height - top - 2) / panel.rows.length, 34);
-  const centre = (row, column) => [left + (column + 0.5) * wide, top + (row + 0.5) * high];
+  const centre = (row, column) => [left + (column + 0.5) * wide, top + (row + 0.5) * high + (above ? 7 : 0)];
   const now = panel.cells[world.run()];
-  add("text", { class: "title", x: 0, y: 13 }, panel.label);
+  head(panel.label);
   const [named, across] = [panel.rows, columns].map((names) => world.controls.findIndex(({ texts }) => texts.join() === names.join()));
   const [row, column] = [named, across].map((k) => world.setting()[k]);
   plot.onclick = ({ clientX, clientY }) => {
     const { x, y } = plot.getBoundingClientRect();
-    world.put(named, Math.floor((clientY - y - top) / high));
-    world.put(across, Math.floor((clientX - x - left) / wide));
+    world.put(named, Math.floor(((clientY - y) / unit(plot) - top) / high));
+    world.put(across, Math.floor(((clientX - x) / unit(plot) - left) / wide));
   };
   if (row !== undefined) add("path", { class: "event", d: square(0, top + row * high, left + columns.length * wide, high) });
   if (column !== undefined) add("path", { class: "event", d: square(left + column * wide, top, wide, panel.rows.length * high) });
-  panel.rows.forEach((name, i) => add("text", { class: i === row ? "now" : "", x: left - 8, y: centre(i, 0)[1] + 4, "text-anchor": "end" }, name));
+  panel.rows.forEach((name, i) => {
+    const place = above ? { x: 0, y: top + i * high + 12 } : { x: left - 8, y: centre(i, 0)[1] + 4, "text-anchor": "end" };
+    add("text", { class: i === row ? "now" : "", ...place }, name);
+  });
   columns.forEach((name, i) => {
     add("text", { class: i === column ? "now" : "", transform: `translate(${centre(0, i)[0] + 4} ${top - 6}) rotate(${slant < 1 ? -45 : -90})` }, name);
   });
-  const side = Math.min(wide, high) * 0.62;
+  const side = Math.min(wide, high - (above ? 14 : 0)) * 0.62;
   for (const state of new Set(now.flat())) {
     const [size, shape] = state === "free" ? [Math.min(side, 4), square] : [side, SHAPE[state] ?? square];
     const tall = size * (THICK[state] ?? 1);
@@ -288,19 +310,20 @@ function cells(plot, panel, world) {
 }
 
 // The axis at the bottom: ticks, and where they are told their values and its title.
-function axisBelow(add, x, across, [left, right, bottom, height], told = true) {
+function axisBelow({ add, head }, x, across, [left, right, bottom, height], told = true) {
   for (const value of ticks(x, (right - left) / 42)) {
     add("path", { class: "grid", d: `M${across(value)} ${bottom}v5` });
     if (told) add("text", { x: across(value), y: bottom + 17, "text-anchor": "middle" }, tick(value));
   }
-  if (told) add("text", { class: "title", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, title(x));
+  if (told) head(title(x), (left + right) / 2, height - 4, true);
 }
 
 // Dots stacked along the first control, those beyond where it stands broken; as large as the highest stacks of nine in ten
 // settings let them be. Those of a higher one stand closer.
 function dots(plot, panel, world) {
   const { x } = panel;
-  const { image, add, width, height } = board(plot);
+  const picture = board(plot);
+  const { image, add, head, width, height } = picture;
   const [left, right, top, bottom] = [8, width - 8, 26, height - 36];
   const across = scale(x, left, right);
   const many = panel.dots.length / world.sizes.slice(1).reduce((all, size) => all * size, 1);
@@ -319,9 +342,9 @@ function dots(plot, panel, world) {
   if (plot.sized?.width !== width) plot.sized = { width, size: sizes.find((one) => high(one) * one <= bottom - top) ?? 2 };
   const { size } = plot.sized;
   const at = x.values[world.setting()[0]];
-  add("text", { class: "title", x: 0, y: 13 }, panel.label);
+  head(panel.label);
   add("path", { class: "axis", d: `M${left} ${bottom}H${right}` });
-  axisBelow(add, x, across, [left, right, bottom, height]);
+  axisBelow(picture, x, across, [left, right, bottom, height]);
   const d = { answer: "", broken: "" };
   for (const [column, values] of stacks(many * world.index([0, ...world.setting().slice(1)]), size)) {
     const pitch = Math.min(size, (bottom - top) / values.length);
@@ -364,7 +387,7 @@ function halves(name) {
 const LINE = 13;
 function plane(plot, x, y, named, possible = [], lanes = []) {
   const picture = board(plot);
-  const { image, add, long, width, height } = picture;
+  const { image, add, long, head, width, height } = picture;
   const [top, bottom] = [26, height - (lanes.length ? 8 : 36)]; // lanes below have the axis
   const heights = ticks(y, (bottom - top) / 30);
   const left = 10 + Math.max(...long([...heights.map(tick), ...lanes]));
@@ -391,9 +414,9 @@ function plane(plot, x, y, named, possible = [], lanes = []) {
     add("path", { class: "grid", d: `M${left} ${up(value)}H${right}` });
     add("text", { x: left - 7, y: up(value) + 4, "text-anchor": "end" }, tick(value));
   }
-  axisBelow(add, x, across, [left, right, bottom, height], !lanes.length);
+  axisBelow(picture, x, across, [left, right, bottom, height], !lanes.length);
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
-  add("text", { class: "title", x: 2, y: 13 }, title(y));
+  head(title(y), 2);
   if (y.limit) {
     Object.assign(ends.at(-1), { x: right, y: up(y.limit.at) });
     add("path", { class: "limit", d: `M${left} ${up(y.limit.at)}H${right}` });
@@ -609,7 +632,7 @@ export async function open(place) {
     const panel = panels[i];
     if (["engine", "bars", "cells"].includes(panel.kind)) return;
     const point = (event) => {
-      const aim = event.clientX - plot.getBoundingClientRect().left;
+      const aim = (event.clientX - plot.getBoundingClientRect().left) / unit(plot);
       const far = (panel.x ?? clock).values.map((value) => Math.abs(moves[i].across(value) - aim));
       const nearest = far.indexOf(Math.min(...far));
       if (panel.x) world.put(0, nearest);

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 import pytest
 from serving_mathematics.architecture.model_routers import routed_fleets
 from serving_mathematics.architecture.model_routers.routed_fleets import (
+    HALVINGS,
     LOADS,
     OTHERS,
     RULES,
     SITUATIONS,
+    SPAN,
     TRIED,
     WITHOUT,
     _carries,
+    _gain,
+    _rate,
     _record,
     _without_prefixes,
 )
@@ -32,6 +38,16 @@ def test_a_rate_that_is_carried_lies_in_its_span(monkeypatch: pytest.MonkeyPatch
     found = _carries(CHAT, least_requests, 1.0, 60.0)
     assert 2.0 < found < 40.0
     assert _carries(CHAT, least_requests, 80.0, 90.0) == 80.0
+
+
+@pytest.mark.parametrize(("of", "situation"), [(min, "1,024 tokens"), (max, "all ask alike")])
+def test_what_is_carried_more_lies_between_the_ends_of_the_coarser_search(
+    of: Callable[[Collection[float]], float], situation: str
+) -> None:
+    """Of which each rate is known to the last of its halvings."""
+    own, fewest = (_rate(situation, rule) for rule in ("prefix first, slack 16", "fewest requests"))
+    step = (SPAN[1] - SPAN[0]) / 2**HALVINGS
+    assert own / (fewest + step) < 1 + _gain(of) / 100 < (own + step) / fewest
 
 
 def test_how_long_requests_take_is_told_of_engines_that_are_full(

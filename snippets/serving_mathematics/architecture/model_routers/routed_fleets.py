@@ -6,7 +6,7 @@ sessions. Of each rule a record has the highest rate at which the promise is kep
 of the customers and in one of the agents; what slack, old loads and short records do; and a clip.
 
 `python -m serving_mathematics.architecture.model_routers.routed_fleets` simulates them, in a few
-minutes, and writes records/routed_fleets.json.
+minutes, and writes records/routed_fleets.json and routed_gains.json.
 
 Assumes: what `prefix_routing` and `core.fleet` assume; Poisson arrivals but where it is said.
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -56,10 +56,12 @@ from serving_mathematics.support.measuring import provenance, read_record, write
 
 FloatArray = npt.NDArray[np.float64]
 RECORD = "routed_fleets"
+GAINS = "routed_gains"
 COMMAND = "python -m serving_mathematics.architecture.model_routers.routed_fleets"
 ENGINES = 4
 REQUESTS = {CHAT.name: 5000, AGENTS.name: 9000}
 HALVINGS = 5
+FINER = 8  # of the halvings where two rates are compared that are near each other
 BUSY_REQUESTS = 60_000  # five minutes of ten engines that are nearly full
 
 
@@ -137,10 +139,11 @@ def _carries(
     high: float,
     engines: int = ENGINES,
     seed: int = 1,
+    halvings: int = HALVINGS,
     **traffic: Any,
 ) -> float:
     """The highest rate of each engine at which the promise is kept [1/s]."""
-    for _ in range(HALVINGS):
+    for _ in range(halvings):
         rate = (low + high) / 2
         asked = _asked(machine, engines * rate, REQUESTS[machine.name], seed, **traffic)
         kept = _seen(machine, asked, _serve(machine, asked, route, engines)).kept
@@ -165,6 +168,26 @@ def _carried() -> dict[str, dict[str, float]]:
         for name, route in (RULES | OTHERS | sessions).items()
     }
     return found
+
+
+def _gains() -> dict[str, float]:
+    """Of each situation of customers, what prefix first carries more than fewest requests [%]."""
+    rules = [RULES[name] for name in ("prefix first, slack 16", "fewest requests")]
+    places = {name: (SPANS.get(name, SPAN), ENGINES, how) for name, how in SITUATIONS.items()}
+    found = {}
+    for name, (span, engines, how) in (places | {"eight engines": (SPAN, 8, {})}).items():
+        own, fewest = (
+            _carries(CHAT, rule, *span, engines, halvings=FINER, **how) for rule in rules
+        )
+        found[name] = 100 * (own / fewest - 1)
+    return found
+
+
+def _write_gains() -> None:
+    """The record of what follows prefixes carries more."""
+    what = "percent that prefix first carries more than fewest requests, by situation"
+    record = provenance(COMMAND, ["numpy"]) | {"what": what, "gains": _gains()}
+    print(f"wrote {write_record(GAINS, record)}")
 
 
 def _few() -> dict[str, float]:
@@ -278,12 +301,18 @@ def main() -> None:
         },
     }
     print(f"wrote {write_record(RECORD, record, packed=True)}")
+    _write_gains()
 
 
 @functools.cache
 def _record() -> dict[str, Any]:
     found: dict[str, Any] = read_record(RECORD)
     return found
+
+
+def _gain(extreme: Callable[[Collection[float]], float]) -> float:
+    """The least or the most that prefix first carries more, for customers [%]."""
+    return float(extreme(read_record(GAINS)["gains"].values()))
 
 
 def _rate(situation: str, rule: str) -> float:
