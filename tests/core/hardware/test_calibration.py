@@ -43,7 +43,7 @@ def aggregated(name: str, quantity: str) -> dict[str, Any]:
 
 def test_the_aims_are_met_on_runs_that_were_left_out() -> None:
     held = aggregated("one model left out", "per token")
-    assert held["all"]["runs"] == 3619  # every one
+    assert held["all"]["runs"] == 3610  # every one
     assert held["all"]["median"] <= 0.15
     assert held["all"]["mean"] <= 0.22
     for devices in ("1", "2", "4", "8"):
