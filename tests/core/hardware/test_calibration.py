@@ -71,7 +71,7 @@ def test_the_record_is_what_the_constants_give() -> None:
 
 
 def test_a_fit_today_moves_no_prediction_far() -> None:
-    """The constants in use are older than what was settled of some labels; of a refit's constants
+    """The constants of steps are older than what was settled of some labels; of a refit's constants
     some make up for others.
     """
     table = tabulate([run for run in RUNS if run.kind == "engine"])
@@ -178,7 +178,7 @@ def test_what_guesses_yield_is_counted_among_those_that_guess_as_many() -> None:
 
 def test_a_left_out_model_does_not_say_what_its_guesses_yield() -> None:
     """Times of a model's runs that guess, ten times as long, change no prediction of them."""
-    few = SOME.rows(np.arange(len(SOME.runs)) % 18 == 0)
+    few = SOME.rows(np.arange(len(SOME.runs)) % 18 == 2)
     labels = groupings(few)
     guessing = np.array(labels["guessing"]) == "yes"
     others = np.where(np.arange(guessing.size) < guessing.size - 2, "others", "two others")
