@@ -88,11 +88,11 @@ def test_every_number_of_devices_has_a_class() -> None:
 
 def test_tables_count_every_run_once() -> None:
     rows = read_record(RECORD)["rows"]
-    assert len({row[0] for row in rows}) == len(rows) == 200
+    assert len({row[0] for row in rows}) == len(rows) == 1000
     found = example()
     cells = [row.strip("| ").split(" | ") for row in found.rows_confusion.split("\n")]
     counts = [int(cell.strip() or 0) for row in cells for cell in row[1:-1]]
-    assert sum(counts) == 200
+    assert sum(counts) == 1000
     for word in ("exact", "eased"):
         told = vars(found)
         parts = [told[f"rows_{word}_{name}"] for name in ("same", "smaller", "larger")]

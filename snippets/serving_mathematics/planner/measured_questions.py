@@ -8,8 +8,8 @@ that `auto` tries.
 
     python -m serving_mathematics.planner.measured_questions
 
-asks 200 runs, drawn at random, and writes records/measured_questions.json in three minutes of one
-processor.
+asks 1,000 runs, drawn at random, and writes records/measured_questions.json.gz in four minutes of
+one processor.
 
 Assumes: by Little's law a run that held C requests served C / (TTFT + (O - 1) TPOT) a second; here
 they come at random instead of one as another ends, which needs more, most where an engine was full.
@@ -45,7 +45,7 @@ from serving_mathematics.support.require import (
 
 RECORD = "measured_questions"
 COMMAND = "python -m serving_mathematics.planner.measured_questions"
-ASKED, SEED = 200, 17
+ASKED, SEED = 1_000, 17
 MARGINS = (1.0, 1.25)  # times the measured latencies
 LEAST, MOST = 400, 4000  # requests that are simulated, eight for each that the run held
 WHOLE_FLEET = "a whole fleet, whose split is not published"
@@ -135,7 +135,7 @@ def drawn_runs() -> list[Run]:
     """The runs that are asked: aggregated ones, at random.
 
     >>> len(drawn_runs())
-    200
+    1000
     """
     runs = [run for run in read_runs(read_lines()) if run.kind != "separate"]
     order = np.random.default_rng(SEED).permutation(len(runs))[:ASKED]
@@ -148,7 +148,7 @@ def main() -> None:
         rows = list(pool.map(_row, drawn_runs()))
     what = "devices that were measured, and those that the planner answers for the same latencies"
     record = provenance(COMMAND, ["numpy"]) | {"what": what, "columns": COLUMNS, "rows": rows}
-    print(f"wrote {write_record(RECORD, record)}, {len(rows)} runs")
+    print(f"wrote {write_record(RECORD, record, packed=True)}, {len(rows)} runs")
 
 
 def _told(margin: float) -> list[dict[str, Any]]:

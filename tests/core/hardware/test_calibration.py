@@ -43,7 +43,7 @@ def aggregated(name: str, quantity: str) -> dict[str, Any]:
 
 def test_the_aims_are_met_on_runs_that_were_left_out() -> None:
     held = aggregated("one model left out", "per token")
-    assert held["all"]["runs"] == 3619  # every one
+    assert held["all"]["runs"] == 3610  # every one
     assert held["all"]["median"] <= 0.15
     assert held["all"]["mean"] <= 0.22
     for devices in ("1", "2", "4", "8"):
@@ -71,7 +71,7 @@ def test_the_record_is_what_the_constants_give() -> None:
 
 
 def test_a_fit_today_moves_no_prediction_far() -> None:
-    """The constants in use are older than what was settled of some labels; of a refit's constants
+    """The constants of steps are older than what was settled of some labels; of a refit's constants
     some make up for others.
     """
     table = tabulate([run for run in RUNS if run.kind == "engine"])
@@ -178,7 +178,7 @@ def test_what_guesses_yield_is_counted_among_those_that_guess_as_many() -> None:
 
 def test_a_left_out_model_does_not_say_what_its_guesses_yield() -> None:
     """Times of a model's runs that guess, ten times as long, change no prediction of them."""
-    few = SOME.rows(np.arange(len(SOME.runs)) % 18 == 0)
+    few = SOME.rows(np.arange(len(SOME.runs)) % 18 == 2)
     labels = groupings(few)
     guessing = np.array(labels["guessing"]) == "yes"
     others = np.where(np.arange(guessing.size) < guessing.size - 2, "others", "two others")

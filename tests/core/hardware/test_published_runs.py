@@ -31,10 +31,10 @@ def run(line: int) -> Run:
     return next(run for run in RUNS if run.line == line)
 
 
-def test_every_row_is_read_once_and_in_order() -> None:
-    assert [run.line for run in RUNS] == list(range(1, 5222))
+def test_every_row_is_read_once_and_in_order_but_for_those_that_tell_no_places() -> None:
+    assert [run.line for run in RUNS] == [*range(1, 4211), *range(4220, 5222)]
     kinds = Counter(run.kind for run in RUNS)
-    assert kinds == {"engine": 3564, "separate": 1602, "fleet": 55}
+    assert kinds == {"engine": 3555, "separate": 1602, "fleet": 55}
     workers = Counter(run.workers for run in RUNS if run.kind == "separate")
     assert workers == {"stated": 274, "twin": 336, "assumed": 992}
     guessed = Counter(run.kind for run in RUNS if run.answers.draft_tokens)
@@ -243,7 +243,8 @@ def test_what_is_published_under_two_labels_is_read_as_one_deployment() -> None:
     splits: dict[tuple[str, ...], set[tuple[int, int, int]]] = {}
     labels: dict[tuple[str, ...], set[bool]] = {}
     counted = 0
-    for row, one in zip(LINES, RUNS, strict=True):
+    for one in RUNS:
+        row = LINES[one.line - 1]
         if row["mode"] != "agg" or one.answers.devices == 1:
             continue
         asked = (row["model"], row["concurrency"], row["isl"], row["osl"])

@@ -73,7 +73,7 @@ def test_regimes_of_steps_that_are_known() -> None:
 def test_runs_are_those_of_one_engine() -> None:
     table, added, sparse = engine_runs()
     found = example()
-    assert found.engine_runs == len(table.runs) == sparse.size == 3564
+    assert found.engine_runs == len(table.runs) == sparse.size == 3555
     ratio = table.per_token_s / added["roofline"]
     assert found.times_roof == pytest.approx(np.median(ratio))
     guessing = table.engines.accepted > 1

@@ -77,4 +77,4 @@ def test_the_record_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
         calibration_scores, "write_record", lambda name, content: written.update({name: content})
     )
     assert main() == 0
-    assert written["calibration_scores"]["all"] == [3564]
+    assert written["calibration_scores"]["all"] == [3555]

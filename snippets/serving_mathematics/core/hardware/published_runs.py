@@ -1,11 +1,10 @@
-"""How each of 5,221 published runs is read, by stated rules.
+"""How each of 5,221 published runs is read, by stated rules, and nine are not.
 
 The package's columns mean different things by source. The rules, in their order:
 
-1. Concurrency is the client's (`concurrency`); where it is blank, the batch of a group times the
-   groups. `batch` is a group's share where attention is in parallel over data. The nine 512 of
-   gpt-oss-120b on H100 are read so, wrongly: a script sent ten requests for each place at once
-   (first tokens took (10 - 1)/2 times as long as answers), and how many places is not told.
+1. Concurrency is the client's (`concurrency`), or the batch of a group times the groups. `batch`
+   is a group's share where attention is in parallel over data. `UNTOLD` are passed over: a script
+   sent ten requests a place at once (first tokens took (10 - 1)/2 answers), and no places are told.
 2. A blank precision is that of the matrices (`gemm`), and 16 bits where that is blank too.
 3. `ep` > 1 with `tp` = `ep`^2 = `moe_tp` * `ep`, outside of the kernel makers' own runs: the
    product of two widths that are the same devices. There are `ep` of them. The same for `dp`.
@@ -62,6 +61,7 @@ WITH_SGLANG = {2: 1.8, 3: 2.1}  # the same less what guessing takes there, where
 OWN_SOURCE = "kernel makers"
 PLAIN_SOURCE = "db-dump"  # without guessing
 SHORTEST_SHARE = 0.8
+UNTOLD = ("openai/gpt-oss-120b", "h100_sxm", "512")  # nine runs; rule 1
 MINIMAX_CHANGED = "2026-04"  # the scripts of MiniMax-M2.5 with vLLM on Blackwell, to vLLM 0.19
 GUESSING = {  # system, version of TensorRT-LLM, day: the benchmark's -mtp configurations
     ("b200_sxm", "1.2.0rc6.post3", "2026-02-05"),
@@ -342,14 +342,14 @@ def _separate(
 
 
 def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
-    """Runs from rows of the record, in their order, one each. Raises ValueError on a bad cell.
+    """Runs from rows of the record, in their order, but for `UNTOLD`. ValueError on a bad cell.
 
     >>> from serving_mathematics.core.hardware.published_runs import read_lines
     >>> run = read_runs(read_lines()[:1])[0]
     >>> run.family, run.answers.devices, run.concurrency
     ('MiniMax-M2.5', 4, 128.0)
     """
-    listed = list(rows)
+    listed = [row for row in rows if (row["model"], row["system"], row["concurrency"]) != UNTOLD]
     stated = {
         _same_run(row): row for row in listed if row["mode"] == "disagg" and row["decode_workers"]
     }

@@ -123,13 +123,13 @@ FITTED = Constants(  # to all aggregated runs of the record, see records/machine
     prompt_expert_share=0.3658,
     prompt_link_share=0.4866,
     prompt_s=SEQUENCE_S,
-    first_steps_trtllm=18.35,
-    first_steps_sglang=40.74,
-    first_steps_vllm=8.814,
-    burst_share=0.1188,
-    lockstep_trtllm=0.1271,
-    lockstep_sglang=0.404,
-    lockstep_vllm=0.07201,
+    first_steps_trtllm=17.13,
+    first_steps_sglang=38.15,
+    first_steps_vllm=9.252,
+    burst_share=0.1085,
+    lockstep_trtllm=0.1359,
+    lockstep_sglang=0.4117,
+    lockstep_vllm=0.07054,
 )
 CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
 
