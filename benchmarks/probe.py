@@ -161,7 +161,7 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
         place = Path(tempfile.mkdtemp(dir=folder))
         pid = os.fork()
         if not pid:
-            worker.main(str(ROOT), name, str(place), 600.0, {})
+            worker.main(ROOT, name, place, 600.0)
             os._exit(0)
         seconds[name] = _waited_for(pid)
         if not (place / worker.RECORD).is_file():

@@ -31,7 +31,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import CodeType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
@@ -64,46 +64,9 @@ class _FromSource(importlib.machinery.SourceFileLoader):
     bytecode of an edit made in the same second.
     """
 
-    folder = Path()  # of the modules that are loaded in this way
-    texts: dict[str, str] = {}  # noqa: RUF012 (of each file that was loaded, a hash of its text)
-
-    def get_code(self, fullname: str) -> CodeType:
-        """The compiled text."""
-        source = self.get_data(path := self.get_filename(fullname))
-        self.texts[path] = hashlib.sha256(source).hexdigest()
-        return self.source_to_code(source, path)
-
-
-def _finder(place: str) -> importlib.machinery.FileFinder:
-    """What finds the modules in a folder that are loaded in this way."""
-    if not Path(place).is_relative_to(_FromSource.folder):
-        raise ImportError(place)  # for Python's own
-    return importlib.machinery.FileFinder(place, (_FromSource, [".py"]))
-
-
-def share(root: str, _: str, folder: str, timeout_s: float, texts: Mapping[str, str]) -> None:
-    """Import what a module stands on as others do before it runs, with these arguments of `main`,
-    in a child, which then has it: most of what is imported. What fails here fails there again, and
-    is told. None of it reads data while it is imported.
-
-    texts: a hash of each file. When one has changed or is gone, or with it all, all is forgotten.
-    """
-    known, snippets = _FromSource.texts, Path(root, "snippets")
-    stale = any(texts.get(f, text) != text or not Path(f).exists() for f, text in known.items())
-    if stale or _FromSource.folder != snippets:
-        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-            del sys.modules[name]
-        known.clear()
-        sys.path_importer_cache.clear()
-        _FromSource.folder, sys.path[0] = snippets, str(snippets)
-    Path(folder, STEP).write_text("1 import", encoding="utf-8")
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    with contextlib.redirect_stdout(None):
-        for file in texts.keys() - known.keys():
-            parts = Path(file).relative_to(snippets).with_suffix("").parts
-            with contextlib.suppress(BaseException):
-                importlib.import_module(".".join(parts).removesuffix(".__init__"))
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """None, without which Python looks for no bytecode."""
+        raise OSError(path)
 
 
 class _Run:
@@ -327,43 +290,77 @@ def file_digest(path: Path) -> str:
 
 def leave(folder: Path, name: str, record: dict[str, Any]) -> None:
     """Write a module's record, whole or not at all, with a hash of every file beside it."""
-    (folder / STEP).unlink(missing_ok=True)
-    files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
+    step = folder / STEP
+    files = {file.name: file_digest(file) for file in sorted(folder.iterdir()) if file != step}
     whole = json.dumps(record | {"files": files}, indent=1)
     write_whole(folder / RECORD, sealed(name, whole.encode()))
+    step.unlink(missing_ok=True)
 
 
 def serve() -> None:
-    """Entry of a worker: run one module after the other, with the arguments of `main`, each in a
-    child of its own, which may crash, and tell its exit status. Whatever a module has started and
-    left in its group ends with it, and all the more when nobody asks any more.
+    """Entry of the process that modules fork from, some at a time: each in a child, which may
+    crash. Tells their exit statuses. Whatever a module has started and left in its group ends with
+    it, and all the more when nobody asks any more.
     """
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     with contextlib.suppress(ValueError):  # where less is allowed
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
-    sys.path_hooks.insert(0, _finder)
-    sys.path.insert(0, "")
-    for line in sys.stdin:
-        asked = json.loads(line)
-        share(*asked)
-        over, held = os.pipe()
-        child = os.fork()
-        if child == 0:
-            end = os.fdopen(held, "wb")
-            os.register_at_fork(after_in_child=end.close)  # whoever the module forks may live on
-            main(*asked)
-        os.setpgid(child, child)
-        os.close(held)
-        ended, _, _ = select.select([over, sys.stdin], [], [], asked[3] + GRACE_S)
-        if over not in ended:
+    root, place, timeout_s, at_once, asked = json.loads(sys.stdin.readline())
+    snippets = Path(root, "snippets")
+    sys.path_hooks.insert(0, partial(_finder, snippets))
+    sys.path.insert(0, str(snippets))
+    running: dict[int, tuple[str, int, float]] = {}  # name, process and end by what it holds open
+    try:
+        while asked or running:
+            while asked and len(running) < at_once:
+                name, shared = asked.pop(0)
+                (folder := Path(place, name)).mkdir()
+                _share(folder, shared, timeout_s)
+                over, held = os.pipe()
+                if not (child := os.fork()):
+                    end = os.fdopen(held, "wb")
+                    os.register_at_fork(after_in_child=end.close)  # who is forked may live on
+                    main(Path(root), name, folder, timeout_s)
+                os.setpgid(child, child)
+                os.close(held)
+                running[over] = name, child, time.monotonic() + timeout_s + GRACE_S
+            rest_s = min(late for *_, late in running.values()) - time.monotonic()
+            ended, _, _ = select.select([sys.stdin, *running], [], [], max(0.0, rest_s))
+            if sys.stdin in ended:
+                break
+            for over, (name, child, late) in [*running.items()]:
+                if over in ended or time.monotonic() > late:
+                    end_group(child)
+                    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                    told = [name, status if over in ended else -signal.SIGALRM]
+                    print(json.dumps(told), flush=True)
+                    os.close(over)
+                    del running[over]
+    finally:
+        for _, child, _ in running.values():
             end_group(child)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        end_group(child)
-        os.close(over)
-        if sys.stdin not in ended:
-            print(status if ended else -signal.SIGALRM, flush=True)
+
+
+def _finder(folder: Path, place: str) -> importlib.machinery.FileFinder:
+    """What finds the modules of a folder, in one that lies in it."""
+    if not Path(place).is_relative_to(folder):
+        raise ImportError(place)  # for Python's own
+    return importlib.machinery.FileFinder(place, (_FromSource, [".py"]))
+
+
+def _share(folder: Path, modules: Sequence[str], timeout_s: float) -> None:
+    """Import what a module stands on as others do before it is forked: most of what is imported.
+    What fails here fails there again, and is told. None of it reads data while it is imported.
+    """
+    (folder / STEP).write_text("1 import", encoding="utf-8")
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    with contextlib.redirect_stdout(None):
+        for module in modules:
+            with contextlib.suppress(BaseException):
+                importlib.import_module(module)
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def end_group(leader: int) -> None:
@@ -372,17 +369,19 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def main(root: str, name: str, folder: str, timeout_s: float, _: Mapping[str, str]) -> None:
+def main(root: Path, name: str, folder: Path, timeout_s: float) -> None:
     """Run one module, leave its record in `folder`, and end this process, at the latest after
-    `timeout_s`.
+    `timeout_s`. What the module left to do at exit, or in threads, is not waited for.
     """
-    os.setpgid(0, 0)  # whatever the module starts is in its group
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    place = Path(folder)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in range(3):
-        os.dup2(nowhere, number)
-    record = _Run(Path(root), name, place).record()
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    leave(place, name, record)
-    os._exit(0)  # what the module left to do at exit, or in threads, is not waited for
+    try:
+        os.setpgid(0, 0)  # whatever the module starts is in its group
+        signal.setitimer(signal.ITIMER_REAL, timeout_s)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in range(3):
+            os.dup2(nowhere, number)
+        record = _Run(root, name, folder).record()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        leave(folder, name, record)
+        os._exit(0)
+    finally:
+        os._exit(1)

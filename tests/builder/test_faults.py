@@ -12,8 +12,6 @@ from textwrap import dedent
 
 import pytest
 
-from builder import runner
-
 from .project import GOOD, Outcome, Project, is_alive, wait_until
 
 IMPORTS = """\
@@ -604,17 +602,6 @@ def test_a_worker_that_ends_is_the_failure_of_its_module_and_others_run(project:
     assert "part/ends.py:1: import: Ended: was ended by signal SIGKILL" in outcome.text
     assert outcome.ran >= {"part.one", "part.two"}
     wait_until(lambda: not is_alive(int((project.root / ".pid").read_text())), "the module to end")
-
-
-def test_a_worker_that_ended_as_it_waited_is_the_failure_of_no_module(project: Project) -> None:
-    """As when the system is out of memory between two builds of a server."""
-    for name in ("part.one", "part.two"):
-        project.module(name, "VALUE = 1\n")
-        outcome = project.run(name)
-        assert outcome.status == 0, outcome.text
-        for waiting in runner._idle:
-            waiting.kill()
-            waiting.wait()
 
 
 def test_signal_without_a_name_is_reported_by_number(project: Project) -> None:
