@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 
 REFUSES = ("ValueError", "TypeError")
-BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of a statement
-Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _RULE = re.compile(r"require(_\w+)?|as_(number|numbers|floats)|widen_fields")  # require.py
 
 
@@ -17,7 +14,9 @@ def beside_the_algorithm(text: str) -> list[int]:
     what follows the first sentence, and statements that only check arguments, with their comments.
     """
     lines, found = text.split("\n"), set[int]()
-    for node in _definitions(ast.parse(text)):
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
         given = [] if isinstance(node, ast.ClassDef) else ast.walk(node.args)
         arguments = {arg.arg for arg in given if isinstance(arg, ast.arg)}
         first, *_ = node.body
@@ -34,15 +33,6 @@ def beside_the_algorithm(text: str) -> list[int]:
                 start -= 1
             found.update(range(start, (statement.end_lineno or start) + 1))
     return sorted(found)
-
-
-def _definitions(node: ast.AST) -> Iterator[Definition]:
-    """Those in a text, in one another and in blocks."""
-    for block in BLOCKS:
-        for inner in getattr(node, block, ()):
-            if isinstance(inner, Definition):
-                yield inner
-            yield from _definitions(inner)
 
 
 def _checks_only(statement: ast.stmt, arguments: set[str]) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder import PACKAGE, SOURCES, BuildError
-from builder.outline import Import, Outline, Symbol, Syntax, read
+from builder.outline import Import, Outline, Symbol, read
 from builder.storage import recall, remember
 
 RECORDING = ("worker", "figures", "captions", "sliders", "source", "outline")  # decide a record
@@ -104,18 +104,11 @@ class Module:
     @functools.cached_property
     def reads_package(self) -> set[str]:
         """The definitions that find data beside the module, which a copy would not have."""
-        found = {"__file__"}
-        found |= {
-            name for name, (line, _) in self.bound.items() if "importlib.resources" in line.head
-        }
-        more = [*self.outline.symbols]
-        while more:
-            more = [
-                name
-                for name, symbol in self.outline.symbols.items()
-                if name not in found and not found.isdisjoint(symbol.uses)
-            ]
-            found.update(more)
+        resources = (n for n, (line, _) in self.bound.items() if "importlib.resources" in line.head)
+        found, size = {"__file__", *resources}, 0
+        while len(found) > size:
+            size, symbols = len(found), self.outline.symbols.items()
+            found |= {name for name, one in symbols if not found.isdisjoint(one.uses)}
         return found
 
 
@@ -137,9 +130,7 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
 
     def gather(place: Module, asked: Iterable[str]) -> None:
         _, needed = wanted.setdefault(place.name, (place, set()))
-        pending = [name for name in asked if name not in needed]
-        while pending:
-            name = pending.pop()
+        for name in reversed([*asked]):
             if name in needed:
                 continue
             needed.add(name)
@@ -149,7 +140,7 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
                     " bound or changed here beside its definition: write it in one statement"
                 )
             if name in place.outline.symbols:
-                pending += place.outline.symbols[name].uses
+                gather(place, place.outline.symbols[name].uses)
             elif name in place.bound:
                 statement, written = place.bound[name]
                 source = _package_module(statement, place.name)
@@ -234,13 +225,11 @@ class Sources:
         packages: set[str] = {"numpy", "matplotlib"}
         pending = [path]
         while pending:
-            current = pending.pop()
-            if current in files:
-                continue
-            files.add(current)
-            local, others = self.imports(current)
-            packages |= others
-            pending += local
+            if (current := pending.pop()) not in files:
+                files.add(current)
+                local, others = self.imports(current)
+                packages |= others
+                pending += local
         return sorted(files), sorted(packages)
 
     def _imports(self, path: Path) -> tuple[set[Path], set[str]]:
@@ -274,7 +263,7 @@ class Sources:
             text = self.content(path).decode("utf-8", errors="replace")
         except OSError as problem:
             raise BuildError(f"cannot read module {name}: {problem}") from problem
-        return Module(name, text, self.syntax(path).outline)
+        return Module(name, text, self.syntax(path))
 
     def needs(self, name: str) -> list[str]:
         """What a reader installs for a module beside numpy and matplotlib, as pip calls it."""
@@ -304,14 +293,14 @@ class Sources:
         """`builder_digest`, as it is now."""
         return builder_digest()
 
-    def _syntax(self, file: Path) -> Syntax:
+    def _syntax(self, file: Path) -> Outline:
         """What is read in a file."""
         key = f"{self._builder} {self.text(file)}"
         place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
         if not (kept := recall(place, key)):
             kept = pickle.dumps(read(self.content(file)))
             remember(place, key, kept)
-        found: Syntax = pickle.loads(kept)
+        found: Outline = pickle.loads(kept)
         return found
 
     def _digest(self, name: str) -> str:
