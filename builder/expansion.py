@@ -73,10 +73,8 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
 @functools.cache
 def _values(path: str, written: str) -> dict[str, Any]:
     """What stands in a page's front matter."""
-    loader = yaml.SafeLoader(written)
     try:
-        node = loader.get_single_node()
-        meta = (node and loader.construct_document(node)) or {}
+        node, meta = yaml.compose(written, yaml.SafeLoader), yaml.safe_load(written) or {}
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         line = f":{mark.line + 2}" if mark else ""
@@ -84,10 +82,10 @@ def _values(path: str, written: str) -> dict[str, Any]:
         raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
-    names = [name for name, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-    for place, name in enumerate(names):
-        if name.value in (before.value for before in names[:place]):
-            line = name.start_mark.line + 2
+    lines: dict[str, int] = {}
+    for name, _ in node.value if meta else ():
+        line = name.start_mark.line + 2
+        if lines.setdefault(name.value, line) != line:
             raise BuildError(f"docs/{path}:{line}: {name.value} must be given once")
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
@@ -138,10 +136,10 @@ def expand(
         page.runs = [by_name[name] for name in names]
         made.problems += wrong
     sources = sources or Sources(root)
-    of_all = _collected(written, made)
-    parts = _parts(written)
-    of_all |= {"every_run": runs, "parts": parts, "pyodide": site.pyodide, "sources": sources}
     chapters = {page.path: page for page in written if page.is_chapter}
+    parts = _parts(written)
+    of_all = _collected(written, [*chapters.values()], made)
+    of_all |= {"every_run": runs, "parts": parts, "pyodide": site.pyodide, "sources": sources}
     placed = chapter_notes.neighbours({path: page.text for path, page in chapters.items()})
     for page in (dataclasses.replace(page, **of_all) for page in written):
         if page.is_chapter:
@@ -159,6 +157,7 @@ def expand(
         if page.copies:
             copies = json.dumps(page.copies, ensure_ascii=False)
             made.files[page.copies_address] = copies.encode()
+    made.files["llms.txt"] = listed("overview", site, of_all["chapters"], parts).encode()
     _add_files(made, site, written, runs, sources)
     return made
 
@@ -188,9 +187,10 @@ def _read(root: Path, site: Site, made: Expansion) -> list[pages.Page]:
     return sorted(found, key=lambda page: place.get(page.path, len(place)))
 
 
-def _collected(written: list[pages.Page], made: Expansion) -> dict[str, Any]:
+def _collected(
+    written: list[pages.Page], chapters: list[pages.Page], made: Expansion
+) -> dict[str, Any]:
     """What every page may show of the others."""
-    chapters = [page for page in written if page.is_chapter]
     uses, references = list[pages.SymbolUse](), list[pages.Reference]()
     for page in sorted(chapters, key=lambda page: page.path):
         uses += pages.symbol_uses(page.path, page.title, page.text)
@@ -218,9 +218,9 @@ def _add_files(
         made.files[f"downloads/{run.address}"] = run.module.source.encode(errors="replace")
     for name in BROWSER_FILES:
         made.files[f"downloads/builder/{name}"] = Path(__file__).with_name(name).read_bytes()
-    offering = [page for page in written if page.is_chapter or "{{ downloads }}" in page.text]
-    for page in offering:
-        if names := [run.name for run in page.runs]:
+    for page in written:
+        if page.runs and (page.is_chapter or "{{ downloads }}" in page.text):
+            names = [run.name for run in page.runs]
             reads = [read for run in page.runs for read in run.record["reads"]]
             made.files[f"downloads/{page.download('zip')}"] = bundle(sources, names, reads)
             book = notebooks.as_json(notebooks.of_page(page))
@@ -235,7 +235,6 @@ def _add_files(
             for page in chapters
             if page.thumbnail
         ]
-    made.files["llms.txt"] = listed("overview", site, chapters, _parts(written)).encode()
 
 
 def _parts(written: Iterable[pages.Page]) -> dict[str, str]:

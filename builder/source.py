@@ -86,20 +86,15 @@ class Module:
     source: str
     outline: Outline
 
-    @functools.cached_property
-    def _lines(self) -> list[str]:
-        return self.source.split("\n")  # as Python counts them: no page break, no other separator
-
     def shown(self, symbol: Symbol) -> str:
         """The lines of a definition, decorators included."""
-        return "\n".join(self._lines[symbol.first_line - 1 : symbol.last_line])
+        lines = self.source.split("\n")  # as Python counts them: no page break, no other separator
+        return "\n".join(lines[symbol.first_line - 1 : symbol.last_line])
 
     @functools.cached_property
     def bound(self) -> dict[str, tuple[Import, str]]:
         """What imports bind, by name: the statement, and what it is called there."""
-        return {
-            name: (line, written) for line in self.outline.imports for written, name in line.names
-        }
+        return {name: (one, as_is) for one in self.outline.imports for as_is, name in one.names}
 
     @functools.cached_property
     def reads_package(self) -> set[str]:
@@ -207,9 +202,8 @@ class Sources:
         what a file does, which takes parsing it; by default the project's.
         """
         self.root, self.cache = root, (cache or default_cache(root)).absolute()
+        self._builder = builder_digest()
         self.content = functools.cache(Path.read_bytes)
-        self.text = functools.cache(lambda file: hashlib.sha256(self.content(file)).hexdigest())
-        self.place = functools.cache(lambda file: file.relative_to(root).as_posix())
         self.syntax = functools.cache(self._syntax)
         self.imports = functools.cache(self._imports)
         self.dependencies = functools.cache(self._dependencies)
@@ -221,9 +215,7 @@ class Sources:
         """The project files a module is made of, itself included, transitively, and the packages
         they use.
         """
-        files: set[Path] = set()
-        packages: set[str] = {"numpy", "matplotlib"}
-        pending = [path]
+        files, packages, pending = set[Path](), {"numpy", "matplotlib"}, [path]
         while pending:
             if (current := pending.pop()) not in files:
                 files.add(current)
@@ -232,17 +224,16 @@ class Sources:
                 pending += local
         return sorted(files), sorted(packages)
 
-    def _imports(self, path: Path) -> tuple[set[Path], set[str]]:
+    def _imports(self, path: Path) -> tuple[list[Path], set[str]]:
         """What a file imports anywhere in it: files of the project, names of other packages."""
-        local: set[Path] = set()
-        others: set[str] = set()
+        local, others = list[Path](), set[str]()
         for level, module, what in self.syntax(path).imported:
             parts = path.relative_to(self.root / "snippets").parts[:-level] if level else ()
             base = ".".join([*parts, *([module] if module else [])])
             top = base.partition(".")[0]
             if top == PACKAGE:
-                local.update(self._files_of(base))
-                local.update(self._files_of(f"{base}.{what}"))  # where it is a module
+                local += self._files_of(base)
+                local += self._files_of(f"{base}.{what}")  # where it is a module
             elif top and top not in sys.stdlib_module_names:
                 others.add(top)
         return local, others
@@ -288,37 +279,28 @@ class Sources:
         except OSError:
             return False
 
-    @functools.cached_property
-    def _builder(self) -> str:
-        """`builder_digest`, as it is now."""
-        return builder_digest()
-
     def _syntax(self, file: Path) -> Outline:
         """What is read in a file."""
-        key = f"{self._builder} {self.text(file)}"
+        content = self.content(file)
+        key = f"{self._builder} {hashlib.sha256(content).hexdigest()}"
         place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
         if not (kept := recall(place, key)):
-            kept = pickle.dumps(read(self.content(file)))
+            kept = pickle.dumps(read(content))
             remember(place, key, kept)
         found: Outline = pickle.loads(kept)
         return found
 
     def _digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs."""
-        hashed = hashlib.sha256(name.encode())
-        where = f"python {platform.python_version()} on {processor()} with {_installed()}"
-        hashed.update(where.encode())
-        hashed.update(self._builder.encode())
         path = module_path(self.root, name)
-        files, _ = self.dependencies(path)
-        syntax = {file: self.syntax(file) for file in files}
-        documented = any(one.reads_docstrings for one in syntax.values())
-        for file, one in syntax.items():
-            hashed.update(f"{self.place(file)} {one.behaviour}".encode())
-            if documented or file == path:
-                hashed.update(self.content(file))
-        hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
-        return hashed.hexdigest()[:24]
+        read = {file: self.syntax(file) for file in self.dependencies(path)[0]}
+        said = any(one.reads_docstrings for one in read.values())
+        python = f"{platform.python_version()} on {processor()} with {_installed()}"
+        decides = [name, python, self._builder]
+        decides += [f"{f.relative_to(self.root)} {one.behaviour}" for f, one in read.items()]
+        whole = [path, self.root / SOURCES / "house.mplstyle", *(read if said else ())]
+        parts = [*map(str.encode, decides), *map(self.content, whole)]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 
 def processor() -> str:
