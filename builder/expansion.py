@@ -83,7 +83,7 @@ def _values(path: str, written: str) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
     lines: dict[str, int] = {}
-    for name, _ in node.value if meta else ():
+    for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         line = name.start_mark.line + 2
         if lines.setdefault(name.value, line) != line:
             raise BuildError(f"docs/{path}:{line}: {name.value} must be given once")

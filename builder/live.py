@@ -31,8 +31,7 @@ def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str,
     how many functions failed or need what a browser lacks.
     """
     counts = _none()
-    _forget()
-    package = Path(importlib.import_module("serving_mathematics").__file__ or "").parent
+    package = Path(_imported().__file__ or "").parent
     file = package / f"{name.replace('.', '/')}.py"
     before = file.read_bytes() if file.exists() else b""
     file.write_text(source, encoding="utf-8")
@@ -87,17 +86,16 @@ def judge(name: str, source: str, names: str, _: Callable[[str, Any], object]) -
         space = {key: value for key, value in vars(module).items() if key not in names.split()}
         with _told(counts, typed=True):
             exec(_code(source, "answer"), space)
-            for exercise in names.split():
-                if isinstance(getattr(module, exercise), type):
-                    continue
-                if exercise not in space:
+            asked = (one for one in names.split() if not isinstance(getattr(module, one), type))
+            for one in asked:
+                if one in space:
+                    told = exercises.verify(chapter, space[one], one)
+                    counts["passed"] += told.passed
+                    counts["failed"] += not told.right
+                    print(told)
+                else:
                     counts["failed"] += 1
-                    print(f"{exercise} is not defined; keep the name that the exercise gives it.")
-                    continue
-                verdict = exercises.verify(chapter, space[exercise], exercise)
-                counts["passed"] += verdict.passed
-                counts["failed"] += not verdict.right
-                print(verdict)
+                    print(f"{one} is not defined; keep the name that the exercise gives it.")
     return counts
 
 
@@ -105,17 +103,12 @@ def _none() -> dict[str, Any]:
     return {"passed": 0, "got": [], "failed": 0, "absent": 0}
 
 
-def _forget() -> None:
-    """The package, so that it is imported anew."""
+def _imported(name: str = "") -> ModuleType:
+    """The module, or the package, imported anew."""
     for loaded in [m for m in sys.modules if m.partition(".")[0] == "serving_mathematics"]:
         del sys.modules[loaded]
     importlib.invalidate_caches()
-
-
-def _imported(name: str) -> ModuleType:
-    """The module, imported anew."""
-    _forget()
-    return importlib.import_module(f"serving_mathematics.{name}")
+    return importlib.import_module(f"serving_mathematics.{name}".rstrip("."))
 
 
 def _checked(
@@ -142,9 +135,7 @@ def _draw(
 
     package = sys.modules["serving_mathematics"].__file__ or ""
     figures: Mapping[str, Callable[..., Any]] = checks.functions(module, "figure_")
-    for title, draw in figures.items():
-        if title not in own:
-            continue
+    for title, draw in ((title, figures[title]) for title in figures if title in own):
         with _told(counts, title):
             from figures import house_style, light_and_dark  # type: ignore[import-not-found]
             from matplotlib.figure import Figure
@@ -178,9 +169,8 @@ def answer(name: str, function: str, text: str, tell: Callable[[str, str], objec
     name: dotted, in the package. function: its name; it gets text and tell. tell: called with
     "status" and what the reader should see while it works.
     """
-    module = importlib.import_module(f"serving_mathematics.{name}")
-    found: str = getattr(module, function)(text, tell)
-    return found
+    module: Any = importlib.import_module(f"serving_mathematics.{name}")
+    return str(getattr(module, function)(text, tell))
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def _prepare(cache: Path) -> None:
 
 def _ran(
     sources: Sources, names: list[str], timeout_s: float, tried: Counter[str]
-) -> Iterator[Run]:
+) -> Generator[Run]:
     """Run modules, and put what comes out into the cache; one is left for another time whose files
     change meanwhile. tried: how often it was.
     """
