@@ -9,7 +9,6 @@ what comes out to MkDocs, and `write` puts it into a folder for any other (`pyth
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -67,14 +66,8 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         raise BuildError(f"docs/{path}:1: front matter never ends: --- must stand below it")
     if not found:
         return "", text, {}
-    return found[0], text[found.end() :], _values(path, found[1])
-
-
-@functools.cache
-def _values(path: str, written: str) -> dict[str, Any]:
-    """What stands in a page's front matter."""
     try:
-        node, meta = yaml.compose(written, yaml.SafeLoader), yaml.safe_load(written) or {}
+        node, meta = yaml.compose(found[1], yaml.SafeLoader), yaml.safe_load(found[1]) or {}
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         line = f":{mark.line + 2}" if mark else ""
@@ -90,7 +83,7 @@ def _values(path: str, written: str) -> dict[str, Any]:
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")
-    return meta
+    return found[0], text[found.end() :], meta
 
 
 def plain_files(folder: Path) -> list[Path]:

@@ -121,11 +121,11 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
     imports: dict[str, dict[str, None]] = {}  # a line, or its beginning: what
     wanted: dict[str, tuple[Module, set[str]]] = {}
     sources: dict[str, dict[str, None]] = {}  # the modules that one needs, which stand before it
-    order: list[Module] = []
+    order: dict[str, Module] = {}
 
     def gather(place: Module, asked: Iterable[str]) -> None:
         _, needed = wanted.setdefault(place.name, (place, set()))
-        for name in reversed([*asked]):
+        for name in reversed([*asked]):  # any order would do
             if name in needed:
                 continue
             needed.add(name)
@@ -155,28 +155,25 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
     def lay(name: str) -> None:
         for source in sources.pop(name, {}):
             lay(source)
-        if wanted[name][0] not in order:
-            order.append(wanted[name][0])
+        order.setdefault(name, wanted[name][0])
 
     gather(module, names)
     lay(module.name)
-    blocks = []
-    for place in order:
-        symbols = place.outline.symbols
-        texts: dict[int, str] = {}  # by their first lines: one statement may define several names
-        for name in sorted(wanted[place.name][1] & symbols.keys()):
-            text = place.shown(symbols[name])
-            owner, other = kept.setdefault(name, (place.name, text))
-            if owner != place.name and other != text:
-                raise BuildError(
-                    f"{name} of {owner} and {name} of {place.name} are different and would be"
-                    f" copied together with {', '.join(names)}: rename one"
-                )
-            if owner == place.name:
-                texts[symbols[name].first_line] = text
-        blocks += [text for _, text in sorted(texts.items())]
+    blocks: dict[tuple[str, int], str] = {}  # by their first lines: one may define several names
+    for place in order.values():
+        for name, symbol in place.outline.symbols.items():
+            if name in wanted[place.name][1]:
+                text = place.shown(symbol)
+                owner, other = kept.setdefault(name, (place.name, text))
+                if owner == place.name:
+                    blocks[owner, symbol.first_line] = text
+                elif other != text:
+                    raise BuildError(
+                        f"{name} of {owner} and {name} of {place.name} are different and would be"
+                        f" copied together with {', '.join(names)}: rename one"
+                    )
     lines = [head + ", ".join(sorted(what)) for head, what in sorted(imports.items(), key=_rank)]
-    return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
+    return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks.values()]) + "\n"
 
 
 def _rank(item: tuple[str, dict[str, None]]) -> tuple[bool, bool, str]:

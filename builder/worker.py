@@ -28,10 +28,10 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
@@ -79,20 +79,19 @@ class _Run:
         self.numbers: dict[str, Any] = {}  # of its example
         self.drawn: Functions = {}
 
-    def guarded(self, function: str, action: Callable[[], Any], line: int = 1) -> Any:
-        """Run a step, time it, turn whatever it raises into a failure with function and line.
-
-        line: where the function is defined, for what goes wrong outside the module's own code.
+    @contextlib.contextmanager
+    def step(self, name: str, function: Any = None) -> Iterator[None]:
+        """Time what is done meanwhile, and turn whatever it raises into a failure: of a function,
+        where it is defined if nothing in the module says more.
         """
-        started = time.process_time()
+        started, line = time.process_time(), _line(function)
         try:
-            (self.folder / STEP).write_text(f"{line} {function}", encoding="utf-8")
-            return action()
+            (self.folder / STEP).write_text(f"{line} {name}", encoding="utf-8")
+            yield
         except BaseException as problem:  # also SystemExit must not end the build quietly
-            self.failures.append(self.failure(function, problem, line))
-            return None
+            self.failures.append(self.failure(name, problem, line))
         finally:
-            self.seconds[function] = time.process_time() - started
+            self.seconds[name] = time.process_time() - started
 
     def failure(self, function: str, problem: BaseException, line: int) -> str:
         """Where in the module it went wrong, or for an import in what it imports, and what was
@@ -132,38 +131,13 @@ class _Run:
             if any(p.startswith(".") or p.endswith(OTHERS) for p in relative.parts):
                 return
             if arguments[2] & (os.O_WRONLY | os.O_RDWR):
-                told = (
-                    f"{name} is a file of the project: a module writes to a temporary folder alone"
-                )
-                raise PermissionError(told)
+                rule = "a module writes to a temporary folder alone"
+                raise PermissionError(f"{name} is a file of the project: {rule}")
             if relative.suffix != ".py" and name not in self.reads:
                 self.reads[name] = ""  # hashing opens it as well
                 self.reads[name] = file_digest(path)
 
         sys.addaudithook(hook)
-
-    def checks(self, functions: Functions) -> list[dict[str, Any]]:
-        from serving_mathematics.support import checks
-
-        results = []
-        for name, function in functions.items():
-            with checks.recording() as rows:
-                self.guarded(name, partial(_compare, name, function, rows), _line(function))
-            told = {"name": name, "line": _line(function)}
-            told["comparisons"] = [dataclasses.asdict(row) for row in rows]
-            told["claim"] = (paragraphs(function.__doc__) or [name])[0]
-            results.append(told | {"source": paragraph(function.__doc__, "Source")})
-        return results
-
-    def each(
-        self, make: Callable[[str, Callable[..., Any]], dict[str, Any]], functions: Functions
-    ) -> list[dict[str, Any]]:
-        """What is made of each function, but for those that fail."""
-        made = [
-            self.guarded(name, partial(make, name, function), _line(function))
-            for name, function in functions.items()
-        ]
-        return [one for one in made if one]
 
     def figure(self, name: str, function: Callable[..., Any]) -> dict[str, Any]:
         from matplotlib.figure import Figure
@@ -216,43 +190,57 @@ class _Run:
         lead = (paragraphs(function.__doc__) or [""])[0]
         return {"name": short, "lead": lead, "data": grid(function())}
 
-    def example(self, function: Callable[[], Any]) -> dict[str, Any]:
-        result = function()
-        if not isinstance(result, SimpleNamespace):
-            raise TypeError(f"example must return a SimpleNamespace, got {type(result).__name__}")
-        values = {}
-        for key, value in vars(result).items():
-            plain = value.item() if getattr(value, "shape", None) == () else value
-            if type(plain) not in (int, float, str) or (
-                isinstance(plain, float) and not math.isfinite(plain)
-            ):
-                raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
-            if isinstance(plain, str) and (odd := _CONTROL.search(plain)):
-                raise TypeError(f"example field {key} holds the control character {odd[0]!r}")
-            values[key] = plain
-        return values
-
     def record(self) -> dict[str, Any]:
         """Import the module and run its checks, example, figures and sliders, in this order."""
         self.watch_files()
-        module = self.guarded("import", lambda: importlib.import_module(f"{PACKAGE}.{self.name}"))
-        found = empty_record()
+        found, module = empty_record(), None
+        with self.step("import"):
+            module = importlib.import_module(f"{PACKAGE}.{self.name}")
         if module is not None:
-            from serving_mathematics.support.checks import functions
-
-            told = vars(module).get("HINTS", {})
-            hints = self.guarded("HINTS", lambda: {str(k): str(v) for k, v in told.items()})
-            found["hints"] = hints or {}
-            found["checks"] = self.checks(functions(module, "check_"))
-            example = vars(module).get("example")
-            if example is not None:
-                numbers = self.guarded("example", lambda: self.example(example), _line(example))
-                found["example"] = self.numbers = numbers or {}
-            self.drawn = functions(module, "figure_")
-            found["figures"] = self.each(self.figure, self.drawn)
-            found["sliders"] = self.each(self.slider, functions(module, "slider_"))
+            self.fill(found, module)
         reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
+
+    def fill(self, found: dict[str, Any], module: ModuleType) -> None:
+        """Enter into a record what comes out of a module."""
+        from serving_mathematics.support.checks import functions, recording
+
+        with self.step("HINTS"):
+            hints = vars(module).get("HINTS", {})
+            found["hints"] = {str(name): str(hint) for name, hint in hints.items()}
+        for name, check in functions(module, "check_").items():
+            with recording() as rows, self.step(name, check):
+                _compare(name, check, rows)
+            told = {"name": name, "line": _line(check)}
+            told["comparisons"] = [dataclasses.asdict(row) for row in rows]
+            told["claim"] = (paragraphs(check.__doc__) or [name])[0]
+            found["checks"].append(told | {"source": paragraph(check.__doc__, "Source")})
+        if (example := vars(module).get("example")) is not None:
+            with self.step("example", example):
+                found["example"] = self.numbers = _numbers(example())
+        self.drawn = functions(module, "figure_")
+        for name, function in self.drawn.items():
+            with self.step(name, function):
+                found["figures"].append(self.figure(name, function))
+        for name, function in functions(module, "slider_").items():
+            with self.step(name, function):
+                found["sliders"].append(self.slider(name, function))
+
+
+def _numbers(result: object) -> dict[str, Any]:
+    """The fields of what `example` returned."""
+    if not isinstance(result, SimpleNamespace):
+        raise TypeError(f"example must return a SimpleNamespace, got {type(result).__name__}")
+    values = {}
+    for key, value in vars(result).items():
+        plain = value.item() if getattr(value, "shape", None) == () else value
+        endless = isinstance(plain, float) and not math.isfinite(plain)
+        if type(plain) not in (int, float, str) or endless:
+            raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
+        if isinstance(plain, str) and (odd := _CONTROL.search(plain)):
+            raise TypeError(f"example field {key} holds the control character {odd[0]!r}")
+        values[key] = plain
+    return values
 
 
 def _compare(name: str, check: Callable[[], Any], rows: Sequence[Any]) -> None:
@@ -274,7 +262,7 @@ def empty_record() -> dict[str, Any]:
     return lists | {"example": {}, "hints": {}, "seconds": {}, "reads": {}}
 
 
-def _line(function: Callable[..., Any]) -> int:
+def _line(function: Any) -> int:
     """Where a function is defined, whatever decorates it."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return code.co_firstlineno if code else 1
