@@ -75,11 +75,12 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
-    lines: dict[str, int] = {}
+    given = set[str]()
     for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        line = name.start_mark.line + 2
-        if lines.setdefault(name.value, line) != line:
+        if name.value in given:
+            line = name.start_mark.line + 2
             raise BuildError(f"docs/{path}:{line}: {name.value} must be given once")
+        given.add(name.value)
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")

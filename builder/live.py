@@ -12,7 +12,7 @@ import importlib
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -39,8 +39,7 @@ def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str,
     try:
         with _told(counts, "import"):
             module = _imported(name)
-            _checked(module, lambda _: True, counts)
-            _draw(module, vars(module), counts, tell)
+            _show(module, None, counts, tell)
     finally:
         file.write_bytes(before)
     return counts
@@ -56,18 +55,14 @@ def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object])
     counts = _none()
     with _told(counts, "import"):
         module = _imported(name)
-        from serving_mathematics.exercises import names_used
-
         before = dict(vars(module))
         with _told(counts, typed=True):
             exec(_code(source, "edited"), vars(module))
-            own = {key: it for key, it in vars(module).items() if before.get(key) is not it}
+            own = {key for key, it in vars(module).items() if before.get(key) is not it}
             exec(_code(lines, "call", session=True), vars(module))
             if not own:
                 print("The editor defines nothing: these are the module's own functions.")
-            uses = lambda check: not own.keys().isdisjoint(names_used(check, module))  # noqa: E731
-            _checked(module, uses, counts)
-            _draw(module, own, counts, tell)
+            _show(module, own, counts, tell)
     return counts
 
 
@@ -111,37 +106,33 @@ def _imported(name: str = "") -> ModuleType:
     return importlib.import_module(f"serving_mathematics.{name}".rstrip("."))
 
 
-def _checked(
-    module: ModuleType, wanted: Callable[[Callable[[], Any]], bool], counts: dict[str, Any]
+def _show(
+    module: ModuleType,
+    own: set[str] | None,
+    counts: dict[str, Any],
+    tell: Callable[[str, Any], object],
 ) -> None:
+    """Run the checks of a module and draw its figures: all, or the checks that use one of these
+    names and the figures that have one.
+    """
+    from serving_mathematics.exercises import names_used
     from serving_mathematics.support import checks
 
     for title, check in checks.functions(module, "check_").items():
-        if wanted(check):
+        if own is None or not own.isdisjoint(names_used(check, module)):
             with checks.recording() as rows, _told(counts, title):
                 checks.show(check)
             counts["passed"] += sum(row.passed for row in rows)
             counts["got"] += [[row.label, row.got] for row in rows]
-
-
-def _draw(
-    module: ModuleType,
-    own: Iterable[str],
-    counts: dict[str, Any],
-    tell: Callable[[str, Any], object],
-) -> None:
-    """Those figures of a module whose functions are among `own`."""
-    from serving_mathematics.support import checks
-
-    package = sys.modules["serving_mathematics"].__file__ or ""
-    figures: Mapping[str, Callable[..., Any]] = checks.functions(module, "figure_")
-    for title, draw in ((title, figures[title]) for title in figures if title in own):
+    figures: Mapping[str, Any] = checks.functions(module, "figure_")
+    style = Path(sys.modules["serving_mathematics"].__file__ or "").with_name("house.mplstyle")
+    for title in (name for name in figures if own is None or name in own):
         with _told(counts, title):
             from figures import house_style, light_and_dark  # type: ignore[import-not-found]
             from matplotlib.figure import Figure
 
-            short = title.removeprefix("figure_")
-            with house_style(Path(package).with_name("house.mplstyle")):
+            short, draw = title.removeprefix("figure_"), figures[title]
+            with house_style(style):
                 figure = Figure()
                 draw(figure)
                 light, dark = light_and_dark(figure, f"live.{module.__name__}.{short}")

@@ -674,7 +674,7 @@ def _live(folder: Path) -> dict[str, Any]:
     """What runs in a reader's browser of a module with every fault, and what it tells."""
     package = folder / PACKAGE
     (package / "small").mkdir(parents=True)
-    for name in ("__init__.py", "house.mplstyle"):
+    for name in ("__init__.py", "exercises.py", "house.mplstyle"):
         shutil.copy(ROOT / SOURCES / name, package)
     shutil.copytree(ROOT / SOURCES / "support", package / "support")
     (package / "small/__init__.py").touch()
