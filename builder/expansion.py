@@ -91,22 +91,19 @@ def plain_files(folder: Path) -> list[Path]:
     """Every file of a folder but for hidden ones. Raises BuildError that names what is neither a
     file nor a folder: a link may lead to anything on this machine, and would have it published.
     """
-    found, odd = [], []
-    for path in sorted(folder.rglob("*")):
-        place = path.relative_to(folder)
-        if any(part.startswith(".") for part in place.parts):
-            continue
+    below = ((path, path.relative_to(folder)) for path in sorted(folder.rglob("*")))
+    shown = [path for path, place in below if not any(p.startswith(".") for p in place.parts)]
+    odd = []
+    for path in shown:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             kind = f"a link to {path.readlink()}" if path.is_symlink() else "no plain file"
-            odd.append(f"{folder.name}/{place.as_posix()} is {kind}")
-        elif path.is_file():
-            found.append(path)
+            odd.append(f"{path.relative_to(folder.parent).as_posix()} is {kind}")
     if odd:
         raise BuildError(
             f"all of {folder.name}/ is published, and may hold folders and plain files only:"
             f" {'; '.join(odd)}"
         )
-    return found
+    return [path for path in shown if path.is_file()]
 
 
 def expand(
