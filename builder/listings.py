@@ -35,21 +35,19 @@ def beside_the_algorithm(text: str) -> list[int]:
     return sorted(found)
 
 
-def _checks_only(statement: ast.stmt, arguments: set[str]) -> bool:
-    """Whether a statement does nothing but refuse arguments, or widen them under their names."""
+def _checks_only(statement: ast.stmt, arguments: set[str], *, inside: bool = False) -> bool:
+    """Whether a statement does nothing but refuse arguments, or widen them under their names.
+
+    inside: of one that decides about it.
+    """
     match statement:
         case ast.If(orelse=[], body=body) | ast.For(orelse=[], body=body):
-            return all(_refuses(one) or _checks_only(one, arguments) for one in body)
+            return all(_checks_only(one, arguments, inside=True) for one in body)
+        case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
+            return inside and name in REFUSES
         case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
             return bool(_RULE.fullmatch(name))
         case ast.Assign(targets=[target], value=ast.Call(func=ast.Name(id=name))):
             bound = {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
             return bool(_RULE.fullmatch(name)) and bound <= arguments
-    return False
-
-
-def _refuses(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
-            return name in REFUSES
     return False
