@@ -86,10 +86,13 @@ class Module:
     source: str
     outline: Outline
 
+    @functools.cached_property
+    def _lines(self) -> list[str]:
+        return self.source.split("\n")  # as Python counts them: no page break, no other separator
+
     def shown(self, symbol: Symbol) -> str:
         """The lines of a definition, decorators included."""
-        lines = self.source.split("\n")  # as Python counts them: no page break, no other separator
-        return "\n".join(lines[symbol.first_line - 1 : symbol.last_line])
+        return "\n".join(self._lines[symbol.first_line - 1 : symbol.last_line])
 
     @functools.cached_property
     def bound(self) -> dict[str, tuple[Import, str]]:
@@ -290,12 +293,13 @@ class Sources:
     def _digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs."""
         path = module_path(self.root, name)
-        read = {file: self.syntax(file) for file in self.dependencies(path)[0]}
-        said = any(one.reads_docstrings for one in read.values())
-        python = f"{platform.python_version()} on {processor()} with {_installed()}"
-        decides = [name, python, self._builder]
-        decides += [f"{f.relative_to(self.root)} {one.behaviour}" for f, one in read.items()]
-        whole = [path, self.root / SOURCES / "house.mplstyle", *(read if said else ())]
+        found = {file: self.syntax(file) for file in self.dependencies(path)[0]}
+        said = any(one.reads_docstrings for one in found.values())
+        where = f"{platform.python_version()} on {processor()} with {_installed()}"
+        home = str(self.root)
+        decides = [name, where, self._builder]
+        decides += [f"{f} {one.behaviour}".removeprefix(home) for f, one in found.items()]
+        whole = [path, self.root / SOURCES / "house.mplstyle", *(found if said else ())]
         parts = [*map(str.encode, decides), *map(self.content, whole)]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
