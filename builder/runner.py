@@ -41,6 +41,7 @@ WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of se
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
 }
+FORKED_FROM = "from builder import preload, worker; worker.serve()"  # a process that runs this
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
 _LOADED = builder_digest()
@@ -186,7 +187,7 @@ def _ends(
     asked = [[name, sources.shared(name)] for name in names]
     given = [str(sources.root), place, timeout_s, max(2, processors()), asked]
     with subprocess.Popen(
-        [sys.executable, "-c", "from builder import preload, worker; worker.serve()"],
+        [sys.executable, "-c", FORKED_FROM],
         cwd=ROOT,
         env=os.environ | WORKER_ENVIRONMENT,
         stdin=subprocess.PIPE,
