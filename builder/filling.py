@@ -48,9 +48,8 @@ def expand(markdown: str, page: Page) -> str:
         text = text.replace(f"## Symbols\n{symbols}", _folded_symbols(symbols, page), 1)
     if page.question:
         asked = f'<p class="question">{html.escape(page.question)}</p>'
-        question = block(asked, *([page.note] if page.note else []))
-        title = re.compile(r"^# .+$", re.MULTILINE)
-        text = title.sub(lambda found: f"{found[0]}\n\n{question}\n", text, count=1)
+        below = block(asked, *filter(None, [page.note]))
+        text = re.sub(r"(?m)^# .+$", lambda title: f"{title[0]}\n\n{below}\n", text, count=1)
     return text
 
 

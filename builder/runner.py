@@ -160,7 +160,9 @@ def _ran(
     """
     for name in names:
         sources.digest(name)  # of what stands there now
-    with tempfile.TemporaryDirectory("", "tmp-", sources.cache, True) as place:
+    with tempfile.TemporaryDirectory(
+        prefix="tmp-", dir=sources.cache, ignore_cleanup_errors=True
+    ) as place:
         for name, status in _ends(sources, names, place, timeout_s):
             folder = Path(place, name)
             if sources.unchanged(name):
@@ -209,7 +211,8 @@ def _ends(
             server.communicate()  # nobody asks any more, for which it waits
     begun = [name for name in names if name not in ended and Path(place, name).exists()]
     if server.returncode and not begun:
-        raise BuildError(f"no module could be run: {_ending(server.returncode, timeout_s)}")
+        told = f"the process that they fork from ended with {server.returncode}"
+        raise BuildError(f"no module could be run: {told}")
     for name in begun:
         yield name, server.returncode
 
@@ -221,17 +224,14 @@ def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
     line, _, function = (folder / worker.STEP).read_text(encoding="utf-8").partition(" ")
     shutil.rmtree(folder)
     folder.mkdir()
-    return f"{path_of(name)}:{line}: {function}: Ended: {_ending(status, timeout_s)}"
-
-
-def _ending(status: int, timeout_s: float) -> str:
-    """How a process ended."""
     if status == -signal.SIGALRM:
-        return f"ran longer than the limit of {timeout_s:g} s and was ended"
-    if status < 0:
+        told = f"ran longer than the limit of {timeout_s:g} s and was ended"
+    elif status < 0:
         names = {number.value: number.name for number in signal.Signals}
-        return f"was ended by signal {names.get(-status, -status)}"
-    return f"ended its process with exit status {status} before it was done"
+        told = f"was ended by signal {names.get(-status, -status)}"
+    else:
+        told = f"ended its process with exit status {status} before it was done"
+    return f"{path_of(name)}:{line}: {function}: Ended: {told}"
 
 
 def _kept(sources: Sources, name: str, folder: Path) -> Run | None:
