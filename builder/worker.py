@@ -311,7 +311,6 @@ def serve() -> None:
                     end = os.fdopen(held, "wb")
                     os.register_at_fork(after_in_child=end.close)  # who is forked may live on
                     main(Path(root), name, folder, timeout_s)
-                os.setpgid(child, child)
                 os.close(held)
                 running[over] = name, child, time.monotonic() + timeout_s + GRACE_S
             rest_s = min(late for *_, late in running.values()) - time.monotonic()
@@ -353,8 +352,9 @@ def _share(folder: Path, modules: Sequence[str], timeout_s: float) -> None:
 
 def end_group(leader: int) -> None:
     """End a process and what it started."""
-    with contextlib.suppress(OSError):
-        os.killpg(leader, signal.SIGKILL)
+    for end in (os.killpg, os.kill):  # of one that has just begun there is no group yet
+        with contextlib.suppress(OSError):
+            end(leader, signal.SIGKILL)
 
 
 def main(root: Path, name: str, folder: Path, timeout_s: float) -> None:
@@ -362,7 +362,7 @@ def main(root: Path, name: str, folder: Path, timeout_s: float) -> None:
     `timeout_s`. What the module left to do at exit, or in threads, is not waited for.
     """
     try:
-        os.setpgid(0, 0)  # whatever the module starts is in its group
+        os.setsid()  # whatever the module starts is in its group; Linux shares time by sessions
         signal.setitimer(signal.ITIMER_REAL, timeout_s)
         nowhere = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
