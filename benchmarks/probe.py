@@ -135,7 +135,8 @@ def _pieces(body: str, page: Any) -> list[list[str]]:
         directive = _DIRECTIVE.match(line)
         kind, words = (directive[1], directive[2].split()) if directive else ("", [])
         if kind in ("code", "solution"):
-            line = f"``` python\n{directives._code_block(page, words)[1]}\n```"
+            shown = "\n\n\n".join(directives._definitions(page, words)[1])
+            line = f"``` python\n{shown}\n```"
         elif kind in ("figure", "slider", "checks"):  # what moves has a figure's name
             pieces += [["checks" if kind == "checks" else "figure", "".join(words)], ["text", ""]]
             continue
@@ -161,7 +162,7 @@ def cpu_seconds(folder: Path) -> dict[str, float]:
         place = Path(tempfile.mkdtemp(dir=folder))
         pid = os.fork()
         if not pid:
-            worker.main(str(ROOT), name, str(place), 600.0, {})
+            worker.main(ROOT, name, place, 600.0)
             os._exit(0)
         seconds[name] = _waited_for(pid)
         if not (place / worker.RECORD).is_file():

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 from builder import ROOT, BuildError, end_in_order
-from builder.runner import TIMEOUT_S, Progress, Run, failures, run_all
+from builder.configuration import plain_configuration, site_of
+from builder.expansion import expand, write
+from builder.runner import TIMEOUT_S, Progress, failures, run_all
 from builder.source import Sources
 
 
@@ -22,22 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
         description="Run the snippet modules that are not in the cache; report every failure.",
         epilog="example: python -m builder definitions.utilization.pooling",
     )
-    parser.add_argument(
-        "modules", nargs="*", metavar="MODULE", help="dotted name in the package (default: all)"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=TIMEOUT_S,
-        help="seconds for one module (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--expand",
-        type=Path,
-        metavar="FOLDER",
-        help="write the whole site there as plain Markdown, with figures, downloads, and a"
-        " mkdocs.yml that asks for no plugin and no hook",
-    )
+    add = parser.add_argument
+    add("modules", nargs="*", metavar="MODULE", help="dotted name in the package (default: all)")
+    told = "seconds for one module (default: %(default)g)"
+    add("--timeout", type=float, default=TIMEOUT_S, help=told)
+    told = "write the whole site there as plain Markdown, with figures, downloads, and a mkdocs.yml"
+    add("--expand", type=Path, metavar="FOLDER", help=f"{told} that asks for no plugin and no hook")
     options = parser.parse_args(arguments)
     if not 0 < options.timeout < math.inf:
         parser.error(f"--timeout must be a positive number, got {options.timeout:g}")
@@ -51,8 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         known, elapsed = len(runs) - progress.ran, time.perf_counter() - started
         _say(f"{len(runs)} modules: {progress.ran} run, {known} from the cache, {elapsed:.1f} s")
-        if options.expand:
-            _expand(sources, runs, options.expand.absolute())
+        if folder := options.expand and options.expand.absolute():
+            made = expand(ROOT, site_of(ROOT), runs, sources=sources)
+            write(made, ROOT, folder, plain_configuration(ROOT))
+            _say(f"{len(made.pages)} pages and {len(made.files)} files in {folder}")
     except BuildError as problem:
         _say(f"error: {problem}")
         return 2
@@ -60,15 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"error: {problem.filename}: {problem.strerror}")
         return 2
     return 0
-
-
-def _expand(sources: Sources, runs: list[Run], folder: Path) -> None:
-    from builder.configuration import plain_configuration, site_of
-    from builder.expansion import expand, write
-
-    made = expand(ROOT, site_of(ROOT), runs, sources=sources)
-    write(made, ROOT, folder, plain_configuration(ROOT))
-    _say(f"{len(made.pages)} pages and {len(made.files)} files in {folder}")
 
 
 def _say(line: str) -> None:

@@ -25,7 +25,6 @@ from serving_mathematics.exercises import unwritten
 from builder import PACKAGE, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.markup import block, inline, listed, markup
-from builder.outline import Symbol
 from builder.pages import Missing, Page, meant
 from builder.runner import Run
 from builder.sliders import curves_of, legend, one_of_many
@@ -36,40 +35,41 @@ LINES_OVER = 6  # that are not worth a button
 IN_BROWSER = {"numpy", "matplotlib", "pydantic"}  # packages that the browser's Python can load
 
 
-def _find_symbol(page: Page, name: str) -> tuple[Run, Symbol]:
-    defined = [(run, run.module.outline.symbols) for run in page.runs]
-    found = [(run, symbols[name]) for run, symbols in defined if name in symbols]
-    there = ", ".join(run.path for run in page.runs) or "any module, because the page has none"
-    if not found:
-        near = meant(name, (known for _, symbols in defined for known in symbols))
-        raise Missing(f"{name} is not defined in {there}{near}")
-    if len(found) > 1:
-        raise BuildError(f"{name} is defined more than once in {there}")
-    return found[0]
-
-
-def _code_block(page: Page, names: list[str]) -> tuple[Run, str, str]:
-    """(module, shown source, self-contained source) of symbols of one module."""
+def _definitions(page: Page, names: list[str]) -> tuple[Run, list[str]]:
+    """The module of a page that defines what is named, and each definition as it is shown."""
     if not names:
         raise BuildError("name what to show: {{ code function }}")
-    found = [_find_symbol(page, name) for name in names]
-    owners = sorted({run.name for run, _ in found})
+    there = ", ".join(run.path for run in page.runs) or "any module, because the page has none"
+    owners: dict[str, Run] = {}
+    for name in names:
+        found = [run for run in page.runs if name in run.module.outline.symbols]
+        if not found:
+            near = meant(name, (known for run in page.runs for known in run.module.outline.symbols))
+            raise Missing(f"{name} is not defined in {there}{near}")
+        if len(found) > 1:
+            raise BuildError(f"{name} is defined more than once in {there}")
+        owners[found[0].name] = found[0]
     if len(owners) > 1:
-        raise BuildError(f"{' '.join(names)} come from several modules ({', '.join(owners)})")
-    run = found[0][0]
-    text = "\n\n\n".join(run.module.shown(symbol) for _, symbol in found)
-    return run, text, self_contained(run.module, names, page.sources.module)
+        told = ", ".join(sorted(owners))
+        raise BuildError(f"{' '.join(names)} come from several modules ({told})")
+    [run] = owners.values()
+    return run, [run.module.shown(run.module.outline.symbols[name]) for name in names]
 
 
 def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
-    run, text, whole = _code_block(page, names)
+    run, texts = _definitions(page, names)
+    whole = self_contained(run.module, names, page.sources.module)
     ours = re.search(rf"^( *>>> )?from {PACKAGE}\.", whole, re.MULTILINE)
     needed = ("The examples in it need" if ours[1] else "The copy needs") if ours else ""
-    lines, aside, told = text.count("\n") + 1, beside_the_algorithm(text), ", ".join(names)
+    text, told = "\n\n\n".join(texts), ", ".join(names)
+    lines, aside = text.count("\n") + 1, beside_the_algorithm(text)
     long = lines - len(aside) > LINES_OPEN + LINES_OVER
     folded = long or bool(aside)
     unfold = [markup("unfold", long and lines, told)] if folded else []
-    call = _call(page, run, names) if runs else None
+    call = None
+    if runs and _in_browser(page, run):  # what the button that opens an editor has it run
+        calls = ([one.source for one in _examples(it) if one.exc_msg is None] for it in texts)
+        call = "".join(next(filter(None, calls), [])).rstrip("\n")
     copied = whole.rstrip().count("\n") + 1
     tools = markup("tools", page, run, told, call, _listed(page, whole), copied, needed)
     defined = f"<p hidden>{told}</p>"  # for the search, which skips code
@@ -101,63 +101,48 @@ def _listed(page: Page, text: str) -> str:
     return f"{page.base}{page.copies_address}#{page.copies.index(text)}"
 
 
-def _call(page: Page, run: Run, names: list[str]) -> str | None:
-    """The example of what is shown, for the button that opens an editor with it; None where it
-    cannot run in a browser.
-    """
-    if not page.pyodide or run.record["needs"]:
-        return None
-    examples = (_examples_of(run, run.module.outline.symbols[name]) for name in names)
-    calls = ([one.source for one in each if one.exc_msg is None] for each in examples)
-    return "".join(next(filter(None, calls), [])).rstrip("\n")
+def _in_browser(page: Page, run: Run) -> bool:
+    """Whether a reader's browser can run a module."""
+    return bool(page.pyodide) and not run.record["needs"]
 
 
-def _answers(page: Page, names: list[str]) -> list[str]:
-    """The button that opens an editor with the functions of an exercise, to be filled in."""
-    run, _ = _find_symbol(page, names[0])
-    if not page.pyodide or run.record["needs"]:
-        return []
-    asked = (_parsed(run, run.module.outline.symbols[name]) for name in names)
-    functions = ast.FunctionDef | ast.AsyncFunctionDef
-    stubs = (unwritten(x) if isinstance(x, functions) else ast.unparse(x) for x in asked)
-    return [markup("answers", run, names, "\n\n\n".join(stubs))]
-
-
-def _parsed(run: Run, symbol: Symbol) -> ast.stmt:
-    return ast.parse(run.module.shown(symbol)).body[0]
-
-
-def _examples_of(run: Run, symbol: Symbol) -> list[doctest.Example]:
+def _examples(definition: str) -> list[doctest.Example]:
     """The examples in a definition's docstring."""
-    node = _parsed(run, symbol)
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return []
-    return doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
+    match ast.parse(definition).body[0]:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() as node:
+            return doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
+    return []
+
+
+def _unwritten(definition: str) -> str:
+    """What is asked for, to be filled in."""
+    node = ast.parse(definition).body[0]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return unwritten(node)
+    return ast.unparse(node)
 
 
 def _solution(page: Page, names: list[str]) -> str:
-    hints = [h for n in names if (h := _find_symbol(page, n)[0].record["hints"].get(n))]
-    hint = f"<p>{inline(' '.join(hints))}</p>"
-    folds = [f'<details class="tip"><summary>Hint</summary>{hint}</details>'] if hints else []
-    return (
-        f"{_examples(page, names)}"
-        f"{block(*_answers(page, names), *folds, '''<details class='success' markdown='1'>''')}"
-        f"<summary>Solution</summary>\n\n{_code(page, names, runs=False)}\n</details>\n"
-    )
-
-
-def _examples(page: Page, names: list[str]) -> str:
-    """What stands above an exercise's folds: the examples of the solution's docstrings, which ran
-    as doctests, so that the reader sees what is asked before the answer.
+    """What is asked, by the examples of the solution, which ran as doctests; a button that opens an
+    editor to answer; a hint; and the solution.
     """
+    run, texts = _definitions(page, names)
     lines = []
-    for name in names:
-        for example in _examples_of(*_find_symbol(page, name)):
-            first, *more = example.source.rstrip("\n").split("\n")
-            lines += [f">>> {first}", *(f"... {line}".rstrip() for line in more)]
-            lines += example.want.rstrip("\n").split("\n") if example.want else []
+    for example in (one for text in texts for one in _examples(text)):
+        first, *more = example.source.rstrip("\n").split("\n")
+        lines += [f">>> {first}", *(f"... {line}".rstrip() for line in more)]
+        lines += example.want.rstrip("\n").split("\n") if example.want else []
     body = "\n".join(lines)
-    return f'``` {{ .pycon data-search-exclude="" }}\n{body}\n```\n\n' if lines else ""
+    asked = f'``` {{ .pycon data-search-exclude="" }}\n{body}\n```\n\n' if lines else ""
+    folds = []
+    if _in_browser(page, run):
+        folds.append(markup("answers", run, names, "\n\n\n".join(map(_unwritten, texts))))
+    if hints := [hint for name in names if (hint := run.record["hints"].get(name))]:
+        told = f"<p>{inline(' '.join(hints))}</p>"
+        folds.append(f'<details class="tip"><summary>Hint</summary>{told}</details>')
+    opened = block(*folds, "<details class='success' markdown='1'>")
+    code = _code(page, names, runs=False)
+    return f"{asked}{opened}<summary>Solution</summary>\n\n{code}\n</details>\n"
 
 
 def _named(page: Page, names: list[str], kind: str) -> tuple[Run, dict[str, Any]]:
@@ -258,8 +243,8 @@ def _live(page: Page, archive: str) -> tuple[str, str]:
     """What a reader's browser needs to run the page's modules, and from where it loads Python and
     without which; nothing where none can run there.
     """
-    here = [run for run in page.runs if not run.record["needs"]]
-    if not page.pyodide or not here:
+    here = [run for run in page.runs if _in_browser(page, run)]
+    if not here:
         return "", ""
     address = page.pyodide if "://" in page.pyodide else page.base + page.pyodide
     imported = {one.module.partition(".")[0] for run in here for one in run.module.outline.imports}

@@ -9,7 +9,6 @@ what comes out to MkDocs, and `write` puts it into a folder for any other (`pyth
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -67,16 +66,8 @@ def front_matter(path: str, text: str) -> tuple[str, str, dict[str, Any]]:
         raise BuildError(f"docs/{path}:1: front matter never ends: --- must stand below it")
     if not found:
         return "", text, {}
-    return found[0], text[found.end() :], _values(path, found[1])
-
-
-@functools.cache
-def _values(path: str, written: str) -> dict[str, Any]:
-    """What stands in a page's front matter."""
-    loader = yaml.SafeLoader(written)
     try:
-        node = loader.get_single_node()
-        meta = (node and loader.construct_document(node)) or {}
+        node, meta = yaml.compose(found[1], yaml.SafeLoader), yaml.safe_load(found[1]) or {}
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         line = f":{mark.line + 2}" if mark else ""
@@ -84,37 +75,35 @@ def _values(path: str, written: str) -> dict[str, Any]:
         raise BuildError(f"docs/{path}{line}: front matter is not YAML: {reason}") from problem
     if not isinstance(meta, dict):
         raise BuildError(f"docs/{path}:2: front matter must be a table of names and values")
-    names = [name for name, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-    for place, name in enumerate(names):
-        if name.value in (before.value for before in names[:place]):
+    given = set[str]()
+    for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if name.value in given:
             line = name.start_mark.line + 2
             raise BuildError(f"docs/{path}:{line}: {name.value} must be given once")
+        given.add(name.value)
     for name in ("modules", "demo"):
         if not isinstance(meta.get(name) or [], list):
             raise BuildError(f"docs/{path}: {name} must be a list, such as [{meta[name]}]")
-    return meta
+    return found[0], text[found.end() :], meta
 
 
 def plain_files(folder: Path) -> list[Path]:
     """Every file of a folder but for hidden ones. Raises BuildError that names what is neither a
     file nor a folder: a link may lead to anything on this machine, and would have it published.
     """
-    found, odd = [], []
-    for path in sorted(folder.rglob("*")):
-        place = path.relative_to(folder)
-        if any(part.startswith(".") for part in place.parts):
-            continue
+    below = ((path, path.relative_to(folder)) for path in sorted(folder.rglob("*")))
+    shown = [path for path, place in below if not any(p.startswith(".") for p in place.parts)]
+    odd = []
+    for path in shown:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             kind = f"a link to {path.readlink()}" if path.is_symlink() else "no plain file"
-            odd.append(f"{folder.name}/{place.as_posix()} is {kind}")
-        elif path.is_file():
-            found.append(path)
+            odd.append(f"{path.relative_to(folder.parent).as_posix()} is {kind}")
     if odd:
         raise BuildError(
             f"all of {folder.name}/ is published, and may hold folders and plain files only:"
             f" {'; '.join(odd)}"
         )
-    return found
+    return [path for path in shown if path.is_file()]
 
 
 def expand(
@@ -138,10 +127,10 @@ def expand(
         page.runs = [by_name[name] for name in names]
         made.problems += wrong
     sources = sources or Sources(root)
-    of_all = _collected(written, made)
-    parts = _parts(written)
-    of_all |= {"every_run": runs, "parts": parts, "pyodide": site.pyodide, "sources": sources}
     chapters = {page.path: page for page in written if page.is_chapter}
+    parts = _parts(written)
+    of_all = _collected(written, [*chapters.values()], made)
+    of_all |= {"every_run": runs, "parts": parts, "pyodide": site.pyodide, "sources": sources}
     placed = chapter_notes.neighbours({path: page.text for path, page in chapters.items()})
     for page in (dataclasses.replace(page, **of_all) for page in written):
         if page.is_chapter:
@@ -159,6 +148,7 @@ def expand(
         if page.copies:
             copies = json.dumps(page.copies, ensure_ascii=False)
             made.files[page.copies_address] = copies.encode()
+    made.files["llms.txt"] = listed("overview", site, of_all["chapters"], parts).encode()
     _add_files(made, site, written, runs, sources)
     return made
 
@@ -188,9 +178,10 @@ def _read(root: Path, site: Site, made: Expansion) -> list[pages.Page]:
     return sorted(found, key=lambda page: place.get(page.path, len(place)))
 
 
-def _collected(written: list[pages.Page], made: Expansion) -> dict[str, Any]:
+def _collected(
+    written: list[pages.Page], chapters: list[pages.Page], made: Expansion
+) -> dict[str, Any]:
     """What every page may show of the others."""
-    chapters = [page for page in written if page.is_chapter]
     uses, references = list[pages.SymbolUse](), list[pages.Reference]()
     for page in sorted(chapters, key=lambda page: page.path):
         uses += pages.symbol_uses(page.path, page.title, page.text)
@@ -218,9 +209,9 @@ def _add_files(
         made.files[f"downloads/{run.address}"] = run.module.source.encode(errors="replace")
     for name in BROWSER_FILES:
         made.files[f"downloads/builder/{name}"] = Path(__file__).with_name(name).read_bytes()
-    offering = [page for page in written if page.is_chapter or "{{ downloads }}" in page.text]
-    for page in offering:
-        if names := [run.name for run in page.runs]:
+    for page in written:
+        if page.runs and (page.is_chapter or "{{ downloads }}" in page.text):
+            names = [run.name for run in page.runs]
             reads = [read for run in page.runs for read in run.record["reads"]]
             made.files[f"downloads/{page.download('zip')}"] = bundle(sources, names, reads)
             book = notebooks.as_json(notebooks.of_page(page))
@@ -235,7 +226,6 @@ def _add_files(
             for page in chapters
             if page.thumbnail
         ]
-    made.files["llms.txt"] = listed("overview", site, chapters, _parts(written)).encode()
 
 
 def _parts(written: Iterable[pages.Page]) -> dict[str, str]:

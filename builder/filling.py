@@ -18,7 +18,7 @@ from builder.markup import block, listed, markup
 from builder.pages import Missing, Page, meant, section, several_meanings
 
 NOTATION = "notation.md"  # the page with every symbol
-_BLOCK = re.compile(r"^\{\{ ([a-z]+)((?: [\w.]+)*) \}\}[ \t]*$")
+_BLOCK = re.compile(r"^(\s*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}\s*$")
 _CLOSE = re.compile(r"\{\{([a-z]\w*)[^{}]*\}\}")
 _ALONE = re.compile(r"^([ \t]*)\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
@@ -48,9 +48,8 @@ def expand(markdown: str, page: Page) -> str:
         text = text.replace(f"## Symbols\n{symbols}", _folded_symbols(symbols, page), 1)
     if page.question:
         asked = f'<p class="question">{html.escape(page.question)}</p>'
-        question = block(asked, *([page.note] if page.note else []))
-        title = re.compile(r"^# .+$", re.MULTILINE)
-        text = title.sub(lambda found: f"{found[0]}\n\n{question}\n", text, count=1)
+        below = block(asked, *filter(None, [page.note]))
+        text = re.sub(r"(?m)^# .+$", lambda title: f"{title[0]}\n\n{below}\n", text, count=1)
     return text
 
 
@@ -63,16 +62,16 @@ def _folded_symbols(table: str, page: Page) -> str:
 
 def _expand_line(line: str, page: Page, number: int) -> str:
     directive, value = _BLOCK.match(line), _ALONE.match(line)
-    indented = _BLOCK.match(line.strip())
     try:
-        if directive and directive[1] in NAMED:
-            return NAMED[directive[1]](page, directive[2].split())
-        if directive and directive[1] in ALL:
-            if directive[2]:
-                raise BuildError(f"{{{{ {directive[1]} }}}} takes no names")
-            return ALL[directive[1]](page)
-        if indented and indented[1] in {*NAMED, *ALL}:
-            raise BuildError(f"{line.strip()} must begin its line")
+        if directive and directive[2] in {*NAMED, *ALL}:
+            before, kind, names = directive.groups()
+            if before:
+                raise BuildError(f"{line.strip()} must begin its line")
+            if kind in NAMED:
+                return NAMED[kind](page, names.split())
+            if names:
+                raise BuildError(f"{{{{ {kind} }}}} takes no names")
+            return ALL[kind](page)
         if value and isinstance(found := _found(page, value[2]), str):
             # Markdown that the module wrote, as far in as the line
             return textwrap.indent(_safely_linked(value[2], found), value[1])

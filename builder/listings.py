@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 
 REFUSES = ("ValueError", "TypeError")
-BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of a statement
-Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _RULE = re.compile(r"require(_\w+)?|as_(number|numbers|floats)|widen_fields")  # require.py
 
 
@@ -17,7 +14,9 @@ def beside_the_algorithm(text: str) -> list[int]:
     what follows the first sentence, and statements that only check arguments, with their comments.
     """
     lines, found = text.split("\n"), set[int]()
-    for node in _definitions(ast.parse(text)):
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
         given = [] if isinstance(node, ast.ClassDef) else ast.walk(node.args)
         arguments = {arg.arg for arg in given if isinstance(arg, ast.arg)}
         first, *_ = node.body
@@ -36,30 +35,19 @@ def beside_the_algorithm(text: str) -> list[int]:
     return sorted(found)
 
 
-def _definitions(node: ast.AST) -> Iterator[Definition]:
-    """Those in a text, in one another and in blocks."""
-    for block in BLOCKS:
-        for inner in getattr(node, block, ()):
-            if isinstance(inner, Definition):
-                yield inner
-            yield from _definitions(inner)
+def _checks_only(statement: ast.stmt, arguments: set[str], *, inside: bool = False) -> bool:
+    """Whether a statement does nothing but refuse arguments, or widen them under their names.
 
-
-def _checks_only(statement: ast.stmt, arguments: set[str]) -> bool:
-    """Whether a statement does nothing but refuse arguments, or widen them under their names."""
+    inside: of one that decides about it.
+    """
     match statement:
         case ast.If(orelse=[], body=body) | ast.For(orelse=[], body=body):
-            return all(_refuses(one) or _checks_only(one, arguments) for one in body)
+            return all(_checks_only(one, arguments, inside=True) for one in body)
+        case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
+            return inside and name in REFUSES
         case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
             return bool(_RULE.fullmatch(name))
         case ast.Assign(targets=[target], value=ast.Call(func=ast.Name(id=name))):
             bound = {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
             return bool(_RULE.fullmatch(name)) and bound <= arguments
-    return False
-
-
-def _refuses(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
-            return name in REFUSES
     return False

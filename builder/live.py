@@ -12,7 +12,7 @@ import importlib
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -31,8 +31,7 @@ def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str,
     how many functions failed or need what a browser lacks.
     """
     counts = _none()
-    _forget()
-    package = Path(importlib.import_module("serving_mathematics").__file__ or "").parent
+    package = Path(_imported().__file__ or "").parent
     file = package / f"{name.replace('.', '/')}.py"
     before = file.read_bytes() if file.exists() else b""
     file.write_text(source, encoding="utf-8")
@@ -40,8 +39,7 @@ def run(name: str, source: str, tell: Callable[[str, Any], object]) -> dict[str,
     try:
         with _told(counts, "import"):
             module = _imported(name)
-            _checked(module, lambda _: True, counts)
-            _draw(module, vars(module), counts, tell)
+            _show(module, None, counts, tell)
     finally:
         file.write_bytes(before)
     return counts
@@ -57,18 +55,14 @@ def call(name: str, source: str, lines: str, tell: Callable[[str, Any], object])
     counts = _none()
     with _told(counts, "import"):
         module = _imported(name)
-        from serving_mathematics.exercises import names_used
-
         before = dict(vars(module))
         with _told(counts, typed=True):
             exec(_code(source, "edited"), vars(module))
-            own = {key: it for key, it in vars(module).items() if before.get(key) is not it}
+            own = {key for key, it in vars(module).items() if before.get(key) is not it}
             exec(_code(lines, "call", session=True), vars(module))
             if not own:
                 print("The editor defines nothing: these are the module's own functions.")
-            uses = lambda check: not own.keys().isdisjoint(names_used(check, module))  # noqa: E731
-            _checked(module, uses, counts)
-            _draw(module, own, counts, tell)
+            _show(module, own, counts, tell)
     return counts
 
 
@@ -87,17 +81,16 @@ def judge(name: str, source: str, names: str, _: Callable[[str, Any], object]) -
         space = {key: value for key, value in vars(module).items() if key not in names.split()}
         with _told(counts, typed=True):
             exec(_code(source, "answer"), space)
-            for exercise in names.split():
-                if isinstance(getattr(module, exercise), type):
-                    continue
-                if exercise not in space:
+            asked = (one for one in names.split() if not isinstance(getattr(module, one), type))
+            for one in asked:
+                if one in space:
+                    told = exercises.verify(chapter, space[one], one)
+                    counts["passed"] += told.passed
+                    counts["failed"] += not told.right
+                    print(told)
+                else:
                     counts["failed"] += 1
-                    print(f"{exercise} is not defined; keep the name that the exercise gives it.")
-                    continue
-                verdict = exercises.verify(chapter, space[exercise], exercise)
-                counts["passed"] += verdict.passed
-                counts["failed"] += not verdict.right
-                print(verdict)
+                    print(f"{one} is not defined; keep the name that the exercise gives it.")
     return counts
 
 
@@ -105,52 +98,41 @@ def _none() -> dict[str, Any]:
     return {"passed": 0, "got": [], "failed": 0, "absent": 0}
 
 
-def _forget() -> None:
-    """The package, so that it is imported anew."""
+def _imported(name: str = "") -> ModuleType:
+    """The module, or the package, imported anew."""
     for loaded in [m for m in sys.modules if m.partition(".")[0] == "serving_mathematics"]:
         del sys.modules[loaded]
     importlib.invalidate_caches()
+    return importlib.import_module(f"serving_mathematics.{name}".rstrip("."))
 
 
-def _imported(name: str) -> ModuleType:
-    """The module, imported anew."""
-    _forget()
-    return importlib.import_module(f"serving_mathematics.{name}")
-
-
-def _checked(
-    module: ModuleType, wanted: Callable[[Callable[[], Any]], bool], counts: dict[str, Any]
+def _show(
+    module: ModuleType,
+    own: set[str] | None,
+    counts: dict[str, Any],
+    tell: Callable[[str, Any], object],
 ) -> None:
+    """Run the checks of a module and draw its figures: all, or the checks that use one of these
+    names and the figures that have one.
+    """
+    from serving_mathematics.exercises import names_used
     from serving_mathematics.support import checks
 
     for title, check in checks.functions(module, "check_").items():
-        if wanted(check):
+        if own is None or not own.isdisjoint(names_used(check, module)):
             with checks.recording() as rows, _told(counts, title):
                 checks.show(check)
             counts["passed"] += sum(row.passed for row in rows)
             counts["got"] += [[row.label, row.got] for row in rows]
-
-
-def _draw(
-    module: ModuleType,
-    own: Iterable[str],
-    counts: dict[str, Any],
-    tell: Callable[[str, Any], object],
-) -> None:
-    """Those figures of a module whose functions are among `own`."""
-    from serving_mathematics.support import checks
-
-    package = sys.modules["serving_mathematics"].__file__ or ""
-    figures: Mapping[str, Callable[..., Any]] = checks.functions(module, "figure_")
-    for title, draw in figures.items():
-        if title not in own:
-            continue
+    figures: Mapping[str, Any] = checks.functions(module, "figure_")
+    style = Path(sys.modules["serving_mathematics"].__file__ or "").with_name("house.mplstyle")
+    for title in (name for name in figures if own is None or name in own):
         with _told(counts, title):
             from figures import house_style, light_and_dark  # type: ignore[import-not-found]
             from matplotlib.figure import Figure
 
-            short = title.removeprefix("figure_")
-            with house_style(Path(package).with_name("house.mplstyle")):
+            short, draw = title.removeprefix("figure_"), figures[title]
+            with house_style(style):
                 figure = Figure()
                 draw(figure)
                 light, dark = light_and_dark(figure, f"live.{module.__name__}.{short}")
@@ -178,9 +160,8 @@ def answer(name: str, function: str, text: str, tell: Callable[[str, str], objec
     name: dotted, in the package. function: its name; it gets text and tell. tell: called with
     "status" and what the reader should see while it works.
     """
-    module = importlib.import_module(f"serving_mathematics.{name}")
-    found: str = getattr(module, function)(text, tell)
-    return found
+    module: Any = importlib.import_module(f"serving_mathematics.{name}")
+    return str(getattr(module, function)(text, tell))
 
 
 @contextlib.contextmanager

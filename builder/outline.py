@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -35,32 +35,28 @@ class Import:
 
 @dataclass(frozen=True)
 class Outline:
-    """A module's top-level definitions by name and its imports, in the order of the source."""
+    """What is read in a file: definitions and imports of its top level, in their order, and more.
+    Of what is not Python there is none.
+    """
 
-    symbols: dict[str, Symbol]
-    imports: list[Import]
-    changed: dict[str, int]  # names that a line binds or changes beside their definition
-
-
-@dataclass(frozen=True)
-class Syntax:
-    """What is read in a file."""
-
-    outline: Outline  # empty of what is not Python
     behaviour: str  # changes with what it executes, not with comments, layout and docstrings
     reads_docstrings: bool  # whether it may look at docstrings
-    imported: list[tuple[int, str, str]]  # anywhere: levels up, module, and what of it, or ""
+    symbols: dict[str, Symbol] = field(default_factory=dict)
+    imports: list[Import] = field(default_factory=list)
+    changed: dict[str, int] = field(default_factory=dict)  # lines that bind or change a name again
+    imported: list[tuple[int, str, str]] = field(default_factory=list)  # anywhere: levels up,
+    # module, and what of it, or ""
 
 
 @functools.lru_cache(maxsize=1024)
-def read(source: bytes) -> Syntax:
+def read(source: bytes) -> Outline:
     """Read a file, once for each text; of what is not Python, the text."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return Syntax(Outline({}, [], {}), hashlib.sha256(source).hexdigest(), True, [])
-    found = _outlined(tree)
+        return Outline(hashlib.sha256(source).hexdigest(), True)
     imported: list[tuple[int, str, str]] = []
+    top = _top(tree)  # as it is written
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
@@ -75,10 +71,11 @@ def read(source: bytes) -> Syntax:
             ):
                 docstring.value = ast.Constant("")
     behaviour = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return Syntax(found, behaviour, b"__doc__" in source, imported)
+    return Outline(behaviour, b"__doc__" in source, *top, imported)
 
 
-def _outlined(tree: ast.Module) -> Outline:
+def _top(tree: ast.Module) -> tuple[dict[str, Symbol], list[Import], dict[str, int]]:
+    """The definitions, imports and changes of the top level."""
     found: dict[str, Symbol] = {}
     imports: list[Import] = []
     changed: dict[str, int] = {}
@@ -96,15 +93,13 @@ def _outlined(tree: ast.Module) -> Outline:
                 changed |= {part.id: first for part in named if part.id not in names}
             case ast.AnnAssign(target=ast.Name(id=name)):
                 names = [name]
-            case ast.Import():
-                bound = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
-                written = [ast.unparse(alias) for alias in node.names]
-                imports.append(Import(first, "import ", list(zip(written, bound, strict=True))))
-            case ast.ImportFrom():
-                bound = [alias.asname or alias.name for alias in node.names]
-                written = [ast.unparse(alias) for alias in node.names]
+            case ast.Import(names=given):
+                bound = [(ast.unparse(a), a.asname or a.name.partition(".")[0]) for a in given]
+                imports.append(Import(first, "import ", bound))
+            case ast.ImportFrom(names=given):
                 head = f"from {'.' * node.level}{node.module or ''} import "
-                imports.append(Import(first, head, list(zip(written, bound, strict=True))))
+                bound = [(ast.unparse(a), a.asname or a.name) for a in given]
+                imports.append(Import(first, head, bound))
             case ast.Expr(ast.Call(func=ast.Attribute(value=ast.Name(id=name)))):
                 changed[name] = first
             case _:
@@ -113,7 +108,7 @@ def _outlined(tree: ast.Module) -> Outline:
         changed |= {name: first for name in names if name in found}
         for name in names:
             found[name] = Symbol(first, node.end_lineno or first, sorted(_uses(node)))
-    return Outline(found, imports, changed)
+    return found, imports, changed
 
 
 def _uses(node: ast.AST) -> set[str]:

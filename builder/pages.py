@@ -57,40 +57,15 @@ class Page:
     figures_shown: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)  # what its buttons copy
 
-    @property
-    def title(self) -> str:
-        """By its front matter."""
-        return str(self.meta.get("title", self.path))
-
-    @property
-    def is_chapter(self) -> bool:
-        """Whether it answers a question."""
-        return "question" in self.meta
-
-    @property
-    def question(self) -> str:
-        """What a chapter answers; empty of another page."""
-        return str(self.meta.get("question", ""))
-
-    @property
-    def part(self) -> str:
-        """The folder that it lies in."""
-        return self.path.rpartition("/")[0]
-
-    @property
-    def folder(self) -> str:
-        """Its address in the site, with a slash at its end unless empty."""
-        return folder_of(self.path)
-
-    @property
-    def base(self) -> str:
-        """The relative address of the site's root."""
-        return "../" * self.folder.count("/")
-
-    @property
-    def copies_address(self) -> str:
-        """Where the list of what its buttons copy lies in the site."""
-        return f"copied/{self.path.replace('/', '.')}.json"
+    def __post_init__(self) -> None:
+        """What follows from path and front matter."""
+        self.title = str(self.meta.get("title", self.path))
+        self.question = str(self.meta.get("question", ""))  # what a chapter answers
+        self.is_chapter = "question" in self.meta
+        self.part = self.path.rpartition("/")[0]  # the folder that it lies in
+        self.folder = folder_of(self.path)
+        self.base = "../" * self.folder.count("/")  # the relative address of the site's root
+        self.copies_address = f"copied/{self.path.replace('/', '.')}.json"  # of what buttons copy
 
     @property
     def all_modules(self) -> str:

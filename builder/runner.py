@@ -5,11 +5,8 @@ A cache entry is `<cache>/<module>/<digest>/`, made in a temporary folder and re
 there whole or not at all; where a file of it was damaged since, the module runs again.
 """
 
-# In one piece: one queue of modules: its cache, its workers and what is told of those that failed.
-
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -18,18 +15,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import IO, Any
+from typing import Any
 
 from serving_mathematics.support.measuring import processors
 
-from builder import PACKAGE, ROOT, BuildError, worker
+from builder import ROOT, BuildError, worker
 from builder.source import Module, Sources, builder_digest, module_names, module_path, path_of
 from builder.storage import recall
 
@@ -46,12 +41,13 @@ WORKER_ENVIRONMENT = {  # one thread of linear algebra, and the same order of se
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
 }
+FORKED_FROM = "from builder import preload, worker; worker.serve()"  # a process that runs this
 KEPT_ENTRIES = 8  # records kept per module: enough to switch between branches without running again
 STALE_S = 3600.0  # a temporary folder older than any run was left by a build that was killed
 _LOADED = builder_digest()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """A module as it was when it ran, the folder that holds its figures, and its run record."""
 
@@ -59,40 +55,15 @@ class Run:
     folder: Path
     record: dict[str, Any]
 
-    @property
-    def name(self) -> str:
-        """The module's dotted name in the package."""
-        return self.module.name
-
-    @property
-    def path(self) -> str:
-        """The module's file, relative to the project, with forward slashes."""
-        return path_of(self.name)
-
-    @property
-    def address(self) -> str:
-        """Where the module lies among the downloads."""
-        return f"{PACKAGE}/{self.name.replace('.', '/')}.py"
-
-    @property
-    def file(self) -> str:
-        """The name of the module's file."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def comparisons(self) -> list[dict[str, Any]]:
-        """What its checks compared."""
-        return [row for check in self.record["checks"] for row in check["comparisons"]]
-
-    @property
-    def failed(self) -> bool:
-        """True when a check, a figure, the example or the import went wrong."""
-        return bool(self.record["failures"])
-
-    @property
-    def seconds(self) -> float:
-        """Processor time that the module took."""
-        return float(sum(self.record["seconds"].values()))
+    def __post_init__(self) -> None:
+        """What follows from these."""
+        self.name = self.module.name  # dotted, in the package
+        self.path = path_of(self.name)  # relative to the project
+        self.file = self.path.rpartition("/")[2]
+        self.address = self.path.removeprefix("snippets/")  # among the downloads
+        self.comparisons = [row for one in self.record["checks"] for row in one["comparisons"]]
+        self.failed = bool(self.record["failures"])  # of the import, a check, the example, …
+        self.seconds = float(sum(self.record["seconds"].values()))  # of the processor
 
 
 def cached(sources: Sources, name: str) -> Run | None:
@@ -144,36 +115,23 @@ def run_all(
     Raises BuildError when there is no such module, and OSError when the cache cannot be written or
     a file cannot be read.
     """
-    root = sources.root
-    wanted = list(module_names(root) if names is None else names)
+    wanted = list(module_names(sources.root) if names is None else names)
     for name in wanted:
-        if not module_path(root, name).is_file():
-            raise BuildError(f"no module {name}: {module_path(root, name)} does not exist")
-    done: dict[str, Run] = {}
-    busy: list[subprocess.Popen[str]] = []
-    given_up = threading.Event()
-    asked: list[Future[Run]] = []
-    over: SimpleQueue[Future[Run]] = SimpleQueue()  # in the order in which they end
-    pool = ThreadPoolExecutor(max(2, processors()))  # with a worker each
-    try:
-        for name in wanted:
-            run = cached(sources, name)
-            if run and not (again and run.failed):
-                done[name] = run
-                continue
-            if not asked:
-                _prepare(sources.cache)
-            asked.append(pool.submit(_run, sources, name, timeout_s, busy, given_up))
-            asked[-1].add_done_callback(over.put)
-        for _ in asked:
-            run = over.get().result()
-            done[run.name] = run
-            progress(len(asked), run)
-    finally:
-        given_up.set()
-        for found in [*busy]:  # one that is about to begin is not there yet, and sees it itself
-            _pipe(found.stdin).close()  # for which it waits
-        pool.shutdown(cancel_futures=True)
+        if not (path := module_path(sources.root, name)).is_file():
+            raise BuildError(f"no module {name}: {path} does not exist")
+    found = ((name, cached(sources, name)) for name in wanted)
+    done = {name: run for name, run in found if run and not (again and run.failed)}
+    missing = [name for name in dict.fromkeys(wanted) if name not in done]
+    total, tried = len(missing), Counter[str]()
+    if missing:
+        _prepare(sources.cache)
+    while missing:
+        with contextlib.closing(_ran(sources, missing, timeout_s, tried)) as runs:
+            for run in runs:
+                done[run.name] = run
+                progress(total, run)
+        missing = [name for name in missing if name not in done]
+        sources = Sources(sources.root, sources.cache)
     return [done[name] for name in wanted]
 
 
@@ -194,111 +152,86 @@ def _prepare(cache: Path) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-_idle: list[subprocess.Popen[str]] = []  # workers that wait for a module
+def _ran(
+    sources: Sources, names: list[str], timeout_s: float, tried: Counter[str]
+) -> Generator[Run]:
+    """Run modules, and put what comes out into the cache; one is left for another time whose files
+    change meanwhile. tried: how often it was.
+    """
+    for name in names:
+        sources.digest(name)  # of what stands there now
+    with tempfile.TemporaryDirectory(
+        prefix="tmp-", dir=sources.cache, ignore_cleanup_errors=True
+    ) as place:
+        for name, status in _ends(sources, names, place, timeout_s):
+            folder = Path(place, name)
+            if sources.unchanged(name):
+                if not (folder / worker.RECORD).is_file():
+                    dead = {"failures": [_death(name, folder, status, timeout_s)]}
+                    worker.leave(folder, name, worker.empty_record() | dead)
+                if run := _kept(sources, name, folder):
+                    yield run
+                    continue
+            tried[name] += 1
+            if tried[name] == ATTEMPTS:
+                raise BuildError(
+                    f"{name}: its files changed during each of {ATTEMPTS} runs; does it write a"
+                    " file that it reads?"
+                )
 
 
-def _worker() -> subprocess.Popen[str]:
-    """A process that runs one module after the other."""
-    return subprocess.Popen(
-        [sys.executable, "-c", "from builder import preload, worker; worker.serve()"],
+def _ends(
+    sources: Sources, names: list[str], place: str, timeout_s: float
+) -> Iterator[tuple[str, int]]:
+    """Each module with its exit status as it ends, in a process of its own. Where the one that
+    starts them is ended, as when the system is out of memory, so are those that were running.
+    """
+    asked = [[name, sources.shared(name)] for name in names]
+    given = [str(sources.root), place, timeout_s, max(2, processors()), asked]
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKED_FROM],
         cwd=ROOT,
         env=os.environ | WORKER_ENVIRONMENT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # whoever is asked in a terminal to end tells the workers
-    )
-
-
-@atexit.register
-def _dismiss() -> None:
-    while _idle:
-        with _idle.pop():
-            pass  # it ends because nobody can ask any more
-
-
-def _run(
-    sources: Sources,
-    name: str,
-    timeout_s: float,
-    busy: list[subprocess.Popen[str]],
-    given_up: threading.Event,
-) -> Run:
-    """Have a worker run a module, again while its files change meanwhile, and put what came out
-    into the cache.
-
-    busy: where the worker is held meanwhile. given_up: whether nobody waits for it any more.
-    """
-    for _ in range(ATTEMPTS):
-        sources.digest(name)  # of what stands there now
-        folder = Path(tempfile.mkdtemp(prefix=f"tmp-{name}-", dir=sources.cache))
+        start_new_session=True,  # whoever is asked in a terminal to end closes its input
+    ) as server:
+        assert server.stdin
+        assert server.stdout
+        ended = set()
         try:
-            asked = [str(sources.root), name, str(folder), timeout_s, sources.shared(name)]
-            status = _ended(asked, busy, given_up)
-            if not sources.unchanged(name):
-                sources = Sources(sources.root, sources.cache)
-                continue
-            if not (folder / worker.RECORD).is_file():
-                dead = {"failures": [_death(name, folder, status, timeout_s)]}
-                worker.leave(folder, name, worker.empty_record() | dead)
-            if run := _kept(sources, name, folder):
-                return run
+            with contextlib.suppress(OSError):  # it has ended, as will show
+                print(json.dumps(given), file=server.stdin, flush=True)
+            for line in server.stdout:
+                name, status = json.loads(line)
+                ended.add(name)
+                yield name, status
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    raise BuildError(
-        f"{name}: its files changed during each of {ATTEMPTS} runs; does it write a file that it"
-        " reads?"
-    )
-
-
-def _ended(asked: list[Any], busy: list[subprocess.Popen[str]], given_up: threading.Event) -> int:
-    """Ask a worker, and wait for the exit status of the module, or its own if it ends first."""
-    try:
-        while (found := _idle.pop()).poll() is not None:
-            found.communicate()  # it ended as it waited
-    except IndexError:  # asked before, another thread might take the last one in between
-        found = _worker()
-    busy.append(found)
-    if given_up.is_set():
-        _pipe(found.stdin).close()
-    told = ""
-    with contextlib.suppress(OSError, ValueError):  # it has ended, or shall, as will show
-        print(json.dumps(asked), file=found.stdin, flush=True)
-        told = _pipe(found.stdout).readline()
-    busy.remove(found)
-    if told and not given_up.is_set():
-        _idle.append(found)
-        return int(told)
-    with contextlib.suppress(OSError), found:  # it may not have read what was asked
-        pass
-    if given_up.is_set():
-        raise BuildError("the run was given up")
-    return found.returncode
-
-
-def _pipe(end: IO[str] | None) -> IO[str]:
-    assert end
-    return end
+            server.communicate()  # nobody asks any more, for which it waits
+    begun = [name for name in names if name not in ended and Path(place, name).exists()]
+    if server.returncode and not begun:
+        told = f"the process that they fork from ended with {server.returncode}"
+        raise BuildError(f"no module could be run: {told}")
+    for name in begun:
+        yield name, server.returncode
 
 
 def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
     """What is told of a module that left no record, and nothing else in its folder: it hung, exited
     or crashed.
     """
-    step = "1 module"
-    with contextlib.suppress(OSError):
-        step = (folder / worker.STEP).read_text(encoding="utf-8")
-    for entry in folder.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    line, _, function = (folder / worker.STEP).read_text(encoding="utf-8").partition(" ")
+    shutil.rmtree(folder)
+    folder.mkdir()
     if status == -signal.SIGALRM:
-        message = f"ran longer than the limit of {timeout_s:g} s and was ended"
+        told = f"ran longer than the limit of {timeout_s:g} s and was ended"
     elif status < 0:
         names = {number.value: number.name for number in signal.Signals}
-        message = f"was ended by signal {names.get(-status, -status)}"
+        told = f"was ended by signal {names.get(-status, -status)}"
     else:
-        message = f"ended its process with exit status {status} before it was done"
-    line, _, function = step.partition(" ")
-    return f"{path_of(name)}:{line}: {function}: Ended: {message}"
+        told = f"ended its process with exit status {status} before it was done"
+    return f"{path_of(name)}:{line}: {function}: Ended: {told}"
 
 
 def _kept(sources: Sources, name: str, folder: Path) -> Run | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder import PACKAGE, SOURCES, BuildError
-from builder.outline import Import, Outline, Symbol, Syntax, read
+from builder.outline import Import, Outline, Symbol, read
 from builder.storage import recall, remember
 
 RECORDING = ("worker", "figures", "captions", "sliders", "source", "outline")  # decide a record
@@ -97,25 +97,16 @@ class Module:
     @functools.cached_property
     def bound(self) -> dict[str, tuple[Import, str]]:
         """What imports bind, by name: the statement, and what it is called there."""
-        return {
-            name: (line, written) for line in self.outline.imports for written, name in line.names
-        }
+        return {name: (one, as_is) for one in self.outline.imports for as_is, name in one.names}
 
     @functools.cached_property
     def reads_package(self) -> set[str]:
         """The definitions that find data beside the module, which a copy would not have."""
-        found = {"__file__"}
-        found |= {
-            name for name, (line, _) in self.bound.items() if "importlib.resources" in line.head
-        }
-        more = [*self.outline.symbols]
-        while more:
-            more = [
-                name
-                for name, symbol in self.outline.symbols.items()
-                if name not in found and not found.isdisjoint(symbol.uses)
-            ]
-            found.update(more)
+        resources = (n for n, (line, _) in self.bound.items() if "importlib.resources" in line.head)
+        found, size = {"__file__", *resources}, 0
+        while len(found) > size:
+            size, symbols = len(found), self.outline.symbols.items()
+            found |= {name for name, one in symbols if not found.isdisjoint(one.uses)}
         return found
 
 
@@ -133,13 +124,11 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
     imports: dict[str, dict[str, None]] = {}  # a line, or its beginning: what
     wanted: dict[str, tuple[Module, set[str]]] = {}
     sources: dict[str, dict[str, None]] = {}  # the modules that one needs, which stand before it
-    order: list[Module] = []
+    order: dict[str, Module] = {}
 
     def gather(place: Module, asked: Iterable[str]) -> None:
         _, needed = wanted.setdefault(place.name, (place, set()))
-        pending = [name for name in asked if name not in needed]
-        while pending:
-            name = pending.pop()
+        for name in reversed([*asked]):  # any order would do
             if name in needed:
                 continue
             needed.add(name)
@@ -149,7 +138,7 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
                     " bound or changed here beside its definition: write it in one statement"
                 )
             if name in place.outline.symbols:
-                pending += place.outline.symbols[name].uses
+                gather(place, place.outline.symbols[name].uses)
             elif name in place.bound:
                 statement, written = place.bound[name]
                 source = _package_module(statement, place.name)
@@ -169,28 +158,25 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
     def lay(name: str) -> None:
         for source in sources.pop(name, {}):
             lay(source)
-        if wanted[name][0] not in order:
-            order.append(wanted[name][0])
+        order.setdefault(name, wanted[name][0])
 
     gather(module, names)
     lay(module.name)
-    blocks = []
-    for place in order:
-        symbols = place.outline.symbols
-        texts: dict[int, str] = {}  # by their first lines: one statement may define several names
-        for name in sorted(wanted[place.name][1] & symbols.keys()):
-            text = place.shown(symbols[name])
-            owner, other = kept.setdefault(name, (place.name, text))
-            if owner != place.name and other != text:
-                raise BuildError(
-                    f"{name} of {owner} and {name} of {place.name} are different and would be"
-                    f" copied together with {', '.join(names)}: rename one"
-                )
-            if owner == place.name:
-                texts[symbols[name].first_line] = text
-        blocks += [text for _, text in sorted(texts.items())]
+    blocks: dict[tuple[str, int], str] = {}  # by their first lines: one may define several names
+    for place in order.values():
+        for name, symbol in place.outline.symbols.items():
+            if name in wanted[place.name][1]:
+                text = place.shown(symbol)
+                owner, other = kept.setdefault(name, (place.name, text))
+                if owner == place.name:
+                    blocks[owner, symbol.first_line] = text
+                elif other != text:
+                    raise BuildError(
+                        f"{name} of {owner} and {name} of {place.name} are different and would be"
+                        f" copied together with {', '.join(names)}: rename one"
+                    )
     lines = [head + ", ".join(sorted(what)) for head, what in sorted(imports.items(), key=_rank)]
-    return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
+    return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks.values()]) + "\n"
 
 
 def _rank(item: tuple[str, dict[str, None]]) -> tuple[bool, bool, str]:
@@ -216,9 +202,8 @@ class Sources:
         what a file does, which takes parsing it; by default the project's.
         """
         self.root, self.cache = root, (cache or default_cache(root)).absolute()
+        self._builder = builder_digest()
         self.content = functools.cache(Path.read_bytes)
-        self.text = functools.cache(lambda file: hashlib.sha256(self.content(file)).hexdigest())
-        self.place = functools.cache(lambda file: file.relative_to(root).as_posix())
         self.syntax = functools.cache(self._syntax)
         self.imports = functools.cache(self._imports)
         self.dependencies = functools.cache(self._dependencies)
@@ -230,30 +215,25 @@ class Sources:
         """The project files a module is made of, itself included, transitively, and the packages
         they use.
         """
-        files: set[Path] = set()
-        packages: set[str] = {"numpy", "matplotlib"}
-        pending = [path]
+        files, packages, pending = set[Path](), {"numpy", "matplotlib"}, [path]
         while pending:
-            current = pending.pop()
-            if current in files:
-                continue
-            files.add(current)
-            local, others = self.imports(current)
-            packages |= others
-            pending += local
+            if (current := pending.pop()) not in files:
+                files.add(current)
+                local, others = self.imports(current)
+                packages |= others
+                pending += local
         return sorted(files), sorted(packages)
 
-    def _imports(self, path: Path) -> tuple[set[Path], set[str]]:
+    def _imports(self, path: Path) -> tuple[list[Path], set[str]]:
         """What a file imports anywhere in it: files of the project, names of other packages."""
-        local: set[Path] = set()
-        others: set[str] = set()
+        local, others = list[Path](), set[str]()
         for level, module, what in self.syntax(path).imported:
             parts = path.relative_to(self.root / "snippets").parts[:-level] if level else ()
             base = ".".join([*parts, *([module] if module else [])])
             top = base.partition(".")[0]
             if top == PACKAGE:
-                local.update(self._files_of(base))
-                local.update(self._files_of(f"{base}.{what}"))  # where it is a module
+                local += self._files_of(base)
+                local += self._files_of(f"{base}.{what}")  # where it is a module
             elif top and top not in sys.stdlib_module_names:
                 others.add(top)
         return local, others
@@ -274,7 +254,7 @@ class Sources:
             text = self.content(path).decode("utf-8", errors="replace")
         except OSError as problem:
             raise BuildError(f"cannot read module {name}: {problem}") from problem
-        return Module(name, text, self.syntax(path).outline)
+        return Module(name, text, self.syntax(path))
 
     def needs(self, name: str) -> list[str]:
         """What a reader installs for a module beside numpy and matplotlib, as pip calls it."""
@@ -284,11 +264,12 @@ class Sources:
         imported = self.dependencies(module_path(self.root, name))[1]
         return sorted(known[package] for package in imported if package in known)
 
-    def shared(self, name: str) -> dict[str, str]:
-        """The files that a module stands on as others do, with a hash of each text."""
-        files, folder = self.dependencies(module_path(self.root, name))[0], self.root / SOURCES
-        common = (CORE, SUPPORT, "__init__.py")
-        return {str(f): self.text(f) for f in files if f.relative_to(folder).parts[0] in common}
+    def shared(self, name: str) -> list[str]:
+        """The modules that a module stands on as others do, with the name of their package."""
+        files, place = self.dependencies(module_path(self.root, name))[0], self.root / "snippets"
+        parts = (file.relative_to(place).with_suffix("").parts for file in files)
+        common = (CORE, SUPPORT, "__init__")
+        return [".".join(p).removesuffix(".__init__") for p in parts if p[1] in common]
 
     def unchanged(self, name: str) -> bool:
         """Whether all that decides a module's run still stands in the files."""
@@ -298,37 +279,29 @@ class Sources:
         except OSError:
             return False
 
-    @functools.cached_property
-    def _builder(self) -> str:
-        """`builder_digest`, as it is now."""
-        return builder_digest()
-
-    def _syntax(self, file: Path) -> Syntax:
+    def _syntax(self, file: Path) -> Outline:
         """What is read in a file."""
-        key = f"{self._builder} {self.text(file)}"
+        content = self.content(file)
+        key = f"{self._builder} {hashlib.sha256(content).hexdigest()}"
         place = self.cache / "syntax" / ".".join(file.relative_to(self.root).parts)
         if not (kept := recall(place, key)):
-            kept = pickle.dumps(read(self.content(file)))
+            kept = pickle.dumps(read(content))
             remember(place, key, kept)
-        found: Syntax = pickle.loads(kept)
+        found: Outline = pickle.loads(kept)
         return found
 
     def _digest(self, name: str) -> str:
         """A name for everything that decides a module's run and is known before it runs."""
-        hashed = hashlib.sha256(name.encode())
-        where = f"python {platform.python_version()} on {processor()} with {_installed()}"
-        hashed.update(where.encode())
-        hashed.update(self._builder.encode())
         path = module_path(self.root, name)
-        files, _ = self.dependencies(path)
-        syntax = {file: self.syntax(file) for file in files}
-        documented = any(one.reads_docstrings for one in syntax.values())
-        for file, one in syntax.items():
-            hashed.update(f"{self.place(file)} {one.behaviour}".encode())
-            if documented or file == path:
-                hashed.update(self.content(file))
-        hashed.update(self.content(self.root / SOURCES / "house.mplstyle"))
-        return hashed.hexdigest()[:24]
+        found = {file: self.syntax(file) for file in self.dependencies(path)[0]}
+        said = any(one.reads_docstrings for one in found.values())
+        where = f"{platform.python_version()} on {processor()} with {_installed()}"
+        home = str(self.root)
+        decides = [name, where, self._builder]
+        decides += [f"{f} {one.behaviour}".removeprefix(home) for f, one in found.items()]
+        whole = [path, self.root / SOURCES / "house.mplstyle", *(found if said else ())]
+        parts = [*map(str.encode, decides), *map(self.content, whole)]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 
 def processor() -> str:

@@ -28,10 +28,10 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import CodeType, SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
@@ -64,46 +64,9 @@ class _FromSource(importlib.machinery.SourceFileLoader):
     bytecode of an edit made in the same second.
     """
 
-    folder = Path()  # of the modules that are loaded in this way
-    texts: dict[str, str] = {}  # noqa: RUF012 (of each file that was loaded, a hash of its text)
-
-    def get_code(self, fullname: str) -> CodeType:
-        """The compiled text."""
-        source = self.get_data(path := self.get_filename(fullname))
-        self.texts[path] = hashlib.sha256(source).hexdigest()
-        return self.source_to_code(source, path)
-
-
-def _finder(place: str) -> importlib.machinery.FileFinder:
-    """What finds the modules in a folder that are loaded in this way."""
-    if not Path(place).is_relative_to(_FromSource.folder):
-        raise ImportError(place)  # for Python's own
-    return importlib.machinery.FileFinder(place, (_FromSource, [".py"]))
-
-
-def share(root: str, _: str, folder: str, timeout_s: float, texts: Mapping[str, str]) -> None:
-    """Import what a module stands on as others do before it runs, with these arguments of `main`,
-    in a child, which then has it: most of what is imported. What fails here fails there again, and
-    is told. None of it reads data while it is imported.
-
-    texts: a hash of each file. When one has changed or is gone, or with it all, all is forgotten.
-    """
-    known, snippets = _FromSource.texts, Path(root, "snippets")
-    stale = any(texts.get(f, text) != text or not Path(f).exists() for f, text in known.items())
-    if stale or _FromSource.folder != snippets:
-        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-            del sys.modules[name]
-        known.clear()
-        sys.path_importer_cache.clear()
-        _FromSource.folder, sys.path[0] = snippets, str(snippets)
-    Path(folder, STEP).write_text("1 import", encoding="utf-8")
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    with contextlib.redirect_stdout(None):
-        for file in texts.keys() - known.keys():
-            parts = Path(file).relative_to(snippets).with_suffix("").parts
-            with contextlib.suppress(BaseException):
-                importlib.import_module(".".join(parts).removesuffix(".__init__"))
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """None, without which Python looks for no bytecode."""
+        raise OSError(path)
 
 
 class _Run:
@@ -116,20 +79,19 @@ class _Run:
         self.numbers: dict[str, Any] = {}  # of its example
         self.drawn: Functions = {}
 
-    def guarded(self, function: str, action: Callable[[], Any], line: int = 1) -> Any:
-        """Run a step, time it, turn whatever it raises into a failure with function and line.
-
-        line: where the function is defined, for what goes wrong outside the module's own code.
+    @contextlib.contextmanager
+    def step(self, name: str, function: Any = None) -> Iterator[None]:
+        """Time what is done meanwhile, and turn whatever it raises into a failure: of a function,
+        where it is defined if nothing in the module says more.
         """
-        started = time.process_time()
+        started, line = time.process_time(), _line(function)
         try:
-            (self.folder / STEP).write_text(f"{line} {function}", encoding="utf-8")
-            return action()
+            (self.folder / STEP).write_text(f"{line} {name}", encoding="utf-8")
+            yield
         except BaseException as problem:  # also SystemExit must not end the build quietly
-            self.failures.append(self.failure(function, problem, line))
-            return None
+            self.failures.append(self.failure(name, problem, line))
         finally:
-            self.seconds[function] = time.process_time() - started
+            self.seconds[name] = time.process_time() - started
 
     def failure(self, function: str, problem: BaseException, line: int) -> str:
         """Where in the module it went wrong, or for an import in what it imports, and what was
@@ -169,38 +131,13 @@ class _Run:
             if any(p.startswith(".") or p.endswith(OTHERS) for p in relative.parts):
                 return
             if arguments[2] & (os.O_WRONLY | os.O_RDWR):
-                told = (
-                    f"{name} is a file of the project: a module writes to a temporary folder alone"
-                )
-                raise PermissionError(told)
+                rule = "a module writes to a temporary folder alone"
+                raise PermissionError(f"{name} is a file of the project: {rule}")
             if relative.suffix != ".py" and name not in self.reads:
                 self.reads[name] = ""  # hashing opens it as well
                 self.reads[name] = file_digest(path)
 
         sys.addaudithook(hook)
-
-    def checks(self, functions: Functions) -> list[dict[str, Any]]:
-        from serving_mathematics.support import checks
-
-        results = []
-        for name, function in functions.items():
-            with checks.recording() as rows:
-                self.guarded(name, partial(_compare, name, function, rows), _line(function))
-            told = {"name": name, "line": _line(function)}
-            told["comparisons"] = [dataclasses.asdict(row) for row in rows]
-            told["claim"] = (paragraphs(function.__doc__) or [name])[0]
-            results.append(told | {"source": paragraph(function.__doc__, "Source")})
-        return results
-
-    def each(
-        self, make: Callable[[str, Callable[..., Any]], dict[str, Any]], functions: Functions
-    ) -> list[dict[str, Any]]:
-        """What is made of each function, but for those that fail."""
-        made = [
-            self.guarded(name, partial(make, name, function), _line(function))
-            for name, function in functions.items()
-        ]
-        return [one for one in made if one]
 
     def figure(self, name: str, function: Callable[..., Any]) -> dict[str, Any]:
         from matplotlib.figure import Figure
@@ -253,43 +190,57 @@ class _Run:
         lead = (paragraphs(function.__doc__) or [""])[0]
         return {"name": short, "lead": lead, "data": grid(function())}
 
-    def example(self, function: Callable[[], Any]) -> dict[str, Any]:
-        result = function()
-        if not isinstance(result, SimpleNamespace):
-            raise TypeError(f"example must return a SimpleNamespace, got {type(result).__name__}")
-        values = {}
-        for key, value in vars(result).items():
-            plain = value.item() if getattr(value, "shape", None) == () else value
-            if type(plain) not in (int, float, str) or (
-                isinstance(plain, float) and not math.isfinite(plain)
-            ):
-                raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
-            if isinstance(plain, str) and (odd := _CONTROL.search(plain)):
-                raise TypeError(f"example field {key} holds the control character {odd[0]!r}")
-            values[key] = plain
-        return values
-
     def record(self) -> dict[str, Any]:
         """Import the module and run its checks, example, figures and sliders, in this order."""
         self.watch_files()
-        module = self.guarded("import", lambda: importlib.import_module(f"{PACKAGE}.{self.name}"))
-        found = empty_record()
+        found, module = empty_record(), None
+        with self.step("import"):
+            module = importlib.import_module(f"{PACKAGE}.{self.name}")
         if module is not None:
-            from serving_mathematics.support.checks import functions
-
-            told = vars(module).get("HINTS", {})
-            hints = self.guarded("HINTS", lambda: {str(k): str(v) for k, v in told.items()})
-            found["hints"] = hints or {}
-            found["checks"] = self.checks(functions(module, "check_"))
-            example = vars(module).get("example")
-            if example is not None:
-                numbers = self.guarded("example", lambda: self.example(example), _line(example))
-                found["example"] = self.numbers = numbers or {}
-            self.drawn = functions(module, "figure_")
-            found["figures"] = self.each(self.figure, self.drawn)
-            found["sliders"] = self.each(self.slider, functions(module, "slider_"))
+            self.fill(found, module)
         reads = dict(sorted(self.reads.items()))
         return found | {"seconds": self.seconds, "failures": self.failures, "reads": reads}
+
+    def fill(self, found: dict[str, Any], module: ModuleType) -> None:
+        """Enter into a record what comes out of a module."""
+        from serving_mathematics.support.checks import functions, recording
+
+        with self.step("HINTS"):
+            hints = vars(module).get("HINTS", {})
+            found["hints"] = {str(name): str(hint) for name, hint in hints.items()}
+        for name, check in functions(module, "check_").items():
+            with recording() as rows, self.step(name, check):
+                _compare(name, check, rows)
+            told = {"name": name, "line": _line(check)}
+            told["comparisons"] = [dataclasses.asdict(row) for row in rows]
+            told["claim"] = (paragraphs(check.__doc__) or [name])[0]
+            found["checks"].append(told | {"source": paragraph(check.__doc__, "Source")})
+        if (example := vars(module).get("example")) is not None:
+            with self.step("example", example):
+                found["example"] = self.numbers = _numbers(example())
+        self.drawn = functions(module, "figure_")
+        for name, function in self.drawn.items():
+            with self.step(name, function):
+                found["figures"].append(self.figure(name, function))
+        for name, function in functions(module, "slider_").items():
+            with self.step(name, function):
+                found["sliders"].append(self.slider(name, function))
+
+
+def _numbers(result: object) -> dict[str, Any]:
+    """The fields of what `example` returned."""
+    if not isinstance(result, SimpleNamespace):
+        raise TypeError(f"example must return a SimpleNamespace, got {type(result).__name__}")
+    values = {}
+    for key, value in vars(result).items():
+        plain = value.item() if getattr(value, "shape", None) == () else value
+        endless = isinstance(plain, float) and not math.isfinite(plain)
+        if type(plain) not in (int, float, str) or endless:
+            raise TypeError(f"example field {key} must be a number or a text, got {value!r}")
+        if isinstance(plain, str) and (odd := _CONTROL.search(plain)):
+            raise TypeError(f"example field {key} holds the control character {odd[0]!r}")
+        values[key] = plain
+    return values
 
 
 def _compare(name: str, check: Callable[[], Any], rows: Sequence[Any]) -> None:
@@ -311,7 +262,7 @@ def empty_record() -> dict[str, Any]:
     return lists | {"example": {}, "hints": {}, "seconds": {}, "reads": {}}
 
 
-def _line(function: Callable[..., Any]) -> int:
+def _line(function: Any) -> int:
     """Where a function is defined, whatever decorates it."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return code.co_firstlineno if code else 1
@@ -327,62 +278,98 @@ def file_digest(path: Path) -> str:
 
 def leave(folder: Path, name: str, record: dict[str, Any]) -> None:
     """Write a module's record, whole or not at all, with a hash of every file beside it."""
-    (folder / STEP).unlink(missing_ok=True)
-    files = {file.name: file_digest(file) for file in sorted(folder.iterdir())}
+    step = folder / STEP
+    files = {file.name: file_digest(file) for file in sorted(folder.iterdir()) if file != step}
     whole = json.dumps(record | {"files": files}, indent=1)
     write_whole(folder / RECORD, sealed(name, whole.encode()))
+    step.unlink(missing_ok=True)
 
 
 def serve() -> None:
-    """Entry of a worker: run one module after the other, with the arguments of `main`, each in a
-    child of its own, which may crash, and tell its exit status. Whatever a module has started and
-    left in its group ends with it, and all the more when nobody asks any more.
+    """Entry of the process that modules fork from, some at a time: each in a child, which may
+    crash. Tells their exit statuses. Whatever a module has started and left in its group ends with
+    it, and all the more when nobody asks any more.
     """
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     with contextlib.suppress(ValueError):  # where less is allowed
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
-    sys.path_hooks.insert(0, _finder)
-    sys.path.insert(0, "")
-    for line in sys.stdin:
-        asked = json.loads(line)
-        share(*asked)
-        over, held = os.pipe()
-        child = os.fork()
-        if child == 0:
-            end = os.fdopen(held, "wb")
-            os.register_at_fork(after_in_child=end.close)  # whoever the module forks may live on
-            main(*asked)
-        os.setpgid(child, child)
-        os.close(held)
-        ended, _, _ = select.select([over, sys.stdin], [], [], asked[3] + GRACE_S)
-        if over not in ended:
+    root, place, timeout_s, at_once, asked = json.loads(sys.stdin.readline())
+    snippets = Path(root, "snippets")
+    sys.path_hooks.insert(0, partial(_finder, snippets))
+    sys.path.insert(0, str(snippets))
+    running: dict[int, tuple[str, int, float]] = {}  # name, process and end by what it holds open
+    try:
+        while asked or running:
+            while asked and len(running) < at_once:
+                name, shared = asked.pop(0)
+                (folder := Path(place, name)).mkdir()
+                _share(folder, shared, timeout_s)
+                over, held = os.pipe()
+                if not (child := os.fork()):
+                    end = os.fdopen(held, "wb")
+                    os.register_at_fork(after_in_child=end.close)  # who is forked may live on
+                    main(Path(root), name, folder, timeout_s)
+                os.close(held)
+                running[over] = name, child, time.monotonic() + timeout_s + GRACE_S
+            rest_s = min(late for *_, late in running.values()) - time.monotonic()
+            ended, _, _ = select.select([sys.stdin, *running], [], [], max(0.0, rest_s))
+            if sys.stdin in ended:
+                break
+            for over, (name, child, late) in [*running.items()]:
+                if over in ended or time.monotonic() > late:
+                    end_group(child)
+                    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                    told = [name, status if over in ended else -signal.SIGALRM]
+                    print(json.dumps(told), flush=True)
+                    os.close(over)
+                    del running[over]
+    finally:
+        for _, child, _ in running.values():
             end_group(child)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        end_group(child)
-        os.close(over)
-        if sys.stdin not in ended:
-            print(status if ended else -signal.SIGALRM, flush=True)
+
+
+def _finder(folder: Path, place: str) -> importlib.machinery.FileFinder:
+    """What finds the modules of a folder, in one that lies in it."""
+    if not Path(place).is_relative_to(folder):
+        raise ImportError(place)  # for Python's own
+    return importlib.machinery.FileFinder(place, (_FromSource, [".py"]))
+
+
+def _share(folder: Path, modules: Sequence[str], timeout_s: float) -> None:
+    """Import what a module stands on as others do before it is forked: most of what is imported.
+    What fails here fails there again, and is told. None of it reads data while it is imported.
+    """
+    (folder / STEP).write_text("1 import", encoding="utf-8")
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    with contextlib.redirect_stdout(None):
+        for module in modules:
+            with contextlib.suppress(BaseException):
+                importlib.import_module(module)
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def end_group(leader: int) -> None:
     """End a process and what it started."""
-    with contextlib.suppress(OSError):
-        os.killpg(leader, signal.SIGKILL)
+    for end in (os.killpg, os.kill):  # of one that has just begun there is no group yet
+        with contextlib.suppress(OSError):
+            end(leader, signal.SIGKILL)
 
 
-def main(root: str, name: str, folder: str, timeout_s: float, _: Mapping[str, str]) -> None:
+def main(root: Path, name: str, folder: Path, timeout_s: float) -> None:
     """Run one module, leave its record in `folder`, and end this process, at the latest after
-    `timeout_s`.
+    `timeout_s`. What the module left to do at exit, or in threads, is not waited for.
     """
-    os.setpgid(0, 0)  # whatever the module starts is in its group
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    place = Path(folder)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in range(3):
-        os.dup2(nowhere, number)
-    record = _Run(Path(root), name, place).record()
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    leave(place, name, record)
-    os._exit(0)  # what the module left to do at exit, or in threads, is not waited for
+    try:
+        os.setsid()  # whatever the module starts is in its group; Linux shares time by sessions
+        signal.setitimer(signal.ITIMER_REAL, timeout_s)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in range(3):
+            os.dup2(nowhere, number)
+        record = _Run(root, name, folder).record()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        leave(folder, name, record)
+        os._exit(0)
+    finally:
+        os._exit(1)

@@ -202,7 +202,7 @@ def test_the_pieces_of_a_page(tmp_path: Path) -> None:
     record = worker.empty_record() | {"example": {"doubled": 4.0}}
     file = tmp_path / "twice.py"
     file.write_text(source, encoding="utf-8")
-    module = TextModule("part.twice", source, read(source.encode()).outline)
+    module = TextModule("part.twice", source, read(source.encode()))
     run = Run(module, tmp_path, record)
     page = pages.Page("part/twice.md", {}, runs=[run], every_run=[run])
     body = "# Twice\n\nIt is {{ doubled:.1f }}.\n\n{{ code double }}\n\n{{ figure line }}\n\n"

@@ -32,7 +32,7 @@ from builder import (
 )
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import Expansion, expand, write
-from builder.outline import read
+from builder.outline import Outline, read
 from builder.runner import Run
 from builder.source import Sources, module_names, module_path
 
@@ -488,8 +488,14 @@ def _of_run(run: Run) -> dict[str, Any]:
         "files": [*record.get("files", ())],
         "is": states,
         "source": run.module.source,
-        "outline": dataclasses.asdict(run.module.outline),
+        "outline": _outlined(run.module.outline),
     }
+
+
+def _outlined(outline: Outline) -> dict[str, Any]:
+    """The top level of a module, without what is hashed."""
+    whole = dataclasses.asdict(outline)
+    return {name: whole[name] for name in ("symbols", "imports", "changed")}
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
@@ -511,9 +517,9 @@ def _recorded(folder: Path) -> dict[str, Any]:
     path = folder / "odd.py"
     for what in ("def (", "a = 1\n"):
         path.write_text(what, encoding="utf-8")
-        told[f"described {what.strip()}"] = dataclasses.asdict(read(path.read_bytes()).outline)
+        told[f"described {what.strip()}"] = _outlined(read(path.read_bytes()))
     path.write_bytes(b"a = '\xff'\n")
-    told["described bytes"] = dataclasses.asdict(read(path.read_bytes()).outline)
+    told["described bytes"] = _outlined(read(path.read_bytes()))
     told["digests"] = [worker.file_digest(path)[:8], worker.file_digest(folder / "none")]
     return told
 
@@ -637,7 +643,7 @@ def _sources(folder: Path) -> dict[str, Any]:
             "packages": packages,
             "needs": found.needs(name),
         }
-        told[name]["outline"] = dataclasses.asdict(found.module(name).outline)
+        told[name]["outline"] = _outlined(found.module(name).outline)
     for name, what in COPIED:
         try:
             copied = source.self_contained(found.module(name), what, found.module)
@@ -668,7 +674,7 @@ def _live(folder: Path) -> dict[str, Any]:
     """What runs in a reader's browser of a module with every fault, and what it tells."""
     package = folder / PACKAGE
     (package / "small").mkdir(parents=True)
-    for name in ("__init__.py", "house.mplstyle"):
+    for name in ("__init__.py", "exercises.py", "house.mplstyle"):
         shutil.copy(ROOT / SOURCES / name, package)
     shutil.copytree(ROOT / SOURCES / "support", package / "support")
     (package / "small/__init__.py").touch()

@@ -25,7 +25,7 @@ from click.testing import CliRunner
 from mkdocs.__main__ import cli
 
 import builder
-from builder import ROOT, SOURCES, __main__
+from builder import ROOT, SOURCES, __main__, runner
 from builder.runner import Progress, Run, cached
 from builder.source import Sources
 
@@ -207,8 +207,8 @@ class Project:
         return Outcome(done.returncode, done.stdout.decode(errors="backslashreplace"))
 
     def run(self, *arguments: str, **environment: str) -> Outcome:
-        """`python -m builder` in the project: here, where the workers of its modules fork from what
-        is loaded already; in another environment, in a process of its own.
+        """`python -m builder` in the project: here, where the builder is loaded already; in another
+        environment, in a process of its own.
         """
         if environment:
             return self.command("builder", *arguments, **environment)
@@ -224,6 +224,15 @@ class Project:
                 status = int(refused.code or 0)
         return Outcome(status, told.getvalue())
 
+    @property
+    def _forked_from(self) -> str:
+        """What modules fork from: without matplotlib, which takes most of its start, where none
+        draws.
+        """
+        texts = (file.read_bytes() for file in (self.root / SOURCES).rglob("*.py"))
+        drawn = any(b"def figure_" in text for text in texts)
+        return runner.FORKED_FROM if drawn else runner.FORKED_FROM.replace("preload, ", "")
+
     @contextmanager
     def _here(self, program: ModuleType) -> Iterator[None]:
         """In the project's folder, and with the project as that of a program."""
@@ -233,6 +242,7 @@ class Project:
             with (
                 mock.patch.object(program, "ROOT", self.root),
                 mock.patch.object(Progress, "FEW", 1000),  # each run is told
+                mock.patch.object(runner, "FORKED_FROM", self._forked_from),
             ):
                 yield
         finally:

@@ -1,16 +1,13 @@
-"""Modules that run without a process of their own: workers that end as a test says; and a module
+"""Modules that run without a process of their own, and end as a test says; and a module
 whose record a worker makes here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
-import json
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from builder import PACKAGE, SOURCES, runner, worker
-from builder.source import module_path
+from builder.source import Sources, module_path
 
 from ..clockwork import Clock
 
@@ -32,73 +29,40 @@ ENDS = {  # of a module: the seconds it took, its exit status, and what it had l
     "part.changes": (0.125, 0, {}),
     "part.stranger": (0.0, -99, {}),
 }
-WITH_THEIR_WORKER = ("part.crashes", "part.exits")
 
 
-class Worker(contextlib.AbstractContextManager["Worker"]):
-    """A process and both ends of the pipes to it."""
-
-    told: list[str]
-
-    def __init__(self) -> None:
-        self.stdin = self.stdout = self
-        self.text = ""
-        self.closed = False
-        self.told.append("worker")
-
-    def write(self, text: str) -> None:
-        self.text += text
-
-    def flush(self) -> None:
-        """Leave a record, or what there is without one."""
-        root, self.name, folder, limit_s, _ = json.loads(self.text)
-        self.text = ""
-        took, self.status, left = ENDS[self.name]
-        self.told.append(f"{self.name} within {limit_s:g} s")
-        if left and self.status:
-            Path(folder, worker.STEP).write_text(left["step"], encoding="utf-8")
-        if self.status != 0:
-            return
-        record = worker.empty_record()
-        record |= {"seconds": {"import": 0.125, "b": took}}
-        record["failures"] = ["some.py:4: check_it: E: m"] * left.get("failures", 0)
-        Path(folder, "line-light.svg").write_text("<svg/>", encoding="utf-8")
-        worker.leave(Path(folder), self.name, record)
-        if self.name == "part.changes":
-            path = module_path(Path(root), self.name)
-            path.write_text(f"{path.read_text(encoding='utf-8')}A = 1\n", encoding="utf-8")
-
-    def readline(self) -> str:
-        """How the module ended, unless the worker ended with it."""
-        return "" if self.name in WITH_THEIR_WORKER else f"{self.status}\n"
-
-    def poll(self) -> None:
-        """It waits, if it is asked."""
-
-    @property
-    def returncode(self) -> int:
-        return self.status
-
-    def close(self) -> None:
-        self.closed = True
-
-    def __exit__(self, *_: object) -> None:
-        self.told.append(f"gone with {self.name}")
+def _ended(root: Path, name: str, folder: Path) -> int:
+    """Leave a record, or what there is without one, and say how the module ended."""
+    took, status, left = ENDS[name]
+    folder.mkdir()
+    (folder / worker.STEP).write_text(left.get("step", "1 import"), encoding="utf-8")
+    if status:
+        return status
+    record = worker.empty_record()
+    record |= {"seconds": {"import": 0.125, "b": took}}
+    record["failures"] = ["some.py:4: check_it: E: m"] * left.get("failures", 0)
+    (folder / "line-light.svg").write_text("<svg/>", encoding="utf-8")
+    worker.leave(folder, name, record)
+    if name == "part.changes":
+        path = module_path(root, name)
+        path.write_text(f"{path.read_text(encoding='utf-8')}A = 1\n", encoding="utf-8")
+    return status
 
 
 @contextmanager
 def workers() -> Iterator[tuple[Clock, list[str]]]:
     """Run modules without processes: the clock, and what was started."""
-    clock, Worker.told = Clock(now=1e9), []
-    with (
-        mock.patch.object(runner, "_worker", Worker),
-        mock.patch.object(runner, "_idle", []),
-        mock.patch.object(runner, "time", clock),
-        mock.patch.object(
-            runner, "ThreadPoolExecutor", side_effect=lambda _: ThreadPoolExecutor(1)
-        ),
-    ):
-        yield clock, Worker.told
+    clock, told = Clock(now=1e9), list[str]()
+
+    def ends(
+        sources: Sources, names: list[str], place: str, limit_s: float
+    ) -> Iterator[tuple[str, int]]:
+        for name in names:
+            told.append(f"{name} within {limit_s:g} s")
+            yield name, _ended(sources.root, name, Path(place, name))
+
+    with mock.patch.object(runner, "_ends", ends), mock.patch.object(runner, "time", clock):
+        yield clock, told
 
 
 def write_modules(root: Path) -> None:

@@ -286,7 +286,7 @@ def test_a_long_run_is_told_in_some_lines_and_not_in_hundreds(
 
 
 def ran(name: str, **changes: Any) -> runner.Run:
-    module = runner.Module(name, "", Outline({}, [], {}))
+    module = runner.Module(name, "", Outline("", True))
     return runner.Run(module, Path(), runner.worker.empty_record() | changes)
 
 

@@ -12,8 +12,6 @@ from textwrap import dedent
 
 import pytest
 
-from builder import runner
-
 from .project import GOOD, Outcome, Project, is_alive, wait_until
 
 IMPORTS = """\
@@ -606,15 +604,29 @@ def test_a_worker_that_ends_is_the_failure_of_its_module_and_others_run(project:
     wait_until(lambda: not is_alive(int((project.root / ".pid").read_text())), "the module to end")
 
 
-def test_a_worker_that_ended_as_it_waited_is_the_failure_of_no_module(project: Project) -> None:
-    """As when the system is out of memory between two builds of a server."""
-    for name in ("part.one", "part.two"):
-        project.module(name, "VALUE = 1\n")
-        outcome = project.run(name)
-        assert outcome.status == 0, outcome.text
-        for waiting in runner._idle:
-            waiting.kill()
-            waiting.wait()
+def test_an_endless_import_of_what_others_stand_on_is_told_of_each(project: Project) -> None:
+    """It is imported before they are forked, and ends the process that they are forked from."""
+    project.module("core.endless", "while True:\n    pass\n")
+    project.module("part.user", "from serving_mathematics.core import endless\n")
+    project.module("part.well", "VALUE = 1\n")
+    outcome = project.run("--timeout", "1")
+    told = r"/(\w+)\.py:1: import: Ended: ran longer than the limit of 1 s and was ended"
+    assert re.findall(told, outcome.text) == ["endless", "user"]
+    assert not project.record("part.well").failed
+
+
+def test_a_process_that_modules_cannot_fork_from_is_a_sentence(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a package is damaged, of which Python tells above."""
+    project.module("part.one", "VALUE = 1\n")
+    monkeypatch.setattr(Project, "_forked_from", "raise SystemExit(3)")
+    outcome = project.run()
+    assert outcome.status == 2
+    assert outcome.text == (
+        "error: no module could be run: the process that they fork from ended with 3\n"
+    )
+    assert project.leftovers == []
 
 
 def test_signal_without_a_name_is_reported_by_number(project: Project) -> None:

@@ -51,7 +51,7 @@ FIGURE = {
 
 def run_of(name: str, source: str = GOOD, **changes: Any) -> Run:
     record = empty_record() | {"checks": [CHECK], "figures": [FIGURE], "example": {"doubled": 4.0}}
-    module = Module(name, source, read(source.encode()).outline)
+    module = Module(name, source, read(source.encode()))
     return Run(module, Path("nowhere"), record | changes)
 
 

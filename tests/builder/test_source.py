@@ -63,16 +63,14 @@ SOURCE = dedent(
 
 def shown(source: str, name: str) -> str:
     """The lines of a definition."""
-    module = Module("part.own", source, read(source.encode()).outline)
+    module = Module("part.own", source, read(source.encode()))
     return module.shown(module.outline.symbols[name])
 
 
 def copied(source: str, *names: str, **others: str) -> str:
     """What the button copies of a module, which may import the others from the package."""
     texts = {"part.own": source} | {f"part.{name}": text for name, text in others.items()}
-    modules = {
-        name: Module(name, text, read(text.encode()).outline) for name, text in texts.items()
-    }
+    modules = {name: Module(name, text, read(text.encode())) for name, text in texts.items()}
     return self_contained(modules["part.own"], names, modules.__getitem__)
 
 
@@ -83,7 +81,7 @@ def test_modules_are_found_and_what_is_private_is_not(project: Project) -> None:
 
 
 def test_outline_names_every_definition_in_order() -> None:
-    assert list(read(SOURCE.encode()).outline.symbols) == [
+    assert list(read(SOURCE.encode()).symbols) == [
         *("BASE", "LOW", "HIGH", "REST", "LABEL"),
         *("half", "quarter", "Tally", "drawing"),
     ]
