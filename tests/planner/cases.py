@@ -308,7 +308,7 @@ def records() -> dict[str, Any]:
     """Records that commands make, of little."""
     written: dict[str, Any] = {}
 
-    def write(name: str, record: dict[str, Any], packed: bool = False) -> Path:
+    def write(name: str, record: dict[str, Any], **_: bool) -> Path:
         for row in record.get("plans", []):
             del row["peak_mib"]
         written.update({f"{name} {key}": x for key, x in record.items() if key not in OF_MACHINE})
