@@ -46,6 +46,7 @@ from serving_mathematics.planner.traffic import Traffic
 from builder import PACKAGE, ROOT
 from builder.source import holds_exercises, module_names
 
+from .held_constants import held_constants
 from .profiles import THOROUGH
 from .recorded import HERE
 
@@ -185,9 +186,12 @@ def example_call(module: types.ModuleType, name: str) -> inspect.BoundArguments 
 
 @functools.cache
 def call_of(module: types.ModuleType, name: str, full_name: str) -> inspect.BoundArguments:
-    """The call that a function is tried with, to be copied; without any it must be given one."""
+    """The call that a function is tried with, to be copied; without any it must be given one. It is
+    of the held constants, whoever asks first.
+    """
     arguments = ARGUMENTS.get(full_name)
-    call = None if arguments is not None else example_call(module, name)
+    with held_constants():
+        call = None if arguments is not None else example_call(module, name)
     if call is None:
         told = "needs an example, or ARGUMENTS in tests/test_bad_input.py"
         assert arguments is not None, f"{full_name} {told}"

@@ -150,12 +150,18 @@ def test_two_fleets_keep_what_both_take_part_in() -> None:
         alone.fewest()
 
 
+def test_a_value_over_a_limit_is_said_to_be() -> None:
+    ttft = METRICS["ttft"]
+    said = [ttft.plain(x, 0.2) for x in (0.2003, 0.20004, 1234.5, 0.1)]
+    assert said == ["0.2003 s", "0.20004 s", "1,234 s", "0.1 s"]
+
+
 @pytest.mark.parametrize(
     ("promise", "words"),
     [
         (promised(9, 9, e2e_s=0.5), "no fleet keeps an E2E latency of 0.5 s at p99: a replica wit"),
         (  # each of which nine of ten keep, and both eight
-            promised(0.175, 9, e2e_s=1.94, goodput=0.9),
+            promised(0.181, 9, e2e_s=1.94, goodput=0.9),
             "no fleet keeps all limits together for 90% of the requests: a replica without other "
             "requests takes 1.",
         ),

@@ -565,7 +565,7 @@ class Fleets:
                 if least > goal.limit and problem is None:
                     problem = Infeasible(
                         f"no fleet keeps {goal.kept}{whose}: a replica without other requests "
-                        f"takes {goal.measure.plain(least)}"
+                        f"takes {goal.measure.plain(least, goal.limit)}"
                     )
         if problem is not None:
             problem.over = over

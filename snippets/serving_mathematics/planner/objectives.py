@@ -100,9 +100,12 @@ class Metric:
         """
         return f"{self.scale * limit:g} {self.unit}"
 
-    def plain(self, value: float) -> str:
-        """A value as refusals say it, in the unit of the field."""
-        return f"{sized(value)} {'times what they allow' if self.of_all else 's'}"
+    def plain(self, value: float, limit: float) -> str:
+        """A value as refusals say it, in the unit of the field: in three digits, or in as many more
+        as show that it is over a limit."""
+        texts = (sized(value, digits) for digits in range(3, 18))
+        text = next((text for text in texts if float(text.replace(",", "")) > limit), sized(value))
+        return f"{text} {'times what they allow' if self.of_all else 's'}"
 
     @property
     def article(self) -> str:

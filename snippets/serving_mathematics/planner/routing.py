@@ -605,7 +605,7 @@ def _refuse_alone(limits: _Limits) -> None:
             if run.value > goal.limit:
                 raise Infeasible(
                     f"no fleet keeps {goal.kept}{whose}: a replica without other requests takes "
-                    f"{goal.measure.plain(run.value)}"
+                    f"{goal.measure.plain(run.value, goal.limit)}"
                 )
 
 

@@ -395,7 +395,7 @@ class SeparateFleets:
         link = min(link for _, link in self.links(prompts, answers)) / 1e9
         raise Infeasible(
             f"separate fleets keep {goal.missed}: with {answers:,} replicas for answers it is "
-            f"{metric.plain(run.value)}, and a cache travels {sized(found.transfer_s)} s over "
+            f"{metric.plain(run.value, goal.limit)}, and a cache travels {sized(found.transfer_s)} s over "
             f"{link:g} GB/s"
         )
 
