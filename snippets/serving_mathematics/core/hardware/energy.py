@@ -15,7 +15,8 @@ that were left out.
 
 Assumes: power as the device reports it, without host, fans and conversion; a step model that is
 itself off by some percent, which is in the error of joules a token. Measured were H100 and B200:
-all but Blackwell devices are taken to wait as H100 does, and how far off they are is not known.
+all but Blackwell devices are taken to wait as H100 does, and how far off they are is not known. The
+data sheets of a GH200 and of a DGX Spark have the processor in their power.
 
 Source: ML.ENERGY leaderboard v3 (scores in `records/energy_scores.json`, see `harness_runs`); Chung
 et al. (2025), arXiv 2505.06371, section 3 (what it measures); data sheets for the power.
