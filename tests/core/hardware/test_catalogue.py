@@ -167,6 +167,8 @@ def test_another_memory_in_the_name_is_another_system(name: str) -> None:
     with pytest.raises(ValueError, match=r"nearest: .*Llama-3.1-70B.*give the path of its config"):
         find_model("meta-lama/Llama-3.2-70B")
     assert nearest("zzz", ["b", "a"]) == "a, b"
+    like = ["ab20", "cb20", "db20"]  # more than what goes on from there, which is named before them
+    assert nearest("b20", [*like, "b20sxm"]).startswith("b20sxm, ")
 
 
 @pytest.mark.parametrize(

@@ -161,9 +161,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     by_form = {compared(one.split("/")[-1]): one for one in names}
     form = compared(name.split("/")[-1])
-    like = difflib.get_close_matches(form, by_form, 3, 0.3)
+    like = difflib.get_close_matches(form, by_form, 9, 0.3)
     like.sort(key=lambda one: not (form and one.startswith(form)))  # what goes on from there, first
-    return ", ".join(by_form[one] for one in like) or ", ".join(sorted(by_form.values())[:3])
+    return ", ".join(by_form[one] for one in like[:3]) or ", ".join(sorted(by_form.values())[:3])
 
 
 @functools.cache
