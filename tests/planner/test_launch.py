@@ -155,6 +155,8 @@ def test_a_replica_on_two_machines_says_how_each_is_started() -> None:
         )
     one, _ = planned(values | {"model": "Llama-3.1-70B", "parallelism": "tp8"})
     assert "machines" not in launch_text(one, best)
+    pair, best = planned(values | {"model": "Llama-3.1-8B", "device": "GB10", "parallelism": "tp2"})
+    assert "# 2 devices are on 2 machines or more" in launch_text(pair, best)
 
 
 def test_eight_bits_that_older_releases_cannot_load_say_so() -> None:

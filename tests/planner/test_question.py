@@ -28,6 +28,9 @@ BASE = Question(LLAMA, Traffic(60.0), promised(0.5, 0.03, 0.9))
         ("MI300X", None, (16384, 1024)),
         ("B200", 159.99, (8192, 1024)),
         ("A100", None, (2048, 256)),
+        ("A800", None, (8192, 1024)),  # the name is another, and the memory the same
+        ("A40", None, (2048, 256)),
+        ("DGX Spark", None, (8192, 1024)),
         ("tpu_v5p", None, (2048, 256)),
         ("tpu_v7", None, (2048, 256)),
     ],

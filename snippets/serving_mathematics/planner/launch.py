@@ -520,7 +520,8 @@ def _placing(question: Question) -> list[str]:
 
 def _machines(one: Deployment) -> int:
     """The fewest machines that hold a replica."""
-    machine = 4 if one.system.name.startswith(("gb", "tpu_v5p", "tpu_v7")) else 8
+    four = one.system.name.startswith(("gb", "tpu_v5p", "tpu_v7"))
+    machine = 1 if one.system.domain_devices == 1 else 4 if four else 8
     return math.ceil(one.devices / machine)
 
 

@@ -190,7 +190,8 @@ class Question:
 
 def _started_limits(system: System) -> tuple[int, int]:
     """Token budget and batch limit that vLLM's server starts with on a device."""
-    gib = 0.0 if system.generation in ("ampere", "tpu") else system.memory_bytes / 2**30
+    few = system.generation == "tpu" or "a100" in system.name  # vLLM goes by the name as well
+    gib = 0.0 if few else system.memory_bytes / 2**30
     return next(limits for least, limits in USUAL if gib >= least)
 
 

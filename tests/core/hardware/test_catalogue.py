@@ -132,6 +132,11 @@ def test_models_of_other_harnesses_are_known_by_name(name: str, billions: float)
         ("AMD Instinct MI300X", "mi300x"), ("L40S", "l40s"), ("h100_pcie", "h100_pcie"),
         ("RTX PRO 6000", "rtx_pro_6000_server"), ("A100 40 GB", "a100_sxm_40gb"),
         ("NVIDIA A100-SXM4-40GB", "a100_sxm_40gb"), ("a100-sxm-40gb", "a100_sxm_40gb"),
+        ("3090", "rtx_3090"), ("RTX 3090 24GB", "rtx_3090"), ("RTX 4090 24GB", "rtx_4090"),
+        ("NVIDIA GeForce RTX 5090", "rtx_5090"), ("A6000", "rtx_a6000"), ("A10", "a10"),
+        ("RTX 6000 Ada", "rtx_6000_ada"), ("NVIDIA RTX 6000 Ada Generation", "rtx_6000_ada"),
+        ("A800-SXM4-80GB", "a800_sxm"), ("H800", "h800_sxm"), ("NVIDIA GH200 480GB", "gh200"),
+        ("DGX Spark", "dgx_spark_gb10"), ("NVIDIA GB10", "dgx_spark_gb10"),
     ],
 )  # fmt: skip
 def test_systems_go_by_many_names(name: str, system: str) -> None:
@@ -151,7 +156,7 @@ def test_a_memory_in_the_name_that_is_the_systems(name: str) -> None:
     assert compared(find_system(name).name).startswith(compared(name.replace("-", " ").split()[0]))
 
 
-@pytest.mark.parametrize("name", ["A100-PCIE-40GB", "H100 94GB", "H200-80GB"])
+@pytest.mark.parametrize("name", ["A100-PCIE-40GB", "H100 94GB", "H200-80GB", "A800 40GB"])
 def test_another_memory_in_the_name_is_another_system(name: str) -> None:
     with pytest.raises(ValueError, match=f"system '{name}' is known with [0-9]+ GiB only"):
         find_system(name)
@@ -162,6 +167,8 @@ def test_another_memory_in_the_name_is_another_system(name: str) -> None:
     with pytest.raises(ValueError, match=r"nearest: .*Llama-3.1-70B.*give the path of its config"):
         find_model("meta-lama/Llama-3.2-70B")
     assert nearest("zzz", ["b", "a"]) == "a, b"
+    like = ["ab20", "cb20", "db20"]  # more than what goes on from there, which is named before them
+    assert nearest("b20", [*like, "b20sxm"]).startswith("b20sxm, ")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from serving_mathematics.core.hardware.catalogue import systems
 from serving_mathematics.core.hardware.systems import System, read_system
@@ -53,3 +55,37 @@ def test_a_field_that_is_none_is_named(change: dict[str, object], told: str) -> 
 def test_links_of_a_pod_of_256_carry_its_all_reduces(name: str, pod_bytes_per_s: float) -> None:
     """Source: Google Cloud documentation, all-reduce bandwidth per Pod, beside that of a chip."""
     assert 256 * systems()[name].link_bytes_per_s == pytest.approx(pod_bytes_per_s)
+
+
+@pytest.mark.parametrize(("cut", "whole"), [("a800_sxm", "a100_sxm"), ("h800_sxm", "h100_sxm")])
+def test_what_may_be_exported_differs_by_its_links(cut: str, whole: str) -> None:
+    """400 GB/s in both directions."""
+    one = systems()[cut]
+    assert one == replace(systems()[whole], name=cut, link_bytes_per_s=200e9)
+
+
+@pytest.mark.parametrize(
+    ("name", "multiprocessors", "clock_hz", "flops"),
+    [
+        ("rtx_3090", 82, 1.695e9, 512), ("rtx_a6000", 84, 1.8e9, 1024), ("a40", 84, 1.74e9, 1024),
+        ("a10", 72, 1.695e9, 1024), ("rtx_4090", 128, 2.52e9, 512), ("l20", 92, 2.52e9, 512),
+        ("rtx_6000_ada", 142, 2.505e9, 1024), ("l40", 142, 2.49e9, 512),
+        ("l40s", 142, 2.52e9, 1024), ("rtx_5090", 170, 2.407e9, 512),
+        ("dgx_spark_gb10", 48, 2.5e9, 1024),
+    ],
+)  # fmt: skip
+def test_a_dense_peak_is_what_its_multiprocessors_do_in_a_cycle(
+    name: str, multiprocessors: int, clock_hz: float, flops: int
+) -> None:
+    """With sums in 32 bits, which cards for games and some of data centers do at half the rate; a
+    sparse peak would be twice that. Source: multiprocessors and boost clocks of data sheets."""
+    peak = multiprocessors * clock_hz * flops
+    assert systems()[name].bf16_flops_per_s == pytest.approx(peak, rel=0.03)
+
+
+def test_four_and_eight_bits_take_their_share_of_a_cycle() -> None:
+    for name, system in systems().items():
+        eight = system.fp8_flops_per_s / system.bf16_flops_per_s
+        assert eight == pytest.approx(1 if system.generation == "ampere" else eight), name
+        if system.generation in ("ada", "hopper", "blackwell", "cdna"):
+            assert eight == pytest.approx(2, rel=0.02), name

@@ -79,8 +79,20 @@ SYSTEM_ALIASES = {
     "a100": "a100_sxm",
     "a10040gb": "a100_sxm_40gb",
     "a100sxm440gb": "a100_sxm_40gb",
+    "a800": "a800_sxm",
+    "h800": "h800_sxm",
+    "gh200480gb": "gh200",  # as its driver calls it, by the memory of its processor
+    "geforcertx3090": "rtx_3090",
+    "3090": "rtx_3090",
     "geforcertx4090": "rtx_4090",
     "4090": "rtx_4090",
+    "geforcertx5090": "rtx_5090",
+    "5090": "rtx_5090",
+    "a6000": "rtx_a6000",
+    "rtx6000adageneration": "rtx_6000_ada",
+    "6000ada": "rtx_6000_ada",
+    "dgxspark": "dgx_spark_gb10",
+    "gb10": "dgx_spark_gb10",
     "rtxpro6000": "rtx_pro_6000_server",
     "rtx6000pro": "rtx_pro_6000_server",
     "rtxpro6000blackwell": "rtx_pro_6000_server",
@@ -88,7 +100,7 @@ SYSTEM_ALIASES = {
     "gb300nvl72": "gb300",
 }
 SYSTEM_ENDINGS = re.compile(
-    r"(?<=.)(sxm\d?|hgx|dgx|dgxc|nb|nv|cw|cr|dsv|slurm|oam|multinode|(40|48|80|94|96|141|180|192|256|288)gi?b)$"
+    r"(?<=.)(sxm\d?|hgx|dgx|dgxc|nb|nv|cw|cr|dsv|slurm|oam|multinode|(24|32|40|48|80|94|96|128|141|180|192|256|288)gi?b)$"
 )
 BACKEND_NAMES = {
     "trtllm": "trtllm",
@@ -149,9 +161,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     by_form = {compared(one.split("/")[-1]): one for one in names}
     form = compared(name.split("/")[-1])
-    like = difflib.get_close_matches(form, by_form, 3, 0.3)
+    like = difflib.get_close_matches(form, by_form, 9, 0.3)
     like.sort(key=lambda one: not (form and one.startswith(form)))  # what goes on from there, first
-    return ", ".join(by_form[one] for one in like) or ", ".join(sorted(by_form.values())[:3])
+    return ", ".join(by_form[one] for one in like[:3]) or ", ".join(sorted(by_form.values())[:3])
 
 
 @functools.cache
@@ -319,7 +331,8 @@ def find_system(name: str) -> System:
         if tried in by_form:
             system = systems()[by_form[tried]]
             size = re.search(r"(?<!\d)(\d{2,3})\s?gi?b", name.lower())
-            if size and not 0.85 < 1e9 * float(size[1]) / system.memory_bytes < 1.05:
+            own = size is not None and compared(size[0]) in tried
+            if size and not own and not 0.85 < 1e9 * float(size[1]) / system.memory_bytes < 1.05:
                 there = f"{system.memory_bytes / 2**30:.0f} GiB"
                 raise ValueError(f"system {name!r} is known with {there} only")
             return system

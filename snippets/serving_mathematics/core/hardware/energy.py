@@ -15,7 +15,8 @@ that were left out.
 
 Assumes: power as the device reports it, without host, fans and conversion; a step model that is
 itself off by some percent, which is in the error of joules a token. Measured were H100 and B200:
-all but Blackwell devices are taken to wait as H100 does, and how far off they are is not known.
+all but Blackwell devices are taken to wait as H100 does, and how far off they are is not known. The
+data sheets of a GH200 and of a DGX Spark have the processor in their power.
 
 Source: ML.ENERGY leaderboard v3 (scores in `records/energy_scores.json`, see `harness_runs`); Chung
 et al. (2025), arXiv 2505.06371, section 3 (what it measures); data sheets for the power.
@@ -60,26 +61,38 @@ from serving_mathematics.support.require import (
 )
 
 BOARD_W = {  # of the data sheets, a device; TPUs have none published
+    "a10": 150.0,
     "a100_pcie": 300.0,
     "a100_sxm": 400.0,
     "a100_sxm_40gb": 400.0,
     "a10g": 300.0,  # no data sheet: the limit that the device reports
     "a30": 165.0,
+    "a40": 300.0,
+    "a800_sxm": 400.0,
     "b200_sxm": 1000.0,
     "b300_sxm": 1400.0,
+    "dgx_spark_gb10": 140.0,  # processor and memory in it
     "gb200": 1200.0,
     "gb300": 1400.0,
+    "gh200": 1000.0,  # processor and memories in it
     "h100_nvl": 400.0,
     "h100_pcie": 350.0,
     "h100_sxm": 700.0,
     "h20": 400.0,
     "h200_sxm": 700.0,
+    "h800_sxm": 700.0,
+    "l20": 275.0,
     "l4": 72.0,
+    "l40": 300.0,
     "l40s": 350.0,
     "mi300x": 750.0,
     "mi325x": 1000.0,
     "mi355x": 1400.0,
+    "rtx_3090": 350.0,
     "rtx_4090": 450.0,
+    "rtx_5090": 575.0,
+    "rtx_6000_ada": 300.0,
+    "rtx_a6000": 300.0,
     "rtx_pro_6000_server": 600.0,
     "rtx_pro_6000_workstation": 600.0,
 }
