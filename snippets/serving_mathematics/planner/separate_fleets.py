@@ -395,8 +395,8 @@ class SeparateFleets:
         link = min(link for _, link in self.links(prompts, answers)) / 1e9
         raise Infeasible(
             f"separate fleets keep {goal.missed}: with {answers:,} replicas for answers it is "
-            f"{metric.plain(run.value, goal.limit)}, and a cache travels {sized(found.transfer_s)} s "
-            f"over {link:g} GB/s"
+            f"{metric.plain(run.value, goal.limit)}, and a cache travels "
+            f"{sized(found.transfer_s)} s over {link:g} GB/s"
         )
 
     def _later_in_time(self, prompts: int, answers: int, budget: int) -> bool:
