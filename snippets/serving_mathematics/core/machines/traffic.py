@@ -154,6 +154,7 @@ def draw_minutes(
     """
     ticks = draw_arrivals(rng, 1.0, requests)
     rate_per_s = require_positive(rate_per_s=rate_per_s)
+    requests = require_positive_integer(requests=requests)  # in any type
     counts = np.array(trace_record(minutes_of)["requests_per_minute"], dtype=float)
     rounds = max(1.0, requests / (MINUTE_S * rate_per_s * counts.size))
     require_work(rounds * counts.size, rate_per_s=rate_per_s)
