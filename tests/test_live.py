@@ -109,7 +109,6 @@ def pressed_run(place: Page | Locator, name: str = "Run") -> str:
 
 LACKING = {  # what a browser has not: threads, sockets, and a stack that Python guards
     "architecture.batch_serving.crash_points",
-    "planner.configurations",
 }
 
 

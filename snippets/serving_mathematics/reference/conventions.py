@@ -508,7 +508,7 @@ def check_three_utilizations() -> None:
     Source: stationary distribution of the number inside, cut off at 200 requests and solved;
     2·N·B over π times the bytes of weights and caches over β, by hand.
     """
-    numbers, states = example(), np.arange(200)
+    numbers, states = example(), np.arange(200.0)  # which 32 bits hold, times bytes
     inside = np.minimum(states, 48)
     held_bytes = 2 * 6_738_415_616 + inside * 2048 * 524_288
     written = inside * 3.35e12 / held_bytes
