@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from serving_mathematics.planner.plot_axes import Axis, _y
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.report_plots import run_plots
+from serving_mathematics.report.report_plots import _limit, run_plots
 
 from .example_runs import clean
 from .test_comparison import stage
@@ -45,3 +46,11 @@ def test_every_drawing_says_what_it_shows() -> None:
         numbers = "".join(one.get("d", "") for one in root.iter())
         assert "nan" not in numbers
     assert run_plots([], Asked()) == []
+
+
+def test_an_objective_stands_at_its_value_in_the_axis_unit() -> None:
+    up = Axis(0.0, 400.0)  # ms
+    drawn = _limit(up, 10.0, 0.1, 1e3)
+    assert f" {_y(up, 10.0, 100.0):.1f}H" in drawn
+    assert "objective 100<" in drawn
+    assert _limit(up, 10.0, 0.5, 1e3) == ""

@@ -9,6 +9,7 @@ from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_test import (
+    _unserved,
     all_at_once,
     closed_loop,
     empty_answers,
@@ -243,3 +244,20 @@ def test_a_log_by_the_time_of_the_end_begins_with_long_answers() -> None:
         cut = Run("", "", {name: run.columns[name][window] for name in names})
         found += warm_up(cut, Asked()) is not None
     assert not found
+
+
+def test_failed_requests_were_served_too_where_a_test_lasts_longer_than_it_asked() -> None:
+    told = {"rate_asked": 14.0, "duration_s": 132.0, "ttft_s": 29.9}
+    for parts in ({"completed": 1000.0}, {"completed": 900.0, "failed": 100.0}):
+        found = _unserved(Run("", "", told=told | parts))
+        assert found
+        assert found.seen.startswith("14 requests a second were asked for and 7.6 were served")
+
+
+@pytest.mark.parametrize(("times", "fast"), [(0.4, True), (0.8, False), (1.2, False)])
+def test_failures_are_fast_below_half_of_an_answers_time(times: float, fast: bool) -> None:
+    failed = np.arange(100) % 5 == 0
+    columns = {"latency_s": np.where(failed, times, 1.0), "failed": failed.astype(float)}
+    found = failures(Run("", "", columns=columns), Asked())
+    assert found
+    assert ("they ended after" in found.seen) == fast
