@@ -1094,3 +1094,11 @@ def test_a_precision_that_is_said_takes_the_place_of_a_format(tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"precision: .*quantization_config must be of"):
         read_choices(asked)
     assert read_choices(asked | {"precision": "fp8"})[0].deployment.precision == "fp8"
+
+
+def test_a_list_says_which_layers_are_mixtures() -> None:
+    config = {"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 3}
+    config |= {"intermediate_size": 128, "vocab_size": 100, "num_experts": 8}
+    config |= {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    one = read_architecture(config | {"moe_layer_freq": [0, 1, 1]})
+    assert one.routed_parameters == 2 * 8 * 3 * 64 * 32

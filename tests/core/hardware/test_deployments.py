@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from serving_mathematics.core.hardware.architectures import Attention
+from serving_mathematics.core.hardware.architectures import Attention, read_architecture
 from serving_mathematics.core.hardware.catalogue import find_model, find_system, preset_model
 from serving_mathematics.core.hardware.deployments import (
     FROM_TEXT,
@@ -317,3 +317,14 @@ def test_precision_is_as_published_where_nothing_is_said() -> None:
     assert own_precision(preset_model("deepseek-ai/DeepSeek-R1")) == "fp8"
     assert own_precision(preset_model("meta-llama/Meta-Llama-3.1-70B")) == "bf16"
     assert own_precision(preset_model("openai/gpt-oss-120b")) == "fp4"
+
+
+def test_a_dense_model_is_one_whatever_its_attention() -> None:
+    dense = {"hidden_size": 2560, "num_attention_heads": 40, "num_hidden_layers": 2}
+    dense |= {"intermediate_size": 6400, "vocab_size": 73448, "q_lora_rank": 768}
+    dense |= {"kv_lora_rank": 256, "qk_rope_head_dim": 32, "qk_nope_head_dim": 64, "v_head_dim": 64}
+    kinds = [
+        replace(WORKED, architecture=one).kind
+        for one in (read_architecture(dense), find_model("DeepSeek-R1")[0], WORKED.architecture)
+    ]
+    assert kinds == ["dense, hopper", "latent mixture, hopper", "dense, hopper"]
