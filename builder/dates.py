@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +16,18 @@ def last_changes(folder: Path) -> dict[str, datetime]:
     Nothing is told without git, outside of a clone, and in one that lacks its history, where every
     file would have the date of the newest commit.
     """
+    try:
+        if _git(folder, "rev-parse", "--is-shallow-repository").strip() != "false":
+            return {}
+        told = _git(folder, *_LOG, "--", ".")
+    except (OSError, subprocess.SubprocessError):
+        return {}
     found = dict[str, datetime]()
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        whole = _git(folder, "rev-parse", "--is-shallow-repository").strip() == "false"
-        for word in _git(folder, *_LOG, "--", ".").split("\0") if whole else ():  # newest first
-            if word.startswith("\x01"):
-                date = datetime.fromisoformat(word[1:]).astimezone(UTC)
-            elif word:
-                found.setdefault(word.removeprefix("\n"), date)
+    for word in told.split("\0"):  # the newest first
+        if word.startswith("\x01"):
+            date = datetime.fromisoformat(word[1:]).astimezone(UTC)
+        elif word:
+            found.setdefault(word.removeprefix("\n"), date)
     return found
 
 

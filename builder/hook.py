@@ -12,8 +12,9 @@ import functools
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
@@ -48,7 +49,7 @@ class _State:
     pages: PageCache | None = None  # which converts them
 
 
-def on_startup(command: str, **_: Any) -> None:
+def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> None:
     """Remember whether a failure stops the build or is shown on the page."""
     end_in_order(ENDS)  # MkDocs says itself what an interruption ends
     _State.serving = command == "serve"
@@ -82,7 +83,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_serve(server: LiveReloadServer, *, builder: Any, **_: Any) -> None:
+def on_serve(server: LiveReloadServer, *, builder: Callable[[], None], **_: Any) -> None:
     """A build that ends early leaves the pages of the one before; MkDocs would show none."""
 
     def build() -> None:

@@ -57,8 +57,10 @@ new MutationObserver(() => {
 
 // The search hears what is pasted, dictated or chosen, and says what it found.
 query.addEventListener("input", () => query.dispatchEvent(new Event("keyup")));
-query.addEventListener("focus", ({ relatedTarget: from }) => { if (from && !from.closest(".md-search")) early.left = from; });
-query.addEventListener("focus", () => { if (!search.checked) search.click(); }); // the theme misses one right after a blur
+query.addEventListener("focus", ({ relatedTarget: from }) => {
+  if (from && !from.closest(".md-search")) early.left = from;
+  if (!search.checked) search.click(); // the theme misses a focus right after a blur
+});
 const meta = document.querySelector(".md-search-result__meta");
 meta.role = "status";
 

@@ -267,8 +267,8 @@ def _printed_results(text: str, where: str) -> list[dict[str, Any]]:
     """What vLLM's `bench serve` or SGLang's `bench_serving` printed, a test each, under the names
     of their JSON; of the lines before a result the limits count, which older releases print there.
 
-    text: with a result or more, as on a terminal or in an issue. where: its name. Raises ValueError
-    where a result lacks its requests or its duration.
+    text: as on a terminal or in an issue; without a result there are none. where: its name. Raises
+    ValueError where a result lacks its requests or its duration.
     """
     head, *parts = PRINTED.split(text)
     found = []
@@ -350,11 +350,11 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
     if re.match(r"\s*\"?Metric\"?,", text.removeprefix("\ufeff")):
         return [_plausible(_aiperf_table(text.removeprefix("\ufeff"), where))]
     runs: list[LoadRun] = []
+    values: list[Any] = _printed_results(text, where)
     try:
-        values = [] if PRINTED.search(text) else json_values(text)
+        values = values or json_values(text)
     except ValueError as error:
         raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
-    values = values or _printed_results(text, where)
     for value in values:
         each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
         if isinstance(value, Mapping) and "completed" in value and "duration" in value:

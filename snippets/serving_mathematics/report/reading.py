@@ -34,7 +34,6 @@ import numpy as np
 
 from serving_mathematics.planner.load_tests import (
     MOST_TOKENS,
-    PRINTED,
     TPOT_S,
     TTFT_S,
     _aiperf_table,
@@ -104,8 +103,7 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     0.06
     """
     text = text.removeprefix("\ufeff")
-    if PRINTED.search(text):
-        results = _printed_results(text, where)
+    if results := _printed_results(text, where):
         names = [
             f"{where}, run {i + 1}" if len(results) > 1 else where for i in range(len(results))
         ]

@@ -6,7 +6,7 @@ sessions. Of each rule a record has the highest rate at which the promise is kep
 of the customers and in one of the agents; what slack, old loads and short records do; and a clip.
 
 `python -m serving_mathematics.architecture.model_routers.routed_fleets` simulates them, in a few
-minutes, and writes records/routed_fleets.json and routed_gains.json.
+minutes, and writes records/routed_fleets.json.
 
 Assumes: what `prefix_routing` and `core.fleet` assume; Poisson arrivals but where it is said.
 
@@ -56,7 +56,6 @@ from serving_mathematics.support.measuring import provenance, read_record, write
 
 FloatArray = npt.NDArray[np.float64]
 RECORD = "routed_fleets"
-GAINS = "routed_gains"
 COMMAND = "python -m serving_mathematics.architecture.model_routers.routed_fleets"
 ENGINES = 4
 REQUESTS = {CHAT.name: 5000, AGENTS.name: 9000}
@@ -183,13 +182,6 @@ def _gains() -> dict[str, float]:
     return found
 
 
-def _write_gains() -> None:
-    """The record of what follows prefixes carries more."""
-    what = "percent that prefix first carries more than fewest requests, by situation"
-    record = provenance(COMMAND, ["numpy"]) | {"what": what, "gains": _gains()}
-    print(f"wrote {write_record(GAINS, record)}")
-
-
 def _few() -> dict[str, float]:
     """What rules carry where an engine has few requests at a time, in the mean of some seeds."""
     rules = {"fewest requests": least_requests} | {f"slack {n}": _prefix(n) for n in FEW_SLACKS}
@@ -271,6 +263,7 @@ def main() -> None:
     record = provenance(COMMAND, ["numpy"]) | {
         "what": f"rates [1/s] and shares of fleets of {ENGINES} engines behind a router",
         "carried": _carried(),
+        "gains": _gains(),
         "few": _few(),
         "slack": {
             situation: [_at(situation, rate, _prefix(slack)) for slack in SLACKS]
@@ -301,7 +294,6 @@ def main() -> None:
         },
     }
     print(f"wrote {write_record(RECORD, record, packed=True)}")
-    _write_gains()
 
 
 @functools.cache
@@ -312,7 +304,7 @@ def _record() -> dict[str, Any]:
 
 def _gain(extreme: Callable[[Collection[float]], float]) -> float:
     """The least or the most that prefix first carries more, for customers [%]."""
-    return float(extreme(read_record(GAINS)["gains"].values()))
+    return float(extreme(_record()["gains"].values()))
 
 
 def _rate(situation: str, rule: str) -> float:
