@@ -1,4 +1,5 @@
-"""What MkDocs made of the Markdown of a page, kept: half of a build in which little has changed.
+"""What MkDocs made of the Markdown of a page, kept: half of a build in which little has changed;
+and what the theme's search read in its HTML, a fifth of one.
 
 For a page whose text is known MkDocs converts nothing, and its page object gets what it would have
 of the conversion: HTML, title, table of contents, anchors, and the links to anchors, which MkDocs
@@ -13,7 +14,9 @@ import importlib.metadata
 import json
 import logging
 import pickle
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
@@ -24,7 +27,7 @@ from builder import theme_markup
 from builder.maths import MathML
 from builder.storage import recall, remember
 
-MAKERS = ("mkdocs", "Markdown", "pymdown-extensions", "Pygments", "math-core")
+MAKERS = ("mkdocs", "mkdocs-material", "Markdown", "pymdown-extensions", "Pygments", "math-core")
 OURS = ("theme_markup.py", "markup.html", "maths.py", "page_cache.py")
 MADE = ("content", "_title_from_render", "toc", "present_anchor_ids")  # of a page by `Page.render`
 
@@ -50,6 +53,9 @@ class PageCache:
         self._made_by = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
         _OF_PAGES.addHandler(_SAID)
         _OF_PAGES.setLevel(logging.INFO)
+        if search := config.plugins.get("material/search"):  # a site may do without
+            index: Any = search.search_index  # type: ignore[attr-defined]
+            index.add_entry_from_context = partial(self._read, index)
 
     def render(self, page: Page, config: MkDocsConfig, files: Files) -> None:
         """`Page.render`, or what came of it, with less markup, before the search reads it."""
@@ -71,3 +77,15 @@ class PageCache:
             links = {file.src_uri: to for file, to in (page.links_to_anchors or {}).items()}
             made = {name: vars(page)[name] for name in MADE}
             remember(place, key, pickle.dumps((made, links)))
+
+    def _read(self, index: Any, page: Page) -> None:
+        """What the index of the search gets of a page, or got of the same page before."""
+        place = self.folder / f"{page.file.src_uri.replace('/', '.')}.search"
+        told = f"{page.url}\n{page.title}\n{page.meta}\n{page.content}"
+        key = f"{self._made_by} {hashlib.sha256(told.encode()).hexdigest()}"
+        if found := recall(place, key):
+            index.entries += json.loads(found)
+            return
+        before = len(index.entries)
+        type(index).add_entry_from_context(index, page)
+        remember(place, key, json.dumps(index.entries[before:]).encode())

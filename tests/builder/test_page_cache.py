@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from material.plugins.search.plugin import Parser
 from mkdocs.structure.pages import Page
 
 from .project import Outcome, Project
@@ -82,6 +84,27 @@ def test_only_what_has_changed_is_converted(site: Project, converted: Converted)
     site.write("docs/new.md", PAGE.format("New", ""))
     good(site.build("--strict"))  # a link that led nowhere might lead there
     assert converted() == {"index.md", "a.md", "part/b.md", "new.md", *OTHERS}
+
+
+def test_what_the_search_finds_is_read_once(site: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is the same, and follows the text, the title, and what a page says of the search."""
+    config, index = site.root / "mkdocs.yml", site.root / "site/search/search_index.json"
+    search = 'plugins: [{material/search: {lang: en, separator: " ", pipeline: []}}]'
+    config.write_text(config.read_text(encoding="utf-8").replace("plugins: []", search))
+    read, feed = list[str](), Parser.feed
+    monkeypatch.setattr(Parser, "feed", lambda self, html: (read.append(html), feed(self, html)))
+    good(site.build("--strict"))
+    first = index.read_bytes()
+    assert len(read) == 6
+    good(site.build("--strict"))
+    assert (len(read), index.read_bytes()) == (6, first)
+    changed(site, "a.md", "[here]", "[below]")
+    changed(site, "part/b.md", "title: B", "title: C\nsearch: {exclude: true}")
+    good(site.build("--strict"))
+    assert len(read) == 7  # of what is left out, nothing
+    told = {entry["location"]: entry for entry in json.loads(index.read_bytes())["docs"]}
+    assert "below" in told["a/#here"]["text"]
+    assert not any(place.startswith("part/b/") for place in told)
 
 
 def test_the_same_text_at_another_place_is_another_page(site: Project) -> None:
