@@ -107,8 +107,8 @@ def test_the_bounds_of_steps_say_whose_runs_they_are() -> None:
     ]
     line = next(line for line in answer_lines(TOLD) if line.what == "measured runs like it")
     own = hopper.count(QUESTION.deployment.system.name)
-    assert line.value.startswith(f"eight of ten of {len(hopper)} took ")
-    assert line.value.endswith(f": dense, hopper, on 2 devices, {own} of them on this very device")
+    assert line.value.startswith(f"eight in ten of {len(hopper)} took ")
+    assert line.value.endswith(f": dense, hopper, on 2 devices, {own} of them on this device")
     assert TOLD.error.devices == 2
     assert 0 < own < len(hopper)
 
@@ -217,8 +217,8 @@ def test_the_last_format_has_no_next() -> None:
 
 
 TUNED = (
-    ", with a tuned engine. For one as installed ask with front: unknown, and take the larger "
-    "number."
+    ", with a tuned engine. For an engine as installed, ask with front: unknown and take the "
+    "larger number."
 )
 
 
@@ -315,7 +315,7 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
     )
     for low, high, words in ((2, 9, "2 to 9"), (2, None, "2 or more"), (9, 9, "9")):
         said = answer_summary(replace(PLAIN, if_faster=low, if_slower=high))
-        assert said.endswith(f" Where steps err as those of measured runs did, it takes {words}.")
+        assert said.endswith(f" If steps are as far off as in measured runs, it takes {words}.")
 
 
 def test_long_lengths_are_told_and_what_the_context_cuts() -> None:

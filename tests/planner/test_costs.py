@@ -65,7 +65,9 @@ def test_money_and_grams_only_where_they_were_given() -> None:
     assert record["co2_kg_per_day"] == pytest.approx(kwh * 0.4)
     said = answer_summary(priced)
     assert f"kWh a day, ${kwh * 0.25:,.2f}, {kwh * 0.4:.3g} kg of CO₂. A token takes least" in said
-    assert "because they share the power of waiting and the reading of weights; alone it" in said
+    assert (
+        "they share the idle power and the reading of weights; a lone request gets a token" in said
+    )
     only = answer_summary(told(grams_per_kwh=400))
     assert "kg of CO₂" in only
     assert "day, $" not in only

@@ -48,7 +48,7 @@ def test_the_headline_says_gpus_rate_and_how() -> None:
         " TPOT of 50 ms at p90, at $18.00 an hour, $2.00 a GPU (you gave no price), with a " in text
     )
     assert "In BF16 they carry " in text
-    assert "Where steps err as those of measured runs did, they carry 80 to 300." in text
+    assert "If steps are as far off as in measured runs, they carry 80 to 300." in text
     assert "it takes" not in text
     assert asked_text(made().question).startswith(
         "Llama-3.1-8B on 9 × H100 SXM; as many requests as"

@@ -104,7 +104,7 @@ from serving_mathematics.support.require import require_positive_integer
 WIDTH = 100  # characters of a line in a terminal
 BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
 MISFIT = 1.5  # times what the other runs of a load test say of one, from which they contradict it
-FOR_INSTALLED = "For one as installed ask with front: unknown, and take the larger number."
+FOR_INSTALLED = "For an engine as installed, ask with front: unknown and take the larger number."
 SAID = {"replicas", "a replica", "steps are those of", "price of the fleet"}  # in the sentence
 SAID_HERE = {*SAID, "if steps err", "tokens of a request, mean"}  # in the notes, in the question
 FEW_CUT = 0.005  # of the requests, that the context may cut without a word
@@ -188,7 +188,9 @@ def answer_lines(told: Answered) -> list[Line]:
     if told.apart:
         lines.append(Line("separate fleets", _apart(told), "optimization/hardware-scheduling"))
     for run, which in zip(told.near, ("nearest", "second", "third"), strict=False):
-        said = f"{run.what}: {sized(1e3 * run.tpot_s)} ms a token, {run.ratio:.2f} of the predicted"
+        said = (
+            f"{run.what}: {sized(1e3 * run.tpot_s)} ms a token, {run.ratio:.2f} times the predicted"
+        )
         said += ", less than one token a step takes at the peaks of its data sheet" * run.beyond
         lines.append(Line(f"{which} measured run", said, "machine/predictions"))
     return lines + _read_lines(question)
@@ -401,7 +403,7 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
     low, high = told.if_faster, told.if_slower
     if not given and told.error.known and (low, high) != (best.replicas, best.replicas):
         many = f"{low:,}" if low == high else f"{low:,} to {high:,}" if high else f"{low:,} or more"
-        notes.append(f"Where steps err as those of measured runs did, it takes {many}.")
+        notes.append(f"If steps are as far off as in measured runs, it takes {many}.")
     notes += [_misfit(question), _needs_heads(question)]
     if one.system.name == GIVEN:
         notes.append(f"{BORROWED} are taken from {find_system(LIKE).shown}.")
@@ -697,18 +699,18 @@ def _measured(told: Answer) -> str:
     if not error.known:
         return "none on this device"
     low, high = min(1.0, error.low), max(1.0, error.high)
-    kind = f"{error.kind}, {error.on.get(one.system.name, 0):,} of them on this very device"
+    kind = f"{error.kind}, {error.on.get(one.system.name, 0):,} of them on this device"
     if error.calibrated_by:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"
         kind = f"{error.kind} that {others} calibrated, and the load test"
     if error.behind:
         return (
-            f"nine in ten of {error.behind} took at most {high:.2f} of the predicted time per "
+            f"nine in ten of {error.behind} took at most {high:.2f} times the predicted time per "
             f"token behind this front, and nine in ten of {error.runs:,} tuned ones at least "
             f"{low:.2f}"
         )
     return (
-        f"eight of ten of {error.runs:,} took {low:.2f} to {high:.2f} of the predicted time per "
+        f"eight in ten of {error.runs:,} took {low:.2f} to {high:.2f} times the predicted time per "
         f"token: {kind}"
     )
 

@@ -51,20 +51,20 @@ def power_text(told: Answer) -> str:
 
 
 def least_energy_text(energy: FleetEnergy) -> str:
-    """Where a token takes least, and why it comes soonest elsewhere.
+    """Where a token takes the least energy, and what it takes alone.
 
     energy: of a fleet.
 
     >>> from serving_mathematics.planner.fleet_energy import FleetEnergy
     >>> told = FleetEnergy(900.0, 0.5, 0.2, 9, True, 4.0, 0.005, 0.25, 256, 0.04)
     >>> least_energy_text(told)[:67]
-    '0.25 J, with 256 sequences in every step and a token every 40 ms, b'
+    '0.25 J, with 256 sequences in every step and a token every 40 ms: t'
     """
     return (
         f"{sized(energy.least_joules, 2)} J, with {energy.least_places:,} sequences in every step "
-        f"and a token every {sized(1e3 * energy.least_s, 2)} ms, because they share the power of "
-        "waiting and the reading of weights; alone it comes soonest, every "
-        f"{sized(1e3 * energy.alone_s, 2)} ms, and takes {sized(energy.alone_joules, 2)} J"
+        f"and a token every {sized(1e3 * energy.least_s, 2)} ms: they share the idle power and the "
+        "reading of weights; a lone request gets a token every "
+        f"{sized(1e3 * energy.alone_s, 2)} ms, for {sized(energy.alone_joules, 2)} J"
     )
 
 
@@ -108,8 +108,8 @@ def _energy_lines(told: Answer) -> list[Line]:
     if energy is None:
         return []
     said = (
-        f"{sized(energy.joules_a_token)} J ± {100 * energy.error:.0f}%, within which lay nine of "
-        f"ten of {energy.runs} measured runs, each model left out"
+        f"{sized(energy.joules_a_token)} J ± {100 * energy.error:.0f}%, within which nine in "
+        f"ten of {energy.runs} measured runs were, predicted without their model"
     )
     if not energy.measured:
         like = "a B200" if told.question.deployment.system.generation == "blackwell" else "an H100"

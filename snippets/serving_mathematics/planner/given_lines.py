@@ -91,7 +91,7 @@ def given_more(told: Answer) -> list[str]:
     most = sized(rates.if_faster_per_s)
     least = rates.if_slower_per_s
     many = f"{sized(least)} to {most}" if least else f"at most {most}"
-    said.append(f"Where steps err as those of measured runs did, {carry} {many}.")
+    said.append(f"If steps are as far off as in measured runs, {carry} {many}.")
     return said
 
 

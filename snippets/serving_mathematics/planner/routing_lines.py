@@ -264,7 +264,7 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
     low, high = (sized(100 * share) for share in (told.if_slower, told.if_faster))
     many = low if low == high else f"{low} to {high}"
     if told.error.known:
-        many = f"Where steps err as those of measured runs did, {many}% keep {_all(question)}."
+        many = f"If steps are as far off as in measured runs, {many}% keep {_all(question)}."
         notes.append(many)
     if best.rise > STILL_FILLING:
         notes.append("Caches were still filling: ask for more requests.")
