@@ -39,6 +39,7 @@ ASKED = {  # the plan that is made with and without
 }
 
 
+@functools.cache
 def published_runs() -> list[Run]:
     """The runs, one for each load, the lightest first.
 
