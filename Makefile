@@ -20,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --fork-strategy fewe
 export NO_MKDOCS_2_WARNING := 1
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile every module again
 
-.PHONY: help engine serve build zensical chapter check-chapter test kernels lint browser pyodide bench bench-speed bench-build bench-fleets \
+.PHONY: help engine serve build zensical chapter check-chapter test kernels ranges lint browser pyodide bench bench-speed bench-build bench-fleets \
 	bench-predict bench-plan soak mutants measure measure-harnesses measure-vllm measure-load-test font codemirror lock audit clean
 
 help: ## list the targets
@@ -67,6 +67,15 @@ test: $(ENGINE) browser pyodide ## run every test, in PROCESSES=3 processes: bro
 
 kernels: $(ENGINE) ## run what computes under each kernel of linear algebra that this processor has
 	$(BIN)/python -m tests.kernels
+
+ranges: ranges-lowest-direct ranges-highest ## run all modules with the oldest packages that pyproject.toml allows, what computes with the newest
+	.cache/ranges-lowest-direct/bin/python -m builder
+	.cache/ranges-highest/bin/python -m tests.kernels 'as it is'
+
+ranges-%: $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .cache/$@
+	$(BIN)/uv pip install --quiet --python .cache/$@ --resolution $* $(addprefix --extra ,$(EXTRAS) engine) --group pyproject.toml:engine --requirement pyproject.toml
+	$(BIN)/uv pip install --quiet --python .cache/$@ --no-deps --no-build-isolation --editable .
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .

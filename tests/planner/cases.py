@@ -287,6 +287,7 @@ def grid_command() -> dict[str, Any]:
         mock.patch.object(sweeps, "answer", once),
         mock.patch.object(planner_command, "time", Clock(0.4)),
         mock.patch.object(sweeps, "time", Clock(0.02)),
+        mock.patch.object(planner_command, "processors", return_value=2),
         mock.patch.object(planner_command, "_pool", return_value=contextlib.nullcontext(Here())),
     ):
         Path("grid.csv").write_text(GRID, encoding="utf-8")

@@ -12,6 +12,7 @@ import functools
 import gzip
 import importlib.metadata
 import inspect
+import io
 import json
 import os
 import platform
@@ -74,7 +75,10 @@ def write_record(
     path = (folder or FOLDER) / f"{name}.json{'.gz' if packed else ''}"
     if packed:
         text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return write_bytes(str(path), "the record", gzip.compress(text.encode(), 9, mtime=0))
+        whole = io.BytesIO()
+        with gzip.GzipFile("", "wb", 9, whole, mtime=0) as file:  # `compress` names the system, in
+            file.write(text.encode())  # Python 3.13 another
+        return write_bytes(str(path), "the record", whole.getvalue())
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     return write_text(str(path), "the record", text + "\n")
 
