@@ -251,6 +251,10 @@ def test_the_size_of_a_file_is_said_back(
     row = GOOD.replace("deepseek-ai/DeepSeek-R1", str(tmp_path)).replace("fp8", "")
     status, _, err = told(capsys, table(tmp_path, row))
     assert (status, "is read as 8.03·10⁹ parameters, published in bf16" in err) == (0, True)
+    file = tmp_path / "config.json"
+    file.write_text(file.read_text()[:-1] + ', "vision_config": {"depth": 32}}')
+    _, _, err = told(capsys, table(tmp_path, row))
+    assert "is read as 8.03·10⁹ parameters, without vision_config, published in bf16" in err
 
 
 @pytest.mark.parametrize("hard", [False, True])

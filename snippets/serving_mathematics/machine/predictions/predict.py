@@ -337,7 +337,9 @@ def read_row(cells: Mapping[str, str]) -> Row:
     tensor, data, expert, notes = _widths(cells, "decode_" if separate else "")
     if _is_path(_cell(cells, "model")):
         size = f"{architecture.parameters / 1e9:.4g}·10⁹ parameters"
-        notes += (f"{_cell(cells, 'model')} is read as {size}, published in {found['precision']}",)
+        left_out = f", without {', '.join(architecture.beside)}" if architecture.beside else ""
+        size += f"{left_out}, published in {found['precision']}"
+        notes += (f"{_cell(cells, 'model')} is read as {size}",)
     if not was_measured(system.name):
         notes += (
             f"no run on {system.shown} was measured, and how far its times are off is not known: "
