@@ -621,6 +621,10 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"model_type": "vibevoice", "text_config": {"model_type": "qwen2"}},
          "a decoder alone, got 'vibevoice'"),
         ({"cross_layer_interval": 1}, "'cross_layer_interval' says of layers what is not read"),
+        ({"local_layer_ids": [0, 1]}, "'local_layer_ids' says of layers what is not read here"),
+        ({"sliding_windows": [8, 0, 8]}, "'sliding_windows' says of layers what is not read here"),
+        ({"hybrid_layer_pattern": [0, 1, 1]}, "config.json must have 'sliding_window' for such la"),
+        (NESTED["pattern"] | {"block_configs": [{}]}, "'block_configs' says of layers what is not"),
         ({"num_codebooks": 32}, "'num_codebooks' says of layers what is not read"),
         ({"model_type": "opt", "word_embed_proj_dim": 512}, "'word_embed_proj_dim' says of layers"),
         ({"is_encoder_decoder": True}, "'model_type' must be of a decoder alone, got 'an enc"),
@@ -1020,6 +1024,10 @@ def test_halves_that_are_counted_together_are_halved() -> None:
     config = {"model_type": "qwen", "hidden_size": 4096, "num_hidden_layers": 32}
     config |= {"num_attention_heads": 32, "intermediate_size": 22016, "vocab_size": 151_936}
     assert read_architecture(config).parameters / 1e9 == pytest.approx(7.72, rel=0.001)
+    molmo = {"model_type": "molmo", "hidden_size": 3584, "num_hidden_layers": 28}
+    molmo |= {"num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152_064}
+    model = read_architecture(molmo | {"intermediate_size": 37888})  # on Qwen2-7B
+    assert model.parameters / 1e9 == pytest.approx(7.615, rel=0.001)
 
 
 @pytest.mark.parametrize(
@@ -1222,6 +1230,13 @@ def test_engines_that_keep_states_in_16_bits(
     assert read_architecture(PLAIN | NESTED["every"] | part).half_states == engines
     full = {"layer_types": ["full_attention"] * 3}
     assert read_architecture(PLAIN | full | part).half_states == ()
+
+
+def test_a_window_has_other_names() -> None:
+    """As in MiMo-V2's files."""
+    pattern = {"hybrid_layer_pattern": [0, 1, 1], "sliding_window_size": 128}
+    layers = read_architecture(PLAIN | pattern).layers
+    assert [(count, one.window_tokens) for count, one, _ in layers] == [(1, 0), (2, 128)]
 
 
 def test_a_window_that_is_not_used_is_none() -> None:

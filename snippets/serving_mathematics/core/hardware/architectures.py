@@ -55,6 +55,7 @@ UNREAD = (  # parts of a file that say of its layers what is not read here
     *("share_q_dim", "swa_kv_lora_rank", "efficient_attention_config"),
     *("cross_layer_interval", "aligner_num_add_layers", "encoder_hidden_size"),  # of others' tokens
     *("num_codebooks", "flow_head_config"),  # and of several answers at once
+    *("local_layer_ids", "sliding_windows"),  # Inkling's, and one for each layer
 )
 ONCE = "layer_group_size", "loop_num", "num_loops", "total_ut_steps"  # which say nothing if 1
 TIED = (  # families whose vocabulary stands once, where a file says nothing else
@@ -646,7 +647,8 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         full = _grouped(hidden, heads, kv_heads, width, width)
         light = _lightning(hidden, heads, width)
         return [full if item == 1 else light for item in listed]
-    window = read.whole("sliding_window", "attention_chunk_size", default=0, least=0)
+    windows = "sliding_window", "sliding_window_size", "attention_chunk_size"
+    window = read.whole(*windows, default=0, least=0)
     plain = str(read.get("model_type")).startswith(("qwen2", "qwen3"))  # unless they say it
     if not read.flag("use_sliding_window", default=not plain):
         window = 0
@@ -710,6 +712,8 @@ def _layer_kinds(read: _Reader, layers: int, window: int) -> list[str]:
         return [LAYER_KINDS[0] if kind == "attention" else kind for kind in kinds]
     if read.has("hybrid_layer_pattern"):
         pattern = read.of_layers("hybrid_layer_pattern", layers, (0, 1))
+        if not window and any(pattern) and not read.has("use_sliding_window"):
+            raise ValueError(f"{read.name}: config.json must have 'sliding_window' for such layers")
         return [WINDOW_KINDS[0] if item else LAYER_KINDS[0] for item in pattern]
     if every:
         return [LAYER_KINDS[0] if (i + 1) % every == 0 else LAYER_KINDS[1] for i in range(layers)]
@@ -738,6 +742,8 @@ def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attent
     letters |= {"linear_attention": "M", "full_attention": "*"}  # as transformers 5.24 writes them
     key = "layers_block_type" if read.has("layers_block_type") else "hybrid_override_pattern"
     kinds = read.get(key)
+    if read.has("block_configs"):  # as a pruned Nemotron-H has them
+        raise read.unread("block_configs", f"those without {key}")
     found = []
     for kind in kinds if isinstance(kinds, str) else read.items(key):
         letter = letters.get(str(kind), kind)
@@ -961,7 +967,7 @@ def _deepseek_v4(read: _Reader) -> dict[str, Any]:
 
 
 def _first_qwen(read: _Reader) -> dict[str, Any]:
-    """Qwen of 2023 counts both halves of a gated layer."""
+    """Qwen of 2023 and Molmo count both halves of a gated layer."""
     return {"intermediate_size": read.whole("intermediate_size", least=2) // 2}
 
 
@@ -980,7 +986,7 @@ OWN_WORDS = {  # families that say some of it in words of their own
     "aria_text": _aria,
     "bailing_hybrid": _bailing,
     "deepseek_v4": _deepseek_v4,
-    "qwen": _first_qwen,
+    **dict.fromkeys(("qwen", "molmo"), _first_qwen),
 }
 
 
