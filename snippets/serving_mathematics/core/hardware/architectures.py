@@ -83,7 +83,7 @@ OF_ALL = (  # what is said outside of a model of language and holds for it
     *("quantization_config", "quantization", "vocab_size", "max_position_embeddings"),
 )
 SEEING = ("cross_attention_layers",)  # whose caches grow with what is seen, not with an answer
-BESIDE = re.compile(  # parts that are not of it
+SENSES = re.compile(  # parts that are not of it
     r"\w{,30}(vision|visual|audio|speech|image|img_|sound|_encoder|talker|2wav|acoustic|semantic"
     r"|codec|tts|qformer|perceiver|vq_config)\w{,30}"
 )
@@ -1010,7 +1010,7 @@ def _language_model(config: Mapping[str, Any], name: str) -> _Reader:
     merged["beside"] = tuple(
         key
         for key, part in whole.config.items()
-        if isinstance(part, Mapping) and part and BESIDE.fullmatch(key)
+        if isinstance(part, Mapping) and part and SENSES.fullmatch(key)
     )
     _require_decoder(_Reader(merged, name), config)
     merged |= _known_words(_Reader(merged, name))

@@ -41,6 +41,7 @@ from serving_mathematics.core.hardware.benchmark_loops import (
     tokens_per_s_per_device,
 )
 from serving_mathematics.core.hardware.catalogue import (
+    Unserved,
     _is_path,
     compared,
     find_backend,
@@ -318,7 +319,8 @@ def read_row(cells: Mapping[str, str]) -> Row:
         system = find_system(_cell(cells, "system"))
     except ValueError as problem:
         own = "; or give plan its --peak-tflops, --bandwidth-gb-per-s and --memory-gib"
-        raise _named("system", f"{problem}{own if _cell(cells, 'system') else ''}") from None
+        own = "" if isinstance(problem, Unserved) or not _cell(cells, "system") else own
+        raise _named("system", f"{problem}{own}") from None
     try:
         front = find_front(_cell(cells, "front") or "benchmark")
     except ValueError as problem:
