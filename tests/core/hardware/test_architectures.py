@@ -202,10 +202,6 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     | {"moe_num_shared_experts": 2},
     "in words of Ling": {"model_type": "bailing_hybrid", "layer_group_size": 2, "head_dim": 64}
     | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
-    "in words of DeepSeek": {"model_type": "deepseek_v4", "q_lora_rank": 64, "o_lora_rank": 64}
-    | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
-    | {"index_topk": 64, "layer_types": ["fine", "coarse", "none"]}
-    | {"compress_rates": {"fine": 4, "coarse": 128}, "mlp_layer_types": ["hash_moe"] * 3},
     "in words of OPT": {"model_type": "opt", "ffn_dim": 4096, "word_embed_proj_dim": 1024},
     "a part that sees": {"vision_config": {"hidden_size": 8}, "thinker_config": {"vq_config": {}}},
     "heads of each": {"num_attention_heads_per_layer": [16, 24, 32]},
@@ -1269,13 +1265,3 @@ def test_ling_3_as_its_makers_and_as_transformers_write_it() -> None:
     assert sum(count for count, one, _ in more.layers if one.kind == "latent") == 9
     with pytest.raises(ValueError, match="'layer_group_size' says of layers what is not read"):
         read_architecture(config | {"architectures": ["BailingMoeV2_5ForCausalLM"]})
-
-
-def test_deepseek_v4_as_transformers_writes_it() -> None:
-    asked = PLAIN | NESTED["compressed"] | {"model_type": "deepseek_v4", "num_key_value_heads": 1}
-    asked |= {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
-    published = read_architecture(asked)
-    kinds = ["compressed_sparse_attention", "heavily_compressed_attention", "sliding_attention"]
-    written = {"compress_rates": dict(zip(kinds, (4, 128), strict=False)), "layer_types": kinds}
-    written |= {"compress_ratios": None, "mlp_layer_types": ["hash_moe", "moe", "moe"]}
-    assert read_architecture(asked | written).layers == published.layers

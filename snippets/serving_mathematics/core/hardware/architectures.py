@@ -957,15 +957,6 @@ def _bailing(read: _Reader) -> dict[str, Any]:
     }
 
 
-def _deepseek_v4(read: _Reader) -> dict[str, Any]:
-    """DeepSeek-V4 as transformers writes it: every layer is a mixture, and its kind has a ratio."""
-    rates, kinds = read.inside("compress_rates"), read.items("layer_types")
-    if not rates.config:
-        return {}
-    ratios = [rates.get(str(kind), default=0) for kind in kinds]
-    return {"layer_types": None, "mlp_layer_types": None, "compress_ratios": ratios}
-
-
 def _first_qwen(read: _Reader) -> dict[str, Any]:
     """Qwen of 2023 and Molmo count both halves of a gated layer."""
     return {"intermediate_size": read.whole("intermediate_size", least=2) // 2}
@@ -985,7 +976,6 @@ OWN_WORDS = {  # families that say some of it in words of their own
     "opt": _opt,
     "aria_text": _aria,
     "bailing_hybrid": _bailing,
-    "deepseek_v4": _deepseek_v4,
     **dict.fromkeys(("qwen", "molmo"), _first_qwen),
 }
 
