@@ -19,6 +19,7 @@ from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
     LONG_PROMPT,
     Table,
+    _read_lines,
     answer_head,
     answer_lines,
     answer_parts,
@@ -336,6 +337,19 @@ def test_long_lengths_are_told_and_what_the_context_cuts() -> None:
     assert spread in long
     assert not any(words in answer_summary(PLAIN) for words in (" cut at ", spread))
     assert " cut at " not in long
+
+
+def test_what_is_not_counted_of_a_model_is_told_beside_its_size() -> None:
+    one = PLAIN.question.deployment
+    for engines, beside, end in (
+        ((), (), " for a token"),
+        ((one.backend,), (), " for a token; states in 16 bits"),
+        ((), ("vision_config", "audio_config"), "; not counted: vision_config, audio_config"),
+    ):
+        model = replace(one.architecture, half_states=engines, beside=beside)
+        asked = replace(PLAIN.question, deployment=replace(one, architecture=model))
+        told = {line.what: line.value for line in _read_lines(asked)}
+        assert told["model"].endswith(end)
 
 
 def test_of_a_device_that_was_never_measured_no_range_is_told_but_what_settles_it() -> None:

@@ -381,6 +381,7 @@ def test_what_guesses_is_a_word_or_a_model() -> None:
             {"rate_per_s": 1, "device": "H100 94GB"},
             "is known with 80 GiB only; or leave it out",
         ),
+        ({"rate_per_s": 1, "device": "V100"}, "device: system 'V100' is too old .* T4 has it$"),
         ({"rate_per_s": 1, "device": "5080"}, "or leave it out and give peak_tflops"),
         (
             {"rate_per_s": 1, "model": "Llama-2-7B", "mean_prompt_tokens": 30_000},

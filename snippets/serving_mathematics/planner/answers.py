@@ -628,7 +628,10 @@ def _read_lines(question: Question) -> list[Line]:
     model = question.deployment.architecture
     all_of_it, active = model.parameters / 1e9, model.active_parameters / 1e9
     sizes = f"{sized(all_of_it)}·10⁹ parameters, {sized(active)}·10⁹ for a token"
-    lines = [Line("model", sizes, "machine/step-time")]
+    if question.deployment.backend in model.half_states:
+        sizes += "; states in 16 bits"
+    left_out = f"; not counted: {', '.join(model.beside)}" if model.beside else ""
+    lines = [Line("model", sizes + left_out, "machine/step-time")]
     if question.deployment.system.name == GIVEN:
         like = find_system(LIKE).shown
         said = f"peak in 16 bits, bandwidth and memory; {BORROWED.lower()} are those of {like}"

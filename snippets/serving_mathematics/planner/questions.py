@@ -28,6 +28,7 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.catalogue import (
+    Unserved,
     _is_path,
     _without_endings,
     compared,
@@ -686,7 +687,7 @@ def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
         text = str(problem)
         shown = f"{name[:60]}…" if len(name) > 60 else name
         text = text.replace(repr(name), repr(shown))
-        if field == "device":
+        if field == "device" and not isinstance(problem, Unserved):
             text += f"; or leave it out and give {', '.join(SHEET)}"
         if field == "drafter":
             text += f"; or {' or '.join(DRAFTERS)}"

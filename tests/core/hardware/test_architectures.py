@@ -198,6 +198,12 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     "in words of Falcon": {"model_type": "falcon", "multi_query": True}
     | {"new_decoder_architecture": False},
     "images": {"cross_attention_layers": [1], "architectures": ["AForCausalLM"]},
+    "in words of Aria": {"model_type": "aria_text", "moe_num_experts": 8, "moe_topk": 2}
+    | {"moe_num_shared_experts": 2},
+    "in words of Ling": {"model_type": "bailing_hybrid", "layer_group_size": 2, "head_dim": 64}
+    | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
+    "in words of OPT": {"model_type": "opt", "ffn_dim": 4096, "word_embed_proj_dim": 1024},
+    "a part that sees": {"vision_config": {"hidden_size": 8}, "thinker_config": {"vq_config": {}}},
     "heads of each": {"num_attention_heads_per_layer": [16, 24, 32]},
     "not turned": {"no_rope_layers": [1, 0, 1], "kv_source_layers": [0, 1, 2]}
     | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
@@ -608,6 +614,15 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"kv_source_layers": [0, 0, 2]}, "'kv_source_layers' says of layers what is not read"),
         (NESTED["latent"] | {"linear_attn_config": {}, "layer_types": ["sliding_attention"] * 3},
          "'layer_types' says of layers what is not read here; known are layers without a window"),
+        ({"model_type": "vibevoice", "text_config": {"model_type": "qwen2"}},
+         "a decoder alone, got 'vibevoice'"),
+        ({"cross_layer_interval": 1}, "'cross_layer_interval' says of layers what is not read"),
+        ({"local_layer_ids": [0, 1]}, "'local_layer_ids' says of layers what is not read here"),
+        ({"sliding_windows": [8, 0, 8]}, "'sliding_windows' says of layers what is not read here"),
+        ({"hybrid_layer_pattern": [0, 1, 1]}, "config.json must have 'sliding_window' for such la"),
+        (NESTED["pattern"] | {"block_configs": [{}]}, "'block_configs' says of layers what is not"),
+        ({"num_codebooks": 32}, "'num_codebooks' says of layers what is not read"),
+        ({"model_type": "opt", "word_embed_proj_dim": 512}, "'word_embed_proj_dim' says of layers"),
         ({"is_encoder_decoder": True}, "'model_type' must be of a decoder alone, got 'an enc"),
         ({"expert_dtype": "int4"}, "'expert_dtype' must be one of fp4, fp8, bf16, got 'int4'"),
         ({"model_type": "odd", "sliding_window": 128}, "must have 'layer_types' beside 'sliding_w"),
@@ -1005,6 +1020,10 @@ def test_halves_that_are_counted_together_are_halved() -> None:
     config = {"model_type": "qwen", "hidden_size": 4096, "num_hidden_layers": 32}
     config |= {"num_attention_heads": 32, "intermediate_size": 22016, "vocab_size": 151_936}
     assert read_architecture(config).parameters / 1e9 == pytest.approx(7.72, rel=0.001)
+    molmo = {"model_type": "molmo", "hidden_size": 3584, "num_hidden_layers": 28}
+    molmo |= {"num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152_064}
+    model = read_architecture(molmo | {"intermediate_size": 37888})  # on Qwen2-7B
+    assert model.parameters / 1e9 == pytest.approx(7.615, rel=0.001)
 
 
 @pytest.mark.parametrize(
@@ -1102,3 +1121,147 @@ def test_a_list_says_which_layers_are_mixtures() -> None:
     config |= {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
     one = read_architecture(config | {"moe_layer_freq": [0, 1, 1]})
     assert one.routed_parameters == 2 * 8 * 3 * 64 * 32
+
+
+INSIDE: dict[str, tuple[dict[str, Any], int, int]] = {  # as published: what is usual is left out
+    "llava-1.5-7b": (
+        {"model_type": "llama", "max_position_embeddings": 4096, "vocab_size": 32064},
+        6_738_939_904, 262_144,
+    ),
+    "gemma-3-4b": (
+        {"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240,
+         "num_hidden_layers": 34, "sliding_window": 1024},
+        3_880_263_168, 69_632,
+    ),
+    "gemma-3-12b": (
+        {"model_type": "gemma3_text", "hidden_size": 3840, "intermediate_size": 15360,
+         "num_attention_heads": 16, "num_key_value_heads": 8, "num_hidden_layers": 48,
+         "sliding_window": 1024},
+        11_766_034_176, 196_608,
+    ),
+    "pixtral-12b": (
+        {"model_type": "mistral", "head_dim": 128, "hidden_size": 5120, "intermediate_size": 14336,
+         "num_hidden_layers": 40, "num_key_value_heads": 8, "sliding_window": None,
+         "vocab_size": 131_072},
+        12_247_782_400, 81_920,
+    ),
+    "paligemma2-3b": (
+        {"model_type": "gemma2", "hidden_size": 2304, "intermediate_size": 9216,
+         "num_hidden_layers": 26, "num_key_value_heads": 4, "vocab_size": 257_216},
+        2_617_143_552, 53_248,
+    ),
+    "qwen2-audio": (
+        {"model_type": "qwen2", "intermediate_size": 11008, "vocab_size": 156_032},
+        7_754_878_976, 262_144,
+    ),
+    "aria": (
+        {"model_type": "aria_text", "hidden_size": 2560, "intermediate_size": 1664,
+         "moe_num_experts": 64, "moe_num_shared_experts": 2, "moe_topk": 6, "vocab_size": 100_352,
+         "num_attention_heads": 20, "num_hidden_layers": 28, "num_key_value_heads": 20},
+        24_869_091_840, 143_360,
+    ),
+    "blip2-opt-2.7b": (
+        {"model_type": "opt", "ffn_dim": 10240, "hidden_size": 2560, "num_attention_heads": 32,
+         "num_hidden_layers": 32, "word_embed_proj_dim": 2560},
+        2_651_596_800, 163_840,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_a_part_leaves_out_is_as_its_class_has_it(name: str) -> None:
+    """Parameters of the language models as the classes of transformers 5.24 make them from the same
+    parts, and what their projections leave of a token; nothing of the whole's widths is theirs."""
+    part, parameters, values = INSIDE[name]
+    outside = {"model_type": "own", "head_dim": 7, "num_experts": 8, "num_hidden_layers": 99}
+    whole = outside | {"text_config": part, "vision_config": {"hidden_size": 1024}}
+    model = read_architecture(whole)
+    assert model.parameters == pytest.approx(parameters, rel=0.003)
+    assert sum(count * one.cached_values for count, one, _ in model.layers) == values
+    assert model.layers == read_architecture({"thinker_config": whole}).layers
+    assert model.beside == ("vision_config",)
+    assert read_architecture(part).layers == model.layers
+    assert read_architecture(part).beside == ()
+
+
+def test_what_a_whole_says_of_formats_holds_inside() -> None:
+    whole = {"text_config": INSIDE["aria"][0], "quantization_config": {"quant_method": "fp8"}}
+    assert read_architecture(whole).published == "fp8"
+    untyped = {key: value for key, value in PLAIN.items() if key != "vocab_size"}
+    plain = read_architecture(PLAIN)
+    assert read_architecture({"llm_config": untyped, "vocab_size": 32000}).layers == plain.layers
+    assert read_architecture({"language_config": PLAIN, "hidden_size": 8}).layers == plain.layers
+
+
+def test_parts_that_see_and_hear_are_told() -> None:
+    seen = {"audio_config": {"d_model": 8}, "vision_config": {}, "img_processor": {"name": "clip"}}
+    seen |= {
+        "rope_parameters": {"rope_theta": 1e4},
+        "vision\n": {"a": 1},
+        f"tts{'x' * 99}": {"a": 1},
+    }
+    model = read_architecture(PLAIN | seen | {"cross_attention_layers": [1]})
+    assert model.beside == ("audio_config", "img_processor", "the cache of cross_attention_layers")
+    assert read_architecture(PLAIN | {"cross_attention_layers": []}).beside == ()
+
+
+@pytest.mark.parametrize(
+    ("part", "engines"),
+    [
+        ({}, ()),
+        ({"model_type": "qwen3_next"}, ("vllm",)),
+        ({"model_type": "qwen3_next", "mamba_ssm_dtype": "float32"}, ("vllm",)),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "float32"}, ()),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "bfloat16"}, ("vllm", "sglang")),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_cache_dtype": "bfloat16"}, ()),
+        ({"model_type": "nemotron_h", "mamba_ssm_cache_dtype": "float16"}, ("vllm",)),
+        ({"model_type": "nemotron_h", "mamba_ssm_dtype": "float16"}, ("sglang",)),
+    ],
+)
+def test_engines_that_keep_states_in_16_bits(
+    part: dict[str, Any], engines: tuple[str, ...]
+) -> None:
+    """As vLLM 0.33 has it in models/config.py and mamba_utils.py, SGLang 0.5.23 in mamba_utils.py:
+    32 bits unless the file says fewer to them, but as the model's values in vLLM for the rest."""
+    assert read_architecture(PLAIN | NESTED["every"] | part).half_states == engines
+    full = {"layer_types": ["full_attention"] * 3}
+    assert read_architecture(PLAIN | full | part).half_states == ()
+
+
+def test_a_window_has_other_names() -> None:
+    """As in MiMo-V2's files."""
+    pattern = {"hybrid_layer_pattern": [0, 1, 1], "sliding_window_size": 128}
+    layers = read_architecture(PLAIN | pattern).layers
+    assert [(count, one.window_tokens) for count, one, _ in layers] == [(1, 0), (2, 128)]
+
+
+def test_a_window_that_is_not_used_is_none() -> None:
+    """Qwen2 and Qwen3 use theirs where their files say so."""
+    for family, window in (("qwen2", 0), ("qwen3_moe", 0), ("mistral", 128)):
+        ((_, one, _),) = read_architecture(WINDOWED | {"model_type": family}).layers
+        assert one.window_tokens == window
+
+
+def test_ling_3_as_its_makers_and_as_transformers_write_it() -> None:
+    """124,414,191,072 parameters in transformers' class; seven latent layers of 42, and whole
+    matrices for rates and gate of the others."""
+    config = LATENT | {
+        "model_type": "bailing_hybrid", "hidden_size": 2560, "intermediate_size": 6144,
+        "num_hidden_layers": 42, "num_attention_heads": 32, "head_dim": 128, "vocab_size": 157_184,
+        "layer_group_size": 6, "first_k_dense_replace": 2, "moe_intermediate_size": 768,
+        "num_experts": 512, "num_shared_experts": 1,
+    }  # fmt: skip
+    model = read_architecture(config)
+    assert model.parameters == pytest.approx(124_414_191_072, rel=0.0001)
+    latent = [count for count, one, _ in model.layers if one.kind == "latent"]
+    linear = next(one for _, one, _ in model.layers if one.kind == "linear")
+    assert latent == [7]
+    assert linear.parameters == 6 * 2560 * 4096 + 2560 * 32
+    assert linear.state_values == 32 * 128 * 128
+    kinds = ["full_attention" if i % 6 == 5 else "linear_attention" for i in range(42)]
+    written = {"layer_types": kinds, "linear_num_heads": 32, "linear_head_dim": 128, "head_dim": 64}
+    assert read_architecture(config | written).layers == model.layers
+    more = read_architecture(config | {"num_hidden_layers": 44})  # two of them in no group
+    assert sum(count for count, one, _ in more.layers if one.kind == "latent") == 9
+    with pytest.raises(ValueError, match="'layer_group_size' says of layers what is not read"):
+        read_architecture(config | {"architectures": ["BailingMoeV2_5ForCausalLM"]})

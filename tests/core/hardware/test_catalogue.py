@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import (
+    Unserved,
     compared,
     find_backend,
     find_model,
@@ -147,6 +148,24 @@ def test_systems_go_by_many_names(name: str, system: str) -> None:
 def test_unknown_names_are_answered_with_near_ones() -> None:
     with pytest.raises(ValueError, match=r"system 'h10' is not known; nearest: .*h100"):
         find_system("h10")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["V100", "Tesla V100-SXM2-32GB", "NVIDIA V100S-PCIE-32GB", "P100", "Tesla P40", "GTX 1080 Ti"],
+)
+def test_devices_that_engines_have_left_are_refused_for_that(name: str) -> None:
+    """The wheels of vLLM 0.33 hold kernels from sm_75 on; SGLang 0.5.23 refuses what is older."""
+    with pytest.raises(
+        Unserved, match=f"system '{name}' is too old for engines of today: vLLM 0.33"
+    ):
+        find_system(name)
+
+
+@pytest.mark.parametrize("name", ["T4", "p4d.24xlarge", "GTX 1660", "V100X"])
+def test_other_unknown_devices_are_not_called_old(name: str) -> None:
+    with pytest.raises(ValueError, match=r"is not known; nearest"):
+        find_system(name)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from serving_mathematics.core.hardware.deployments import (
     stored,
     weight_bytes,
 )
+from serving_mathematics.core.hardware.step_time import _layer_cells
 
 R1 = replace(
     WORKED,
@@ -63,6 +64,17 @@ def test_the_worked_example_is_the_preset() -> None:
 )
 def test_parts_are_stored_as_published(name: str, precision: str, expected: Storage) -> None:
     assert storage(find_model(name)[0], precision) == expected
+
+
+def test_states_take_the_bytes_that_the_engine_keeps() -> None:
+    """Qwen3-Next-80B: 36 layers of 32 heads of 128 by 128, in 16 bits with vLLM."""
+    values = 36 * 32 * 128 * 128
+    layer = Attention("linear", 0, state_values=32 * 128 * 128, kv_heads=32)
+    model = replace(WORKED.architecture, layers=((36, layer, WORKED.architecture.layers[0][2]),))
+    for engines, size in (((), 4), (("sglang",), 4), (("vllm", "sglang"), 2)):
+        one = replace(WORKED, architecture=replace(model, half_states=engines), backend="vllm")
+        assert sequence_bytes(one, 1000) == size * values
+        assert _layer_cells(one.architecture, 1, stored(one))[8] == size * 32 * 128 * 128
 
 
 def test_weights_are_split_by_part() -> None:

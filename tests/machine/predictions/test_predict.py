@@ -131,6 +131,7 @@ def test_one_token_has_no_time_per_token(
             {"system": "b20"},
             "column system: system 'b20' is not known; nearest: .*b200_sxm.*; or give plan its",
         ),
+        ({"system": "V100"}, "system: system 'V100' is too old for engines of .* a T4 has it\n$"),
         ({"backend": "vlm"}, "column backend: backend 'vlm' is not known; nearest: vllm"),
         ({"precision": "fp3"}, "column precision: precision 'fp3' is not known; known: bf16, fp8"),
         ({"isl": "nan"}, "column isl: must be a whole number from 1 to 1e[+]08, got nan"),
@@ -251,6 +252,10 @@ def test_the_size_of_a_file_is_said_back(
     row = GOOD.replace("deepseek-ai/DeepSeek-R1", str(tmp_path)).replace("fp8", "")
     status, _, err = told(capsys, table(tmp_path, row))
     assert (status, "is read as 8.03·10⁹ parameters, published in bf16" in err) == (0, True)
+    file = tmp_path / "config.json"
+    file.write_text(file.read_text()[:-1] + ', "vision_config": {"depth": 32}}')
+    _, _, err = told(capsys, table(tmp_path, row))
+    assert "is read as 8.03·10⁹ parameters, without vision_config, published in bf16" in err
 
 
 @pytest.mark.parametrize("hard", [False, True])

@@ -10,7 +10,8 @@ Counts leave out norms, biases and rotary tables (below one part in a thousand).
 Source: Hugging Face `config.json` files as published by their models' authors; multi-head latent
 attention is DeepSeek-AI (2024), arXiv 2405.04434, section 2.1; the sparse selection of
 DeepSeek-V3.2 is its report, section 2.1; what a family leaves out is the default of its class in
-transformers 5.24.
+transformers 5.24, and where vLLM 0.33 and SGLang 0.5.23 keep states in 16 bits is their
+`mamba_utils.py`.
 """
 
 # In one piece: one reader of `config.json`: a case for each family of models, and most families
@@ -19,6 +20,7 @@ transformers 5.24.
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -51,18 +53,46 @@ UNREAD = (  # parts of a file that say of its layers what is not read here
     *("mova_num_experts", "zero_expert_num", "attention_other_setting", "num_attention_groups"),
     *("indexer_n_heads", "indexer_budget", "total_ut_steps"),
     *("share_q_dim", "swa_kv_lora_rank", "efficient_attention_config"),
+    *("cross_layer_interval", "aligner_num_add_layers", "encoder_hidden_size"),  # of others' tokens
+    *("num_codebooks", "flow_head_config"),  # and of several answers at once
+    *("local_layer_ids", "sliding_windows"),  # Inkling's, and one for each layer
 )
 ONCE = "layer_group_size", "loop_num", "num_loops", "total_ut_steps"  # which say nothing if 1
 TIED = (  # families whose vocabulary stands once, where a file says nothing else
     *("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "cohere", "cohere2"),
     *("smollm3", "ernie4_5", "ernie4_5_moe", "minicpm", "minicpm3", "lfm2", "lfm2_moe"),
-    *("gpt2", "gpt_bigcode", "bloom", "falcon"),
+    *("gpt2", "gpt_bigcode", "bloom", "falcon", "opt"),
+)
+SIZES = (  # which files of a model of language inside another leave out where they are as usual
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("num_key_value_heads", "vocab_size", "head_dim", "sliding_window"),
+)
+USUAL_SIZES = {  # by family, in that order, as their classes have them
+    "llama": (4096, 11008, 32, 32, None, 32000),
+    "mistral": (4096, 14336, 32, 32, 8, 32000, None, 4096),
+    "qwen2": (4096, 22016, 32, 32, 32, 151936, None, 4096),
+    "qwen3": (4096, 22016, 32, 32, 32, 151936, 128, 4096),
+    "gemma": (3072, 24576, 28, 16, 16, 256000, 256),
+    "gemma2": (2304, 9216, 26, 8, 4, 256000, 256, 4096),
+    "gemma3_text": (2304, 9216, 26, 8, 4, 262208, 256, 4096),
+    "phi3": (3072, 8192, 32, 32, None, 32064),
+    "opt": (768, 3072, 12, 12, None, 50272),
+}
+OF_ALL = (  # what is said outside of a model of language and holds for it
+    *("model_type", "architectures", "is_encoder_decoder", "torch_dtype", "dtype", "expert_dtype"),
+    *("quantization_config", "quantization", "vocab_size", "max_position_embeddings"),
+)
+SEEING = ("cross_attention_layers",)  # whose caches grow with what is seen, not with an answer
+SENSES = re.compile(  # parts that are not of it
+    r"\w{,30}(vision|visual|audio|speech|image|img_|sound|_encoder|talker|2wav|acoustic|semantic"
+    r"|codec|tts|qformer|perceiver|vq_config)\w{,30}"
 )
 UNGATED = (  # families whose feed-forward layers are two matrices and not three
     *("gpt_neox", "gpt2", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "gpt_bigcode"),
     *("mpt", "nemotron", "codegen", "persimmon", "apertus", "apertus1p5_text", "arcee", "jais2"),
-    *("nanochat", "biogpt", "cosmos3_edge_text"),
+    *("nanochat", "biogpt", "cosmos3_edge_text", "git"),
 )
+HALF_STATES = "qwen3_next", "granitemoehybrid", "falcon_h1", "jamba", "olmo_hybrid"
 GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_"  # whose attention has a gate, said or not
 PLAIN_TYPES = (
     None,
@@ -79,7 +109,7 @@ NO_DECODERS = (  # families that do not answer token by token, or not alone; and
     *("electra", "big_bird", "data2vec-text", "ernie", "ernie_m", "esm", "esmc", "funnel", "fnet"),
     *("gte", "jina_embeddings_v3", "layoutlm", "longformer", "luke", "mpnet", "mra", "neomme"),
     *("nystromformer", "roformer", "tapas", "xmod", "yoso", "splinter", "canine", "dpr", "new"),
-    *("diffusion_gemma", "llada", "llada2_moe", "Dream", "sdar", "sdar_moe"),
+    *("diffusion_gemma", "llada", "llada2_moe", "Dream", "sdar", "sdar_moe", "vilt", "vibevoice"),
 )
 MASKED = "ForMaskedLM", "ForPreTraining"  # as classes of encoders end
 QUANT_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
@@ -146,6 +176,8 @@ class Architecture:
     published: str = "bf16"  # precision of the weights: bf16, fp8, fp4, mxfp4, int4, or why unknown
     four_bit_experts: bool = False  # its experts are published in four bits and stay so
     eight_bit_rest: bool = False  # and what lies beside them in eight
+    half_states: tuple[str, ...] = ()  # engines that keep its states in 16 bits, and not in 32
+    beside: tuple[str, ...] = ()  # what its file describes and nothing here counts, as of images
 
     @property
     def layer_count(self) -> int:
@@ -438,11 +470,12 @@ def _delta(hidden: int, key_heads: int, value_heads: int, key: int, value: int) 
     )
 
 
-def _own_rates(hidden: int, heads: int, size: int) -> Attention:
+def _own_rates(hidden: int, heads: int, size: int, whole: bool) -> Attention:
     """The same with a rate of forgetting for each channel, as transformers has Kimi Linear: rates
-    and gate go through the width of a head."""
+    and gate go through the width of a head, or, as Ling 3 has them, are whole matrices."""
     inner = heads * size
-    parameters = 4 * hidden * inner + 2 * size * (hidden + inner) + hidden * heads
+    beside = hidden * inner if whole else size * (hidden + inner)
+    parameters = 4 * hidden * inner + 2 * beside + hidden * heads
     return Attention("linear", parameters, state_values=inner * size, kv_heads=heads)
 
 
@@ -496,6 +529,15 @@ def _linear(read: _Reader, hidden: int, heads: int, width: int) -> Attention:
         read.whole("linear_key_head_dim"),
         read.whole("linear_value_head_dim"),
     )
+
+
+def _half_states(read: _Reader) -> tuple[str, ...]:
+    """Engines that keep states in 16 bits: as the file says to each, and vLLM 0.33 those of some
+    families in any case, since it keeps them as the model's other values."""
+    key = "mamba_ssm_cache_dtype" if read.get("model_type") == "nemotron_h" else "mamba_ssm_dtype"
+    half = "bfloat16", "float16"
+    found = ["vllm"] if read.get("model_type") in HALF_STATES or read.get(key) in half else []
+    return (*found, *["sglang"] * (read.get("mamba_ssm_dtype") in half))
 
 
 def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForward:
@@ -584,7 +626,8 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
                 found.append(_delta(hidden, count, count, size, size))
             elif i < len(named) and named[i] == LAYER_KINDS[1]:
                 count, size = read.whole("linear_num_heads"), read.whole("linear_head_dim")
-                found.append(_own_rates(hidden, count, size))
+                whole = read.get("model_type") == "bailing_hybrid"
+                found.append(_own_rates(hidden, count, size, whole))
             else:
                 full = i >= len(types) or types[i] == "full"
                 turned = i >= len(rotated) or rotated[i] == 1
@@ -604,8 +647,10 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         full = _grouped(hidden, heads, kv_heads, width, width)
         light = _lightning(hidden, heads, width)
         return [full if item == 1 else light for item in listed]
-    window = read.whole("sliding_window", "attention_chunk_size", default=0, least=0)
-    if not read.flag("use_sliding_window", default=True):
+    windows = "sliding_window", "sliding_window_size", "attention_chunk_size"
+    window = read.whole(*windows, default=0, least=0)
+    plain = str(read.get("model_type")).startswith(("qwen2", "qwen3"))  # unless they say it
+    if not read.flag("use_sliding_window", default=not plain):
         window = 0
     kinds = _layer_kinds(read, layers, window)
     gated = str(read.get("model_type")).startswith(GATED)
@@ -667,6 +712,8 @@ def _layer_kinds(read: _Reader, layers: int, window: int) -> list[str]:
         return [LAYER_KINDS[0] if kind == "attention" else kind for kind in kinds]
     if read.has("hybrid_layer_pattern"):
         pattern = read.of_layers("hybrid_layer_pattern", layers, (0, 1))
+        if not window and any(pattern) and not read.has("use_sliding_window"):
+            raise ValueError(f"{read.name}: config.json must have 'sliding_window' for such layers")
         return [WINDOW_KINDS[0] if item else LAYER_KINDS[0] for item in pattern]
     if every:
         return [LAYER_KINDS[0] if (i + 1) % every == 0 else LAYER_KINDS[1] for i in range(layers)]
@@ -695,6 +742,8 @@ def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attent
     letters |= {"linear_attention": "M", "full_attention": "*"}  # as transformers 5.24 writes them
     key = "layers_block_type" if read.has("layers_block_type") else "hybrid_override_pattern"
     kinds = read.get(key)
+    if read.has("block_configs"):  # as a pruned Nemotron-H has them
+        raise read.unread("block_configs", f"those without {key}")
     found = []
     for kind in kinds if isinstance(kinds, str) else read.items(key):
         letter = letters.get(str(kind), kind)
@@ -875,8 +924,41 @@ def _mimo(read: _Reader) -> dict[str, Any]:
     return {"swa_num_key_value_heads": read.get("swa_num_key_value_heads", default=twice)}
 
 
+def _opt(read: _Reader) -> dict[str, Any]:
+    """OPT has another word for a width, and of its words another where they are narrower."""
+    width = read.get("word_embed_proj_dim", default=read.get("hidden_size"))
+    if width != read.get("hidden_size"):
+        raise read.unread("word_embed_proj_dim", "those as wide as 'hidden_size'")
+    return {"intermediate_size": read.get("ffn_dim", "intermediate_size")}
+
+
+def _aria(read: _Reader) -> dict[str, Any]:
+    """Aria's mixtures have words of their own."""
+    return {
+        "moe_num_experts": None,
+        "num_experts": read.get("moe_num_experts", default=8),
+        "num_experts_per_tok": read.get("moe_topk", default=2),
+        "n_shared_experts": read.get("moe_num_shared_experts", default=2),
+    }
+
+
+def _bailing(read: _Reader) -> dict[str, Any]:
+    """Ling 3: of each group the last layer has a latent, and what goes into no group too."""
+    if any("V2" in str(one) for one in read.items("architectures")):  # Ring 2.5 has other states
+        return {}
+    every = read.whole("layer_group_size", default=6)
+    whole = read.layers // every * every
+    kinds = [LAYER_KINDS[i < whole and (i + 1) % every != 0] for i in range(read.layers)]
+    return {
+        "layer_group_size": None,
+        "layer_types": read.get("layer_types", default=kinds),
+        "linear_num_heads": read.get("linear_num_heads", "num_attention_heads"),
+        "linear_head_dim": read.get("linear_head_dim", "head_dim"),
+    }
+
+
 def _first_qwen(read: _Reader) -> dict[str, Any]:
-    """Qwen of 2023 counts both halves of a gated layer."""
+    """Qwen of 2023 and Molmo count both halves of a gated layer."""
     return {"intermediate_size": read.whole("intermediate_size", least=2) // 2}
 
 
@@ -891,7 +973,10 @@ OWN_WORDS = {  # families that say some of it in words of their own
     **dict.fromkeys(("gpt2", "gptj", "gpt_bigcode", "codegen", "bloom"), _four_widths),
     "falcon": _falcon,
     "mimo_v2_flash": _mimo,
-    "qwen": _first_qwen,
+    "opt": _opt,
+    "aria_text": _aria,
+    "bailing_hybrid": _bailing,
+    **dict.fromkeys(("qwen", "molmo"), _first_qwen),
 }
 
 
@@ -904,7 +989,19 @@ def _known_words(read: _Reader) -> dict[str, Any]:
 def _language_model(config: Mapping[str, Any], name: str) -> _Reader:
     """The file of a decoder, alone or inside a larger model, in words that are read here."""
     whole = _Reader(config, name)
-    merged = {**config, **whole.inside("text_config", "llm_config").config}
+    whole = _Reader({**config, **whole.inside("thinker_config").config}, name)
+    inner = whole.inside("text_config", "llm_config", "language_config")
+    family = str(inner.get("model_type", default=whole.get("model_type")))
+    usual = dict(zip(SIZES, USUAL_SIZES.get(family, ()), strict=False))
+    merged = {**usual, **whole.config}
+    if inner.has("model_type"):  # which has all of its layers inside
+        merged = usual | {key: whole.get(key) for key in OF_ALL if whole.has(key)}
+    merged |= inner.config
+    merged["beside"] = tuple(
+        key
+        for key, part in whole.config.items()
+        if isinstance(part, Mapping) and part and SENSES.fullmatch(key)
+    )
     _require_decoder(_Reader(merged, name), config)
     merged |= _known_words(_Reader(merged, name))
     if whole.has("tie_word_embeddings"):  # vLLM asks the whole whether its words stand once
@@ -1092,4 +1189,6 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         published=published,
         four_bit_experts=four_bit,
         eight_bit_rest=four_bit and published == "fp8",
+        half_states=_half_states(read) if any(one.state_values for one, _ in layers) else (),
+        beside=(*read.get("beside"), *(f"the cache of {key}" for key in SEEING if read.get(key))),
     )

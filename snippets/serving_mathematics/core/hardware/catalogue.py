@@ -102,6 +102,10 @@ SYSTEM_ALIASES = {
 SYSTEM_ENDINGS = re.compile(
     r"(?<=.)(sxm\d?|hgx|dgx|dgxc|nb|nv|cw|cr|dsv|slurm|oam|multinode|(24|32|40|48|80|94|96|128|141|180|192|256|288)gi?b)$"
 )
+TOO_OLD = re.compile(  # of a compute capability below 7.5
+    r"(tesla)?(v100|p100|p40|p4|k80|m60)s?(fhhl|pcie|sxm\d?|nvlink|\d{1,2}gi?b)*"
+    r"|titanv|(geforce)?gtx(9|10)\d\d(ti)?"
+)
 BACKEND_NAMES = {
     "trtllm": "trtllm",
     "trt": "trtllm",
@@ -141,6 +145,10 @@ PRECISION_NAMES = {
     "awq": "int4",
     "gptq": "int4",
 }
+
+
+class Unserved(ValueError):
+    """A device on which the engines of today do not run; its numbers make no plan either."""
 
 
 @functools.cache
@@ -317,7 +325,7 @@ def _file_model(text: str) -> tuple[Architecture, str]:
 
 def find_system(name: str) -> System:
     """The system of a name or alias. Raises ValueError with the nearest names, and where the name
-    says another memory than the system's.
+    says another memory than the system's; Unserved where engines have left it.
 
     >>> find_system("H100-SXM5").name
     'h100_sxm'
@@ -327,6 +335,11 @@ def find_system(name: str) -> System:
         raise ValueError("a system must have a name, and one is empty")
     by_form = {compared(known): known for known in systems()} | SYSTEM_ALIASES
     tried = form.removeprefix("nvidia").removeprefix("amd").removeprefix("instinct")
+    if TOO_OLD.fullmatch(tried):
+        raise Unserved(
+            f"system {name!r} is too old for engines of today: vLLM 0.33 and SGLang 0.5.23 ask for "
+            "a compute capability of 7.5, as a T4 has it"
+        )
     while tried:
         if tried in by_form:
             system = systems()[by_form[tried]]

@@ -51,6 +51,7 @@ class Storage:
     experts: float
     vocabulary: float
     cache: float
+    state: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ def stored(deployment: Deployment) -> Storage:
     1.0
     """
     kept = storage(deployment.architecture, deployment.precision)
+    if deployment.backend in deployment.architecture.half_states:
+        kept = replace(kept, state=2.0)
     return replace(kept, cache=deployment.cache_bytes) if deployment.cache_bytes else kept
 
 
@@ -274,8 +277,8 @@ def layer_token_bytes(attention: Attention, cache_bytes: float) -> tuple[float, 
 
 
 def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
-    """Bytes on one device that a sequence of so many tokens holds, states in 32 bits; in a draft
-    model's cache too.
+    """Bytes on one device that a sequence of so many tokens holds, states as the engine keeps them;
+    in a draft model's cache too.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> sequence_bytes(WORKED, 1)  # 32 layers, keys and values, 8 heads of 128, 2 bytes
@@ -290,7 +293,9 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
             tokens = min(tokens, attention.window_tokens)
         parts = cache_devices(attention, deployment.tensor)
         cached, index = layer_token_bytes(attention, kept.cache)
-        total += count * (tokens * (cached / parts + index) + attention.state_values * 4 / parts)
+        total += count * (
+            tokens * (cached / parts + index) + attention.state_values * kept.state / parts
+        )
     draft = draft_engine(deployment)
     beside = sequence_bytes(draft, context_tokens) if draft else 0.0
     return total / deployment.pipeline + beside

@@ -358,7 +358,7 @@ def _layer_cells(model: Architecture, tensor: int, kept: Storage) -> Array:
                 part.chosen,
                 cached / devices,
                 index,
-                attention.state_values * 4 / devices,
+                attention.state_values * kept.state / devices,
                 attention.score_width,
                 attention.prompt_score_width,
                 attention.index_width,

@@ -41,6 +41,7 @@ from serving_mathematics.core.hardware.benchmark_loops import (
     tokens_per_s_per_device,
 )
 from serving_mathematics.core.hardware.catalogue import (
+    Unserved,
     _is_path,
     compared,
     find_backend,
@@ -318,7 +319,8 @@ def read_row(cells: Mapping[str, str]) -> Row:
         system = find_system(_cell(cells, "system"))
     except ValueError as problem:
         own = "; or give plan its --peak-tflops, --bandwidth-gb-per-s and --memory-gib"
-        raise _named("system", f"{problem}{own if _cell(cells, 'system') else ''}") from None
+        own = "" if isinstance(problem, Unserved) or not _cell(cells, "system") else own
+        raise _named("system", f"{problem}{own}") from None
     try:
         front = find_front(_cell(cells, "front") or "benchmark")
     except ValueError as problem:
@@ -337,7 +339,9 @@ def read_row(cells: Mapping[str, str]) -> Row:
     tensor, data, expert, notes = _widths(cells, "decode_" if separate else "")
     if _is_path(_cell(cells, "model")):
         size = f"{architecture.parameters / 1e9:.4g}·10⁹ parameters"
-        notes += (f"{_cell(cells, 'model')} is read as {size}, published in {found['precision']}",)
+        left_out = f", without {', '.join(architecture.beside)}" if architecture.beside else ""
+        size += f"{left_out}, published in {found['precision']}"
+        notes += (f"{_cell(cells, 'model')} is read as {size}",)
     if not was_measured(system.name):
         notes += (
             f"no run on {system.shown} was measured, and how far its times are off is not known: "
