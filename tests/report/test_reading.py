@@ -294,6 +294,11 @@ def test_tables_that_tools_print_are_their_files(tool: str, head: str) -> None:
     assert run.told == written.told
     with pytest.raises(ValueError, match="a printed table must be of one test, got a metric twice"):
         read_file("\n".join([*boxed, *boxed]), "a")
+    cut = "\n".join(boxed).replace("Sequence", "Seque…")  # in a narrow terminal
+    with pytest.raises(
+        ValueError, match=r"input_sequence_length.avg must be a number .*, got None"
+    ):
+        read_file(cut, "a")
 
 
 @pytest.mark.parametrize("path", [*TOOLS[:2], *WROTE], ids=lambda path: path.name)
