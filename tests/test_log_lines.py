@@ -161,6 +161,25 @@ def test_engines_of_several_places_are_apart(prefix: str) -> None:
     assert [own["running"].tolist() for own in run.series.engines.values()] == [[40.0] * 3] * 2
 
 
+def test_streams_of_loki_are_one_after_another() -> None:
+    """It answers with each stream by itself, the newest first."""
+    streams = [
+        {
+            "stream": {"pod": f"vllm-{i}"},
+            "values": [
+                [f"17604865{10 * k + i:02}000000000", VLLM.format(10 * k, 40 + k)]
+                for k in (2, 1, 0)
+            ],
+        }
+        for i in (0, 1)
+    ]
+    answer = {"status": "success", "data": {"resultType": "streams", "result": streams}}
+    (run,) = read_file(json.dumps(answer), "a.json")
+    assert run.series is not None
+    assert run.series.level("running").tolist() == [80.0, 82.0, 84.0]
+    assert sorted(run.series.engines) == ["vllm-0 0", "vllm-1 0"]
+
+
 def test_results_of_two_places_are_two() -> None:
     one, other = PRINTED, [x.replace("120.00", "240.00") for x in PRINTED]
     lines = [
@@ -168,6 +187,17 @@ def test_results_of_two_places_are_two() -> None:
     ]
     runs = joined(read_file("\n".join(lines), "a.log"))
     assert [run.told["ttft_s"] for run in runs] == [0.12, 0.24]
+
+
+def test_months_without_a_year_stay_in_their_order() -> None:
+    """As vLLM's JSON has them, over a new year."""
+    rows = [
+        {"asctime": f"{day} 23:59:{k}0", "message": VLLM.format(0, 4 + k)}
+        for k, day in enumerate(("12-31", "01-01"))
+    ]
+    (run,) = read_file("\n".join(map(json.dumps, rows)), "a.log")
+    assert run.series is not None
+    assert run.series.level("running").tolist() == [4.0, 5.0]
 
 
 def test_long_lines_that_were_cut_are_whole() -> None:

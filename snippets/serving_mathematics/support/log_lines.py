@@ -23,7 +23,7 @@ from serving_mathematics.support.files import json_values, read_table
 
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 BEFORE = re.compile(  # a place, a moment, and what stands behind one
-    r"(?:\[(?P<pod>pod/\S+)\] |(?P<service>[\w.-]+) +\| (?!.*\|)|"
+    r"(?:\[(?P<pod>pod/\S+)\] |(?P<service>[\w.@-]+) +\| (?!.*\|)|"
     r"(?P<stern>[a-z][a-z\d.-]*-(?:[a-z\d]{5}|\d+) [a-z][a-z\d-]*) (?![\d.+-]+\s))?"
     r"(?:(?P<at>\d{4}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d))[ \t]"
     r"(?:std(?:out|err) (?:F|(?P<part>P)) |(?P<stream>[\w.-]+/[\w./-]+) |"
@@ -33,7 +33,9 @@ BEFORE = re.compile(  # a place, a moment, and what stands behind one
 MESSAGES = ("log", "line", "message", "msg", "MESSAGE", "textPayload", "@message")
 STAMPS = ("timestamp", "time", "ts", "@timestamp", "asctime", "__REALTIME_TIMESTAMP")
 PLACE = re.compile(
-    r'"(?:pod|pod_?name|instance|_?hostname|_systemd_unit|@?logstream(?:name)?)":\s*"([^"]+)"', re.I
+    r'"(?:[\w.]+\.)?(?:pod|pod_?name|instance|_?hostname|_systemd_unit|@?logstream(?:name)?)":'
+    r'\s*"([^"]+)"',
+    re.I,
 )
 CONTAINED = re.compile(r'"stream":\s*"std(?:out|err)"|"(?:textPayload|MESSAGE)":')
 TELLING = ("Running: ", "#running-req: ", "Serving Benchmark Result")  # of an engine, of a test
@@ -58,7 +60,7 @@ def unwrapped(text: str) -> tuple[str, str]:
     rows = _rows(text)
     if not rows:
         return text, text
-    if all(at for at, _, _ in rows):
+    if all(at[4:5] == "-" for at, _, _ in rows):  # after a year
         rows = rows[::-1] if rows[0][0] > rows[-1][0] else rows  # of one moment as they were
         rows = sorted(rows, key=lambda row: row[0].rstrip("Z"))
     lines = "".join(" ".join(filter(None, (at, of and f"{of} |", told))) for at, of, told in rows)
