@@ -180,6 +180,13 @@ def test_streams_of_loki_are_one_after_another() -> None:
     assert sorted(run.series.engines) == ["vllm-0 0", "vllm-1 0"]
 
 
+def test_ranks_of_one_place_have_its_name_no_more() -> None:
+    lines = [f"[pod/vllm-0/vllm] {VLLM.format(0, 4)}".replace("000:", f"00{k}:") for k in (0, 1)]
+    (run,) = read_file("\n".join(lines), "a.log")
+    assert run.series is not None
+    assert sorted(run.series.engines) == ["0", "1"]
+
+
 def test_results_of_two_places_are_two() -> None:
     one, other = PRINTED, [x.replace("120.00", "240.00") for x in PRINTED]
     lines = [
@@ -200,6 +207,18 @@ def test_months_without_a_year_stay_in_their_order() -> None:
     assert run.series.level("running").tolist() == [4.0, 5.0]
 
 
+def test_lines_of_one_moment_stay_in_their_order() -> None:
+    rows = [{"textPayload": x, "timestamp": at(0)} for x in PRINTED]
+    for listed in (rows, [*rows[::-1], {"textPayload": "before", "timestamp": at(0)[:-11] + "Z"}]):
+        told = unwrapped(json.dumps(listed))[0].split("\n")
+        assert [x for x in told if x and x != "before"] == PRINTED
+    stamps = ["01.7Z", "01.75Z", "01.8Z"]
+    docker = [{"log": f"{x}\n", "stream": "stdout", "time": at(0)[:-12] + x} for x in stamps]
+    assert unwrapped("\n".join(map(json.dumps, docker)))[0].split() == stamps
+    moment = {"ts": 1_700_000_000.5, "msg": PRINTED[0]}
+    assert unwrapped(json.dumps(moment))[1].startswith("2023-11-14T22:13:20.5 =")
+
+
 def test_long_lines_that_were_cut_are_whole() -> None:
     first, last = ASKED[0][:30], ASKED[0][30:]
     docker = [{"log": first, "stream": "stdout", "time": at(0)}]
@@ -213,6 +232,7 @@ def test_long_lines_that_were_cut_are_whole() -> None:
     [
         "t,ttft_ms\n1,100\n",
         "a | b | c\n1 | 2 | 3\n",
+        "vllm-1  | a\nb\nc\n",
         "\n".join(json.dumps(json.loads(x) | {"message": "", "q": "Running: "}) for x in ASKED),
         "\n".join(json.dumps(json.loads(x) | {"msg": "done", "q": '{"a": 1}'}) for x in ASKED),
         '{"data": {"result": []}, "status": "success", "x": "{\\"a"}',

@@ -52,7 +52,7 @@ def unwrapped(text: str) -> tuple[str, str]:
     they stand in objects and tell nothing of an engine, a test or requests.
 
     >>> unwrapped('{"log":"a\\\\n","stream":"stdout","time":"2026-01-05T10:00:00Z"}')
-    ('a\\n', '2026-01-05T10:00:00Z a\\n')
+    ('a\\n', '2026-01-05T10:00:00 a\\n')
     >>> unwrapped("b-1  | x\\nb-2  | y\\nb-1  | z\\n")
     ('x\\nz\\ny\\n', 'b-1 | x\\nb-2 | y\\nb-1 | z\\n')
     """
@@ -61,8 +61,8 @@ def unwrapped(text: str) -> tuple[str, str]:
     if not rows:
         return text, text
     if all(at[4:5] == "-" for at, _, _ in rows):  # after a year
-        rows = rows[::-1] if rows[0][0] > rows[-1][0] else rows  # of one moment as they were
-        rows = sorted(rows, key=lambda row: row[0].rstrip("Z"))
+        rows = [(at.rstrip("Z"), of, told) for at, of, told in rows]
+        rows = sorted(rows[:: -1 if rows[0][0] > rows[-1][0] else 1], key=lambda row: row[0])
     lines = "".join(" ".join(filter(None, (at, of and f"{of} |", told))) for at, of, told in rows)
     places = {place: number for number, place in enumerate(dict.fromkeys(row[1] for row in rows))}
     return "".join(row[2] for row in sorted(rows, key=lambda row: places[row[1]])), lines
