@@ -53,6 +53,28 @@ def test_without_a_share_of_the_cache_nothing_is_known_of_it() -> None:
     assert levels(line).level("waiting").tolist() == [4]
 
 
+def test_stages_of_a_pipeline_run_their_own_and_wait_for_the_same() -> None:
+    """SGLang 0.5.23 has both lines; they were two moments with half of what runs."""
+    lines = [
+        f"[2026-06-12 11:00:{k:02} DP{d} PP{p} MOE_DP1 TP0] Decode batch, #running-req: {4 + p}, "
+        f"#full token: 9, full token usage: 0.{6 - p}, cuda graph: True, #queue-req: 3"
+        for k in (0, 10)
+        for d in (0, 1)
+        for p in (0, 1)
+    ]
+    series = levels("\n".join(lines))
+    assert series.level("running").tolist() == [18.0] * 2
+    assert series.level("waiting").tolist() == [6.0] * 2
+    assert series.level("cache").tolist() == [0.6] * 2
+    assert series.engines["1"]["running"].tolist() == [9.0] * 2
+    alone = levels("\n".join(lines).replace("DP0 ", "").replace("DP1 ", ""))
+    assert alone.level("running").tolist() == [9.0] * 4
+    assert alone.engines == {}
+    first = [f"[2026-06-12 11:00:09 MOE_DP{k} TP0] Decode batch [7], " for k in (0, 1)]
+    said = lines[0].partition("batch, ")[2]
+    assert levels("\n".join(x + said for x in first)).level("running").tolist() == [4.0] * 2
+
+
 def test_an_engine_that_says_nothing_is_empty() -> None:
     busy = [V1.format(0, k, 5, 30, 95.0) for k in range(3)]
     other = V1.format(0, 1, 2, 0, 10.0).replace("Engine 000", "Engine 013")

@@ -124,7 +124,8 @@ def test_histograms_of_requests_tell_who_was_in_time(of: str, per_answer: str) -
 def test_triton_tells_by_labels() -> None:
     lines = [
         'nv_trt_llm_request_metrics{model="m",request_type="waiting",version="1"} 4',
-        'nv_trt_llm_request_metrics{model="m",request_type="active",version="1"} 60',
+        'nv_trt_llm_request_metrics{model="m",request_type="active",version="1"} 64',  # of both
+        'nv_trt_llm_request_metrics{model="m",request_type="scheduled",version="1"} 60',
         'nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="m"} 0.4',
     ]
     engine, found = counters("\n".join(lines))
@@ -296,6 +297,17 @@ PAGES = {  # of today's releases, or of their sources, cut to what is read
         ["prompt_tokens_total 5", "vllm:prompt_tokens_total 8", "num_requests_running 3"],
         {"prompt_tokens": 8.0},
     ),
+    "tgi": (  # whose time per token is of the prompt too, and which counts what failed
+        "TGI",
+        [
+            "tgi_request_count 50",
+            'tgi_request_success{kind="stream"} 48',
+            "tgi_request_duration_sum 96",
+            "tgi_request_mean_time_per_token_duration_sum 1.2",
+            "tgi_request_mean_time_per_token_duration_count 48",
+        ],
+        {"ttft_count": 48.0, "latency_s": 96.0},
+    ),
     "triton": (
         "vLLM",
         ["nv_gpu_power_usage 300", 'vllm:prompt_tokens_total{model="m",version="1"} 8'],
@@ -319,6 +331,31 @@ def test_what_a_router_tells_again_of_its_engines_counts_once() -> None:
     for rows in (router, engines, router + engines, engines + router):
         assert both_ways(rows, "running") == [7.0] * 2
     assert set(scrape_run("\n".join(router), "a").series.engines) == {"http://a", "http://b"}
+
+
+def test_a_page_that_tells_nothing_of_an_engine_is_refused() -> None:
+    """vLLM's router begins its names as its engine does; nothing was found of it."""
+    with pytest.raises(
+        ValueError, match=r"a must be a scrape of vLLM.* got none of vLLM's counters"
+    ):
+        scrape_run("vllm_router_requests_total 50\nprocess_start_time_seconds 5\n", "a")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "request_predict_seconds_sum",  # of KServe 0.21
+        "inference_pool_average_queue_size",  # of llm-d's picker, and as it is called now
+        "llm_d_router_epp_running_requests",
+        "nv_inference_pending_request_count",  # of Triton
+    ],
+)
+def test_pages_of_what_stands_before_engines_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"behind a proxy, the engine's own\), got {name}$"):
+        scrape_run(f"{name} 3\n", "a")
+    metric = {"metric": {"__name__": name}, "values": [[0, "3"]]}
+    with pytest.raises(ValueError, match=rf"such as vllm:num_requests_waiting, got {name}$"):
+        range_query_run({"data": {"resultType": "matrix", "result": [metric]}}, "q")
 
 
 def test_a_page_of_a_proxy_is_refused_by_its_own_names() -> None:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
 
-from serving_mathematics.report.evidence import FloatArray, Run, Series
+from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
@@ -31,12 +31,15 @@ SAID = {  # by an engine: its number, what runs, what waits and the cache in use
         r"(?:.*?KV cache usage: (?P<percent>\d{1,3}(?:\.\d+)?)%)?"
     ),
     "SGLang": re.compile(
-        r"(?:DP(?P<engine>\d{1,6})[^\]\n]*\] )?Decode batch[.,] "
+        r"(?:(?=\b[DP]P\d)(?:DP(?P<engine>\d{1,6}) ?)?(?:PP(?P<stage>\d{1,6}))?[^\]\n]*\] )?"
+        r"Decode batch(?: \[\d+\])?[.,] "
         r"#running-req: (?P<running>\d{1,9}), (?:.*?token usage: (?P<share>\d(?:\.\d+)?))?"
         r".*#queue-req: (?P<waiting>\d{1,9})"
     ),
 }
 AT = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
+PLACE = re.compile(r"(\S+) \| |\((\w+:[^()]*)\)")  # that wrote a line, or a replica of Ray's
+EMPTY = {"running": 0.0, "waiting": 0.0, "cache": math.nan}  # an engine that says nothing
 LEAP_YEAR = 2000  # which has every day, where none is told
 LOOKED_AT = 2_000_000  # characters, in which the first such line must come
 
@@ -63,19 +66,27 @@ def log_lines_run(text: str, where: str) -> Run:
     engine = _logging_engine(text)
     rule = "an engine's log with lines that say Running: 3 reqs or #running-req: 3"
     require(engine, where, rule, text[:40].split("\n")[0])
+    lines = [(line, said) for line in text.splitlines() if (said := SAID[engine].search(line))]
+    places = [list(map("".join, PLACE.findall(line[: said.start()]))) for line, said in lines]
+    common = set(places[0]).intersection(*places)
     moments: list[dict[str, dict[str, float]]] = []
     times: list[float] = []
-    for line in text.splitlines():
-        said = SAID[engine].search(line)
-        if not said:
-            continue
-        of = str(int(said["engine"] or 0))
-        if not moments or of in moments[-1]:
+    parts = set[tuple[str, str | None]]()  # of the last moment
+    for (line, said), place in zip(lines, places, strict=True):
+        told = said.groupdict()
+        of = " ".join([*(x for x in place if x not in common), str(int(told["engine"] or 0))])
+        part = (of, told.get("stage"))
+        if not moments or part in parts:
             moments.append({})
             times.append(_moment_s(line))
-        moments[-1][of] = _line_levels(said.groupdict())
-    names = sorted({of for moment in moments for of in moment}, key=int)
-    each = {of: _rows([moment.get(of, {}) for moment in moments]) for of in names}
+            parts.clear()
+        parts.add(part)
+        moments[-1][of] = _line_levels(told, moments[-1].get(of, EMPTY))
+    names = sorted({of for moment in moments for of in moment}, key=lambda of: (len(of), of))
+    each = {
+        of: {name: np.array([moment.get(of, EMPTY)[name] for moment in moments]) for name in EMPTY}
+        for of in names
+    }
     values = {
         "running": np.sum([one["running"] for one in each.values()], axis=0),
         "waiting": np.sum([one["waiting"] for one in each.values()], axis=0),
@@ -88,18 +99,14 @@ def log_lines_run(text: str, where: str) -> Run:
     return Run(where, engine, series=series, notes=(f"{at.size} moments of the engine's log",))
 
 
-def _line_levels(said: Mapping[str, str | None]) -> dict[str, float]:
-    """Of a line: what runs and waits, and the share of the cache where it is told."""
+def _line_levels(said: Mapping[str, str | None], others: Mapping[str, float]) -> dict[str, float]:
+    """Of a line: what runs and waits, and the share of the cache where it is told; with other
+    stages of its engine, which run their own and count the same as waiting."""
     percent, share = said.get("percent"), said.get("share")
     cache = float(percent) / 100 if percent else float(share) if share else math.nan
     running, waiting = (float(said[name] or 0) for name in ("running", "waiting"))
-    return {"running": running, "waiting": waiting, "cache": cache}
-
-
-def _rows(levels: Sequence[Mapping[str, float]]) -> dict[str, FloatArray]:
-    """Levels of one engine at all moments; it is empty where it says nothing."""
-    empty = {"running": 0.0, "waiting": 0.0, "cache": math.nan}
-    return {name: np.array([one.get(name, x) for one in levels]) for name, x in empty.items()}
+    levels = (running + others["running"], max(waiting, others["waiting"]))
+    return dict(zip(EMPTY, (*levels, float(np.fmax(cache, others["cache"]))), strict=True))
 
 
 def _moment_s(line: str) -> float:

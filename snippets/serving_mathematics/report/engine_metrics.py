@@ -115,19 +115,13 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
         *("request_queue_duration_sum",),
     ),
     "ttft_s": ("time_to_first_token_seconds_sum",),
-    "ttft_count": ("time_to_first_token_seconds_count", "request_success", "request_count"),
+    "ttft_count": ("time_to_first_token_seconds_count", "request_success"),
     "latency_s": (
         *("e2e_request_latency_seconds_sum", "request_duration_sum", "request_seconds_sum"),
         "request_duration_seconds_sum",
     ),
-    "tpot_s": (
-        *("inter_token_latency_seconds_sum", "time_per_output_token_seconds_sum"),
-        *("request_mean_time_per_token_duration_sum",),
-    ),
-    "tpot_count": (
-        *("inter_token_latency_seconds_count", "time_per_output_token_seconds_count"),
-        *("request_mean_time_per_token_duration_count",),
-    ),
+    "tpot_s": ("inter_token_latency_seconds_sum", "time_per_output_token_seconds_sum"),
+    "tpot_count": ("inter_token_latency_seconds_count", "time_per_output_token_seconds_count"),
     "aborted": ("num_aborted_requests_total",),
     "power_w": ("POWER_USAGE", "power_usage"),
     "joules": ("TOTAL_ENERGY_CONSUMPTION", "consumption"),
@@ -135,7 +129,7 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
 COUNTED_IN = {"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 1e-3}  # mJ
 LABELLED = {  # counters of Triton that share a name
     ("nv_trt_llm_request_metrics", 'request_type="waiting"'): "waiting",
-    ("nv_trt_llm_request_metrics", 'request_type="active"'): "running",
+    ("nv_trt_llm_request_metrics", 'request_type="scheduled"'): "running",  # "active" is of both
     ("nv_trt_llm_kv_cache_block_metrics", 'kv_cache_block_type="fraction"'): "cache",
 }
 ADDS_TO = {  # what adds to more than one, whatever else does
@@ -369,6 +363,8 @@ def scrape_run(text: str, where: str) -> Run:
     """
     engine, found = counters(text)
     found |= _within(text)
+    told = found.keys() - {"started_s"}
+    require(bool(told), where, f"a scrape of {READABLE}", f"none of {engine}'s counters")
     values = {
         name: np.array([0.0, x] if name in GROWING or WITHIN in name else [x])
         for name, x in found.items()

@@ -41,6 +41,7 @@ from serving_mathematics.planner.load_tests import (
     _json_number,
     _name,
     _printed_results,
+    _unboxed,
 )
 from serving_mathematics.report.engine_log import _logging_engine, log_lines_run
 from serving_mathematics.report.engine_metrics import (
@@ -68,6 +69,7 @@ from serving_mathematics.report.request_log import (
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import json_values
+from serving_mathematics.support.log_lines import unwrapped
 from serving_mathematics.support.require import require
 
 YAML = re.compile(r"(#.*\n|---\n|[\w-]+: [^,\n]*\n)*[\w-]+:\n(  |- )")
@@ -82,7 +84,25 @@ VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies a
     "queue_s": "server_queue_times",
 }
 VLLM_LISTS = (*VLLM_COLUMNS.values(), "itls", "errors")
-BESIDE = re.compile(r"\A# AIPerf Server Metrics|NVIDIA (AIPerf|GenAI-Perf) \|")  # its other exports
+INSTEAD = {  # of what tells less than another file of its tool, or of no server: that file
+    r'"inflightBatchingStats"': (
+        "of /prometheus/metrics, which TensorRT-LLM has with return_perf_metrics: true"
+    ),
+    r"\ARun Info,|^\W*[\w ]+ Statistics \(Completed": "GuideLLM's JSON (--output kind=json)",
+    r'^= REQUEST DETAILS|"world_info": ': "trtllm-bench's --request_json (--columns unit=ns)",
+    r'"Percentiles": "|^\W*Avg TTFT \(ms\)': (
+        "EvalScope's requests (sqlite3 -csv -header benchmark_data.db 'select * from result')"
+    ),
+    r'"results_ttft_s_|^Number Of Completed Requests: ': "LLMPerf's …_individual_responses.json",
+    r"^=== START_(SUMMARY|STAGE)|^\W*Throughput and Goodput": "inference-perf's folder of JSON",
+    r"\A# AIPerf Server Metrics|^\s*NVIDIA [\w-]+ \|": "a load test, a log or a scrape",
+    r"^\*\*\* Measurement Settings": "AIPerf's or genai-perf's profile_export, which counts tokens",
+    r'"last_gen_throughput"|"median_decode_latency"|^last_ttft: |^\W*Offline Throughput Bench|'
+    r'\A\{\n\s+"(elapsed_time|avg_latency)"|^Throughput: [\d.]+ requests/s': (
+        "a test of a server, as vllm bench serve or SGLang's bench_serving make it"
+    ),
+}
+LOOKED_AT = 20_000  # characters at either end of a file, for what it is
 PERCENTILES = ("p99", "p99.0", "99")
 SECONDS_OF = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
@@ -102,7 +122,8 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     >>> read_file(row, "a.json")[0].told["ttft_s"]
     0.06
     """
-    text = text.removeprefix("\ufeff")
+    text, lines = unwrapped(text.removeprefix("\ufeff"))
+    text = _unboxed(text)
     if results := _printed_results(text, where):
         names = [
             f"{where}, run {i + 1}" if len(results) > 1 else where for i in range(len(results))
@@ -111,27 +132,24 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     begin = text.lstrip()[:1] if _is_json(text) else ""
     require(bool(text.strip()), where, "a load test, a log or a scrape", "an empty file")
     require("\0" not in text[:1000], where, "text", "something else (unpack it first?)")
-    rule = "of /prometheus/metrics, which TensorRT-LLM has with return_perf_metrics: true"
-    require('"inflightBatchingStats"' not in text[:4000], where, rule, "its /metrics, in JSON")
-    if begin not in ("{", "["):
+    first: Any = _first_value(text, where) if begin else None
+    known = _is_report(first) or _is_record(first) or bool(_logging_engine(lines))
+    for mark, rule in () if known else INSTEAD.items():
+        if less := re.search(mark, f"{text[:LOOKED_AT]}\n{text[-LOOKED_AT:]}", re.MULTILINE):
+            mark = " ".join(str(less[0]).split())[:60]
+            raise OtherFileError(f"{where} must be {rule}, got {mark}")
+    if not begin:
         if _looks_scraped(text):
             return [scrape_run(one, where) for one in _scrapes_of(text)]
         if _looks_tabled(text):
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
             return [_of_table(text, where)]
-        if _logging_engine(text):
-            return [log_lines_run(text, where)]
+        if _logging_engine(lines):
+            return [log_lines_run(lines, where)]
         if YAML.match(text):
             raise OtherFileError(f"{where} must be a load test, a log or a scrape, got YAML")
-        if BESIDE.search(text[:300]):
-            raise OtherFileError(
-                f"{where} must be a load test, a log or a scrape, got another export"
-            )
-        rule = "GuideLLM's JSON (--output kind=json), which says more"
-        require(not text.startswith("Run Info,"), where, rule, "its CSV")
         return [read_log(text, where, columns)]
-    first = _first_value(text, where)
     if not _is_report(first):
         if _is_record(first):
             return _records(text, where)

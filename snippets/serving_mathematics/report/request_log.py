@@ -80,7 +80,7 @@ MOMENTS = {  # columns of moments, in compared form; timestamps of SGLang and Tr
 DURATIONS = {
     "ttft": (
         *("ttft", "timetofirsttoken", "firsttokenlatency", "prefilltime", "ttfb"),
-        *("timetofirstbyte", "genaiservertimetofirsttoken"),
+        *("timetofirstbyte", "genaiservertimetofirsttoken", "firstchunklatency"),
     ),
     "latency": (
         *("latency", "e2e", "e2el", "e2elatency", "duration", "requestlatency", "responsetime"),

@@ -30,7 +30,7 @@ KNOWN = {  # names of columns in compared form: letters and digits, in lower cas
         *("contexttokens", "prompttokens", "inputtokens", "inputlength", "promptlength", "isl"),
         *("requesttokens", "promptlen", "inputlen", "numprompttokens", "numprefilltokens"),
         *("inputtoks", "genaiusageinputtokens", "prompttoken", "tokensin", "tokensprompt"),
-        *("numberinputtokens", "inputtokencount", "prompttokencount"),
+        *("numberinputtokens", "inputtokencount", "prompttokencount", "numinputtokens"),
     ),
     "output": (
         *("generatedtokens", "outputtokens", "completiontokens", "outputlength", "osl"),
