@@ -10,6 +10,8 @@ from serving_mathematics.report.evidence import (
     _inside_at,
     _rates_told,
 )
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.registry import report
 
 from .example_runs import clean
 
@@ -59,3 +61,15 @@ def test_requests_that_tell_no_tokens_have_as_many_as_the_others() -> None:
     some = {"latency_s": np.full(4, 2.0), "output_tokens": np.array([8.0, np.nan, 8.0, np.nan])}
     rates = _rates_told(Run("", "", some, {"duration_s": 2.0}))
     assert rates["output_tokens"] == 16.0
+
+
+def test_a_run_has_what_one_request_tells_together() -> None:
+    """Times of some and moments of others had ended a report with an index that is none."""
+    apart = {"sent_s": np.arange(200.0), "latency_s": np.where(np.arange(200) < 99, np.nan, 1.0)}
+    assert Run("", "", apart).has("sent_s", "latency_s")
+    apart["sent_s"][99:] = np.nan
+    run = Run("", "", apart)
+    assert run.has("sent_s")
+    assert run.has("latency_s")
+    assert not run.has("sent_s", "latency_s")
+    assert [one.name for one in report([run], Asked()).findings] == ["too_few"]

@@ -195,9 +195,10 @@ class Run:
 
     def has(self, *names: str) -> bool:
         """Whether some requests have all of these."""
-        return self.size > 0 and all(
-            name in self.columns and bool(np.isfinite(self.columns[name]).any()) for name in names
-        )
+        if not self.size or not all(name in self.columns for name in names):
+            return False
+        known = [np.isfinite(self.columns[name]) for name in names]
+        return bool(np.logical_and.reduce(known).any())
 
     def column(self, name: str) -> FloatArray:
         """One number for each request; NaN where it is not told."""
