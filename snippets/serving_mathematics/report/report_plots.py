@@ -102,6 +102,7 @@ def _over_time(run: Run, asked: Asked) -> Plot | None:
         return None
     told = run.has("sent_s")
     good = run.good() & np.isfinite(run.column(name))
+    good &= np.isfinite(run.column("sent_s")) | (not told)
     values = run.column(name)[good]
     at = run.column("sent_s")[good] if told else np.arange(values.size, dtype=float)
     if values.size < FEW or not at[-1] > at[0] or not values.max() > 0:
