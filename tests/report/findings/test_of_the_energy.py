@@ -73,6 +73,8 @@ def test_a_column_of_a_log(column: str, watts: float) -> None:
 def test_counted_energy_is_taken_before_readings() -> None:
     values = {"joules": np.array([0.0, 900.0]), "power_w": np.array([1.0, 2.0])}
     assert _power_told_w(Run("", "", series=Series(np.array([0.0, 3.0]), values)))[0] == 300.0
+    values |= {"joules": np.full(2, 9.0)}  # of a counter that stands still
+    assert _power_told_w(Run("", "", series=Series(np.array([0.0, 3.0]), values)))[0] == 1.5
 
 
 def test_twice_the_load_is_twice_the_requests_inside() -> None:
