@@ -8,6 +8,7 @@ from serving_mathematics.report.evidence import (
     Run,
     Series,
     _inside_at,
+    _power_told_w,
     _rates_told,
 )
 from serving_mathematics.report.findings.finding import Asked
@@ -16,8 +17,11 @@ from serving_mathematics.report.registry import report
 from .example_runs import clean
 
 
-def test_inside_is_what_a_loop_counts() -> None:
-    run = clean(count=300)
+@pytest.mark.parametrize("digits", [15, 0])
+def test_inside_is_what_a_loop_counts(digits: int) -> None:
+    """In whole seconds too, where those of less counted as fewer than none."""
+    columns = {name: np.round(x, digits) for name, x in clean(count=300).columns.items()}
+    run = Run("", "", columns)
     sent, end = run.columns["sent_s"], run.columns["sent_s"] + run.columns["latency_s"]
     at = sent[::7]
     counted = [int(((sent < t) & (end > t)).sum()) for t in at.tolist()]
@@ -73,3 +77,11 @@ def test_a_run_has_what_one_request_tells_together() -> None:
     assert run.has("latency_s")
     assert not run.has("sent_s", "latency_s")
     assert [one.name for one in report([run], Asked()).findings] == ["too_few"]
+
+
+@pytest.mark.parametrize(("counted", "watts"), [([0.0, 900.0], 300.0), ([9.0, 9.0], 1.5)])
+def test_a_counter_of_energy_that_stands_still_tells_no_power(
+    counted: list[float], watts: float
+) -> None:
+    values = {"joules": np.array(counted), "power_w": np.array([1.0, 2.0])}
+    assert _power_told_w(Run("", "", series=Series(np.array([0.0, 3.0]), values)))[0] == watts
