@@ -10,7 +10,6 @@ from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.report.comparison import (
     Difference,
     _steps_of,
-    _welch,
     differences,
     ladder,
     step_model,
@@ -26,15 +25,6 @@ from .example_runs import clean
 def stage(rate: float, sent: float, first: float = 0.1) -> Run:
     told = {"rate_asked": rate, "rate_sent": sent, "completed": 60 * sent, "ttft_s": first}
     return Run(f"a, stage {rate}", "", told=told | {"duration_s": 60.0})
-
-
-def test_the_interval_is_scipys() -> None:
-    rng = np.random.default_rng(1)
-    one, other = rng.normal(5, 1, 10), rng.normal(6, 3, 10)
-    found = _welch("x", one, other, 0.05)
-    expected = stats.ttest_ind(other, one, equal_var=False).confidence_interval(0.95)
-    ends = (found.low * one.mean(), found.high * one.mean())
-    assert ends == pytest.approx((expected.low, expected.high), rel=1e-3)
 
 
 def test_half_as_slow_again_is_told_and_the_same_again_is_not() -> None:

@@ -151,13 +151,3 @@ def test_a_tighter_promise_breaks_sooner() -> None:
 def test_rates_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="faster must be from"):
         _kept_share(clean(count=50), OwnEngine(Engine(0.01), 0, 0), Asked(ttft_s=1.0), 1e4)
-
-
-@pytest.mark.parametrize(("limits", "share"), [((0.49, 9), 0), ((0.5, 9), 1), ((9, 0.49), 0)])
-def test_lone_requests_of_half_a_second_a_step_keep_half_a_second(
-    limits: tuple[float, float], share: float
-) -> None:
-    columns = {"sent_s": 10.0 * np.arange(9), "prompt_tokens": np.ones(9)}
-    run = Run("", "", columns | {"output_tokens": np.full(9, 3)})
-    asked = Asked(ttft_s=limits[0], tpot_s=limits[1])
-    assert _kept_share(run, OwnEngine(Engine(0.5), 0, 0), asked, 1.0) == share

@@ -11,7 +11,6 @@ from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_tenants import (
     _raised,
     _rank_correlation,
-    _ranks,
     _waits,
     tenants,
 )
@@ -66,10 +65,6 @@ def test_who_raises_the_rest_needs_sixteen_windows_and_fifty_requests(
     of = np.r_[np.ones(others, int), np.zeros(own, int)]
     found = _raised(Run("", "", columns), of, np.ones(of.size), 0)
     assert (found is not None) == said
-
-
-def test_equal_numbers_have_one_rank() -> None:
-    assert _ranks(np.array([5.0, 2.0, 5.0, 9.0])).tolist() == [1.5, 0.0, 1.5, 3.0]
 
 
 @pytest.mark.parametrize(
