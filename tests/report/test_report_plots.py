@@ -87,6 +87,8 @@ def test_numbers_beside_the_drawings_are_those_of_the_requests() -> None:
         assert drawn[title] == pytest.approx(np.array(due), rel=6e-3), title
 
 
-def test_levels_of_one_moment_are_no_line() -> None:
-    levels = {"running": np.ones(12), "waiting": np.ones(12)}
-    assert run_plots([Run("", "", series=Series(np.full(12, 5.0), levels))], Asked()) == []
+def test_levels_are_drawn_over_moments_and_where_one_of_them_is_told() -> None:
+    levels = {"running": np.full(12, math.nan), "waiting": np.ones(12)}
+    for moments, drawn in ((np.full(12, 5.0), 0), (np.arange(12.0), 1)):
+        plots = run_plots([Run("", "", series=Series(moments, levels))], Asked())
+        assert len(plots) == drawn

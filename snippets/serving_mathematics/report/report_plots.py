@@ -197,7 +197,7 @@ def _levels(run: Run) -> Plot | None:
     scale, unit = _clock(float(told.time_s.max()) - begin)
     at = (told.time_s - begin) / scale
     running, waiting = told.values["running"], told.values["waiting"]
-    most = max(_known_quantile(running, 1.0), _known_quantile(waiting, 1.0), 1.0)
+    most = max(1.0, _known_quantile(running, 1.0), _known_quantile(waiting, 1.0))
     if not at.max() > 0:
         return None
     up, across = Axis(0.0, 1.15 * most), Axis(0.0, float(at.max()))
