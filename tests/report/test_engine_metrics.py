@@ -501,6 +501,8 @@ def test_a_table_by_the_second() -> None:
     assert _looks_tabled(text)
     run = table_run(text, "a")
     assert run.series.level("cache").tolist() == [0.5, 0.95]
+    with pytest.raises(ValueError, match="row 3, column t must be"):
+        table_run("t,running,waiting\n2026-01-05T10:00:00Z,1,2\nsoon,1,2\n", "a")
 
 
 def test_moments_and_traces_behind_a_value_are_no_value() -> None:
@@ -561,3 +563,21 @@ def test_buckets_of_a_range_query_tell_who_was_in_time() -> None:
     assert run.series.grown("ttft within 0.5") == 20.0
     (found,) = report([run], Asked(ttft_s=0.5, quantile=0.9)).findings
     assert found.seen == "TTFT was within 500 ms for 25%"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counters_that_begin_anew_lose_nothing(seed: int) -> None:
+    """Three engines that start again at any moment, and what each preempted, written down."""
+    rng, listed, happened = np.random.default_rng(seed), [], 0
+    for of in range(3):
+        total, values = 0, []
+        for moment in range(20):
+            anew = moment > 0 and total > 0 and rng.random() < 0.2
+            more = int(rng.integers(0, total if anew else 50))
+            total = more + total * (not anew)
+            happened += more * (moment > 0)
+            values.append([15 * moment, str(total)])
+        metric = {"__name__": "vllm:num_preemptions_total", "instance": str(of)}
+        listed.append({"metric": metric, "values": values})
+    run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
+    assert run.series.grown("preemptions") == happened

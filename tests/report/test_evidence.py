@@ -8,14 +8,20 @@ from serving_mathematics.report.evidence import (
     Run,
     Series,
     _inside_at,
+    _power_told_w,
     _rates_told,
 )
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.registry import report
 
 from .example_runs import clean
 
 
-def test_inside_is_what_a_loop_counts() -> None:
-    run = clean(count=300)
+@pytest.mark.parametrize("digits", [15, 0])
+def test_inside_is_what_a_loop_counts(digits: int) -> None:
+    """In whole seconds too, where those of less counted as fewer than none."""
+    columns = {name: np.round(x, digits) for name, x in clean(count=300).columns.items()}
+    run = Run("", "", columns)
     sent, end = run.columns["sent_s"], run.columns["sent_s"] + run.columns["latency_s"]
     at = sent[::7]
     counted = [int(((sent < t) & (end > t)).sum()) for t in at.tolist()]
@@ -59,3 +65,23 @@ def test_requests_that_tell_no_tokens_have_as_many_as_the_others() -> None:
     some = {"latency_s": np.full(4, 2.0), "output_tokens": np.array([8.0, np.nan, 8.0, np.nan])}
     rates = _rates_told(Run("", "", some, {"duration_s": 2.0}))
     assert rates["output_tokens"] == 16.0
+
+
+def test_a_run_has_what_one_request_tells_together() -> None:
+    """Times of some and moments of others had ended a report with an index that is none."""
+    apart = {"sent_s": np.arange(200.0), "latency_s": np.where(np.arange(200) < 99, np.nan, 1.0)}
+    assert Run("", "", apart).has("sent_s", "latency_s")
+    apart["sent_s"][99:] = np.nan
+    run = Run("", "", apart)
+    assert run.has("sent_s")
+    assert run.has("latency_s")
+    assert not run.has("sent_s", "latency_s")
+    assert [one.name for one in report([run], Asked()).findings] == ["too_few"]
+
+
+@pytest.mark.parametrize(("counted", "watts"), [([0.0, 900.0], 300.0), ([9.0, 9.0], 1.5)])
+def test_a_counter_of_energy_that_stands_still_tells_no_power(
+    counted: list[float], watts: float
+) -> None:
+    values = {"joules": np.array(counted), "power_w": np.array([1.0, 2.0])}
+    assert _power_told_w(Run("", "", series=Series(np.array([0.0, 3.0]), values)))[0] == watts

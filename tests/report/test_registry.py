@@ -133,7 +133,7 @@ def test_any_columns_with_any_gaps_are_reported(seed: int) -> None:
             continue
         column = values[:count].copy()
         if kind < 0.5:
-            column[rng.random(count) < rng.random()] = np.nan
+            column[rng.random(count) < rng.choice([rng.random(), 0.95])] = np.nan
         if kind > 0.95:
             column[:] = 0.0
         columns[name] = column

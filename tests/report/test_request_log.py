@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import itertools
 import json
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 from serving_mathematics.report.evidence import _rates_told
+from serving_mathematics.report.faults import served
+from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.registry import report
+from serving_mathematics.report.report_plots import run_plots
 from serving_mathematics.report.request_log import read_log
 
 from .example_runs import clean, log_csv
@@ -65,6 +71,7 @@ def test_failures_are_counted(status: str, failed: int) -> None:
         ("[1, 2]", "row 1 must be one JSON object"),
         ('[{"ts": 1}, {"ts"', "line 1 must be JSON"),
         ("ts,ttft_ms\n100,5\n150,6\n", "columns unit=s or unit=ms"),
+        ("start_s,end_s,ttft\n0,0.06,100\n9,9.06,100\n", "which may be s, ms, us or ns"),
         ("", "the log must be a header"),
         ("t_s,latency_s\n1,3000\n2,3100\n", "did you mean 3.05 s?"),
         ("minute,p50_ms,p99_ms\n1,5,90\n2,6,80\n", "percentiles of windows cannot be put together"),
@@ -415,6 +422,7 @@ def test_what_never_ended_is_no_time() -> None:
     run = read_log(f"timestamp,ttft_ms\n{rows}".replace(",-1", ",0"), "a")
     assert np.isnan(run.columns["ttft_s"]).sum() == 10
     whole = "\n".join(f"{at(i)},{i % 3}" for i in range(50))  # of less than a second
+    assert "took less" not in " ".join(read_log(f"timestamp,latency_s\n{whole}", "a").notes)
     assert (read_log(f"timestamp,ttft_s\n{whole}", "a").columns["ttft_s"] == 0).sum() == 17
 
 
@@ -480,3 +488,31 @@ def test_an_end_that_is_no_moment_is_of_a_request_that_never_ended(never: str) -
     assert np.flatnonzero(np.isnan(run.columns["latency_s"])).tolist() == [0, 10, 20, 30, 40]
     assert np.nanmax(run.columns["latency_s"]) == pytest.approx(3.0)
     assert "no value in 5 of 50 requests that did not fail: latency_s (5)" in run.notes
+
+
+def test_a_log_says_the_same_in_every_unit_zone_and_order() -> None:
+    """In sentences and drawings, of which the first began before its log where that was turned."""
+    run, base = served(np.random.default_rng(2), 190, load=1.3, places=4), 1767607200000
+    times = np.column_stack([run.columns[x] for x in ("sent_s", "ttft_s", "latency_s")])
+    rows = np.round(1e3 * times).astype(int).tolist()
+    rest = [f"{99 + i % 70},{9 + i % 5},{500 - 300 * (i % 31 > 0)}" for i in range(190)]
+
+    def at(ms: int, zone: float) -> str:
+        there = datetime.fromtimestamp((base + ms) / 1e3, timezone(timedelta(hours=zone)))
+        return there.isoformat(timespec="milliseconds")
+
+    forms = {
+        "start_ms,ttft_ms,latency_ms": lambda a, b, c: (base + a, b, c),
+        "start_us,ttft_us,latency_ns": lambda a, b, c: (1000 * (base + a), 1000 * b, 10**6 * c),
+        "start_s,ttft_s,latency_us": lambda a, b, c: ((base + a) / 1e3, b / 1e3, 1000 * c),
+        "start,first_token_at,end_time": lambda a, b, c: (at(a, 5.5), at(a + b, -3), at(a + c, 0)),
+    }
+    told = []
+    for (head, form), way in itertools.product(forms.items(), (1, -1)):
+        lines = [",".join(map(str, (*form(*x), y))) for x, y in zip(rows, rest, strict=True)][::way]
+        read = read_log("\n".join([f"{head},input_tokens,output_tokens,status", *lines]), "a")
+        found = report([read], Asked(ttft_s=0.5, tpot_s=0.05, quantile=0.95, price_per_hour=2.0))
+        drawn = run_plots([read], Asked())[0]
+        told.append([*((one.seen, one.change) for one in found.findings), drawn.rows[1][0]])
+    assert len(told[0]) == 5
+    assert all(one == told[0] for one in told)

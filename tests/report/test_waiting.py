@@ -12,7 +12,11 @@ from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_engine import binding, queue_or_prefill
 from serving_mathematics.report.findings.of_the_objective import goodput, load_kept
 from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
-from serving_mathematics.report.waiting import _limits, _passed_share, levels
+from serving_mathematics.report.waiting import (
+    _limits,
+    _passed_share,
+    levels,
+)
 
 ASKED = Asked(ttft_s=1.0, tpot_s=0.1)
 
@@ -100,3 +104,14 @@ def test_a_wait_of_one_stretch_sends_the_reader_there() -> None:
     columns = {"sent_s": sent, "queue_s": queue, "ttft_s": queue + 0.05}
     found = queue_or_prefill(Run("", "", columns), ASKED)
     assert found.change.startswith("look at what happened from 500 s to")
+
+
+def test_who_was_passed_is_found_by_looking_at_everybody_behind() -> None:
+    rng = np.random.default_rng(4)
+    sent = np.sort(rng.uniform(0, 300, 400))
+    ttft = np.where(rng.random(400) < 0.3, rng.uniform(0.2, 20, 400), 0.1)
+    rows = list(zip(sent.tolist(), ttft.tolist(), strict=True))
+    long = [(s, t) for s, t in rows if t > 4 * 0.1]
+    passed = [t for s, t in long if any(s < a and a + b < s + t / 2 for a, b in rows)]
+    share = _passed_share(Run("", "", {"sent_s": sent, "ttft_s": ttft}))
+    assert share == pytest.approx(sum(passed) / sum(t for _, t in long))

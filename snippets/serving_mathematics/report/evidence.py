@@ -195,9 +195,10 @@ class Run:
 
     def has(self, *names: str) -> bool:
         """Whether some requests have all of these."""
-        return self.size > 0 and all(
-            name in self.columns and bool(np.isfinite(self.columns[name]).any()) for name in names
-        )
+        if not self.size or not all(name in self.columns for name in names):
+            return False
+        known = [np.isfinite(self.columns[name]) for name in names]
+        return bool(np.logical_and.reduce(known).any())
 
     def column(self, name: str) -> FloatArray:
         """One number for each request; NaN where it is not told."""
@@ -278,6 +279,7 @@ def _pause(sent_s: FloatArray) -> tuple[int, float, float] | None:
 def _inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
     """Requests inside at some moments, those sent just then not counted."""
     known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
+    known &= run.column("latency_s") > 0  # who ends when it is sent is never inside
     sent = np.sort(run.column("sent_s")[known])
     end = np.sort((run.column("sent_s") + run.column("latency_s"))[known])
     before = np.searchsorted(sent, moments_s, side="left")

@@ -268,7 +268,8 @@ def _tried(run: Run, costs: FloatArray, places: float, memory: float) -> OwnEngi
     ttft, tpot = latencies_s(sample, simulate(sample, engine))
     own_ttft, own_tpot = run.column("ttft_s")[served], run.tpot_s()[served]
     off, late = (
-        _known_quantile(a) / _known_quantile(b) - 1 for a, b in ((tpot, own_tpot), (ttft, own_ttft))
+        _known_quantile(a) / max(_known_quantile(b), 1e-9) - 1
+        for a, b in ((tpot, own_tpot), (ttft, own_ttft))
     )
     return OwnEngine(engine, off, late, memory=memory)
 

@@ -102,6 +102,7 @@ def _over_time(run: Run, asked: Asked) -> Plot | None:
         return None
     told = run.has("sent_s")
     good = run.good() & np.isfinite(run.column(name))
+    good &= np.isfinite(run.column("sent_s")) | (not told)
     values = run.column(name)[good]
     at = run.column("sent_s")[good] if told else np.arange(values.size, dtype=float)
     if values.size < FEW or not at[-1] > at[0] or not values.max() > 0:
@@ -196,7 +197,7 @@ def _levels(run: Run) -> Plot | None:
     scale, unit = _clock(float(told.time_s.max()) - begin)
     at = (told.time_s - begin) / scale
     running, waiting = told.values["running"], told.values["waiting"]
-    most = max(_known_quantile(running, 1.0), _known_quantile(waiting, 1.0), 1.0)
+    most = max(1.0, _known_quantile(running, 1.0), _known_quantile(waiting, 1.0))
     if not at.max() > 0:
         return None
     up, across = Axis(0.0, 1.15 * most), Axis(0.0, float(at.max()))

@@ -599,6 +599,7 @@ def _run(
         columns["sent_s"], back = absolute[base], ""
         if not parts:  # whose rows stand in no order
             columns["sent_s"], back = _one_after_another(absolute[base], chosen[base], first, of)
+        columns["sent_s"] = _since_first(columns["sent_s"])
         if "due" in absolute:
             columns["due_s"] = absolute["due"] + columns["sent_s"] - absolute[base]
         for role, name in (("scheduled", "queue_s"), ("first", "ttft_s"), ("end", "latency_s")):

@@ -3,12 +3,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.energy import board_power_w, served_power_w
-from serving_mathematics.report.evidence import Run, Series, _power_told_w
+from serving_mathematics.report.evidence import Run, _power_told_w
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_energy import _modelled, joules
 from serving_mathematics.report.reading import joined, read_file
@@ -68,11 +67,6 @@ def test_a_column_of_a_log(column: str, watts: float) -> None:
     assert joules(run, Asked()) is not None
     with pytest.raises(ValueError, match=f"row 2, column {column} must be a"):
         read_log(f"t_s,latency_ms,{column}\n1.0,5,-3\n", "a.csv")
-
-
-def test_counted_energy_is_taken_before_readings() -> None:
-    values = {"joules": np.array([0.0, 900.0]), "power_w": np.array([1.0, 2.0])}
-    assert _power_told_w(Run("", "", series=Series(np.array([0.0, 3.0]), values)))[0] == 300.0
 
 
 def test_twice_the_load_is_twice_the_requests_inside() -> None:

@@ -12,7 +12,7 @@ from serving_mathematics.core.batching.speculative_decoding import (
 from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import _made_slower, served
-from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.finding import Asked, percent
 from serving_mathematics.report.findings.of_the_engine import (
     _acceptance,
     _own_prefill,
@@ -217,3 +217,16 @@ def test_less_than_one_that_waits_in_the_mean_is_a_note(waiting: float, level: s
     values = {"running": np.full(60, 64.0), "waiting": np.tile([waiting, 0.0], 30)}
     found = binding(Run("", "", series=Series(np.arange(60.0), values)), Asked())
     assert found.level == level
+
+
+def test_a_prompts_own_time_is_a_floor_and_so_much_a_token() -> None:
+    """Of requests that come to an empty engine; in the crowd behind them the rest is waiting."""
+    rng = np.random.default_rng(4)
+    prompt = rng.integers(100, 2000, 400).astype(float)
+    own, wait = 0.05 + 1e-4 * prompt, np.repeat([0.0, 0.3], [220, 180])
+    sent = np.r_[np.arange(200) * 10.0, 3000 + np.arange(200) * 0.05]
+    columns = {"sent_s": sent, "ttft_s": own + wait, "latency_s": np.repeat([1.0, 4.0], 200)}
+    run = Run("", "", columns | {"prompt_tokens": prompt})
+    assert _own_prefill(run) == pytest.approx(own)
+    found = queue_or_prefill(run, Asked())
+    assert found.seen.startswith(f"{percent(54 / (54 + own.sum()))} (")

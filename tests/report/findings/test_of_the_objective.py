@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -7,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from scipy import stats
 from serving_mathematics.capacity.autoscaling import signals
 from serving_mathematics.capacity.overload_control import limits
 from serving_mathematics.core.batching.continuous_batching import Workload
@@ -19,11 +21,12 @@ from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings import of_the_objective
-from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.finding import Asked, percent
 from serving_mathematics.report.findings.of_the_objective import (
     _in_time,
     _of_whom,
     _prompt_speed,
+    _rates_simulated,
     breaking_load,
     canary,
     ceiling,
@@ -33,6 +36,8 @@ from serving_mathematics.report.findings.of_the_objective import (
 )
 from serving_mathematics.report.own_engine import OwnEngine, fit_own
 from serving_mathematics.report.reading import joined
+from serving_mathematics.report.request_log import read_log
+from serving_mathematics.support.digits import sized
 
 from ..example_runs import clean
 
@@ -102,13 +107,6 @@ def test_a_histogram_tells_how_many_were_in_time(
     found = goodput(run, Asked(ttft_s=limit, quantile=quantile))
     assert (found.level if found else "") == level
     assert found is None or found.seen.endswith(share)
-
-
-def test_goodput_is_of_all_requests() -> None:
-    columns = {"sent_s": np.arange(200.0), "ttft_s": np.full(200, 0.1), "latency_s": np.ones(200)}
-    run = Run("", "", columns | {"failed": np.tile([0.0, 1.0], 100)})
-    found = goodput(run, Asked(ttft_s=1.0))
-    assert found.seen.endswith("goodput 0.5 of 1 requests a second")
 
 
 def test_what_is_spent_is_of_what_the_promise_leaves() -> None:
@@ -266,16 +264,6 @@ def test_late_requests_that_come_together_make_a_canary_longer() -> None:
     assert 8 < count(together) / count(alone) < 40
 
 
-def test_hours_without_a_request_are_paid() -> None:
-    sent = np.r_[np.arange(100.0), 1000 + np.arange(100.0)]
-    run = Run("", "", {"sent_s": sent, "latency_s": np.ones(200), "output_tokens": np.ones(200)})
-    found = cost(run, Asked(price_per_hour=3.6))
-    assert found.level == "warning"
-    assert "of which 82% pays for time without a request" in found.seen
-    found = cost(replace(run, columns={**run.columns, "sent_s": np.arange(200.0)}), Asked())
-    assert found is None
-
-
 def test_a_canary_of_requests_that_are_late_together_is_a_warning() -> None:
     together = np.where((np.arange(3000) // 50) % 20 == 3, 3.0, 0.1)
     asked = Asked(ttft_s=1.0)
@@ -402,3 +390,61 @@ def test_late_requests_are_of_a_tenant_that_has_half_of_all_at_most(
     late = (of == 0) & (np.arange(1000) % 2 == 0)
     run = Run("", "", columns={"tenant": of}, tenants=("acme", "birch"))
     assert bool(_of_whom(run, late)) == named
+
+
+def test_goodput_and_its_interval_are_what_counting_says() -> None:
+    """Of a log with failures, empty cells, answers of one token and times at the limit: Wilson's
+    interval or that of tenths, whichever goes further."""
+    rng, count = np.random.default_rng(5), 500
+    rows, kept, last = ["start_s,ttft_ms,latency_ms,output_tokens,status"], [], 0.0
+    for i in range(count):
+        first, each, tokens = rng.choice([300, 1000, 1001]), rng.choice([9, 50, 51]), i % 3 * 4 + 1
+        blank, failed, whole = rng.random() < 0.1, rng.random() < 0.2, first + each * (tokens - 1)
+        rows.append(f"{i},{'' if blank else first},{whole},{tokens},{500 if failed else 200}")
+        if failed or not blank:
+            kept.append(int(not failed and first <= 1000 and (tokens == 1 or each <= 50)))
+        last = max(last, i + whole / 1000)
+    n, share = len(kept), sum(kept) / len(kept)
+    ends = [-(-k * n // 10) for k in range(11)]
+    parts = [(sum(kept[a:b]), b - a) for a, b in itertools.pairwise(ends)]
+    without = [(sum(kept) - good) / (n - size) for good, size in parts]
+    half = stats.t.ppf(0.975, 9) * 9 * np.std(without, ddof=1) / math.sqrt(10)
+    wilson = stats.binomtest(sum(kept), n).proportion_ci(method="wilson")
+    told = percent(share, min(wilson.low, share - half), max(wilson.high, share + half))
+    rate = count / last
+    found = goodput(read_log("\n".join(rows), "a"), Asked(ttft_s=1.0, tpot_s=0.05, quantile=0.5))
+    assert found.seen.startswith(f"{told} of the {percent(n / count)} that tell it keep a first")
+    assert found.seen.endswith(f"goodput {share * rate:.3g} of {rate:.3g} requests a second")
+
+
+def test_where_all_failed_goodput_is_none_of_the_rate() -> None:
+    columns = {"sent_s": np.arange(200.0), "ttft_s": np.full(200, 0.1), "failed": np.ones(200)}
+    found = goodput(Run("", "", columns), Asked(ttft_s=1.0))
+    assert found.seen.endswith("; goodput 0 of 1.01 requests a second")  # 200 in 199 s
+
+
+def test_idle_time_price_and_busiest_minute_are_what_a_clock_shows() -> None:
+    """Second by second, of requests in whole seconds that leave an engine empty now and then."""
+    rng = np.random.default_rng(8)
+    sent = np.sort(rng.choice(900, 60)) + np.repeat([0, 1000], 30)
+    ends = sent + rng.integers(1, 40, 60)
+    clock = range(sent.min(), ends.max())
+    busy = [any(a <= t < b for a, b in zip(sent, ends, strict=True)) for t in clock]
+    tokens = {"prompt_tokens": np.ones(60), "output_tokens": np.full(60, 9)}
+    run = Run("", "", {"sent_s": sent, "latency_s": ends - sent} | tokens)
+    each = 1e6 * 1e-4 * len(busy) / (60 * 9)  # $ for a million, at $1e-4 a second
+    assert cost(run, Asked(price_per_hour=0.36)).seen == (
+        f"${sized(each, 2)} for a million answer tokens, ${sized(0.9 * each, 2)} for a million of "
+        f"all, of which {percent(1 - sum(busy) / len(busy))} pays for time without a request"
+    )
+    most = max(sum(t <= x < t + 60 for x in sent) for t in sent)
+    assert _rates_simulated(run) == pytest.approx((59 / (sent[-1] - sent[0]), most / 60))
+
+
+@pytest.mark.parametrize(("starts", "told"), [(2, False), (3, True)])
+def test_three_cold_starts_are_no_accident(starts: int, told: bool) -> None:
+    """Of six late requests each, among many in time."""
+    sent = np.r_[np.arange(900.0), 5000 + (np.arange(6) + 900 * np.arange(starts)[:, None]).ravel()]
+    ttft = np.where(sent < 4000, 0.1, 9.0)
+    run = Run("", "", {"sent_s": sent, "ttft_s": ttft, "latency_s": ttft + 0.5})
+    assert goodput(run, Asked(ttft_s=1.0)).change.startswith("keep an engine awake") == told

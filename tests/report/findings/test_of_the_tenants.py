@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import _shared, served
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_tenants import (
     _raised,
     _rank_correlation,
-    _ranks,
     _waits,
     tenants,
 )
@@ -67,10 +67,6 @@ def test_who_raises_the_rest_needs_sixteen_windows_and_fifty_requests(
     assert (found is not None) == said
 
 
-def test_equal_numbers_have_one_rank() -> None:
-    assert _ranks(np.array([5.0, 2.0, 5.0, 9.0])).tolist() == [1.5, 0.0, 1.5, 3.0]
-
-
 @pytest.mark.parametrize(
     ("column", "names", "called"),
     [
@@ -122,3 +118,15 @@ def test_tenants_who_come_together_are_not_the_cause(seed: int) -> None:
     run = replace(run, columns={**run.columns, "tenant": of}, tenants=tuple("abcd"))
     found = tenants(run, Asked())
     assert found is None or found.level == "note"
+
+
+def test_a_rank_correlation_is_scipys() -> None:
+    series = np.random.default_rng(3).integers(0, 9, (2, 50)).astype(float)
+    assert _rank_correlation(*series)[0] == pytest.approx(stats.spearmanr(*series).statistic)
+
+
+@pytest.mark.parametrize(("blocks", "said"), [(5, False), (6, True)])
+def test_who_waits_does_so_in_six_tenths_of_the_run(blocks: int, said: bool) -> None:
+    of = np.where((np.arange(1000) % 2 == 0) & (np.arange(1000) < 100 * blocks), 0, 1)
+    run = Run("", "", {"tenant": of, "ttft_s": np.where(of == 0, 1.0, 0.1)})
+    assert (_waits(run, of, 0) is not None) == said

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
-from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.finding import Asked, duration
 from serving_mathematics.report.findings.of_the_test import (
     _unserved,
     all_at_once,
@@ -159,13 +161,6 @@ def test_conventions_are_recognised() -> None:
     assert tpot_definition(Run("", "", told=few | {"tpot_s": 0.75}), Asked()) is not None
 
 
-def test_little_law_allows_for_the_edges_of_a_short_run() -> None:
-    told = {"concurrency": 16.0, "rate_asked": math.inf, "completed": 64.0, "latency_s": 2.0}
-    assert little_open(Run("", "", told=told | {"duration_s": 9.0}), Asked()) is None
-    found = little_open(Run("", "", told=told | {"duration_s": 9.0, "latency_s": 0.4}), Asked())
-    assert found is not None
-
-
 def test_lengths_within_a_token_are_equal() -> None:
     rng = np.random.default_rng(0)
     same = {
@@ -261,3 +256,80 @@ def test_failures_are_fast_below_half_of_an_answers_time(times: float, fast: boo
     found = failures(Run("", "", columns=columns), Asked())
     assert found
     assert ("they ended after" in found.seen) == fast
+
+
+@pytest.mark.parametrize(("count", "quantile"), [(100, 0.9), (400, 0.5), (1000, 0.99)])
+def test_the_interval_of_a_percentile_lies_between_two_of_the_times(
+    count: int, quantile: float
+) -> None:
+    """By how many of them a binomial count has below it, with one in forty on either side."""
+    times = 0.001 * 1.1 ** np.arange(count)
+    low, high = (int(stats.binom.ppf(x, count, quantile)) for x in (0.025, 0.975))
+    here = duration(np.quantile(times, quantile))
+    shuffled = np.random.default_rng(0).permutation([*times, math.nan])
+    found = too_few(Run("", "", {"ttft_s": shuffled}), Asked(quantile=quantile))
+    assert found.seen == (
+        f"p{100 * quantile:g} of the time to first token is {here}, with 95% from "
+        f"{duration(times[low - 1])} to {duration(times[high])}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "off", "said"),
+    [
+        *((3600, 0.89, True), (3600, 0.91, False), (3600, 1.09, False), (3600, 1.11, True)),
+        *((30, 0.79, True), (30, 0.81, False), (30, 1.19, False), (30, 1.21, True)),
+    ],
+)
+def test_little_is_off_by_a_tenth_and_the_edges(seconds: int, off: float, said: bool) -> None:
+    """Eight clients with answers of 2 s; the edges of 30 s are one and a half of them, a tenth."""
+    told = {"concurrency": 8.0, "rate_asked": math.inf, "duration_s": seconds, "latency_s": 2.0}
+    found = little_open(Run("", "", told=told | {"completed": 4 * off * seconds}), Asked())
+    assert (found is not None) == said
+
+
+def test_late_requests_and_what_they_waited_are_counted() -> None:
+    late = np.random.default_rng(3).exponential(0.4, 300)
+    ttft, due = np.tile([0.1, 0.2, 0.7], 100), np.arange(300.0)
+    run = Run("", "", {"due_s": due, "sent_s": due + late, "ttft_s": ttft})
+    assert late_client(run, Asked()).seen == (
+        f"requests left {duration(sum(late) / 300)} late in the mean, 95% within "
+        f"{duration(np.quantile(late, 0.95))}; from when they were due, p99 of TTFT is "
+        f"{duration(np.quantile(late + ttft, 0.99))}, not 700 ms"
+    )
+    alone = late_client(Run("", "", {"due_s": due, "sent_s": due + 0.05}), Asked())
+    assert alone.level == "problem"  # of answers whose times are not told
+
+
+def test_how_fast_a_queue_grows_is_what_medians_of_tenths_say() -> None:
+    rng = np.random.default_rng(4)
+    sent = np.sort(rng.uniform(0, 500, 300))
+    ttft = 0.2 + 0.04 * sent + rng.exponential(0.1, 300)
+    tenths = [slice(30 * k, 30 * k + 30) for k in range(10)]
+    times, moments = ([statistics.median(x[part]) for part in tenths] for x in (ttft, sent))
+    added = max((times[9] - times[k]) / (moments[9] - moments[k]) for k in (0, 6))
+    lost = rng.permutation(np.arange(310) % 31 == 7)  # whose moments nobody wrote down
+    columns = {"sent_s": np.full(310, math.nan), "ttft_s": np.full(310, 30.0)}
+    columns["sent_s"][~lost], columns["ttft_s"][~lost] = sent, ttft
+    found = growing_queue(Run("", "", columns), Asked())
+    assert found.seen.startswith(f"times rose from {duration(times[0])} to {duration(times[9])} (")
+    assert f", by {duration(added)} a second, and" in found.seen
+
+
+@pytest.mark.parametrize("told", [10, 199, 200])
+def test_a_warm_up_is_of_requests_whose_place_is_known(told: int) -> None:
+    """The first 25 came in 7 s; ten moments among 200 had every file refused, and one that lacks
+    left out how fast."""
+    sent = np.r_[0.1 * np.arange(20), 2 + np.arange(180.0)]
+    sent[told:] = math.nan
+    slow = np.r_[np.full(20, 5.0), 1 + 0.01 * (np.arange(180) % 7)]
+    found = warm_up(Run("", "", {"ttft_s": slow, "sent_s": sent}), Asked())
+    assert found is None if told < 100 else found.seen.endswith("; they came 3.6 times as fast")
+
+
+def test_requests_that_were_cut_off_have_no_time_per_token() -> None:
+    """Their late first tokens made a mean beyond that of whole answers, and the file refused."""
+    columns = {"ttft_s": np.repeat([0.5, 90.0], 50), "output_tokens": np.full(100, 11.0)}
+    columns["latency_s"] = np.repeat([2.5, math.nan], 50)
+    found = tpot_definition(Run("", "", columns, {"tpot_s": 2.5 / 11}), Asked())
+    assert found.seen.endswith("is 200 ms; it looks like end/tokens, with the first token in it")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import statistics
+
 import numpy as np
 import pytest
 from serving_mathematics.report.evidence import Run
@@ -12,6 +14,7 @@ from serving_mathematics.report.findings.of_the_traffic import (
     retries,
     sessions,
 )
+from serving_mathematics.support.digits import sized
 
 from ..example_runs import functions_of
 
@@ -80,3 +83,19 @@ def test_ranks_of_equal_counts_are_equal() -> None:
     drift = np.exp(0.1 * np.sin(sent / 600))
     run = Run("", "", {"sent_s": sent, "prompt_tokens": 500 * drift * rng.lognormal(0, 0.8, 3000)})
     assert lengths_follow_load(run, Asked()) is None
+
+
+@pytest.mark.parametrize("step_ms", [1, 1000])
+def test_dispersion_is_what_counting_says(step_ms: int) -> None:
+    """Six requests within three seconds of each of 300 moments, written to a step."""
+    rng = np.random.default_rng(1)
+    starts = rng.integers(0, 300_000, 300)
+    sent = np.sort((starts[:, None] + rng.integers(0, 3000, (300, 6))).ravel()) // step_ms * step_ms
+    edges = sent[0] - step_ms // 2 + 10_000 * np.arange((sent[-1] - sent[0]) // 10_000 + 1)
+    counts = [sum(a <= x < a + 10_000 for x in sent.tolist()) for a in edges[:-1].tolist()]
+    mean = statistics.fmean(counts)
+    found = bursts(Run("", "", {"sent_s": sent / 1000}), Asked())
+    assert found.seen.startswith(
+        f"dispersion over 10 s is {sized(statistics.variance(counts) / mean)} in requests"
+    )
+    assert f"the busiest 10 s brings {sized(max(counts) / mean, 2)} times the mean" in found.seen

@@ -241,7 +241,7 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
     if ttft.size < FEW or not ttft.sum() > 0:
         return None
     share = float(queue.sum() / ttft.sum())
-    half = float(half_width(lambda q, t: q.sum() / t.sum(), queue, ttft))
+    half = float(half_width(lambda q, t: q.sum() / max(t.sum(), 1e-9), queue, ttft))
     then = ""
     if run.has("sent_s"):
         order = np.argsort(-queue, kind="stable")
@@ -507,7 +507,7 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
         each += ", beyond as from the last but one to the last" if best > chances.size else ""
     else:
         alpha = _acceptance(yields, length)
-        best = best_draft_length(min(alpha, 0.999), PASS_COST) if alpha > PASS_COST else 0
+        best = best_draft_length(min(alpha, 0.999), PASS_COST)
         each = f"acceptance {alpha:.2f} a token, if the same at each place"
     low = share.high < ACCEPTED and best != round(length)
     kept = "keep " if best == round(length) else ""

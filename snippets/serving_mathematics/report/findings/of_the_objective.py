@@ -135,8 +135,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     half = float(half_width(np.mean, kept)) if kept.size >= FEW else 0.0
     low, high = min(wilson.low, share - half), max(wilson.high, share + half)
     low, high = max(0.0, low), min(1.0, high)
-    answered = _rates_told(run)["requests"] if run.has("sent_s") else math.nan
-    rate = answered * run.size / max(1, int(run.good().sum()))  # failed ones among them
+    seconds = _rates_told(run)["seconds"] if run.has("sent_s") else math.nan
+    rate = run.size / seconds  # failed ones among them
     good = f"; goodput {sized(share * rate)} of {sized(rate)} requests a second" if rate > 0 else ""
     some = kept.size < run.size
     those = f"{percent(kept.size / run.size)} that tell it" if some else "requests"

@@ -73,18 +73,19 @@ def late_client(run: Run, _asked: Asked) -> Finding | None:
     'problem'
     """
     reference = _reference_s(run)
-    delay = run.column("sent_s") - run.column("due_s") if run.has("due_s", "sent_s") else None
-    if delay is not None and np.isfinite(delay).any():
+    delay = run.column("sent_s") - run.column("due_s")
+    if np.isfinite(delay).any():
         typical, far = _known_quantile(delay), _known_quantile(delay, 0.95)
         mean, most = _known_mean(delay), "95% within"
     else:
         mean, far = run.said("delay_mean_s"), run.said("delay_p99_s")
         typical, most = mean, "99% within"
     if math.isfinite(far) and far > max(LATE_LEAST_S, LATE_SHARE * reference):
-        whole = ""
-        if delay is not None and run.has("ttft_s"):
-            waited = (run.column("ttft_s") + np.maximum(delay, 0))[run.good()]
-            both = [_known_quantile(x, 0.99) for x in (run.column("ttft_s")[run.good()], waited)]
+        whole, first = "", run.column("ttft_s")
+        waited = first + np.maximum(delay, 0)
+        told = run.good() & np.isfinite(waited)
+        if told.any():
+            both = [float(np.quantile(x[told], 0.99)) for x in (first, waited)]
             whole = (
                 f"; from when they were due, p99 of TTFT is {duration(both[1])}, not "
                 f"{duration(both[0])}"
@@ -336,10 +337,12 @@ def _start_of(run: Run, cut: int) -> tuple[float, float]:
 
 def _timed(run: Run) -> tuple[Run, str, npt.NDArray[np.bool_]]:
     """The requests in the order of sending, which time is looked at, to the first token or else to
-    the last, and who tells it."""
+    the last, and who tells it, and its place where moments are told."""
     ordered = run.in_order()
     name = "ttft_s" if ordered.has("ttft_s") else "latency_s"
-    return ordered, name, ordered.good() & np.isfinite(ordered.column(name))
+    told = ordered.good() & np.isfinite(ordered.column(name))
+    placed = np.isfinite(ordered.column("sent_s")) | (not ordered.has("sent_s"))
+    return ordered, name, told & placed
 
 
 def _series(run: Run) -> FloatArray:
@@ -441,7 +444,8 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
     >>> too_few(Run("", "", told={"completed": 100.0}), Asked()).level
     'warning'
     """
-    values = np.sort(_series(run))
+    timed, of = ("ttft_s", "time to first token") if run.has("ttft_s") else ("latency_s", "latency")
+    values = np.sort(_known_numbers(run.column(timed)[run.good()]))
     count = values.size or (int(run.good().sum()) if run.size else run.said("completed"))
     if not 1 <= count < 1e9:
         return None
@@ -466,7 +470,6 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
         low, high = float(values[(ranks.lower or 1) - 1]), float(values[ranks.upper - 1])
         if not high - low > WIDE * here:
             return None
-        of = "time to first token" if run.has("ttft_s") else "latency"
         seen = f"{name} of the {of} is {duration(here)}, with 95% from "
         seen += f"{duration(low)} to {duration(high)}"
         why = "a change within that interval is noise"
@@ -581,18 +584,19 @@ def tpot_definition(run: Run, _asked: Asked) -> Finding | None:
     said = run.said("tpot_s")
     if not said > 0:
         return None
-    single = run.has("ttft_s", "latency_s", "output_tokens")
+    columns = np.array([run.column(n) for n in ("ttft_s", "latency_s", "output_tokens")])
+    whole_rows = run.good() & np.isfinite(columns).all(axis=0)
+    single = bool(whole_rows.any())
     if single:
-        own = run.tpot_s()[run.good()]
-        expected = _known_mean(own)
+        first, whole, tokens = columns[:, whole_rows].mean(axis=1).tolist()
+        expected = _known_mean(run.tpot_s()[whole_rows])
         margin = (1 - TPOT_SHARE, 1 + TPOT_SHARE)
-        tokens = _known_mean(run.column("output_tokens")[run.good()])
-        first, whole = (_known_mean(run.column(n)[run.good()]) for n in ("ttft_s", "latency_s"))
     else:
         first, whole, tokens = (run.said(n) for n in ("ttft_s", "latency_s", "output_tokens"))
         expected = (whole - first) / (tokens - 1) if tokens > 1 else math.nan
         margin = TPOT_FACTOR
-    if not (expected > 0 and tokens >= 2) or margin[0] <= said / expected <= margin[1]:
+    fine = expected > 0 and tokens >= 2 and whole >= first
+    if not fine or margin[0] <= said / expected <= margin[1]:
         return None
     ways = tpot_conventions(first, whole, round(tokens))
     known = {
