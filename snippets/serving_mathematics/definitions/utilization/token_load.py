@@ -23,7 +23,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
+from serving_mathematics.core.hardware.deployed_engine import engine_of
+from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_non_negative, require_positive
@@ -69,20 +72,34 @@ def answer_ceiling(prompt_per_s: float, answer_per_s: float, prompt_ceiling: flo
 
 TIMES = 1.0, 2.0, 0.5  # as long
 MIXES = tuple((prompts, answers) for prompts in TIMES for answers in TIMES)
-LONGEST = 5500  # tokens of a prompt, where mixes have longer ones than the machine's traffic
+
+
+def _mixed(machine: Machine, mix: tuple[float, float]) -> tuple[Workload, Engine]:
+    """The machine and its requests, all there from the beginning, with prompts and answers so many
+    times as long."""
+    plain = machine.sample
+    prompts = np.maximum(np.rint(mix[0] * plain.prompt_tokens), 2).astype(np.int64)
+    answers = np.maximum(np.rint(mix[1] * plain.output_tokens), 1).astype(np.int64)
+    at_once = np.zeros(prompts.size)
+    made = engine_of(
+        machine.deployment,
+        Workload(at_once, plain.prompt_tokens, plain.output_tokens),
+        machine.token_budget,
+        machine.places,
+        constants=front_constants(find_front(machine.front)),
+        longest=int(prompts.max() + answers.max()),
+    )
+    return Workload(at_once, prompts, answers), made.engine
 
 
 def _most(machine: Machine, mix: tuple[float, float]) -> tuple[float, float, float]:
-    """Requests a second at saturation, and prompt and answer tokens of a mean request, with prompts
-    and answers so many times as long."""
-    lengths = machine.sample
-    prompts = np.maximum(np.rint(mix[0] * lengths.prompt_tokens), 2).astype(np.int64)
-    prompts = np.minimum(prompts, max(LONGEST, int(lengths.prompt_tokens.max())))
-    if mix[0] > 1:
-        prompts = np.minimum(prompts, LONGEST)
-    answers = np.maximum(np.rint(mix[1] * lengths.output_tokens), 1).astype(np.int64)
-    engine = replace(machine.engine, max_sequences=machine.sequences_at_most)
-    rate = saturated_rate(prompts, answers, engine, np.zeros_like(prompts))
+    """Requests a second at saturation, with as many places taken as memory holds, and prompt and
+    answer tokens of a mean request."""
+    asked, engine = _mixed(machine, mix)
+    prompts, answers = asked.prompt_tokens, asked.output_tokens
+    held = float(np.average(prompts + answers - 1.0, weights=answers))
+    places = min(machine.places, int(machine.cache_tokens / held))
+    rate = saturated_rate(prompts, answers, replace(engine, max_sequences=places))
     return rate, float(prompts.mean()), float(answers.mean()) - 1
 
 
@@ -140,12 +157,13 @@ def check_load_is_one_at_saturation() -> None:
 
 
 def check_two_counters_survive_another_mix() -> None:
-    """With prompts, answers or both half or twice as long, the two counters are within a third of
-    1 at saturation, within a quarter unless both grow or both shrink, and below where prompts are
-    longer; requests a second miss it by more than the half.
+    """With prompts, answers or both half or twice as long, the two counters are off by less than
+    the half at saturation, by three tenths at most unless both grow or both shrink, and below 1
+    where prompts are longer; requests a second are off by up to twice and more.
 
-    Source: `saturated_rate`, nine mixes, the chat machine with 64 and with 256 places. The trivial
-    gauge, requests a second, is set to 1 at the machine's own mix.
+    Source: `saturated_rate`, nine mixes, the chat machine with 64 and with 256 places, of which
+    memory does not hold all where prompts are longer. The trivial gauge, requests a second, is
+    set to 1 at the machine's own mix.
     """
     for machine in (CHAT, CHAT.limited(64)):
         gauges = _gauges(machine)
@@ -154,6 +172,6 @@ def check_two_counters_survive_another_mix() -> None:
         grown = [load for (p, _), load in loads if p > 1]
         unlike = [load for (p, a), load in loads if p != a]
         checks.inside(f"{machine.places} places: longer prompts", max(grown), 0.75, 0.95)
-        checks.inside(f"{machine.places} places: not both", _worst(unlike), 0, 0.25)
-        checks.inside(f"{machine.places} places: two counters", worst["load"], 0, 0.33)
+        checks.inside(f"{machine.places} places: not both", _worst(unlike), 0, 0.3)
+        checks.inside(f"{machine.places} places: two counters", worst["load"], 0, 0.5)
         checks.inside(f"{machine.places} places: requests", worst["requests"], 1.0, 2.0)
