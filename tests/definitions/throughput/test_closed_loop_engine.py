@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.definitions.throughput.closed_loop_engine import (
     AWAY_S,
@@ -49,6 +53,30 @@ def test_without_a_pause_everybody_is_inside() -> None:
     rates = rates_of(CHAT)
     for clients in (1, 17, 256):
         assert loop_rate(clients, 0.0, rates) == pytest.approx((rates[clients - 1], clients))
+
+
+@pytest.mark.parametrize(
+    ("sigma", "times", "least", "most"),
+    [(0.0, 40, 0.97, 1.0), (1.5, 40, 0.8, 0.95), (1.5, 160, 0.95, 1.0)],
+)
+def test_the_end_of_a_run_counts_little_where_no_answer_takes_a_tenth_of_it(
+    sigma: float, times: int, least: float, most: float
+) -> None:
+    """What 64 clients get over a whole run, of what they get amid it: forty prompts for each are
+    enough for chats, and not where a few answers are very long."""
+    clients, rng = 64, np.random.default_rng(3)
+    drawn = rng.integers(0, CHAT.sample.prompt_tokens.size, times * clients)
+    prompts, answers = CHAT.sample.prompt_tokens[drawn], CHAT.sample.output_tokens[drawn]
+    if sigma:
+        tail = rng.lognormal(math.log(answers.mean()) - sigma**2 / 2, sigma, drawn.size)
+        prompts = np.minimum(prompts, 2000)
+        answers = np.clip(np.rint(tail), 1, 4000).astype(np.int64)
+    engine = replace(CHAT.engine, max_sequences=clients)  # who is done asks again at once
+    served = simulate(Workload(np.zeros(drawn.size), prompts, answers), engine)
+    run = float(served.completion_s.max())
+    assert least < drawn.size / run / saturated_rate(prompts, answers, engine) < most
+    longest = float((served.completion_s - served.admitted_s).max())
+    assert (longest < 0.15 * run) == (least > 0.9)
 
 
 def test_rates_of_the_machine_are_those_of_its_terms() -> None:

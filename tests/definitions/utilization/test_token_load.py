@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import simulate
+from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.definitions.utilization.engine_under_load import LOADS, _cells, _limit
 from serving_mathematics.definitions.utilization.token_load import (
+    TIMES,
+    _mixed,
+    _most,
     answer_ceiling,
     example,
     token_load,
@@ -29,6 +34,20 @@ def test_at_saturation_the_load_is_one(prompts: float, answers: float, spare: fl
     written = answer_ceiling(prompts, answers, ceiling)
     assert token_load(prompts, answers, ceiling, written) == pytest.approx(1, rel=1e-9)
     assert written >= answers
+
+
+@pytest.mark.parametrize("machine", [CHAT, CHAT.limited(64)], ids=str)
+def test_twice_as_long_requests_saturate_where_the_simulator_does(machine: Machine) -> None:
+    """Without a cap on their prompts, and with the places that memory holds."""
+    twice = max(TIMES)
+    asked, engine = _mixed(machine, (twice, twice))
+    assert asked.prompt_tokens.max() == twice * machine.sample.prompt_tokens.max()
+    first = slice(6000)
+    lengths = asked.prompt_tokens[first], asked.output_tokens[first]
+    served = simulate(Workload(asked.arrival_s[first], *lengths), engine)
+    begin, end = np.quantile(served.completion_s, [0.25, 0.75])
+    found = 3000 / (end - begin)
+    assert _most(machine, (twice, twice))[0] == pytest.approx(found, rel=0.05)
 
 
 def run(engine: str, series: dict[str, Series]) -> dict[str, Series]:
