@@ -59,6 +59,7 @@ RECORD = "real_hour"
 COMMAND = "python -m serving_mathematics.capacity.arrival_rates.real_hour TRACE.csv"
 LOADS = (0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9)
 PLAYED = ("as it was", "lengths shuffled", "gaps shuffled", "Poisson")
+DRAWS = 8  # of a way that draws
 MACHINES = {"chat": CHAT, "chat, 64 places": CHAT.limited(64)}
 SPANS_MIN = [1, 2, 5, 10]  # over which the slider averages
 HOT = promised_load("chat")  # of the ceiling: how busy the busiest minute may be for the promise
@@ -134,10 +135,19 @@ def _engine(machine: Machine, trace: Trace) -> Engine:
 
 
 def _play(machine: Machine, trace: Trace, load: float, how: str) -> dict[str, float]:
-    """One way to play the hour: late first tokens and kept promises, in the machine's clock."""
-    times = trace.arrival_s
-    engine = _engine(machine, trace)
-    rng = np.random.default_rng(1)
+    """One way to play the hour: late first tokens and kept promises, in the machine's clock, in the
+    mean of its draws where it draws."""
+    engine, draws = _engine(machine, trace), 1 if how == "as it was" else DRAWS
+    played = [_play_once(machine, engine, trace, load, how, seed) for seed in range(1, draws + 1)]
+    kept, late = np.mean(played, axis=0).tolist()
+    return {"kept": round(kept, 5), "ttft_p99_s": round(late, 4)}
+
+
+def _play_once(
+    machine: Machine, engine: Engine, trace: Trace, load: float, how: str, seed: int
+) -> tuple[float, float]:
+    """Share of kept promises, and what one first token in a hundred exceeds [s]."""
+    times, rng = trace.arrival_s, np.random.default_rng(seed)
     order, gaps = rng.permutation(times.size), np.diff(times)
     prompts, answers = trace.context_tokens, trace.generated_tokens
     if how in ("lengths shuffled", "Poisson"):
@@ -154,10 +164,7 @@ def _play(machine: Machine, trace: Trace, load: float, how: str) -> dict[str, fl
     kept = (ttft_s <= machine.promise.ttft_s) & (
         (tpot_s <= machine.promise.tpot_s) | (answers == 1)
     )
-    return {
-        "kept": round(float(kept.mean()), 5),
-        "ttft_p99_s": round(float(np.quantile(ttft_s, 0.99)), 4),
-    }
+    return float(kept.mean()), float(np.quantile(ttft_s, 0.99))
 
 
 def main(paths: Sequence[str]) -> int:
@@ -169,8 +176,9 @@ def main(paths: Sequence[str]) -> int:
         for name, machine in MACHINES.items()
     }
     what = (
-        f"promises kept and late first tokens of a real hour, played at {len(LOADS)} loads, and at"
-        f" those at which its busiest one and two minutes are at {HOT}"
+        f"promises kept and late first tokens of a real hour, played at {len(LOADS)} loads, {DRAWS}"
+        " times where something is drawn, and at those at which its busiest one and two minutes are"
+        f" at {HOT}"
     )
     record = provenance(COMMAND, ["numpy"]) | {
         "what": what,
@@ -288,9 +296,9 @@ def figure_hour(figure: Figure) -> None:
 def figure_kept(figure: Figure) -> None:
     """Played as it was, the hour breaks the promise of 99 requests in a hundred from just above
     three fifths of the ceiling on. Poisson arrivals at the same rate do not show it, nor do its own
-    gaps in another order, up to four fifths.
+    gaps in another order, up to seven tenths.
 
-    The chat machine; a request is in time if it gets what the machine promises.
+    The chat machine; a request is in time if it gets what the machine promises. Means of 8 draws.
 
     Alt: Share of requests whose promise is kept against the load. Poisson arrivals stay near one up
     to nine tenths of the ceiling, shuffled gaps fall at the end, and the hour as it was falls early
@@ -372,18 +380,19 @@ def slider_hour() -> dict[str, Any]:
 def check_the_order_matters() -> None:
     """At four fifths of the ceiling the hour as it was keeps fewer promises than its own gaps in
     another order, and those fewer than Poisson arrivals at its rate, which keep nearly all; up to
-    half nothing is lost. This holds with 256 places and with 64.
+    half nothing is lost. This holds with 256 places and, by less, with 64.
 
     Source: the record, two engines.
     """
-    for name in MACHINES:
+    for name, machine in MACHINES.items():
         real, gaps, poisson = (
             _kept(how, 0.8, name) for how in ("as it was", "gaps shuffled", "Poisson")
         )
         checks.inside(f"{name}: as it was", real, 0.3, 0.95, kind="measured")
         checks.inside(f"{name}: Poisson", poisson, 0.99, 1.0, kind="measured")
         got = [real, gaps, poisson]
-        checks.holds(f"{name}: in this order", real + 0.05 < gaps < poisson, got=got)
+        apart = 0.2 if machine.places == 256 else 0.01
+        checks.holds(f"{name}: in this order", real + apart < gaps < poisson, got=got)
         for load in (0.4, 0.5):
             kept = _kept("as it was", load, name)
             checks.inside(f"{name} at {load:.0%}", kept, 0.999, 1.0, kind="measured")

@@ -138,8 +138,8 @@ def check_losers_that_run_on_bring_a_fleet_down() -> None:
 def check_copies_help_where_an_engine_stands_still() -> None:
     """With requests sent anywhere, cancelled copies cut the p99 by half or more where one engine in
     turn stands still; the engine with the fewest requests does nearly as much without a copy, and
-    copies behind it cut no more than a quarter. The one with the fewest unread tokens halves that
-    again, and copies behind it cut nothing.
+    copies behind it cut no more than a quarter. The one with the fewest unread tokens nearly halves
+    that again, and copies behind it cut nothing.
 
     Source: the record, at half load.
     """
@@ -156,5 +156,5 @@ def check_copies_help_where_an_engine_stands_still() -> None:
         unread, copied = (
             _case("still, unread tokens", load, name)["p99"] for name in ("none", "cancelled")
         )
-        checks.inside(f"unread tokens at {load:g}", unread / few, 0.1, 0.5, kind="simulation")
+        checks.inside(f"unread tokens at {load:g}", unread / few, 0.1, 0.55, kind="simulation")
         checks.inside(f"copies behind it at {load:g}", copied / unread, 1.0, 1.5)

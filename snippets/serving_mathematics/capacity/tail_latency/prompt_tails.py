@@ -13,10 +13,12 @@ Source: records/first_tokens.json, made by `tail_record`.
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 
 from serving_mathematics.capacity.tail_latency.mixes import (
+    ENGINES,
     MIXES,
     _ask,
     _ceiling_per_s,
@@ -25,6 +27,7 @@ from serving_mathematics.capacity.tail_latency.mixes import (
 from serving_mathematics.capacity.tail_latency.second_copies import serve_copies
 from serving_mathematics.capacity.tail_latency.tail_record import (
     REMEDIES,
+    WARM,
     _recorded,
     _serve,
     _tail,
@@ -116,7 +119,7 @@ def example() -> SimpleNamespace:
 
 
 def check_a_run_is_made_again() -> None:
-    """A run of the record, simulated again, lies within a fifth of the mean of its three.
+    """A run of the record, simulated again, lies within a fifth of the mean of all.
 
     Source: the record, and its command.
     """
@@ -150,7 +153,7 @@ def check_unread_tokens_cost_nobody() -> None:
     """In every mix with long prompts, a router that counts unread tokens shortens the p99 of all
     requests too, and long prompts come no later; tokens come later by 3% at most, and no fewer
     requests keep both limits. A second copy behind it makes the p99 of short prompts longer. At 70%
-    load shortest first does more for these.
+    load shortest first does as much for these where few are documents, and far more in the others.
 
     Source: the record; the copy's delay is the p95 of the same router without.
     """
@@ -158,7 +161,7 @@ def check_unread_tokens_cost_nobody() -> None:
         for load in (0.5, 0.7):
             given = mix, load, "unread tokens"
             for part, least, most in (
-                ("p99", 0.5, 0.95),
+                ("p99", 0.5, 0.96),
                 ("long_p50", 0.8, 1.0),
                 ("token_p90", 0.95, 1.03),
             ):
@@ -169,7 +172,29 @@ def check_unread_tokens_cost_nobody() -> None:
             copied = mix, load, "copy behind unread tokens", "short_p99", "unread tokens"
             checks.inside(f"{mix} at {load:g}, with copies", _over(*copied), 1.02, 10.0)
         shortest = _over(mix, 0.7, "shortest", "short_p99", "unread tokens")
-        checks.inside(f"{mix} at 0.7, shortest over unread", shortest, 0.1, 0.95)
+        low, high = (0.9, 1.1) if mix == "documents" else (0.1, 0.5)
+        checks.inside(f"{mix} at 0.7, shortest over unread", shortest, low, high)
+
+
+def check_two_engines_gain_less() -> None:
+    """Between two engines the router that counts unread tokens takes a quarter to two fifths off
+    the p99 of short prompts, and among four over half.
+
+    Source: the same requests at the same load of each engine, 70%; four draws.
+    """
+    for engines, low, high in ((2, 0.2, 0.4), (ENGINES, 0.5, 0.75)):
+        late_s: dict[Literal["requests", "tokens"], float] = {"requests": 0.0, "tokens": 0.0}
+        for seed in range(4):
+            asked = _ask("documents", 0.7, seed)
+            arrivals = asked.workload.arrival_s * ENGINES / engines
+            lengths = asked.workload.prompt_tokens, asked.workload.output_tokens
+            workload = Workload(arrivals, *lengths)
+            for counted in late_s:
+                got = serve_copies(workload, _engine_for("documents"), engines, counted=counted)
+                first = (got.first_token_s - arrivals)[WARM:][~asked.long[WARM:]]
+                late_s[counted] += float(np.quantile(first, 0.99))
+        cut = 1 - late_s["tokens"] / late_s["requests"]
+        checks.inside(f"{engines} engines", cut, low, high, kind="simulation")
 
 
 def check_ties_go_to_the_fewest_requests() -> None:
@@ -216,7 +241,7 @@ def check_what_a_larger_budget_costs() -> None:
     """A budget four times as large makes a full step three to five times as long, longer than any
     promised time per token; a limit within the old budget needs none, and cuts the p99 of short
     prompts in every mix with documents, by less than the limit in the larger budget. At 70% load
-    documents then take nearly twice as long.
+    documents then take two thirds to nine tenths longer.
 
     Source: the engine of the chat machine; the record.
     """
@@ -229,12 +254,12 @@ def check_what_a_larger_budget_costs() -> None:
             checks.inside(f"{mix} at {load:g}: cut [%]", least, 10.0, most, kind="simulation")
         names = ("limit in the old budget", "none")
         limited, free = (_remedy(mix, 0.7, name)["long_p50"] for name in names)
-        checks.inside(f"{mix}: documents, times as long", limited / free, 1.7, 2.0)
+        checks.inside(f"{mix}: documents, times as long", limited / free, 1.65, 1.95)
 
 
 def check_whom_the_order_costs() -> None:
     """The long prompts wait up to a third longer when the shortest are read first, and the slowest
-    tenth of times per token is longer by up to a tenth.
+    tenth of times per token is longer by up to an eighth.
 
     Source: the record, medians of long prompts; the p90 of times per token.
     """
@@ -243,7 +268,7 @@ def check_whom_the_order_costs() -> None:
             later = _over(mix, load, "shortest", "long_p50")
             checks.inside(f"{mix} at {load:g}", later, 0.5, 1.34, kind="simulation")
             slower = _over(mix, load, "shortest", "token_p90")
-            checks.inside(f"{mix} at {load:g}: time per token", slower, 0.95, 1.1)
+            checks.inside(f"{mix} at {load:g}: time per token", slower, 0.95, 1.125)
 
 
 def check_blocked_share() -> None:

@@ -36,7 +36,7 @@ from serving_mathematics.support.measuring import provenance, read_record, write
 FloatArray = npt.NDArray[np.float64]
 RECORD = "first_tokens"
 COMMAND = "python -m serving_mathematics.capacity.tail_latency.tail_record"
-WARM, SEEDS = 600, 3  # requests that are not counted; runs of each case
+WARM, SEEDS = 600, 12  # requests that are not counted; runs of each case
 LOADS = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.8, 0.9)  # of the chat machine as it is
 COPIES: Mapping[str, dict[str, Any]] = {  # after: quantile of the first token without copies
     "none": {},

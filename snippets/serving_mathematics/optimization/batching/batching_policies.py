@@ -101,10 +101,11 @@ def _p99(values: FloatArray) -> float:
 
 @functools.cache
 def _static_ceiling_per_s(machine: Machine, padded: bool = True) -> float:
-    """Requests a second of full static batches, one after the other."""
-    asked = ask_machine(machine, 1.0, REQUESTS)
-    burst = replace(asked, arrival_s=np.zeros(REQUESTS))
-    return REQUESTS / float(_completions("static", burst, machine.engine, padded=padded)[-1])
+    """Requests a second of full static batches, one after the other, all of them full."""
+    count = 10 * REQUESTS // machine.places * machine.places
+    asked = ask_machine(machine, 1.0, count)
+    burst = replace(asked, arrival_s=np.zeros(count))
+    return count / float(_completions("static", burst, machine.engine, padded=padded)[-1])
 
 
 def _carries_times(machine: Machine, padded: bool) -> float:
