@@ -25,6 +25,7 @@ from serving_mathematics.architecture.shadow_canary.repeated_looks import (
     pocock_constant,
 )
 from serving_mathematics.architecture.shadow_canary.same_version import (
+    ENGINES,
     LOOK_S,
     LOOKS,
     PAIRS,
@@ -117,6 +118,7 @@ def example() -> SimpleNamespace:
     worth = _seen("worth")
     spread = worth["chat"]["spread"]
     planned = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) ** 2
+    block_h = ENGINES["mixture"][3] / 3600
     return SimpleNamespace(
         looked_percent=100 * crossing_probability([1.959964] * LOOKS),
         one_look_requests=100 * false_alarm_rate(worth["chat"]["token"]),
@@ -126,6 +128,8 @@ def example() -> SimpleNamespace:
         load_percent=100 * LOAD,
         minutes_for_5=planned * (spread / math.log(1.05)) ** 2,
         minutes_for_1=planned * (spread / math.log(1.01)) ** 2 / 60,
+        busier_times=(worth["chat, 80%"]["spread"] / spread) ** 2,
+        mixture_hours_for_5=block_h * planned * (worth["mixture"]["spread"] / math.log(1.05)) ** 2,
     )
 
 
