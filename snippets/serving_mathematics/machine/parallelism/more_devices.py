@@ -338,7 +338,9 @@ def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
     Source: the whole prediction of dense models of 8B to 70B on one to four devices of three kinds,
     and of two without NVLink.
     """
-    filled, most, apart = [], [], []
+    filled: list[tuple[float, bool, float]] = []
+    apart: list[tuple[float, bool, float]] = []
+    most = []
     for model, bits, system, devices in (
         ("Llama-3.1-70B", "bf16", "h100_pcie", 4),
         ("Llama-3.1-70B", "bf16", "rtx_pro_6000", 2),
