@@ -333,7 +333,8 @@ def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
     """With a full cache, twice the devices write more tokens as two copies than sharing, or at most
     a tenth fewer, if weights fill up to half of the memory and prompts are short, or up to two
     fifths and prompts are long. Beyond that sharing writes more, and more than twice as many if
-    weights fill three quarters. Without NVLink it may write a fifth fewer up to seven tenths.
+    weights fill three quarters. Without NVLink it may write a third fewer even where they fill more
+    than half.
 
     Source: the whole prediction of dense models of 8B to 70B on one to four devices of three kinds,
     and of two without NVLink.
