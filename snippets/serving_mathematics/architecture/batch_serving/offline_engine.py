@@ -106,19 +106,24 @@ def _takes_s(machine: Machine, rows: int, order: str = "mixed", seed: int = 0) -
     return float(simulate(Workload(np.zeros(rows), *parts), machine.engine).completion_s.max())
 
 
-def _alike(customers: int, preamble: int, grouped: bool) -> dict[str, float]:
-    """Rows a second, and the share of prompt tokens that is found, of rows that begin alike."""
+def _rows_alike(customers: int, preamble: int, grouped: bool) -> Requests:
+    """Rows that are all there and begin alike, mixed or customer by customer."""
     drawn = _customers(np.random.default_rng(82), 1.0, ROWS, customers, preamble)
     tree = drawn.prefixes
     assert tree is not None
     who = tree.parent[tree.node]
     at = np.argsort(who, kind="stable") if grouped else np.arange(ROWS)
-    asked = Requests(
+    return Requests(
         np.zeros(ROWS),
         drawn.prompt_tokens[at],
         drawn.output_tokens[at],
         prefixes=Prefixes(tree.parent, tree.tokens, tree.node[at], tree.answer_node[at]),
     )
+
+
+def _alike(customers: int, preamble: int, grouped: bool) -> dict[str, float]:
+    """Rows a second, and the share of prompt tokens that is found, of rows that begin alike."""
+    asked = _rows_alike(customers, preamble, grouped)
     outcome = simulate_fleet(asked, Fleet([_long_chat()], caching=True), np.random.default_rng(3))
     found = outcome.found_tokens.sum() / asked.prompt_tokens.sum()
     return {"per_s": ROWS / float(np.max(outcome.completion_s)), "found": float(found)}

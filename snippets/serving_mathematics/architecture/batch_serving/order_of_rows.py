@@ -10,6 +10,7 @@ Source: records/offline_engine.json.
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,21 @@ from serving_mathematics.architecture.batch_serving.offline_engine import (
     SIZES,
     _alike,
     _of,
+    _rows_alike,
     _thinking_s,
 )
-from serving_mathematics.core.machines.customers import _customers
+from serving_mathematics.core.fleet.design import Fleet, Route
+from serving_mathematics.core.fleet.routers import least_requests
+from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.fleet.view import View
+from serving_mathematics.core.machines.customers import _customers, _long_chat
 from serving_mathematics.core.machines.machines import MIXTURE
 from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+ENGINES = 8  # that take rows from one list
 
 
 def _sorted_over_mixed(name: str, order: str, rows: int) -> float:
@@ -53,6 +61,20 @@ def _grouped_times(name: str) -> float:
     return float(grouped["per_s"] / mixed["per_s"])
 
 
+def _in_parts(row: int, _view: View) -> int:
+    """The engine whose part of the sorted rows this one is in."""
+    return row * ENGINES // ROWS
+
+
+@functools.cache
+def _found_on_many(route: Route) -> float:
+    """Share of the prompt tokens that several engines find of rows that are sorted by customer."""
+    asked = _rows_alike(*next(iter(CUSTOMERS.values())), grouped=True)
+    fleet = Fleet([_long_chat()] * ENGINES, route, caching=True)
+    outcome = simulate_fleet(asked, fleet, np.random.default_rng(3))
+    return float(outcome.found_tokens.sum() / asked.prompt_tokens.sum())
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     first = next(iter(CUSTOMERS))
@@ -62,6 +84,8 @@ def example() -> SimpleNamespace:
         grouped_percent=100 * (_grouped_times(first) - 1),
         mixed_found=100 * mixed["found"],
         grouped_found=100 * grouped["found"],
+        engines=ENGINES,
+        spread_found=100 * _found_on_many(least_requests),
     )
 
 
@@ -123,6 +147,18 @@ def check_rows_that_begin_alike_belong_together() -> None:
     name, numbers = next(iter(CUSTOMERS.items()))
     again = _alike(*numbers, grouped=True)
     checks.close("again [1/s]", again["per_s"], _of("alike")[name][1]["per_s"], rtol=1e-6)
+
+
+def check_rows_that_begin_alike_want_one_engine() -> None:
+    """Eight engines that each get a part of the rows that are sorted by customer find as many
+    tokens as one engine; by the fewest requests they find as few as one engine of mixed rows.
+
+    Source: own simulation; the record for one engine.
+    """
+    mixed, grouped = (row["found"] for row in _of("alike")[next(iter(CUSTOMERS))])
+    cut, spread = (_found_on_many(route) for route in (_in_parts, least_requests))
+    checks.close("in parts", cut, grouped, atol=0.02, kind="simulation")
+    checks.close("by the fewest requests", spread, mixed, atol=0.05, kind="simulation")
 
 
 def check_a_cut_reads_one_beginning_more() -> None:

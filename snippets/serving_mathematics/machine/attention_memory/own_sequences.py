@@ -33,7 +33,7 @@ from serving_mathematics.core.hardware.deployments import (
 )
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.published_runs import _engine_runs
-from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine, Promise
 from serving_mathematics.machine.attention_memory.who_fits import (
     SHOWN,
     SPLITS,
@@ -50,6 +50,7 @@ TOKENS = 32_768  # of each sequence in the figure
 PLACES = 256
 LONGER = 4000  # tokens of the chat machine's sequences, more than three times what they have
 AGENTS_CONTEXT = 80_000.0  # tokens of their sequences, about
+TIGHT = replace(MIXTURE, promise=Promise(10.0, 0.03, 0.9))  # a promise that only few requests keep
 
 
 def _own(deployment: Deployment) -> Deployment:
@@ -177,6 +178,9 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         kept_gain=_gain(MIXTURE),
         kept_gain_slower=_gain(MIXTURE, 1.2),
+        tight_ms=1e3 * TIGHT.promise.tpot_s,
+        tight_gain=_gain(TIGHT),
+        tight_loss=-_gain(TIGHT, 1.2),
         filled_rows="\n".join(_filled_rows()),
         own_shared=fit[False],
         own_apart=fit[True],
@@ -221,7 +225,8 @@ def check_memory_ends_before_the_promise() -> None:
 def check_the_promise_takes_part_of_what_memory_gives() -> None:
     """Five times as many sequences fit, but the promise lets the mixture use a quarter of them or
     less, so it gains less than its ceiling; less than a third of the gain is left if steps with own
-    sequences take a fifth longer than predicted.
+    sequences take a fifth longer than predicted. A promise that a dozen keep leaves hardly a gain,
+    and with such steps a loss.
 
     Source: full engines with as many places, prompts in between: places over requests a second and
     tokens of an answer are the time per token, by Little's law.
@@ -241,6 +246,9 @@ def check_the_promise_takes_part_of_what_memory_gives() -> None:
     told, slow = _gain(MIXTURE), _gain(MIXTURE, 1.2)
     checks.inside("gain over the ceiling's", told / ceiling, 0.3, 0.8)
     checks.inside("left of it", slow / told, 0.0, 1 / 3)
+    checks.inside("sequences within a tight promise", _kept(TIGHT, True)[0], 8, 16)
+    checks.inside("gain within it", _gain(TIGHT), -0.1, 0.2)
+    checks.inside("with longer steps", _gain(TIGHT, 1.2), -0.5, -0.2)
 
 
 def check_where_the_promise_ends_before_memory() -> None:

@@ -149,6 +149,7 @@ def example() -> SimpleNamespace:
         large_alone=1 / over_large[0],
         large_worst=1 / over_large.max(),
         large_crowd=1 / over_large[-1],
+        crowd=LOADS[-1],
         beside=few.size,
         beside_dense=int(np.sum(many > few)),
         beside_turns=int(np.sum((few < 1) & (many > 1))),

@@ -333,12 +333,18 @@ def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
     """With a full cache, twice the devices write more tokens as two copies than sharing, or at most
     a tenth fewer, if weights fill up to half of the memory and prompts are short, or up to two
     fifths and prompts are long. Beyond that sharing writes more, and more than twice as many if
-    weights fill three quarters.
+    weights fill three quarters. Without NVLink it may write a third fewer even where they fill more
+    than half.
 
-    Source: the whole prediction of dense models of 8B to 70B on one to four devices of three kinds.
+    Source: the whole prediction of dense models of 8B to 70B on one to four devices of three kinds,
+    and of two without NVLink.
     """
-    filled, most = [], []
+    filled: list[tuple[float, bool, float]] = []
+    apart: list[tuple[float, bool, float]] = []
+    most = []
     for model, bits, system, devices in (
+        ("Llama-3.1-70B", "bf16", "h100_pcie", 4),
+        ("Llama-3.1-70B", "bf16", "rtx_pro_6000", 2),
         ("Llama-3.1-8B", "bf16", "h100", 1),
         ("Llama-3.1-70B", "fp8", "h200", 2),
         ("Qwen3-32B", "bf16", "b200", 1),
@@ -364,7 +370,8 @@ def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
             loops = loop_latencies(work, FITTED)
             copied, shared = tokens_per_s_per_device(loops, work.answer, work.concurrency, widths)
             share = weight_bytes(one) / one.system.memory_bytes
-            filled.append((share, share > (0.5 if prompts < 4000 else 0.39), shared / copied))
+            row = share, share > (0.5 if prompts < 4000 else 0.39), shared / copied
+            (filled if one.system.link_bytes_per_s > 1e11 else apart).append(row)
             most.append(float(loops.running[0]) / one.concurrency)
     checks.inside("of all, run at a time", max(most), 0.0, 0.5)
     shares, told, gains = np.array(filled).T
@@ -373,6 +380,9 @@ def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
     checks.inside("sharing, from 0.7 on", float(gains[shares > 0.7].min()), 2.0, 4.0)
     short = (shares > 0.4) & (shares < 0.5) & (told == 0)
     checks.inside("sharing, two fifths and short", float(gains[short].min()), 0.7, 0.85)
+    shares, told, gains = np.array(apart).T
+    checks.inside("without NVLink, weights", float(shares[told == 1].max()), 0.65, 0.75)
+    checks.inside("sharing without it, least", float(gains[told == 1].min()), 0.5, 0.8)
 
 
 def check_sharing_divides_no_cache_past_its_heads() -> None:
