@@ -81,6 +81,7 @@ NO_DECODERS = (  # families that do not answer token by token, or not alone; and
     *("nystromformer", "roformer", "tapas", "xmod", "yoso", "splinter", "canine", "dpr", "new"),
     *("diffusion_gemma", "llada", "llada2_moe", "Dream", "sdar", "sdar_moe"),
 )
+ENCODES = "vision_config", "audio_config"  # what a model has beside its text
 MASKED = "ForMaskedLM", "ForPreTraining"  # as classes of encoders end
 QUANT_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
 FOUR_BITS = "gptq", "awq", "gptq_marlin", "awq_marlin", "auto-round"  # by whole numbers of `bits`
@@ -146,6 +147,7 @@ class Architecture:
     published: str = "bf16"  # precision of the weights: bf16, fp8, fp4, mxfp4, int4, or why unknown
     four_bit_experts: bool = False  # its experts are published in four bits and stay so
     eight_bit_rest: bool = False  # and what lies beside them in eight
+    beside_text: bool = False  # it takes images or sound too, by a part that is not read
 
     @property
     def layer_count(self) -> int:
@@ -1092,4 +1094,5 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         published=published,
         four_bit_experts=four_bit,
         eight_bit_rest=four_bit and published == "fp8",
+        beside_text="_vl" in str(read.get("model_type")) or read.has(*ENCODES),
     )
