@@ -17,6 +17,7 @@ from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
+    LONG_ALONE,
     LONG_PROMPT,
     Table,
     _read_lines,
@@ -44,9 +45,11 @@ from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.objectives import promised
+from serving_mathematics.planner.question import TO_CUT
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import measuring
+from serving_mathematics.support.digits import sized
 
 from builder import ROOT
 
@@ -320,23 +323,70 @@ def test_the_summary_is_as_certain_as_the_table() -> None:
 
 
 def test_long_lengths_are_told_and_what_the_context_cuts() -> None:
-    """Those of the very draw: its mean is far below what was asked for. That prompts spread is said
-    where attention is much of the work, cut or not."""
-    question = read_question(
-        {"rate_per_s": 1, "ttft_s": 99, "mean_prompt_tokens": 100_000, "requests": 2000}
-    )
+    """Its mean is far below what was asked for: that of what is simulated, within three standard
+    errors. Else that prompts spread is said where attention is much of the work, or where one
+    that the promise counts takes two fifths of it alone."""
+    asked = {"rate_per_s": 1, "ttft_s": 99, "mean_prompt_tokens": 100_000, "requests": 2000}
+    question = read_question(asked)
     sample = Fleets(replace(question, promise=promised(1e4, 1e4))).sample
     said = answer_summary(replace(PLAIN, question=question))
-    means = f"{sample.prompt_tokens.mean():,.0f} in and {sample.output_tokens.mean():,.0f} out"
-    assert f"cut at the context of 131,072 tokens: {means} in the mean" in said
+    for mean, drawn in zip(
+        question.mean_lengths, (sample.prompt_tokens, sample.output_tokens), strict=True
+    ):
+        assert abs(mean - drawn.mean()) < 3 * drawn.std() * math.sqrt(1 / 2000 + 1 / TO_CUT)
+    prompt, output = question.mean_lengths
+    means = f"{prompt:,.0f} in and {output:,.0f} out"
+    cut = f"cut at the context of 131,072 tokens: this is for {means} in the mean. For 100,000 and"
+    assert f"{cut} 250 give a trace." in said
     assert 60_000 < sample.prompt_tokens.mean() < 80_000
     spread = "Lengths are drawn geometric, and equal prompts take less time: a trace has its own."
-    assert spread in said
-    asked = {"rate_per_s": 1, "ttft_s": 99, "mean_prompt_tokens": LONG_PROMPT, "requests": 2000}
-    long = answer_summary(replace(PLAIN, question=read_question(asked)))
+    assert spread not in said
+    long = answer_summary(
+        replace(PLAIN, question=read_question(asked | {"mean_prompt_tokens": LONG_PROMPT}))
+    )
     assert spread in long
-    assert not any(words in answer_summary(PLAIN) for words in (" cut at ", spread))
+    assert not any(words in answer_summary(PLAIN) for words in (" cut at ", "Lengths are drawn"))
     assert " cut at " not in long
+    limit = QUESTION.promise[0].limit
+    for alone, told in ((LONG_ALONE * limit, True), (0.99 * LONG_ALONE * limit, False)):
+        said = answer_summary(with_plan(PLAIN, alone_s=alone))
+        few = "1% of the prompts have 4,605 tokens or more, which take "
+        assert (f"Lengths are drawn geometric, and {few}{sized(alone)} s alone: " in said) == told
+
+
+def test_what_the_context_cut_is_not_paid_for() -> None:
+    """Tokens of a price are those that were planned: the price of an hour over them, by hand."""
+    asked = {"rate_per_s": 0.2, "model": "Qwen3-8B", "mean_prompt_tokens": 30_000, "ttft_s": 90}
+    asked |= {"parallelism": "tp1", "precision": "fp8", "requests": 400, "tpot_s": 1}
+    found = answer(read_choices(asked | {"api_input_price": 1, "api_output_price": 1}))
+    question, best = found.question, found.plan.best
+    prompt, output = question.mean_lengths
+    assert prompt < 23_000
+    assert output < 240
+    hour = 3600 * 0.2 / 1e6
+    assert best.usd_per_million == pytest.approx(best.usd_per_hour / (hour * output))
+    assert answer_record(found)["api_usd_per_hour"] == pytest.approx(hour * (prompt + output))
+    lines = {line.what: line.value for line in answer_lines(found)}
+    assert lines["tokens of a request, mean"] == f"{prompt:,.0f} in, {output:,.0f} out"
+
+
+def test_what_a_reader_may_take_for_counted_is_said() -> None:
+    """Caches that are taken as given, images, and spot GPUs; nothing of it where nothing is."""
+    cached = "That caches hold 60% of the prompt tokens, whichever replica they come to, is taken"
+    encodes = "Images and sound are tokens of the prompt here: the time and the memory of what"
+    taken = "That spot GPUs are taken away is not counted: buy as many spare_replicas as may go"
+    asked = {"rate_per_s": 5, "cached_share": 0.6, "spot_share": 0.5}
+    said = answer_summary(replace(PLAIN, question=read_question(asked)))
+    assert cached in said
+    assert "replicas: auto and like: agents simulates caches." in said
+    assert taken in said
+    assert encodes not in said
+    seeing = read_question({"rate_per_s": 5, "model": "Qwen3-VL-8B-Instruct"})
+    assert encodes in answer_summary(replace(PLAIN, question=seeing))
+    assert not any(words in answer_summary(PLAIN) for words in (cached, encodes, taken))
+    kinds = "chat:0.5:prompt=1000,cached=0.5; agents:0.5:prompt=3000"
+    mixed = read_question({"rate_per_s": 5, "classes": kinds})
+    assert mixed.cached == pytest.approx(0.125)  # 500 of 4,000
 
 
 def test_what_is_not_counted_of_a_model_is_told_beside_its_size() -> None:

@@ -26,6 +26,7 @@ from serving_mathematics.planner.launch import (
     Start,
     Started,
     _launch_notes,
+    _repository,
     kubernetes_deployment,
     kubernetes_separate,
     launch_files,
@@ -358,6 +359,14 @@ def test_what_spans_machines_is_no_pod() -> None:
         assert f"are on {machines} machines or more" in kubernetes_deployment(question, best)
 
 
+SHORT = {  # what people type, which is no repository, and one that is; a named variant stays
+    "Mistral-Small-24B": "mistralai/Mistral-Small-24B-Base-2501",
+    "Mistral-Small-24B-Instruct-2501": "mistralai/Mistral-Small-24B-Instruct-2501",
+    "Mixtral-8x7B": "mistralai/Mixtral-8x7B-v0.1",
+    "Kimi-K2": "moonshotai/Kimi-K2-Instruct",
+}
+
+
 def test_presets_are_served_by_the_names_of_their_checkpoints() -> None:
     """With an owner, as on Hugging Face; and no other name is changed."""
     names = {find_model(name)[0].name for name in model_names()}
@@ -365,6 +374,11 @@ def test_presets_are_served_by_the_names_of_their_checkpoints() -> None:
     assert {name for name in names if "/" not in name} == set(CHECKPOINTS)
     question, best = planned({"rate_per_s": 1, "model": "Gemma-3-27B", "parallelism": "tp1"})
     assert launch_words(question, best)[2] == "google/gemma-3-27b-it"
+    for short, whole in SHORT.items():
+        question = read_question(
+            {"rate_per_s": 1, "model": short, "device": "B300", "parallelism": "tp8"}
+        )
+        assert _repository(question) == whole
 
 
 def test_a_shape_alone_is_no_checkpoint() -> None:

@@ -382,7 +382,11 @@ def test_what_guesses_is_a_word_or_a_model() -> None:
             "is known with 80 GiB only; or leave it out",
         ),
         ({"rate_per_s": 1, "device": "V100"}, "device: system 'V100' is too old .* T4 has it$"),
-        ({"rate_per_s": 1, "device": "5080"}, "or leave it out and give peak_tflops"),
+        ({"rate_per_s": 1, "device": "5080"}, "or leave it out and give peak_tflops.*memory_gib$"),
+        *(
+            ({"rate_per_s": 1, "device": name}, "memory_gib of the slice, and parallelism: tp1")
+            for name in ("H100 MIG", "A100-3g.20gb", "mig-1g.10gb")
+        ),
         (
             {"rate_per_s": 1, "model": "Llama-2-7B", "mean_prompt_tokens": 30_000},
             "mean_prompt_tokens and mean_output_tokens together must be at most 4096, the context",

@@ -30,8 +30,6 @@ from serving_mathematics.planner.capacity_planner import (
     QUANTILES,
     Performance,
     Plan,
-    _classes_of,
-    _cut_at,
     time_shares,
 )
 from serving_mathematics.planner.configurations import (
@@ -70,6 +68,7 @@ from serving_mathematics.planner.lines import (
     _all,
     _alone,
     _count,
+    _left_out,
     _lengths_line,
     _model,
     _needs_heads,
@@ -96,7 +95,6 @@ from serving_mathematics.planner.routing_lines import (
 )
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
-from serving_mathematics.planner.traffic import share_of_traffic
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
@@ -107,7 +105,7 @@ MISFIT = 1.5  # times what the other runs of a load test say of one, from which 
 FOR_INSTALLED = "For an engine as installed, ask with front: unknown and take the larger number."
 SAID = {"replicas", "a replica", "steps are those of", "price of the fleet"}  # in the sentence
 SAID_HERE = {*SAID, "if steps err", "tokens of a request, mean"}  # in the notes, in the question
-FEW_CUT = 0.005  # of the requests, that the context may cut without a word
+LONG_ALONE = 0.4  # of a TTFT's limit: equal prompts took 20 to 67% fewer replicas from there on
 LONG_PROMPT = 8000  # tokens: with an 8B an engine carries a fifth more if all are equal
 
 
@@ -385,7 +383,7 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
     best, one = found.best, question.deployment
     sure = "keeps" if best.replicas == 1 else "keep"
     given, tuned = told.rates is not None, _tuned(told)
-    notes = [FOR_INSTALLED * bool(tuned), _lengths_summary(question)]
+    notes = [FOR_INSTALLED * bool(tuned), _lengths_summary(told), *_left_out(question)]
     notes += given_more(told) if given else _other_costs(told)
     if _beyond(found.best) or found.load > EDGE:
         sure = "may keep"
@@ -439,30 +437,31 @@ def _enough(told: Answer) -> str:
     return "" if _beyond(found.one_more) else f"{more:,} keep {_all(told.question)}."
 
 
-def _lengths_summary(question: Question) -> str:
-    """That drawn lengths spread, where prompts are long, and what the model's context cut."""
-    traffic, most = question.traffic, question.deployment.architecture.context_tokens
+def _lengths_summary(told: Answer) -> str:
+    """What the model's context cut of drawn requests; else that lengths spread, where prompts are
+    long, or one of those that the promise counts takes much of it alone."""
+    question, traffic = told.question, told.question.traffic
     if isinstance(traffic, Workload):
         return ""
     prompt, answer = question.mean_lengths
-    spread = (
-        " Lengths are drawn geometric, and equal prompts take less time: a trace has its own."
-        if prompt >= LONG_PROMPT
-        else ""
-    )
-    if 20 * (prompt + answer) < most:
-        return spread
-    rng = np.random.default_rng(question.seed)
-    asked = share_of_traffic(rng, traffic, 1, question.requests, _classes_of(question))
-    left = _cut_at(asked, most)
-    lengths = asked.prompt_tokens + asked.output_tokens
-    cut = float(np.mean(left.prompt_tokens + left.output_tokens < lengths))
-    if cut < FEW_CUT:
-        return spread
+    if question.left_by_context:
+        asked = f"{traffic.mean_prompt_tokens:,.0f} and {traffic.mean_output_tokens:,.0f}"
+        return (
+            f" Of the drawn requests {100 * question.left_by_context[0]:.0f}% are cut at the "
+            f"context of {question.deployment.architecture.context_tokens:,} tokens: this is for "
+            f"{prompt:,.0f} in and {answer:,.0f} out in the mean. For {asked} give a trace."
+        )
+    drawn = "Lengths are drawn geometric, and"
+    if prompt >= LONG_PROMPT:
+        return f" {drawn} equal prompts take less time: a trace has its own."
+    first = next((goal for goal in question.promise if goal.metric == "ttft"), None)
+    if traffic.classes or first is None or told.plan.alone_s < LONG_ALONE * first.limit:
+        return ""
+    long = -math.log1p(-first.share) * prompt
     return (
-        f" Of the drawn requests {100 * cut:.0f}% are cut at the context of {most:,} tokens: "
-        f"{left.prompt_tokens.mean():,.0f} in and {left.output_tokens.mean():,.0f} out in the "
-        f"mean.{spread or ' A trace has its own.'}"
+        f" {drawn} {sized(100 * (1 - first.share))}% of the prompts have {long:,.0f} tokens or "
+        f"more, which take {sized(told.plan.alone_s)} s alone: equal ones take fewer GPUs. A trace "
+        "has its own."
     )
 
 

@@ -67,6 +67,7 @@ from serving_mathematics.planner.objectives import (
 from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.traffic import (
     Traffic,
+    _cut_at,
     drawn_classes,
     share_of_traffic,
     shares_of_trace,
@@ -264,6 +265,7 @@ class Plan:
     token_bytes: float  # that a token holds in the cache of a replica [B]
     rate_per_s: float  # of the whole fleet
     own_s: tuple[float, float]  # prompt, and cache reading, of a mean request
+    alone_s: float  # TTFT of a replica without other requests, at the promised share
 
     @property
     def binding(self) -> tuple[str, ...]:
@@ -554,7 +556,7 @@ class Fleets:
         ]
         ttft = np.min([first for first, _ in alone], axis=0) + self.beside(asked)
         got = RequestTimes(ttft, alone[0][1], as_floats(later=asked.output_tokens - 1))
-        problem, over = None, 0.0
+        problem, over, self.alone_s = None, 0.0, 0.0
         for place, promise in enumerate(self.goals):
             whose = f" of {self.question.class_names[place]}" if len(self.goals) > 1 else ""
             for goal in promise:
@@ -562,6 +564,7 @@ class Fleets:
                 kept = each[(self.which == place) & ~np.isnan(each)]
                 least = float(np.quantile(kept, goal.share)) if kept.size else 0.0
                 over = max(over, least / goal.limit)
+                self.alone_s = max(self.alone_s, least if goal.metric == "ttft" else 0.0)
                 if least > goal.limit and problem is None:
                     problem = Infeasible(
                         f"no fleet keeps {goal.kept}{whose}: a replica without other requests "
@@ -939,14 +942,6 @@ def _classes_of(question: Question) -> IntArray:
     return drawn_classes(rng, question.traffic, question.requests)
 
 
-def _cut_at(asked: Workload, most: int) -> Workload:
-    """Requests of so many tokens at most."""
-    prompts = np.minimum(asked.prompt_tokens, most - 1)
-    outputs = np.minimum(asked.output_tokens, most - prompts)
-    cached = np.minimum(asked.cached_tokens, prompts - 1)
-    return Workload(asked.arrival_s, prompts, outputs, cached)
-
-
 def _longer(fleet: Fleets, long: Fleets, replicas: int) -> Performance | None:
     """The first longer run, of the limits that might do by the shorter ones, that keeps both."""
     runs = (long.keeping(replicas, *limits) for limits in fleet.near(replicas))
@@ -1178,6 +1173,7 @@ def plan(
         fleet.made.token_bytes * _holders(question.deployment),
         fleet.rate_per_s,
         fleet.own_s,
+        fleet.alone_s,
     )
 
 

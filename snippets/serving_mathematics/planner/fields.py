@@ -106,7 +106,7 @@ _TABLE = {  # of the form's groups, in its order
         Field("device", "GPU; several are compared", default="H100"),
         Field(
             "rate_per_s",
-            "Requests a second: to the whole fleet",
+            "Requests a second: to the whole fleet, such as users over seconds between two of one",
             *("", 1e-4, 1e5),
             when=_BY_RATE,
             start="60",
@@ -142,7 +142,7 @@ _TABLE = {  # of the form's groups, in its order
         ),
         Field(
             "cached_share",
-            "Prefix cache: share of each prompt that it holds",
+            "Prefix cache: share of each prompt that it is taken to hold",
             *("", 0, 0.999, 0.0),
             when=_BY_RATE,
         ),
@@ -196,7 +196,12 @@ _TABLE = {  # of the form's groups, in its order
         Field("bandwidth_gb_per_s", "Memory bandwidth", "GB/s", 1, 1e6, when=_UNNAMED),
         Field("memory_gib", "Memory", "GiB", 0.1, 1e5, when=_UNNAMED),
         Field("power_w", "Power: on the data sheet, for the energy", "W", 1, 1e4, when=_UNNAMED),
-        Field("spot_share", "Spot share: of the GPUs, those that are interruptible", "", 0, 1, 0.0),
+        Field(
+            "spot_share",
+            "Spot share: of all GPUs that are compared, those that are interruptible, as if never "
+            "interrupted",
+            *("", 0, 1, 0.0),
+        ),
         Field("spot_discount", "Spot discount: share by which those are cheaper", "", 0, 0.99, 0.6),
         Field(
             "spare_replicas",

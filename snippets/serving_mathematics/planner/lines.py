@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.deployments import OWN_HEADS
 from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
 from serving_mathematics.planner.configurations import _split_name
@@ -156,7 +157,30 @@ def _lengths_line(question: Question) -> Line:
     """What a request brings, which the reader may have left to the planner."""
     prompt, answer = question.mean_lengths
     value = f"{prompt:,.0f} in, {answer:,.0f} out"
+    value += f", {100 * question.cached:.0f}% of those in cached" if question.cached else ""
     return Line("tokens of a request, mean", value, "capacity/arrival-rates")
+
+
+def _left_out(question: Question) -> list[str]:
+    """What a reader may take for counted: caches that miss, images, GPUs that are taken away."""
+    notes = []
+    if question.cached:
+        like = "" if isinstance(question.traffic, Workload) else " and like: agents"
+        notes.append(
+            f"That caches hold {100 * question.cached:.0f}% of the prompt tokens, whichever "
+            f"replica they come to, is taken as given: replicas: auto{like} simulates caches."
+        )
+    if question.deployment.architecture.beside:
+        notes.append(
+            "Images and sound are tokens of the prompt here: the time and the memory of what "
+            "encodes them are not counted."
+        )
+    if question.spot_saves:
+        notes.append(
+            "That spot GPUs are taken away is not counted: buy as many spare_replicas as may go "
+            "at once."
+        )
+    return notes
 
 
 def _price_said(question: Question) -> str:

@@ -26,7 +26,15 @@ from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.planner.objectives import Promise
 from serving_mathematics.planner.routed_requests import Routing
-from serving_mathematics.planner.traffic import KINDS, USUAL_LENGTHS, Traffic, TrafficClass
+from serving_mathematics.planner.traffic import (
+    KINDS,
+    USUAL_LENGTHS,
+    Traffic,
+    TrafficClass,
+    _cut_at,
+    drawn_classes,
+    share_of_traffic,
+)
 from serving_mathematics.support.require import (
     require,
     require_all_non_negative,
@@ -46,6 +54,8 @@ _RULES: dict[str, Callable[..., Any]] = {  # of what is not None, or may not be
     "memory_share": functools.partial(require_in, "(0, 1]"),
     "spot_saves": functools.partial(require_in, "[0, 1)"),
 }
+FEW_CUT = 0.005  # of the drawn requests, that the context may cut without a word
+TO_CUT = 20_000  # requests that are drawn to see what the context cuts
 USUAL = (  # of vLLM's server from 0.28 on, by least memory [GiB]: of an A100 or a TPU the last
     (160, (16384, 1024)),
     (70, (8192, 1024)),
@@ -125,11 +135,45 @@ class Question:
 
     @property
     def mean_lengths(self) -> tuple[float, float]:
-        """Tokens of a prompt and of an answer."""
+        """Tokens of a prompt and of an answer: those asked for, or what the context leaves of drawn
+        ones."""
         traffic = self.traffic
         if isinstance(traffic, Workload):
             return float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
-        return traffic.mean_prompt_tokens, traffic.mean_output_tokens
+        usual = traffic.mean_prompt_tokens, traffic.mean_output_tokens
+        return self.left_by_context[1:] if self.left_by_context else usual
+
+    @property
+    def cached(self) -> float:
+        """Share of all prompt tokens that caches are taken to hold; behind routers it is found."""
+        traffic = self.traffic
+        if self.routing:
+            return 0.0
+        if isinstance(traffic, Workload):
+            return float(traffic.cached_tokens.sum() / traffic.prompt_tokens.sum())
+        if not traffic.classes:
+            return traffic.cached_share
+        each = [(one.share * one.mean_prompt_tokens, one.cached_share) for one in traffic.classes]
+        return sum(size * part for size, part in each) / sum(size for size, _ in each)
+
+    @functools.cached_property
+    def left_by_context(self) -> tuple[float, float, float] | None:
+        """Share of drawn requests that the model's context cuts, and mean tokens of a prompt and of
+        an answer that it leaves; None where it cuts next to none, and behind routers. Of a draw of
+        its own, so that they are the same for every run of a plan."""
+        traffic, most = self.traffic, self.deployment.architecture.context_tokens
+        if isinstance(traffic, Workload) or self.routing:
+            return None
+        kinds: Sequence[Traffic | TrafficClass] = traffic.classes or (traffic,)
+        if 20 * max(kind.mean_prompt_tokens + kind.mean_output_tokens for kind in kinds) < most:
+            return None
+        rng = np.random.default_rng(0)
+        asked = share_of_traffic(rng, traffic, 1, TO_CUT, drawn_classes(rng, traffic, TO_CUT))
+        left = _cut_at(asked, most)
+        lengths = asked.prompt_tokens + asked.output_tokens
+        cut = float(np.mean(left.prompt_tokens + left.output_tokens < lengths))
+        means = float(left.prompt_tokens.mean()), float(left.output_tokens.mean())
+        return None if cut < FEW_CUT else (cut, *means)
 
     @property
     def constants(self) -> Constants:

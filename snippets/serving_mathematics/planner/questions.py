@@ -116,6 +116,10 @@ TWINS = {  # checkpoints that have the shape of a preset and are others, by what
     "minimaxm21": "MiniMaxAI/MiniMax-M2.1",
     "qwen3coder30ba3b": "Qwen/Qwen3-Coder-30B-A3B-Instruct",
 }
+SLICES = (
+    " of the slice, and parallelism: tp1, as slices (MIG) have no links; one of 3g.40gb has 3/7 of "
+    "the peak, and as much of the bandwidth as of the memory"
+)
 NEEDS = {
     "trace_columns": "trace",
     "drafter": "draft_tokens",
@@ -689,6 +693,7 @@ def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
         text = text.replace(repr(name), repr(shown))
         if field == "device" and not isinstance(problem, Unserved):
             text += f"; or leave it out and give {', '.join(SHEET)}"
+            text += SLICES if re.search(r"(?i)\bmig\b|\dg\.\d+gb", name) else ""
         if field == "drafter":
             text += f"; or {' or '.join(DRAFTERS)}"
         raise ValueError(text if text.startswith(field) else f"{field}: {text}") from None
@@ -752,10 +757,10 @@ def _checkpoint(asked: str, model: Architecture) -> str:
         return text
     owner, _, preset = model.name.rpartition("/")
     form, own = compared(text), compared(preset).removeprefix("meta")
-    (bare, said), (shape, _) = _without_endings(form), _without_endings(own)
+    (bare, said), (shape, told) = _without_endings(form), _without_endings(own)
     if bare in TWINS:
         return text if said else TWINS[bare]
-    if form == own or bare != shape or not owner:
+    if form == own or bare != shape or not owner or (form == bare and not told):
         return model.name
     return text if said else f"{owner}/{text}"
 

@@ -19,6 +19,7 @@ from serving_mathematics.planner.lines import (
     _all,
     _alone,
     _count,
+    _left_out,
     _lengths_line,
     _model,
     _needs_heads,
@@ -261,6 +262,7 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
         margin = with_interval(told.behind(next_one), 100)
         notes.append(f"{next_one.router.name} keeps {margin} of 100 fewer.")
     notes += [_nearly_matched(told), _more_memory(told), _needs_heads(question)]
+    notes += _left_out(question)
     low, high = (sized(100 * share) for share in (told.if_slower, told.if_faster))
     many = low if low == high else f"{low} to {high}"
     if told.error.known:

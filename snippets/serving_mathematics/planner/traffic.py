@@ -187,6 +187,14 @@ def share_of_traffic(
     return Workload(times, asked.prompt_tokens, asked.output_tokens, cached)
 
 
+def _cut_at(asked: Workload, most: int) -> Workload:
+    """Requests of so many tokens at most."""
+    prompts = np.minimum(asked.prompt_tokens, most - 1)
+    outputs = np.minimum(asked.output_tokens, most - prompts)
+    cached = np.minimum(asked.cached_tokens, prompts - 1)
+    return Workload(asked.arrival_s, prompts, outputs, cached)
+
+
 def shares_of_trace(
     rng: np.random.Generator, asked: Workload, replicas: int, requests: int
 ) -> list[Workload]:

@@ -357,6 +357,10 @@ def test_more_experts_a_token_than_there_are_are_refused() -> None:
 
 def test_a_language_model_inside_another_is_found() -> None:
     assert read_architecture({"text_config": QWEN2_5_72B, "hidden_size": 7}).hidden == 8192
+    seeing = {"text_config": QWEN2_5_72B, "vision_config": {"depth": 2}}
+    assert read_architecture(seeing).beside == ("vision_config",)
+    assert preset_model("Qwen/Qwen3-VL-8B-Instruct").beside == ("vision_config",)
+    assert not read_architecture({"text_config": QWEN2_5_72B, "vision_config": None}).beside
 
 
 @pytest.mark.parametrize(

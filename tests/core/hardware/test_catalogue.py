@@ -185,6 +185,11 @@ def test_another_memory_in_the_name_is_another_system(name: str) -> None:
         find_precision("fp3")
     with pytest.raises(ValueError, match=r"nearest: .*Llama-3.1-70B.*give the path of its config"):
         find_model("meta-lama/Llama-3.2-70B")
+    for name in ("bge-large", "BAAI/bge-reranker-v2-m3", "Qwen3-Embedding-8B", "whisper-large-v3"):
+        with pytest.raises(ValueError, match=r"config.json, of a decoder: an encoder"):
+            find_model(name)
+    with pytest.raises(ValueError, match=r"its config.json$"):
+        find_model("Edge5-7B")
     assert nearest("zzz", ["b", "a"]) == "a, b"
     like = ["ab20", "cb20", "db20"]  # more than what goes on from there, which is named before them
     assert nearest("b20", [*like, "b20sxm"]).startswith("b20sxm, ")

@@ -1001,7 +1001,7 @@ def _language_model(config: Mapping[str, Any], name: str) -> _Reader:
         key
         for key, part in whole.config.items()
         if isinstance(part, Mapping) and part and SENSES.fullmatch(key)
-    )
+    ) or ("vision_config",) * ("_vl" in family)  # the text of one, as presets have it
     _require_decoder(_Reader(merged, name), config)
     merged |= _known_words(_Reader(merged, name))
     if whole.has("tie_word_embeddings"):  # vLLM asks the whole whether its words stand once

@@ -42,6 +42,8 @@ PRECISION_WORDS = {
     "bf16": "bf16",
     "fp16": "bf16",
 }
+ENCODER_WORDS = re.compile(r"(?i)embed|rerank|bert|whisper|clip|minilm|\b(bge|gte|e5)\b")
+NO_ENCODERS = ", of a decoder: an encoder is a server whose times you measure, and is not planned"
 SAME_SHAPE = {  # other names of published shapes, in compared form: the preset
     "llama3370b": "meta-llama/Meta-Llama-3.1-70B",
     "llama3170b": "meta-llama/Meta-Llama-3.1-70B",
@@ -286,7 +288,7 @@ def find_model(name: str) -> tuple[Architecture, str]:
     names = list(dict.fromkeys(shapes[one] for one in like))[:3] or sorted(_model_configs())[:3]
     raise ValueError(
         f"model {text!r} is not known; nearest: {', '.join(names)}; "
-        "or give the path of its config.json"
+        f"or give the path of its config.json{NO_ENCODERS if ENCODER_WORDS.search(text) else ''}"
     )
 
 
