@@ -54,7 +54,7 @@ class PageCache:
         _OF_PAGES.addHandler(_SAID)
         _OF_PAGES.setLevel(logging.INFO)
         if search := config.plugins.get("material/search"):  # a site may do without
-            index: Any = search.search_index  # type: ignore[attr-defined]
+            index: Any = search.search_index
             index.add_entry_from_context = partial(self._read, index)
 
     def render(self, page: Page, config: MkDocsConfig, files: Files) -> None:
