@@ -1265,6 +1265,9 @@ def test_a_window_that_is_not_used_is_none() -> None:
     for family, window in (("qwen2", 0), ("qwen3_moe", 0), ("mistral", 128)):
         ((_, one, _),) = read_architecture(WINDOWED | {"model_type": family}).layers
         assert one.window_tokens == window
+    used = {"model_type": "qwen3", "use_sliding_window": True}
+    assert [one.window_tokens for _, one, _ in read_architecture(used).layers] == [0, 4096]
+    assert read_architecture(used).layers[0][0] == 28
 
 
 def test_ling_3_as_its_makers_and_as_transformers_write_it() -> None:
