@@ -1188,6 +1188,27 @@ def test_what_a_part_leaves_out_is_as_its_class_has_it(name: str) -> None:
     assert read_architecture(part).beside == ()
 
 
+@pytest.mark.parametrize(
+    ("family", "parameters", "values"),
+    [
+        ("llama", 6_738_415_616, 262_144),
+        ("mistral", 7_241_732_096, 65_536),
+        ("qwen2", 12_049_846_272, 262_144),
+        ("qwen3", 12_049_461_248, 262_144),
+        ("gemma", 8_537_680_896, 229_376),
+        ("gemma2", 2_614_341_888, 53_248),
+        ("gemma3_text", 2_628_658_432, 53_248),
+        ("phi3", 3_821_079_552, 196_608),
+        ("opt", 125_239_296 - 2050 * 768, 18_432),  # without positions
+    ],
+)
+def test_a_family_alone_is_as_its_class_makes_it(family: str, parameters: int, values: int) -> None:
+    """Where nothing else is said, as counted in the classes of transformers 5.24."""
+    model = read_architecture({"model_type": family})
+    assert model.parameters == pytest.approx(parameters, rel=0.001)
+    assert sum(count * one.cached_values for count, one, _ in model.layers) == values
+
+
 def test_what_a_whole_says_of_formats_holds_inside() -> None:
     whole = {"text_config": INSIDE["aria"][0], "quantization_config": {"quant_method": "fp8"}}
     assert read_architecture(whole).published == "fp8"
@@ -1215,6 +1236,7 @@ def test_parts_that_see_and_hear_are_told() -> None:
         ({}, ()),
         ({"model_type": "qwen3_next"}, ("vllm",)),
         ({"model_type": "qwen3_next", "mamba_ssm_dtype": "float32"}, ("vllm",)),
+        ({"model_type": "olmo_hybrid"}, ("vllm",)),
         ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "float32"}, ()),
         ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "bfloat16"}, ("vllm", "sglang")),
         ({"model_type": "qwen3_5_text", "mamba_ssm_cache_dtype": "bfloat16"}, ()),
@@ -1237,6 +1259,9 @@ def test_a_window_has_other_names() -> None:
     pattern = {"hybrid_layer_pattern": [0, 1, 1], "sliding_window_size": 128}
     layers = read_architecture(PLAIN | pattern).layers
     assert [(count, one.window_tokens) for count, one, _ in layers] == [(1, 0), (2, 128)]
+    unused = {"hybrid_layer_pattern": [0, 1, 1], "use_sliding_window": False}
+    ((_, one, _),) = read_architecture(PLAIN | unused).layers
+    assert one.window_tokens == 0
 
 
 def test_a_window_that_is_not_used_is_none() -> None:
@@ -1244,6 +1269,9 @@ def test_a_window_that_is_not_used_is_none() -> None:
     for family, window in (("qwen2", 0), ("qwen3_moe", 0), ("mistral", 128)):
         ((_, one, _),) = read_architecture(WINDOWED | {"model_type": family}).layers
         assert one.window_tokens == window
+    used = {"model_type": "qwen3", "use_sliding_window": True}
+    assert [one.window_tokens for _, one, _ in read_architecture(used).layers] == [0, 4096]
+    assert read_architecture(used).layers[0][0] == 28
 
 
 def test_ling_3_as_its_makers_and_as_transformers_write_it() -> None:

@@ -131,7 +131,7 @@ def test_one_token_has_no_time_per_token(
             {"system": "b20"},
             "column system: system 'b20' is not known; nearest: .*b200_sxm.*; or give plan its",
         ),
-        ({"system": "V100"}, "system: system 'V100' is too old for engines of .* a T4 has it\n$"),
+        ({"system": "V100"}, "column system: system 'V100' is too old for .* as a T4 has it\n$"),
         ({"backend": "vlm"}, "column backend: backend 'vlm' is not known; nearest: vllm"),
         ({"precision": "fp3"}, "column precision: precision 'fp3' is not known; known: bf16, fp8"),
         ({"isl": "nan"}, "column isl: must be a whole number from 1 to 1e[+]08, got nan"),

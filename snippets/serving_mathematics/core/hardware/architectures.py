@@ -92,6 +92,7 @@ UNGATED = (  # families whose feed-forward layers are two matrices and not three
     *("mpt", "nemotron", "codegen", "persimmon", "apertus", "apertus1p5_text", "arcee", "jais2"),
     *("nanochat", "biogpt", "cosmos3_edge_text", "git"),
 )
+QWENS = "qwen2", "qwen3"  # which use a window if they say so, and from the 29th layer on
 HALF_STATES = "qwen3_next", "granitemoehybrid", "falcon_h1", "jamba", "olmo_hybrid"
 GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_"  # whose attention has a gate, said or not
 PLAIN_TYPES = (
@@ -649,8 +650,9 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         return [full if item == 1 else light for item in listed]
     windows = "sliding_window", "sliding_window_size", "attention_chunk_size"
     window = read.whole(*windows, default=0, least=0)
-    plain = str(read.get("model_type")).startswith(("qwen2", "qwen3"))  # unless they say it
-    if not read.flag("use_sliding_window", default=not plain):
+    if not read.flag(
+        "use_sliding_window", default=not str(read.get("model_type")).startswith(QWENS)
+    ):
         window = 0
     kinds = _layer_kinds(read, layers, window)
     gated = str(read.get("model_type")).startswith(GATED)
@@ -728,7 +730,8 @@ def _layer_kinds(read: _Reader, layers: int, window: int) -> list[str]:
     if model not in ALL_WINDOWS:
         rule = f"config.json must have 'layer_types' beside 'sliding_window' of a {model!r}"
         raise ValueError(f"{read.name}: {rule[:160]}; known are {', '.join(LAYER_KINDS)}")
-    first = read.whole("max_window_layers", default=0, least=0)
+    usual = 28 if str(model).startswith(QWENS) else 0
+    first = read.whole("max_window_layers", default=usual, least=0)
     return [WINDOW_KINDS[0] if i >= first else LAYER_KINDS[0] for i in range(layers)]
 
 
