@@ -308,7 +308,7 @@ def figure_kept(figure: Figure) -> None:
     axes = figure.subplots()
     for how, colour, where in (
         ("Poisson", "C2", (81, 101)),
-        ("gaps shuffled", "C4", (68, 94.5)),
+        ("gaps shuffled", "C4", (70, 94)),
         ("lengths shuffled", "C1", (60, 62)),
         ("as it was", "C3", (62, 80)),
     ):
