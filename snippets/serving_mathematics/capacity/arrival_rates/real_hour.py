@@ -298,7 +298,8 @@ def figure_kept(figure: Figure) -> None:
     three fifths of the ceiling on. Poisson arrivals at the same rate do not show it, nor do its own
     gaps in another order, up to seven tenths.
 
-    The chat machine; a request is in time if it gets what the machine promises. Means of 8 draws.
+    The chat machine; a request is in time if it gets what the machine promises. Means of eight
+    draws.
 
     Alt: Share of requests whose promise is kept against the load. Poisson arrivals stay near one up
     to nine tenths of the ceiling, shuffled gaps fall at the end, and the hour as it was falls early

@@ -328,7 +328,7 @@ def figure_goodput(figure: Figure) -> None:
 
     The chat machine, each limit at its best setting: on requests, on tokens as vLLM counts them
     (dashed), and on tokens with those of the incoming prompt. Left: work in time, over what an
-    engine with all its places taken does. Right: long prompts in time. Means of 12 draws.
+    engine with all its places taken does. Right: long prompts in time. Means of twelve draws.
 
     Alt: Two panels against the load, from below the ceiling to twice it. In the left one a curve
     without a limit falls to zero just past the ceiling, and the curves for three limits stay near
