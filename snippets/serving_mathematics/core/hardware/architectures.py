@@ -22,7 +22,7 @@ import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from serving_mathematics.support.require import require
 
@@ -147,7 +147,7 @@ class Architecture:
     published: str = "bf16"  # precision of the weights: bf16, fp8, fp4, mxfp4, int4, or why unknown
     four_bit_experts: bool = False  # its experts are published in four bits and stay so
     eight_bit_rest: bool = False  # and what lies beside them in eight
-    beside_text: bool = False  # it takes images or sound too, by a part that is not read
+    beside_text: ClassVar[bool] = False  # it takes images or sound too, by a part that is not read
 
     @property
     def layer_count(self) -> int:
@@ -220,6 +220,13 @@ class Architecture:
                 attention.state_values + kept * (attention.cached_values + attention.index_values)
             )
         return total
+
+
+@dataclass(frozen=True)
+class _BesideText(Architecture):
+    """The language model inside one that takes images or sound too."""
+
+    beside_text: ClassVar[bool] = True
 
 
 class _Reader:
@@ -1081,7 +1088,8 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
     if experts not in ("", "fp4", "fp8", "bf16", "bfloat16"):
         raise read._wrong("'expert_dtype'", "one of fp4, fp8, bf16", experts)
     four_bit = published == "mxfp4" or experts == "fp4"
-    return Architecture(
+    seeing = "_vl" in str(read.get("model_type")) or read.has(*ENCODES)
+    return (_BesideText if seeing else Architecture)(
         name=name,
         hidden=hidden,
         vocabulary=read.whole("vocab_size"),
@@ -1094,5 +1102,4 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         published=published,
         four_bit_experts=four_bit,
         eight_bit_rest=four_bit and published == "fp8",
-        beside_text="_vl" in str(read.get("model_type")) or read.has(*ENCODES),
     )
