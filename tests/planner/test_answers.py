@@ -386,7 +386,8 @@ def test_what_a_reader_may_take_for_counted_is_said() -> None:
     assert not any(words in answer_summary(PLAIN) for words in (cached, encodes, taken))
     kinds = "chat:0.5:prompt=1000,cached=0.5; agents:0.5:prompt=3000"
     mixed = read_question({"rate_per_s": 5, "classes": kinds})
-    assert mixed.cached == pytest.approx(0.125)  # 500 of 4,000
+    said = answer_summary(replace(PLAIN, question=mixed))
+    assert cached.replace("60", "12") in said  # 500 of 4,000
 
 
 def test_what_is_not_counted_of_a_model_is_told_beside_its_size() -> None:

@@ -106,7 +106,7 @@ _TABLE = {  # of the form's groups, in its order
         Field("device", "GPU; several are compared", default="H100"),
         Field(
             "rate_per_s",
-            "Requests a second: to the whole fleet, such as users over seconds between two of one",
+            "Requests a second: to the whole fleet, or users over the seconds between two of one",
             *("", 1e-4, 1e5),
             when=_BY_RATE,
             start="60",

@@ -157,17 +157,31 @@ def _lengths_line(question: Question) -> Line:
     """What a request brings, which the reader may have left to the planner."""
     prompt, answer = question.mean_lengths
     value = f"{prompt:,.0f} in, {answer:,.0f} out"
-    value += f", {100 * question.cached:.0f}% of those in cached" if question.cached else ""
+    cached = _cached_share(question)
+    value += f", {100 * cached:.0f}% of those in cached" if cached else ""
     return Line("tokens of a request, mean", value, "capacity/arrival-rates")
+
+
+def _cached_share(question: Question) -> float:
+    """Share of all prompt tokens that caches are taken to hold; behind routers it is found."""
+    traffic = question.traffic
+    if question.routing:
+        return 0.0
+    if isinstance(traffic, Workload):
+        return float(traffic.cached_tokens.sum() / traffic.prompt_tokens.sum())
+    if not traffic.classes:
+        return traffic.cached_share
+    each = [(one.share * one.mean_prompt_tokens, one.cached_share) for one in traffic.classes]
+    return sum(size * part for size, part in each) / sum(size for size, _ in each)
 
 
 def _left_out(question: Question) -> list[str]:
     """What a reader may take for counted: caches that miss, images, GPUs that are taken away."""
-    notes = []
-    if question.cached:
+    notes, cached = [], _cached_share(question)
+    if cached:
         like = "" if isinstance(question.traffic, Workload) else " and like: agents"
         notes.append(
-            f"That caches hold {100 * question.cached:.0f}% of the prompt tokens, whichever "
+            f"That caches hold {100 * cached:.0f}% of the prompt tokens, whichever "
             f"replica they come to, is taken as given: replicas: auto{like} simulates caches."
         )
     if question.deployment.architecture.beside:

@@ -143,19 +143,6 @@ class Question:
         usual = traffic.mean_prompt_tokens, traffic.mean_output_tokens
         return self.left_by_context[1:] if self.left_by_context else usual
 
-    @property
-    def cached(self) -> float:
-        """Share of all prompt tokens that caches are taken to hold; behind routers it is found."""
-        traffic = self.traffic
-        if self.routing:
-            return 0.0
-        if isinstance(traffic, Workload):
-            return float(traffic.cached_tokens.sum() / traffic.prompt_tokens.sum())
-        if not traffic.classes:
-            return traffic.cached_share
-        each = [(one.share * one.mean_prompt_tokens, one.cached_share) for one in traffic.classes]
-        return sum(size * part for size, part in each) / sum(size for size, _ in each)
-
     @functools.cached_property
     def left_by_context(self) -> tuple[float, float, float] | None:
         """Share of drawn requests that the model's context cuts, and mean tokens of a prompt and of

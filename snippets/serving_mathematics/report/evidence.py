@@ -116,17 +116,22 @@ class Series:
     def grown(self, name: str) -> float:
         """By how much a counter grew from its first to its last value, from 0 on where the engine
         began anew; NaN where it is not told twice, fell for another reason, or is of others."""
+        steps = self.steps(name)
+        return float(steps.sum()) if steps.size else math.nan
+
+    def steps(self, name: str) -> FloatArray:
+        """The same from each value that is told to the next; none where `grown` is NaN."""
         values = np.asarray(self.values.get(name, []), dtype=float)
         told = np.flatnonzero(np.isfinite(values))
         known = values[told]
         if known.size < 2:
-            return math.nan
+            return np.zeros(0)
         anew, other = (np.r_[0, np.cumsum(x)] for x in self._starts(values.shape))
         begun, odd = np.diff(anew[told]) > 0, np.diff(other[told]) > 0
         steps = np.diff(known)
         if (odd | ((steps < 0) & ~begun)).any():
-            return math.nan
-        return float(np.where(begun, known[1:], steps).sum())
+            return np.zeros(0)
+        return np.where(begun, known[1:], steps)
 
     def _starts(self, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.bool_], ...]:
         """Between which moments the engine began anew: its counters fell, with another start of its

@@ -18,7 +18,7 @@ from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.report.artefacts import queue_flags
 from serving_mathematics.report.engine_metrics import scrape_run
-from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings import of_the_objective
 from serving_mathematics.report.findings.finding import Asked, percent
@@ -448,3 +448,43 @@ def test_three_cold_starts_are_no_accident(starts: int, told: bool) -> None:
     ttft = np.where(sent < 4000, 0.1, 9.0)
     run = Run("", "", {"sent_s": sent, "ttft_s": ttft, "latency_s": ttft + 0.5})
     assert goodput(run, Asked(ttft_s=1.0)).change.startswith("keep an engine awake") == told
+
+
+def test_of_counters_over_time_the_worst_hour_and_month_are_told() -> None:
+    """By looking at every window; an engine that began anew is no window without requests."""
+    rng, step_s = np.random.default_rng(0), 1800.0
+    every = rng.poisson(500, 45 * 48).astype(float)
+    late = rng.binomial(every.astype(int), 0.002).astype(float)
+    late[1000:1002] = [300, 100]
+
+    def told(count: int) -> Run:
+        counted = {"ttft within 1": every - late, "ttft within inf": every}
+        values = {name: np.r_[0, np.cumsum(x[:count])] for name, x in counted.items()}
+        if count > 500:  # that began anew
+            values = {
+                name: np.where(np.arange(x.size) > 500, x - x[500], x) for name, x in values.items()
+            }
+        return Run("", "", series=Series(step_s * np.arange(count + 1), values))
+
+    asked = Asked(ttft_s=1.0, quantile=0.99)
+    found = goodput(told(late.size), asked)
+    assert found is not None
+    month = [late[i : i + 1440].sum() for i in range(late.size - 1439)]
+    worst = int(np.argmax(month))
+    kept = 1 - month[worst] / every[worst : worst + 1440].sum()
+    hour = 1 - late[1000:1002].sum() / every[1000:1002].sum()
+    assert found.seen == (
+        f"TTFT was within 1 s for {percent(1 - late.sum() / every.sum())}, in the worst hour (from "
+        f"day {1000 / 48:.2f} on) for {percent(hour)}, in the worst 30 days (from day "
+        f"{worst / 48:.2f} on) for {percent(kept)}"
+    )
+    spent = percent(late.sum() / every.sum() / 0.01)
+    assert found.why.endswith(f"late TTFTs spent {spent} of what that leaves")
+    assert list(found.files) == ["alerts.yaml"]
+    few = goodput(told(2), asked)
+    assert few is not None
+    assert "worst" not in few.seen
+    day = goodput(told(60), asked)
+    assert day is not None
+    assert "worst hour" in day.seen
+    assert "30 days" not in day.seen

@@ -73,6 +73,8 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 P99 = 0.99  # that summaries tell
+DAY_S = 86_400.0
+WINDOWS = ((3600.0, "hour"), (30 * DAY_S, "30 days"))  # of a promise, and of who was woken [s]
 BINS = 12  # of requests by how many were inside
 SLICE = 12  # requests of a stretch of time in which answers are counted
 STILL, SOME_STILL = 0.25, 0.05  # of the answers of usual stretches; of the stretches
@@ -178,14 +180,57 @@ def _of_summary(run: Run, asked: Asked) -> Finding | None:
     if not told or (not broken and any(kept is None for kept, _ in told)):
         return None
     many = sum(kept is True for kept, _ in told) > 1
+    files = {}
+    if run.series is not None and 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
+        files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
+    keep = "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it"
     return Finding(
         "problem" if broken else "note",
-        "; ".join(broken or [words for _, words in told]),
-        f"{percent(asked.quantile)} of the requests are promised {_wanted(asked)}",
-        "lower the load, add replicas or loosen the promise" if broken else "keep it",
+        "; ".join(broken or [words for _, words in told]) + _worst_windows(run, asked),
+        f"{percent(asked.quantile)} of the requests are promised {_wanted(asked)}"
+        f"{_spent(run, asked)}",
+        "lower the load, add replicas or loosen the promise" if broken else keep,
         "counted over all requests" + (", each time by itself: fewer keep both" if many else ""),
         "definitions/slo-sla",
+        files=files,
     )
+
+
+def _spent(run: Run, asked: Asked) -> str:
+    """How much of what a promise leaves is spent, where histograms tell it to the request."""
+    said = []
+    for of, name, limit in _limits_of(asked):
+        least, most = _shares_within(run, of, limit)
+        if least == most:
+            of_all = (1 - least) / (1 - asked.quantile)
+            said.append(f"; late {name}s spent {percent(of_all)} of what that leaves")
+    return "".join(said)
+
+
+def _worst_windows(run: Run, asked: Asked) -> str:
+    """What requests kept in the hour and in the 30 days with most late first tokens, by days since
+    the first moment, where counters are told at all moments of a longer time."""
+    series, bounds = run.series, (asked.ttft_s, math.inf)
+    if series is None or not asked.ttft_s > 0:
+        return ""
+    inside, every = (series.steps(f"ttft{WITHIN}{bound:g}") for bound in bounds)
+    times, said = np.asarray(series.time_s, dtype=float), ""
+    if not inside.size == every.size == times.size - 1:
+        return ""
+    late, all_of_them = (np.r_[0, np.cumsum(steps)] for steps in (every - inside, every))
+    if not late[-1] > 0:
+        return ""
+    for window_s, name in WINDOWS:
+        last = np.searchsorted(times, times + window_s * (1 + 1e-9), side="right") - 1
+        begins = np.flatnonzero(times + window_s <= times[-1])
+        if times[-1] - times[0] < 1.5 * window_s or not begins.size:
+            continue
+        missed = late[last[begins]] - late[begins]
+        worst = begins[missed.argmax()]
+        kept = 1 - missed.max() / (all_of_them[last[worst]] - all_of_them[worst])
+        day = (times[worst] - times[0]) / DAY_S
+        said += f", in the worst {name} (from day {day:.2f} on) for {percent(kept)}"
+    return said
 
 
 def _limits_of(asked: Asked) -> list[tuple[str, str, float]]:
