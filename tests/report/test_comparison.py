@@ -67,6 +67,9 @@ def test_runs_of_other_loads_are_held_against_the_costs_of_a_step(
     bare = [Run("a", "", {n: run.columns[n] for n in ("sent_s", "ttft_s")}) for run in loads]
     with pytest.raises(ValueError, match="a and a must be runs of one load"):
         differences(*bare)
+    seldom = [{"sent_s": gap * np.arange(200.0), "ttft_s": np.ones(200)} for gap in (2, 4)]
+    with pytest.raises(ValueError, match=r"0\.5 and 0\.25 requests a second"):
+        differences(*(Run("a", "", columns) for columns in seldom))
 
 
 def test_means_alone_say_how_each_request_is_written() -> None:

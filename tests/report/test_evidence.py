@@ -8,6 +8,7 @@ from serving_mathematics.report.evidence import (
     Run,
     Series,
     _inside_at,
+    _known_quantile,
     _power_told_w,
     _rates_told,
 )
@@ -85,3 +86,15 @@ def test_a_counter_of_energy_that_stands_still_tells_no_power(
 ) -> None:
     values = {"joules": np.array(counted), "power_w": np.array([1.0, 2.0])}
     assert _power_told_w(Run("", "", series=Series(np.array([0.0, 3.0]), values)))[0] == watts
+
+
+def test_three_requests_by_hand() -> None:
+    """Of 29 s and two answers, of which the third failed and the second has no later token."""
+    columns = {"sent_s": [0, 10, 20], "ttft_s": [1, 2, 3], "latency_s": [5, 6, 9]}
+    columns |= {"output_tokens": [5, 1, 4], "failed": [0, 0, 1]}
+    run = Run("", "", {name: np.array(x, float) for name, x in columns.items()})
+    assert run.tpot_s() == pytest.approx([1.0, np.nan, 2.0], nan_ok=True)
+    rates = _rates_told(run)
+    assert (rates["seconds"], rates["requests"]) == (29, 2 / 29)
+    assert rates["output_tokens"] == pytest.approx(6 / 29)
+    assert _known_quantile(np.array([9.0, np.nan, 1.0, 2.0])) == 2

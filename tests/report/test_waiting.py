@@ -115,3 +115,16 @@ def test_who_was_passed_is_found_by_looking_at_everybody_behind() -> None:
     passed = [t for s, t in long if any(s < a and a + b < s + t / 2 for a, b in rows)]
     share = _passed_share(Run("", "", {"sent_s": sent, "ttft_s": ttft}))
     assert share == pytest.approx(sum(passed) / sum(t for _, t in long))
+
+
+def test_one_that_waits_at_a_time_shows_that_memory_was_free() -> None:
+    """Each for 0.6 s of its second, while prompts of 3,000 tokens and of 100 come in turns."""
+    turns = np.arange(400) // 20 % 2 == 0
+    columns = {
+        "sent_s": np.arange(400.0),
+        "queue_s": np.full(400, 0.6),
+        "ttft_s": np.full(400, 0.65),
+    }
+    columns |= {"latency_s": np.where(turns, 8.0, 2.0), "output_tokens": np.full(400, 50.0)}
+    found = binding(Run("", "", columns | {"prompt_tokens": np.where(turns, 3e3, 1e2)}), ASKED)
+    assert found.seen.startswith("the token budget or the host binds: somebody waited in 60% of")
