@@ -38,8 +38,8 @@ SAID = {  # by an engine: its number, what runs, what waits and the cache in use
     ),
 }
 AT = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
-PLACE = re.compile(r"(\S+) \| |\((\w+:[^()]*)\)")  # that wrote a line, or a replica of Ray's
-EMPTY = {"running": 0.0, "waiting": 0.0, "cache": math.nan}  # an engine that says nothing
+WRITER = re.compile(r"(\S+) \| |\((\w+:[^()]*)\)")  # that wrote a line, or a replica of Ray's
+SILENT = {"running": 0.0, "waiting": 0.0, "cache": math.nan}  # an engine that says nothing
 LEAP_YEAR = 2000  # which has every day, where none is told
 LOOKED_AT = 2_000_000  # characters, in which the first such line must come
 
@@ -67,7 +67,7 @@ def log_lines_run(text: str, where: str) -> Run:
     rule = "an engine's log with lines that say Running: 3 reqs or #running-req: 3"
     require(engine, where, rule, text[:40].split("\n")[0])
     lines = [(line, said) for line in text.splitlines() if (said := SAID[engine].search(line))]
-    places = [list(map("".join, PLACE.findall(line[: said.start()]))) for line, said in lines]
+    places = [list(map("".join, WRITER.findall(line[: said.start()]))) for line, said in lines]
     common = set(places[0]).intersection(*places)
     moments: list[dict[str, dict[str, float]]] = []
     times: list[float] = []
@@ -81,10 +81,12 @@ def log_lines_run(text: str, where: str) -> Run:
             times.append(_moment_s(line))
             parts.clear()
         parts.add(part)
-        moments[-1][of] = _line_levels(told, moments[-1].get(of, EMPTY))
+        moments[-1][of] = _line_levels(told, moments[-1].get(of, SILENT))
     names = sorted({of for moment in moments for of in moment}, key=lambda of: (len(of), of))
     each = {
-        of: {name: np.array([moment.get(of, EMPTY)[name] for moment in moments]) for name in EMPTY}
+        of: {
+            name: np.array([moment.get(of, SILENT)[name] for moment in moments]) for name in SILENT
+        }
         for of in names
     }
     values = {
@@ -106,7 +108,7 @@ def _line_levels(said: Mapping[str, str | None], others: Mapping[str, float]) ->
     cache = float(percent) / 100 if percent else float(share) if share else math.nan
     running, waiting = (float(said[name] or 0) for name in ("running", "waiting"))
     levels = (running + others["running"], max(waiting, others["waiting"]))
-    return dict(zip(EMPTY, (*levels, float(np.fmax(cache, others["cache"]))), strict=True))
+    return dict(zip(SILENT, (*levels, float(np.fmax(cache, others["cache"]))), strict=True))
 
 
 def _moment_s(line: str) -> float:

@@ -102,7 +102,7 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
         "a test of a server, as vllm bench serve or SGLang's bench_serving make it"
     ),
 }
-LOOKED_AT = 20_000  # characters at either end of a file, for what it is
+AT_ENDS = 20_000  # characters at either end of a file, for what it is
 PERCENTILES = ("p99", "p99.0", "99")
 SECONDS_OF = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
@@ -135,7 +135,7 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     first: Any = _first_value(text, where) if begin else None
     known = _is_report(first) or _is_record(first) or bool(_logging_engine(lines))
     for mark, rule in () if known else INSTEAD.items():
-        if less := re.search(mark, f"{text[:LOOKED_AT]}\n{text[-LOOKED_AT:]}", re.MULTILINE):
+        if less := re.search(mark, f"{text[:AT_ENDS]}\n{text[-AT_ENDS:]}", re.MULTILINE):
             mark = " ".join(str(less[0]).split())[:60]
             raise OtherFileError(f"{where} must be {rule}, got {mark}")
     if not begin:
