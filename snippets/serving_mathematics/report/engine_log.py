@@ -39,7 +39,7 @@ SAID = {  # by an engine: its number, what runs, what waits and the cache in use
 }
 AT = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
 WRITER = re.compile(r"(\S+) \| |\((\w+:[^()]*)\)")  # that wrote a line, or a replica of Ray's
-SILENT = {"running": 0.0, "waiting": 0.0, "cache": math.nan}  # an engine that says nothing
+SAYS_NOTHING = {"running": 0.0, "waiting": 0.0, "cache": math.nan}  # an engine that says nothing
 LEAP_YEAR = 2000  # which has every day, where none is told
 LOOKED_AT = 2_000_000  # characters, in which the first such line must come
 
@@ -81,11 +81,12 @@ def log_lines_run(text: str, where: str) -> Run:
             times.append(_moment_s(line))
             parts.clear()
         parts.add(part)
-        moments[-1][of] = _line_levels(told, moments[-1].get(of, SILENT))
+        moments[-1][of] = _line_levels(told, moments[-1].get(of, SAYS_NOTHING))
     names = sorted({of for moment in moments for of in moment}, key=lambda of: (len(of), of))
     each = {
         of: {
-            name: np.array([moment.get(of, SILENT)[name] for moment in moments]) for name in SILENT
+            name: np.array([moment.get(of, SAYS_NOTHING)[name] for moment in moments])
+            for name in SAYS_NOTHING
         }
         for of in names
     }
@@ -108,7 +109,7 @@ def _line_levels(said: Mapping[str, str | None], others: Mapping[str, float]) ->
     cache = float(percent) / 100 if percent else float(share) if share else math.nan
     running, waiting = (float(said[name] or 0) for name in ("running", "waiting"))
     levels = (running + others["running"], max(waiting, others["waiting"]))
-    return dict(zip(SILENT, (*levels, float(np.fmax(cache, others["cache"]))), strict=True))
+    return dict(zip(SAYS_NOTHING, (*levels, float(np.fmax(cache, others["cache"]))), strict=True))
 
 
 def _moment_s(line: str) -> float:
