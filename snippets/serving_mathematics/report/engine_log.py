@@ -67,14 +67,17 @@ def log_lines_run(text: str, where: str) -> Run:
     rule = "an engine's log with lines that say Running: 3 reqs or #running-req: 3"
     require(engine, where, rule, text[:40].split("\n")[0])
     lines = [(line, said) for line in text.splitlines() if (said := SAID[engine].search(line))]
-    places = [list(map("".join, WRITER.findall(line[: said.start()]))) for line, said in lines]
+    places = [
+        [*map("".join, WRITER.findall(line[: said.start()])), str(int(said["engine"] or 0))]
+        for line, said in lines
+    ]
     common = set(places[0]).intersection(*places)
     moments: list[dict[str, dict[str, float]]] = []
     times: list[float] = []
     parts = set[tuple[str, str | None]]()  # of the last moment
     for (line, said), place in zip(lines, places, strict=True):
         told = said.groupdict()
-        of = " ".join([*(x for x in place if x not in common), str(int(told["engine"] or 0))])
+        of = " ".join(x for x in place if x not in common)
         part = (of, told.get("stage"))
         if not moments or part in parts:
             moments.append({})
