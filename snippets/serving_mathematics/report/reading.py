@@ -41,7 +41,6 @@ from serving_mathematics.planner.load_tests import (
     _json_number,
     _name,
     _printed_results,
-    _unboxed,
 )
 from serving_mathematics.report.engine_log import _logging_engine, log_lines_run
 from serving_mathematics.report.engine_metrics import (
@@ -95,8 +94,9 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
     ),
     r'"results_ttft_s_|^Number Of Completed Requests: ': "LLMPerf's …_individual_responses.json",
     r"^=== START_(SUMMARY|STAGE)|^\W*Throughput and Goodput": "inference-perf's folder of JSON",
-    r"\A# AIPerf Server Metrics|^\s*NVIDIA [\w-]+ \|": "a load test, a log or a scrape",
-    r"^\*\*\* Measurement Settings": "AIPerf's or genai-perf's profile_export, which counts tokens",
+    r"\A# AIPerf Server Metrics|^\s*NVIDIA [\w-]+ \||^\*\*\* Measurement Settings": (
+        "AIPerf's profile_export_aiperf.json, or genai-perf's profile_export_genai_perf.json"
+    ),
     r'"last_gen_throughput"|"median_decode_latency"|^last_ttft: |^\W*Offline Throughput Bench|'
     r'\A\{\n\s+"(elapsed_time|avg_latency)"|^Throughput: [\d.]+ requests/s': (
         "a test of a server, as vllm bench serve or SGLang's bench_serving make it"
@@ -123,7 +123,6 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     0.06
     """
     text, lines = unwrapped(text.removeprefix("\ufeff"))
-    text = _unboxed(text)
     if results := _printed_results(text, where):
         names = [
             f"{where}, run {i + 1}" if len(results) > 1 else where for i in range(len(results))

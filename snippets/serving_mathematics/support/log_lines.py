@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,9 +32,7 @@ BEFORE = re.compile(  # a place, a moment, and what stands behind one
 MESSAGES = ("log", "line", "message", "msg", "MESSAGE", "textPayload", "@message")
 STAMPS = ("timestamp", "time", "ts", "@timestamp", "asctime", "__REALTIME_TIMESTAMP")
 LABELS = re.compile(
-    r'"(?:[\w.]+\.)?(?:pod|pod_?name|instance|_?hostname|_systemd_unit|@?logstream(?:name)?)":'
-    r'\s*"([^"]+)"',
-    re.I,
+    r'(?i)"[\w.@]*(?:pod(?:_?name)?|instance|hostname|systemd_unit|logstream(?:name)?)":\s*"([^"]+)"'
 )
 CONTAINED = re.compile(r'"stream":\s*"std(?:out|err)"|"(?:textPayload|MESSAGE)":')
 TELLING = ("Running: ", "#running-req: ", "Serving Benchmark Result")  # of an engine, of a test
@@ -57,8 +54,7 @@ def unwrapped(text: str) -> tuple[str, str]:
     ('x\\nz\\ny\\n', 'b-1 | x\\nb-2 | y\\nb-1 | z\\n')
     """
     text = ANSI.sub("", text) if "\x1b[" in text else text
-    rows = _wrapped_rows(text)
-    if not rows:
+    if not (rows := _wrapped_rows(text)):
         return text, text
     if all(at[4:5] == "-" for at, _, _ in rows):  # after a year
         rows = [(at.rstrip("Z"), of, told) for at, of, told in rows]
@@ -72,12 +68,9 @@ def _wrapped_rows(text: str) -> list[Written]:
     """The lines of a log that is wrapped; none where it is not."""
     some = [("", "", line) for line in text[:BEGINNING].split("\n") if line.strip()]
     sure = CONTAINED.search(text[:BEGINNING])
-    ways = (
-        (_behind_prefix, _of_object)
-        if sure or any(x in text for x in TELLING + NESTED)
-        else (_behind_prefix,)
-    )
-    listed = _in_document(text) if some and _of_object in ways and not _of_object(some[0]) else []
+    telling = bool(sure) or any(x in text for x in TELLING + NESTED)
+    ways = (_behind_prefix, _of_object)[: 1 + telling]
+    listed = _in_document(text) if some and telling and not _of_object(some[0]) else []
     if not listed and not any(_where_most(some, inside) for inside in ways):
         return []
     lines = map(json.dumps, listed) if listed else (f"{line}\n" for line in text.split("\n"))
@@ -85,15 +78,13 @@ def _wrapped_rows(text: str) -> list[Written]:
     for inside in ways:
         found = _where_most(rows, inside)
         told = "".join(f"\n{row[2]}" for row in found if row)
-        telling = sure or 2 * told.count("\n{") > len(found) or any(x in told for x in TELLING)
-        if found and (telling or inside is _behind_prefix):
+        fine = sure or 2 * told.count("\n{") > len(found) or any(x in told for x in TELLING)
+        if found and (fine or inside is _behind_prefix):
             rows, wrapped = [one or row for one, row in zip(found, rows, strict=True)], True
     return rows if wrapped else []
 
 
-def _where_most(
-    rows: list[Written], inside: Callable[[Written], Written | None]
-) -> list[Written | None]:
+def _where_most(rows: list[Written], inside: Any) -> list[Written | None]:
     """What is inside each row, None where nothing is; empty where that is so of half of them."""
     found = [inside(row) for row in rows]
     return found if 2 * sum(map(bool, found)) > len(rows) else []
