@@ -177,7 +177,7 @@ def test_streams_of_loki_are_one_after_another() -> None:
     (run,) = read_file(json.dumps(answer), "a.json")
     assert run.series is not None
     assert run.series.level("running").tolist() == [80.0, 82.0, 84.0]
-    assert sorted(run.series.engines) == ["vllm-0 0", "vllm-1 0"]
+    assert sorted(run.series.engines) == ["vllm-0", "vllm-1"]
 
 
 def test_ranks_of_one_place_have_its_name_no_more() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import re
 from pathlib import Path
@@ -247,6 +246,8 @@ def test_other_files_are_refused_by_name(text: str, told: str) -> None:
         ("ttft_s\n    mean = 0.4\nNumber Of Completed Requests: 10\n", "individual_responses.json"),
         ("=== START_SUMMARY ===\n{}\n", "inference-perf's folder"),
         ("ℹ Request Latency Statistics (Completed Requests)\n|===|\n", "GuideLLM's JSON"),
+        (" NVIDIA AIPerf | LLM Metrics\n┏━━━┳━━━┓\n┃ Metric ┃ avg ┃\n", "profile_export"),
+        (" NVIDIA GenAI-Perf | LLM Metrics\n┏━━━┳━━━┓\n┃ Statistic ┃ avg ┃\n", "profile_export"),
         ("*** Measurement Settings ***\n  Batch size: 1\n", "profile_export"),
         ('{"batch_size": 4, "latency": 1.5, "last_gen_throughput": 80.0}', "a test of a server"),
         ("batch size: 16\nlatency: 1.25 s\nlast_ttft: 0.40 s\n", "a test of a server"),
@@ -255,8 +256,8 @@ def test_other_files_are_refused_by_name(text: str, told: str) -> None:
 )
 def test_what_tells_less_names_the_file_that_tells_more(text: str, told: str) -> None:
     """As EvalScope 1.14, inference-perf 0.7, GuideLLM 0.8, SGLang 0.5.23, vLLM 0.33, trtllm-bench
-    (`bench/dataclasses/reporting.py`), LLMPerf (`token_benchmark_ray.py`) and perf_analyzer print
-    or write it. Each percentile of EvalScope's was taken as a request."""
+    (`bench/dataclasses/reporting.py`), LLMPerf (`token_benchmark_ray.py`), AIPerf 0.13, genai-perf
+    0.0.16 and perf_analyzer print or write it; EvalScope's percentiles were taken as requests."""
     with pytest.raises(OtherFileError, match=f"^a must be .*{re.escape(told)}.*, got "):
         read_file(text, "a")
 
@@ -276,29 +277,6 @@ def test_requests_that_those_files_have_are_read() -> None:
     rows = [f"{5000 + i}.5,1,{5001 + i}.5,1.0,0.{100 + i},500" for i in range(12)]
     (run,) = read_file("\n".join([header, *rows]), "a")
     assert run.columns["ttft_s"][:2] == pytest.approx([0.1, 0.101])
-
-
-@pytest.mark.parametrize(("tool", "head"), [("AIPerf", "Metric"), ("genai-perf", "Statistic")])
-def test_tables_that_tools_print_are_their_files(tool: str, head: str) -> None:
-    """In the boxes of AIPerf 0.13 and genai-perf 0.0.16, a long name over two lines."""
-    (written,) = _real(f"{tool.lower().replace('-', '_')}.csv")
-    text = (REAL / f"{tool.lower().replace('-', '_')}.csv").read_text(encoding="utf-8")
-    rows = [row for row in csv.reader(text.splitlines()) if row and row[0] != "Metric"]
-    boxed = [f"NVIDIA {tool} | LLM Metrics", f"┃ {head} ┃ avg ┃ p99 ┃", "┡━━━╇━━━╇━━━┩"]
-    for name, average, *_ in rows:
-        if name != "Endpoint":
-            first, _, unit = name.rpartition(" ")
-            boxed += [f"│ {first} │ {average} │ N/A │", f"│ {unit} │  │  │"]
-    (run,) = read_file("\n".join(boxed), "a")
-    assert run.tool == written.tool
-    assert run.told == written.told
-    with pytest.raises(ValueError, match="a printed table must be of one test, got a metric twice"):
-        read_file("\n".join([*boxed, *boxed]), "a")
-    cut = "\n".join(boxed).replace("Sequence", "Seque…")  # in a narrow terminal
-    with pytest.raises(
-        ValueError, match=r"input_sequence_length.avg must be a number .*, got None"
-    ):
-        read_file(cut, "a")
 
 
 @pytest.mark.parametrize("path", [*TOOLS[:2], *WROTE], ids=lambda path: path.name)

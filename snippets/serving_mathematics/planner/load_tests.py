@@ -64,7 +64,6 @@ PRINTED_AS = {  # in what vLLM and SGLang print: the name of the same number in 
     "Output token throughput (tok/s)": "output_throughput",
     "Mean E2E Latency (ms)": "mean_e2e_latency_ms",
 }
-BOXED = re.compile(r"^[┃│|] *(?:Metric|Statistic) *[┃│|] *avg ", re.MULTILINE)
 LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
 
 
@@ -257,27 +256,6 @@ def _aiperf_table(text: str, where: str) -> LoadRun:
     return _aiperf(data, where)
 
 
-def _unboxed(text: str) -> str:
-    """AIPerf's or genai-perf's CSV out of the table that it prints, whose long names go on in lines
-    without numbers; another text as it is.
-
-    >>> _unboxed("| Statistic | avg |\\n| Request | 1,024.00 |\\n| Latency (ms) |  |")
-    'Metric,avg\\nRequest Latency (ms),"1,024.00"\\n'
-    """
-    rows: list[list[str]] = []
-    for line in text.splitlines() if BOXED.search(text) else ():
-        name, *cells = [cell.strip() for cell in re.split("[┃│|]", line)[1:-1]] or [""]
-        if name and any(cells):
-            rows.append(["Metric" if name == "Statistic" else name, *cells])
-        elif rows:
-            rows[-1][0] = f"{rows[-1][0]} {name}".strip()
-    names = [row[0] for row in rows if row[0] != "Metric"]
-    require(len(names) == len(set(names)), "a printed table", "of one test", "a metric twice")
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows(rows)
-    return written.getvalue() or text
-
-
 def _typed(cell: str) -> float:
     """The number of a cell, genai-perf's "1,354.27" among them; NaN where it holds none."""
     try:
@@ -370,7 +348,7 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
     >>> run.load, run.tpot_s, run.output_tokens
     (2.0, 0.007, 200.0)
     """
-    text = _unboxed(unwrapped(text.removeprefix("\ufeff"))[0])
+    text = unwrapped(text.removeprefix("\ufeff"))[0]
     if re.match(r"\s*\"?Metric\"?,", text):
         return [_plausible(_aiperf_table(text, where))]
     runs: list[LoadRun] = []

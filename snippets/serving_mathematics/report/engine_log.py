@@ -38,8 +38,8 @@ SAID = {  # by an engine: its number, what runs, what waits and the cache in use
     ),
 }
 AT = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
-PLACE = re.compile(r"(\S+) \| |\((\w+:[^()]*)\)")  # that wrote a line, or a replica of Ray's
-EMPTY = {"running": 0.0, "waiting": 0.0, "cache": math.nan}  # an engine that says nothing
+WRITER = re.compile(r"(\S+) \| |\((\w+:[^()]*)\)")  # that wrote a line, or a replica of Ray's
+SAYS_NOTHING = {"running": 0.0, "waiting": 0.0, "cache": math.nan}  # an engine that says nothing
 LEAP_YEAR = 2000  # which has every day, where none is told
 LOOKED_AT = 2_000_000  # characters, in which the first such line must come
 
@@ -67,24 +67,30 @@ def log_lines_run(text: str, where: str) -> Run:
     rule = "an engine's log with lines that say Running: 3 reqs or #running-req: 3"
     require(engine, where, rule, text[:40].split("\n")[0])
     lines = [(line, said) for line in text.splitlines() if (said := SAID[engine].search(line))]
-    places = [list(map("".join, PLACE.findall(line[: said.start()]))) for line, said in lines]
+    places = [
+        [*map("".join, WRITER.findall(line[: said.start()])), str(int(said["engine"] or 0))]
+        for line, said in lines
+    ]
     common = set(places[0]).intersection(*places)
     moments: list[dict[str, dict[str, float]]] = []
     times: list[float] = []
     parts = set[tuple[str, str | None]]()  # of the last moment
     for (line, said), place in zip(lines, places, strict=True):
         told = said.groupdict()
-        of = " ".join([*(x for x in place if x not in common), str(int(told["engine"] or 0))])
+        of = " ".join(x for x in place if x not in common)
         part = (of, told.get("stage"))
         if not moments or part in parts:
             moments.append({})
             times.append(_moment_s(line))
             parts.clear()
         parts.add(part)
-        moments[-1][of] = _line_levels(told, moments[-1].get(of, EMPTY))
+        moments[-1][of] = _line_levels(told, moments[-1].get(of, SAYS_NOTHING))
     names = sorted({of for moment in moments for of in moment}, key=lambda of: (len(of), of))
     each = {
-        of: {name: np.array([moment.get(of, EMPTY)[name] for moment in moments]) for name in EMPTY}
+        of: {
+            name: np.array([moment.get(of, SAYS_NOTHING)[name] for moment in moments])
+            for name in SAYS_NOTHING
+        }
         for of in names
     }
     values = {
@@ -106,7 +112,7 @@ def _line_levels(said: Mapping[str, str | None], others: Mapping[str, float]) ->
     cache = float(percent) / 100 if percent else float(share) if share else math.nan
     running, waiting = (float(said[name] or 0) for name in ("running", "waiting"))
     levels = (running + others["running"], max(waiting, others["waiting"]))
-    return dict(zip(EMPTY, (*levels, float(np.fmax(cache, others["cache"]))), strict=True))
+    return dict(zip(SAYS_NOTHING, (*levels, float(np.fmax(cache, others["cache"]))), strict=True))
 
 
 def _moment_s(line: str) -> float:

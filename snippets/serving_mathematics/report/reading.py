@@ -41,7 +41,6 @@ from serving_mathematics.planner.load_tests import (
     _json_number,
     _name,
     _printed_results,
-    _unboxed,
 )
 from serving_mathematics.report.engine_log import _logging_engine, log_lines_run
 from serving_mathematics.report.engine_metrics import (
@@ -95,14 +94,15 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
     ),
     r'"results_ttft_s_|^Number Of Completed Requests: ': "LLMPerf's …_individual_responses.json",
     r"^=== START_(SUMMARY|STAGE)|^\W*Throughput and Goodput": "inference-perf's folder of JSON",
-    r"\A# AIPerf Server Metrics|^\s*NVIDIA [\w-]+ \|": "a load test, a log or a scrape",
-    r"^\*\*\* Measurement Settings": "AIPerf's or genai-perf's profile_export, which counts tokens",
+    r"\A# AIPerf Server Metrics|^\s*NVIDIA [\w-]+ \||^\*\*\* Measurement Settings": (
+        "AIPerf's profile_export_aiperf.json, or genai-perf's profile_export_genai_perf.json"
+    ),
     r'"last_gen_throughput"|"median_decode_latency"|^last_ttft: |^\W*Offline Throughput Bench|'
     r'\A\{\n\s+"(elapsed_time|avg_latency)"|^Throughput: [\d.]+ requests/s': (
         "a test of a server, as vllm bench serve or SGLang's bench_serving make it"
     ),
 }
-LOOKED_AT = 20_000  # characters at either end of a file, for what it is
+AT_ENDS = 20_000  # characters at either end of a file, for what it is
 PERCENTILES = ("p99", "p99.0", "99")
 SECONDS_OF = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
@@ -123,7 +123,6 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     0.06
     """
     text, lines = unwrapped(text.removeprefix("\ufeff"))
-    text = _unboxed(text)
     if results := _printed_results(text, where):
         names = [
             f"{where}, run {i + 1}" if len(results) > 1 else where for i in range(len(results))
@@ -135,7 +134,7 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     first: Any = _first_value(text, where) if begin else None
     known = _is_report(first) or _is_record(first) or bool(_logging_engine(lines))
     for mark, rule in () if known else INSTEAD.items():
-        if less := re.search(mark, f"{text[:LOOKED_AT]}\n{text[-LOOKED_AT:]}", re.MULTILINE):
+        if less := re.search(mark, f"{text[:AT_ENDS]}\n{text[-AT_ENDS:]}", re.MULTILINE):
             mark = " ".join(str(less[0]).split())[:60]
             raise OtherFileError(f"{where} must be {rule}, got {mark}")
     if not begin:

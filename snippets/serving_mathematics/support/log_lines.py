@@ -15,13 +15,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from serving_mathematics.support.files import json_values, read_table
 
-COLOURS = re.compile(r"\x1b\[[\d;]*m")
+ANSI = re.compile(r"\x1b\[[\d;]*m")
 BEFORE = re.compile(  # a place, a moment, and what stands behind one
     r"(?:\[(?P<pod>pod/\S+)\] |(?P<service>[\w.@-]+) +\| (?!.*\|)|"
     r"(?P<stern>[a-z][a-z\d.-]*-(?:[a-z\d]{5}|\d+) [a-z][a-z\d-]*) (?![\d.+-]+\s))?"
@@ -32,17 +31,15 @@ BEFORE = re.compile(  # a place, a moment, and what stands behind one
 )
 MESSAGES = ("log", "line", "message", "msg", "MESSAGE", "textPayload", "@message")
 STAMPS = ("timestamp", "time", "ts", "@timestamp", "asctime", "__REALTIME_TIMESTAMP")
-PLACE = re.compile(
-    r'"(?:[\w.]+\.)?(?:pod|pod_?name|instance|_?hostname|_systemd_unit|@?logstream(?:name)?)":'
-    r'\s*"([^"]+)"',
-    re.I,
+LABELS = re.compile(
+    r'(?i)"[\w.@]*(?:pod(?:_?name)?|instance|hostname|systemd_unit|logstream(?:name)?)":\s*"([^"]+)"'
 )
 CONTAINED = re.compile(r'"stream":\s*"std(?:out|err)"|"(?:textPayload|MESSAGE)":')
 TELLING = ("Running: ", "#running-req: ", "Serving Benchmark Result")  # of an engine, of a test
-REQUESTS = ('"{\\"', '"{""')  # an object in the text of another, or of a table
-LOOKED_AT = 200_000  # characters, in which more than half of the lines must be wrapped
+NESTED = ('"{\\"', '"{""')  # an object in the text of another, or of a table
+BEGINNING = 200_000  # characters, in which more than half of the lines must be wrapped
 
-Row = tuple[str, str, str]  # when, where, and what was written, with its end where it is whole
+Written = tuple[str, str, str]  # when, where, and what was written, with its end where it is whole
 
 
 def unwrapped(text: str) -> tuple[str, str]:
@@ -56,9 +53,8 @@ def unwrapped(text: str) -> tuple[str, str]:
     >>> unwrapped("b-1  | x\\nb-2  | y\\nb-1  | z\\n")
     ('x\\nz\\ny\\n', 'b-1 | x\\nb-2 | y\\nb-1 | z\\n')
     """
-    text = COLOURS.sub("", text) if "\x1b[" in text else text
-    rows = _rows(text)
-    if not rows:
+    text = ANSI.sub("", text) if "\x1b[" in text else text
+    if not (rows := _wrapped_rows(text)):
         return text, text
     if all(at[4:5] == "-" for at, _, _ in rows):  # after a year
         rows = [(at.rstrip("Z"), of, told) for at, of, told in rows]
@@ -68,32 +64,33 @@ def unwrapped(text: str) -> tuple[str, str]:
     return "".join(row[2] for row in sorted(rows, key=lambda row: places[row[1]])), lines
 
 
-def _rows(text: str) -> list[Row]:
+def _wrapped_rows(text: str) -> list[Written]:
     """The lines of a log that is wrapped; none where it is not."""
-    some = [("", "", line) for line in text[:LOOKED_AT].split("\n") if line.strip()]
-    sure = CONTAINED.search(text[:LOOKED_AT])
-    ways = (_bare, _opened) if sure or any(x in text for x in TELLING + REQUESTS) else (_bare,)
-    listed = _listed(text) if some and _opened in ways and not _opened(some[0]) else []
-    if not listed and not any(_most(some, inside) for inside in ways):
+    some = [("", "", line) for line in text[:BEGINNING].split("\n") if line.strip()]
+    sure = CONTAINED.search(text[:BEGINNING])
+    telling = bool(sure) or any(x in text for x in TELLING + NESTED)
+    ways = (_behind_prefix, _of_object)[: 1 + telling]
+    listed = _in_document(text) if some and telling and not _of_object(some[0]) else []
+    if not listed and not any(_where_most(some, inside) for inside in ways):
         return []
     lines = map(json.dumps, listed) if listed else (f"{line}\n" for line in text.split("\n"))
     rows, wrapped = [("", "", line) for line in lines if line.strip()], False
     for inside in ways:
-        found = _most(rows, inside)
+        found = _where_most(rows, inside)
         told = "".join(f"\n{row[2]}" for row in found if row)
-        telling = sure or 2 * told.count("\n{") > len(found) or any(x in told for x in TELLING)
-        if found and (telling or inside is _bare):
+        fine = sure or 2 * told.count("\n{") > len(found) or any(x in told for x in TELLING)
+        if found and (fine or inside is _behind_prefix):
             rows, wrapped = [one or row for one, row in zip(found, rows, strict=True)], True
     return rows if wrapped else []
 
 
-def _most(rows: list[Row], inside: Callable[[Row], Row | None]) -> list[Row | None]:
+def _where_most(rows: list[Written], inside: Any) -> list[Written | None]:
     """What is inside each row, None where nothing is; empty where that is so of half of them."""
     found = [inside(row) for row in rows]
     return found if 2 * sum(map(bool, found)) > len(rows) else []
 
 
-def _bare(row: Row) -> Row | None:
+def _behind_prefix(row: Written) -> Written | None:
     """A row without what stands before what was written."""
     before = BEFORE.match(row[2])
     if not before or not before[0]:
@@ -103,10 +100,10 @@ def _bare(row: Row) -> Row | None:
     return before["at"] or "", place.replace(" ", "/"), rest[:-1] if before["part"] else rest
 
 
-def _opened(row: Row) -> Row | None:
+def _of_object(row: Written) -> Written | None:
     """A row of an object, as what it says was written, when and where.
 
-    >>> _opened(("", "", '{"ts": 1700000000500, "labels": {"pod": "v-0"}, "line": "a"}'))
+    >>> _of_object(("", "", '{"ts": 1700000000500, "labels": {"pod": "v-0"}, "line": "a"}'))
     ('2023-11-14T22:13:20.500', 'v-0', 'a\\n')
     """
     own: dict[str, Any] = {}
@@ -119,11 +116,11 @@ def _opened(row: Row) -> Row | None:
     if at[:10].isdecimal():  # since 1970, in any unit
         at = f"{datetime.fromtimestamp(int(at[:10]), UTC):%Y-%m-%dT%H:%M:%S}.{at[10:].strip('.')}"
     ended = own.get("stream") in ("stdout", "stderr")  # Docker, which cuts what is long
-    place = "/".join(filter(None, (row[1], *PLACE.findall(row[2])))).replace(" ", "_")
+    place = "/".join(filter(None, (row[1], *LABELS.findall(row[2])))).replace(" ", "_")
     return at, place, told if ended else told.rstrip("\n") + "\n"
 
 
-def _listed(text: str) -> list[Any]:
+def _in_document(text: str) -> list[Any]:
     """The objects of a table, a list or an answer of a store; none where there are none."""
     head = text.split("\n", 1)[0].replace('"', "").strip().split(",")
     with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
