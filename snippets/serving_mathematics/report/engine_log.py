@@ -31,7 +31,7 @@ SAID = {  # by an engine: its number, what runs, what waits and the cache in use
         r"(?:.*?KV cache usage: (?P<percent>\d{1,3}(?:\.\d+)?)%)?"
     ),
     "SGLang": re.compile(
-        r"(?:(?=\b[DP]P\d)(?:DP(?P<engine>\d{1,6}) ?)?(?:PP(?P<stage>\d{1,6}))?[^\]\n]*\] )?"
+        r"(?:(?=\b[DP]P\d)(?:DP(?P<engine>\d{1,6}) ?)?(?:PP(?P<stage>\d{1,6}))?[^\]\n]{0,80}\] )?"
         r"Decode batch(?: \[\d+\])?[.,] "
         r"#running-req: (?P<running>\d{1,9}), (?:.*?token usage: (?P<share>\d(?:\.\d+)?))?"
         r".*#queue-req: (?P<waiting>\d{1,9})"
