@@ -67,6 +67,7 @@ SETTINGS = {  # share of the places; time per token over that of a full engine; 
 }
 BESIDE = {  # settings that only other places, surprises and minutes ask for
     "tokens": (0.18, 0.48, 0.56),
+    "requests": (0.04, 0.08, 0.12),
     "arrivals": (0.4, 0.86),
     "fixed": (13.0, 15.0, 24.0, 30.0),
 }
@@ -234,6 +235,7 @@ def example() -> SimpleNamespace:
         ).replica_hours,
         thrice_tokens_hours=_least("tokens", "three times"),
         thrice_arrivals_hours=_least("arrivals", "three times"),
+        thrice_requests_hours=_least("requests", "three times"),
         thrice_fixed_hours=_least("fixed", "three times"),
         slow_start_late=100 * _run("tokens", best["tokens"], startup_s=600.0).late_share,
         quick_start_late=100 * _run("tokens", best["tokens"], startup_s=60.0).late_share,
@@ -543,8 +545,8 @@ def check_on_a_real_trace() -> None:
 
 def check_where_arrivals_pay_less() -> None:
     """Where a surprise brings half as much again, and on the minutes of a real hour, arrivals pay
-    less than time per token, and so they do where the load becomes three times as large; then even
-    a fixed fleet does.
+    less than time per token, and so they do where the load becomes three times as large; then
+    requests inside and even a fixed fleet do.
 
     Source: each at its best setting in the same situation.
     """
@@ -552,8 +554,10 @@ def check_where_arrivals_pay_less() -> None:
         tokens, arrivals = (_least(name, situation) for name in ("tokens", "arrivals"))
         label = f"{situation}: arrivals over time per token"
         checks.inside(label, arrivals / tokens, 0.5, 0.97)
-    fixed = _least("fixed", "three times") / _least("tokens", "three times")
-    checks.inside("three times: a fixed fleet over time per token", fixed, 0.5, 0.9)
+    tokens = _least("tokens", "three times")
+    for name in ("fixed", "requests"):
+        least = _least(name, "three times") / tokens
+        checks.inside(f"three times: {name} over time per token", least, 0.5, 0.9)
 
 
 def check_a_run_is_made_again() -> None:
