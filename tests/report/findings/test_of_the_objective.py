@@ -488,3 +488,13 @@ def test_of_counters_over_time_the_worst_hour_and_month_are_told() -> None:
     assert day is not None
     assert "worst hour" in day.seen
     assert "30 days" not in day.seen
+
+
+def test_late_ones_in_a_gap_between_scrapes_are_of_no_hour() -> None:
+    """Of idle hours, in which the scrapes come every ten minutes, and then every two hours."""
+    times = np.r_[np.arange(0, 6001, 600.0), 13_200, 20_400]
+    counted = {"ttft within 1": [2.0, 20.0], "ttft within inf": [5.0, 50.0]}
+    values = {name: np.r_[np.zeros(11), told] for name, told in counted.items()}
+    found = goodput(Run("", "", series=Series(times, values)), Asked(ttft_s=1.0, quantile=0.9))
+    assert found is not None
+    assert found.seen == "TTFT was within 1 s for 40%"

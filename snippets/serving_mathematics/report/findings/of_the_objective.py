@@ -226,6 +226,8 @@ def _worst_windows(run: Run, asked: Asked) -> str:
         if times[-1] - times[0] < 1.5 * window_s or not begins.size:
             continue
         missed = late[last[begins]] - late[begins]
+        if not missed.max() > 0:  # they were late in a longer gap between two moments
+            continue
         worst = begins[missed.argmax()]
         kept = 1 - missed.max() / (all_of_them[last[worst]] - all_of_them[worst])
         day = (times[worst] - times[0]) / DAY_S
