@@ -143,8 +143,8 @@ def chunk_limits(
 def most_workers(
     items: int, item_s: float, dispatch_s: float, share: float = 0.05, spread: float = 1.0
 ) -> int:
-    """How many workers the work can use before overhead or the last task take more than a share:
-    the largest W with W(W−1) ≤ ε²·N·w/((1−ε)·s·d).
+    """How many workers lose no more than a share to overhead or the last task, whatever the order:
+    the largest W with W(W−1) ≤ ε²·N·w/((1−ε)·s·d). Equal tasks, one a worker, can use more.
 
     Arguments as for `chunk_limits`, with dispatch_s positive. Raises ValueError outside these
     ranges.
@@ -202,6 +202,11 @@ def _one_each_workers(item_s: float, dispatch_s: float) -> int:
     return math.floor(GOAL * item_s / ((1 - GOAL) * dispatch_s))
 
 
+def _equal_workers(items: int, item_s: float, dispatch_s: float) -> int:
+    """The same where every worker gets one task of equal scenarios, W²·d ≤ ε·N·w/(1−ε)."""
+    return math.isqrt(int(GOAL * items * item_s / ((1 - GOAL) * dispatch_s)))
+
+
 def _busy_question_s() -> float:
     """A question of the planner on a core of a machine whose cores are all busy [s]."""
     planner = _record()["planner"]
@@ -247,6 +252,7 @@ def example() -> SimpleNamespace:
         rate_dask=rates["dask"],
         most_workers=most_workers(MILLION, question, dask_s, GOAL, SPREAD),
         few_workers_cheap=most_workers(10_000, 0.001, dask_s, GOAL),  # scenarios of one length
+        equal_workers=_equal_workers(10_000, 0.001, dask_s),
         one_each_workers=_one_each_workers(question, dask_s),
     )
 
@@ -323,7 +329,7 @@ def check_chunks_and_order() -> None:
 def check_chunk_limits() -> None:
     """At the least chunk the overhead is 5%, at the most the wait for the last task is, and at the
     largest number of workers both are the same chunk. One scenario to a task is enough up to some
-    number of workers, and for one more it is not.
+    number of workers, and for one more it is not; so is one equal task to a worker.
 
     Source: the time with nothing overlapped, computed term by term.
     """
@@ -340,6 +346,12 @@ def check_chunk_limits() -> None:
     for workers, chunk in ((ones, 1), (ones + 1, 2)):
         found, _ = chunk_limits(items, _busy_question_s(), workers, _empty_s("dask", 2))
         checks.equal(f"least, {workers} workers", found, chunk)
+    once = _equal_workers(10_000, 0.001, dispatch_s)
+    for workers, enough in ((once, True), (once + 1, False)):
+        own_s = 10_000 * 0.001 / workers
+        lost = 1 - own_s / (sum([dispatch_s] * workers) + own_s)  # of the last that gets its task
+        label = f"{workers} workers, one task each: {100 * lost:.2f}% lost"
+        checks.equal(label, lost <= GOAL, enough)
 
 
 def check_recorded_overhead() -> None:

@@ -351,7 +351,7 @@ def figure_coverage(figure: Figure) -> None:
     batches of five time constants on, at every load.
 
     Recorded simulation of 1,000 M/M/1 runs for each point, at 50%, 80%, 90% and 95% busy; the
-    standard error of a point is less than one percentage point. The band is 92 to 97%.
+    standard error of a point is 1.2 percentage points at most. The band is 92 to 97%.
 
     Alt: Coverage against the length of a batch, 2 to 40 time constants on a logarithmic axis. Four
     lines of plain batch means rise from below into a band between 92 and 97
