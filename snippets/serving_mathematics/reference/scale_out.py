@@ -250,6 +250,7 @@ def example() -> SimpleNamespace:
         rate_threads=rates["threads"],
         rate_processes=rates["processes"],
         rate_dask=rates["dask"],
+        question_spread=SPREAD,
         most_workers=most_workers(MILLION, question, dask_s, GOAL, SPREAD),
         few_workers_cheap=most_workers(10_000, 0.001, dask_s, GOAL),  # scenarios of one length
         equal_workers=_equal_workers(10_000, 0.001, dask_s),
