@@ -202,6 +202,14 @@ def _one_each_workers(item_s: float, dispatch_s: float) -> int:
     return math.floor(GOAL * item_s / ((1 - GOAL) * dispatch_s))
 
 
+def _recorded(kind: str) -> tuple[list[float], list[float]]:
+    """Of the record's tasks, shortest first, the time inside one [s], and the share of the workers'
+    time that was not spent inside."""
+    rows = [row for row in _record()["cells"] if row["kind"] == kind]
+    inside_s = [row["inside_s"] / row["tasks"] for row in rows]
+    return inside_s, [1 - row["inside_s"] / (_record()["workers"] * row["wall_s"]) for row in rows]
+
+
 def _equal_workers(items: int, item_s: float, dispatch_s: float) -> int:
     """The same where every worker gets one task of equal scenarios, W²·d ≤ ε·N·w/(1−ε)."""
     return math.isqrt(int(GOAL * items * item_s / ((1 - GOAL) * dispatch_s)))
@@ -225,6 +233,7 @@ def example() -> SimpleNamespace:
         kind: max(row["items"] / row["wall_s"] for row in record["cells"] if row["kind"] == kind)
         for kind in ("none", *KINDS)
     }
+    short_s, lost = _recorded("threads")
     return SimpleNamespace(
         measured_on=record["date"],
         measured_python=record["versions"]["python"],
@@ -245,6 +254,8 @@ def example() -> SimpleNamespace:
         task_threads_ms=task_ms["threads"],  # for overhead of 5%, with all workers
         task_processes_ms=task_ms["processes"],
         task_dask_ms=task_ms["dask"],
+        short_task_ms=1e3 * short_s[1],
+        short_lost_percent=100 * lost[1],
         efficiency_percent=100 * record["efficiency"],
         rate_none=rates["none"],  # scenarios a second, the largest chunk
         rate_threads=rates["threads"],
@@ -276,10 +287,8 @@ def figure_overhead(figure: Figure) -> None:
     for kind, (name, colour) in KINDS.items():
         handing = workers * _empty_s(kind, workers)
         axes.plot(1e3 * lengths, handing / (handing + lengths), color=colour, label=name)
-        rows = [row for row in _record()["cells"] if row["kind"] == kind]
-        task_ms = [1e3 * row["inside_s"] / row["tasks"] for row in rows]
-        share = [1 - row["inside_s"] / (workers * row["wall_s"]) for row in rows]
-        axes.plot(task_ms, share, "o", color=colour, markersize=5)
+        inside_s, share = _recorded(kind)
+        axes.plot(np.multiply(1e3, inside_s), share, "o", color=colour, markersize=5)
     axes.axhline(GOAL, color="C4", linestyle="--")
     axes.annotate("5%", (2500, GOAL * 1.1), color="C4", ha="right")
     axes.legend(loc="lower left")
@@ -365,8 +374,7 @@ def check_recorded_overhead() -> None:
     empty = [_empty_s(kind, workers) for kind in KINDS]
     checks.holds("threads, processes, Dask", bool(np.all(np.diff(empty) > 0)), got=empty)
     for kind in KINDS:
-        rows = [row for row in record["cells"] if row["kind"] == kind]
-        shares = [1 - row["inside_s"] / (workers * row["wall_s"]) for row in rows]
+        _, shares = _recorded(kind)
         checks.holds(f"{kind}: least of the longest tasks", shares[-1] < shares[0], got=shares)
     checks.equal("same moments", len(set(record["digests"].values())), 1)
     checks.equal("same plans", len(set(record["planner"]["digests"].values())), 1)
