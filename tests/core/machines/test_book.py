@@ -35,6 +35,12 @@ def test_agents_keep_their_promise_below_what_is_recorded() -> None:
     assert run.kept(AGENTS) >= AGENTS.promise.share
 
 
+def test_eight_other_runs_of_agents_break_their_promise() -> None:
+    """As *Conventions* says: in few runs caches lose the sessions, and nearly all are late."""
+    load, others = promised_load("agents"), [seed + len(SEEDS) for seed in SEEDS]
+    assert 0.5 < book._kept(AGENTS, load, book.REQUESTS, others) < AGENTS.promise.share
+
+
 def test_a_promise_to_nobody_and_one_that_cannot_be() -> None:
     easy = replace(READER, promise=Promise(1e9, np.inf))
     assert highest_load(easy, 200, [1]) == 1 - 2.0**-book.HALVINGS

@@ -129,16 +129,6 @@ def check_the_promise_ends_where_it_is_said() -> None:
             checks.inside(label, run.kept(machine), low, high, kind="simulation")
 
 
-def check_other_runs_of_agents_break_it() -> None:
-    """At the recorded load of agents the mean of eight other runs does not keep the promise.
-
-    Source: runs with other seeds.
-    """
-    others = [seed + len(SEEDS) for seed in SEEDS]
-    kept = _kept(AGENTS, promised_load(AGENTS.name), REQUESTS, others)
-    checks.inside("kept", kept, 0.5, AGENTS.promise.share, kind="simulation")
-
-
 def check_the_record_can_be_made_again() -> None:
     """At the recorded load of the reader, and not a 64th above it, its promise is kept.
 
