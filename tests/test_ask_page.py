@@ -17,7 +17,7 @@ from serving_mathematics.report.registry import report
 from .browsing import with_own_python
 from .fetch_pyodide import complete
 from .report.example_runs import clean, detailed, log_csv
-from .visits import DESK, PHONE
+from .visits import AXE, DESK, PHONE, RUN_AXE
 
 PATIENCE_MS = 240_000
 LOOK = os.environ.get("LOOK_AT_REPORT")  # a folder for pictures
@@ -79,6 +79,21 @@ def test_a_dropped_file_is_reported_and_sent_nowhere(
     assert [one[1:-1] for one in seen] == [one.seen[1:] for one in expected.findings]
     expect(answer.locator("svg")).to_have_count(answer.locator("figure").count())
     assert answer.locator("article a").first.get_attribute("href")
+    kept = answer.locator("article details")
+    files = {name: text for one in expected.findings for name, text in one.files.items()}
+    assert kept.locator("summary").all_text_contents() == list(files)
+    kept.evaluate_all("all => all.forEach(one => { one.open = true; })")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for name, text in files.items():
+        with page.expect_download() as download:
+            kept.get_by_role("link", name=f"Keep {name}").press("Enter")
+        assert download.value.suggested_filename == name
+        assert Path(download.value.path()).read_text(encoding="utf-8") == text
+        kept.get_by_role("button", name=f"Copy {name}").press("Enter")
+        expect(kept.get_by_role("button", name="Copied")).to_be_focused()
+        assert page.evaluate("navigator.clipboard.readText()") == text
+    page.evaluate(AXE)
+    assert page.evaluate(RUN_AXE, [".ask-answer", {}]) == []
     assert page.url == f"{origin}ask-your-log/"
     assert all(method == "GET" and not data for method, _, data in asked)
     assert all(url.startswith((origin, "blob:", "data:")) for _, url, _ in asked)

@@ -126,7 +126,8 @@ def ran_as_in_the_build(page: Page, run: Run) -> None:
     assert "failed" not in status, run.name + ": " + status + "\n" + printed[-2000:]
     if missing:
         return
-    assert status.startswith(f"{len(rows)} comparisons passed;"), run.name + ": " + status
+    told = f"{len(rows)} comparison{'s' * (len(rows) != 1)} passed;"
+    assert status.startswith(told), run.name + ": " + status
     assert page.locator(".live-figures figure").count() == len(record["figures"])
     for row in rows:
         assert f"PASS {row['label']}: got " in printed.replace("\n", " "), row["label"]
@@ -370,7 +371,7 @@ def test_what_runs_in_the_worker_reaches_its_page_only(editor: Page, policed: bo
         assert bool(heard) != policed  # the page itself may, and so could what it runs
         heard.clear()
         typed(editor.locator(".live"), REACHES.format(there=there))
-        assert pressed_run(editor).startswith("1 comparisons passed;")
+        assert pressed_run(editor).startswith("1 comparison passed;")
         assert heard == [], editor.locator(".live-output").inner_text()
     finally:
         elsewhere.shutdown()

@@ -1,9 +1,10 @@
 // Ask your own log: files are read here, go to Python in the page's worker, which reaches no network, and come back as a report.
 import { gone, problem, refusal, shell } from "./fields.js";
-import { make, outage, python } from "./live.js";
+import { copied, make, outage, python } from "./live.js";
 
 const BEFORE = "The report below is of what the fields said before: press Ask again.";
 const LARGEST = 64 * 2 ** 20; // bytes of all files; what the browser's Python holds in memory many times over
+const kept = (text, type, download, textContent) => make("p", {}, make("a", { href: URL.createObjectURL(new Blob([text], { type })), download, textContent }));
 
 export function open(form) {
   const place = document.querySelector(".live");
@@ -55,11 +56,17 @@ export function open(form) {
     answer: (text) => {
       const told = JSON.parse(text);
       if (told.problem) return refuse(told.field, told.problem);
-      const whole = URL.createObjectURL(new Blob([told.html], { type: "text/html" }));
       const parsed = new DOMParser().parseFromString(told.body, "text/html"); // runs nothing
       answer.replaceChildren(
         ...[...parsed.body.childNodes].map((node) => document.adoptNode(node)),
-        make("p", {}, make("a", { href: whole, download: "report.html", textContent: "Keep it as one file" })));
+        kept(told.html, "text/html", "report.html", "Keep it as one file"));
+      for (const block of answer.querySelectorAll("article details pre")) { // files to use
+        const name = block.previousElementSibling.textContent;
+        const file = make("div", { className: "planner-copy" }, kept(block.textContent, "text/plain", name, `Keep ${name}`));
+        block.replaceWith(file);
+        file.append(block);
+        copied(file).querySelector("button").ariaLabel = `Copy ${name}`;
+      }
       answer.hidden = false;
       of = asking;
       busy(false, stale() ? BEFORE : "The report is below.");

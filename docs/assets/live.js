@@ -280,8 +280,8 @@ function bench(settings, { label, rows, verb, request, call, first = [], last = 
   return { parts, editor, show, begin, run, say, end };
 }
 
-const counted = ({ passed, failed, absent, seconds }, of = "comparisons") => {
-  const parts = [`${passed} ${of} passed`];
+const counted = ({ passed, failed, absent, seconds }, of = "") => {
+  const parts = [`${passed} comparison${passed === 1 ? "" : "s"}${of} passed`];
   if (failed) parts.push(`${failed} failed`);
   if (absent) parts.push(`${absent} need what a browser lacks`);
   return `${parts.join(", ")}; ${seconds.toFixed(1)} s.`;
@@ -348,7 +348,7 @@ export function openBelow(button, place) {
     request: (source, lines) => given ? { how: "judge", given: [module, source, answers] } : { how: "call", given: [module, source, lines] },
     finished: given
       ? ({ failed, absent, seconds }) => `${failed || absent ? "Not yet" : "Right"}; ${seconds.toFixed(1)} s.`
-      : (counts) => counted(counts, "comparisons of the checks that use it"),
+      : (counts) => counted(counts, " of the checks that use it"),
   });
   if (given) editor.addEventListener("input", () => keep(name, editor.value));
   const below = make("div", { className: "live-below" }, ...parts);

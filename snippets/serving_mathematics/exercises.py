@@ -76,7 +76,8 @@ class Verdict:
     def __repr__(self) -> str:
         """One line, and below it the hint of an answer that is wrong, where one was asked for."""
         if self.right:
-            return f"{self.exercise}: right, {self.passed} comparisons passed"
+            compared = f"{self.passed} comparison{'s' * (self.passed != 1)}"
+            return f"{self.exercise}: right, {compared} passed"
         hint = f"\n    Hint: {self.hint}" if self.hint else ""
         return f"{self.exercise}: not yet. {self.problem}{hint}"
 

@@ -95,6 +95,15 @@ def test_a_problem_names_its_field(values: dict[str, object], field: str) -> Non
     assert told["field"] == field
 
 
+def test_a_page_takes_no_path_of_a_model() -> None:
+    """It was said to be missing, of files that a reader of the page does not see."""
+    told = json.loads(form_answer(json.dumps({"rate_per_s": 1, "model": "./no.json"})))
+    words = "; a page has none of your files: name the model, or give the command its file"
+    assert told["problem"].startswith("model './no.json' cannot be read: ")
+    assert told["problem"].endswith(words)
+    assert told["field"] == "model"
+
+
 def test_a_long_name_of_a_file_is_cut() -> None:
     told = json.loads(form_answer(json.dumps({"trace": "x" * 99, "trace_text": "a,b"})))
     assert told["problem"].startswith(f"{'x' * 60}: the log must be")

@@ -196,6 +196,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
             named = ["trace_columns"]
         if named[:1] == ["trace"] and name:
             said = f"{name[:60]}: {said}"
+        if named[:1] == ["model"] and " cannot be read: " in said:
+            said += "; a page has none of your files: name the model, or give the command its file"
         return json.dumps({"problem": said, "field": named[0] if named else ""})
     return json.dumps({"html": piece})
 

@@ -102,7 +102,7 @@ def log_lines_run(text: str, where: str) -> Run:
     if not (np.diff(at) >= 0).all():  # a new year, or none is told
         at = np.full(at.size, math.nan)
     series = Series(at, values, each if len(each) > 1 else {})
-    return Run(where, engine, series=series, notes=(f"{at.size} moments of the engine's log",))
+    return Run(where, engine, series=series, notes=(f"{at.size:,} moments of the engine's log",))
 
 
 def _line_levels(said: Mapping[str, str | None], others: Mapping[str, float]) -> dict[str, float]:

@@ -473,7 +473,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         for of, own in levels.items()
     }
     series = Series(np.array(times), values_of, engines)
-    notes = (f"{len(times)} moments", *[RAYS] * any(MIDDLES in labels for _, labels in named))
+    notes = (f"{len(times):,} moments", *[RAYS] * any(MIDDLES in labels for _, labels in named))
     return Run(where, _engine_of([name for name, _ in named]), series=series, notes=notes)
 
 
@@ -534,7 +534,7 @@ def table_run(text: str, where: str) -> Run:
         columns["cache"] = columns["cache"] / 100
     times = columns.pop("time")
     tool = "devices" if set(columns) == {"power_w"} else "an engine"
-    return Run(where, tool, series=Series(times, columns), notes=(f"{times.size} moments",))
+    return Run(where, tool, series=Series(times, columns), notes=(f"{times.size:,} moments",))
 
 
 def _table_column(cells: Sequence[str], role: str, row: str, name: str) -> FloatArray:

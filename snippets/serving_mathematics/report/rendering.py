@@ -370,7 +370,7 @@ def _article(one: Mapping[str, Any], site: str, name: str) -> str:
     where = f' <span class="quiet">{html.escape(one["where"])}</span>' if one["where"] else ""
     files = "".join(
         f"<details><summary>{html.escape(file)}</summary>"
-        f"<pre><code>{html.escape(text)}</code></pre></details>"
+        f'<pre><code tabindex="0">{html.escape(text)}</code></pre></details>'
         for file, text in one["files"].items()
     )
     mark = f' id="found-{name}"' if name else ""

@@ -244,6 +244,7 @@ def test_a_canary_by_the_book() -> None:
     times = np.where(np.arange(1000) % 100 == 0, 2.0, 0.1)  # one by one
     found = canary(Run("", "", {"ttft_s": times}), Asked(ttft_s=1.0))
     assert "from 1% to 2% takes 2,319 in each arm" in found.seen
+    assert found.sure == "level 5%, power 80%"  # and not that 1 are worth one
 
 
 def test_late_requests_that_come_together_make_a_canary_longer() -> None:

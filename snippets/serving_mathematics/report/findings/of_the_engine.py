@@ -126,7 +126,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         f"{sized(float(waiting.mean()))} in the mean, {seen}",
         "what binds is what more of would shorten the queue; more of the rest changes nothing",
         change,
-        f"{running.size} moments" if scraped else f"{run.size:,} requests",
+        f"{running.size:,} moments" if scraped else f"{run.size:,} requests",
         "definitions/utilization",
     )
 

@@ -712,19 +712,18 @@ def canary(run: Run, asked: Asked) -> Finding | None:
     alike = _alike(kept)
     count = math.ceil(alike * samples_per_arm(late, worse))
     together = alike > TOGETHER
+    worth = sized(alike, 2)
     seen = f"to see late requests go from {percent(late)} to {percent(worse)} takes {count:,} "
     seen += "in each arm"
     if together:
-        seen += (
-            f", {sized(alike, 2)} times what independent ones would take: they are late together"
-        )
+        seen += f", {worth} times what independent ones would take: they are late together"
     return Finding(
         "warning" if together else "note",
         seen,
         "a canary of fewer passes what doubles the burn of the budget",
         f"give the canary {count:,} requests before it decides, looked at once",
-        "level 5%, power 80%; late requests come together, so that "
-        f"{sized(alike, 2)} are worth one",
+        "level 5%, power 80%"
+        + f"; late requests come together, so that {worth} are worth one" * (worth != "1"),
         "architecture/shadow-canary",
     )
 
