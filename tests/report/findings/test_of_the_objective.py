@@ -482,6 +482,12 @@ def test_of_counters_over_time_the_worst_hour_and_month_are_told() -> None:
     spent = percent(late.sum() / every.sum() / 0.01)
     assert found.why.endswith(f"late TTFTs spent {spent} of what that leaves")
     assert list(found.files) == ["alerts.yaml"]
+    clock = told(late.size)
+    assert clock.series is not None
+    clock.series.time_s[:] += 1_788_220_800  # the first of September 2026
+    dated = goodput(clock, asked)
+    assert dated is not None
+    assert "in the worst hour (from 2026-09-21 20:00 UTC on)" in dated.seen
     few = goodput(told(2), asked)
     assert few is not None
     assert "worst" not in few.seen

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,7 @@ from serving_mathematics.support.intervals import half_width
 
 P99 = 0.99  # that summaries tell
 DAY_S = 86_400.0
+EPOCHS_S = 1e9, 4e9  # since 1970: of the years 2001 to 2096
 WINDOWS = ((3600.0, "hour"), (30 * DAY_S, "30 days"))  # of a promise, and of who was woken [s]
 BINS = 12  # of requests by how many were inside
 SLICE = 12  # requests of a stretch of time in which answers are counted
@@ -208,8 +210,8 @@ def _spent(run: Run, asked: Asked) -> str:
 
 
 def _worst_windows(run: Run, asked: Asked) -> str:
-    """What requests kept in the hour and in the 30 days with most late first tokens, by days since
-    the first moment, where counters are told at all moments of a longer time."""
+    """What requests kept in the hour and in the 30 days with most late first tokens, where counters
+    are told at all moments of a longer time."""
     series, bounds = run.series, (asked.ttft_s, math.inf)
     if series is None or not asked.ttft_s > 0:
         return ""
@@ -230,9 +232,20 @@ def _worst_windows(run: Run, asked: Asked) -> str:
             continue
         worst = begins[missed.argmax()]
         kept = 1 - missed.max() / (all_of_them[last[worst]] - all_of_them[worst])
-        day = (times[worst] - times[0]) / DAY_S
-        said += f", in the worst {name} (from day {day:.2f} on) for {percent(kept)}"
+        since = _moment(float(times[worst]), float(times[0]))
+        said += f", in the worst {name} (from {since} on) for {percent(kept)}"
     return said
+
+
+def _moment(at_s: float, first_s: float) -> str:
+    """A moment by its date where a clock tells it, and else by the days since the first.
+
+    >>> _moment(1.7e9, 1.69e9)
+    '2023-11-14 22:13 UTC'
+    """
+    if EPOCHS_S[0] < first_s and at_s < EPOCHS_S[1]:
+        return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"day {(at_s - first_s) / DAY_S:.2f}"
 
 
 def _limits_of(asked: Asked) -> list[tuple[str, str, float]]:
