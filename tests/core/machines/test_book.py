@@ -35,10 +35,14 @@ def test_agents_keep_their_promise_below_what_is_recorded() -> None:
     assert run.kept(AGENTS) >= AGENTS.promise.share
 
 
-def test_eight_other_runs_of_agents_break_their_promise() -> None:
-    """As *Conventions* says: in few runs caches lose the sessions, and nearly all are late."""
-    load, others = promised_load("agents"), [seed + len(SEEDS) for seed in SEEDS]
-    assert 0.5 < book._kept(AGENTS, load, book.REQUESTS, others) < AGENTS.promise.share
+def test_eight_runs_are_too_few_for_agents() -> None:
+    """Eight that the record does not have break at a 32nd more what the first eight keep there: in
+    few runs caches lose the sessions, and nearly all are late."""
+    load, others = promised_load("agents") + 1 / 32, range(9, 17)
+    first, second = (
+        book._kept(AGENTS, load, book.REQUESTS, [*seeds]) for seeds in (SEEDS, others)
+    )
+    assert second < AGENTS.promise.share <= first
 
 
 def test_a_promise_to_nobody_and_one_that_cannot_be() -> None:

@@ -326,14 +326,14 @@ def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
 
 
 def check_a_single_run_may_end_earlier() -> None:
-    """Of single runs without a tier, some end a quarter below the load up to which the mean of
-    eight runs keeps the promise, and none ends more than a twentieth above it.
+    """Of single runs without a tier, some end a sixth below the load up to which the mean of forty
+    runs keeps the promise, and none ends more than an eighth above it.
 
     Source: this record, and that of the book's machines.
     """
     ends = _limits("none") / (100 * promised_load("agents"))
-    checks.inside("earliest", float(ends.min()), 0.7, 0.8, kind="simulation")
-    checks.inside("latest", float(ends.max()), 0.95, 1.05, kind="simulation")
+    checks.inside("earliest", float(ends.min()), 0.78, 0.88, kind="simulation")
+    checks.inside("latest", float(ends.max()), 1.0, 1.125, kind="simulation")
 
 
 def check_lifetime_by_hand() -> None:
