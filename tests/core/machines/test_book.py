@@ -39,9 +39,7 @@ def test_eight_runs_are_too_few_for_agents() -> None:
     """Eight that the record does not have break at a 32nd more what the first eight keep there: in
     few runs caches lose the sessions, and nearly all are late."""
     load, others = promised_load("agents") + 1 / 32, range(9, 17)
-    first, second = (
-        book._kept(AGENTS, load, book.REQUESTS, [*seeds]) for seeds in (SEEDS, others)
-    )
+    first, second = (book._kept(AGENTS, load, book.REQUESTS, [*seeds]) for seeds in (SEEDS, others))
     assert second < AGENTS.promise.share <= first
 
 
