@@ -35,12 +35,12 @@ def test_agents_keep_their_promise_below_what_is_recorded() -> None:
     assert run.kept(AGENTS) >= AGENTS.promise.share
 
 
-def test_eight_runs_are_too_few_for_agents() -> None:
-    """Eight that the record does not have break at a 32nd more what the first eight keep there: in
-    few runs caches lose the sessions, and nearly all are late."""
-    load, others = promised_load("agents") + 1 / 32, range(9, 17)
-    first, second = (book._kept(AGENTS, load, book.REQUESTS, [*seeds]) for seeds in (SEEDS, others))
-    assert second < AGENTS.promise.share <= first
+def test_a_run_of_agents_may_lose_its_caches() -> None:
+    """A 32nd above the load up to which forty runs keep the promise: eight are too few to see it."""
+    load = promised_load("agents") + 1 / 32
+    lost, held = (book._kept(AGENTS, load, book.REQUESTS, [seed]) for seed in (15, 10))
+    assert lost < 0.6
+    assert held > 0.95
 
 
 def test_a_promise_to_nobody_and_one_that_cannot_be() -> None:
