@@ -36,7 +36,7 @@ def test_agents_keep_their_promise_below_what_is_recorded() -> None:
 
 
 def test_a_run_of_agents_may_lose_its_caches() -> None:
-    """A 32nd above the load up to which forty runs keep the promise: eight are too few to see it."""
+    """A 32nd above the load up to which forty runs keep the promise; eight may not show it."""
     load = promised_load("agents") + 1 / 32
     lost, held = (book._kept(AGENTS, load, book.REQUESTS, [seed]) for seed in (15, 10))
     assert lost < 0.6
