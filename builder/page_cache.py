@@ -59,9 +59,7 @@ class PageCache:
 
     def render(self, page: Page, config: MkDocsConfig, files: Files) -> None:
         """`Page.render`, or what came of it, with less markup, before the search reads it."""
-        place = self.folder / page.file.src_uri.replace("/", ".")
-        text = f"{page.file.src_uri}\n{page.markdown}"
-        key = f"{self._made_by} {hashlib.sha256(text.encode()).hexdigest()}"
+        place, key = self._kept(page, f"{page.file.src_uri}\n{page.markdown}")
         if found := recall(place, key):
             made, links = pickle.loads(found)
             vars(page).update(made)
@@ -80,12 +78,17 @@ class PageCache:
 
     def _read(self, index: Any, page: Page) -> None:
         """What the index of the search gets of a page, or got of the same page before."""
-        place = self.folder / f"{page.file.src_uri.replace('/', '.')}.search"
         told = f"{page.url}\n{page.title}\n{page.meta}\n{page.content}"
-        key = f"{self._made_by} {hashlib.sha256(told.encode()).hexdigest()}"
+        place, key = self._kept(page, told, ".search")
         if found := recall(place, key):
             index.entries += json.loads(found)
             return
         before = len(index.entries)
         type(index).add_entry_from_context(index, page)
         remember(place, key, json.dumps(index.entries[before:]).encode())
+
+    def _kept(self, page: Page, made_of: str, end: str = "") -> tuple[Path, str]:
+        """Where something of a page is kept, and under which key."""
+        digest = hashlib.sha256(made_of.encode()).hexdigest()
+        place = self.folder / f"{page.file.src_uri.replace('/', '.')}{end}"
+        return place, f"{self._made_by} {digest}"

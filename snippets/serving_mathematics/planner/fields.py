@@ -106,7 +106,8 @@ _TABLE = {  # of the form's groups, in its order
         Field("device", "GPU; several are compared", default="H100"),
         Field(
             "rate_per_s",
-            "Requests a second: to the whole fleet, or users over the seconds between two of one",
+            "Requests a second: to the whole fleet; users divided by the seconds between two "
+            "requests of each",
             *("", 1e-4, 1e5),
             when=_BY_RATE,
             start="60",
