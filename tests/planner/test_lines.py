@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from serving_mathematics.planner.capacity_planner import Quantile
 from serving_mathematics.planner.lines import (
     Line,
+    _left_out,
+    _lengths_line,
     _needs_heads,
     _price_said,
     listed,
@@ -71,3 +73,21 @@ def test_the_planned_load_is_to_be_tested_and_never_the_lone_request_twice(
     asked = {"rate_per_s": 1, "model": "DeepSeek-R1", "device": "MI300X", "precision": "fp8"}
     said = unmeasured(read_question(asked | {"parallelism": "tp8 ep8"}), held)
     assert said.endswith(f'--parallelism tp8ep8 --load-test "1:TTFT:TPOT,{load}:TTFT:TPOT". ')
+
+
+@pytest.mark.parametrize(
+    ("asked", "share"),
+    [
+        ({"cached_share": 0.6, "mean_prompt_tokens": 900, "mean_output_tokens": 9}, 60),
+        ({"classes": "a:1:prompt=900,answer=9,cached=0.4; b:3:prompt=100,answer=9"}, 30),
+        ({"mean_prompt_tokens": 900, "mean_output_tokens": 9}, 0),
+    ],
+)
+def test_what_caches_hold_is_told_of_all_prompt_tokens(
+    asked: dict[str, object], share: int
+) -> None:
+    """Of classes by their tokens: 0.4 of 225 in 300."""
+    question = read_question({"rate_per_s": 1, **asked})
+    assert _lengths_line(question).value.endswith(f", {share}% of those in cached") == bool(share)
+    told = [note for note in _left_out(question) if "taken as given" in note]
+    assert [re.findall(r"hold (\d+)%", note) for note in told] == [[str(share)]] * bool(share)
