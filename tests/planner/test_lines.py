@@ -79,7 +79,7 @@ def test_the_planned_load_is_to_be_tested_and_never_the_lone_request_twice(
     ("asked", "share"),
     [
         ({"cached_share": 0.6, "mean_prompt_tokens": 900, "mean_output_tokens": 9}, 60),
-        ({"classes": "a:1:prompt=900,answer=9,cached=0.4; b:3:prompt=100,answer=9"}, 30),
+        ({"classes": "a:0.25:prompt=900,answer=9,cached=0.4;b:0.75:prompt=100,answer=9"}, 30),
         ({"mean_prompt_tokens": 900, "mean_output_tokens": 9}, 0),
     ],
 )
