@@ -250,6 +250,8 @@ def test_a_phone_whose_letters_are_twice_as_large_reads_whole_words(
     page.set_viewport_size({"width": PHONE["width"] // 2, "height": PHONE["height"] // 2})
     for slug in ("planner", "capacity/littles-law", "gallery"):
         page.goto(f"{origin}{slug}/")
+        page.evaluate("document.fonts.ready")
+        page.wait_for_function(f"{WIDTH} <= {PHONE['width'] // 2}")  # when its pictures are drawn
         assert page.evaluate(WIDTH) == PHONE["width"] // 2, slug
     words = page.locator(".cards a > :not(img)").first.bounding_box()
     assert words is not None
