@@ -736,7 +736,7 @@ def copy_problems(name: str, sources: Sources | None = None, *, examples: bool =
             problems.append(f"{place}, copied, still needs {_listed(ours - {RECORDS})}.")
         if "matplotlib" in text:
             problems.append(f"{place}, copied, drags a figure along.")
-        if missing := _missing_names(text):
+        if missing := missing_names(text):
             problems.append(f"{place}, copied, finds no {_listed(missing)} where it is used.")
         elif examples and not _ASKS.search(ast.get_docstring(node) or ""):
             problems += [f"{place}: {told}" for told in _example_problems(function, text)]
@@ -746,7 +746,7 @@ def copy_problems(name: str, sources: Sources | None = None, *, examples: bool =
 _ASKS = re.compile(rf"^(?:>>>|\.\.\.) .*\b{PACKAGE}\b", re.MULTILINE)
 
 
-def _missing_names(text: str) -> set[str]:
+def missing_names(text: str) -> set[str]:
     """The names that a copied text uses and does not have: definitions and defaults when they are
     read, bodies of functions at its end.
     """

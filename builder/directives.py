@@ -28,7 +28,7 @@ from builder.markup import block, inline, listed, markup
 from builder.pages import Missing, Page, meant
 from builder.runner import Run
 from builder.sliders import curves_of, legend, one_of_many
-from builder.source import Sources, module_path, self_contained
+from builder.source import Sources, module_path, to_copy
 
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)
 LINES_OVER = 6  # that are not worth a button
@@ -58,7 +58,7 @@ def _definitions(page: Page, names: list[str]) -> tuple[Run, list[str]]:
 
 def _code(page: Page, names: list[str], *, runs: bool = True) -> str:
     run, texts = _definitions(page, names)
-    whole = self_contained(run.module, names, page.sources.module)
+    whole = to_copy(run.module, names, page.sources.module)
     ours = re.search(rf"^( *>>> )?from {PACKAGE}\.", whole, re.MULTILINE)
     needed = ("The examples in it need" if ours[1] else "The copy needs") if ours else ""
     text, told = "\n\n\n".join(texts), ", ".join(names)

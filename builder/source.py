@@ -12,7 +12,7 @@ import platform
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ RECORDING = ("worker", "figures", "captions", "sliders", "source", "outline")  #
 SUPPORT = "support"  # the folder of what all modules need
 CORE = "core"  # the folder of what several chapters stand on
 SOLUTIONS = "exercises"  # the module of a chapter's solutions
+MOST_COPIED = 500  # lines that somebody may want to have in a file of their own
 OPTIONAL = ("serve", "models", "scale")  # extras of the package that modules import as usual
 
 KERNELS = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")  # chosen by hand
@@ -110,6 +111,25 @@ class Module:
         return found
 
 
+def to_copy(module: Module, names: Iterable[str], find: Callable[[str], Module]) -> str:
+    """What a reader takes along: the named definitions ready for an empty file, or, where that is
+    longer than anybody reads or needs the package all the same, with imports from the package.
+    """
+    whole = self_contained(module, names, find)
+    needs_package = re.search(rf"^from {PACKAGE}\b", whole, re.MULTILINE)
+    if not needs_package and whole.count("\n") <= MOST_COPIED:
+        return whole
+    symbols = module.outline.symbols
+    imports: dict[str, dict[str, None]] = {}
+    for name in set[str]().union(*(symbols[name].uses for name in names)) - {*names}:
+        if name in symbols:
+            imports.setdefault(f"from {PACKAGE}.{module.name} import ", {})[name] = None
+        elif name in module.bound:
+            _enter(imports, *module.bound[name])
+    blocks = {symbols[name].first_line: module.shown(symbols[name]) for name in names}
+    return _joined(imports, [text for _, text in sorted(blocks.items())])
+
+
 # In one piece: two walks that call each other, and what both fill.
 def self_contained(module: Module, names: Iterable[str], find: Callable[[str], Module]) -> str:
     """The named definitions with the imports and definitions that they need, from whichever modules
@@ -143,9 +163,7 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
                 statement, written = place.bound[name]
                 source = _package_module(statement, place.name)
                 if source is None or name in find(source).reads_package:
-                    plain = statement.head == "import "
-                    line, what = (f"import {written}", "") if plain else (statement.head, written)
-                    imports.setdefault(line, {})[what] = None
+                    _enter(imports, statement, written)
                 elif written != name or name not in find(source).outline.symbols:
                     raise BuildError(
                         f"{place.name}:{statement.line}: {written} cannot be copied with what it"
@@ -175,11 +193,22 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
                         f"{name} of {owner} and {name} of {place.name} are different and would be"
                         f" copied together with {', '.join(names)}: rename one"
                     )
+    return _joined(imports, blocks.values())
+
+
+def _enter(imports: dict[str, dict[str, None]], statement: Import, written: str) -> None:
+    """Add what an import says of one name to the lines, or their beginnings with what they take."""
+    plain = statement.head == "import "
+    line, what = (f"import {written}", "") if plain else (statement.head, written)
+    imports.setdefault(line, {})[what] = None
+
+
+def _joined(imports: Mapping[str, Iterable[str]], blocks: Iterable[str]) -> str:
     lines = [head + ", ".join(sorted(what)) for head, what in sorted(imports.items(), key=_rank)]
-    return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks.values()]) + "\n"
+    return "\n\n\n".join([*(["\n".join(lines)] if lines else []), *blocks]) + "\n"
 
 
-def _rank(item: tuple[str, dict[str, None]]) -> tuple[bool, bool, str]:
+def _rank(item: tuple[str, Iterable[str]]) -> tuple[bool, bool, str]:
     """Standard library first, then `import`, then `from`: as linters sort."""
     name = item[0].split()[1].partition(".")[0]
     return name not in sys.stdlib_module_names, item[0].startswith("from "), item[0]

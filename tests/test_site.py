@@ -17,12 +17,12 @@ from xml.etree import ElementTree
 import pytest
 from fontTools.ttLib import TTFont
 
-from author.contracts import row_problems
+from author.contracts import missing_names, row_problems
 from author.fonts import FONT, used_characters
 from builder import ROOT
 from builder.dates import last_changes
 from builder.runner import Run
-from builder.source import default_cache, self_contained
+from builder.source import default_cache, to_copy
 
 from .conftest import CHAPTERS, PAGES, build
 from .profiles import THOROUGH, TODAY, its_turn
@@ -200,7 +200,7 @@ def test_every_copy_button_takes_its_names_with_what_they_need(site: Path) -> No
         lists = {file: json.loads((place / file).read_bytes()) for file, *_ in leads}
         modules = [find(name) for name in page.modules]
         expected = [
-            self_contained(module, names, find)
+            to_copy(module, names, find)
             for names in map(str.split, directive.findall(page.text))
             for module in modules
             if names[0] in module.outline.symbols
@@ -208,6 +208,16 @@ def test_every_copy_button_takes_its_names_with_what_they_need(site: Path) -> No
         assert [lists[file][int(number)] for file, _, number in leads] == expected, page.path
         buttons += len(expected)
     assert buttons > 300
+
+
+def test_copies_with_imports_find_all_that_they_use(site: Path) -> None:
+    lists = [json.loads(file.read_bytes()) for file in (site / "copied").rglob("*.json")]
+    whole = {text for texts in lists for text in texts}
+    ours = [text for text in whole if re.search(r"^from serving_mathematics", text, re.MULTILINE)]
+    assert 50 < len(ours) < len(whole) / 3
+    for text in ours:
+        assert not missing_names(text), text[:200]
+        exec(compile(text, "copied", "exec"), {"__name__": "__main__"})
 
 
 def test_the_search_knows_every_section_by_its_heading(site: Path) -> None:

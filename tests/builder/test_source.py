@@ -14,7 +14,7 @@ import pytest
 from builder import BuildError, source
 from builder.directives import bundle
 from builder.outline import read
-from builder.source import Module, Sources, module_names, self_contained
+from builder.source import MOST_COPIED, Module, Sources, module_names, self_contained, to_copy
 
 from .project import Project
 
@@ -217,6 +217,37 @@ def test_copied_code_brings_what_it_needs_from_other_modules() -> None:
     assert "serving_mathematics" not in text
     assert text.count("def ok(") == 1
     assert text.index("def ok(") < text.index("def half(") < text.index("def quarter(")
+
+
+@pytest.mark.parametrize("needs", ["the package", "many lines"])
+def test_what_is_long_or_needs_the_package_is_copied_with_imports(needs: str) -> None:
+    own = dedent(
+        """\
+        import math
+        from serving_mathematics.part.halves import half
+
+        LIMIT = 2
+
+
+        def quarter(value):
+            return half(half(min(value, LIMIT)))
+
+
+        def other(value):
+            return math.inf
+        """
+    )
+    reads = "from importlib.resources import files\n\n\ndef half(value):\n    return files()\n"
+    long = "def half(value):\n" + "    value = value\n" * MOST_COPIED
+    halves = reads if needs == "the package" else long
+    texts = {"part.own": own, "part.halves": halves}
+    modules = {name: Module(name, text, read(text.encode())) for name, text in texts.items()}
+    assert to_copy(modules["part.own"], ["quarter"], modules.__getitem__) == (
+        "from serving_mathematics.part.halves import half\n"
+        "from serving_mathematics.part.own import LIMIT\n\n\n"
+        "def quarter(value):\n    return half(half(min(value, LIMIT)))\n"
+    )
+    assert to_copy(modules["part.own"], ["other"], modules.__getitem__).startswith("import math\n")
 
 
 def test_copied_names_that_clash_are_an_error() -> None:
