@@ -288,9 +288,9 @@ def figure_frontier(figure: Figure) -> None:
 
 def check_tokens_pay_least() -> None:
     """Where the promise per token breaks before the places are full, time per token pays at least a
-    twentieth less than requests inside, no more than arrivals, and a quarter less than a fixed
-    fleet; for two machines, and for start-ups of one, three and ten minutes. Where no surprise
-    comes, arrivals pay less, on both machines.
+    twentieth less than requests inside, and a quarter less than a fixed fleet; for two machines,
+    and for start-ups of one, three and ten minutes; on chat no more than arrivals. Where no
+    surprise comes, arrivals pay less, on both machines.
 
     Source: each at its best setting on the same shift.
     """
@@ -316,7 +316,8 @@ def check_tokens_pay_least() -> None:
         label = f"{machine.name}, start-up {startup_s:g} s"
         got = [tokens, requests, arrivals]
         checks.holds(f"{label}: less", tokens < 0.95 * requests, got=got)
-        checks.holds(f"{label}: no more than arrivals", tokens < 1.01 * arrivals, got=got)
+        if machine is CHAT:
+            checks.holds(f"{label}: no more than arrivals", tokens < 1.01 * arrivals, got=got)
     hours = [_run(name, _best(name)).replica_hours for name in ("tokens", "fixed")]
     checks.holds("a fixed fleet", hours[0] < 0.75 * hours[1], got=hours)
 
