@@ -22,7 +22,7 @@ settings.load_profile(PROFILE)
 THOROUGH = PROFILE == "thorough"
 # Whose turn it is; the same in every process of a run, also of one that goes on past midnight.
 TODAY = int(os.environ.setdefault("HANDBOOK_DAY", str(date.today().toordinal())))
-ROTATING = (  # printed at the end of every other run
+ROTATING = (  # printed at the end of every other run of all tests
     "by turns, all of them with HANDBOOK_TESTS=thorough: a third of the pages in a browser, a"
     " twelfth for axe and colours, at one of two widths and in one of two themes; a third of the"
     " mistakes in colours, of the exercises with wrong answers and as the buttons of pages ask"

@@ -74,6 +74,7 @@ def test_a_lost_process_is_named_at_once_and_the_others_tests_run(tmp_path: Path
         "    config.pluginmanager.register(timing.Timing())\n",
         encoding="utf-8",
     )
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = .\n", encoding="utf-8")
     for name in "abcdef":
         ends = "os.kill(os.getpid(), 9)" if name in lost else "time.sleep(0.5)"
         (tmp_path / f"test_{name}.py").write_text(

@@ -163,6 +163,8 @@ class Timing:
         if len(self.seconds) < 2:
             return
         terminalreporter.section(f"slowest {SLOWEST} tests, and the time of each folder")
-        rotating = [] if THOROUGH else [ROTATING]
-        for line in [*summary(self.seconds), *rotating]:
+        config = terminalreporter.config
+        whole = config.args == config.getini("testpaths")
+        rotating = ROTATING if whole else "some take turns by day; HANDBOOK_TESTS=thorough runs all"
+        for line in [*summary(self.seconds), *([] if THOROUGH else [rotating])]:
             terminalreporter.write_line(line)
