@@ -224,8 +224,8 @@ def _false_alarms(rng: np.random.Generator, means: FloatArray, logs: int = 2000)
 def check_dispersion_test_published() -> None:
     """Thirty counts from a textbook on process control give the published statistic and p-value.
 
-    Source: Wetherill and Brown (1991), pp. 212–218, as printed in the manual of the R package qcc
-    (overdispersion test).
+    Source: Wetherill and Brown (1991), pp. 212–213 and 216–218, as the manual of the R package qcc
+    prints them (overdispersion test).
     """
     counts = [11, 8, 13, 11, 13, 17, 25, 23, 11, 16, 9, 15, 10, 16, 12]
     counts += [8, 9, 15, 4, 12, 12, 12, 15, 17, 14, 17, 12, 12, 7, 16]

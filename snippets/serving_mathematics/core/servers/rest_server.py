@@ -11,9 +11,9 @@ passed in the queue.
 Assumes: one input tensor of float32 pixels from 0 to 1; the model is a function of an array that
 may run in a thread; requests fit in memory.
 
-Source: RFC 9110 for the status codes; Open Inference Protocol, inference_rest.md, for paths and
-bodies; uvicorn's settings. `python -m serving_mathematics.core.servers.rest_server` serves the
-classifier of digits until SIGTERM.
+Source: RFC 9110 for the status codes, RFC 6585 for 431; Open Inference Protocol, inference_rest.md,
+for paths and bodies; uvicorn's settings. `python -m serving_mathematics.core.servers.rest_server`
+serves the classifier of digits until SIGTERM.
 """
 
 # In one piece: routes, bodies and the end of one server, which share its limits and its model.

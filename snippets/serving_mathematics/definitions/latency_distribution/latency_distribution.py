@@ -8,8 +8,8 @@ above it with probability 1 − q^n.
 Assumes: independent latencies of one continuous distribution. Neither holds for consecutive
 requests of one busy server.
 
-Source: Hyndman and Fan (1996) for the nine definitions of a sample quantile; Wilks (1941) for the
-sample sizes.
+Source: Thompson (1936) for the interval between ranks; Wilks (1941) for the sample sizes; Hyndman
+and Fan (1996) for the nine definitions of a sample quantile.
 """
 
 from __future__ import annotations
