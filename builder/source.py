@@ -23,6 +23,7 @@ from builder.storage import recall, remember
 RECORDING = ("worker", "figures", "captions", "sliders", "source", "outline")  # decide a record
 SUPPORT = "support"  # the folder of what all modules need
 CORE = "core"  # the folder of what several chapters stand on
+IN_COPIES = {"support.require": "support.short_require"}  # what a copy brings in a module's place
 SOLUTIONS = "exercises"  # the module of a chapter's solutions
 MOST_COPIED = 500  # lines that somebody may want to have in a file of their own
 OPTIONAL = ("serve", "models", "scale")  # extras of the package that modules import as usual
@@ -220,7 +221,7 @@ def _package_module(statement: Import, within: str) -> str | None:
     if level := len(target) - len(target.lstrip(".")):
         return ".".join([*within.split(".")[:-level], target.lstrip(".")])
     package, _, rest = target.partition(".")
-    return rest if package == PACKAGE else None
+    return IN_COPIES.get(rest, rest) if package == PACKAGE else None
 
 
 class Sources:

@@ -219,6 +219,16 @@ def test_copied_code_brings_what_it_needs_from_other_modules() -> None:
     assert text.index("def ok(") < text.index("def half(") < text.index("def quarter(")
 
 
+def test_a_copy_brings_the_rules_in_their_short_form() -> None:
+    head = "from serving_mathematics.support.require import ok\n\n\n"
+    own = head + "def half(x):\n    return ok(x) / 2\n"
+    texts = {"part.own": own, "support.require": "def ok(x):\n    return long(x)\n"}
+    texts["support.short_require"] = "def ok(x):\n    return x\n"
+    modules = {name: Module(name, text, read(text.encode())) for name, text in texts.items()}
+    copy = self_contained(modules["part.own"], ["half"], modules.__getitem__)
+    assert copy == "def ok(x):\n    return x\n\n\ndef half(x):\n    return ok(x) / 2\n"
+
+
 @pytest.mark.parametrize("needs", ["the package", "many lines"])
 def test_what_is_long_or_needs_the_package_is_copied_with_imports(needs: str) -> None:
     own = dedent(
