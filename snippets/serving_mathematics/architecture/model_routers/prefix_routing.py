@@ -13,8 +13,8 @@ on the other engine as well.
 Assumes: what `core.fleet` assumes; a router that counts what it sent and what came back.
 
 Source: Karger et al. (1997) and Mirrokni et al. (2018) for the rule with one owner; SGLang Model
-Gateway for records of what was sent; llm-d's router, prefix-cache-affinity-filter, for a slack in
-time; the other slack is derived here.
+Gateway and SMG for records of what was sent; llm-d's router, prefix-cache-affinity-filter, for a
+slack in time; the other slack is derived here.
 """
 
 from __future__ import annotations
@@ -147,6 +147,35 @@ def _sticky(
     place = min(among, key=lambda one: (load(one), view.chance()))
     _record(request, view, place, depth)
     view.memory["sent"][request] = place, max(blocks - found[place], 0.0)
+    return place
+
+
+def _spilling(
+    request: int,
+    view: View,
+    cache_threshold: float = 0.3,
+    balance_abs_threshold: float = 64,
+    balance_rel_threshold: float = 1.5,
+    record_blocks: int = 2**26,
+) -> int:
+    """The engine that was sent most of this prompt, where that is enough of it, the one with fewest
+    requests of equal ones; or the one with fewest of all, where none was or that one has too many.
+
+    Too many are as many more than the mean as both thresholds say, or as two deviations of a count
+    of that mean, four at least, where those are fewer. Source: SMG 1.13, `cache_aware`.
+    """
+    chain, depth = view.way(request)
+    records, requests = _records(view, record_blocks), view.requests
+    found = {engine: records[engine].look(chain, depth)[1] for engine in view.serving}
+    longest = max(found.values())
+    mean = sum(requests[engine] for engine in view.serving) / len(view.serving)
+    margin = max(balance_abs_threshold, (balance_rel_threshold - 1) * mean)
+    margin = min(margin, max(min(4, balance_abs_threshold), 2 * math.sqrt(mean)))
+    place = view.least()
+    if longest > cache_threshold * depth:
+        near = min((one for one in view.serving if found[one] == longest), key=requests.__getitem__)
+        place = near if requests[near] <= mean + margin else place
+    _record(request, view, place, depth)
     return place
 
 
