@@ -94,7 +94,7 @@ def test_a_gate_at_the_engine_alone_by_hand() -> None:
     view.sent(1, 38)
     assert _spilling(4, view) == 0  # of the two that have it
     assert _spilling(2, view_of([3, 1], HALVES)) == 1
-    for sent, thresholds, place in ((8, {}, 0), (9, {}, 1), (8, {"balance_abs_threshold": 2}, 1)):
+    for sent, thresholds, place in ((8, {}, 0), (9, {}, 1), (8, {"most": 2}, 1)):
         few = view_of([0, 0], HALVES)
         assert _spilling(3, few) == 0
         few.sent(0, sent)  # the mean is half of it, and four more may be

@@ -150,29 +150,21 @@ def _sticky(
     return place
 
 
-def _spilling(
-    request: int,
-    view: View,
-    cache_threshold: float = 0.3,
-    balance_abs_threshold: float = 64,
-    balance_rel_threshold: float = 1.5,
-    record_blocks: int = 2**26,
-) -> int:
-    """The engine that was sent most of this prompt, where that is enough of it, the one with fewest
+def _spilling(request: int, view: View, most: float = 64, times: float = 1.5) -> int:
+    """The engine that was sent most of this prompt, if more than 0.3 of it, the one with fewest
     requests of equal ones; or the one with fewest of all, where none was or that one has too many.
 
-    Too many are as many more than the mean as both thresholds say, or as two deviations of a count
-    of that mean, four at least, where those are fewer. Source: SMG 1.13, `cache_aware`.
+    Too many are more above the mean than `most` and so many times the mean, or than two deviations
+    of a count of that mean, four at least, where those are fewer. Source: SMG 1.13, `cache_aware`.
     """
     chain, depth = view.way(request)
-    records, requests = _records(view, record_blocks), view.requests
+    records, requests = _records(view, 2**26), view.requests
     found = {engine: records[engine].look(chain, depth)[1] for engine in view.serving}
     longest = max(found.values())
     mean = sum(requests[engine] for engine in view.serving) / len(view.serving)
-    margin = max(balance_abs_threshold, (balance_rel_threshold - 1) * mean)
-    margin = min(margin, max(min(4, balance_abs_threshold), 2 * math.sqrt(mean)))
+    margin = min(max(most, (times - 1) * mean), max(min(4, most), 2 * math.sqrt(mean)))
     place = view.least()
-    if longest > cache_threshold * depth:
+    if longest > 0.3 * depth:
         near = min((one for one in view.serving if found[one] == longest), key=requests.__getitem__)
         place = near if requests[near] <= mean + margin else place
     _record(request, view, place, depth)
