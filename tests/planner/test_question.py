@@ -30,7 +30,7 @@ BASE = Question(LLAMA, Traffic(60.0), promised(0.5, 0.03, 0.9))
         ("A100", None, (2048, 256)),
         ("A800", None, (8192, 1024)),  # the name is another, and the memory the same
         ("A40", None, (2048, 256)),
-        ("DGX Spark", None, (8192, 1024)),
+        ("DGX Spark", None, (2048, 256)),  # by its compute capability, from 0.33 on
         ("tpu_v5p", None, (2048, 256)),
         ("tpu_v7", None, (2048, 256)),
     ],

@@ -8,7 +8,7 @@ largest latency of a request in shares of its limit, which is kept where it is a
 
 Assumes: an objective is kept when the quantile of the metric at its share is within the limit.
 
-Source: Zhong et al. (2024), DistServe, section 2.1, for goodput; `slo_sla` for promises that are
+Source: Zhong et al. (2024), DistServe, section 1, for goodput; `slo_sla` for promises that are
 kept together.
 """
 

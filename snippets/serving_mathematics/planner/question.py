@@ -56,7 +56,7 @@ _RULES: dict[str, Callable[..., Any]] = {  # of what is not None, or may not be
 }
 FEW_CUT = 0.005  # of the drawn requests, that the context may cut without a word
 TO_CUT = 20_000  # requests that are drawn to see what the context cuts
-USUAL = (  # of vLLM's server from 0.28 on, by least memory [GiB]: of an A100 or a TPU the last
+USUAL = (  # of vLLM's server (0.33), by least memory [GiB]: of an A100, a GB10 or a TPU the last
     (160, (16384, 1024)),
     (70, (8192, 1024)),
     (0, (2048, 256)),
@@ -221,7 +221,7 @@ class Question:
 
 def _started_limits(system: System) -> tuple[int, int]:
     """Token budget and batch limit that vLLM's server starts with on a device."""
-    few = system.generation == "tpu" or "a100" in system.name  # vLLM goes by the name as well
+    few = system.generation == "tpu" or any(one in system.name for one in ("a100", "gb10"))
     gib = 0.0 if few else system.memory_bytes / 2**30
     return next(limits for least, limits in USUAL if gib >= least)
 

@@ -11,9 +11,9 @@ time.
 
 Assumes: what the chapters assume whose functions are called for the worked numbers.
 
-Source: vLLM, benchmarks/serve.py, for TPOT, ITL and burstiness; AIPerf, Arrival patterns; Kim and
-Jo (2016) for B; Prometheus, histogram_quantile; Chowdhery et al. (2022) for MFU; AIPerf and Zhong
-et al. (2024) for goodput; Grafana for both availabilities.
+Source: vLLM, benchmarks/serve.py, for TPOT, ITL and burstiness; AIPerf, Arrival patterns; Goh and
+Barabási (2008) for B; Prometheus, histogram_quantile; Chowdhery et al. (2022) for MFU; AIPerf and
+Zhong et al. (2024) for goodput; Grafana for both availabilities.
 """
 
 # In one piece: a page of pairs that have nothing in common but the page: a function of some lines

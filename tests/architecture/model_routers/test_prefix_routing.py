@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.architecture.model_routers.prefix_routing import (
+    _spilling,
     _sticky,
     hash_bounded,
     prefix_first,
@@ -78,6 +79,26 @@ def test_a_slack_in_time_by_hand() -> None:
     assert route(1, view, affinity=0.5) == other  # which has half of it
     assert route(2, view) == owner  # the fewest requests: of a fifth nobody asks
     assert max(record.resident for record in view.memory["records"]) <= 100
+
+
+def test_a_gate_at_the_engine_alone_by_hand() -> None:
+    """An engine keeps its prefix while it has at most two deviations more than the mean of all, or
+    four requests, or what both thresholds say where that is less; how busy another is is nothing to
+    it. Of engines that have the prefix, and of all where none has enough, the one with fewest."""
+    view = view_of([0, 0, 40], HALVES)
+    assert [_spilling(3, view), _spilling(4, view)] == [0, 0]
+    view.sent(0, 33)  # of which 24.3 + 9.9 may be
+    assert _spilling(4, view) == 0
+    view.sent(0, 3)  # 36, of which 25.3 + 10.1 may be
+    assert _spilling(4, view) == 1
+    view.sent(1, 38)
+    assert _spilling(4, view) == 0  # of the two that have it
+    assert _spilling(2, view_of([3, 1], HALVES)) == 1
+    for sent, thresholds, place in ((8, {}, 0), (9, {}, 1), (8, {"most": 2}, 1)):
+        few = view_of([0, 0], HALVES)
+        assert _spilling(3, few) == 0
+        few.sent(0, sent)  # the mean is half of it, and four more may be
+        assert _spilling(4, few, **thresholds) == place
 
 
 @given(st.lists(st.integers(0, 40), min_size=2, max_size=6), st.floats(1, 3))

@@ -13,8 +13,8 @@ on the other engine as well.
 Assumes: what `core.fleet` assumes; a router that counts what it sent and what came back.
 
 Source: Karger et al. (1997) and Mirrokni et al. (2018) for the rule with one owner; SGLang Model
-Gateway for records of what was sent; llm-d's router, prefix-cache-affinity-filter, for a slack in
-time; the other slack is derived here.
+Gateway and SMG for records of what was sent; llm-d's router, prefix-cache-affinity-filter, for a
+slack in time; the other slack is derived here.
 """
 
 from __future__ import annotations
@@ -147,6 +147,27 @@ def _sticky(
     place = min(among, key=lambda one: (load(one), view.chance()))
     _record(request, view, place, depth)
     view.memory["sent"][request] = place, max(blocks - found[place], 0.0)
+    return place
+
+
+def _spilling(request: int, view: View, most: float = 64, times: float = 1.5) -> int:
+    """The engine that was sent most of this prompt, if more than 0.3 of it, the one with fewest
+    requests of equal ones; or the one with fewest of all, where none was or that one has too many.
+
+    Too many are more above the mean than `most` and so many times the mean, or than two deviations
+    of a count of that mean, four at least, where those are fewer. Source: SMG 1.13, `cache_aware`.
+    """
+    chain, depth = view.way(request)
+    records, requests = _records(view, 2**26), view.requests
+    found = {engine: records[engine].look(chain, depth)[1] for engine in view.serving}
+    longest = max(found.values())
+    mean = sum(requests[engine] for engine in view.serving) / len(view.serving)
+    margin = min(max(most, (times - 1) * mean), max(min(4, most), 2 * math.sqrt(mean)))
+    place = view.least()
+    if longest > 0.3 * depth:
+        near = min((one for one in view.serving if found[one] == longest), key=requests.__getitem__)
+        place = near if requests[near] <= mean + margin else place
+    _record(request, view, place, depth)
     return place
 
 

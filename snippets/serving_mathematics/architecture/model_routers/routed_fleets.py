@@ -32,6 +32,7 @@ from serving_mathematics.architecture.model_routers.prefix_routing import (
     _asked,
     _seen,
     _serve,
+    _spilling,
     _sticky,
     hash_bounded,
     prefix_first,
@@ -90,6 +91,7 @@ OTHERS: dict[str, Route] = {  # of the rivals, that might be better than their d
     "hash, bound 1.1": functools.partial(hash_bounded, balance=1.1),
     "SGLang, 32": functools.partial(cache_aware, balance_abs_threshold=32),
     "SGLang, 128": functools.partial(cache_aware, balance_abs_threshold=128),
+    "SMG": _spilling,
     "endpoint picker, 1:1:1": functools.partial(
         endpoint_picker, prefix_weight=1.0, queue_weight=1.0, kv_weight=1.0
     ),
@@ -373,9 +375,10 @@ def check_prefix_first_carries_most_in_every_situation() -> None:
 
 def check_rivals_at_their_best() -> None:
     """With the best of the settings tried, a hash with a bound and SGLang's rule carry less than
-    prefix first for customers, a sum of scores about as much, and Dynamo's rule hardly less. By its
-    defaults SGLang's carries no more than fewest requests; a hash of customers' names less, and one
-    of sessions' names more than twice as much.
+    prefix first for customers, a sum of scores about as much, and Dynamo's rule and SMG's default,
+    which agents lose nothing with, hardly less. By its defaults SGLang's carries no more than
+    fewest requests; a hash of customers' names less, and one of sessions' names more than twice as
+    much.
 
     Source: own simulation.
     """
@@ -392,9 +395,12 @@ def check_rivals_at_their_best() -> None:
         ("SGLang", 0.5, 0.99),
         ("endpoint", 0.9, 1.1),
         ("Dynamo", 0.9, 1.0),
+        ("SMG", 0.9, 1.0),
     ):
         ratio = _rival("customers", rival) / own
         checks.inside(f"{rival}, over prefix first", ratio, low, high, kind="simulation")
+    agents = _rate("agents", "SMG") / _rate("agents", "prefix first, slack 16")
+    checks.inside("agents: SMG, over prefix first", agents, 0.95, 1.05, kind="simulation")
 
 
 def check_slack_in_time_does_as_well() -> None:

@@ -1,14 +1,16 @@
 """What a number costs that Python writes as digits and reads again.
 
 A float32 that `tolist()` has made a Python float is written with the digits of a double, up to 17
-of them, which is what engines send as embeddings. Token ids are whole numbers, and cheaper.
+of them, which SGLang sends as embeddings; vLLM writes the float32 itself, in fewer. Token ids are
+whole numbers, and cheaper.
 
 `python -m serving_mathematics.architecture.rest_grpc.number_digits` measures both, in a second,
 and writes records/number_digits.json.gz.
 
 Assumes: the standard library's `json` at both ends; the fastest of many repetitions.
 
-Source: vLLM, entrypoints/pooling/utils.py, `encode_pooling_output_float`, for `tolist()`.
+Source: SGLang 0.5.23, batch_result_processor.py, for `tolist()`; vLLM 0.33, `create_json_response`,
+which requires orjson.
 """
 
 from __future__ import annotations
@@ -67,18 +69,25 @@ def _number_s(kind: str) -> float:
     return (cost.write_ns + cost.read_ns) / 1e9
 
 
+def _short_bytes() -> float:
+    """What the digits that tell a float32 from all others take with a comma [B]."""
+    texts = np.array(_numbers("embedding"), np.float32).astype(str)
+    return float(np.char.str_len(texts).mean()) + 1
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     return SimpleNamespace(
         digit_ns=1e9 * _number_s("embedding"),
         numbers_in_4_ms=round(4e-3 / _number_s("embedding"), -2),
         digit_bytes=_number_cost("embedding").size_bytes,
+        short_bytes=_short_bytes(),
     )
 
 
 def check_long_digits_cost_more() -> None:
-    """A float32 takes 21.5 bytes as `tolist()` makes it, an id of six digits seven. The longer,
-    the slower.
+    """A float32 takes 21.5 bytes as `tolist()` makes it and 12.7 by its own digits, an id of six
+    digits seven. The longer, the slower.
 
     Source: the digits of each number counted, and again; a test measures the order again.
     """
@@ -86,6 +95,7 @@ def check_long_digits_cost_more() -> None:
         checks.close(f"{kind} [B]", _number_cost(kind).size_bytes, size, atol=0.1)
         again = _number_cost.again(kind).size_bytes
         checks.equal(f"{kind}: bytes again", again, _number_cost(kind).size_bytes)
+    checks.close("embedding, shortest [B]", _short_bytes(), 12.7, atol=0.1)
     times = [_number_s(kind) for kind in KINDS]
     checks.holds("slower", times[0] > times[1], got=np.round(times, 9).tolist())
 

@@ -9,7 +9,7 @@ what is left of a round trip when the F bytes of the first are sent, and never i
 Assumes: no loss, acknowledgements for every segment, and a receiver that reads at once.
 
 Source: RFC 6928, equation 1, for W; RFC 5681 for slow start; RFC 9113, section 6.9.2, for HTTP/2's
-window; RFC 8446 for the handshake.
+window; RFC 9846 for the handshake.
 """
 
 from __future__ import annotations
