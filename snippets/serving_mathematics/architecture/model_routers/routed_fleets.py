@@ -354,9 +354,9 @@ def _few_more(slack: int) -> float:
 
 
 def check_prefix_first_carries_most_in_every_situation() -> None:
-    """Prefix first with a slack of 16 carries more than loads alone, for agents more than twice as
-    much, than a hash with a bound and SGLang's rule with its defaults, whoever asks, and no less
-    than a twentieth below the best.
+    """In every situation prefix first with a slack of 16 carries more than fewest requests, than a
+    hash with a bound, and than SGLang's rule with its defaults, and at most a twentieth less than
+    the best rule. For agents it carries more than twice as much as any rule of loads alone.
 
     Source: own simulation: other counts and popularity of customers, short preambles, eight
     engines, the minutes of a real hour, ranks that turn round, and sessions of agents.
@@ -374,11 +374,11 @@ def check_prefix_first_carries_most_in_every_situation() -> None:
 
 
 def check_rivals_at_their_best() -> None:
-    """With the best of the settings tried, a hash with a bound and SGLang's rule carry less than
-    prefix first for customers, a sum of scores about as much, and Dynamo's rule and SMG's default,
-    which agents lose nothing with, hardly less. By its defaults SGLang's carries no more than
-    fewest requests; a hash of customers' names less, and one of sessions' names more than twice as
-    much.
+    """For customers, with the best of the settings tried, a hash with a bound and SGLang's rule
+    carry less than prefix first, a sum of scores about as much, and Dynamo's rule and SMG's
+    default, which agents lose nothing with, hardly less. With its defaults SGLang's carries no more
+    than fewest requests, and a hash of customers' names less. For agents a hash of sessions' names
+    carries more than twice as much as fewest requests.
 
     Source: own simulation.
     """
@@ -531,9 +531,9 @@ def check_long_prompts_want_loads_counted() -> None:
 
 
 def check_long_prompts_want_their_tokens_counted() -> None:
-    """There, loads in tokens that are yet to be read keep the promise as often as loads in
-    requests, and take a quarter or more off the slowest hundredth of first tokens and their mean,
-    at half load and at seven tenths; tokens come no slower by a tenth.
+    """On the same ten mixtures, loads in unread tokens keep the promise as often as loads in
+    requests, at half load and at seven tenths. They take a quarter or more off the p99 and off the
+    mean of first tokens, and tokens come no slower by a tenth.
 
     Source: own simulation.
     """

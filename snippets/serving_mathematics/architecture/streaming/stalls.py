@@ -321,9 +321,9 @@ def check_chunks_bound_the_stall() -> None:
 
 
 def check_the_mean_hides_the_stall() -> None:
-    """A prompt of 32,000 tokens that is read whole makes the TPOT of an answer of 200 tokens longer
-    by a fourth to a half, far within the promise, and its p99 gap by at most a tenth. In chunks of
-    2,048 TPOT is the same to a third, and the longest gap a tenth.
+    """A prompt of 32,000 tokens, read whole, makes the TPOT of an answer of 200 tokens a fourth to
+    a half longer, far within the promise, and its p99 gap at most a tenth. With chunks of 2,048
+    TPOT is the same to a third, and the longest gap a tenth as long or less.
 
     Source: the stream's times, token by token.
     """

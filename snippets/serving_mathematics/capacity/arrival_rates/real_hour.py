@@ -294,7 +294,7 @@ def figure_hour(figure: Figure) -> None:
 
 
 def figure_kept(figure: Figure) -> None:
-    """Played as it was, the hour breaks the promise of 99 requests in a hundred from just above
+    """Played as it was, the hour breaks the promise (99 requests in a hundred) from just above
     three fifths of the ceiling on. Poisson arrivals at the same rate do not show it, nor do its own
     gaps in another order, up to seven tenths.
 
@@ -400,10 +400,10 @@ def check_the_order_matters() -> None:
 
 
 def check_size_for_the_work_of_the_busiest_minute() -> None:
-    """Where the work of the busiest minute is at the load up to which the chat machine keeps its
-    promise, 99 in a hundred requests of the hour are in time, with 256 places and with 64; with
-    256 not where the mean of two minutes is. Sized by its prompts, nearly a quarter of it is room
-    that nobody needs, and more of one with few places.
+    """Sized so that the work of the busiest minute is the load up to which the chat machine keeps
+    its promise, 99 in a hundred requests of the hour are in time, with 256 places and with 64.
+    Sized by the mean of two minutes they are not, with 256. Sized by prompts alone, nearly a
+    quarter of the fleet is room that nobody needs, and more of one with 64 places.
 
     Source: the record, at these loads.
     """

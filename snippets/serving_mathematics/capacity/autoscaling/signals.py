@@ -324,11 +324,11 @@ def check_tokens_pay_least() -> None:
 
 def check_where_the_ranking_turns() -> None:
     """Where a lone request takes a fifth of a full engine's time per token or more, requests inside
-    pay less than time per token: on chat with 128 places and on the mixture with 16, and much less
-    with 64, with half of the places for a target where 256 want a fifth. Where it takes less than a
-    sixth, as on both machines with all places, they pay more, and more than the share of the page
-    for as many places of chat as keep its promise to 99 in a hundred. Both hold for start-ups of
-    one and of ten minutes.
+    cost less than time per token: on chat with 128 places and on the mixture with 16. With 64 they
+    cost much less, at a target of half of the places, where 256 want a fifth. Where it takes less
+    than a sixth, time per token costs less: on both machines with all places and, at the share that
+    the page names, with as many places of chat as keep its promise to 99 in a hundred. Both hold
+    for start-ups of one and of ten minutes.
 
     Source: the same shift; the signal of a full engine.
     """
@@ -411,11 +411,11 @@ def _late_on_a_line(
 
 
 def check_three_times_a_lone_request() -> None:
-    """Where the step is a line and a lone request takes a twentieth of a full engine's time per
-    token, or a little more, 0.38 of that swings for ever under a load that never changes: a tenth
-    is late or more. So does a fifth of the places for requests inside. Three times the lone
-    request's time, and requests with which it is twice, keep all of it, and the shift with its
-    surprise.
+    """Let a step be a line, and a lone request take a twentieth of a full engine's time per token,
+    or a little more. A target of 0.38 of that full time then swings for ever under a load that
+    never changes, and a tenth or more is late; so does a target of a fifth of the places for
+    requests inside. With three times the lone request's time as the target, or the requests at
+    which it is twice, none is late, and the shift with its surprise is kept.
 
     Source: the proportional rule, `fluid_fleet`; start-ups of three and of ten minutes.
     """
@@ -545,9 +545,9 @@ def check_on_a_real_trace() -> None:
 
 
 def check_where_arrivals_pay_less() -> None:
-    """Where a surprise brings half as much again, and on the minutes of a real hour, arrivals pay
-    less than time per token, and so they do where the load becomes three times as large; then
-    requests inside and even a fixed fleet do.
+    """Each at its best setting, arrivals cost less than time per token where a surprise brings half
+    as much again, on the minutes of a real hour, and where the load becomes three times as large.
+    There requests inside and even a fixed fleet cost less, too.
 
     Source: each at its best setting in the same situation.
     """

@@ -144,7 +144,7 @@ def figure_block_lifetime(figure: Figure) -> None:
     The book's agents on one engine. Left, how long the cache keeps a token from its entry, how long
     it keeps one that is not used, and how long a session is away in the median. Right, the share of
     reusable tokens that is found: points simulated, line by the rule that a prefix is found if it
-    comes back before it would go unused.
+    comes back before an unused token goes.
 
     Alt: Two panels against load from 20 to 60 percent. Left, on a logarithmic axis, two lifetimes
     fall, the unused one below the other, towards the rising time that sessions stay away. Right,
@@ -221,8 +221,8 @@ def check_mean_stay_in_a_cache() -> None:
 
 
 def check_time_unused_says_what_is_found() -> None:
-    """The share of reusable tokens that come back before they would go unused is the share that is
-    found, to a fiftieth, at every load, with other sessions, and with half of the places; C/r,
+    """The share of reusable tokens that is found is the share that comes back before an unused
+    token goes, to a fiftieth: at every load, with other sessions, and with half of the places. C/r,
     which is longer, says more at each.
 
     Source: `core.fleet`, with its own cache of blocks, 6,000 requests each.

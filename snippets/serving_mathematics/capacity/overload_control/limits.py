@@ -359,10 +359,10 @@ def figure_goodput(figure: Figure) -> None:
 
 
 def check_a_limit_keeps_the_work() -> None:
-    """At twice the ceiling nothing is in time without a limit. At whichever load is worst, near the
-    ceiling or past it, a limit on requests or on vLLM's tokens keeps nine tenths of the chat
-    machine's work in time and more than half of the mixture's, and one that counts the prompt
-    itself nearly all of the first and five sixths of the second.
+    """At twice the ceiling nothing is in time without a limit. At the worst load, near the ceiling
+    or past it, a limit on requests or on vLLM's tokens keeps nine tenths of the chat machine's work
+    in time and more than half of the mixture's. One that counts the incoming prompt too keeps
+    nearly all of chat's and five sixths of the mixture's.
 
     Source: `core.fleet`, each limit at its best; places that keep the promise per token.
     """
@@ -406,9 +406,9 @@ def check_whom_a_limit_serves() -> None:
 
 
 def check_places_keep_the_promise_per_token() -> None:
-    """A full engine with the places of the page keeps its promise per token to as many requests as
-    it says, to half of one in a hundred, of the mixture to three, and with a fifth more places to
-    clearly fewer. On chat they are four fifths of those that keep the mean. With all its places the
+    """In a full engine with the places that the page names, the promised share keeps its time per
+    token, to half of one in a hundred (on the mixture to three), and clearly less with a fifth more
+    places. On chat these are four fifths of the places that keep the mean. With all its places the
     limit on requests keeps less than half of the work.
 
     Source: engines at nearly twice their ceiling, the middle half of the requests, one draw and
@@ -465,10 +465,10 @@ def check_a_limit_must_not_cost_below() -> None:
 
 
 def check_half_of_what_is_ended() -> None:
-    """Half of what a full engine ends within the promise keeps past the ceiling nine tenths or more
-    of the most requests that any limit on requests keeps, on the mixture four fifths: with its own
-    lengths, and with answers two or three times as long after prompts as many times shorter. Twice
-    the best setting of the chat machine loses more than half of the work.
+    """Past the ceiling a limit of half of what a full engine ends within the promise keeps nine
+    tenths or more of the requests that the best limit keeps, and on the mixture four fifths. So it
+    does with answers two or three times as long, after prompts as many times shorter. Twice the
+    best limit loses more than half of the chat machine's work.
 
     Source: the same engines, with other lengths.
     """

@@ -298,10 +298,10 @@ def check_storm_in_its_band() -> None:
 
 
 def check_how_long_a_budget_takes() -> None:
-    """With a budget of a tenth the line is worked off by what 1.1 times the load leaves of what the
-    engine carries with its places, until it is as short as the clients' patience; without retries
-    by what the load itself leaves. At nine tenths of the ceiling, above the edge of the band, that
-    is never.
+    """With a budget of a tenth the queue shrinks by what the engine carries with its places, less
+    1.1 times the load, until its wait is as short as the clients' patience; without retries by what
+    it carries less the load. At nine tenths of the ceiling, above the edge of the band, it never
+    does.
 
     Source: by hand, Aλ times the outage less μ times the patience, over μ − Aλ.
     """

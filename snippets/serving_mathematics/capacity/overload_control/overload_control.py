@@ -102,8 +102,8 @@ def check_fifo_goodput() -> None:
 
 
 def check_half_of_what_is_served_in_time() -> None:
-    """Room for half of what a server ends within the promise, who is in service included, keeps
-    nine tenths or more of what the best room does, where six or more are ended within it.
+    """A room of half of what a server ends within the promise, the one in service included, keeps
+    nine tenths or more of what the best room keeps, if six or more are ended within it.
 
     Source: the closed form, every room up to all that is served within the promise.
     """

@@ -198,9 +198,10 @@ def check_two_engines_gain_less() -> None:
 
 
 def check_ties_go_to_the_fewest_requests() -> None:
-    """Of engines with as many unread tokens, mostly none, a router that takes the first of the list
-    makes the slowest hundredth of answers half slower and more, where prompts are a third as long
-    and answers three times as long; first tokens come later too.
+    """Among engines with equally many unread tokens, mostly none, fewest requests should decide. A
+    router that takes the first of its list makes the slowest hundredth of times per token at least
+    half longer, where prompts are a third as long and answers three times; first tokens come later
+    too.
 
     Source: four chat machines in `core.fleet`, at a third of their ceiling.
     """

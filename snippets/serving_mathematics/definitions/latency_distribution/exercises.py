@@ -35,8 +35,8 @@ HINTS = {
         "latency lies. Averaging the replicas' percentiles is the usual mistake."
     ),
     "requests_to_measure": (
-        "Independent requests first: the smallest n with qⁿ ≤ 1 − c. Then as many times more as "
-        "slow requests come together, rounded up."
+        "Independent requests first: the smallest n with qⁿ ≤ 1 − c. Then D times as many, "
+        "rounded up."
     ),
 }
 

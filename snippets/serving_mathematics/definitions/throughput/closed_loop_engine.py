@@ -299,8 +299,8 @@ def check_the_closed_form_against_the_simulated_loop() -> None:
 
 
 def check_two_tests_tell_the_ceiling() -> None:
-    """From 32 and 64 clients, the line at all places is within 3% of the most that any simulated
-    loop gives, and what no number of clients exceeds by the line, 1/b, is a tenth above it.
+    """The line through 32 and 64 clients, taken at all places, is within 3% of the most that any
+    simulated loop gives. Its limit for endless clients, 1/b, is a tenth above that.
 
     Source: the record; the slope by hand.
     """

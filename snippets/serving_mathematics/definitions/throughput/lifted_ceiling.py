@@ -162,11 +162,10 @@ def check_the_ranking_turns_with_the_clients() -> None:
 
 
 def check_four_bits_end_where_products_take_as_long() -> None:
-    """Weights of four bits save a quarter of a step of 64 sequences and more, and a fiftieth or
-    less of one of 256, whose products in sixteen bits take as long as reading weights of sixteen;
-    of a dense model nine times as large, too. Not of a mixture, where few sequences share an
-    expert: there they save a twentieth or more with 256, next to eight bits in weights and
-    products.
+    """Four bits for weights save a quarter or more of a step with 64 sequences, and at most a
+    fiftieth of one with 256, where products in sixteen bits take as long as reading the weights;
+    also on a dense model nine times as large. In a mixture few sequences share an expert: with 256,
+    next to eight bits in weights and products, they still save a twentieth or more.
 
     Source: the step model; operations for a byte at which an H100's two roofs meet, by its data
     sheet: one for each sequence, as a weight has two bytes and takes two operations.

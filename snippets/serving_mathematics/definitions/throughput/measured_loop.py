@@ -234,9 +234,9 @@ def check_the_line_foresees_the_last_test() -> None:
 
 
 def check_two_tests_must_be_far_up() -> None:
-    """The line through the tests of 32 and 64 clients is within 3% at 128, that through 16 and 32
-    is too high in every loop and by up to a tenth, and that through 8 and 16 off by up to a third,
-    too high in five of six.
+    """The line through the tests of 32 and 64 clients is within 3% at 128. The line through 16 and
+    32 is too high in every loop, by up to a tenth; that through 8 and 16 is off by up to a third,
+    and too high in five of six.
 
     Source: the record's runs, six loops.
     """

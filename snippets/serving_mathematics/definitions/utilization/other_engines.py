@@ -193,9 +193,9 @@ def check_what_other_machines_pay_first() -> None:
 
 
 def check_a_cache_that_forgets_comes_before_both() -> None:
-    """Between 30% and 70% of its ceiling the agents' cache goes from finding nine tenths of the
-    prompt tokens to less than a twentieth, while sessions begin, and the share that keeps its
-    promise from nine tenths to less than two thirds, while most places are free.
+    """From 30% to 70% of the ceiling the prompt tokens that the agents' cache finds fall from nine
+    tenths to less than a twentieth, while sessions begin. The share that keeps its promise falls
+    from nine tenths to less than two thirds, while most places are free.
 
     Source: `core.fleet`, 3,000 requests at each load.
     """

@@ -162,9 +162,9 @@ def check_ceilings_are_those_of_load_tests() -> None:
 
 
 def check_two_counters_survive_another_mix() -> None:
-    """With prompts, answers or both half or twice as long, the two counters are off by less than
-    the half at saturation, by a quarter at most unless both grow or both shrink, and below 1
-    where prompts are longer; requests a second are off by up to twice and more.
+    """In a full engine the load should be 1. With prompts, answers or both half or twice as long,
+    two counters are wrong by a factor of at most 1.5, or 1.25 unless both grow or both shrink, and
+    too low where prompts are longer. Requests a second are wrong by a factor of more than two.
 
     Source: `saturated_rate`, nine mixes, the chat machine with 64 and with 256 places, of which
     memory does not hold all where prompts are longer. The trivial gauge, requests a second, is

@@ -176,9 +176,10 @@ def check_fleet_against_backfill() -> None:
 
 
 def check_a_day_over_the_peak() -> None:
-    """With as much batch work as online work, and a peak of at least twice its mean, a day over the
-    peak is enough for the fleet of the peak where batch work never comes faster than that, and
-    twice as long for work that comes in one slot, of which nine tenths are too short.
+    """With as much batch work as online work, whose peak is at least twice its mean, patience of a
+    day over that ratio is enough for the fleet of the peak, where batch work never comes faster
+    than the peak. Work that comes all in one slot takes twice as long, and nine tenths of that are
+    too short.
 
     Source: the argument of the section on windows; 200 random days of 240 slots, and a day that is
     at its peak from the slot of the work on until nothing is left.

@@ -143,9 +143,9 @@ def check_both_together_fill_most() -> None:
 
 
 def check_late_in_the_wave() -> None:
-    """With no number of places are more than one and a half times as many first tokens late in the
-    wave as the formula says, summed over its minutes; with the best number that leaves the promise,
-    and what the formula says of the top alone does not.
+    """Whatever the number of places, at most one and a half times as many first tokens are late in
+    the wave as the formula says, summed over its minutes. With the best number the promise holds
+    even then, though the formula, taken at the wave's top alone, says that it would not.
 
     Source: the record.
     """
@@ -172,8 +172,9 @@ def check_neither_alone_keeps_the_promise() -> None:
 
 
 def check_longer_batch_requests_must_be_few() -> None:
-    """Where batch requests are documents, or have long answers, no number of places keeps the chat
-    machine's promise to three in four, and a few of them in flight keep it, of documents four.
+    """Where batch requests are documents or have long answers, no number of places keeps the chat
+    machine's promise to more than three in four. A few of them in flight keep it: of documents
+    four.
 
     Source: the record; prompts of 6,000 tokens with answers of 200, and 1,000 with 1,500.
     """

@@ -133,9 +133,9 @@ def example() -> SimpleNamespace:
 
 
 def check_late_behind_batch() -> None:
-    """At four loads, with three numbers of places and answers of three lengths, first tokens are
-    late for half to one and a half times as many as the formula says, where that is two in a
-    hundred or more; and for fewer than two where it says less.
+    """Four loads, three numbers of places, answers of three lengths: where the formula says that
+    two in a hundred first tokens or more are late, half to one and a half times as many are; where
+    it says fewer, fewer than two in a hundred are.
 
     Source: simulation, against ends a second by the closed form.
     """

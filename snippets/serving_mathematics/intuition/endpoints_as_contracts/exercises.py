@@ -24,7 +24,7 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "changed_sessions": (
-        "A session stays as it was if every call does. Multiply, and take the rest of one."
+        "A session stays as it was if every call does. Multiply, and subtract from one."
     ),
     "what_has_changed": (
         "Ask in the order of what explains most: requests that are refused, then prompts that "

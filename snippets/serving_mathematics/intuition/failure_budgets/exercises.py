@@ -35,8 +35,8 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "hours_left": (
-        "The burn rate is the error rate over 1 − s. A full budget lasts the period over it, and "
-        "half of a budget half as long."
+        "The burn rate is the error rate over 1 − s. A full budget lasts the period "
+        "divided by it, and half of a budget half as long."
     ),
     "verdict": (
         "Count the errors that each window needs, ⌊b*(1−s)n⌋ + 1. Both windows are above: page, "

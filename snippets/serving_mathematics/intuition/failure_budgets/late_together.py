@@ -235,8 +235,8 @@ def check_clump_is_found_again() -> None:
 
 
 def check_windows_are_longer_than_a_queue() -> None:
-    """Clumps of three that a queue spreads over a quarter of an hour are told by windows of hours,
-    and by windows of five minutes less than half of what is above one.
+    """Where a queue spreads clumps of three over a quarter of an hour, windows of hours find their
+    size, and windows of five minutes less than half of what it is above one.
 
     Source: 400 simulated fortnights.
     """

@@ -392,10 +392,10 @@ def check_long_contexts_share_with_few() -> None:
 
 
 def check_doubling_is_where_to_look() -> None:
-    """Up to twice the time per token, a machine's price falls to a fifth or less for chat, and to a
-    third for the others; from there to all places it falls by no more than a half, and that of a
-    dense 70B on eight devices, all of whose memory is taken, by hardly more. A mixture whose
-    contexts are short falls by more than that, at less than its promised time.
+    """From one sequence to twice its time per token, the price falls to a fifth or less on chat,
+    and to a third on the other machines. From there to all places it falls by no more than a half;
+    on a dense 70B on eight devices, all of whose memory is taken, by hardly more. For a mixture
+    with short contexts it falls by more than a half, within its promised time.
 
     Source: the laws; the second half of the sentence holds for any line, whose price there is less
     than twice its floor, and not for a step that flattens, as when all experts are taken.

@@ -158,12 +158,11 @@ def check_replicas_by_the_law() -> None:
 
 
 def check_headroom_of_an_engine() -> None:
-    """Read off a simulated engine at half its ceiling, the headroom to 25 ms is the rate at which
-    it reaches 25 ms in the mean, to 6%; with 16 places the rate that it is told keeps first tokens
-    below a second in the mean, though not nine in ten of them, and one a quarter higher does not.
-    At 30% of theirs a mixture with short contexts is told a rate at which it stays a quarter below
-    four lone tokens, and agents one at which, with their prefixes forgotten, a token takes more
-    than twice as long.
+    """At the rate that is told for 25 ms, from a simulated engine at half its ceiling, a token
+    takes 25 ms in the mean, to 6%. With 16 places the told rate keeps the mean first token below a
+    second, though not nine in ten of them; a rate a quarter higher does not. Told at 30% of the
+    ceiling for four times a lone token, a mixture with short contexts stays a quarter below that;
+    agents, whose prefixes are then forgotten, take more than twice as long.
 
     Source: `event_skipping`, the three machines, 10,000 requests at each rate.
     """

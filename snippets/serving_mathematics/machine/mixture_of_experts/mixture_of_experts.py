@@ -229,9 +229,9 @@ def check_dearest_in_between() -> None:
 
 def check_company_costs_a_mixture_more_than_a_dense_model() -> None:
     """Where a mixture was measured beside the dense 70B, on one engine, on as many of the same
-    devices and in as many bits, the ratio of times per token is larger with 64 requests than with
-    four, or at most a tenth smaller; the order changes in a tenth of the cases, and in the others
-    one model is faster at both loads.
+    devices and in as many bits, its time per token over the dense one's is larger with 64 requests
+    than with four, or at most a tenth smaller. In a tenth of the cases the order changes; in the
+    others one model is faster at both loads.
 
     Source: published runs on H100, H200 and B200.
     """

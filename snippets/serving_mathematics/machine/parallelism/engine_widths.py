@@ -275,9 +275,9 @@ def check_widths_between_are_fastest() -> None:
 
 
 def check_the_width_is_nearly_fastest() -> None:
-    """The measured width that is nearest to the closed form's, and that which the prediction calls
-    fastest, take in nine of ten loads at most 8% longer than the fastest, for a dense 70B and for
-    smaller ones, with short and long prompts; the fewest devices and the most take 30% longer or
+    """The measured width nearest to the closed form's, and the one that the prediction calls
+    fastest, take at most 8% longer than the fastest in nine of ten loads: for a dense 70B and for
+    smaller ones, with short and long prompts. The fewest devices, and the most, take 30% longer or
     more in one of ten.
 
     Source: published runs on three widths or four.
@@ -339,10 +339,10 @@ def check_mixtures_differ() -> None:
 
 
 def check_the_closed_form_by_the_prediction() -> None:
-    """The width nearest to the closed form takes at most 2% longer than the best of the whole
-    prediction for a 70B, and an eighth for an 8B, whose floors count for more, with 2 to 40
-    requests a device and prompts from as long as answers to eight times as long; four times the
-    requests halve it.
+    """With 2 to 40 requests a device, and prompts as long as answers to eight times as long, the
+    width nearest to the closed form takes at most 2% longer than the best of the whole prediction
+    for a 70B, and an eighth for an 8B, whose floors count for more. Four times the requests halve
+    the width.
 
     Source: the whole prediction, width by width.
     """

@@ -34,8 +34,8 @@ HINTS = {
         " At which number of tokens are the two equal?"
     ),
     "engine_width": (
-        "Write down the time of each width that changes with it: an nth of the weights, and the"
-        " messages of all requests of the engine but a device's. Take the least."
+        "For each width add what changes with it: an nth of the time for the weights, and the"
+        " messages, (n − 1)·e times the requests a device. Take the least."
     ),
 }
 

@@ -147,7 +147,7 @@ def example() -> SimpleNamespace:
 def figure_padded_plan(figure: Figure) -> None:
     """Three runs of your own narrow what must be added to a plan, for nearly every model.
 
-    A factor of one is the prediction itself. Dots at 0.8 are that or less.
+    A factor of one is the prediction itself. Dots at 0.8 stand for 0.8 or less.
 
     Alt: Line chart of the share of runs that are no slower than predicted times a factor, from 0.8
     to 2. Three thick lines rise from near zero to near all runs, steepest with three own runs, then

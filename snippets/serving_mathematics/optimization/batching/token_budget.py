@@ -222,8 +222,9 @@ def check_gaps_are_full_steps() -> None:
 
 
 def check_full_steps_are_read_off_the_mean_gap() -> None:
-    """Tokens a second times the mean gap exceed four fifths of the budget exactly where more than
-    nine tenths of what full steps pass arrive, and there say how full steps are, to a twentieth.
+    """Where more arrives than nine tenths of what full steps pass, and only there, tokens a second
+    times the mean gap exceed four fifths of the budget. There they say how full steps are, to a
+    twentieth.
 
     Source: `full_step_s` at the sequences that decode in the mean, and the tokens that arrive.
     """
@@ -262,7 +263,7 @@ def check_a_smaller_budget_leaves_the_mean_gap() -> None:
 
 def check_what_long_prompts_ask_for() -> None:
     """A budget that keeps a gap is up to about a quarter smaller than tokens of mean cost would
-    allow, and up to three fifths smaller where prompts are several times as long as the budget.
+    allow. Where prompts are several times as long as the budget, it is up to three fifths smaller.
 
     Source: the p99 gap of each budget, less the step of those who decode, over the price.
     """

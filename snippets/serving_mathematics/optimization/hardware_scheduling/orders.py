@@ -319,9 +319,9 @@ def check_an_order_does_not_make_tokens_faster() -> None:
 
 def check_short_prompts_want_more_slack() -> None:
     """On the chat machine with 64 places near its ceiling, whose longest prompt takes a tenth of a
-    second, a slack of 300 brings more first tokens within its second than one of 30 in each of five
-    draws, which gains less than half as much in the mean. The last then waits longer by no more
-    than k times the longest prompt.
+    second, a slack of 300 brings more first tokens within the promised second than one of 30, in
+    each of five draws; in the mean 30 gains less than half as much. With 300 the last waits longer
+    by no more than k times the longest prompt.
 
     Source: `core.fleet` on the same four thousand requests.
     """
