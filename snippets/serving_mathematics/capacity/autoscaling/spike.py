@@ -227,6 +227,12 @@ def slider_spike() -> dict[str, Any]:
             for signal in SIGNALS
         ]
 
+    waits = told(lambda run: np.minimum(run.wait_s, 120)[frames].tolist())
+    said: tuple[tuple[str, str, int, Callable[[_Spike], Any]], ...] = (
+        ("waiting", "requests", 0, lambda run: np.array(run.waiting)[frames].tolist()),
+        ("late", "%", 1, lambda run: 100 * run.late_share),
+        ("paid", "replica-hours", 1, lambda run: run.replica_hours),
+    )
     return {
         "controls": [
             {"label": "signal", "values": SIGNALS, "start": SIGNALS[0]},
@@ -251,35 +257,12 @@ def slider_spike() -> dict[str, Any]:
             {
                 "kind": "curves",
                 "y": {"label": "wait for a place", "unit": "s", "range": (0, 120)},
-                "curves": [
-                    {
-                        "label": "wait",
-                        "unit": "s",
-                        "decimals": 0,
-                        "values": told(lambda run: np.minimum(run.wait_s, 120)[frames].tolist()),
-                    }
-                ],
+                "curves": [{"label": "wait", "unit": "s", "decimals": 0, "values": waits}],
             },
         ],
         "readouts": [
-            {
-                "label": "waiting",
-                "unit": "requests",
-                "decimals": 0,
-                "values": told(lambda run: np.array(run.waiting)[frames].tolist()),
-            },
-            {
-                "label": "late",
-                "unit": "%",
-                "decimals": 1,
-                "values": told(lambda run: 100 * run.late_share),
-            },
-            {
-                "label": "paid",
-                "unit": "replica-hours",
-                "decimals": 1,
-                "values": told(lambda run: run.replica_hours),
-            },
+            {"label": label, "unit": unit, "decimals": decimals, "values": told(of)}
+            for label, unit, decimals, of in said
         ],
         "legend": {
             "starts": "ordered, and starting",
