@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,29 +28,19 @@ from serving_mathematics.core.hardware.step_time import (
     decode_step_s,
     exchange_s,
 )
+from serving_mathematics.machine.mixture_of_experts.expert_kernels import _line
 from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     busiest_device,
     skewed_counts,
 )
 from serving_mathematics.machine.mixture_of_experts.experts_touched import _counted_popularity
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import read_record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NODE_LOADS = (64.0, 256.0, 512.0)  # sequences of one node
 TOKENS = (8, 16, 32, 64, 128, 256, 512, 2048, 8192)
-
-
-@cache
-def _line(**wanted: object) -> dict[str, Any]:
-    """The one measured line of kernels on H100 with these properties."""
-    wanted = {"system": "h100_sxm"} | wanted
-    series: list[dict[str, Any]] = read_record("machine_series")["series"]
-    return next(
-        line for line in series if all(line.get(key) == value for key, value in wanted.items())
-    )
 
 
 @cache
@@ -70,18 +60,18 @@ def _by_chance(tokens: int, devices: int, drawn: int = 160_000) -> tuple[float, 
 
 
 @cache
-def _skewed(tokens: int, exponent: float = 1.2) -> float:
+def _skewed(tokens: int) -> float:
     """Busiest of eight devices over the mean where popularity is drawn from a power law."""
     rng = np.random.default_rng([tokens, 256])
-    drawn = [skewed_counts(tokens, 256, 8, exponent, rng) for _ in range(100)]
+    drawn = [skewed_counts(tokens, 256, 8, 1.2, rng) for _ in range(100)]
     return float(np.mean([busiest_device(counts, 8)[1] for counts in drawn]))
 
 
-def _most_touched(popularity: NDArray[np.float64], tokens: int) -> float:
-    """Experts that the one of eight devices touches which touches most, in the mean, where experts
-    lie on devices at random."""
+def _most_touched(popularity: NDArray[np.float64]) -> float:
+    """Experts that the one of eight devices touches which touches most, of 32 tokens, in the mean,
+    where experts lie on devices at random."""
     rng = np.random.default_rng(8)
-    taken = rng.random((200, popularity.size)) < 1 - (1 - popularity) ** tokens
+    taken = rng.random((200, popularity.size)) < 1 - (1 - popularity) ** 32
     return float(rng.permuted(taken, axis=1).reshape(200, 8, -1).sum(axis=2).max(axis=1).mean())
 
 
@@ -186,9 +176,9 @@ def check_few_tokens_forgive_skew_beside_chance_too() -> None:
     Source: 200 draws of 256 experts on eight devices.
     """
     alike, counted = np.full(256, 8 / 256), _counted_popularity(256)
-    ratio = _most_touched(counted, 32) / _most_touched(alike, 32)
+    ratio = _most_touched(counted) / _most_touched(alike)
     checks.inside("popular over alike", ratio, 0.6, 0.8, kind="simulation")
-    in_turn = _most_touched(alike, 32) / 32
+    in_turn = _most_touched(alike) / 32
     checks.inside("alike over dealt in turn", in_turn, 0.7, 0.8, kind="simulation")
 
 
