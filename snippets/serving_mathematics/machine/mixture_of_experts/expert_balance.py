@@ -54,7 +54,8 @@ def _by_chance(tokens: int, devices: int, drawn: int = 160_000) -> tuple[float, 
     eight = np.sort(rng.integers(0, 256, (5 * drawn // 4, 8)))
     apart = eight[(np.diff(eight) > 0).all(axis=1)][: draws * tokens].reshape(draws, -1)
     places = apart // (256 // devices) + devices * np.arange(draws)[:, None]
-    loads = np.bincount(places.ravel(), minlength=draws * devices).reshape(draws, devices)
+    counts = np.bincount(places.ravel().astype(np.intp), minlength=draws * devices)
+    loads = counts.reshape(draws, devices)
     over = loads.max(axis=1) * devices / (8 * tokens)
     return float(over.mean()), float(over.std() / draws**0.5)
 
