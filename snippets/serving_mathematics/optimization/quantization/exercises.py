@@ -156,9 +156,7 @@ def check_the_rule_is_that_of_the_step() -> None:
         CHAT.deployment,
         replace(CHAT.deployment, system=find_system("b200")),
         replace(
-            CHAT.deployment,
-            architecture=find_model("Qwen3-32B")[0],
-            system=find_system("h200"),
+            CHAT.deployment, architecture=find_model("Qwen3-32B")[0], system=find_system("h200")
         ),
     )
     formats: dict[str, dict[str, Any]] = {
