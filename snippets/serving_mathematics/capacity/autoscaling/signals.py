@@ -345,7 +345,7 @@ def check_a_step_that_is_no_line() -> None:
 def _late_on_a_line(
     lone: float, policy_of: Callable[[Replica], Policy], startup_s: float, surprise: bool = False
 ) -> float:
-    """Late under three quarters of the top for a whole shift, or on the shift with its surprise.
+    """Late under three quarters of the top for half a shift, or on the shift with its surprise.
 
     lone: time per token of a lone request over that of a full engine of 256 places, whose step is a
     line and which keeps its promise to 240.
@@ -353,7 +353,7 @@ def _late_on_a_line(
     count = np.arange(257.0)
     tokens_s = 0.053 * (lone + (1 - lone) * count / 256)
     line = Replica(count / (210 * tokens_s), tokens_s, 240, 1.0)
-    load = TOP * line.most_per_s * (_wave() if surprise else np.full(SHIFT_S, 0.75))
+    load = TOP * line.most_per_s * (_wave() if surprise else np.full(SHIFT_S // 2, 0.75))
     load[BURST_S] *= 1 + surprise
     policy, first = policy_of(line), int(np.ceil(load[0] / (0.6 * line.most_per_s)))
     run = _run_fleet(load, policy, line, replicas=first, startup_s=startup_s, most=MOST)

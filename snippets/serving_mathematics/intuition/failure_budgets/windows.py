@@ -78,7 +78,8 @@ def _each_minute(
     rng, minutes = np.random.default_rng([9, requests_per_h]), months * 43_200
     burn, long = wrong * PAGE / hours, round(60 * hours)
     failed = rng.integers(1, minutes + 1, rng.poisson(0.001 * requests_per_h / 60 * minutes))
-    total = np.cumsum(np.bincount(failed.astype(np.intp), minlength=minutes + 1))
+    failures = np.bincount(failed.astype(np.intp), minlength=minutes + 1)
+    total = np.cumsum(failures, dtype=np.int32)
     above = []
     for window, floor in ((long, least), (long // WINDOWS, 1)):
         need = max(math.floor(burn * 0.001 * requests_per_h * window / 60 + 1e-9) + 1, floor)
