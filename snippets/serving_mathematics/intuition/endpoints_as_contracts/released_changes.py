@@ -105,7 +105,8 @@ def figure_released_changes(figure: Figure) -> None:
             dots[("C0" if name in CHECKS else "C3") if name in found else "C4"].append((place, row))
     for colour, at in dots.items():
         size, alpha = (8, 0.4) if colour == "C4" else (70, 1.0)
-        axes.scatter(*zip(*at, strict=True), s=size, color=colour, alpha=alpha)
+        across, down = zip(*at, strict=True)
+        axes.scatter(across, down, s=size, color=colour, alpha=alpha)
     axes.set_xticks(places, columns, rotation=40, ha="left")
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(CHANGES)), list(CHANGES))
