@@ -295,6 +295,8 @@ def test_read_scores_wants_every_row_once(source: Path, threads: futures.Executo
 )
 def test_scores_are_checked(source: Path, scores: shard_files.Score, message: str) -> None:
     shard = open_job(source, source.parent, make_manifest(source, scores, 30))[0]
+    with pytest.raises(ValueError, match="rows must be of shape"):
+        root_mean_square(np.ones(3))
     with pytest.raises(ValueError, match=message):
         score_shard(shard, scores)
     assert not is_done(shard)

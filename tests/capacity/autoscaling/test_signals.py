@@ -12,9 +12,9 @@ def test_every_situation_is_as_large_as_the_wave_but_for_its_surprise() -> None:
     """Twenty minutes in eight hours of what the wave has there, once more."""
     top, burst = TOP * replica_of(CHAT).most_per_s, 20 / 480 * 0.78
     for name, more in (("minutes", 0), ("wave", 0), ("surprise", 1), ("heavier", 1)):
-        at = _situation(name, CHAT)
-        assert at.load.mean() / top == pytest.approx(0.75 + more * burst, rel=0.01)
-        assert at.work.mean() == (1.25 if name == "heavier" else 1)
+        load, work = _situation(name, CHAT)
+        assert load.mean() / top == pytest.approx(0.75 + more * burst, rel=0.01)
+        assert work.mean() == (1.25 if name == "heavier" else 1)
 
 
 def test_the_table_ranks_as_the_answer_says() -> None:

@@ -125,9 +125,3 @@ def check_best_shards() -> None:
     for rows, machines, overhead in ((2000, 16, 2), (600, 5, 1), (777, 3, 5)):
         found = best_shards(np.ones(rows), machines, float(overhead))
         checks.close(f"{rows} rows", found, math.sqrt((machines - 1) * rows / overhead), rtol=0.3)
-
-
-def check_bad_input_is_refused() -> None:
-    """A largest shard below the mean is an error."""
-    told = "largest_s must be from the mean"
-    checks.raises("largest", latest_finish_s, 10.0, 2, 0.0, 2, 4.0, match=told)

@@ -30,10 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from serving_mathematics.architecture.batch_serving.shard_files import Array, Score
-from serving_mathematics.architecture.batch_serving.shard_scorer import (
-    root_mean_square,
-    score_rows,
-)
+from serving_mathematics.architecture.batch_serving.shard_scorer import root_mean_square, score_rows
 from serving_mathematics.support import checks
 
 _OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.scandir", "fcntl.flock"}

@@ -51,6 +51,7 @@ def _rows_s() -> FloatArray:
     return CHAT.prompt_s(drawn.prompt_tokens) + (drawn.output_tokens - 1) * each
 
 
+@functools.cache
 def _shards_s(count: int) -> FloatArray:
     """Work of each of so many shards, cut by numbers of rows."""
     done = np.append(0.0, np.cumsum(_rows_s()))

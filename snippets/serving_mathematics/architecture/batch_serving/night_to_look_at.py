@@ -7,6 +7,7 @@ Source: `night_of_shards`; Graham (1966) for the bound.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,9 +72,12 @@ def slider_night() -> dict[str, Any]:
         [[_night(_shards_s(n), _overhead_s(pays), mishap) for mishap in MISHAPS] for pays in PAYS]
         for n in SHARDS
     ]
-    end = [[[_end_s(n, pays, mishap) for mishap in MISHAPS] for pays in PAYS] for n in SHARDS]
-    last = max(max(max(row) for row in rows) for rows in end) / 60
-    clock = np.linspace(0, last, 45)
+
+    def each(told: Callable[[list[Bar]], Any]) -> list[list[list[Any]]]:
+        return [[[told(bars) for bars in row] for row in rows] for rows in runs]
+
+    end = np.array(each(lambda bars: max(stop for *_, stop, _ in bars))) / 60
+    clock = np.linspace(0, end.max(), 45)
 
     def shown(bars: list[Bar]) -> list[tuple[str, float, float, str]]:
         return [
@@ -82,13 +86,8 @@ def slider_night() -> dict[str, Any]:
             if stop - start > 1.0 or state == "answer"
         ]
 
-    lost = [
-        [
-            [sum(b - a for _, a, b, state in bars if state == "broken") / 60 for bars in row]
-            for row in rows
-        ]
-        for rows in runs
-    ]
+    def lost(bars: list[Bar]) -> float:
+        return sum(b - a for _, a, b, state in bars if state == "broken") / 60
 
     def done(bars: list[Bar]) -> list[float]:
         """Percent of the rows at each moment."""
@@ -100,11 +99,7 @@ def slider_night() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "shards", "values": list(SHARDS), "start": 4, "text": "{}"},
-            {
-                "label": "each shard pays",
-                "values": list(PAYS),
-                "start": "filling and emptying",
-            },
+            {"label": "each shard pays", "values": list(PAYS), "start": next(iter(PAYS))},
             {"label": "what happens", "values": list(MISHAPS), "start": MISHAPS[1]},
         ],
         "clock": {
@@ -119,24 +114,14 @@ def slider_night() -> dict[str, Any]:
                 "kind": "lanes",
                 "label": "four engines",
                 "lanes": [str(engine + 1) for engine in range(ENGINES)],
-                "bars": [[[shown(bars) for bars in row] for row in rows] for rows in runs],
+                "bars": each(shown),
             }
         ],
         "legend": {"answer": "rows", "starts": "overhead", "broken": "lost", "idle": "waits"},
         "readouts": [
-            {
-                "label": "over after",
-                "unit": "min",
-                "decimals": 0,
-                "values": (np.array(end) / 60).tolist(),
-            },
-            {
-                "label": "done",
-                "unit": "%",
-                "decimals": 0,
-                "values": [[[done(bars) for bars in row] for row in rows] for rows in runs],
-            },
-            {"label": "lost work", "unit": "min", "decimals": 0, "values": lost},
+            {"label": "over after", "unit": "min", "decimals": 0, "values": end.tolist()},
+            {"label": "done", "unit": "%", "decimals": 0, "values": each(done)},
+            {"label": "lost work", "unit": "min", "decimals": 0, "values": each(lost)},
         ],
         "reading": "After {time}, {done} of the rows are done. {shards} shards, each of which pays"
         " {each shard pays}; {what happens}: over after {over after}, with {lost work} of work"

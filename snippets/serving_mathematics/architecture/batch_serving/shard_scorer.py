@@ -38,7 +38,6 @@ from serving_mathematics.architecture.batch_serving.shard_files import (
     score_shard,
     write_atomically,
 )
-from serving_mathematics.support import checks
 from serving_mathematics.support.require import as_floats, require, require_all_finite
 
 
@@ -208,11 +207,6 @@ def main(arguments: list[str]) -> int:
         return 2
     print(f"scored {scored} shards")
     return 0
-
-
-def check_bad_input_is_refused() -> None:
-    """Rows without columns are refused."""
-    checks.raises("flat", root_mean_square, np.ones(3), match="rows must be of shape (n, d)")
 
 
 if __name__ == "__main__":

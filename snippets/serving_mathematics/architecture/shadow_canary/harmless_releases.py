@@ -33,9 +33,8 @@ from serving_mathematics.architecture.shadow_canary.same_version import (
     _seen,
 )
 from serving_mathematics.architecture.shadow_canary.sequential_tests import msprt_ratio
-from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.requests import Requests
-from serving_mathematics.core.fleet.simulator import simulate_fleet
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import step_line
@@ -318,8 +317,7 @@ def check_longer_answers_slow_tokens() -> None:
     per_token_s = []
     for times in (1.0, 1.1):
         answers = np.rint(times * lengths.output_tokens).astype(np.int64)
-        asked = Requests(arrivals, lengths.prompt_tokens, answers)
-        run = simulate_fleet(asked, Fleet([CHAT.engine]), rng)
+        run = simulate(Workload(arrivals, lengths.prompt_tokens, answers), CHAT.engine)
         kept = slice(4000, None)
         spent = (run.completion_s - run.first_token_s)[kept]
         per_token_s.append(float(spent.sum() / (answers - 1.0)[kept].sum()))
@@ -331,14 +329,14 @@ def check_load_magnifies_slower_steps() -> None:
     """Under load tokens slow by about twice as much as steps do, because requests stay longer, as
     the closed form says.
 
-    Source: own simulation of 40,000 requests, the same for every version.
+    Source: own simulation of 20,000 requests, the same for every version.
     """
     rate = LOAD * CHAT.ceiling_per_s
 
     def token_s(times: float) -> float:
-        run = run_engine(CHAT, rate, 40_000, np.random.default_rng(12), slowness=times)
-        spent = (run.completion_s - run.first_token_s)[4000:]
-        return float(spent.sum() / (run.output_tokens - 1.0)[4000:].sum())
+        run = run_engine(CHAT, rate, 20_000, np.random.default_rng(12), slowness=times)
+        spent = (run.completion_s - run.first_token_s)[2000:]
+        return float(spent.sum() / (run.output_tokens - 1.0)[2000:].sum())
 
     now = token_s(1.0)
     for times, atol in ((SLOWER, 0.002), (1.05, 0.01)):

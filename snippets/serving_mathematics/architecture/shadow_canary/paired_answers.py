@@ -129,10 +129,7 @@ def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     (pairs, canary), (noisy_pairs, _) = (_sizes(flip) for flip in (0.0, FLIP))
     return SimpleNamespace(
-        pairs=pairs,
-        canary=canary,
-        flip_percent=100 * FLIP,
-        noisy_pairs=noisy_pairs,
+        pairs=pairs, canary=canary, flip_percent=100 * FLIP, noisy_pairs=noisy_pairs
     )
 
 

@@ -12,7 +12,6 @@ Source: Student's t by its closed integral; Tango (1998) for paired answers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -28,36 +27,24 @@ from serving_mathematics.support.require import (
 )
 
 
-@dataclass(frozen=True)
-class _PairedDifference:
-    """Mean of candidate − baseline over pairs, its standard error and its confidence interval."""
-
-    mean: float
-    standard_error: float
-    low: float
-    high: float
-
-
 def _paired_difference(
-    baseline: npt.ArrayLike, candidate: npt.ArrayLike, level: float = 0.025
-) -> _PairedDifference:
-    """Student's interval for the mean of candidate − baseline on the same items.
+    baseline: npt.ArrayLike, candidate: npt.ArrayLike, level: float
+) -> tuple[float, float, float, float]:
+    """Mean of candidate − baseline on the same items, its standard error, and Student's interval.
 
     baseline, candidate: one value per item in the same order, shape (n,), n ≥ 2, not all
-    differences equal. level: error probability of each bound. Raises ValueError on others.
+    differences equal. level: error probability of each bound.
 
-    >>> _paired_difference([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).mean
+    >>> _paired_difference([1.0, 2.0, 3.0], [2.0, 4.0, 6.0], level=0.025)[0]
     2.0
     """
-    x, y = np.asarray(baseline), np.asarray(candidate)
-    require(x.ndim == 1 and x.size >= 2, "baseline", "a sequence of at least two", x.shape)
-    require_shape(x.shape, candidate=y)
-    differences = y - x
-    error = float(differences.std(ddof=1)) / math.sqrt(x.size)
-    require(error > 0, "candidate", "different from the baseline by more than a constant", y)
+    differences = np.asarray(candidate) - np.asarray(baseline)
+    error = float(differences.std(ddof=1)) / math.sqrt(differences.size)
+    told = "different from the baseline by more than a constant"
+    require(error > 0, "candidate", told, candidate)
     mean = float(differences.mean())
-    half = student_quantile(1 - level, min(x.size - 1, 10**6)) * error
-    return _PairedDifference(mean, error, mean - half, mean + half)
+    half = student_quantile(1 - level, min(differences.size - 1, 10**6)) * error
+    return mean, error, mean - half, mean + half
 
 
 def time_harm(
@@ -79,8 +66,8 @@ def time_harm(
     level = require_in("[0.0005, 0.5)", level=level)
     require(old.ndim == 1 and old.size >= 2, "baseline_s", "of shape (n,), n ≥ 2", old.shape)
     require_shape(old.shape, candidate_s=new)
-    apart = _paired_difference(np.log(old), np.log(new), level)
-    return math.expm1(apart.low), math.expm1(apart.high)
+    *_, least, most = _paired_difference(np.log(old), np.log(new), level)
+    return math.expm1(least), math.expm1(most)
 
 
 def _quality_harm(

@@ -21,7 +21,7 @@ from serving_mathematics.architecture.shadow_canary.paired_means import _paired_
 from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import student_quantile
-from serving_mathematics.support.require import as_number, require, require_in
+from serving_mathematics.support.require import require, require_in
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -41,18 +41,7 @@ def samples_per_arm(
     >>> samples_per_arm(0.4, 0.6)
     97
     """
-    baseline_rate, candidate_rate = require_in(
-        "(0, 1)", baseline_rate=baseline_rate, candidate_rate=candidate_rate
-    )
-    different = candidate_rate != baseline_rate
-    require(different, "candidate_rate", "different from baseline_rate", candidate_rate)
-    alpha = require_in("(0, 1)", alpha=alpha)
-    power = require_in(f"({alpha:g}, 1)", power=power)
-    z_alpha, z_power = -NormalDist().inv_cdf(alpha / 2), NormalDist().inv_cdf(power)
-    pooled = (baseline_rate + candidate_rate) / 2
-    separate = baseline_rate * (1 - baseline_rate) + candidate_rate * (1 - candidate_rate)
-    root = z_alpha * math.sqrt(2 * pooled * (1 - pooled)) + z_power * math.sqrt(separate)
-    return math.ceil((root / (candidate_rate - baseline_rate)) ** 2)
+    return canary_answers(baseline_rate, candidate_rate, 0.5, alpha, power)
 
 
 def canary_answers(
@@ -71,13 +60,10 @@ def canary_answers(
     >>> canary_answers(0.4, 0.6), canary_answers(0.4, 0.6, canary_share=0.05)
     (97, 50)
     """
-    f = require_in("(0, 1)", canary_share=canary_share)
-    if f == 0.5:
-        return samples_per_arm(baseline_rate, candidate_rate, alpha, power)
-    samples_per_arm(baseline_rate, candidate_rate, alpha, power)  # which refuses
-    old, new, alpha, power = as_number(
-        baseline_rate=baseline_rate, candidate_rate=candidate_rate, alpha=alpha, power=power
-    )
+    old, new = require_in("(0, 1)", baseline_rate=baseline_rate, candidate_rate=candidate_rate)
+    require(new != old, "candidate_rate", "different from baseline_rate", new)
+    f, alpha = require_in("(0, 1)", canary_share=canary_share, alpha=alpha)
+    power = require_in(f"({alpha:g}, 1)", power=power)
     z_alpha, z_power = -NormalDist().inv_cdf(alpha / 2), NormalDist().inv_cdf(power)
     pooled, fewer = f * new + (1 - f) * old, f / (1 - f)  # the new version's answers over the old's
     separate = new * (1 - new) + fewer * old * (1 - old)
@@ -133,12 +119,12 @@ def check_paired_quality() -> None:
     Source: differences .02, .02, .02, .02, .03 by hand; Student's table, 2.776 for 97.5% and 4
     degrees of freedom; the two-sample error without pairing.
     """
-    got = _paired_difference(BASELINE_QUALITY, CANDIDATE_QUALITY)
-    checks.close("mean difference", got.mean, 0.022, atol=1e-12)
-    checks.close("standard error", got.standard_error, 0.002, atol=1e-12)
+    mean, error, *ends = _paired_difference(BASELINE_QUALITY, CANDIDATE_QUALITY, 0.025)
+    checks.close("mean difference", mean, 0.022, atol=1e-12)
+    checks.close("standard error", error, 0.002, atol=1e-12)
     checks.close("t for 4 d.f.", student_quantile(0.975, 4), 2.776, atol=5e-4, kind="published")
-    checks.close("low", got.low, 0.022 - 2.776 * 0.002, atol=2e-6)
-    checks.close("high", got.high, 0.022 + 2.776 * 0.002, atol=2e-6)
+    checks.close("low", ends[0], 0.022 - 2.776 * 0.002, atol=2e-6)
+    checks.close("high", ends[1], 0.022 + 2.776 * 0.002, atol=2e-6)
     spread = [float(np.var(x, ddof=1)) for x in (BASELINE_QUALITY, CANDIDATE_QUALITY)]
     checks.close(
         "unpaired over paired error", math.sqrt(sum(spread) / 5) / 0.002, 3.6056, atol=5e-5

@@ -22,7 +22,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -74,14 +73,6 @@ BESIDE = {  # settings that only other places, surprises and minutes ask for
 SURPRISES = {"wave": 1.0, "half more": 1.5, "three times": 3.0}  # others double the load
 
 
-@dataclass(frozen=True, eq=False)
-class _Situation:
-    """Load of each second; work of a request in each."""
-
-    load: FloatArray
-    work: FloatArray
-
-
 def _wave() -> FloatArray:
     """From half of the top to the top and back [of the top]."""
     seconds = np.arange(SHIFT_S)
@@ -89,30 +80,24 @@ def _wave() -> FloatArray:
 
 
 @functools.cache
-def _situation(name: str, machine: Machine) -> _Situation:
-    """A shift under one of the situations."""
+def _situation(name: str, machine: Machine) -> tuple[FloatArray, FloatArray]:
+    """A shift under one of the situations: load of each second, and work of a request in each."""
     top = TOP * replica_of(machine).most_per_s
     load, work = top * _wave(), np.ones(SHIFT_S)
     if name == "minutes":
         counts = np.array(trace_record("conversations")["requests_per_minute"], dtype=float)
         minutes = np.resize(np.repeat(counts / counts.mean(), 60), SHIFT_S)
-        return _Situation(0.75 * top * minutes, work)
+        return 0.75 * top * minutes, work
     load[BURST_S] *= SURPRISES.get(name, 2.0)
     if name == "heavier":
         work[SHIFT_S // 2 :] = 1.5
-    return _Situation(load, work)
+    return load, work
 
 
 def _policy(
-    name: str,
-    setting: float,
-    machine: Machine,
-    at: _Situation,
-    startup_s: float,
-    wrong: float,
+    name: str, setting: float, replica: Replica, load: FloatArray, startup_s: float, wrong: float
 ) -> Policy:
     """A fresh policy; what it believes is too high by the factor `wrong`."""
-    replica = replica_of(machine)
     full_s = float(replica.tokens_s[-1])
     if name == "requests":
         return hpa(setting * replica.places, signal="concurrency")
@@ -121,11 +106,11 @@ def _policy(
     if name == "tokens":
         return _on_tokens(setting * full_s, replica)
     if name == "arrivals":
-        return _on_arrivals(at.load, wrong * setting * replica.most_per_s)
+        return _on_arrivals(load, wrong * setting * replica.most_per_s)
     if name == "fixed":
         return fixed(int(setting))
     starts = np.arange(0, SHIFT_S, 300)  # a timetable that knows all, beside the time per token
-    peaks = at.load.reshape(-1, 300).max(axis=1)
+    peaks = load.reshape(-1, 300).max(axis=1)
     counts = np.ceil(peaks / (0.7 * replica.most_per_s))
     return largest(planned(starts, counts, lead_s=startup_s), _on_tokens(setting * full_s, replica))
 
@@ -147,21 +132,13 @@ def _run(
     wrong: float = 1.0,
 ) -> _Paid:
     """One policy in one situation."""
-    at, replica = _situation(situation, machine), replica_of(machine)
-    first = int(np.ceil(at.load[0] / (0.6 * replica.most_per_s)))
-    policy = _policy(name, setting, machine, at, startup_s, wrong)
-    if name == "fixed":
-        first = int(setting)
+    (load, work), replica = _situation(situation, machine), replica_of(machine)
+    first = int(setting if name == "fixed" else np.ceil(load[0] / (0.6 * replica.most_per_s)))
+    policy = _policy(name, setting, replica, load, startup_s, wrong)
     run = _run_fleet(
-        at.load, policy, replica, replicas=first, startup_s=startup_s, most=MOST, work=at.work
+        load, policy, replica, replicas=first, startup_s=startup_s, most=MOST, work=work
     )
     return _Paid(run.late_share, run.replica_hours)
-
-
-def _cheapest(runs: dict[float, _Paid], late: float) -> float:
-    """The setting that pays the fewest replica-hours among those that are late no oftener."""
-    kept = {setting: run for setting, run in runs.items() if run.late_share <= late}
-    return min(kept, key=lambda setting: kept[setting].replica_hours)
 
 
 def _best(
@@ -171,15 +148,24 @@ def _best(
     late: float = LATE,
     situation: str = "surprise",
 ) -> float:
-    """The best setting of a policy on a shift, by default that with its surprise."""
+    """The setting of a policy with the fewest replica-hours on a shift, by default that with its
+    surprise, among those that are late no oftener."""
     settings = SETTINGS[name] + BESIDE.get(name, ())
     runs = {s: _run(name, s, situation, machine, startup_s) for s in settings}
-    return _cheapest(runs, late)
+    kept = {setting: run for setting, run in runs.items() if run.late_share <= late}
+    return min(kept, key=lambda setting: kept[setting].replica_hours)
 
 
-def _least(name: str, situation: str, machine: Machine = CHAT) -> float:
-    """Replica-hours of a policy at its best setting in a situation."""
-    return _run(name, _best(name, machine, situation=situation), situation, machine).replica_hours
+def _least(
+    name: str,
+    machine: Machine = CHAT,
+    startup_s: float = 180.0,
+    late: float = LATE,
+    situation: str = "surprise",
+) -> float:
+    """Replica-hours of a policy with that setting."""
+    best = _best(name, machine, startup_s, late, situation)
+    return _run(name, best, situation, machine, startup_s).replica_hours
 
 
 def _lone_share(machine: Machine) -> float:
@@ -199,8 +185,10 @@ def example() -> SimpleNamespace:
     """Settings, replica-hours and late requests [%] of the page."""
     chat, names = replica_of(CHAT), ("requests", "tokens", "arrivals", "fixed")
     best = {name: _best(name) for name in names}
-    fields = {f"{name}_hours": _run(name, best[name]).replica_hours for name in names}
+    fields = dict[str, float]()
     for name in names:
+        fields[f"{name}_hours"] = _least(name)
+        fields[f"thrice_{name}_hours"] = _least(name, situation="three times")
         fields[f"{name}_twice"] = 100 * _run(name, best[name]).late_share
         fields[f"{name}_heavier"] = 100 * _run(name, best[name], "heavier").late_share
     wrong = 1 - WRONG  # targets too high, a capacity believed too high, a fleet too small
@@ -227,16 +215,10 @@ def example() -> SimpleNamespace:
         ceiling_percent=100 / (1 + HPA_TOLERANCE),
         few_places=few.places,
         few_lone_percent=100 * _lone_share(few),
-        few_requests_hours=_run("requests", _best("requests", few), machine=few).replica_hours,
-        few_tokens_hours=_run("tokens", _best("tokens", few), machine=few).replica_hours,
+        few_requests_hours=_least("requests", few),
+        few_tokens_hours=_least("tokens", few),
         bent_hours=_run("tokens", best["tokens"], machine=SHORT_MIXTURE).replica_hours,
-        bent_arrivals_hours=_run(
-            "arrivals", _best("arrivals", SHORT_MIXTURE), machine=SHORT_MIXTURE
-        ).replica_hours,
-        thrice_tokens_hours=_least("tokens", "three times"),
-        thrice_arrivals_hours=_least("arrivals", "three times"),
-        thrice_requests_hours=_least("requests", "three times"),
-        thrice_fixed_hours=_least("fixed", "three times"),
+        bent_arrivals_hours=_least("arrivals", SHORT_MIXTURE),
         slow_start_late=100 * _run("tokens", best["tokens"], startup_s=600.0).late_share,
         quick_start_late=100 * _run("tokens", best["tokens"], startup_s=60.0).late_share,
         late_percent=100 * LATE,
@@ -269,14 +251,8 @@ def figure_frontier(figure: Figure) -> None:
         axes.annotate(label, where, color=colour)
         if name != "waiting":
             run = _run(name, _best(name))
-            axes.plot(
-                run.replica_hours,
-                max(100 * run.late_share, 0.5),
-                "o",
-                color=colour,
-                ms=10,
-                fillstyle="none",
-            )
+            ring = run.replica_hours, max(100 * run.late_share, 0.5)
+            axes.plot(*ring, "o", color=colour, ms=10, fillstyle="none")
     axes.set_yscale("log")
     axes.set_xscale("log")
     axes.set_ylim(0.42, 90)
@@ -295,10 +271,8 @@ def check_tokens_pay_least() -> None:
     Source: each at its best setting on the same shift.
     """
     for machine in (CHAT, MIXTURE):
-        told = [
-            _run(name, _best(name, machine, situation="wave"), "wave", machine).replica_hours
-            for name in ("arrivals", "tokens", "requests")
-        ]
+        names = ("arrivals", "tokens", "requests")
+        told = [_least(name, machine, situation="wave") for name in names]
         checks.equal(f"{machine.name}, without a surprise", told, sorted(told))
     for machine, startup_s, late in (
         (CHAT, 180.0, LATE),
@@ -307,18 +281,13 @@ def check_tokens_pay_least() -> None:
         (MIXTURE, 180.0, LATE),
     ):
         names = ("tokens", "requests", "arrivals")
-        tokens, requests, arrivals = (
-            _run(
-                name, _best(name, machine, startup_s, late), "surprise", machine, startup_s
-            ).replica_hours
-            for name in names
-        )
+        got = [_least(name, machine, startup_s, late) for name in names]
+        tokens, requests, arrivals = got
         label = f"{machine.name}, start-up {startup_s:g} s"
-        got = [tokens, requests, arrivals]
         checks.holds(f"{label}: less", tokens < 0.95 * requests, got=got)
         if machine is CHAT:
             checks.holds(f"{label}: no more than arrivals", tokens < 1.01 * arrivals, got=got)
-    hours = [_run(name, _best(name)).replica_hours for name in ("tokens", "fixed")]
+    hours = [_least(name) for name in ("tokens", "fixed")]
     checks.holds("a fixed fleet", hours[0] < 0.75 * hours[1], got=hours)
 
 
@@ -333,10 +302,7 @@ def check_where_the_ranking_turns() -> None:
     Source: the same shift; the signal of a full engine.
     """
     for machine in (CHAT, MIXTURE, CHAT.limited(128), MIXTURE.limited(16)):
-        paid = [
-            _run(name, _best(name, machine), "surprise", machine).replica_hours
-            for name in ("requests", "tokens")
-        ]
+        paid = [_least(name, machine) for name in ("requests", "tokens")]
         lone, label = _lone_share(machine), f"{machine.name}, {machine.places} places"
         low, high = (0.2, 0.4) if paid[0] < paid[1] else (0.0, 0.16)
         checks.inside(f"{label}: lone request over a full engine", lone, low, high)
@@ -344,27 +310,19 @@ def check_where_the_ranking_turns() -> None:
     for machine, (startup_s, late) in itertools.product(
         (CHAT, CHAT.limited(128)), ((60.0, 0.01), (600.0, 0.06))
     ):
-        requests, tokens = (
-            _run(
-                name, _best(name, machine, startup_s, late), "surprise", machine, startup_s
-            ).replica_hours
-            for name in ("requests", "tokens")
-        )
-        turns = (requests < tokens) == (_lone_share(machine) > 1 / 6)
+        paid = [_least(name, machine, startup_s, late) for name in ("requests", "tokens")]
+        turns = (paid[0] < paid[1]) == (_lone_share(machine) > 1 / 6)
         label = f"{machine.places} places, start-up {startup_s:g} s"
-        checks.holds(f"{label}: as its lone request says", turns, got=[requests, tokens])
+        checks.holds(f"{label}: as its lone request says", turns, got=paid)
     kept = CHAT.limited(KEPT_PLACES)
     told = _run("tokens", 0.38, machine=kept)
-    paid = [told.replica_hours, _run("requests", _best("requests", kept), machine=kept)[1]]
+    paid = [told.replica_hours, _least("requests", kept)]
     checks.holds("195 places: less", told.late_share <= LATE and paid[0] < 0.97 * paid[1], got=paid)
     checks.inside("195 places: lone request over a full engine", _lone_share(kept), 0.16, 1 / 6)
     few = CHAT.limited(64)
     targets = [_best("requests", machine) for machine in (few, CHAT)]
     checks.close("targets of 64 and of 256 places", targets, [0.5, 0.2], rtol=1e-12)
-    hours = [
-        _run(name, _best(name, few), "surprise", few).replica_hours
-        for name in ("requests", "tokens")
-    ]
+    hours = [_least(name, few) for name in ("requests", "tokens")]
     checks.holds("64 places", hours[0] < 0.7 * hours[1], got=hours)
 
 
@@ -380,19 +338,15 @@ def check_a_step_that_is_no_line() -> None:
     checks.inside("load at 0.38, no line", bent, 0.45, 0.55)
     checks.inside("lone request over a full engine", _lone_share(SHORT_MIXTURE), 0.1, 0.2)
     told = _run("tokens", 0.38, machine=SHORT_MIXTURE).replica_hours
-    names = ("arrivals", "tokens", "requests")
-    paid = [
-        _run(name, _best(name, SHORT_MIXTURE), machine=SHORT_MIXTURE).replica_hours
-        for name in names
-    ]
+    paid = [_least(name, SHORT_MIXTURE) for name in ("arrivals", "tokens", "requests")]
     checks.inside("0.38 over the best", told / paid[1], 1.15, 1.4)
     checks.equal("at their best", paid, sorted(paid))
 
 
 def _late_on_a_line(
-    lone: float, policy_of: Callable[[Replica], Policy], startup_s: float
-) -> FloatArray:
-    """Late under three quarters of the top for a whole shift, and on the shift with its surprise.
+    lone: float, policy_of: Callable[[Replica], Policy], startup_s: float, surprise: bool = False
+) -> float:
+    """Late under three quarters of the top for half a shift, or on the shift with its surprise.
 
     lone: time per token of a lone request over that of a full engine of 256 places, whose step is a
     line and which keeps its promise to 240.
@@ -400,14 +354,11 @@ def _late_on_a_line(
     count = np.arange(257.0)
     tokens_s = 0.053 * (lone + (1 - lone) * count / 256)
     line = Replica(count / (210 * tokens_s), tokens_s, 240, 1.0)
-    even, wave = (TOP * line.most_per_s * own for own in (np.full(SHIFT_S, 0.75), _wave()))
-    wave[BURST_S] *= 2
-    late = list[float]()
-    for load in (even, wave):
-        policy, first = policy_of(line), int(np.ceil(load[0] / (0.6 * line.most_per_s)))
-        run = _run_fleet(load, policy, line, replicas=first, startup_s=startup_s, most=MOST)
-        late.append(run.late_share)
-    return np.array(late)
+    load = TOP * line.most_per_s * (_wave() if surprise else np.full(SHIFT_S // 2, 0.75))
+    load[BURST_S] *= 1 + surprise
+    policy, first = policy_of(line), int(np.ceil(load[0] / (0.6 * line.most_per_s)))
+    run = _run_fleet(load, policy, line, replicas=first, startup_s=startup_s, most=MOST)
+    return run.late_share
 
 
 def check_three_times_a_lone_request() -> None:
@@ -425,16 +376,15 @@ def check_three_times_a_lone_request() -> None:
             ("0.38", functools.partial(_on_tokens, 0.38 * 0.053)),
             ("a fifth inside", lambda _: hpa(51, signal="concurrency")),
         ):
-            late = _late_on_a_line(lone, policy, startup_s)
-            checks.inside(f"{label}: {name}", float(late[0]), 0.1, 1.0)
+            checks.inside(f"{label}: {name}", _late_on_a_line(lone, policy, startup_s), 0.1, 1.0)
         for name, policy in (
             ("three times", functools.partial(_on_tokens, 3 * lone * 0.053)),
             ("twice, inside", lambda _, held=twice: hpa(held, signal="concurrency")),
         ):
-            late = _late_on_a_line(lone, policy, startup_s)
-            checks.inside(f"{label}: {name}", float(late[0]), 0.0, 0.001)
+            even, shift = (_late_on_a_line(lone, policy, startup_s, own) for own in (False, True))
+            checks.inside(f"{label}: {name}", even, 0.0, 0.001)
             most = LATE if startup_s < 600 else 3 * LATE
-            checks.inside(f"{label}: {name}, the shift", float(late[1]), 0.0, most)
+            checks.inside(f"{label}: {name}, the shift", shift, 0.0, most)
 
 
 def check_arrivals_believe() -> None:
@@ -493,8 +443,7 @@ def check_a_target_without_tuning() -> None:
     """
     for machine in (CHAT, CHAT.limited(64), MIXTURE):
         replica, line = replica_of(machine), step_line(machine)
-        best = _run("requests", _best("requests", machine), machine=machine).replica_hours
-        label = f"{machine.name}, {machine.places} places"
+        best, label = _least("requests", machine), f"{machine.name}, {machine.places} places"
         twice = line.most_per_s * line.later_tokens * line.fixed_s
         targets = (min(0.4 * replica.held, twice), replica.held / 5, 0.8 * replica.held)
         run, careful, hot = (
@@ -552,12 +501,12 @@ def check_where_arrivals_pay_less() -> None:
     Source: each at its best setting in the same situation.
     """
     for situation in ("half more", "minutes", "three times"):
-        tokens, arrivals = (_least(name, situation) for name in ("tokens", "arrivals"))
+        tokens, arrivals = (_least(n, situation=situation) for n in ("tokens", "arrivals"))
         label = f"{situation}: arrivals over time per token"
         checks.inside(label, arrivals / tokens, 0.5, 0.97)
-    tokens = _least("tokens", "three times")
+    tokens = _least("tokens", situation="three times")
     for name in ("fixed", "requests"):
-        least = _least(name, "three times") / tokens
+        least = _least(name, situation="three times") / tokens
         checks.inside(f"three times: {name} over time per token", least, 0.5, 0.9)
 
 

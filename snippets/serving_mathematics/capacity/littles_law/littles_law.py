@@ -234,8 +234,8 @@ def check_edge_of_a_test_from_empty() -> None:
     standard errors. C² is that of the same sojourns.
     """
     rate = 0.6 * CHAT.ceiling_per_s
-    run = run_engine(CHAT, rate, 60_000, np.random.default_rng(8))
-    stays = (run.completion_s - run.arrival_s)[10_000:]
+    run = run_engine(CHAT, rate, 30_000, np.random.default_rng(8))
+    stays = (run.completion_s - run.arrival_s)[5_000:]
     mean, scv = float(stays.mean()), float(stays.var() / stays.mean() ** 2)
     length, over, under = 12 * mean, [], []
     for number in range(60):

@@ -267,13 +267,13 @@ def check_pair_against_simulated_replicas() -> None:
     for shared in (0.0, 0.1):
         down = _simulated_downtime(rng, months, shared * REPLICA_OUTAGES, OUTAGE)
         counts = rng.poisson((1 - shared) * REPLICA_OUTAGES, (2, months))
-        for month, (one, other) in enumerate(counts.T.tolist()):
-            starts = rng.uniform(0, MONTH, one)[:, None], rng.uniform(0, MONTH, other)
-            ends = (
-                starts[0] + rng.exponential(OUTAGE, (one, 1)),
-                starts[1] + rng.exponential(OUTAGE, other),
-            )
-            down[month] += np.maximum(np.minimum(*ends) - np.maximum(*starts), 0).sum()
+        shape = 2, counts.max(), months  # a replica's outages of a month; what is beyond its count
+        starts = rng.uniform(0, MONTH, shape)  # ends before all begin
+        ends = starts + rng.exponential(OUTAGE, shape)
+        ends[np.arange(shape[1])[:, None] >= counts[:, None]] = -1.0
+        for start, end in zip(starts[0], ends[0], strict=True):
+            both = np.minimum(end, ends[1]) - np.maximum(start, starts[1])
+            down += np.maximum(both, 0).sum(axis=0)
         mean_s, missed = _pair(shared)
         for label, seen, told in (
             ("together [s]", down, mean_s),

@@ -181,11 +181,11 @@ def check_a_day_over_the_peak() -> None:
     than the peak. Work that comes all in one slot takes twice as long, and nine tenths of that are
     too short.
 
-    Source: the argument of the section on windows; 200 random days of 240 slots, and a day that is
+    Source: the argument of the section on windows; 100 random days of 240 slots, and a day that is
     at its peak from the slot of the work on until nothing is left.
     """
     rng, slots, asked = np.random.default_rng(35), 240, {1: [0.0], 2: [0.0]}
-    for k in range(200):
+    for k in range(100):
         held = np.repeat(rng.exponential(1.0, 24) ** (1 + k % 3), 10)
         held += max(0.0, 0.1 - held.min())
         peak = held.max() / held.mean()

@@ -97,19 +97,16 @@ def figure_released_changes(figure: Figure) -> None:
     figure.set_size_inches(6.2, 5.0)
     axes = figure.subplots()
     columns = [*CHECKS, *CALLERS]
-    for row, change in enumerate(CHANGES):
-        told, broken = _outcomes(change)
-        for column, name in enumerate(columns):
-            found = name in told or name in broken
-            colour = "C0" if column < len(CHECKS) else "C3"
-            axes.scatter(
-                column + (column >= len(CHECKS)) * 0.6,
-                row,
-                s=70 if found else 8,
-                color=colour if found else "C4",
-                alpha=1.0 if found else 0.4,
-            )
     places = [column + (column >= len(CHECKS)) * 0.6 for column in range(len(columns))]
+    dots: dict[str, list[tuple[float, int]]] = {"C0": [], "C3": [], "C4": []}
+    for row, change in enumerate(CHANGES):
+        found = frozenset().union(*_outcomes(change))
+        for place, name in zip(places, columns, strict=True):
+            dots[("C0" if name in CHECKS else "C3") if name in found else "C4"].append((place, row))
+    for colour, at in dots.items():
+        size, alpha = (8, 0.4) if colour == "C4" else (70, 1.0)
+        across, down = zip(*at, strict=True)
+        axes.scatter(across, down, s=size, color=colour, alpha=alpha)
     axes.set_xticks(places, columns, rotation=40, ha="left")
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(CHANGES)), list(CHANGES))

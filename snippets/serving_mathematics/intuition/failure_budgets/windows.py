@@ -75,9 +75,11 @@ def _each_minute(
     requests_per_h: int, months: int, hours: float = 1.0, wrong: float = 1.0, least: int = 1
 ) -> float:
     """Pages in 30 days of a rule that is evaluated each minute, simulated."""
-    rng = np.random.default_rng([9, requests_per_h])
+    rng, minutes = np.random.default_rng([9, requests_per_h]), months * 43_200
     burn, long = wrong * PAGE / hours, round(60 * hours)
-    total = np.cumsum(np.append(0, rng.poisson(0.001 * requests_per_h / 60, months * 43_200)))
+    failed = rng.integers(1, minutes + 1, rng.poisson(0.001 * requests_per_h / 60 * minutes))
+    failures = np.bincount(failed.astype(np.intp), minlength=minutes + 1)
+    total = np.cumsum(failures, dtype=np.int32)
     above = []
     for window, floor in ((long, least), (long // WINDOWS, 1)):
         need = max(math.floor(burn * 0.001 * requests_per_h * window / 60 + 1e-9) + 1, floor)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,13 @@ from serving_mathematics.core.hardware.step_time import (
     decode_step_s,
     exchange_s,
 )
+from serving_mathematics.machine.mixture_of_experts.expert_kernels import _line
 from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     busiest_device,
     skewed_counts,
 )
 from serving_mathematics.machine.mixture_of_experts.experts_touched import _counted_popularity
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import read_record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,47 +44,35 @@ TOKENS = (8, 16, 32, 64, 128, 256, 512, 2048, 8192)
 
 
 @cache
-def _line(**wanted: object) -> dict[str, Any]:
-    """The one measured line of kernels on H100 with these properties."""
-    wanted = {"system": "h100_sxm"} | wanted
-    series: list[dict[str, Any]] = read_record("machine_series")["series"]
-    return next(
-        line for line in series if all(line.get(key) == value for key, value in wanted.items())
-    )
-
-
-@cache
 def _by_chance(tokens: int, devices: int, drawn: int = 160_000) -> tuple[float, float]:
     """Busiest device over the mean where tokens take 8 of 256 experts at random: the mean of many
-    draws, and its standard error. A device is drawn with how many of its experts a token takes.
+    draws, and its standard error. Of eight experts at random, nine in ten times all differ.
 
     drawn: tokens of all draws; a tenth will do for a line."""
     rng = np.random.default_rng([tokens, devices])
     draws = drawn // tokens
-    held = 256 // devices
-    left, free = np.full((draws, tokens), 8), 256
-    loads = []
-    for _ in range(devices):
-        taken = rng.hypergeometric(held, free - held, left) if free > held else left
-        loads.append(taken.sum(axis=1))
-        left, free = left - taken, free - held
-    over = np.max(loads, axis=0) * devices / (8 * tokens)
+    eight = np.sort(rng.integers(0, 256, (5 * drawn // 4, 8)))
+    apart = eight[(np.diff(eight) > 0).all(axis=1)][: draws * tokens].reshape(draws, -1)
+    places = apart // (256 // devices) + devices * np.arange(draws)[:, None]
+    counts = np.bincount(places.ravel().astype(np.intp), minlength=draws * devices)
+    loads = counts.reshape(draws, devices)
+    over = loads.max(axis=1) * devices / (8 * tokens)
     return float(over.mean()), float(over.std() / draws**0.5)
 
 
 @cache
-def _skewed(tokens: int, exponent: float = 1.2) -> float:
+def _skewed(tokens: int) -> float:
     """Busiest of eight devices over the mean where popularity is drawn from a power law."""
     rng = np.random.default_rng([tokens, 256])
-    drawn = [skewed_counts(tokens, 256, 8, exponent, rng) for _ in range(100)]
+    drawn = [skewed_counts(tokens, 256, 8, 1.2, rng) for _ in range(100)]
     return float(np.mean([busiest_device(counts, 8)[1] for counts in drawn]))
 
 
-def _most_touched(popularity: NDArray[np.float64], tokens: int) -> float:
-    """Experts that the one of eight devices touches which touches most, in the mean, where experts
-    lie on devices at random."""
+def _most_touched(popularity: NDArray[np.float64]) -> float:
+    """Experts that the one of eight devices touches which touches most, of 32 tokens, in the mean,
+    where experts lie on devices at random."""
     rng = np.random.default_rng(8)
-    taken = rng.random((200, popularity.size)) < 1 - (1 - popularity) ** tokens
+    taken = rng.random((200, popularity.size)) < 1 - (1 - popularity) ** 32
     return float(rng.permuted(taken, axis=1).reshape(200, 8, -1).sum(axis=2).max(axis=1).mean())
 
 
@@ -157,9 +145,9 @@ def figure_busiest_device(figure: Figure) -> None:
 
 
 def check_chance_against_whole_draws() -> None:
-    """Drawn device by device, the busiest of eight is as busy as when tokens draw their experts.
+    """The busiest of eight devices is as busy as where each token takes the first of a shuffle.
 
-    Source: 60 batches of 128 tokens, whose experts are drawn one by one; four standard errors.
+    Source: 60 batches of 128 tokens; four standard errors.
     """
     rng = np.random.default_rng(3)
     keys = rng.random((60, 128, 256)).argpartition(8, axis=2)[:, :, :8] // 32
@@ -189,9 +177,9 @@ def check_few_tokens_forgive_skew_beside_chance_too() -> None:
     Source: 200 draws of 256 experts on eight devices.
     """
     alike, counted = np.full(256, 8 / 256), _counted_popularity(256)
-    ratio = _most_touched(counted, 32) / _most_touched(alike, 32)
+    ratio = _most_touched(counted) / _most_touched(alike)
     checks.inside("popular over alike", ratio, 0.6, 0.8, kind="simulation")
-    in_turn = _most_touched(alike, 32) / 32
+    in_turn = _most_touched(alike) / 32
     checks.inside("alike over dealt in turn", in_turn, 0.7, 0.8, kind="simulation")
 
 

@@ -16,7 +16,6 @@ routing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.architectures import FeedForward
-from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.step_time import FITTED, expert_floor_s
 from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     experts_a_token,
@@ -74,39 +73,34 @@ def experts_s(
     return floor_s + max(read_s, 2 * choices * expert_parameters / peak_flops_per_s)
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """A mixture whose kernels were measured: its layer, its bytes a value."""
-
-    part: FeedForward
-    bytes_a_value: float
-    four_bit: bool = False
-
-
-_MIXTURES = {
-    "Qwen3-30B-A3B": _Measured(FeedForward(0, 3 * 2048 * 768, 128, 8), 2.0),
-    "MiniMax-M2.5": _Measured(FeedForward(0, 3 * 3072 * 1536, 256, 8), 1.0),
-    "DeepSeek-V3": _Measured(FeedForward(0, 3 * 7168 * 2048, 256, 8), 1.0),
-    "Mixtral-8x7B": _Measured(FeedForward(0, 3 * 4096 * 14336, 8, 2), 2.0),
-    "gpt-oss-120b": _Measured(FeedForward(0, 3 * 2880 * 2880, 128, 4), 0.53125, True),
+VALUE_BYTES = {  # of the experts of the mixtures whose kernels were measured
+    "Qwen3-30B-A3B": 2.0,
+    "Mixtral-8x7B": 2.0,
+    "MiniMax-M2.5": 1.0,
+    "DeepSeek-V3": 1.0,
+    "gpt-oss-120b": 0.53125,
 }
 ROUTINGS = ("balanced", "power_law_1.01", "power_law_1.2")
 DECODING_TOKENS = 512  # in a step, at most
 
 
 @cache
-def _lines(kernel: str) -> list[dict[str, Any]]:
+def _lines() -> list[dict[str, Any]]:
+    """Kernels that were measured on H100."""
     series: list[dict[str, Any]] = read_record("machine_series")["series"]
-    return [line for line in series if line["kernel"] == kernel]
+    return [line for line in series if line["system"] == "h100_sxm"]
 
 
-def _kernels(**wanted: object) -> dict[str, Any]:
-    """The one measured line of expert kernels with these properties."""
-    return next(
-        line
-        for line in _lines("experts")
-        if all(line[key] == value for key, value in wanted.items())
-    )
+@cache
+def _line(**wanted: object) -> dict[str, Any]:
+    """The one of them with these properties."""
+    return next(x for x in _lines() if all(x.get(key) == own for key, own in wanted.items()))
+
+
+@cache
+def _part(model: str) -> FeedForward:
+    """A layer's experts."""
+    return find_model(model)[0].layers[-1][2]
 
 
 @cache
@@ -115,7 +109,7 @@ def _touched_as_routed(model: str, routing: str, tokens: int) -> float:
 
     "balanced" deals experts out in turn: all different until each has one.
     """
-    part = _MIXTURES[model].part
+    part = _part(model)
     if routing == "balanced":
         return float(min(part.experts, part.chosen * tokens))
     rng = np.random.default_rng([tokens, part.experts])
@@ -124,47 +118,45 @@ def _touched_as_routed(model: str, routing: str, tokens: int) -> float:
     return float(np.mean([(counts > 0).sum() for counts in drawn]))
 
 
-def _predicted_s(model: str, system: str, backend: str, touched: float, choices: float) -> float:
-    mixture, device = _MIXTURES[model], find_system(system)
-    eight_bit = mixture.bytes_a_value == 1
+def _predicted_s(model: str, backend: str, touched: float, tokens: float) -> float:
+    """Time of a kernel that touches so many experts, on one H100."""
+    part, size, device = _part(model), VALUE_BYTES[model], find_system("h100")
     return experts_s(
         touched,
-        choices,
-        mixture.part.expert_parameters,
-        mixture.bytes_a_value,
+        part.chosen * tokens,
+        part.expert_parameters,
+        size,
         device.bandwidth_bytes_per_s,
-        device.fp8_flops_per_s if eight_bit else device.bf16_flops_per_s,
-        expert_floor_s(device.generation, backend, mixture.bytes_a_value, mixture.four_bit),
+        device.fp8_flops_per_s if size == 1 else device.bf16_flops_per_s,
+        expert_floor_s(device.generation, backend, size, size < 1),
     )
 
 
 @cache
-def _scored(system: str = "h100_sxm") -> dict[str, dict[str, Array]]:
-    """Of each model on one device: predicted over measured, as routed and at random, and which
+def _scored() -> dict[str, dict[str, Array]]:
+    """Of each model on one H100: predicted over measured, as routed and at random, and which
     kernels are faster than reading what their routing is said to touch.
     """
     found: dict[str, dict[str, list[float]]] = {}
-    bandwidth = find_system(system).bandwidth_bytes_per_s
-    for line in _lines("experts"):
-        if line["system"] != system or line["devices"] != 1:
+    bandwidth = find_system("h100").bandwidth_bytes_per_s
+    for line in _lines():
+        if line["kernel"] != "experts" or line["devices"] != 1:
             continue
         model = line["model"]
-        part = _MIXTURES[model].part
+        part = _part(model)
         into = found.setdefault(model, {"routed": [], "random": [], "impossible": []})
         for tokens, seconds in zip(line["x"], line["seconds"], strict=True):
             if tokens > DECODING_TOKENS:
                 continue
             touched = _touched_as_routed(model, line["routing"], tokens)
-            read = touched * part.expert_parameters * _MIXTURES[model].bytes_a_value
+            read = touched * part.expert_parameters * VALUE_BYTES[model]
             beaten = line["routing"] == "balanced" and seconds < read / bandwidth
             into["impossible"].append(float(beaten))
             if beaten:
                 continue
             equal = tokens * experts_a_token(part, tokens)
             for name, experts in (("routed", touched), ("random", equal)):
-                predicted = _predicted_s(
-                    model, system, line["backend"], experts, part.chosen * tokens
-                )
+                predicted = _predicted_s(model, line["backend"], experts, tokens)
                 into[name].append(predicted / seconds)
     return {
         model: {name: np.array(values) for name, values in lists.items()}
@@ -179,9 +171,8 @@ def _eight_and_sixteen(name: str) -> Array:
 
 def example() -> SimpleNamespace:
     """Numbers of the page."""
-    qwen = _MIXTURES["Qwen3-30B-A3B"].part
     return SimpleNamespace(
-        random_16=16 * experts_a_token(qwen, 16),
+        random_16=16 * experts_a_token(_part("Qwen3-30B-A3B"), 16),
         overstated=1 / (1 - np.exp(-1)),
         kernels=_eight_and_sixteen("routed").size,
         kernels_error=float(np.median(np.abs(_eight_and_sixteen("routed") - 1))),
@@ -203,27 +194,19 @@ def figure_touched_kernels(figure: Figure) -> None:
     looks = (("C3", "balanced: in turn"), ("C0", "power law, 1.01"), ("C2", "power law, 1.2"))
     grid = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
     for routing, (colour, label) in zip(ROUTINGS, looks, strict=True):
-        line = _kernels(
-            system="h100_sxm", backend="vllm", model="Qwen3-30B-A3B", devices=1, routing=routing
-        )
+        line = _line(backend="vllm", model="Qwen3-30B-A3B", devices=1, routing=routing)
         points = [
             (tokens, 1e6 * seconds)
             for tokens, seconds in zip(line["x"], line["seconds"], strict=True)
             if tokens <= DECODING_TOKENS
         ]
         axes.plot(*zip(*points, strict=True), "o", color=colour, markersize=4)
-        model = [
-            1e6
-            * _predicted_s(
-                "Qwen3-30B-A3B",
-                "h100",
-                "vllm",
-                _touched_as_routed("Qwen3-30B-A3B", routing, tokens),
-                8 * tokens,
-            )
-            for tokens in grid
+        touched = [_touched_as_routed("Qwen3-30B-A3B", routing, tokens) for tokens in grid]
+        told = [
+            1e6 * _predicted_s("Qwen3-30B-A3B", "vllm", *one)
+            for one in zip(touched, grid, strict=True)
         ]
-        axes.plot(grid, model, color=colour, linewidth=1, label=label)
+        axes.plot(grid, told, color=colour, linewidth=1, label=label)
     axes.legend(loc="lower right")
     axes.set(
         xscale="log",
@@ -244,7 +227,7 @@ def check_kernels_take_what_they_touch() -> None:
     """
     for model, found in _scored().items():
         error = float(np.median(np.abs(found["routed"] - 1)))
-        most = 0.5 if _MIXTURES[model].four_bit else 0.21
+        most = 0.5 if VALUE_BYTES[model] < 1 else 0.21
         checks.inside(model, error, 0.0, most, kind="measured")
     routed, random = (
         float(np.median(np.abs(_eight_and_sixteen(name) - 1))) for name in ("routed", "random")
@@ -259,9 +242,7 @@ def check_balanced_kernels_overstate() -> None:
     Source: 1/(1 - 1/e) as the limit of the ratio of touched experts; measured: the balanced kernel
     of 16 tokens against that of 256, which touches as many. vLLM on an H100.
     """
-    line = _kernels(
-        system="h100_sxm", backend="vllm", model="Qwen3-30B-A3B", devices=1, routing="balanced"
-    )
+    line = _line(backend="vllm", model="Qwen3-30B-A3B", devices=1, routing="balanced")
     at = dict(zip(line["x"], line["seconds"], strict=True))
     checks.close("16 over 256 tokens", at[16] / at[256], 1.0, rtol=0.1, kind="measured")
     part = FeedForward(0, 1, 4096, 8)

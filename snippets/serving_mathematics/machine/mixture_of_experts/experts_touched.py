@@ -140,30 +140,24 @@ def figure_experts_touched(figure: Figure) -> None:
 def slider_experts_touched() -> dict[str, Any]:
     """Play it, token by token: how many new experts does the next token touch? Experts are only a
     part of a step."""
-    frames = range(1, TOKENS + 1)
-    at = np.array(frames) - 1
-    runs = [[_touched(experts, routing)[at] for routing in ROUTINGS] for experts in EXPERTS]
+    frames = np.arange(1, TOKENS + 1)
+    runs = [[_touched(experts, routing) for routing in ROUTINGS] for experts in EXPERTS]
     touched = np.array(runs)  # (experts, routings, frames)
     places = np.array(EXPERTS)[:, None].repeat(len(ROUTINGS), axis=1)
     filled = np.rint(touched).astype(int)
     new = np.diff(filled, axis=2, prepend=0)
-    tokens = np.array(frames)
-    dense = np.broadcast_to(CHOSEN / tokens, touched.shape)
+    dense = np.broadcast_to(CHOSEN / frames, touched.shape)
+    percent = (100 * touched / places[:, :, None]).tolist()
     return {
         "controls": [
             {"label": "experts", "values": list(EXPERTS), "text": "8 of {}", "start": 384},
-            {
-                "label": "popularity",
-                "values": list(ROUTINGS),
-                "text": "{}",
-                "start": ROUTINGS[0],
-            },
+            {"label": "popularity", "values": list(ROUTINGS), "start": ROUTINGS[0]},
         ],
         "clock": {
             "label": "tokens in a step",
             "unit": "",
             "decimals": 0,
-            "values": list(frames),
+            "values": frames.tolist(),
             "start": 32,
         },
         "panels": [
@@ -180,20 +174,13 @@ def slider_experts_touched() -> dict[str, Any]:
                 "curves": [
                     {"label": name, "unit": "", "decimals": 2, "values": values.tolist()}
                     for name, values in (
-                        ("mixture", touched / tokens),
+                        ("mixture", touched / frames),
                         ("dense model of its active size", dense),
                     )
                 ],
             },
         ],
-        "readouts": [
-            {
-                "label": "touched",
-                "unit": "%",
-                "decimals": 0,
-                "values": (100 * touched / places[:, :, None]).tolist(),
-            },
-        ],
+        "readouts": [{"label": "touched", "unit": "%", "decimals": 0, "values": percent}],
         "legend": {
             "answer": "touched already",
             "prompt": "touched by the newest token",

@@ -73,10 +73,7 @@ def _error(name: str, error: float = 1.0) -> float:
 def example() -> SimpleNamespace:
     """Numbers of the page."""
     crowd, _ = _ratios()
-    return SimpleNamespace(
-        sparse_runs=crowd.size,
-        touched_error=_error("touched"),
-    )
+    return SimpleNamespace(sparse_runs=crowd.size, touched_error=_error("touched"))
 
 
 def figure_three_counts(figure: Figure) -> None:

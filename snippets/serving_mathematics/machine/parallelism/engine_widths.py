@@ -128,6 +128,7 @@ def _parts(one: Deployment, devices: int, requests: float) -> Parts:
     return step_parts(work, FITTED, np.array([requests]), work.prompt + work.answer / 2)
 
 
+@cache
 def _terms(one: Deployment) -> tuple[float, float]:
     """Of a model's step: w and e of the closed form [s]."""
     alone = _parts(one, 1, 1.0)

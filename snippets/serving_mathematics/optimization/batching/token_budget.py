@@ -195,10 +195,10 @@ def check_small_budgets_are_ceilings() -> None:
         for budget in BUDGETS[:3]:
             limited = CHAT.limited(token_budget=budget)
             rate = load * CHAT.ceiling_per_s
-            step_s = full_step_s(limited, 0.0)
-            for _ in range(50):  # Little: what decodes while such steps run
+            inside, before = 0.0, -1.0
+            while abs(inside - before) > 0.01:  # Little: what decodes while such steps run
+                step_s, before = full_step_s(limited, min(inside, budget - 1)), inside
                 inside = min(rate * float(lengths.output_tokens.mean()) * step_s, CHAT.places - 1)
-                step_s = full_step_s(limited, min(inside, budget - 1))
             passes = budget / step_s / (rate * tokens)
             waits = _p99s(CHAT, load, budget)[0] > 5
             if not 0.95 < passes < 1.05:

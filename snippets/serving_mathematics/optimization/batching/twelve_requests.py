@@ -102,9 +102,10 @@ def figure_twelve_requests(figure: Figure) -> None:
     figure.set_size_inches(5.8, 4.4)
     colours = {"prompt": "C1", "answer": "C0", "idle": "C4"}
     for axes, policy in zip(figure.subplots(3, sharex=True), POLICIES, strict=True):
-        for place, start, end, state in _bars(policy, 1.0):
-            wide = 2.5 if state == "idle" else 8
-            axes.hlines(int(place), start, end, color=colours[state], linewidth=wide)
+        places, starts, ends, states = zip(*_bars(policy, 1.0), strict=True)
+        wide = [2.5 if state == "idle" else 8 for state in states]
+        inks = [colours[state] for state in states]
+        axes.hlines([*map(int, places)], starts, ends, inks, linewidth=wide)
         axes.set_title(policy)
         axes.grid(False)
         axes.set(ylim=(PLACES + 0.6, 0.4), ylabel="place", xlabel="time [s]", xlim=(0, None))

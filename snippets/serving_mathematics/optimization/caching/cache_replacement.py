@@ -135,8 +135,7 @@ def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     p = zipf(ITEMS, EXPONENT)
     return SimpleNamespace(
-        che_percent=100 * hit_ratio(p, CAPACITY),
-        static_percent=100 * float(p[:CAPACITY].sum()),
+        che_percent=100 * hit_ratio(p, CAPACITY), static_percent=100 * float(p[:CAPACITY].sum())
     )
 
 

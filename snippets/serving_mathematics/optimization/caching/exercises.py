@@ -13,8 +13,8 @@ import numpy as np
 
 from serving_mathematics.core.machines.machines import AGENTS, CHAT
 from serving_mathematics.optimization.caching.caching import sequence_bytes
+from serving_mathematics.optimization.caching.kept_sessions import _runs
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
     as_number,
     require,
@@ -172,11 +172,9 @@ def check_what_the_cache_says_of_the_agents() -> None:
 
     Source: the record of the chapter's runs; preemptions left out.
     """
-    cells = read_record("kept_sessions")["cells"]
     for load, verdict in ((30, "fine"), (80, "forgets")):
-        (cell,) = (one for one in cells if one["way"] == "none" and one["load"] == load)
-        for share in cell["found"]:
-            got = what_the_cache_says(0.0, share, 0.95)
+        for run in _runs(load):
+            got = what_the_cache_says(0.0, run.found, 0.95)
             checks.equal(f"{AGENTS.name} at {load}%", got, verdict)
 
 

@@ -10,7 +10,7 @@ for n tokens of a context, R seconds until its session returns (for ever after t
 λ requests a second. That is Little's law for tokens that stay.
 
 `python -m serving_mathematics.optimization.caching.kept_sessions` runs the book's agents at several
-loads, with and without a tier in host memory, and writes records/kept_sessions.json.
+loads, with and without a tier in host memory, and writes records/kept_sessions.json.gz.
 
 Assumes: sessions of the recorded law; for the closed form that answers come at a nominal speed and
 that a context is kept or forgotten whole.
@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import itertools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ from serving_mathematics.core.machines.machines import AGENTS
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.sessions import NOMINAL_TOKEN_S, sessions_under_way
 from serving_mathematics.support import checks
-from serving_mathematics.support.measuring import provenance, read_record, write_record
+from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
@@ -53,8 +53,6 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-RECORD = "kept_sessions"
-COMMAND = "python -m serving_mathematics.optimization.caching.kept_sessions"
 TOKEN_BYTES = 253_952  # of MiniMax-M2.5: 62 layers with 8 heads of 128 numbers, 16 bits
 HOST_BYTES = 2e12  # memory of a host with eight devices [B]
 LINK_BYTES_PER_S = 8 * 50e9  # from host to eight devices, PCIe 5 [B/s]
@@ -166,55 +164,42 @@ def _replayed(tokens: int, load: float = 0.3) -> float:
     return float(found[late].sum() / asked.prompt_tokens[late].sum())
 
 
-def _cell(way: str, load: float) -> dict[str, Any]:
-    """A load of the record: the share found and the share that got what is promised."""
+class _Seen(NamedTuple):
+    """Share of the prompt tokens found, and of the requests that got what is promised."""
+
+    found: float
+    kept: float
+
+
+@recorded(_Seen, "kept_sessions")
+def _run(way: str, load: int, seed: int) -> _Seen:
+    """The agents at a load [% of the ceiling], with a tier of one of the ways."""
     size, link = WAYS[way]
     size = AGENTS.cache_tokens * float(TOKEN_BYTES) if size is None else size
-    block = AGENTS.engine.block_tokens
-    block_bytes = float(block * TOKEN_BYTES)
+    block_bytes = float(AGENTS.engine.block_tokens * TOKEN_BYTES)
     tiers = [Tier(int(size / block_bytes), block_bytes, link)] if size else []
-    runs = [
-        run_engine(
-            AGENTS,
-            load / 100 * AGENTS.ceiling_per_s,
-            REQUESTS,
-            np.random.default_rng([35, seed]),
-            tiers=tiers,
-        )
-        for seed in range(SEEDS)
-    ]
-    end = REQUESTS / (load / 100 * AGENTS.ceiling_per_s)  # until which sessions begin [s]
-    late = [(run.arrival_s > end / 5) & (run.arrival_s <= end) for run in runs]
-    return {
-        "way": way,
-        "load": load,
-        "found": [
-            float(run.cached_tokens[part].sum() / run.prompt_tokens[part].sum())
-            for run, part in zip(runs, late, strict=True)
-        ],
-        "kept": [run.kept(AGENTS) for run in runs],
-    }
+    rate, rng = load / 100 * AGENTS.ceiling_per_s, np.random.default_rng([35, seed])
+    run = run_engine(AGENTS, rate, REQUESTS, rng, tiers=tiers)
+    end = REQUESTS / rate  # until which sessions begin [s]
+    late = (run.arrival_s > end / 5) & (run.arrival_s <= end)
+    found = float(run.cached_tokens[late].sum() / run.prompt_tokens[late].sum())
+    return _Seen(found, run.kept(AGENTS))
 
 
-def main() -> None:
-    """Simulate and write the record, in a minute or two."""
-    cells = [_cell(way, load) for way in WAYS for load in LOADS]
-    what = f"the agents at {len(LOADS)} loads in {len(WAYS)} ways, {SEEDS} runs each"
-    record = provenance(COMMAND, ["numpy"]) | {"what": what, "cells": cells}
-    print(f"wrote {write_record(RECORD, record)}")
+def _runs(load: int, way: str = "none") -> list[_Seen]:
+    """All runs at a load."""
+    return [_run(way, load, seed) for seed in range(SEEDS)]
 
 
-def _curve(way: str, part: str) -> FloatArray:
-    """Means over runs at all loads."""
-    cells = read_record(RECORD)["cells"]
-    return np.array([np.mean(cell[part]) for cell in cells if cell["way"] == way])
+def _kept(way: str) -> FloatArray:
+    """Share of the requests that get what is promised, shape (loads, runs)."""
+    return np.array([[run.kept for run in _runs(load, way)] for load in LOADS])
 
 
 def _limits(way: str) -> FloatArray:
     """Load up to which nine of ten requests get what is promised, by run [% of the ceiling]."""
-    cells, share = read_record(RECORD)["cells"], AGENTS.promise.share
-    found = []
-    for kept in np.array([cell["kept"] for cell in cells if cell["way"] == way]).T:
+    share, found = AGENTS.promise.share, []
+    for kept in _kept(way).T:
         first = int(np.flatnonzero(kept < share)[0])
         low, high = kept[first - 1 : first + 1]
         found.append(LOADS[first - 1] + (low - share) / (low - high) * np.diff(LOADS)[first - 1])
@@ -223,13 +208,12 @@ def _limits(way: str) -> FloatArray:
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
-    found = {cell["load"]: cell["found"] for cell in read_record(RECORD)["cells"][: len(LOADS)]}
     stays, told = _told(AGENTS.cache_tokens, 0.3)
     return SimpleNamespace(
         load_percent=30,
         stays_s=stays,
         told_percent=100 * told,
-        prompt_times=1 / (1 - float(np.mean(found[30]))),
+        prompt_times=1 / (1 - float(np.mean([run.found for run in _runs(30)]))),
     )
 
 
@@ -276,7 +260,7 @@ def figure_forgetting(figure: Figure) -> None:
         ("as large", "C1", "tier as large\nas the device", 58.5, 63),
         ("host", "C0", "2 TB of host memory", 73, 92),
     ):
-        axes.plot(LOADS, 100 * _curve(way, "kept"), color=colour)
+        axes.plot(LOADS, 100 * _kept(way).mean(axis=1), color=colour)
         axes.annotate(text, (x, y), color=colour)
     axes.axhline(100 * AGENTS.promise.share, color="C4", linestyle=":")
     axes.annotate("promised", (21, 84), color="C4")
@@ -303,15 +287,15 @@ def check_share_found_in_the_engine() -> None:
 
     Source: `core.fleet`, three runs of 6,000 requests at each load, whose median is taken.
     """
-    cells = {cell["load"]: cell["found"] for cell in read_record(RECORD)["cells"][: len(LOADS)]}
     for load in (20, 30, 40):
         told = 100 * _told(AGENTS.cache_tokens, load / 100)[1]
-        seen = 100 * float(np.median(cells[load]))
+        seen = 100 * float(np.median([run.found for run in _runs(load)]))
         checks.close(f"at {load}% [%]", seen, told, atol=3, kind="simulation")
         if load == 30:
             less = example().prompt_times
             checks.inside("at 30%, prompt tokens over those read", less, 12, 16, kind="simulation")
-    checks.inside("at 80%, most found", max(cells[80]), 0.0, 0.02, kind="simulation")
+    most = max(run.found for run in _runs(80))
+    checks.inside("at 80%, most found", most, 0.0, 0.02, kind="simulation")
 
 
 def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
@@ -348,4 +332,4 @@ def check_lifetime_by_hand() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _run.make()

@@ -125,10 +125,7 @@ def _most(way: str, shared: int, machine: Any = CHAT, longest: int = LONGEST) ->
 
 def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
-    return SimpleNamespace(
-        most_reserved=_most("reserved", 0),
-        most_blocks=_most("blocks", 0),
-    )
+    return SimpleNamespace(most_reserved=_most("reserved", 0), most_blocks=_most("blocks", 0))
 
 
 def figure_three_memories(figure: Figure) -> None:

@@ -59,13 +59,13 @@ def check_rounds_of_passages() -> None:
     """Over long passages a round yields the harmonic mean, and over passages of one token what the
     formula says of the mean acceptance.
 
-    Source: an output of 200,000 tokens, each accepted or not, walked round by round.
+    Source: an output of 50,000 tokens, each accepted or not, walked round by round.
     """
     rng = np.random.default_rng(7)
     for easy, hard, gamma in ((EASY, HARD, GAMMA), (0.8, 0.1, 7)):
         for name, hard_now, expected in (
-            ("long", np.arange(200_000) // 500 % 2, tokens_in_passages([easy, hard], gamma)),
-            ("afresh", rng.random(200_000) < 0.5, expected_tokens((easy + hard) / 2, gamma)),
+            ("long", np.arange(50_000) // 500 % 2, tokens_in_passages([easy, hard], gamma)),
+            ("afresh", rng.random(50_000) < 0.5, expected_tokens((easy + hard) / 2, gamma)),
         ):
             passes = rng.random(hard_now.size) < np.where(hard_now, hard, easy)
             place = rounds = 0

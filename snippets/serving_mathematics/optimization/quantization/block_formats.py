@@ -216,20 +216,18 @@ def check_formats_by_hand() -> None:
     """
     x = np.random.default_rng(5).standard_t(3, size=(4, 96)) * 10.0 ** np.arange(-2, 2)[:, None]
     tiny = np.array([sign * size for sign in (1, -1) for size in (0, 0.5, 1, 1.5, 2, 3, 4, 6)])
-    rounded = []
-    for block in x.reshape(-1, 32):
-        scale = 2.0 ** (math.floor(math.log2(max(abs(block)))) - 2)
-        rounded += [scale * tiny[np.argmin(abs(tiny - value / scale))] for value in block]
-    checks.close("MXFP4, 384 numbers", mxfp4(x).ravel(), np.array(rounded), rtol=1e-12)
-    eight, rounded = float_code(4, 3, reserved=1), []
-    for block in x.reshape(-1, 32):
-        scale = 2.0 ** (math.floor(math.log2(max(abs(block)))) - 8)
-        rounded += [scale * eight[np.argmin(abs(eight - value / scale))] for value in block]
-    checks.close("MXFP8, 384 numbers", mxfp8(x).ravel(), np.array(rounded), rtol=1e-12)
-    tensor = float(np.abs(x).max()) / (6 * 448)
-    scales, rounded = float_code(4, 3, reserved=1), []
-    for block in x.reshape(-1, 16):
-        wanted = max(abs(block)) / 6 / tensor
-        scale = float(scales[np.argmin(abs(scales - wanted))]) * tensor
-        rounded += [scale * tiny[np.argmin(abs(tiny - value / scale))] for value in block]
-    checks.close("NVFP4, 384 numbers", nvfp4(x).ravel(), np.array(rounded), rtol=1e-12)
+    eight, tensor = float_code(4, 3, reserved=1), float(np.abs(x).max()) / (6 * 448)
+
+    def shared(largest: float) -> float:
+        return float(eight[np.argmin(abs(eight - largest / 6 / tensor))]) * tensor
+
+    for name, told, size, code, scale_of in (
+        ("MXFP4", mxfp4(x), 32, tiny, lambda most: 2.0 ** (math.floor(math.log2(most)) - 2)),
+        ("MXFP8", mxfp8(x), 32, eight, lambda most: 2.0 ** (math.floor(math.log2(most)) - 8)),
+        ("NVFP4", nvfp4(x), 16, tiny, shared),
+    ):
+        rounded = []
+        for block in x.reshape(-1, size):
+            scale = scale_of(max(abs(block)))
+            rounded += [scale * code[np.argmin(abs(code - value / scale))] for value in block]
+        checks.close(f"{name}, 384 numbers", told.ravel(), np.array(rounded), rtol=1e-12)

@@ -24,7 +24,7 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.machines.machines import CHAT, INSTALLED
-from serving_mathematics.optimization.quantization.paired_accuracy import paired_change
+from serving_mathematics.optimization.quantization.paired_accuracy import NORMAL_975, paired_change
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_number,
@@ -33,8 +33,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
 )
-
-NORMAL_975 = 1.959963985  # 97.5% quantile of the standard normal distribution
 
 HINTS = {
     "what_to_quantize": (
@@ -158,9 +156,7 @@ def check_the_rule_is_that_of_the_step() -> None:
         CHAT.deployment,
         replace(CHAT.deployment, system=find_system("b200")),
         replace(
-            CHAT.deployment,
-            architecture=find_model("Qwen3-32B")[0],
-            system=find_system("h200"),
+            CHAT.deployment, architecture=find_model("Qwen3-32B")[0], system=find_system("h200")
         ),
     )
     formats: dict[str, dict[str, Any]] = {

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from serving_mathematics.optimization.quantization.language_formats import weight_formats
 from serving_mathematics.support import checks
 from serving_mathematics.support.intervals import TENTHS, half_width
 from serving_mathematics.support.measuring import read_record
@@ -36,32 +37,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 FILES = ("F16", "Q8_0", "Q4_0", "Q4_1")
-TABLE = (
-    "float16",
-    "bfloat16",
-    "int8, per output",
-    "int8, blocks of 32",
-    "E4M3, per matrix",
-    "E4M3, per output",
-    "MXFP8",
-    "int4, per output",
-    "int4, blocks of 192",
-    "int4, blocks of 32",
-    "int4, zero point, blocks of 192",
-    "int4, zero point, blocks of 32",
-    "NF4, blocks of 64",
-    "MXFP4",
-    "NVFP4",
-)
-PRODUCTS = (
-    "int8 products",
-    "E4M3 products",
-    "MXFP8 products",
-    "MXFP4 products",
-    "NVFP4 products",
-)
-
-
+TABLE = [name for name, form in weight_formats().items() if form.rows is None]
 SHORT = (  # of the page: format, and the same with products in it, where there are any
     ("int8, per output", "int8 products"),
     ("E4M3, per output", "E4M3 products"),
@@ -122,14 +98,10 @@ def _changed_percent(basis: str, form: str) -> float:
     return 100 * float(rows[basis, form]["changed"]) / _tokens(record)
 
 
-def _decimals(growth: tuple[float, float, float]) -> int:
-    """Digits after the point: as many as the interval leaves."""
-    return 1 if growth[2] - growth[1] > 0.01 else 2
-
-
 def _percent(growth: tuple[float, float, float]) -> str:
-    """A growth in percent, as a table cell."""
-    return f"{100 * growth[0]:+.{_decimals(growth)}f}".replace("-", "−")
+    """A growth in percent, as a table cell, with as many digits as its interval leaves."""
+    decimals = 1 if growth[2] - growth[1] > 0.01 else 2
+    return f"{100 * growth[0]:+.{decimals}f}".replace("-", "−")
 
 
 def _table() -> str:
@@ -138,17 +110,14 @@ def _table() -> str:
     _, rows = _record()
     lines = []
     for form, products in SHORT:
-        growth = _percent(_growth("rescaled", form))
-        changed = _changed_percent("rescaled", form)
-        both = _percent(_growth("rescaled", products)) if products else ""
-        lines.append(
-            f"{form} | {rows['rescaled', form]['bits']:.2f} | {growth} | {changed:.0f} | {both}"
-        )
+        bits, changed = rows["rescaled", form]["bits"], _changed_percent("rescaled", form)
+        growth, both = (_percent(_growth("rescaled", f)) if f else "" for f in (form, products))
+        lines.append(f"{form} | {bits:.2f} | {growth} | {changed:.0f} | {both}")
     return " |\n| ".join(lines)
 
 
-def _engine_nats(record: dict[str, Any], file: str) -> list[float]:
-    (found,) = [row["block_nats"] for row in record["engine"] if row["file"] == file]
+def _engine_nats(file: str) -> list[float]:
+    (found,) = [row["block_nats"] for row in _record()[0]["engine"] if row["file"] == file]
     return list(found)
 
 
@@ -157,16 +126,15 @@ def example() -> SimpleNamespace:
     record, rows = _record()
     speed = read_record("language_speed")
     reference = rows["shipped", "float32"]["block_nats"]
-
-    def file_percent(nats: list[float]) -> float:
-        return 100 * perplexity_growth(nats, reference)[0]
-
+    q41, q40, q80 = (
+        100 * perplexity_growth(_engine_nats(file), reference)[0] for file in FILES[:0:-1]
+    )
     return SimpleNamespace(
         language_tokens=_tokens(record),
         language_rows=_table(),
-        language_q41_engine=file_percent(_engine_nats(record, "Q4_1")),
-        language_q40_engine=file_percent(_engine_nats(record, "Q4_0")),
-        language_q80_engine=file_percent(_engine_nats(record, "Q8_0")),
+        language_q41_engine=q41,
+        language_q40_engine=q40,
+        language_q80_engine=q80,
         language_wall_percent=100 * (speed["rules"]["wall_over_cpu"] - 1),  # at most, in a round
     )
 
@@ -273,11 +241,11 @@ def check_the_engine_rounds_the_smallest_value() -> None:
 
     Source: the record; losses of the engine against those of numpy with both weights.
     """
-    record, rows = _record()
-    grows = [float(np.mean(_engine_nats(record, file))) for file in ("Q8_0", "Q4_0", "Q4_1")]
+    _, rows = _record()
+    grows = [float(np.mean(_engine_nats(file))) for file in FILES[1:]]
     checks.holds("Q8_0 loses least, Q4_1 no less than Q4_0", grows == sorted(grows), got=grows)
     for file in FILES:
-        engine = np.array(_engine_nats(record, file))
+        engine = np.array(_engine_nats(file))
         exact = np.array(rows["file", file]["block_nats"])
         apart = float(np.abs(engine - exact).mean())
         if file != "Q4_1":

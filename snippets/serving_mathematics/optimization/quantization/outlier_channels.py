@@ -102,18 +102,12 @@ def bits_left(bits: int, outlier_ratio: float) -> float:
     return bits - math.log2(outlier_ratio)
 
 
-def _layer(ratio: float, seed: int = 12) -> tuple[FloatArray, FloatArray]:
-    """Gaussian activations of which channel 5 is r times as large, and Gaussian weights."""
-    even, w = _even_layer(seed)
-    x = even.copy()
-    x[:, 5] *= ratio
-    return x, w
-
-
 @functools.cache
-def _even_layer(seed: int) -> tuple[FloatArray, FloatArray]:
-    rng = np.random.default_rng(seed)
+def _layer(ratio: float) -> tuple[FloatArray, FloatArray]:
+    """Gaussian activations of which channel 5 is r times as large, and Gaussian weights."""
+    rng = np.random.default_rng(12)
     x = rng.normal(size=(TOKENS, CHANNELS))
+    x[:, 5] *= ratio
     return x, rng.normal(size=(CHANNELS, OUTPUTS)) / math.sqrt(CHANNELS)
 
 
@@ -122,9 +116,9 @@ def _others(x: FloatArray) -> FloatArray:
     return np.delete(x, 5, axis=1)
 
 
-def _ordinary_db(ratio: float, way: str, seed: int = 12) -> float:
+def _ordinary_db(ratio: float, way: str) -> float:
     """SQNR [dB] of the ordinary channels when X is quantized to 8 bits in one of four ways."""
-    x, w = _layer(ratio, seed)
+    x, w = _layer(ratio)
     if way == "smoothed":
         divided, _ = smooth(x, w)
         return sqnr_db(_others(divided), _others(quantize(divided, 8).values()))

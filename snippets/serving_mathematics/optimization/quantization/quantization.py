@@ -18,12 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
-from serving_mathematics.support.require import (
-    as_floats,
-    as_number,
-    require,
-    require_all_positive,
-)
+from serving_mathematics.support.require import as_floats, as_number, require, require_all_positive
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -65,13 +65,9 @@ def _machine(form: str, base: Machine = CHAT) -> Machine:
     return replace(base, precision=FORMATS[form])
 
 
-def _tokens_per_s(form: str, base: Machine = CHAT) -> FloatArray:
+def _tokens_per_s(form: str) -> FloatArray:
     """Tokens of answers a second at each batch, while no prompt is read."""
-    return np.array(BATCHES) / _machine(form, base).step_s(BATCHES)
-
-
-def _rate(form: str, size: int) -> float:
-    return float(_tokens_per_s(form)[BATCHES.index(size)])
+    return np.array(BATCHES) / _machine(form).step_s(BATCHES)
 
 
 def _fewer_gain(model: str, devices: int, system: str, batches: list[int]) -> FloatArray:
@@ -245,9 +241,10 @@ def check_four_bits_for_few_eight_for_many() -> None:
 
     Source: `core.machines`; the machine with other limits, and with another front.
     """
-    ahead = [size for size in BATCHES if _rate("int4", size) > _rate("FP8", size)]
-    checks.equal("int4 leads up to, of 256 places", max(ahead), CHAT.places // 2)
-    full = _rate("FP8", CHAT.places) / _rate("BF16", CHAT.places)
+    rates = {form: _tokens_per_s(form) for form in FORMATS}
+    ahead = np.array(BATCHES)[rates["int4"] > rates["FP8"]]
+    checks.equal("int4 leads up to, of 256 places", int(ahead.max()), CHAT.places // 2)
+    full = float(rates["FP8"][-1] / rates["BF16"][-1])
     checks.inside("FP8 with all places taken", full, 1.05, 1.15)
     for base, label in (
         (CHAT, "benchmark"),
