@@ -54,7 +54,7 @@ CHOICES: dict[str, dict[str, Values]] = {  # of each blank: what it says, and wh
     },
 }
 DEFAULTS = (1, 0, 1, 1, 1, 1)  # the place of each blank's first choice
-SAMPLED = (0, 2, 1, 1, 1, 1)  # that a check plans again
+SAMPLED = (2, 2, 2, 1, 1, 0)  # half full, which a check plans again
 COLUMNS = ("replicas", "devices", "precision", "load", "ttft_ms", "tpot_ms", "if_slower", "error")
 
 
