@@ -10,7 +10,7 @@ import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.energy import POWER, served_power_w
-from serving_mathematics.planner.capacity_planner import WORKED, plan
+from serving_mathematics.planner.capacity_planner import WORKED, Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.fleet_energy import (
     FleetEnergy,
@@ -19,6 +19,7 @@ from serving_mathematics.planner.fleet_energy import (
     fleet_energy,
     power_error,
 )
+from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import settled_apart
 from serving_mathematics.planner.traffic import Traffic
@@ -32,7 +33,13 @@ FEW: dict[str, object] = {
     "precision": "bf16",
     "other_devices": "none",
 }
-PLANNED = plan(replace(WORKED, requests=400), alternatives=False)
+
+
+def smallest(question: Question) -> Performance:
+    return Fleets(question).fewest()
+
+
+PLANNED = smallest(replace(WORKED, requests=400))
 
 
 @functools.cache
@@ -47,12 +54,11 @@ def energy(found: Answer) -> FleetEnergy:
 
 def test_what_waits_draws_the_idle_share_and_no_fleet_more_than_its_sheet() -> None:
     quiet = replace(WORKED, traffic=Traffic(1e-3), requests=400)
-    found = fleet_energy(quiet, plan(quiet, alternatives=False))
+    found = fleet_energy(quiet, smallest(quiet))
     assert found is not None
     assert found.watts == pytest.approx(700 * POWER.idle_hopper, rel=0.01)
     assert found.joules_a_token == pytest.approx(found.watts / (1e-3 * 250))
-    full = replace(PLANNED, best=replace(PLANNED.best, replicas=1))
-    most = fleet_energy(WORKED, full)
+    most = fleet_energy(WORKED, replace(PLANNED, replicas=1))
     assert most is not None
     assert most.watts == 700.0
     assert most.kwh_a_day == pytest.approx(16.8)
@@ -80,7 +86,7 @@ def test_a_trace_has_its_own_lengths() -> None:
     )
     question = replace(WORKED, traffic=asked, requests=size)
     assert question.mean_lengths == (1000.0, 250.0)
-    found = fleet_energy(question, plan(question, alternatives=False))
+    found = fleet_energy(question, smallest(question))
     assert found is not None
     assert found.joules_a_token == pytest.approx(energy(told()).joules_a_token, rel=0.15)
 

@@ -527,7 +527,7 @@ def answer(
         min(found.best.replicas, _fewest(question, min(1.0, error.low)) or 1) if errs else 0,
         _no_fewer(found.best.replicas, question, error.high) if errs else None,
         apart,
-        fleet_energy(question, found),
+        fleet_energy(question, found.best),
         rates=rates,
     )
 

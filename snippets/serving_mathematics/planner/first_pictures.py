@@ -18,7 +18,7 @@ import numpy as np
 from serving_mathematics.engine.engine_record import RECORD as ENGINE
 from serving_mathematics.engine.engine_record import relative_errors, runs_at
 from serving_mathematics.engine.vllm_record import RECORD as VLLM
-from serving_mathematics.planner.model_errors import RECORD as RUNS
+from serving_mathematics.planner.model_errors import _columns
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 
@@ -31,18 +31,15 @@ CLIENTS, GAP_MS = 5, 10  # who wait at once, and how long each of them waits for
 
 def _runs() -> tuple[list[tuple[float, float]], int]:
     """Measured and predicted times per token [s] of some runs, and how many there are."""
-    record = read_record(RUNS)
-    time, ratio = (record["columns"].index(name) for name in ("tpot_s", "tpot_ratio"))
-    rows = [(row[time], row[time] / row[ratio]) for row in record["rows"]]
-    return rows[::EVERY], len(rows)
+    seen = _columns()["tpot_s"]
+    said = seen / _columns()["tpot_ratio"]
+    return list(zip(seen[::EVERY].tolist(), said[::EVERY].tolist(), strict=True)), seen.size
 
 
 def _apart(latency: str, share: float) -> float:
     """How far predictions of `tpot` or `ttft` are from what was measured, of it, at a quantile of
     the runs."""
-    record = read_record(RUNS)
-    ratio = record["columns"].index(f"{latency}_ratio")
-    return float(np.quantile([abs(1 / row[ratio] - 1) for row in record["rows"]], share))
+    return float(np.quantile(np.abs(1 / _columns()[f"{latency}_ratio"] - 1), share))
 
 
 def _tests(record: dict[str, Any]) -> tuple[int, float]:
@@ -166,8 +163,7 @@ def check_the_pictures_say_what_the_records_say() -> None:
 
     Source: the errors counted in another way; the burn rate by hand, 720 hours over 14.4.
     """
-    record = read_record(RUNS)
-    ratios = np.array([row[record["columns"].index("tpot_ratio")] for row in record["rows"]])
+    ratios = _columns()["tpot_ratio"]
     for share in (0.5, 0.9):
         near = np.mean(np.abs(1 / ratios - 1) <= _apart("tpot", share))
         checks.close(f"share of runs that are nearer, {share:g}", float(near), share, rtol=0.01)

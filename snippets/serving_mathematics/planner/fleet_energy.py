@@ -24,7 +24,7 @@ from serving_mathematics.core.hardware.energy import (
     SERVED,
     served_power_w,
 )
-from serving_mathematics.planner.capacity_planner import WORKED, Fleets, Plan, plan
+from serving_mathematics.planner.capacity_planner import WORKED, Fleets, Performance
 from serving_mathematics.planner.closed_form import closed_form
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
@@ -109,20 +109,20 @@ def _full(fleet: Fleets, board: float, places: int) -> tuple[float, int, float]:
     return watts / rate, places, places / rate
 
 
-def fleet_energy(question: Question, found: Plan) -> FleetEnergy | None:
+def fleet_energy(question: Question, best: Performance) -> FleetEnergy | None:
     """Power and energy of a planned fleet; None where no power of the device is known.
 
-    question: that was planned. found: its plan.
+    question: that was planned. best: what its fleet does.
 
     >>> from serving_mathematics.planner.configurations import _small_answer
-    >>> told = fleet_energy(_small_answer().question, _small_answer().plan)
+    >>> told = fleet_energy(_small_answer().question, _small_answer().plan.best)
     >>> 0.05 < told.least_joules < told.joules_a_token < told.alone_joules < 5
     True
     """
     board = board_w(question)
     if board is None:
         return None
-    fleet, best = Fleets(question), found.best
+    fleet = Fleets(question)
     tokens, requests = (each / best.replicas for each in (fleet.tokens_per_s, fleet.rate_per_s))
     running = best.concurrency / max(best.busy, 1e-9)
     computed = requests * _computed_share(fleet)
@@ -178,11 +178,14 @@ def apart_watts(question: Question, run: Apart) -> float | None:
 
 
 @functools.cache
-def _worked() -> tuple[Fleets, Plan, FleetEnergy]:
-    found = plan(WORKED, alternatives=False)
-    told = fleet_energy(WORKED, found)
+def _six() -> tuple[Fleets, Performance, FleetEnergy]:
+    """The worked question, six replicas for it, and what they draw."""
+    fleet = Fleets(WORKED)
+    best = fleet.performance(6, 256, 2048)
+    assert best is not None
+    told = fleet_energy(WORKED, best)
     assert told is not None
-    return Fleets(WORKED), found, told
+    return fleet, best, told
 
 
 def check_energy_of_a_day_by_hand() -> None:
@@ -193,11 +196,8 @@ def check_energy_of_a_day_by_hand() -> None:
     layers and vocabulary, 131,072 bytes a token of context, which is 1,125 in the middle of an
     answer, of 700 W, 3.35 TB/s and 989 TFLOP/s.
     """
-    fleet, found, _ = _worked()
-    best, tokens = fleet.performance(6, 256, 2048), fleet.tokens_per_s * 86_400
-    assert best is not None
-    told = fleet_energy(WORKED, replace(found, best=best))
-    assert told is not None
+    fleet, best, told = _six()
+    tokens = fleet.tokens_per_s * 86_400
     layers, words, context = 6_979_321_856, 128_256 * 4096, 1125
     steps = tokens / (best.concurrency / best.busy)
     read = steps * 2 * (layers + words) + tokens * context * 131_072
@@ -216,7 +216,7 @@ def check_least_energy_is_the_largest_batch() -> None:
 
     Source: the model at each doubling, and the rate at which full batches are served.
     """
-    fleet, _, told = _worked()
+    fleet, _, told = _six()
     rows = [_full(fleet, 700.0, 2**power) for power in range(9)]
     joules, times = ([row[place] for row in rows] for place in (0, 2))
     checks.equal("energy falls", joules, sorted(joules, reverse=True))
@@ -234,10 +234,9 @@ def check_two_fleets_do_the_same_work() -> None:
     """
     question = replace(WORKED, traffic=Traffic(20.0), requests=1000)
     pair = settled_apart(question)
-    found = plan(question, alternatives=False)
     same = Fleets(question).performance(pair.replicas, 256, 2048)
     assert same is not None
-    one, two = fleet_energy(question, replace(found, best=same)), apart_watts(question, pair)
+    one, two = fleet_energy(question, same), apart_watts(question, pair)
     assert one is not None
     assert two is not None
     waiting = POWER.idle_hopper * 700 * pair.replicas

@@ -33,7 +33,6 @@ import json
 import math
 import shlex
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import compared
@@ -50,6 +49,7 @@ from serving_mathematics.core.hardware.deployments import (
     cache_room_bytes,
     stored,
 )
+from serving_mathematics.planner.capacity_planner import Performance
 from serving_mathematics.planner.configurations import Answered
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routing import Routed
@@ -99,20 +99,7 @@ SLEEP_S = 15  # in which nobody sends to a pod that goes any more
 ANSWER_S = 600  # of an answer, for users to set
 
 
-class Limits(Protocol):
-    """What an engine is started with: a fleet's replicas, sequences and tokens of a step."""
-
-    @property
-    def replicas(self) -> int:
-        """Of the fleet."""
-
-    @property
-    def places(self) -> int:
-        """Sequences in a step, at most."""
-
-    @property
-    def budget(self) -> int:
-        """Tokens in a step, at most."""
+Limits = Performance | Routed  # whose replicas, places and budget its engines are started with
 
 
 def planned_limits(told: Answered) -> Limits:

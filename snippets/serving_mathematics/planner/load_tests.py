@@ -151,13 +151,14 @@ def _require_close(where: str, what: str, told: Any, found: float) -> None:
         )
 
 
-def _require_inside(where: str, limit: float, run: LoadRun, rate: float) -> None:
-    """Refuse a number of requests at a time that so many a second, of such times, cannot be."""
+def _inside(run: LoadRun, rate: float) -> LoadRun:
+    """A run, unless so many requests a second, of such times, cannot be as many at a time."""
     _plausible(run)
     inside = _mean_load(rate, run.ttft_s, run.tpot_s, run.output_tokens)
-    low, high = limit / CONTRADICTION, limit * CONTRADICTION
-    rule = f"from {low:.3g} to {high:.3g} by its throughput and times, where it held {limit:g}"
-    require(low <= inside <= high, f"{where}: requests at a time", rule, f"{inside:.3g}")
+    low, high = run.load / CONTRADICTION, run.load * CONTRADICTION
+    rule = f"from {low:.3g} to {high:.3g} by its throughput and times, where it held {run.load:g}"
+    require(low <= inside <= high, f"{run.where}: requests at a time", rule, f"{inside:.3g}")
+    return run
 
 
 def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
@@ -189,9 +190,7 @@ def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
     run = LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
     )
-    if steady:
-        _require_inside(where, limit, run, rate)
-    return run
+    return _inside(run, rate) if steady else run
 
 
 def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
@@ -226,9 +225,7 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
     run = LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
     )
-    if steady:
-        _require_inside(where, limit, run, rate)
-    return run
+    return _inside(run, rate) if steady else run
 
 
 def _aiperf_table(text: str, where: str) -> LoadRun:
@@ -330,9 +327,7 @@ def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
         1e-3 * mean("inter_token_latency_ms"),
     )
     rate = _json_number(_at(metrics, "requests_per_second.successful.mean"))
-    if rate > 0:
-        _require_inside(where, run.load, run, rate)
-    return run
+    return _inside(run, rate) if rate > 0 else run
 
 
 def read_load_test(text: str, where: str) -> list[LoadRun]:

@@ -14,9 +14,6 @@ measured nothing is assumed: its error is `UNKNOWN`, and no bound of other devic
 Source: records/machine_runs.json.gz and `calibration` for the runs and the left-out predictions.
 """
 
-# In one piece: the record, how it is made and how a plan reads it, so that both sides of its
-# columns are seen at once.
-
 from __future__ import annotations
 
 import functools
@@ -108,8 +105,12 @@ class NearRun:
 
 @functools.cache
 def _columns() -> dict[str, npt.NDArray[Any]]:
+    """The record by its columns; and of every run the kind of its deployment, and what of that is
+    the shape of its model."""
     rows = read_record(RECORD)["rows"]
-    return {name: np.array([row[i] for row in rows]) for i, name in enumerate(RUN_COLUMNS)}
+    columns = {name: np.array([row[i] for row in rows]) for i, name in enumerate(RUN_COLUMNS)}
+    kinds = [_kind(model, system) for model, system, *_ in rows]
+    return columns | {"kind": np.array(kinds), "shape": np.array([*map(_shape, kinds)])}
 
 
 def model_error(kind: str, devices: int, share: float = 0.8) -> ModelError:
@@ -126,11 +127,11 @@ def model_error(kind: str, devices: int, share: float = 0.8) -> ModelError:
     """
     devices = require_positive_integer(devices=devices)
     share = require_in("(0, 1)", share=share)
-    known = sorted({shape for shape, _ in map(_parted, _kinds().tolist())})
+    columns, shape = _columns(), _shape(kind)
+    known = sorted(set(columns["shape"].tolist()))
     rule = f"one of {', '.join(known)}, and a generation of devices"
-    require(_parted(kind)[0] in known, "kind", rule, repr(kind[:60]))
-    columns = _columns()
-    for alike in (_kinds() == kind, _shapes() == _parted(kind)[0]):
+    require(shape in known, "kind", rule, repr(kind[:60]))
+    for alike in (columns["kind"] == kind, columns["shape"] == shape):
         counts = sorted(set(columns["devices"][alike].tolist()), reverse=True)
         enough = [n for n in counts if (alike & (columns["devices"] == n)).sum() >= LEAST_RUNS]
         if enough:
@@ -139,7 +140,7 @@ def model_error(kind: str, devices: int, share: float = 0.8) -> ModelError:
     those = alike & (columns["devices"] == width)
     ratios = columns["tpot_ratio"][those]
     low, middle, high = np.quantile(ratios, [(1 - share) / 2, 0.5, (1 + share) / 2])
-    kinds = " or ".join(sorted(set(_kinds()[those].tolist())))
+    kinds = " or ".join(sorted(set(columns["kind"][those].tolist())))
     said = f"{kinds}, on {width} device{'s' if width > 1 else ''}"
     systems_of = columns["system"][those].tolist()
     on = {system: systems_of.count(system) for system in dict.fromkeys(systems_of)}
@@ -148,29 +149,15 @@ def model_error(kind: str, devices: int, share: float = 0.8) -> ModelError:
     )
 
 
-def _parted(kind: str) -> tuple[str, str]:
-    """A kind's shape of model, and its generation of devices."""
-    shape, _, generation = kind.partition(", ")
-    return shape, generation
-
-
-@functools.cache
-def _kinds() -> npt.NDArray[Any]:
-    """Of every row, the kind of its deployment."""
-    columns = _columns()
-    names = zip(columns["model"].tolist(), columns["system"].tolist(), strict=True)
-    return np.array([_kind(model, system) for model, system in names])
+def _shape(kind: str) -> str:
+    """A kind without its generation of devices."""
+    return kind.partition(", ")[0]
 
 
 @functools.cache
 def _kind(family: str, system: str) -> str:
     one = find_model(family.split(", ")[0])[0]
     return replace(WORKED, architecture=one, system=systems()[system]).kind
-
-
-@functools.cache
-def _shapes() -> npt.NDArray[Any]:
-    return np.array([_parted(kind)[0] for kind in _kinds().tolist()])
 
 
 def calibrated_error(calibration: Calibration, front: str = "") -> ModelError:
@@ -278,8 +265,9 @@ def nearest_runs(
         row = {key: columns[key][i] for key in RUN_COLUMNS}
         kind = tuple(str(row[part]) for part in ("model", "system", "precision", "devices"))
         if kind not in found:
+            device = systems()[row["system"]].shown
             what = (
-                f"{row['model']} on {row['devices']} × {_shown(row['system'])}, {row['backend']}, "
+                f"{row['model']} on {row['devices']} × {device}, {row['backend']}, "
                 f"{row['precision']}, {row['prompt_tokens']:,.0f} in, {row['output_tokens']:,.0f} "
                 f"out, {row['concurrency']:,.0f} at a time"
             )
@@ -309,11 +297,6 @@ def _least_s(deployment: Deployment, row: Mapping[str, Any]) -> float:
     held = np.full(1, float(row["prompt_tokens"] + row["output_tokens"] / 2))
     many = np.full(1, float(row["concurrency"]))
     return float(decode_step_s(count_work([own]), DATA_SHEET, many, held)[0])
-
-
-def _shown(system: str) -> str:
-    """A device's name in prose."""
-    return systems()[system].shown
 
 
 def _same(name: str, family: str) -> bool:

@@ -41,6 +41,7 @@ from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.planner.capacity_planner import Performance
 from serving_mathematics.planner.configurations import _split_name, rank
+from serving_mathematics.planner.model_errors import _columns
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import _possible_splits
@@ -208,10 +209,7 @@ def _of_engines() -> list[Run]:
 def _runs() -> list[tuple[Run, float]]:
     """Measured runs of one engine that guess nothing, with the time per token that is predicted
     for them by constants that were fitted without models of their shape [s]."""
-    record = read_record("planner_errors")
-    place = record["columns"].index("tpot_ratio")
-    ratios = [row[place] for row in record["rows"]]
-    pairs = zip(_of_engines(), ratios, strict=True)
+    pairs = zip(_of_engines(), _columns()["tpot_ratio"].tolist(), strict=True)
     return [(run, run.per_token_s / x) for run, x in pairs if not run.answers.draft_tokens]
 
 
@@ -460,9 +458,7 @@ def check_predictions_belong_to_their_runs() -> None:
 
     Source: time per token and concurrency in both records.
     """
-    record = read_record("planner_errors")
-    names = ("concurrency", "tpot_s")
-    places = [record["columns"].index(name) for name in names]
-    kept = [[row[place] for place in places] for row in record["rows"]]
+    columns = _columns()
+    kept = np.array([columns["concurrency"], columns["tpot_s"]]).T
     wanted = [[run.concurrency, run.per_token_s] for run in _of_engines()]
     checks.close("both", kept, wanted, rtol=1e-3)

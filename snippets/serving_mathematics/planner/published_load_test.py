@@ -20,8 +20,10 @@ import numpy as np
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
-from serving_mathematics.planner.configurations import Answer, answer
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.capacity_planner import Fleets, settled
+from serving_mathematics.planner.configurations import _error, _no_fewer
+from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.questions import read_question
 from serving_mathematics.support import checks
 
 MODEL, DEVICE = "gpt-oss-120b", "h200_sxm"
@@ -64,17 +66,22 @@ def _typed_text(runs: list[Run]) -> str:
 
 
 @functools.cache
-def _planned() -> tuple[Answer, Answer]:
-    """The plan without the load test, and with it."""
+def _asked() -> tuple[Question, Question]:
+    """The question without the load test, and with it."""
     typed = _typed_text([run for run in published_runs() if run.concurrency in TYPED])
     plain = ASKED | {"precision": "auto"}
-    tested = plain | {"load_test": typed, "front": "benchmark"}
-    return answer(read_choices(plain)), answer(read_choices(tested))
+    return read_question(plain), read_question(plain | {"load_test": typed, "front": "benchmark"})
+
+
+def _planned(question: Question) -> tuple[int, int | None]:
+    """Replicas of its plan, and those where steps are slow: what an answer says of them."""
+    replicas = settled(Fleets(question))[0].replicas
+    return replicas, _no_fewer(replicas, question, _error(question).high)
 
 
 def _ratios(constants: Constants) -> np.ndarray:
     """Predicted over measured time per token of every run as it is typed, shape (runs,)."""
-    runs, calibration = published_runs(), _planned()[1].question.calibration
+    runs, calibration = published_runs(), _asked()[1].calibration
     assert calibration is not None, "the plan has a load test"
     one = calibration.runs[0].deployment
     asked = [replace(one, concurrency=run.concurrency) for run in runs]
@@ -84,23 +91,24 @@ def _ratios(constants: Constants) -> np.ndarray:
 
 def example() -> SimpleNamespace:
     """What was typed, how far off the model was before and after, and the plans."""
-    plain, tested = _planned()
+    plain, tested = _asked()
     runs = published_runs()
-    before, after = (_ratios(x) for x in (FITTED, tested.question.constants))
+    before, after = (_ratios(x) for x in (FITTED, tested.constants))
     others = [run.concurrency not in TYPED for run in runs]
     rows = [
         f"| {run.concurrency:.0f} | {1e3 * run.per_token_s:.3g} | {100 * (x - 1):+.0f}% | "
         f"{100 * (y - 1):+.0f}% | {'' if other else 'yes'} |".replace("-", "−")
         for run, x, y, other in zip(runs, before, after, others, strict=True)
     ]
+    (replicas, slow), (replicas_tested, slow_tested) = map(_planned, (plain, tested))
     return SimpleNamespace(
         gpu_test_before=100 * float(np.abs(before[others] - 1).max()),
         gpu_test_after=100 * float(np.abs(after[others] - 1).max()),
         gpu_test_rows="\n".join(rows),
-        gpu_test_replicas=plain.plan.best.replicas,
-        gpu_test_replicas_tested=tested.plan.best.replicas,
-        gpu_test_slow=plain.if_slower,
-        gpu_test_slow_tested=tested.if_slower,
+        gpu_test_replicas=replicas,
+        gpu_test_replicas_tested=replicas_tested,
+        gpu_test_slow=slow,
+        gpu_test_slow_tested=slow_tested,
     )
 
 
@@ -110,8 +118,8 @@ def check_others_come_nearer() -> None:
 
     Source: the published times per token of 8 and of 32 requests at a time.
     """
-    _, tested = _planned()
+    _, tested = _asked()
     others = [run.concurrency not in TYPED for run in published_runs()]
-    before, after = (np.abs(_ratios(x) - 1)[others] for x in (FITTED, tested.question.constants))
+    before, after = (np.abs(_ratios(x) - 1)[others] for x in (FITTED, tested.constants))
     checks.inside("before, nearest", float(before.min()), 0.1, 0.3, kind="measured")
     checks.inside("after, farthest", float(after.max()), 0.0, 0.05, kind="measured")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -244,27 +244,16 @@ def _require_once(field: str, names: Sequence[object]) -> None:
     require(twice is None, field, "of different names", repr(str(twice)[:60]))
 
 
-def _split(one: Deployment, widths: Mapping[str, int]) -> Deployment:
-    """The same over other devices."""
-    return replace(
-        one,
-        tensor=widths["tensor"],
-        pipeline=widths["pipeline"],
-        attention_data=widths["attention_data"],
-        expert=widths["expert"],
-    )
+def _place(one: Deployment) -> tuple[object, ...]:
+    """The device of a deployment, and how it is split."""
+    return one.system.name, *(getattr(one, name) for name in PARTS.values())
 
 
-def _widths(one: Deployment) -> dict[str, int]:
-    """How a deployment is split."""
-    return {name: getattr(one, name) for name in PARTS.values()}
-
-
-def _splits(model: Architecture, system: System) -> list[dict[str, int]]:
+def _splits(model: Architecture, system: System) -> list[dict[str, Any]]:
     """What is tried where nothing is said: tensor parallelism over up to eight devices, with
     experts spread the same way, and attention in parallel over data with the experts over all, as
     far as links reach."""
-    one = dict.fromkeys(PARTS.values(), 1)
+    one: dict[str, Any] = dict.fromkeys(PARTS.values(), 1)
     splits = [one | {"tensor": n} for n in (1, 2, 4, 8)]
     if model.routed_parameters:
         wide = [n for n in WIDTHS[1:] if n <= max(8, system.domain_devices) and n <= WIDEST]
@@ -278,7 +267,7 @@ def _possible_splits(base: Deployment) -> list[Deployment]:
     be. Raises ValueError with the first refusal where none can."""
     found, refused = [], ""
     for split in _splits(base.architecture, base.system):
-        tried = _split(base, split)
+        tried = replace(base, **split)
         try:
             require_deployment(tried)
         except ValueError as problem:
@@ -403,7 +392,7 @@ def read_choices(
     for system, price in zip(systems, prices, strict=True):
         for precision in formats:
             for split, chosen in _parallelisms(told["parallelism"], model, system):
-                one = replace(_split(base, split), system=system, precision=precision)
+                one = replace(base, **split, system=system, precision=precision)
                 try:
                     _require_possible(one, told["memory_share"], told["reserved_gib"] * 2**30)
                 except Impossible as problem:
@@ -411,12 +400,8 @@ def read_choices(
                     lacking += [(one, saved * price, problem)] * chosen
                     continue
                 choices.append((one, saved * price))
-    there = {(one.system.name, str(_widths(one))) for one, _ in choices}
-    left = [
-        one
-        for one in lacking
-        if not searched or (one[0].system.name, str(_widths(one[0]))) not in there
-    ]
+    there = {_place(one) for one, _ in choices}
+    left = [one for one in lacking if not searched or _place(one[0]) not in there]
     if not choices or (left and (told["gpus"] is not None or routing is not None)):
         raise left[0][2] if left else Impossible(refused)
     require(len(choices) <= MOST_CHOICES, "the question", "of fewer deployments", len(choices))
@@ -767,7 +752,7 @@ def _checkpoint(asked: str, model: Architecture) -> str:
 
 def _parallelisms(
     text: str, model: Architecture, system: System
-) -> list[tuple[dict[str, int], bool]]:
+) -> list[tuple[dict[str, Any], bool]]:
     """Splits, and whether each was asked for."""
     if compared(text) == "auto":
         return [(split, False) for split in _splits(model, system)]

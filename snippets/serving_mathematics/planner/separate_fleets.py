@@ -479,7 +479,7 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
 
 
 TIGHT_TPOT_S, LOOSE_TPOT_S = 0.015, 0.1  # of the page
-TIGHT = Question(LLAMA, Traffic(60.0), promised(1.0, TIGHT_TPOT_S), requests=1000)
+TIGHT = Question(LLAMA, Traffic(60.0), promised(1.0, TIGHT_TPOT_S), requests=500)
 LOOSE = replace(TIGHT, promise=promised(1.0, LOOSE_TPOT_S))
 FEWER_BITS = replace(TIGHT, deployment=replace(LLAMA, precision="fp8"))
 WIDER = replace(TIGHT, deployment=replace(LLAMA, tensor=2))

@@ -1,11 +1,11 @@
 """The worked example: one question, with everything that the pages say of it.
 
-What the form asks as it stands is planned once, and so is the same with weights in 16, 8 and 4
-bits; the numbers of the text and the checks are of these runs.
+What the form asks as it stands is planned once, and so is the same with weights in 4 bits; the
+numbers of the text and the checks are of these runs.
 
 Assumes: what `capacity_planner` assumes.
 
-Source: `capacity_planner` for the plan, `answers` for its lines, `sweeps` for its rows.
+Source: `capacity_planner` for the plan, `configurations` for the answer.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from serving_mathematics.planner.capacity_planner import (
     _four_times,
     coarser,
     requests_to_judge,
+    settled,
 )
 from serving_mathematics.planner.configurations import Answer, _split_name, answer
-from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.sweeps import Record, read_questions, sweep
+from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import checks
 
@@ -52,7 +52,7 @@ def example() -> SimpleNamespace:
     found = told.plan
     best, engine, made = found.best, found.engine, fleet.made
     energy = told.energy
-    four = _swept()[-1]
+    four, _ = settled(Fleets(read_question({"rate_per_s": 60, "precision": "int4"})))
     assert found.usual is not None
     assert found.quantized is not None
     assert energy is not None
@@ -89,24 +89,14 @@ def example() -> SimpleNamespace:
         energy_alone_joules=energy.alone_joules,
         energy_runs=energy.runs,
         energy_error_percent=100 * energy.error,
-        short_less_percent=100 * (1 - found.quantized.tpot[-1].value / float(four["tpot_p99_s"])),
+        short_less_percent=100 * (1 - found.quantized.tpot[-1].value / four.tpot[-1].value),
         closed_rows="\n".join(_closed_row(long, n) for n in (8, 6, 4, 3)),
     )
 
 
-@functools.cache
-def _swept() -> list[Record]:
-    """The worked example with weights of fewer and fewer bits, each planned alone."""
-    names = ("bf16", "fp8", "int4")
-    grid: list[dict[str, object]] = [
-        {"rate_per_s": 60, "precision": name, "parallelism": "tp1"} for name in names
-    ]
-    return sweep(read_questions(grid))
-
-
 def _closed_row(fleet: Fleets, replicas: int) -> str:
     """By how much the closed form differs from the simulation, as a row of the page's table."""
-    run = fleet.performance(replicas, MOST_PLACES, BUDGETS[0])
+    run = fleet.measured(replicas, MOST_PLACES, BUDGETS[0])
     assert run is not None
     told = fleet.estimate(run)
     pairs = [(told.concurrency, run.concurrency), (told.tpot_s, run.tpot[0].value)]
@@ -126,9 +116,9 @@ def check_smallest_fleet() -> None:
     checks.holds("the plan keeps both", fleet.keeps(found.best), got=found.best.replicas)
     fewer = found.best.replicas - 1
     limits = [(4**k, budget) for budget in BUDGETS for k in range(6) if 4**k <= budget]
-    runs = [fleet.performance(fewer, *some) for some in limits]
+    runs = [fleet.measured(fewer, *some) for some in limits]
     near = {(r.ttft, r.tpot): (r.places, r.budget) for r in runs if r and fleet.may_keep(r, 2.0)}
-    kept = [some for some in near.values() if long.keeps(long.performance(fewer, *some))]
+    kept = [some for some in near.values() if long.keeping(fewer, *some)]
     checks.equal("limits at which one fewer keeps them", kept, [])
 
 

@@ -10,22 +10,18 @@ Source: records/machine_scores.json, records/front_scores.json, records/calibrat
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from serving_mathematics.core.hardware.catalogue import find_model, systems
-from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.energy import ENERGY_SCORES, SERVED
 from serving_mathematics.engine.engine_record import RECORD as ENGINE
 from serving_mathematics.engine.engine_record import relative_errors
 from serving_mathematics.engine.vllm_record import RECORD as VLLM
 from serving_mathematics.machine.predictions.calibration_scores import SCORES
 from serving_mathematics.machine.predictions.front_scores import NINE_IN_TEN
-from serving_mathematics.planner.model_errors import RECORD, behind_error, model_error
+from serving_mathematics.planner.model_errors import _columns, behind_error, model_error
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 
@@ -86,13 +82,6 @@ def _calibrated_first_tokens() -> _Error:
     return _scored("first token, three runs", row)
 
 
-def _runs() -> dict[str, npt.NDArray[Any]]:
-    """Of every run of a single engine, each model left out, the columns of the record."""
-    record = read_record(RECORD)
-    columns = zip(*record["rows"], strict=True)
-    return {name: np.array(of) for name, of in zip(record["columns"], columns, strict=True)}
-
-
 def _power_scores() -> dict[str, float]:
     """Of the power that follows from batch and throughput."""
     scores: dict[str, float] = read_record(ENERGY_SCORES)[SERVED]["all"]
@@ -103,7 +92,7 @@ def example() -> SimpleNamespace:
     """The errors as rows of a table, and those that the text names."""
     errors = _errors()
     _, _, calibrated, token, _, _, _, first = errors
-    runs = _runs()
+    runs = _columns()
     crowded = runs["ttft_ratio"][runs["concurrency"] > CROWD]
     rows = [
         f"| {error.what} | {error.runs:,} | {100 * error.median:.0f}% | {100 * error.p90:.0f}% |"
@@ -116,7 +105,7 @@ def example() -> SimpleNamespace:
         trust_first=100 * first.median,
         trust_crowd=CROWD,
         trust_crowded=100 * float(np.mean(crowded > 2)),
-        trust_fleets=token.runs - len(read_record(RECORD)["rows"]),
+        trust_fleets=token.runs - runs["tpot_ratio"].size,
         trust_calibrated=100 * calibrated.median,
         trust_calibrated_p90=100 * calibrated.p90,
     )
@@ -164,14 +153,9 @@ def check_a_plan_is_padded_once() -> None:
 
     Source: the ratios of records/planner_errors.json.gz, each model left out; the fronts' scores.
     """
-    columns = _runs()
-    keys = [columns[name].tolist() for name in ("model", "system", "devices")]
-    places = list(zip(*keys, strict=True))
-    bounds = {}
-    for family, system, devices in dict.fromkeys(places):
-        model = find_model(family.split(", ")[0])[0]
-        kind = replace(WORKED, architecture=model, system=systems()[system]).kind
-        bounds[family, system, devices] = model_error(kind, devices)
+    columns = _columns()
+    places = list(zip(columns["kind"].tolist(), columns["devices"].tolist(), strict=True))
+    bounds = {place: model_error(*place) for place in dict.fromkeys(places)}
     slower = columns["tpot_ratio"]
     kept = slower <= [bounds[place].high for place in places]
     checks.inside("no slower than the larger number has it", float(np.mean(kept)), 0.88, 0.92)

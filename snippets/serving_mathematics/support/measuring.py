@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import functools
 import gzip
-import importlib.metadata
 import inspect
 import io
 import json
@@ -52,6 +51,8 @@ def provenance(command: str, packages: Iterable[str] = ()) -> dict[str, Any]:
 
     packages: names as pip knows them.
     """
+    from importlib.metadata import version  # here alone: it takes longer than all else above
+
     return {
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -61,7 +62,7 @@ def provenance(command: str, packages: Iterable[str] = ()) -> dict[str, Any]:
             "processors": processors(),
         },
         "versions": {"python": platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in packages},
+        | {package: version(package) for package in packages},
     }
 
 
