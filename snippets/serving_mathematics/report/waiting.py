@@ -42,8 +42,9 @@ ROUTED = (
     "look at what the router sends where, and for a replica that is slow or cold, or a hold before "
     "the engines: flags and replicas help the others"
 )
-FEWEST_LATE, SHORT, UNTIL_END = 20, 0.4, 0.98  # requests, and of the time of a log
-LATER = 0.75  # of it, that late requests last at most where they last until its end
+FEWEST_LATE, SHORT, UNTIL_END = 20, 0.2, 0.98  # requests, and of the time of a log
+LONGER, LATER = 0.4, 0.75  # of it, that late ones last at most in the middle, and to its end
+PROMPT_MOST = 0.25  # of a request in time, from which what runs is mostly not told
 OFTEN_MORE = 0.6  # chance that a late request found more running than another, from which it did
 SHARED = 0.05  # of the prompt tokens, found in a cache, from which what is held is not told
 
@@ -237,26 +238,32 @@ def _stretch(late: FloatArray, sent: FloatArray) -> tuple[float, float] | None:
     most = math.ceil(0.9 * late.size)
     lasting = late[most - 1 :] - late[: late.size - most + 1]
     at = int(np.argmin(lasting))
-    short = lasting[at] < SHORT * (last - begin)
+    short = lasting[at] < LONGER * (last - begin)
     return (float(late[at]), float(late[at + most - 1])) if short else None
 
 
 def _more_ran(run: Run, late: npt.NDArray[np.bool_]) -> bool:
-    """Whether late requests came while more ran than others found, or while what limits an engine
-    was full; True where nothing tells."""
+    """Whether late requests came while more ran or more came than others found, or what limits an
+    engine was full; True where nothing tells, as where most of a request is its prompt."""
     if not run.has("sent_s", "ttft_s", "latency_s"):
         return True
-    sent = run.column("sent_s")
-    first, end = sent + run.column("ttft_s"), sent + run.column("latency_s")
+    sent, lasted = run.column("sent_s"), run.column("latency_s")
+    first, end = sent + run.column("ttft_s"), sent + lasted
     known = run.good() & np.isfinite(first + end)
-    counts = [np.searchsorted(np.sort(x[known]), sent, side="right") for x in (first, end)]
-    ran = counts[0] - counts[1]
-    mine, others = ran[known & late], np.sort(ran[known & ~late])
-    if min(mine.size, others.size) < FEWEST_LATE:
+    mine, others = known & late, known & ~late
+    if min(mine.sum(), others.sum()) < FEWEST_LATE:
         return True
-    sides = [np.searchsorted(others, mine, side=x).mean() for x in ("left", "right")]
-    above = sum(sides) / 2 / others.size  # chance that one found more than another
-    return bool(above > OFTEN_MORE or np.isfinite(_limits(run)).any())
+    if _known_quantile((run.column("ttft_s") / np.maximum(lasted, 1e-9))[others]) > PROMPT_MOST:
+        return True
+    stay = _known_quantile(lasted[others])
+    for since, until in ((first, end), (sent, sent + stay)):
+        counts = [np.searchsorted(np.sort(x[known]), sent, side="right") for x in (since, until)]
+        found = counts[0] - counts[1]
+        usual = np.sort(found[others])
+        sides = [np.searchsorted(usual, found[mine], side=x).mean() for x in ("left", "right")]
+        if sum(sides) / 2 / usual.size > OFTEN_MORE:
+            return True
+    return bool(np.isfinite(_limits(run)).any())
 
 
 def check_what_is_steady_is_the_limit() -> None:

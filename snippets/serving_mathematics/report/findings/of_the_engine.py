@@ -38,6 +38,7 @@ from serving_mathematics.report.waiting import (
     FEWEST_LATE,
     PASSED,
     ROUTED,
+    SHORT,
     _limits,
     _memory_free,
     _more_ran,
@@ -308,7 +309,8 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
         return f"plan for {sized(times, 2)} times the mean rate, as it was {when}"
     as_many = not _more_ran(run, late)
     seen = "; no more ran than at other times: look before the engines too" if as_many else ""
-    return f"look at what happened {when}{seen}" if as_many or ends[1] < last else ""
+    short = ends[1] < last and ends[1] - ends[0] < SHORT * last
+    return f"look at what happened {when}{seen}" if as_many or short else ""
 
 
 def _left_waiting(series: Series) -> str:
