@@ -208,7 +208,7 @@ def _said(columns: str) -> tuple[dict[str, str], str]:
 def _cells(text: str) -> tuple[dict[str, Sequence[Any]], int]:
     """Columns of a table by name, and the number of its first row."""
     rows = read_table(text, "the log")
-    require(len(rows) > 1, "the log", "a header and at least one request", f"{len(rows)} rows")
+    require(len(rows) > 1, "the log", "a header and at least one request", "fewer rows")
     again = rows[0]
     header = [name.strip() for name in again]
     values = any(re.search(r"\d\d:\d\d|\A\d+(\.\d+)?\Z", name) for name in header)
