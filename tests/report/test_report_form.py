@@ -10,7 +10,7 @@ import pytest
 from serving_mathematics.planner.planner_form import form_answer
 from serving_mathematics.report.registry import FINDINGS
 from serving_mathematics.report.report_command import _read_files
-from serving_mathematics.report.report_form import LARGEST, ask_form, example, form_report
+from serving_mathematics.report.report_form import LARGEST_SENT, ask_form, example, form_report
 
 from .example_runs import clean, detailed, log_csv
 
@@ -108,7 +108,7 @@ def test_bytes_are_read_and_refused_as_the_command_does(raw: bytes, tmp_path: Pa
 
 
 def test_what_a_page_sends_packed_is_bounded() -> None:
-    bomb = base64.b64encode(gzip.compress(bytes(LARGEST + 1))).decode()
+    bomb = base64.b64encode(gzip.compress(bytes(LARGEST_SENT + 1))).decode()
     form = json.loads(form_report(json.dumps({"files": [{"name": "a.gz", "base64": bomb}]})))
     rule = "must be at most 64 MiB unpacked, got more"
     assert form["problem"] == f"a.gz: {rule}; the command takes larger ones"

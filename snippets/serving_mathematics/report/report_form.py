@@ -29,7 +29,7 @@ from serving_mathematics.report.report_command import NUMBERS, _compared_runs, r
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_ROWS, base64_text
 
-LARGEST = 64 * 2**20  # bytes of a file, unpacked; as docs/assets/ask.js has it
+LARGEST_SENT = 64 * 2**20  # bytes of a file, unpacked; as docs/assets/ask.js has it
 MOST_TOLD = 5  # files that could not be read, when none could
 POSITIVE = ("a positive number", 1e-300, 1e300)
 TYPED: dict[str, tuple[str, str, tuple[str, float, float] | None]] = {  # label, unit, rule
@@ -93,9 +93,10 @@ def form_report(text: str, tell: Callable[[str, str], object] | None = None) -> 
     """What the form on the page gets for its files, JSON for JSON.
 
     text: an object with `files` and `against`, each of objects with a name and a text, or `base64`
-    of bytes that are none or packed, and with the other fields; `site` is where the chapters are. tell: called with "status" and what is being
-    read. The answer has the report's `body`, the whole page as `html` and the `summary`, or a
-    `problem` and the `field` that it names. Bad input is a problem, not an error.
+    of bytes that are none or packed, and with the other fields; `site` is where the chapters are.
+    tell: called with "status" and what is being read. The answer has the report's `body`, the whole
+    page as `html` and the `summary`, or a `problem` and the `field` that it names. Bad input is a
+    problem, not an error.
 
     >>> json.loads(form_report('{"files": []}'))["field"]
     'files'
@@ -153,9 +154,9 @@ def _runs(
         if tell:
             tell("status", f"Reading {name}…")
         try:
-            sent = one.get("base64")
-            packed = isinstance(sent, str)
-            content = base64_text(sent, name, LARGEST) if packed else str(one.get("text") or "")
+            content = str(one.get("text") or "")
+            if isinstance(sent := one.get("base64"), str):
+                content = base64_text(sent, name, LARGEST_SENT)
             found = read_file(content, name, columns)
             _require_new(found, content, name, before)
             runs += found
