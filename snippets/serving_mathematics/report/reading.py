@@ -107,7 +107,7 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
     r'^\[\d{4}-\d\d-\d\dT[^\]\n]*\] "[A-Z]+ /': "Envoy's access log as JSON (json_format)",
     r'"resourceSpans"': "its spans as JSON, as OpenTelemetry's ConsoleSpanExporter writes them",
 }
-TYPED = re.compile(  # at a prompt, before what it printed, and a date between
+PROMPTED = re.compile(  # at a prompt, before what it printed, and a date between
     r"^(?:\S*[$%#>] )?[^#{\n]*\bcurl .*\n|^\d{4}-\d\d-\d\dT[\d:.+Z-]+\n", re.MULTILINE
 )
 AT_ENDS = 20_000  # characters at either end of a file, for what it is
@@ -146,7 +146,7 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
             mark = " ".join(str(less[0]).split())[:60]
             raise OtherFileError(f"{where} must be {rule}, got {mark}")
     if not begin:
-        if _looks_scraped(printed := TYPED.sub("", text)):
+        if _looks_scraped(printed := PROMPTED.sub("", text)):
             return [scrape_run(one, where) for one in _scrapes_of(printed)]
         if _looks_tabled(text):
             return [table_run(text, where)]
