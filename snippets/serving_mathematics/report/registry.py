@@ -371,8 +371,8 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
 
 def _one_of_many(found: Finding) -> Finding:
     """A finding with its words for one of what it counts."""
-    words = {name: one_of_many(getattr(found, name)) for name in ("seen", "why", "change", "sure")}
-    return replace(found, **words)
+    seen, why, change, sure = map(one_of_many, (found.seen, found.why, found.change, found.sure))
+    return replace(found, seen=seen, why=why, change=change, sure=sure)
 
 
 def check_every_finding_is_registered() -> None:
