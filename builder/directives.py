@@ -21,13 +21,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from serving_mathematics.exercises import unwritten
+from serving_mathematics.support.digits import one_of_many
 
 from builder import PACKAGE, SOURCES, BuildError
 from builder.listings import beside_the_algorithm
 from builder.markup import block, inline, listed, markup
 from builder.pages import Missing, Page, meant
 from builder.runner import Run
-from builder.sliders import curves_of, legend, one_of_many
+from builder.sliders import curves_of, legend
 from builder.source import Sources, module_path, to_copy
 
 LINES_OPEN = 26  # of a long block of code, which a button unfolds (docs/assets/handbook.js)

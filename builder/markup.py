@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markdown.extensions.toc import slugify
 from markupsafe import Markup, escape
+from serving_mathematics.support.digits import one_of_many
 
 from builder import PACKAGE, SOURCES
 
@@ -36,6 +37,7 @@ def markup(name: str, *given: object) -> str:
 def _macros() -> Any:
     there = Environment(loader=HERE, autoescape=True, finalize=_in_a_line)
     there.filters |= {"inline": inline, "anchor": _anchor, "breaking": _breaking}
+    there.filters["one_of_many"] = one_of_many
     there.filters["longest"] = functools.partial(max, key=len)
     there.globals |= {"KINDS": KINDS, "PACKAGE": PACKAGE, "compared": compared, "slugify": slugify}
     there.globals |= {"figure_address": figure_address, "slider_address": slider_address}
@@ -84,7 +86,7 @@ def compared(row: Mapping[str, Any]) -> list[str]:
         got = f"true: {got}"
     if expected in ("True", "False"):
         expected, got = expected.lower(), got.lower()
-    return [row["label"], expected, got, row["tolerance"]]
+    return [one_of_many(row["label"]), expected, got, row["tolerance"]]
 
 
 def figure_address(run_name: str, figure_name: str, variant: str) -> str:

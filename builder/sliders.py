@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from serving_mathematics.support.digits import one_of_many
 
 LARGEST = 15_000  # bytes: what one may weigh, packed as hosts pack it
 STATES = {  # of a lane, of a place and of a curve, with the words below the picture
@@ -36,7 +37,6 @@ _TEXTS = {"label", "unit", "reading", "absent", "shade", "of"}  # fields, wherev
 _NAMES = {"engines", "lanes", "rows", "columns"}  # the same, of up to 40 texts
 _HOLLOW = {"unit", "absent", "columns"}  # of these, texts that may be empty: a column is a gap
 _NAME = re.compile(r"\{([^{}]*)\}")
-_ONE = re.compile(r"(?<![\d.,])1 (?!times)([a-z]{2,}[^\Ws])s\b")
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,6 @@ def _grid(given: object) -> dict[str, Any]:
     if weight > LARGEST:
         raise ValueError(f"the slider may weigh {LARGEST} bytes packed, this one has {weight}")
     return found
-
-
-def one_of_many(sentence: str) -> str:
-    """A sentence made for any number, with "1 request" for "1 requests"; as docs/assets/slider.js
-    mends it.
-    """
-    return _ONE.sub(r"1 \1", sentence)
 
 
 def curves_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:

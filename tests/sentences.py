@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from serving_mathematics.support.digits import one_of_many
+
 from builder.directives import told
-from builder.sliders import curves_of, one_of_many
+from builder.sliders import curves_of
 
 _NAMED = re.compile(r"\{([^{}]*)\}")
 

@@ -133,9 +133,16 @@ def test_a_packed_file_is_bounded_and_what_is_chosen_meanwhile_comes_next(
         page.locator("#ask-files").set_input_files([file])
 
     choose("bomb.csv.gz", gzip.compress(bytes(70_000_000)))
-    expect(problem).to_contain_text("bomb.csv.gz: more than 64 MiB of text", timeout=PATIENCE_MS)
+    expect(problem).to_contain_text(
+        "bomb.csv.gz: must be at most 64 MiB unpacked", timeout=PATIENCE_MS
+    )
     choose("cut.csv.gz", gzip.compress(b"timestamp,ttft_ms\n1,2\n")[:-9])
     expect(problem).to_contain_text("cut.csv.gz: ", timeout=PATIENCE_MS)
+    choose("wide.csv", log_csv(clean(count=200)).encode("utf-16"))
+    expect(problem).to_contain_text("it looks like UTF-16: save it as", timeout=PATIENCE_MS)
+    halves = (log_csv(clean(count=200)).encode()[x] for x in (slice(900), slice(900, None)))
+    choose("rotated.csv", b"".join(map(gzip.compress, halves)))  # packed in two parts
+    expect(page.locator(".ask-answer")).to_contain_text("200 requests", timeout=PATIENCE_MS)
     choose("one.json", detailed(clean(count=100), failed=0).encode())
     choose("two.csv", log_csv(clean(count=200)).encode())
     typed = "document.querySelector('#ask-ttft_s').value = '0.5'"

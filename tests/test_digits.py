@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from serving_mathematics.support.digits import sized
+from serving_mathematics.support.digits import one_of_many, sized
 
 POWER = re.compile(r"\de\+?\d")
 
@@ -19,3 +19,15 @@ def test_a_size_reads_back(value: float, digits: int) -> None:
     text = sized(value, digits)
     assert not POWER.search(text)
     assert float(text.replace(",", "")) == pytest.approx(value, rel=0.51 * 10 ** (1 - digits))
+
+
+@pytest.mark.parametrize(
+    ("said", "mended"),
+    [
+        ("1 replicas, 1 more findings", "1 replica, 1 more finding"),
+        ("11 rows, 2.1 tokens, 1,001 files, 0,1 tokens", None),
+        ("1 times, 1 class, 1 row", None),
+    ],
+)
+def test_one_of_many_is_one(said: str, mended: str | None) -> None:
+    assert one_of_many(said) == (mended or said)

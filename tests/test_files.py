@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import gzip
@@ -22,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.support import files
 from serving_mathematics.support.files import (
+    base64_text,
     file_bytes,
     inputs_noted,
     json_values,
@@ -95,6 +97,17 @@ def test_a_folder_and_nothing_are_no_files(tmp_path: Path) -> None:
     for name in ("", "a\0b"):
         with pytest.raises(ValueError, match="a file must have a name"):
             file_bytes(name)
+
+
+@given(st.binary(max_size=60))
+def test_what_a_page_sends_is_read_as_it_lies(content: bytes) -> None:
+    sent = base64.b64encode(gzip.compress(content)).decode()
+    try:
+        assert base64_text(sent, "x") == content.decode("utf-8-sig")
+    except ValueError as refusal:
+        assert str(refusal).startswith("x: must be UTF-8 text")  # noqa: PT017 (or it is read)
+    with pytest.raises(ValueError, match="at most 3 bytes unpacked"):
+        base64_text(base64.b64encode(gzip.compress(b"four")).decode(), "x", 3)
 
 
 def test_a_bomb_costs_no_more_than_its_limit() -> None:

@@ -1,6 +1,6 @@
 // Ask your own log: files are read here, go to Python in the page's worker, which reaches no network, and come back as a report.
 import { gone, problem, refusal, shell } from "./fields.js";
-import { copied, make, outage, python } from "./live.js";
+import { content, copied, make, outage, python } from "./live.js";
 
 const BEFORE = "The report below is of what the fields said before: press Ask again.";
 const LARGEST = 64 * 2 ** 20; // bytes of all files; what the browser's Python holds in memory many times over
@@ -86,22 +86,11 @@ export function open(form) {
     return shell(["serving-mathematics", "report", ...named(files), ...options, ...before.flatMap((name) => ["--against", name])]);
   };
   const engine = python(settings, heard);
-  const texts = async (list, room) => {
+  const contents = async (list) => {
     const found = [];
     for (const file of list) {
-      const parts = [];
-      const plain = file.name.endsWith(".gz") ? file.stream().pipeThrough(new DecompressionStream("gzip")) : file.stream();
-      const reader = plain.getReader();
-      const next = () => reader.read().catch((unread) => { throw new Error(`${file.name}: ${unread.message}`); });
-      for (let part = await next(); !part.done; part = await next()) { // counted: a small file may hold any number of bytes
-        room.bytes -= part.value.length;
-        if (room.bytes < 0) {
-          reader.cancel();
-          throw new Error(`${file.name}: more than ${LARGEST / 2 ** 20} MiB of text are too many for a browser; the command takes larger ones`);
-        }
-        parts.push(part.value);
-      }
-      found.push({ name: file.name, text: await new Blob(parts).text() });
+      const told = await content(file).catch((unread) => { throw new Error(`${file.name}: ${unread.message}`); });
+      found.push({ name: file.name, ...told });
     }
     return found;
   };
@@ -124,9 +113,8 @@ export function open(form) {
     const size = all.reduce((sum, file) => sum + file.size, 0);
     if (size > LARGEST) return refuse("files", `files must be smaller than ${LARGEST / 2 ** 20} MiB together in a browser, got ${Math.ceil(size / 2 ** 20)} MiB; the command takes larger ones.`);
     try {
-      const room = { bytes: LARGEST };
-      asked.files = await texts(files.files, room);
-      asked.against = await texts(form.elements.against.files, room);
+      asked.files = await contents(files.files);
+      asked.against = await contents(form.elements.against.files);
     } catch (unread) {
       return refuse("files", `a file could not be read: ${unread.message}`);
     }

@@ -16,6 +16,18 @@ export const copied = (text) => {
   return text;
 };
 
+// What a file has: its text, or bytes that are no UTF-8, which Python unpacks, or refuses as the command does.
+export const content = async (file) => {
+  const bytes = await file.arrayBuffer();
+  try {
+    return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
+  } catch {
+    const read = new FileReader();
+    await new Promise((done, fail) => Object.assign(read, { onload: done, onerror: () => fail(read.error) }).readAsDataURL(new Blob([bytes])));
+    return { base64: read.result.slice(read.result.indexOf(",") + 1) };
+  }
+};
+
 // Why Python could not be run, said by the status and shown below it: with another try, and a command that answers the same.
 export const outage = (status) => {
   let box = null;

@@ -1,7 +1,7 @@
 // The capacity planner's form: what it asks goes to Python in the page's worker, and the piece of page that comes back takes the place of the answer.
 import { gone, problem, refusal, shell } from "./fields.js";
 import { copy, known, tableOf } from "./home.js";
-import { absolute, copied, make, outage, python } from "./live.js";
+import { absolute, content, copied, make, outage, python } from "./live.js";
 
 const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in memory many times over
 const KNOWN = new Set("a circle code desc details div figcaption figure li p path pre strong summary svg table tbody td text th thead title tr ul".split(" "));
@@ -166,7 +166,8 @@ export function open(form) {
       asked.trace = file.name;
       if (file.size > LARGEST_TRACE) return refuse("trace", `trace must be smaller than ${LARGEST_TRACE / 2 ** 20} MiB in a browser, got ${Math.ceil(file.size / 2 ** 20)} MiB; the command takes larger ones`);
       try {
-        asked.trace_text = await file.text();
+        const { text, base64 } = await content(file);
+        Object.assign(asked, text === undefined ? { trace_base64: base64 } : { trace_text: text });
       } catch (unread) {
         return refuse("trace", `trace must be a file that can be read, got ${unread.message}`);
       }

@@ -148,7 +148,7 @@ def test_prefixes_by_brute_force(blocks: list[list[int]]) -> None:
     ("text", "columns", "words"),
     [
         ("", "", "the log must be a header and at least one request"),
-        (HEAD, "", "the log must be a header and at least one request, got 1 rows"),
+        (HEAD, "", "the log must be a header and at least one request, got fewer rows"),
         ("a,b,c\n1,2,3\n", "", "row 1 must name a column for time, such as timestamp, got a, b, c"),
         (HEAD + "\n1,2\n", "", "row 2 must be 3 fields long"),
         (HEAD + "\nsoon,1,1\n", "", "row 2, column time must be a time"),

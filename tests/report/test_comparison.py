@@ -203,3 +203,9 @@ def test_counters_of_other_loads_say_so() -> None:
     assert found.name == "TTFT, mean, of other loads (50 and 60 prompt tokens)"
     half = 3 * math.sqrt(2 / 100 * 10)  # three errors of means of which ten requests are worth one
     assert (found.low, found.high) == pytest.approx((1.5 - half, 1.5 + half))
+
+
+def test_a_stage_without_requests_served_no_rate() -> None:
+    stages = [{"rate_asked": rate, "ttft_s": 1.0, "duration_s": 60.0} for rate in (4.0, 8.0)]
+    empty, full = (stages[0] | {"completed": 0.0}), (stages[1] | {"completed": 480.0})
+    assert [row[0] for row in _steps_of([Run("", "", told=x) for x in (empty, full)])] == [8.0]

@@ -248,6 +248,11 @@ def test_other_files_are_refused_by_name(text: str, told: str) -> None:
         ("ℹ Request Latency Statistics (Completed Requests)\n|===|\n", "GuideLLM's JSON"),
         (" NVIDIA AIPerf | LLM Metrics\n┏━━━┳━━━┓\n┃ Metric ┃ avg ┃\n", "profile_export"),
         (" NVIDIA GenAI-Perf | LLM Metrics\n┏━━━┳━━━┓\n┃ Statistic ┃ avg ┃\n", "profile_export"),
+        ("  LLM Metrics\n┏━━━┳━━━┓\n┃  Statistic ┃ avg ┃\n", "profile_export"),
+        ('INFO generate{p} total_time="2.3s" validation_time="1ms"}: Success\n', "TGI's /metrics"),
+        ("slot print_timing: id 0 |\nprompt eval time = 9.1 ms / 11 tokens\n", "with --metrics"),
+        ('[2026-08-06T14:30:00.5Z] "POST /v1/completions HTTP/1.1" 200 -\n', "log as JSON"),
+        ('{"resourceSpans": [{"scopeSpans": []}]}', "ConsoleSpanExporter"),
         ("*** Measurement Settings ***\n  Batch size: 1\n", "profile_export"),
         ('{"batch_size": 4, "latency": 1.5, "last_gen_throughput": 80.0}', "a test of a server"),
         ("batch size: 16\nlatency: 1.25 s\nlast_ttft: 0.40 s\n", "a test of a server"),
@@ -257,9 +262,52 @@ def test_other_files_are_refused_by_name(text: str, told: str) -> None:
 def test_what_tells_less_names_the_file_that_tells_more(text: str, told: str) -> None:
     """As EvalScope 1.14, inference-perf 0.7, GuideLLM 0.8, SGLang 0.5.23, vLLM 0.33, trtllm-bench
     (`bench/dataclasses/reporting.py`), LLMPerf (`token_benchmark_ray.py`), AIPerf 0.13, genai-perf
-    0.0.16 and perf_analyzer print or write it; EvalScope's percentiles were taken as requests."""
+    0.0.16 and perf_analyzer print or write it, and TGI, llama.cpp, Envoy and a collector of spans
+    as people paste them; EvalScope's percentiles were taken as requests."""
     with pytest.raises(OtherFileError, match=f"^a must be .*{re.escape(told)}.*, got "):
         read_file(text, "a")
+
+
+def test_rows_of_an_interface_are_a_log_page_by_page() -> None:
+    """As LiteLLM's /spend/logs/v2 and Cloudflare's gateway answer, in a line or over many; one row
+    over many lines each, as jq or a console exporter of spans prints them, with and without more
+    than one; and other objects with a list stay what they were."""
+    rows = [
+        {"request_id": f"r{i}", "startTime": f"2026-08-06T14:30:{i:02d}+00:00"}
+        | {"completionStartTime": f"2026-08-06T14:30:{i:02d}.250+00:00"}
+        | {"endTime": f"2026-08-06T14:31:{i:02d}+00:00", "prompt_tokens": 7 + i}
+        for i in range(40)
+    ]
+    page = {"data": rows, "total": 40, "page": 1, "filters": []}
+    texts = [json.dumps(page), json.dumps(page, indent=2), json.dumps({"result": rows, "ok": True})]
+    texts += ["\n".join(json.dumps(row, indent=4) for row in rows), json.dumps(rows)]
+    for text in texts:
+        (run,) = read_file(text, "a")
+        assert run.columns["ttft_s"] == pytest.approx(0.25)
+        assert run.columns["latency_s"] == pytest.approx(60.0)
+        assert run.columns["prompt_tokens"].tolist() == [7.0 + i for i in range(40)]
+    spans = [
+        {"name": "llm_request", "start_time": f"2026-08-06T14:30:{i:02d}Z"}
+        | {"end_time": f"2026-08-06T14:30:{i + 2:02d}Z"}
+        | {"attributes": {"gen_ai.latency.time_to_first_token": 0.3, "gen_ai.latency.e2e": 2.0}}
+        for i in range(40)
+    ]
+    (run,) = read_file("\n".join(json.dumps(one, indent=4) for one in spans), "a")
+    assert run.columns["ttft_s"] == pytest.approx(0.3)
+    with pytest.raises(ValueError, match="the names of columns"):
+        read_file("$ tail log\nstarted\nslept, and woke\n", "a")
+    with pytest.raises(ValueError, match="a unit that is known"):
+        read_file(json.dumps({"data": [{"time": "2026-08-06T14:30:00Z", "ttft": 2.0}] * 30}), "a")
+
+
+def test_a_scrape_is_read_behind_what_was_typed() -> None:
+    page = 'vllm:num_requests_running{engine="0"} 3\nvllm:prompt_tokens_total{engine="0"} 1e6\n'
+    typed = "$ date -Is && curl -s localhost:8000/metrics\n2026-10-18T04:12:40+00:00\n"
+    for before in ("$ curl localhost:8000/metrics\n", "me@host:~$ curl -s :8000/metrics\n", typed):
+        (run,) = read_file(before + page, "a")
+        assert run.series is not None
+        assert run.series.level("running").tolist() == [3.0]
+        assert len(read_file(2 * (before + page), "a")) == 2
 
 
 def test_requests_that_those_files_have_are_read() -> None:

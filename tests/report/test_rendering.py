@@ -3,9 +3,10 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 from jsonschema import Draft202012Validator
 from serving_mathematics.report.comparison import Difference, differences
-from serving_mathematics.report.evidence import Run
+from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.registry import report
 from serving_mathematics.report.rendering import (
@@ -92,3 +93,18 @@ def test_markdown_has_the_files_to_take_along() -> None:
     text = report_markdown(found)
     assert "`alerts.yaml`:" in text
     assert text.count("```") % 2 == 0
+
+
+def test_one_of_many_is_one_and_counters_are_no_request() -> None:
+    """One request of one run, whose file says nothing else; and a scrape, which has none."""
+    alone = Run("a", "a log", {"latency_s": np.ones(1)}, told={"completed": 1.0, "failed": 1.0})
+    found = report([alone], ASKED)
+    for text in (
+        "\n".join(summary_lines(found)),
+        report_markdown(found),
+        report_html(found, ASKED),
+    ):
+        assert "1 request" in text
+        assert not re.search(r"\b1 (requests|problems|warnings|notes|questions|findings)\b", text)
+    scrape = Run("b", "vLLM", series=Series(np.arange(2.0), {"running": np.ones(2)}))
+    assert summary_lines(report([scrape], Asked()))[0] == "vLLM: counters; nothing found"

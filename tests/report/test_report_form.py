@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
+import pytest
+from serving_mathematics.planner.planner_form import form_answer
 from serving_mathematics.report.registry import FINDINGS
-from serving_mathematics.report.report_form import ask_form, example, form_report
+from serving_mathematics.report.report_command import _read_files
+from serving_mathematics.report.report_form import LARGEST_SENT, ask_form, example, form_report
 
 from .example_runs import clean, detailed, log_csv
 
@@ -73,3 +79,38 @@ def test_of_many_files_that_cannot_be_read_some_are_named() -> None:
     told = json.loads(form_report(json.dumps({"files": files})))["problem"]
     assert told.endswith("; and 295 more")
     assert len(told) < 2000
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "start,ttft_ms,modèle\n1,2,a\n".encode("latin-1"),
+        "start,ttft_ms\n1,2\n".encode("utf-16"),
+        b"PK\x03\x04\xff",
+        gzip.compress(b"start,ttft_ms\n1,2\n")[:-3],
+        gzip.compress(b"start,ttft_ms\n1,2\n") + gzip.compress(b"2,3\n"),
+        b"\xef\xbb\xbfstart,ttft_ms\n1,2\n",
+    ],
+)
+def test_bytes_are_read_and_refused_as_the_command_does(raw: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    file.write_bytes(raw)
+    told, problems = _read_files([str(file)])
+    sent = {"name": str(file), "base64": base64.b64encode(raw).decode()}
+    form = json.loads(form_report(json.dumps({"files": [sent]})))
+    assert form.get("problem", "") == "; ".join(problems)
+    assert ("summary" in form) == bool(told)
+    asked = {"trace": str(file), "trace_base64": sent["base64"]}
+    trace = json.loads(form_answer(json.dumps(asked)))
+    if not told:
+        assert trace["field"] == "trace"
+        assert trace["problem"].partition(": ")[2] == problems[0].partition(": ")[2]
+
+
+def test_what_a_page_sends_packed_is_bounded() -> None:
+    bomb = base64.b64encode(gzip.compress(bytes(LARGEST_SENT + 1))).decode()
+    form = json.loads(form_report(json.dumps({"files": [{"name": "a.gz", "base64": bomb}]})))
+    rule = "must be at most 64 MiB unpacked, got more"
+    assert form["problem"] == f"a.gz: {rule}; the command takes larger ones"
+    form = json.loads(form_report(json.dumps({"files": [{"name": "a.gz", "base64": "é?"}]})))
+    assert form["field"] == "files"

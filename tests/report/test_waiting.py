@@ -9,8 +9,9 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.findings.of_the_engine import binding, queue_or_prefill
+from serving_mathematics.report.findings.of_the_engine import binding, prefix_hits, queue_or_prefill
 from serving_mathematics.report.findings.of_the_objective import goodput, load_kept
+from serving_mathematics.report.findings.of_the_test import growing_queue
 from serving_mathematics.report.own_engine import OwnEngine, breaking_rate, fit_own
 from serving_mathematics.report.waiting import (
     _limits,
@@ -104,6 +105,72 @@ def test_a_wait_of_one_stretch_sends_the_reader_there() -> None:
     columns = {"sent_s": sent, "queue_s": queue, "ttft_s": queue + 0.05}
     found = queue_or_prefill(Run("", "", columns), ASKED)
     assert found.change.startswith("look at what happened from 500 s to")
+
+
+def incident(
+    until_end: bool, prompts: float = 600, found: float = 500, held_s: float = 0, rate: float = 1
+) -> Run:
+    """A log of one engine at a third of what it carries, where for a quarter of the time, in the
+    middle or at the end, prompts are of so many tokens, a cache finds so many, a gateway holds
+    requests, or so many times as many come."""
+    rng, engine = np.random.default_rng(5), Engine(0.01, 5e-5, 1e-4, max_sequences=64)
+    moments = np.cumsum(rng.exponential(0.05 / rate, 8000 * int(rate)))
+    begin, end = (120.0, 160.0) if until_end else (80.0, 120.0)
+    then = (moments >= begin) & (moments < end)
+    few = rng.random(moments.size) < 1 / rate
+    kept = (moments < 160.0) & (then | few)
+    sent, then = moments[kept], then[kept]
+    size = np.ceil(rng.uniform(0.8, 1.2, sent.size) * np.where(then, prompts, 600))
+    cached = np.minimum(np.where(then, found, 500), size - 1)
+    answers = rng.geometric(1 / 60, sent.size) + 1
+    asks = sent + np.where(then, held_s, 0)
+    order = np.argsort(asks, kind="stable")
+    done = simulate(Workload(asks[order], size[order], answers[order], cached[order]), engine)
+    back = np.argsort(order, kind="stable")
+    columns = {"sent_s": sent, "ttft_s": done.first_token_s[back] - sent}
+    columns |= {"latency_s": done.completion_s[back] - sent, "prompt_tokens": size}
+    columns |= {"output_tokens": answers.astype(float), "cached_tokens": cached}
+    return Run("", "a log of requests", columns)
+
+
+@pytest.mark.parametrize("until_end", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "told", "untold"),
+    [
+        ({"prompts": 6000}, "look who sent prompts", "look who sent prompts"),
+        (
+            {"prompts": 2000, "found": 0},
+            "look for what emptied the prefix",
+            "look who sent prompts",
+        ),
+        ({"held_s": 5}, "look at what happened", "look at what happened"),
+        ({"rate": 8}, "plan for", "plan for"),
+    ],
+)
+def test_an_incident_sends_to_its_cause_and_not_to_replicas(
+    until_end: bool, fault: dict[str, float], told: str, untold: str
+) -> None:
+    """Whatever finding speaks of it, with and without what a cache found; and the number inside is
+    a target to scale on where it was what made late."""
+    run = incident(until_end, **fault)
+    for log, begins in ((run, told), (without(run, "cached_tokens"), untold)):
+        found = [f(log, ASKED) for f in (goodput, queue_or_prefill, growing_queue)]
+        assert found[0] is not None
+        for one in found:
+            assert one is None or (one.change.startswith(begins) and "replicas" not in one.change)
+        moment = float(found[0].change.split(" from ")[1].split(" s ")[0])
+        assert moment == pytest.approx(120 if until_end else 80, abs=5)
+        assert ("look before the engines" in found[0].change) == ("held_s" in fault)
+        assert (load_kept(log, ASKED) is not None) == ("rate" in fault)
+
+
+def test_a_cache_that_finds_as_much_in_longer_prompts_was_not_emptied() -> None:
+    told = prefix_hits(incident(True, prompts=6000), ASKED)
+    assert told is not None
+    assert told.change.startswith("plan with this share")
+    told = prefix_hits(incident(True, found=0), ASKED)
+    assert told is not None
+    assert "emptied the cache" in told.change
 
 
 def test_who_was_passed_is_found_by_looking_at_everybody_behind() -> None:

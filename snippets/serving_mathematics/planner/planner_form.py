@@ -51,7 +51,7 @@ from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routed_requests import _shared_requests
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.support import checks
-from serving_mathematics.support.files import read_json
+from serving_mathematics.support.files import base64_text, read_json
 
 FROM_WHERE = (  # which is no field, and shows those that are
     '<p><label for="planner-traffic">Where it comes from</label><select id="planner-traffic">'
@@ -156,7 +156,8 @@ def _control(field: Field) -> str:
 def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> str:
     """What the form on the page gets for its fields, JSON for JSON.
 
-    text: an object of fields; `trace_text` may hold a trace file. tell: called with "status" and
+    text: an object of fields; `trace_text` may hold a trace file, `trace_base64` the bytes of one
+    that is packed or no text. tell: called with "status" and
     which fleet is being simulated. The answer is `html`, or a `problem` and the `field` that it
     names. Bad input is a problem, not an error.
 
@@ -172,6 +173,11 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     if values.get("trace") == "":
         return json.dumps({"problem": "trace must be a file, got none", "field": "trace"})
     log, name = str(values.pop("trace_text", "")), str(values.get("trace", ""))
+    if (sent := values.pop("trace_base64", None)) is not None:
+        try:
+            log = base64_text(str(sent), name[:60] or "trace")
+        except ValueError as error:
+            return json.dumps({"problem": str(error), "field": "trace"})
     if values.get("load_test") and values.get("front") == FIELDS["front"].default:
         del values["front"]  # as the form stands: nobody named what was tested
     fleets = 0

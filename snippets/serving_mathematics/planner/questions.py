@@ -812,7 +812,7 @@ def _json_grid(text: str) -> list[dict[str, object]]:
 
 def _csv_grid(text: str) -> list[dict[str, object]]:
     lines = read_table(text, "the file", MOST_QUESTIONS)
-    require(len(lines) > 1, "the file", "a header and at least one row", f"{len(lines)} rows")
+    require(len(lines) > 1, "the file", "a header and at least one row", "fewer rows")
     header = lines[0]
     for name in header:
         try:

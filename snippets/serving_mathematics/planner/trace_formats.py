@@ -138,7 +138,7 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
 
 def _comma_separated(text: str, mapping: Mapping[str, str]) -> ReadRequests:
     rows = read_table(text, "the log")
-    require(len(rows) > 1, "the log", "a header and at least one request", f"{len(rows)} rows")
+    require(len(rows) > 1, "the log", "a header and at least one request", "fewer rows")
     header = [name.strip() for name in rows[0]]
     chosen = _chosen(header, mapping, "row 1")
     for number, row in enumerate(rows[1:], start=2):

@@ -24,6 +24,7 @@ JSON schemas; GuideLLM, request_stats.py; inference-perf, reportgen; genai-perf,
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -94,14 +95,21 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
     ),
     r'"results_ttft_s_|^Number Of Completed Requests: ': "LLMPerf's …_individual_responses.json",
     r"^=== START_(SUMMARY|STAGE)|^\W*Throughput and Goodput": "inference-perf's folder of JSON",
-    r"\A# AIPerf Server Metrics|^\s*NVIDIA [\w-]+ \||^\*\*\* Measurement Settings": (
+    r"\A# AIPerf Server Metrics|^\s*NVIDIA [\w-]+ \||^\*\*\* Measurement Settings|^┃ *Statistic": (
         "AIPerf's profile_export_aiperf.json, or genai-perf's profile_export_genai_perf.json"
     ),
     r'"last_gen_throughput"|"median_decode_latency"|^last_ttft: |^\W*Offline Throughput Bench|'
     r'\A\{\n\s+"(elapsed_time|avg_latency)"|^Throughput: [\d.]+ requests/s': (
         "a test of a server, as vllm bench serve or SGLang's bench_serving make it"
     ),
+    r'total_time="[^"]*" validation_time=': "TGI's /metrics",
+    r"^prompt eval time =": "llama.cpp's /metrics, which it has with --metrics",
+    r'^\[\d{4}-\d\d-\d\dT[^\]\n]*\] "[A-Z]+ /': "Envoy's access log as JSON (json_format)",
+    r'"resourceSpans"': "its spans as JSON, as OpenTelemetry's ConsoleSpanExporter writes them",
 }
+PROMPTED = re.compile(  # at a prompt, before what it printed, and a date between
+    r"^(?:\S*[$%#>] )?[^#{\n]*\bcurl .*\n|^\d{4}-\d\d-\d\dT[\d:.+Z-]+\n", re.MULTILINE
+)
 AT_ENDS = 20_000  # characters at either end of a file, for what it is
 PERCENTILES = ("p99", "p99.0", "99")
 SECONDS_OF = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -138,8 +146,8 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
             mark = " ".join(str(less[0]).split())[:60]
             raise OtherFileError(f"{where} must be {rule}, got {mark}")
     if not begin:
-        if _looks_scraped(text):
-            return [scrape_run(one, where) for one in _scrapes_of(text)]
+        if _looks_scraped(printed := PROMPTED.sub("", text)):
+            return [scrape_run(one, where) for one in _scrapes_of(printed)]
         if _looks_tabled(text):
             return [table_run(text, where)]
         if text.lstrip().startswith(("Metric,", '"Metric",')):
@@ -152,6 +160,12 @@ def read_file(text: str, where: str, columns: str = "") -> list[Run]:
     if not _is_report(first):
         if _is_record(first):
             return _records(text, where)
+        if rows := _rows_within(text, first):
+            try:
+                return [read_log(rows, where, columns)]
+            except ValueError as error:
+                if "with columns such as" not in str(error):
+                    raise
         if begin == "{" and _is_other(text, first):
             told = f"{where} must be a load test, a log or a scrape, got an object with"
             raise OtherFileError(f"{told} {', '.join(first)[:60] or 'nothing'}")
@@ -187,6 +201,27 @@ def _is_other(text: str, first: Any) -> bool:
         return isinstance(first, dict) and json_values(line)[0] != first
     except (ValueError, IndexError):
         return isinstance(first, dict)
+
+
+def _rows_within(text: str, first: Any) -> str:
+    """Objects that stand over many lines each, or in the one list of an object, as the pages of an
+    interface have them, in a line each; empty where a text has neither.
+
+    >>> text = '{"data": [{"a": 1}, {"a": 2}], "total": 2}'
+    >>> _rows_within(text, json_values(text)[0])
+    '{"a": 1}\\n{"a": 2}'
+    """
+    if not isinstance(first, Mapping) or not (_is_other(text, first) or "\n" not in text.strip()):
+        return ""
+    try:
+        values = json_values(text)
+    except ValueError:
+        return ""
+    if len(values) == 1:
+        lists = [x for x in first.values() if isinstance(x, list) and x]
+        values = lists[0] if len(lists) == 1 else []
+    rows = values if all(isinstance(x, Mapping) for x in values) else []
+    return "\n".join(map(json.dumps, rows))
 
 
 def _is_report(value: Any) -> bool:

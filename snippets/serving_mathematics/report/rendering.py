@@ -19,11 +19,12 @@ from typing import Any
 
 from serving_mathematics.planner.plot_axes import Plot
 from serving_mathematics.report.comparison import Difference
+from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding, duration, percent
 from serving_mathematics.report.registry import FINDINGS, Report
 from serving_mathematics.report.report_plots import run_plots
 from serving_mathematics.support import checks
-from serving_mathematics.support.digits import sized
+from serving_mathematics.support.digits import one_of_many, sized
 
 LINES, TERMINAL_WIDTH = 15, 110  # of a terminal
 SIGNS = {"problem": "✗", "warning": "!", "note": "·"}
@@ -160,7 +161,7 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
         return lines or ["nothing was read"]
     lines.insert(0, _headline(found, changed))
     if len(found.runs) == 1 and found.runs[0].notes:
-        told = f"read: {'; '.join(found.runs[0].notes)}"
+        told = one_of_many(f"read: {'; '.join(found.runs[0].notes)}")
         lines += textwrap.wrap(told, TERMINAL_WIDTH, subsequent_indent="  ", max_lines=4)
     shown = [one for one in changed if one.real or one.unlike]
     said = (
@@ -183,15 +184,14 @@ def summary_lines(found: Report, changed: Sequence[Difference] = ()) -> list[str
         rows = textwrap.wrap(text, TERMINAL_WIDTH, subsequent_indent="  ")
         if len(rows) > left:
             rest = sum(len(x) for x in list(groups.values())[place:])
-            lines.append(f"… and {rest} more findings (--out FOLDER has all)")
+            lines.append(one_of_many(f"… and {rest} more findings (--out FOLDER has all)"))
             return lines
         lines += rows
         left -= len(rows)
     if found.untold:
         count = len(found.untold)
         lines.append(
-            f"{count} question{'s' * (count > 1)} could not be asked of this (--out FOLDER "
-            "says why)"
+            one_of_many(f"{count} questions could not be asked of this (--out FOLDER says why)")
         )
     return lines
 
@@ -209,8 +209,8 @@ def _headline(found: Report, changed: Sequence[Difference] = ()) -> str:
     runs = f"{len(found.runs)} runs, " if len(found.runs) > 1 else ""
     requests = f"{count:,.0f} requests" if count else "counters"
     levels = [one.level for one in found.findings] + [one.level for one in changed]
-    told = [f"{levels.count(x)} {x}{'s' * (levels.count(x) > 1)}" for x in LEVELS if x in levels]
-    return f"{tools}: {runs}{requests}; {', '.join(told) or 'nothing found'}"
+    told = [f"{levels.count(x)} {x}s" for x in LEVELS if x in levels]
+    return one_of_many(f"{tools}: {runs}{requests}; {', '.join(told) or 'nothing found'}")
 
 
 def _no_difference(changed: Sequence[Difference]) -> str:
@@ -286,11 +286,14 @@ def report_markdown(found: Report, changed: Sequence[Difference] = ()) -> str:
         lines += ["", "## What this cannot tell", ""]
         lines += [f"- {title} It would take {needs}." for title, needs in found.untold]
     lines += ["", "## What was read", ""]
-    lines += [
-        f"- {run.where}: {run.tool}, {run.size:,} requests one by one. {'; '.join(run.notes)}"
-        for run in found.runs
-    ]
+    lines += [f"- {run.where}: {_read_said(run)}" for run in found.runs]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _read_said(run: Run) -> str:
+    """What was read of a run, in words."""
+    notes = "; ".join(run.notes)
+    return one_of_many(f"{run.tool}, {run.size:,} requests one by one. {notes}")
 
 
 def _sentence(text: str) -> str:
@@ -357,9 +360,7 @@ def _report_body(
         )
         parts.append(f"<h2>What this cannot tell</h2><ul>{items}</ul>")
     rows = "".join(
-        f"<li>{html.escape(run.where)}: {html.escape(run.tool)}, {run.size:,} requests one by one."
-        f" {html.escape('; '.join(run.notes))}</li>"
-        for run in found.runs
+        f"<li>{html.escape(run.where)}: {html.escape(_read_said(run))}</li>" for run in found.runs
     )
     parts.append(f"<h2>What was read</h2><ul>{rows}</ul>")
     return "".join(parts)

@@ -27,8 +27,9 @@ from serving_mathematics.report.registry import FINDINGS, report
 from serving_mathematics.report.rendering import _report_body, report_html, summary_lines
 from serving_mathematics.report.report_command import NUMBERS, _compared_runs, read_asked
 from serving_mathematics.support import checks
-from serving_mathematics.support.files import MOST_ROWS
+from serving_mathematics.support.files import MOST_ROWS, base64_text
 
+LARGEST_SENT = 64 * 2**20  # bytes of a file, unpacked; as docs/assets/ask.js has it
 MOST_TOLD = 5  # files that could not be read, when none could
 POSITIVE = ("a positive number", 1e-300, 1e300)
 TYPED: dict[str, tuple[str, str, tuple[str, float, float] | None]] = {  # label, unit, rule
@@ -91,10 +92,11 @@ def _place(name: str) -> str:
 def form_report(text: str, tell: Callable[[str, str], object] | None = None) -> str:
     """What the form on the page gets for its files, JSON for JSON.
 
-    text: an object with `files` and `against`, each of objects with a name and a text, and with the
-    other fields; `site` is where the chapters are. tell: called with "status" and what is being
-    read. The answer has the report's `body`, the whole page as `html` and the `summary`, or a
-    `problem` and the `field` that it names. Bad input is a problem, not an error.
+    text: an object with `files` and `against`, each of objects with a name and a text, or `base64`
+    of bytes that are none or packed, and with the other fields; `site` is where the chapters are.
+    tell: called with "status" and what is being read. The answer has the report's `body`, the whole
+    page as `html` and the `summary`, or a `problem` and the `field` that it names. Bad input is a
+    problem, not an error.
 
     >>> json.loads(form_report('{"files": []}'))["field"]
     'files'
@@ -153,11 +155,14 @@ def _runs(
             tell("status", f"Reading {name}…")
         try:
             content = str(one.get("text") or "")
+            if isinstance(sent := one.get("base64"), str):
+                content = base64_text(sent, name, LARGEST_SENT)
             found = read_file(content, name, columns)
             _require_new(found, content, name, before)
             runs += found
         except ValueError as error:
-            problems.append(str(error))
+            large = str(error).endswith("unpacked, got more")
+            problems.append(f"{error}{'; the command takes larger ones' * large}")
         except MemoryError:
             problems.append(f"{name} must fit into the browser's memory; the command takes more")
     try:

@@ -208,10 +208,11 @@ def _said(columns: str) -> tuple[dict[str, str], str]:
 def _cells(text: str) -> tuple[dict[str, Sequence[Any]], int]:
     """Columns of a table by name, and the number of its first row."""
     rows = read_table(text, "the log")
-    require(len(rows) > 1, "the log", "a header and at least one request", f"{len(rows)} rows")
+    require(len(rows) > 1, "the log", "a header and at least one request", "fewer rows")
     again = rows[0]
     header = [name.strip() for name in again]
     values = any(re.search(r"\d\d:\d\d|\A\d+(\.\d+)?\Z", name) for name in header)
+    values = values or (len(header) == 1 < max(map(len, rows)))  # some lines, and no table
     if values and not any(KNOWN_FORMS & set(_known_as(name)) for name in header):
         rule = "the names of columns (write the log as CSV with a header, or as JSON lines)"
         require(False, "row 1", rule, ",".join(header)[:100])

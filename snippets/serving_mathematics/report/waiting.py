@@ -17,6 +17,7 @@ import heapq
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.report.evidence import (
     FloatArray,
@@ -26,9 +27,7 @@ from serving_mathematics.report.evidence import (
     _known_quantile,
     _tick_s,
 )
-from serving_mathematics.report.findings.finding import duration
 from serving_mathematics.support import checks
-from serving_mathematics.support.digits import sized
 
 EVENLY = 1000  # moments at which is looked who runs and who waits
 LOOKS, FEWEST_QUEUED = 2000, 10  # at which is looked who is inside, and of them with a queue
@@ -44,7 +43,9 @@ ROUTED = (
     "the engines: flags and replicas help the others"
 )
 FEWEST_LATE, SHORT, UNTIL_END = 20, 0.2, 0.98  # requests, and of the time of a log
-CROWD = 1.5  # times the mean rate, from which it is what makes late
+LONGER, LATER = 0.4, 0.75  # of it, that late ones last at most in the middle, and to its end
+PROMPT_MOST = 0.25  # of a request in time, from which what runs is mostly not told
+OFTEN_MORE = 0.6  # chance that a late request found more running than another, from which it did
 SHARED = 0.05  # of the prompt tokens, found in a cache, from which what is held is not told
 
 
@@ -224,29 +225,45 @@ def _passed_share(run: Run, least_s: float = math.nan) -> float:
     return float(lasted[long & passed].sum() / lasted[long].sum())
 
 
-def _when_late(late: FloatArray, sent: FloatArray) -> str:
-    """The shortest time in which nine of ten late requests were sent, in words; empty where it is
-    no short part of the log or lasts until its end, as a queue that grows, or late ones are few.
-
-    >>> _when_late(np.arange(500.0, 530.0), np.arange(1000.0))
-    'look at what happened from 500 s to 526 s after the first request'
-    """
+def _stretch(late: FloatArray, sent: FloatArray) -> tuple[float, float] | None:
+    """The shortest time in which nine of ten late requests were sent, or from which on they were,
+    where it lasts until the end of the log; None where it is most of the log, or they are few."""
     late = np.sort(late[np.isfinite(late)])
     if late.size < FEWEST_LATE:
-        return ""
+        return None
+    begin, last = float(np.nanmin(sent)), float(np.nanmax(sent))
+    if late[-1] > begin + UNTIL_END * (last - begin):
+        first = float(late[late.size // 20])
+        return (first, last) if first > last - LATER * (last - begin) else None
     most = math.ceil(0.9 * late.size)
     lasting = late[most - 1 :] - late[: late.size - most + 1]
     at = int(np.argmin(lasting))
-    begin = float(np.nanmin(sent))
-    span = float(np.nanmax(sent) - begin)
-    if not lasting[at] < SHORT * span or late[-1] > begin + UNTIL_END * span:
-        return ""
-    ends = [float(late[x]) for x in (at, at + most - 1)]
-    came = ((sent >= ends[0]) & (sent <= ends[1])).sum() / max(ends[1] - ends[0], 1e-9)
-    times = float(came / (np.isfinite(sent).sum() / span))
-    load = f"plan for {sized(times, 2)} times the mean rate, as it was" if times > CROWD else ""
-    words = " to ".join(duration(end - begin) for end in ends)
-    return f"{load or 'look at what happened'} from {words} after the first request"
+    short = lasting[at] < LONGER * (last - begin)
+    return (float(late[at]), float(late[at + most - 1])) if short else None
+
+
+def _more_ran(run: Run, late: npt.NDArray[np.bool_]) -> bool:
+    """Whether late requests came while more ran or more came than others found, or what limits an
+    engine was full; True where nothing tells, as where most of a request is its prompt."""
+    if not run.has("sent_s", "ttft_s", "latency_s"):
+        return True
+    sent, lasted = run.column("sent_s"), run.column("latency_s")
+    first, end = sent + run.column("ttft_s"), sent + lasted
+    known = run.good() & np.isfinite(first + end)
+    mine, others = known & late, known & ~late
+    if min(mine.sum(), others.sum()) < FEWEST_LATE:
+        return True
+    if _known_quantile((run.column("ttft_s") / np.maximum(lasted, 1e-9))[others]) > PROMPT_MOST:
+        return True
+    stay = _known_quantile(lasted[others])
+    for since, until in ((first, end), (sent, sent + stay)):
+        counts = [np.searchsorted(np.sort(x[known]), sent, side="right") for x in (since, until)]
+        found = counts[0] - counts[1]
+        usual = np.sort(found[others])
+        sides = [np.searchsorted(usual, found[mine], side=x).mean() for x in ("left", "right")]
+        if sum(sides) / 2 / usual.size > OFTEN_MORE:
+            return True
+    return bool(np.isfinite(_limits(run)).any())
 
 
 def check_what_is_steady_is_the_limit() -> None:

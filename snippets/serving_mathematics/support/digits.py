@@ -1,11 +1,16 @@
-"""Numbers as sentences say them: of so many digits, and never with a power of ten for a large one.
+"""Numbers as sentences say them: of so many digits, never with a power of ten for a large one, and
+one of what a sentence has many of.
 
 Source: Python's format `g`, which writes 140 of two digits as 1.4e+02.
 """
 
 from __future__ import annotations
 
+import re
+
 from serving_mathematics.support.require import require_finite, require_positive_integer
+
+ONE = re.compile(r"(?<![\d.,])1 ((?:more )?(?!times)[a-z]{2,}[^\Ws])s\b")
 
 
 def sized(value: float, digits: int = 3) -> str:
@@ -19,3 +24,13 @@ def sized(value: float, digits: int = 3) -> str:
     value = require_finite(value=value)
     digits = require_positive_integer(digits=digits)
     return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+
+
+def one_of_many(sentence: str) -> str:
+    """A sentence made for any number, with "1 request" for "1 requests"; as docs/assets/slider.js
+    mends it.
+
+    >>> one_of_many("1 requests of 1 tokens, and 1 more files 1 times"), one_of_many("11 requests")
+    ('1 request of 1 token, and 1 more file 1 times', '11 requests')
+    """
+    return ONE.sub(r"1 \1", sentence)

@@ -11,6 +11,7 @@ size and depth); RFC 4180; RFC 1952, section 2.3.1; POSIX.1-2017, `rename`.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import contextvars
 import csv
@@ -181,7 +182,27 @@ def read_text(name: str, most: int = MOST_BYTES) -> str:
     name, most: as for file_bytes, which says what is raised; ValueError also where the text is not
     UTF-8.
     """
-    raw = file_bytes(name, most)
+    return _decoded(file_bytes(name, most), name)
+
+
+def base64_text(sent: str, name: str, most: int = MOST_BYTES) -> str:
+    """The text of a file whose bytes a page sent, as read_text reads it where it lies.
+
+    sent: its bytes in base64. name: what errors call it. most: bytes unpacked. Raises ValueError as
+    read_text does, and where it is no base64.
+
+    >>> base64_text("77u/YSxi", "x")
+    'a,b'
+    >>> base64_text("6Q==", "x")
+    Traceback (most recent call last):
+    ValueError: x: must be UTF-8 text, got unexpected end of data
+    """
+    raw = base64.b64decode(sent, validate=True)
+    return _decoded(unpacked(raw, name, most) if raw[:2] == _GZIP else raw, name)
+
+
+def _decoded(raw: bytes, name: str) -> str:
+    """UTF-8 as text; a refusal of anything else, with what it looks like."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

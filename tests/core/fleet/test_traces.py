@@ -188,8 +188,8 @@ HEAD = "timestamp,input_tokens,output_tokens\n"
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "the trace must be a header and at least one request, got 0 lines"),
-        (HEAD, "the trace must be a header and at least one request, got 1 lines"),
+        ("", "the trace must be a header and at least one request, got fewer lines"),
+        (HEAD, "the trace must be a header and at least one request, got fewer lines"),
         ("a,b\n1,2\n", "line 1: time must be named among the columns, as timestamp, got a, b"),
         ("time,words\n1,2\n", "line 1: prompt must be named among the columns, as contexttokens"),
         (HEAD + "1,5\n", "line 2 must be of 3 fields; is the file whole?, got 2"),

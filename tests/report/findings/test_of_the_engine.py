@@ -230,3 +230,24 @@ def test_a_prompts_own_time_is_a_floor_and_so_much_a_token() -> None:
     assert _own_prefill(run) == pytest.approx(own)
     found = queue_or_prefill(run, Asked())
     assert found.seen.startswith(f"{percent(54 / (54 + own.sum()))} (")
+
+
+def test_the_engine_that_a_log_was_cut_before_was_not_empty() -> None:
+    """Who ended behind a cut is in no log, so those before it seem to come to an empty engine."""
+    rng = np.random.default_rng(6)
+    sent, lasted = np.arange(6000) / 100.0, rng.uniform(0.5, 10.0, 6000)
+    kept = sent + lasted < 50.0
+    columns = {"sent_s": sent, "ttft_s": np.full(6000, 0.4), "latency_s": lasted}
+    assert _own_prefill(Run("", "", {name: x[kept] for name, x in columns.items()})) is None
+
+
+def test_first_tokens_that_are_timed_elsewhere_are_in_no_share_of_the_queue() -> None:
+    """Half of a hundred requests are timed, 1 s each, and all together waited for 40 s."""
+    run = counted(queue_s=40.0, ttft_s=50.0, ttft_count=100.0, ttft_apart=50.0)
+    told = queue_or_prefill(run, Asked())
+    assert told is not None
+    assert told.seen.startswith("40% of the time to first token of 1 s in the mean")
+
+
+def test_gaps_within_one_chunk_are_no_stalls() -> None:
+    assert stalls(Run("", "", {"ttft_s": np.ones(9)}, gaps_s=np.full(900, 1e-6)), Asked()) is None

@@ -24,7 +24,6 @@ from serving_mathematics.report.findings import of_the_objective
 from serving_mathematics.report.findings.finding import Asked, percent
 from serving_mathematics.report.findings.of_the_objective import (
     _in_time,
-    _of_whom,
     _prompt_speed,
     _rates_simulated,
     breaking_load,
@@ -381,16 +380,6 @@ def test_queue_flags_keep_the_work_that_overload_control_keeps(
     held = np.isfinite(late_s)
     assert held.mean() > 0.4  # of at most half
     assert np.mean(late_s[held] <= ttft_s) > 0.9
-
-
-@pytest.mark.parametrize(("share", "named"), [(0.3, True), (0.6, False)])
-def test_late_requests_are_of_a_tenant_that_has_half_of_all_at_most(
-    share: float, named: bool
-) -> None:
-    of = (np.arange(1000) >= 1000 * share).astype(float)
-    late = (of == 0) & (np.arange(1000) % 2 == 0)
-    run = Run("", "", columns={"tenant": of}, tenants=("acme", "birch"))
-    assert bool(_of_whom(run, late)) == named
 
 
 def test_goodput_and_its_interval_are_what_counting_says() -> None:

@@ -8,12 +8,15 @@ from scipy import stats
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import _shared, served
 from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.of_the_objective import goodput
 from serving_mathematics.report.findings.of_the_tenants import (
+    _mostly_of,
     _raised,
     _rank_correlation,
     _waits,
     tenants,
 )
+from serving_mathematics.report.findings.of_the_test import failures
 from serving_mathematics.report.request_log import read_log
 
 from ..example_runs import functions_of
@@ -130,3 +133,28 @@ def test_who_waits_does_so_in_six_tenths_of_the_run(blocks: int, said: bool) -> 
     of = np.where((np.arange(1000) % 2 == 0) & (np.arange(1000) < 100 * blocks), 0, 1)
     run = Run("", "", {"tenant": of, "ttft_s": np.where(of == 0, 1.0, 0.1)})
     assert (_waits(run, of, 0) is not None) == said
+
+
+@pytest.mark.parametrize(("share", "named"), [(0.3, True), (0.6, False)])
+def test_late_requests_are_of_a_tenant_that_has_half_of_all_at_most(
+    share: float, named: bool
+) -> None:
+    of = (np.arange(1000) >= 1000 * share).astype(float)
+    late = (of == 0) & (np.arange(1000) % 2 == 0)
+    run = Run("", "", columns={"tenant": of}, tenants=("acme", "birch"))
+    assert bool(_mostly_of(run, late)[0]) == named
+
+
+def test_a_tenant_whose_requests_fail_is_named() -> None:
+    """The client of one of ten is impatient: who is called looks there, and not at the engine."""
+    tenant = np.arange(1000.0) % 10
+    failed = (tenant == 3) & (np.arange(1000) % 20 < 10)
+    columns = {"sent_s": np.arange(1000.0), "ttft_s": np.full(1000, 0.1), "tenant": tenant}
+    columns |= {"failed": failed * 1.0, "gave_up": failed * 1.0}
+    run = Run("", "", columns, tenants=tuple("abcdefghij"))
+    told = failures(run, Asked())
+    assert told is not None
+    assert "100% of them of d, which sent 10% of all" in told.seen
+    found = goodput(run, Asked(ttft_s=1.0))
+    assert found is not None
+    assert found.change.endswith("100% of them are of d, which sent 10% of all")

@@ -333,3 +333,8 @@ def test_requests_that_were_cut_off_have_no_time_per_token() -> None:
     columns["latency_s"] = np.repeat([2.5, math.nan], 50)
     found = tpot_definition(Run("", "", columns, {"tpot_s": 2.5 / 11}), Asked())
     assert found.seen.endswith("is 200 ms; it looks like end/tokens, with the first token in it")
+
+
+def test_no_rate_that_was_asked_for_is_missed_by_nobody() -> None:
+    told = {"rate_asked": 0.0, "rate_sent": 12.0, "completed": 800.0}
+    assert late_client(Run("", "", told=told), Asked()) is None

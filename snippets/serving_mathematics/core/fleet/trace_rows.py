@@ -81,7 +81,7 @@ def rows_of_csv(text: str) -> tuple[list[Row], float]:
         table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
         raise ValueError(f"the trace must be comma-separated values, got {error}") from error
-    require(len(table) > 1, "the trace", "a header and at least one request", f"{len(table)} lines")
+    require(len(table) > 1, "the trace", "a header and at least one request", "fewer lines")
     header = [name.strip() for name in table[0]]
     forms = ["".join(c for c in name.lower() if c.isalnum()) for name in header]
     if {"session", "ts", "reusabletokens"} <= set(forms):

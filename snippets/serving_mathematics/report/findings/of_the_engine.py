@@ -29,17 +29,21 @@ from serving_mathematics.report.evidence import (
     _inside_at,
     _known_mean,
     _known_quantile,
+    _since_first,
     _tick_s,
 )
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
 from serving_mathematics.report.own_engine import LEAST_TOLD, _changed
 from serving_mathematics.report.waiting import (
+    FEWEST_LATE,
     PASSED,
     ROUTED,
+    SHORT,
     _limits,
     _memory_free,
+    _more_ran,
     _passed_share,
-    _when_late,
+    _stretch,
     levels,
 )
 from serving_mathematics.support import checks
@@ -59,6 +63,7 @@ STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
 FELL, STRETCHES_OF_HITS = 0.2, 8  # of the prompt tokens, that are found no more; of a log
+CROWD = 1.5  # times the mean rate, or the usual prompt, from which it is what makes late
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
 KEEPS_ROOM = {  # in memory, of an engine for answers to come; and what makes it keep less
@@ -87,6 +92,7 @@ OTHERS = (  # tools that are an engine, or pass one on, and not the one that is 
     *("TensorRT-LLM", "TGI", "LMDeploy", "llama.cpp", "AIBrix", "Dynamo"),
     "NIM or TensorRT-LLM",
 )
+BEFORE_OR_IN = ", if they wait in the engines and not before them"
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
@@ -211,10 +217,11 @@ def _memory_change(flags: tuple[str, ...]) -> str:
     return f"raise {flags[2]}, take {fewer}, or add replicas"
 
 
-def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
+def queue_or_prefill(run: Run, asked: Asked) -> Finding | None:
     """How much of the time to first token is waiting, and how much the prompt itself.
 
-    run: with times in the queue, or requests that found the engine nearly empty.
+    run: with times in the queue, or requests that found the engine nearly empty. asked: the time to
+    first token that is promised, if one is: who is late is looked at, else who waited most.
 
     >>> times = {"queue_s": np.full(200, 0.9), "ttft_s": np.full(200, 1.0)}
     >>> queue_or_prefill(Run("", "", times), Asked()).level
@@ -246,8 +253,64 @@ def queue_or_prefill(run: Run, _asked: Asked) -> Finding | None:
     if run.has("sent_s"):
         order = np.argsort(-queue, kind="stable")
         most = order[: int(np.searchsorted(np.cumsum(queue[order]), MOST_WAITED * queue.sum())) + 1]
-        then = _when_late(run.column("sent_s")[good][most], run.column("sent_s"))
+        late = good & (run.column("ttft_s") > (asked.ttft_s or math.inf))
+        who = "late ones" if late.sum() >= FEWEST_LATE else "that waited most"
+        late[np.flatnonzero(good)[most]] |= who == "that waited most"
+        then = _cause(run, late, who)
     return _waiting(run, share, half, float(ttft.mean()), how, then=then)
+
+
+def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
+    """What to look at where nine of ten late requests were sent in one part of the log or from a
+    moment on: a cache that found less then, longer prompts, a slower engine, later ones that passed
+    them, more requests, or something else if no more ran than at other times. Empty where they are
+    no part of it, few, or a queue that grows.
+
+    late: which requests. who: what these are called.
+
+    >>> late = np.abs(np.arange(1000) - 515) <= 15
+    >>> _cause(Run("", "", {"sent_s": np.arange(1000.0)}), late, "late ones").partition(",")[0]
+    'look at what happened from 500 s to 527 s after the first request'
+    """
+    if not (run.has("sent_s") and late.any()):
+        return ""
+    since, found, prompts = (run.column(x) for x in ("sent_s", "cached_tokens", "prompt_tokens"))
+    since = _since_first(since)
+    ends, last = _stretch(since[late], since), float(np.nanmax(since))
+    early = last / STRETCHES_OF_HITS  # a moment below is told to a stretch
+    when, then = "", np.zeros(run.size, dtype=bool)
+    if ends is not None:
+        then = (since >= ends[0]) & (since <= ends[1])
+        when = f"to {duration(ends[1])} after the first request"
+        when = "after the first request on" if ends[1] == last else when
+        when = f"from {duration(ends[0])} {when}, when nine of ten {who} were sent"
+    other = np.isfinite(since) & ~then
+    had, has = _known_mean(found[other]), _known_mean(found[then])
+    usual, long = (max(_known_mean(prompts[x]), 1.0) for x in (other, then))
+    if had / usual - has / long > FELL and has < (1 - FELL) * had:
+        seen = f"{percent(has / long)} of the prompt tokens were found then, else "
+        return f"look for what emptied the prefix cache {when}: {seen}{percent(had / usual)}"
+    fell, told = _hits_fell(run), _changed(run)
+    if fell is not None and (since[late] >= fell[0] - early).mean() > 0.9:
+        return f"look for what emptied the prefix cache {duration(fell[0])} after the first request"
+    if long > CROWD * usual:
+        seen = f"look who sent prompts {sized(long / usual, 2)} times as long {when}"
+        return f"{seen}: bound them, or serve them apart"
+    begins = told[0] - float(np.nanmin(run.column("sent_s"))) if told and told[1] > 1 else math.inf
+    if (since[late] >= begins - early).mean() > 0.9:
+        moment = duration(begins)
+        return f"look for what made the engine slower from {moment} after the first request on"
+    if ends is None:
+        return ""
+    if _passed_share(run) > PASSED:
+        return f"look at what happened {when}; later ones passed them: {ROUTED}"
+    times = float(then.sum() / (ends[1] - ends[0] or 1e-9) / (np.isfinite(since).sum() / last))
+    if times > CROWD:
+        return f"plan for {sized(times, 2)} times the mean rate, as it was {when}"
+    as_many = not _more_ran(run, late)
+    seen = "; no more ran than at other times: look before the engines too" if as_many else ""
+    short = ends[1] < last and ends[1] - ends[0] < SHORT * last
+    return f"look at what happened {when}{seen}" if as_many or short else ""
 
 
 def _left_waiting(series: Series) -> str:
@@ -274,9 +337,10 @@ def _waiting(
         if left
         else ROUTED
         if much and _passed_share(run) > PASSED
-        else f"{then}, when nine of ten that waited most were sent"
+        else then
         if then and share > MOST_QUEUE
         else "add replicas, or bound the queue so that those who are let in are in time"
+        + BEFORE_OR_IN * how.startswith("estimated")
         if much
         else "shorten prompts or share prefixes: more replicas save only the wait"
     )
@@ -475,7 +539,10 @@ def _hits_fell(run: Run) -> tuple[float, float, float] | None:
     before, after = (np.concatenate(x) for x in (parts[:at], parts[at:]))
     had, has = (float(found[x].sum() / max(prompt[x].sum(), 1.0)) for x in (before, after))
     apart = shares[:at].min() > shares[at:].max() and had - has > FELL
-    return (float(moments[after[0]] - moments[0]), had, has) if apart else None
+    fewer = found[after].mean() < (1 - FELL) * found[before].mean()  # and not longer prompts
+    if not (apart and (fewer or not run.has("cached_tokens"))):
+        return None
+    return float(moments[after[0]] - moments[0]), had, has
 
 
 def guesses(run: Run, _asked: Asked) -> Finding | None:
@@ -558,10 +625,10 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
     gaps = run.gaps_s[fine]
     if gaps.size < 500:
         return None
-    usual = float(np.median(gaps[gaps > 1e-5])) if (gaps > 1e-5).any() else 0.0
+    usual = _known_quantile(gaps[gaps > 1e-5])  # of chunks, not of the tokens in one
     long = gaps > STALL * usual
     share = float(long.mean())
-    if usual <= 0 or share < STALL_SHARE:
+    if share < STALL_SHARE:
         return None
     p99 = float(np.quantile(gaps, 0.99))
     time = float(gaps[long].sum() / gaps.sum())

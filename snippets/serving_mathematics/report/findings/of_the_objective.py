@@ -36,7 +36,6 @@ from serving_mathematics.report.evidence import (
     _known_mean,
     _known_quantile,
     _rates_told,
-    _since_first,
 )
 from serving_mathematics.report.findings.finding import (
     FEW,
@@ -46,8 +45,12 @@ from serving_mathematics.report.findings.finding import (
     duration,
     percent,
 )
-from serving_mathematics.report.findings.of_the_engine import _hits_fell
-from serving_mathematics.report.findings.of_the_tenants import _called
+from serving_mathematics.report.findings.of_the_engine import (
+    BEFORE_OR_IN,
+    _cause,
+    _hits_fell,
+)
+from serving_mathematics.report.findings.of_the_tenants import _mostly_of
 from serving_mathematics.report.own_engine import (
     FASTEST_TIMES,
     LEAST_BUDGET,
@@ -63,11 +66,10 @@ from serving_mathematics.report.own_engine import (
     twice_alone,
 )
 from serving_mathematics.report.waiting import (
-    FEWEST_LATE,
     PASSED,
     ROUTED,
+    _more_ran,
     _passed_share,
-    _when_late,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
@@ -152,7 +154,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     if 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
         files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
     kinds = {
-        "problem": "lower the load, add replicas or loosen the promise",
+        "problem": f"lower the load, add replicas or loosen the promise{BEFORE_OR_IN}",
         "warning": "test longer: the interval holds the promise and less",
         "note": "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it",
     }
@@ -307,41 +309,23 @@ def _why_late(run: Run, kept: FloatArray, asked: Asked) -> str:
     they are, an engine that slept, a time, or that others passed them; empty elsewhere."""
     late = kept == 0
     failed = late & ~run.good()
+    whose, of_late, of_all = _mostly_of(run, late)
     if failed.sum() > 0.9 * late.sum():
-        return "mend what fails: nine of ten that did not keep it have no whole answer"
+        seen = f"; {of_late} of them are of {whose}, which sent {of_all} of all" if whose else ""
+        return f"mend what fails: nine of ten that did not keep it have no whole answer{seen}"
     if failed.any() and _known_mean(kept[run.good()]) >= asked.quantile:
         return "mend what fails: of the answers that came enough keep it"
-    whose = _of_whom(run, late)
     if whose:
-        return f"look at what holds {whose}"
-    fell, told = _hits_fell(run) if run.has("sent_s") else None, _changed(run)
-    if fell is not None and (_since_first(run.column("sent_s"))[late] >= fell[0]).mean() > 0.9:
-        return f"look for what emptied the prefix cache {duration(fell[0])} after the first request"
-    if told is not None and told[1] > 1 and (run.column("sent_s")[late] >= told[0]).mean() > 0.9:
-        since = duration(told[0] - float(np.nanmin(run.column("sent_s"))))
-        return f"look for what made the engine slower from {since} after the first request on"
+        seen = f"of it are {of_late} of the late requests, and {of_all} of all"
+        return f"look at what holds {whose} before the engine, or serve it apart: {seen}"
     cold = _cold_starts(run, late & (run.column("ttft_s") > asked.ttft_s))
     if cold > FEW_COLD:
         seen = f"keep an engine awake, or start it faster: {cold} times a request came to one that "
         return seen + "had nobody inside and waited, and nine of ten late ones came meanwhile"
-    then = _when_late(run.column("sent_s")[late], run.column("sent_s"))
-    if then:
-        return f"{then}, when nine of ten late ones were sent"
+    if cause := _cause(run, late, "late ones"):
+        return cause
     passed = asked.ttft_s > 0 and _passed_share(run, asked.ttft_s) > PASSED
     return f"requests sent later passed the late ones: {ROUTED}" if passed else ""
-
-
-def _of_whom(run: Run, late: npt.NDArray[np.bool_]) -> str:
-    """The tenant that has nine of ten late requests, and half of all at most; empty elsewhere."""
-    if not run.has("tenant") or late.sum() < FEWEST_LATE:
-        return ""
-    of = np.nan_to_num(run.column("tenant"), nan=-1).astype(int) + 1
-    counts, all_of = np.bincount(of[late], minlength=of.max() + 1), np.bincount(of)
-    who = int(np.argmax(counts[1:])) + 1 if counts.size > 1 else 0
-    most = who and counts[who] >= 0.9 * late.sum() and all_of[who] <= 0.5 * of.size
-    shares = (percent(counts[who] / late.sum()), percent(all_of[who] / of.size)) if most else ()
-    named = f"{_called(run, who - 1)} before the engine, or serve it apart: of it are"
-    return f"{named} {' of the late requests, and '.join(shares)} of all" if most else ""
 
 
 def _cold_starts(run: Run, late: npt.NDArray[np.bool_]) -> int:
@@ -453,7 +437,7 @@ def _load_held(run: Run, asked: Asked) -> tuple[float, bool] | str:
         most = float(inside[below].max()) if first else 0.0
         holds = first > 0 and kept[below].mean() >= asked.quantile
         lost = all(one.share < asked.quantile for one in shares[first:])
-        if not (holds and lost) or _stood_still(run, most):
+        if not (holds and lost) or _stood_still(run, most) or not _more_ran(run, told == 0):
             most = 0.0
     if most < 1:
         return (
@@ -546,6 +530,7 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         seen = f"the objective holds up to {at}, on one engine of {_places_held(own)}{lasting}"
         below = f"{sized(held * busiest)} a second" if busiest > 0 else "it"
         change = f"plan replicas so that the busiest minute stays below {below}, with one down"
+        change = (_why_late(run, told, asked) if late else "") or change
         why = "between today's load and this one lies all the room for a burst or a lost replica"
         how += f"; on the safe side: steps of {LEAST_BUDGET:,} tokens, promised times "
         how += f"{percent(1 - SURE)} shorter and by what it falls short of the log's late requests"

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from serving_mathematics.report.evidence import FloatArray, Run, _known_quantile
 from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
+from serving_mathematics.report.waiting import FEWEST_LATE
 from serving_mathematics.support import checks
 
 OWN_REQUESTS = 50  # requests of a tenant of whom something is said
@@ -81,6 +82,20 @@ def tenants(run: Run, _asked: Asked) -> Finding | None:
         f"{run.size:,} requests, whole windows as observations",
         "optimization/hardware-scheduling",
     )
+
+
+def _mostly_of(run: Run, which: npt.NDArray[np.bool_]) -> tuple[str, str, str]:
+    """The tenant that has nine of ten of some requests and half of all at most, its share of these
+    and of all, in words; empty elsewhere."""
+    if not run.has("tenant") or which.sum() < FEWEST_LATE:
+        return "", "", ""
+    of = np.nan_to_num(run.column("tenant"), nan=-1).astype(int) + 1
+    counts, all_of = np.bincount(of[which], minlength=of.max() + 1), np.bincount(of)
+    who = int(np.argmax(counts[1:])) + 1 if counts.size > 1 else 0
+    if not who or counts[who] < 0.9 * which.sum() or all_of[who] > 0.5 * of.size:
+        return "", "", ""
+    shares = percent(counts[who] / which.sum()), percent(all_of[who] / of.size)
+    return _called(run, who - 1), *shares
 
 
 def _called(run: Run, who: int) -> str:

@@ -46,6 +46,8 @@ from serving_mathematics.report.findings.finding import (
     duration,
     percent,
 )
+from serving_mathematics.report.findings.of_the_engine import _cause
+from serving_mathematics.report.findings.of_the_tenants import _mostly_of
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 
@@ -390,11 +392,15 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
         f"times rose from {duration(float(medians[0]))} to {duration(float(medians[-1]))} (medians "
         f"of the first and the last tenth), by {duration(max(added))} a second, and had not settled"
     )
+    late = np.zeros(ordered.size, dtype=bool)
+    late[told] = series > math.sqrt(float(medians[0] * medians[-1]))
+    change = _cause(ordered, late, "slow ones")
     return Finding(
         "problem",
         seen,
         "the load is above what the engine carries, so every percentile says how long the test was",
-        "lower the rate until the last tenth is as fast as the middle, or say the rate that was "
+        change
+        or "lower the rate until the last tenth is as fast as the middle, or say the rate that was "
         "served and no latency",
         "ten blocks in order, 1 in 2,000 by chance",
         "definitions/utilization",
@@ -500,6 +506,8 @@ def failures(run: Run, asked: Asked) -> Finding | None:
         f"{int(bad):,} of {int(total):,} requests failed: "
         f"{percent(share.share, share.low, share.high)}"
     )
+    whose, of_failed, of_all = _mostly_of(run, ~run.good())
+    seen += f", {of_failed} of them of {whose}, which sent {of_all} of all" if whose else ""
     if gave_up > 0.5 * bad:
         seen += f"; {'all' if gave_up == bad else f'{gave_up:,}'} because their clients gave up"
     fast = False
