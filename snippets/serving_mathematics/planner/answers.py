@@ -68,6 +68,7 @@ from serving_mathematics.planner.lines import (
     _all,
     _alone,
     _count,
+    _cut_said,
     _left_out,
     _lengths_line,
     _model,
@@ -222,7 +223,7 @@ def main_lines(told: Answered) -> list[Line]:
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
             "machine/predictions",
         ),
-        _lengths_line(question),
+        _lengths_line(question, question.mean_lengths),
         Line(
             "batch limit",
             f"{best.places:,}",
@@ -443,14 +444,10 @@ def _lengths_summary(told: Answer) -> str:
     question, traffic = told.question, told.question.traffic
     if isinstance(traffic, Workload):
         return ""
-    prompt, answer = question.mean_lengths
+    prompt, _ = question.mean_lengths
     if question.left_by_context:
-        asked = f"{traffic.mean_prompt_tokens:,.0f} and {traffic.mean_output_tokens:,.0f}"
-        return (
-            f" Of the drawn requests {100 * question.left_by_context[0]:.0f}% are cut at the "
-            f"context of {question.deployment.architecture.context_tokens:,} tokens: this is for "
-            f"{prompt:,.0f} in and {answer:,.0f} out in the mean. For {asked} give a trace."
-        )
+        most = f"context of {question.deployment.architecture.context_tokens:,} tokens"
+        return _cut_said(traffic, question.left_by_context, most)
     drawn = "Lengths are drawn geometric, and"
     if prompt >= LONG_PROMPT:
         return f" {drawn} equal prompts take less time: a trace has its own."

@@ -17,6 +17,7 @@ from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
 from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.traffic import KINDS, Traffic
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require, require_positive
 
@@ -153,13 +154,27 @@ def _per_second(rate_per_s: float) -> str:
     return f"{rate} request{'' if rate == '1' else 's'}/s"
 
 
-def _lengths_line(question: Question) -> Line:
+def _lengths_line(question: Question, lengths: tuple[float, float]) -> Line:
     """What a request brings, which the reader may have left to the planner."""
-    prompt, answer = question.mean_lengths
+    prompt, answer = lengths
     value = f"{prompt:,.0f} in, {answer:,.0f} out"
     cached = _cached_share(question)
     value += f", {100 * cached:.0f}% of those in cached" if cached else ""
     return Line("tokens of a request, mean", value, "capacity/arrival-rates")
+
+
+def _cut_said(traffic: Traffic, left: tuple[float, float, float], most: str) -> str:
+    """What was cut of drawn requests, and for which the answer is. left: share that is cut, and
+    means. most: what cut it, in words."""
+    share, prompt, answer = left
+    drawn = {kind.like for kind in traffic.classes or (traffic,)} == {KINDS[0]}
+    asked = f"{traffic.mean_prompt_tokens:,.0f} and {traffic.mean_output_tokens:,.0f}"
+    return (
+        f" Of the drawn requests {100 * share:.0f}% are cut at the {most}: this is for "
+        f"{prompt:,.0f} in and {answer:,.0f} out in the mean."
+        + f" For {asked} give a trace."
+        * drawn
+    )
 
 
 def _cached_share(question: Question) -> float:

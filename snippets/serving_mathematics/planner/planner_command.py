@@ -88,11 +88,11 @@ example:
 
 
 class _Parser(OneLineParser):
-    def meant(self, option: str, value: str) -> str:
+    def meant(self, option: str, *value: str) -> str:
         """The same, and how users become a rate."""
         if option != "--users":
-            return super().meant(option, value)
-        return _users_as_rate(value).replace("rate_per_s", FIELDS["rate_per_s"].option)
+            return super().meant(option)
+        return _users_as_rate(*value[:1]).replace("rate_per_s", FIELDS["rate_per_s"].option)
 
 
 def command_parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ from serving_mathematics.planner.lines import (
     _all,
     _alone,
     _count,
+    _cut_said,
     _left_out,
     _lengths_line,
     _model,
@@ -33,7 +34,14 @@ from serving_mathematics.planner.lines import (
     with_interval,
 )
 from serving_mathematics.planner.routed_requests import _begins_alone
-from serving_mathematics.planner.routing import HOST, STILL_FILLING, Routed, TierWorth, Way
+from serving_mathematics.planner.routing import (
+    HOST,
+    STILL_FILLING,
+    Routed,
+    TierWorth,
+    Way,
+    _traffic,
+)
 from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.support.digits import sized
 
@@ -59,7 +67,7 @@ def routed_main(told: Routed) -> list[Line]:
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
             "machine/predictions",
         ),
-        _lengths_line(question),
+        _lengths_line(question, told.mean_lengths),
         Line("router", best.router.name, ROUTERS_PAGE),
         Line("host memory of a replica", _memory(best), CACHES_PAGE),
         Line(
@@ -105,7 +113,7 @@ def _kept_if_steps_err(told: Routed) -> str:
 
 def _held(told: Routed) -> float:
     """Requests in a replica, by Little's law of the medians."""
-    stay = told.best.ttft[0].value + told.question.mean_lengths[1] * told.best.tpot[0].value
+    stay = told.best.ttft[0].value + told.mean_lengths[1] * told.best.tpot[0].value
     return told.rate_per_s / told.replicas * stay
 
 
@@ -244,7 +252,7 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
-    notes = [_if_full(told)]
+    notes = [_if_full(told), _if_cut(told)]
     if told.fewer:
         notes.append(f"With {told.replicas - 1:,}, {_of_fewer(told)}.")
     if best.found.value:
@@ -291,6 +299,16 @@ def _if_full(told: Routed) -> str:
     if told.load < STEADY:
         return ""
     return f" The fleet is {overloaded(told.load, told.rate_per_s)}{_with_prefixes(told)}."
+
+
+def _if_cut(told: Routed) -> str:
+    """What the context cut of drawn requests, or the cache of a replica."""
+    if told.left is None:
+        return ""
+    own = told.longest < told.question.deployment.architecture.context_tokens
+    most = f"{told.longest:,} tokens"
+    most = f"{most} that the cache of a replica holds" if own else f"context of {most}"
+    return _cut_said(_traffic(told.question), told.left, most)
 
 
 def _with_prefixes(told: Routed) -> str:

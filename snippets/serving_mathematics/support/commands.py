@@ -16,13 +16,15 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with status 2."""
-        rule = r"unrecognized arguments: ([^\s=]+)[\s=]?(\S*).*"
-        if unknown := re.fullmatch(rule, message, re.DOTALL):
-            message = f"there is no option {unknown[1][:60]}; {self.meant(*unknown.groups())}"
+        given = message.removeprefix("unrecognized arguments: ")
+        if given != message:
+            option, *value = re.split(r"[\s=]", given)
+            message = f"there is no option {option[:60]}; {self.meant(option, *value)}"
         self.exit(2, f"{message}\n")
 
-    def meant(self, option: str, value: str) -> str:
-        """What is to be given instead of an option that there is not, in words. value: its own.
+    def meant(self, option: str, *_value: str) -> str:
+        """What is to be given instead of an option that there is not, in words. _value: what stands
+        behind it.
 
         >>> parser = OneLineParser()
         >>> _ = parser.add_argument("--device")
