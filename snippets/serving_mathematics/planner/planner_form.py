@@ -17,9 +17,9 @@ import html
 import json
 import shlex
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
-from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
 from serving_mathematics.planner.answer_plots import _meter, answer_plots
@@ -47,17 +47,19 @@ from serving_mathematics.planner.fields import (
 from serving_mathematics.planner.launch import Start, starts
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.objectives import METRICS
-from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.routed_requests import _shared_requests
-from serving_mathematics.planner.trace_formats import read_requests
+from serving_mathematics.planner.questions import read_choices, read_workload
 from serving_mathematics.support import checks
-from serving_mathematics.support.files import read_json
+from serving_mathematics.support.files import inputs_noted, read_json
 
 FROM_WHERE = (  # which is no field, and shows those that are
     '<p><label for="planner-traffic">Where it comes from</label><select id="planner-traffic">'
     '<option value="rate">a rate and mean lengths</option>'
     '<option value="">a trace file, read in this page and sent nowhere</option></select>'
     "</p>"
+)
+FROM_FILE = (  # which is no field either: what it takes stands in the field by its name
+    '<label class="field-file"><input type="file" accept=".json,application/json">'
+    "or its config.json</label>"
 )
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
     *((metric.none_keeps, metric.field) for metric in METRICS.values()),
@@ -73,11 +75,6 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("backend", "backend"),
     ("device", "device"),
     ("load_test", "load_test"),
-    ("line ", "trace"),
-    ("row ", "trace"),
-    ("column ", "trace"),
-    ("the trace ", "trace"),
-    ("the log ", "trace"),
 )
 
 
@@ -143,6 +140,8 @@ def _control(field: Field) -> str:
             control = f'<span class="field-unit">{control}<span>{field.unit}</span></span>'
         if offered:
             control += f'<datalist id="{name}-names">{names}</datalist>'
+        if field.name == "model":
+            control += FROM_FILE
     when = f' data-when="{html.escape(field.when)}"' if field.when else ""
     when += "" if not field.when or field.name in DRAWN else " hidden"  # a known device, and a rate
     said = f"{html.escape(more)} <code>{field.name}</code>".lstrip()
@@ -156,8 +155,9 @@ def _control(field: Field) -> str:
 def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> str:
     """What the form on the page gets for its fields, JSON for JSON.
 
-    text: an object of fields; `trace_text` may hold a trace file. tell: called with "status" and
-    which fleet is being simulated. The answer is `html`, or a `problem` and the `field` that it
+    text: an object of fields; `trace_text` may hold a trace's file, and `model_bytes` that of a
+    model, a letter for each byte. tell: called with "status" and which fleet is being simulated.
+    The answer is `html`, or a `problem` and the `field` that it
     names. Bad input is a problem, not an error.
 
     >>> json.loads(form_answer('{"rate_per_s": "x"}'))["field"]
@@ -171,7 +171,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
         return json.dumps({"problem": "the form must be one object of fields", "field": ""})
     if values.get("trace") == "":
         return json.dumps({"problem": "trace must be a file, got none", "field": "trace"})
-    log, name = str(values.pop("trace_text", "")), str(values.get("trace", ""))
+    name, model = str(values.get("trace", "")), Path(str(values.get("model", "")))
+    log, config = str(values.pop("trace_text", "")), values.pop("model_bytes", None)
     if values.get("load_test") and values.get("front") == FIELDS["front"].default:
         del values["front"]  # as the form stands: nobody named what was tested
     fleets = 0
@@ -187,24 +188,28 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
             tell("status", f"Simulating fleet {fleets}: replicas {replicas}, batch limit {places}…")
 
     try:
-        piece = answer_html(_answered(values, log, told, compared), _command(values))
+        given = {name: log.encode("utf-8", "replace")}
+        given |= {} if config is None else {str(model): str(config).encode("latin-1")}
+        with inputs_noted(given):
+            piece = answer_html(_answered(values, told, compared), _command(values))
     except ValueError as error:
         said = str(error)
         named = [field for field in FIELDS if said.startswith((f"{field} ", f"{field}: "))]
+        if name and said.startswith(f"{name}: "):
+            named, said = ["trace"], name[:60] + said.removeprefix(name)
         named += [field for begins, field in LIMITS if said.startswith(begins)]
         if named[:1] == ["trace"] and ": trace_columns " in said:  # which mends it
             named = ["trace_columns"]
-        if named[:1] == ["trace"] and name:
-            said = f"{name[:60]}: {said}"
-        if named[:1] == ["model"] and " cannot be read: " in said:
-            said += "; a page has none of your files: name the model, or give the command its file"
+        if named[:1] == ["model"]:
+            said = said.replace("give the path of its config.json", "choose its config.json")
+            if " cannot be read: " in said:
+                said += "; a page has none of your files until you choose, drop or paste one"
         return json.dumps({"problem": said, "field": named[0] if named else ""})
     return json.dumps({"html": piece})
 
 
 def _answered(
     values: dict[str, object],
-    log: str = "",
     told: Callable[[int, int], None] | None = None,
     compared: Callable[[int, int], None] | None = None,
 ) -> Answered:
@@ -212,12 +217,8 @@ def _answered(
     asked = _asked(values)
     if str(asked.get("price_per_hour", "")) == str(FIELDS["price_per_hour"].default):
         del asked["price_per_hour"]  # which stood there: the answer says that nobody gave it
-    load = functools.cache(lambda _, columns: read_requests(log, columns))
-
-    def shared(_name: str, columns: str) -> Requests:
-        return _shared_requests(log, columns)
-
-    choices = read_choices(asked, load, shared)
+    load = functools.cache(read_workload)  # once for all devices
+    choices = read_choices(asked, load)
     return whole_answer(choices, asked, load, told, progress=compared)
 
 
@@ -246,7 +247,8 @@ def answer_html(told: Answered, command: str = "") -> str:
             note = f"<p>{html.escape(table.note)}</p>" if table.note else ""
             folded.append((table.title, note + _rows_html(table.rows)))
     texts = [part for one in starts(told) for part in _copied(one)]
-    texts += [("The same plan from the command line:", command)] if command else []
+    where = ", in the folder of the model’s file" * question.checkpoint.startswith(".")
+    texts += [(f"The same plan from the command line{where}:", command)] if command else []
     folded.append(("What starts it", "".join(_copy_html(*one) for one in texts)))
     details = "".join(
         f"<details><summary>{html.escape(title)}</summary>{body}</details>"

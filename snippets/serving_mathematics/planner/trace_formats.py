@@ -128,7 +128,7 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
         there_are = units | forms if role == "time" else forms
         name = next((there_are[form] for form in known if form in there_are), None)
         if name is None and role != "cached":
-            name, may = _plain(names, role)
+            name, may = _in_plain_words(names, role)
         if name is None and role != "cached":
             shown, would = ", ".join(names)[:200], f" or {role}=".join(may or ["NAME"])[:200]
             raise ValueError(
@@ -144,12 +144,12 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
     return chosen
 
 
-def _plain(names: Sequence[str], role: str) -> tuple[str | None, list[str]]:
+def _in_plain_words(names: Sequence[str], role: str) -> tuple[str | None, list[str]]:
     """The one column that says a role in plain words, or None, and all that may.
 
-    >>> _plain(["when", "prompt", "prompt_id", "out"], "prompt")
+    >>> _in_plain_words(["when", "prompt", "prompt_id", "out"], "prompt")
     ('prompt', ['prompt', 'prompt_id'])
-    >>> _plain(["when", "prompt", "prompt_id", "out"], "output")
+    >>> _in_plain_words(["when", "prompt", "prompt_id", "out"], "output")
     (None, ['out'])
     """
     may, counts, alone = [], [], []
