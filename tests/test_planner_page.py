@@ -485,6 +485,7 @@ def test_a_models_file_is_chosen_dropped_or_pasted(page: Page, origin: str) -> N
     assert name is not None
     assert own is not None
     assert name["x"] + name["width"] < own["x"]  # beside each other
+    assert own["y"] <= name["y"] <= own["y"] + own["height"] - name["height"] / 2
     assert own["height"] >= 24
 
 

@@ -79,7 +79,10 @@ def test_what_is_cut_of_drawn_requests_is_told_and_what_is_left(
     found = replace(told(), question=question, ways=(best,), best=best)
     found = replace(found, longest=_limits(question, 2048).longest)
     drawn = _sample(question, 0, found.longest).asked
-    said = [note for note in routed_parts(found)[1] if "are cut at" in note]
+    sentence, notes = routed_parts(found)
+    assert " 1 replica of " in sentence
+    assert " do not keep " not in sentence
+    said = [note for note in notes if "are cut at" in note]
     assert len(said) == bool(most)
     assert all(most in note for note in said)
     lengths = drawn.prompt_tokens + drawn.output_tokens

@@ -12,14 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import OWN_HEADS
+from serving_mathematics.core.hardware.fronts import FRONTS, untuned
 from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
 from serving_mathematics.planner.configurations import _split_name
+from serving_mathematics.planner.fields import GIVEN, LIKE
+from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.traffic import KINDS, Traffic
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require, require_positive
+
+BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
+MISFIT = 1.5  # times what the other runs of a load test say of one, from which they contradict it
 
 
 @dataclass(frozen=True)
@@ -188,6 +195,48 @@ def _cached_share(question: Question) -> float:
         return traffic.cached_share
     each = [(one.share * one.mean_prompt_tokens, one.cached_share) for one in traffic.classes]
     return sum(size * part for size, part in each) / sum(size for size, _ in each)
+
+
+def _is_tuned(question: Question) -> bool:
+    """Whether steps are those of the published benchmarks."""
+    return question.calibration is None and question.front == FRONTS["benchmark"]
+
+
+def _misfit(question: Question) -> str:
+    """Which run of a load test is furthest off what the others say of it, as a sentence, where one
+    engine of the step model does not explain them all; empty elsewhere."""
+    found = question.calibration
+    if found is None or found.held_out is None:
+        return ""
+    off = [
+        run.per_token_s / float(told)
+        for run, told in zip(found.runs, found.held_out.per_token_s, strict=True)
+    ]
+    far = max(range(len(off)), key=lambda place: abs(math.log(off[place])))
+    if 1 / MISFIT < off[far] < MISFIT:
+        return ""
+    return (
+        f" Of the load test, the run of {found.runs[far].label} took {sized(off[far], 2)} times "
+        "what its other runs say: one engine of the step model does not explain them all, so "
+        "measure it again, or give the runs near this load alone."
+    )
+
+
+def _tuned(question: Question, error: ModelError) -> str:
+    """The end of the answer's first sentence: for which engine it is."""
+    return ", with a tuned engine" * (_is_tuned(question) and error.known)
+
+
+def _of_steps(question: Question) -> list[str]:
+    """What is to be known of the steps: where a load test contradicts itself, and what is taken for
+    given."""
+    one = question.deployment
+    notes = [_misfit(question), _needs_heads(question)]
+    if one.system.name == GIVEN:
+        notes.append(f"{BORROWED} are taken from {find_system(LIKE).shown}.")
+    if question.calibration is None and (assumed := untuned(one)):
+        notes.append(f"{assumed[0].upper()}{assumed[1:]}.")
+    return notes
 
 
 def _left_out(question: Question) -> list[str]:

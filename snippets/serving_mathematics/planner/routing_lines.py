@@ -13,6 +13,7 @@ from __future__ import annotations
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import QUANTILES, STEADY
 from serving_mathematics.planner.configurations import _split_name
+from serving_mathematics.planner.costs import _api_said
 from serving_mathematics.planner.lines import (
     NOT_KNOWN,
     Line,
@@ -23,11 +24,12 @@ from serving_mathematics.planner.lines import (
     _left_out,
     _lengths_line,
     _model,
-    _needs_heads,
+    _of_steps,
     _per_second,
     _price_said,
     _promised,
     _promised_lines,
+    _tuned,
     listed,
     overloaded,
     unmeasured,
@@ -42,6 +44,7 @@ from serving_mathematics.planner.routing import (
     Way,
     _traffic,
 )
+from serving_mathematics.planner.token_prices import _api_usd_per_hour
 from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.support.digits import sized
 
@@ -247,12 +250,14 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
     'Behind random 2 replicas of Llama-3.1-8B'
     """
     question, best, one = told.question, told.best, told.question.deployment
-    sure = "keep" if told.keeps else "do not keep"
-    sure += "s" if told.replicas == 1 and told.keeps else ""
+    one_alone = told.replicas == 1
+    sure = f"keep{'s' * one_alone}" if told.keeps else f"do{'es' * one_alone} not keep"
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
-    notes = [_if_full(told), _if_cut(told)]
+    tuned = _tuned(question, told.error)
+    installed = "For an engine as installed, ask with front: unknown too." if tuned else ""
+    notes = [_if_full(told), installed, _if_cut(told)]
     if told.fewer:
         notes.append(f"With {told.replicas - 1:,}, {_of_fewer(told)}.")
     if best.found.value:
@@ -269,8 +274,8 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
         next_one = min(others, key=lambda way: told.behind(way).value)
         margin = with_interval(told.behind(next_one), 100)
         notes.append(f"{next_one.router.name} keeps {margin} of 100 fewer.")
-    notes += [_nearly_matched(told), _more_memory(told), _needs_heads(question)]
-    notes += _left_out(question)
+    notes += [_nearly_matched(told), _more_memory(told), *_of_steps(question)]
+    notes += [*_left_out(question), *_costs_asked(told)]
     low, high = (sized(100 * share) for share in (told.if_slower, told.if_faster))
     many = low if low == high else f"{low} to {high}"
     if told.error.known:
@@ -289,9 +294,20 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
         f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
-        f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}."
+        f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}{tuned}."
     )
     return sentence, [note.strip() for note in notes if note]
+
+
+def _costs_asked(told: Routed) -> list[str]:
+    """What an API takes for the same, and that energy is told of other plans, where asked."""
+    question = told.question
+    usd = _api_usd_per_hour(question, told.rate_per_s, told.mean_lengths)
+    notes = [_api_said(usd, told.usd_per_hour / usd, told.load)] if usd else []
+    notes = [f"The API, for the same, takes {said}." for said in notes]
+    if question.usd_per_kwh is not None or question.grams_per_kwh is not None:
+        notes.append("Energy is not told behind routers: ask without replicas.")
+    return notes
 
 
 def _if_full(told: Routed) -> str:
