@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Route, expect
 from serving_mathematics.planner.answers import (
     _lines_in_order,
     answer_head,
@@ -454,14 +454,25 @@ HANDED = """([kind, name, text, target]) => {
 
 def test_a_models_file_is_chosen_dropped_or_pasted(page: Page, origin: str) -> None:
     """Its name stands in the field, as a command would have it; what else is dropped is a trace."""
-    page.goto(f"{origin}planner/")
+    early, own = (
+        FilePayload(name=name, mimeType="application/json", buffer=b"{}")
+        for name in ("early.json", "it's.json")
+    )
     model, chooser = page.locator("#planner-model"), page.locator(".field-file input")
+    late: list[Route] = []
+    page.route("**/planner.js", lambda route: late.append(route))
+    page.goto(f"{origin}planner/", wait_until="domcontentloaded")
+    chooser.set_input_files(early)
+    while not late:
+        page.wait_for_timeout(50)
+    late[0].continue_()
+    expect(model).to_have_value("./early.json")
     model.focus()
     page.keyboard.press("Tab")
     expect(chooser).to_be_focused()
     ring = "one => getComputedStyle(one.parentElement).outlineStyle"
     assert chooser.evaluate(ring) == "solid"
-    chooser.set_input_files({"name": "it's.json", "mimeType": "application/json", "buffer": b"{}"})
+    chooser.set_input_files(own)
     expect(model).to_have_value("./it's.json")
     expect(page.locator(".planner-answer")).to_have_class(STALE)
     assert page.evaluate(HANDED, ["paste", "", "Qwen3-8B", "#planner-model"])
@@ -481,12 +492,12 @@ def test_a_models_file_is_chosen_dropped_or_pasted(page: Page, origin: str) -> N
     expect(page.locator("#planner-trace")).to_have_value(re.compile("log.csv"))
     expect(model).to_have_value("./c.json")
     page.set_viewport_size(PHONE)
-    name, own = (one.bounding_box() for one in (page.locator("[for=planner-model]"), chooser))
+    name, other = (one.bounding_box() for one in (page.locator("[for=planner-model]"), chooser))
     assert name is not None
-    assert own is not None
-    assert name["x"] + name["width"] < own["x"]  # beside each other
-    assert own["y"] <= name["y"] <= own["y"] + own["height"] - name["height"] / 2
-    assert own["height"] >= 24
+    assert other is not None
+    assert name["x"] + name["width"] < other["x"]  # beside each other
+    assert other["y"] <= name["y"] <= other["y"] + other["height"] - name["height"] / 2
+    assert other["height"] >= 24
 
 
 @needs_python

@@ -337,7 +337,7 @@ def _left_by(traffic: Traffic, most: int) -> tuple[float, float, float]:
     """
     found = np.zeros(3)
     for kind in _kinds_of(traffic):
-        left = 0.0, kind.mean_prompt_tokens, kind.mean_output_tokens
+        left = [0.0, kind.mean_prompt_tokens, kind.mean_output_tokens]
         if kind.like != AGENTS_KIND:
             asked, kept = (
                 _of_kind(np.random.default_rng(0), kind, 1.0, TO_CUT, 1.0, each)
@@ -345,8 +345,7 @@ def _left_by(traffic: Traffic, most: int) -> tuple[float, float, float]:
             )
             whole = asked.prompt_tokens + asked.output_tokens
             cut = kept.prompt_tokens + kept.output_tokens < whole
-            means = kept.prompt_tokens.mean(), kept.output_tokens.mean()
-            left = float(cut.mean()), *map(float, means)
+            left = [cut.mean(), kept.prompt_tokens.mean(), kept.output_tokens.mean()]
         found += kind.share * np.array(left)
     share, prompt, answer = found.tolist()
     return share, prompt, answer
