@@ -69,6 +69,7 @@ from serving_mathematics.planner.lines import (
     _alone,
     _count,
     _cut_said,
+    _for_installed,
     _is_tuned,
     _left_out,
     _lengths_line,
@@ -103,7 +104,6 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
-FOR_INSTALLED = "For an engine as installed, ask with front: unknown and take the larger number."
 SAID = {"replicas", "a replica", "steps are those of", "price of the fleet"}  # in the sentence
 SAID_HERE = {*SAID, "if steps err", "tokens of a request, mean"}  # in the notes, in the question
 LONG_ALONE = 0.4  # of a TTFT's limit: equal prompts took 20 to 67% fewer replicas from there on
@@ -384,7 +384,8 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
     best, one = found.best, question.deployment
     sure = "keeps" if best.replicas == 1 else "keep"
     given, tuned = told.rates is not None, _tuned(question, told.error)
-    notes = [FOR_INSTALLED * bool(tuned), _lengths_summary(told), *_left_out(question)]
+    safer = "smaller number" if given else "larger number"  # of requests, or of replicas
+    notes = [_for_installed(tuned, safer), _lengths_summary(told), *_left_out(question)]
     notes += given_more(told) if given else _other_costs(told)
     if _beyond(found.best) or found.load > EDGE:
         sure = "may keep"

@@ -227,6 +227,12 @@ def _tuned(question: Question, error: ModelError) -> str:
     return ", with a tuned engine" * (_is_tuned(question) and error.known)
 
 
+def _for_installed(tuned: str, safer: str) -> str:
+    """What to do where the engine is not tuned. tuned: as above. safer: what is to be taken."""
+    said = f"For an engine as installed, ask with front: unknown and take the {safer}."
+    return said if tuned else ""
+
+
 def _of_steps(question: Question) -> list[str]:
     """What is to be known of the steps: where a load test contradicts itself, and what is taken for
     given."""

@@ -21,6 +21,7 @@ from serving_mathematics.planner.lines import (
     _alone,
     _count,
     _cut_said,
+    _for_installed,
     _left_out,
     _lengths_line,
     _model,
@@ -256,8 +257,7 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     tuned = _tuned(question, told.error)
-    installed = "For an engine as installed, ask with front: unknown too." if tuned else ""
-    notes = [_if_full(told), installed, _if_cut(told)]
+    notes = [_if_full(told), _for_installed(tuned, "smaller share"), _if_cut(told)]
     if told.fewer:
         notes.append(f"With {told.replicas - 1:,}, {_of_fewer(told)}.")
     if best.found.value:
