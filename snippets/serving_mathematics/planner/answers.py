@@ -58,6 +58,7 @@ from serving_mathematics.planner.given_lines import (
     _given_error,
     _given_lines,
     _given_record,
+    _they_carry,
     given_more,
     given_said,
 )
@@ -396,9 +397,11 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
         notes.append(f"{best.replicas - 1:,} may do.")
     if found.found:
         other = found.found
+        more = f"{_they_carry(told).capitalize()} more" if given else ""
+        would = more or f"{_count(other.replicas)} would do"
         notes.append(
-            f"{_count(other.replicas)} would do with a token budget of {other.budget:,} and a "
-            f"batch limit of {other.places:,}."
+            f"{would} with a token budget of {other.budget:,} and a batch limit of "
+            f"{other.places:,}."
         )
     low, high = told.if_faster, told.if_slower
     if not given and told.error.known and (low, high) != (best.replicas, best.replicas):
@@ -452,9 +455,10 @@ def _lengths_summary(told: Answer) -> str:
     if traffic.classes or first is None or told.plan.alone_s < LONG_ALONE * first.limit:
         return ""
     long = -math.log1p(-first.share) * prompt
+    equal = f"{_they_carry(told)} more equal ones" if told.rates else "equal ones take fewer GPUs"
     return (
         f" {drawn} {sized(100 * (1 - first.share))}% of the prompts have {long:,.0f} tokens or "
-        f"more, which take {sized(told.plan.alone_s)} s alone: equal ones take fewer GPUs. A trace "
+        f"more, which take {sized(told.plan.alone_s)} s alone: {equal}. A trace "
         "has its own."
     )
 
