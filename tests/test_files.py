@@ -365,6 +365,20 @@ def test_a_pipe_is_read_as_often_as_it_is_asked_for(tmp_path: Path) -> None:
     writer.join()
 
 
+def test_what_is_given_is_read_by_its_name_within_the_same_limits(tmp_path: Path) -> None:
+    packed = gzip.compress(b"three")
+    with files.inputs_noted({"a": b"one", "b": packed, "c": b"\xff\xfe"}):
+        assert [read_text(name) for name in "ab"] == ["one", "three"]
+        with pytest.raises(ValueError, match="a: must be at most 2 bytes large, got more"):
+            read_text("a", 2)
+        with pytest.raises(ValueError, match=r"c: must be UTF-8 text, .* looks like UTF-16"):
+            read_text("c")
+        with pytest.raises(FileNotFoundError):
+            read_text(str(tmp_path / "a"))
+    with pytest.raises(FileNotFoundError):
+        read_text("a")
+
+
 def test_a_name_that_is_no_text_is_written_with_escapes(tmp_path: Path) -> None:
     place = tmp_path / "out.md"
     files.write_text(str(place), "--out", "of \udcff.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Route, expect
 from serving_mathematics.planner.answers import (
     _lines_in_order,
     answer_head,
@@ -21,6 +22,7 @@ from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.fields import DRAWN, FIELDS, OTHER, read_value
 from serving_mathematics.planner.planner_form import form_answer
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.support.measuring import read_record
 
 from .browsing import served, with_own_python, with_python_at
 from .fetch_pyodide import complete
@@ -437,6 +439,95 @@ def test_what_only_python_knows_is_told_at_its_field(form: Form) -> None:
     form.fill(QUICK | {"prompt_device": "H10"})
     form.pressed()
     assert form.problem("prompt_device").startswith("prompt_device: system 'H10' is not known")
+    assert not form.said
+
+
+HANDED = """([kind, name, text, target]) => {
+    const clipboardData = new DataTransfer();
+    if (name) clipboardData.items.add(new File([text], name));
+    else clipboardData.setData("text/plain", text);
+    const made = { clipboardData, dataTransfer: clipboardData, bubbles: true, cancelable: true };
+    const event = kind === "paste" ? new ClipboardEvent(kind, made) : new DragEvent(kind, made);
+    return document.querySelector(target).dispatchEvent(event);
+}"""  # whether the browser would still do with it what it does by itself
+
+
+def test_a_models_file_is_chosen_dropped_or_pasted(page: Page, origin: str) -> None:
+    """Its name stands in the field, as a command would have it; what else is dropped is a trace."""
+    early, own = (
+        FilePayload(name=name, mimeType="application/json", buffer=b"{}")
+        for name in ("early.json", "it's.json")
+    )
+    model, chooser = page.locator("#planner-model"), page.locator(".field-file input")
+    late: list[Route] = []
+    page.route("**/planner.js", lambda route: late.append(route))
+    page.goto(f"{origin}planner/", wait_until="domcontentloaded")
+    chooser.set_input_files(early)
+    while not late:
+        page.wait_for_timeout(50)
+    late[0].continue_()
+    expect(model).to_have_value("./early.json")
+    model.focus()
+    page.keyboard.press("Tab")
+    expect(chooser).to_be_focused()
+    ring = "one => getComputedStyle(one.parentElement).outlineStyle"
+    assert chooser.evaluate(ring) == "solid"
+    chooser.set_input_files(own)
+    expect(model).to_have_value("./it's.json")
+    expect(page.locator(".planner-answer")).to_have_class(STALE)
+    assert page.evaluate(HANDED, ["paste", "", "Qwen3-8B", "#planner-model"])
+    assert not page.evaluate(HANDED, ["paste", "", '\n {"a": 1}', "#planner-model"])
+    expect(model).to_have_value("./config.json")
+    assert not page.evaluate(HANDED, ["paste", "b.json", "{}", "#planner-model"])
+    expect(model).to_have_value("./b.json")
+    assert page.evaluate(HANDED, ["dragover", "", "some words", "h1"])
+    assert not page.evaluate(HANDED, ["dragover", "c.json", "", "h1"])
+    expect(page.locator("form.planner")).to_have_class(re.compile("over"))
+    assert not page.evaluate(HANDED, ["drop", "c.json", "{}", "h1"])
+    expect(page.locator("form.planner")).not_to_have_class(re.compile("over"))
+    expect(model).to_have_value("./c.json")
+    expect(page.locator("#planner-trace")).to_be_hidden()
+    assert not page.evaluate(HANDED, ["drop", "log.csv", "t,isl,osl", "form.planner"])
+    expect(page.locator("#planner-trace")).to_be_visible()
+    expect(page.locator("#planner-trace")).to_have_value(re.compile("log.csv"))
+    expect(model).to_have_value("./c.json")
+    page.set_viewport_size(PHONE)
+    name, other = (one.bounding_box() for one in (page.locator("[for=planner-model]"), chooser))
+    assert name is not None
+    assert other is not None
+    assert name["x"] + name["width"] < other["x"]  # beside each other
+    assert other["y"] <= name["y"] <= other["y"] + other["height"] - name["height"] / 2
+    assert other["height"] >= 24
+
+
+@needs_python
+def test_a_models_file_is_read_in_the_page_and_stays_there(form: Form, tmp_path: Path) -> None:
+    """The command's answer and its sentences, and a command that works where the file lies."""
+    config = read_record("machine_models")["models"]["Qwen/Qwen3-8B"]
+    chooser = form.page.locator(".field-file input")
+    values: dict[str, object] = QUICK | {"rate_per_s": "3", "model": "./config.json"}
+    form.fill({name: str(value) for name, value in values.items()})
+    form.pressed()
+    words = "; a page has none of your files until you choose, drop or paste one"
+    assert form.problem("model").endswith(words)
+    with contextlib.chdir(tmp_path):
+        Path("config.json").write_text(json.dumps(config), encoding="utf-8")
+        chooser.set_input_files("config.json")
+        before = len(form.asked)
+        form.pressed()
+        assert form.rows() == form.expected(values)
+        expect(form.answer.locator(".planner-of")).to_contain_text("Answer to: qwen3 on H100")
+        expect(form.answer).to_contain_text("plan --model ./config.json --rate-per-s 3 ")
+        assert not [url for _, url in form.asked[before:] if "favicon" not in url]
+        assert dict(parse_qsl(urlsplit(form.page.url).query)) == values
+        other = json.dumps(config | {"hidden_size": -1})
+        form.page.evaluate(HANDED, ["paste", "", other, "#planner-model"])
+        expect(form.answer).to_have_class(STALE)  # to the file of before, which had this name
+        form.pressed()
+        Path("config.json").write_text(other, encoding="utf-8")
+        with pytest.raises(ValueError, match="hidden_size") as refused:
+            read_choices(values)
+        assert form.problem("model") == str(refused.value)
     assert not form.said
 
 

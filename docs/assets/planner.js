@@ -4,6 +4,8 @@ import { copy, known, tableOf } from "./home.js";
 import { absolute, content, copied, make, outage, python } from "./live.js";
 
 const LARGEST_TRACE = 64 * 2 ** 20; // bytes; what the browser's Python holds in memory many times over
+const LARGEST_CONFIG = 4 * 2 ** 20; // bytes; of a larger one Python says so
+const given = (field, content) => Object.fromEntries(Object.entries(content).map(([kind, held]) => [`${field}_${kind}`, held]));
 const KNOWN = new Set("a circle code desc details div figcaption figure li p path pre strong summary svg table tbody td text th thead title tr ul".split(" "));
 
 // What Python made, without anything that could run or load.
@@ -49,6 +51,8 @@ export function open(form) {
     return asked;
   };
   // The address holds what differs from the form as it stands.
+  const [chooser] = form.querySelectorAll(".field-file input");
+  let own = chooser.files[0]; // a model's config.json, which stands in its field by its name
   const typed = fields.map((field) => (field.files ? field.files : field.value)); // before this ran, or kept by a browser
   form.reset();
   const first = Object.fromEntries(fields.map((field) => [field.name, field.value]));
@@ -138,6 +142,35 @@ export function open(form) {
   const engine = python(settings, heard);
   let asking = "";
 
+  const take = (file) => {
+    const path = `./${file.name}`;
+    if (answered.includes(JSON.stringify(path))) answered = ""; // to what another held
+    own = file;
+    form.elements.model.value = path;
+    form.elements.model.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  chooser.addEventListener("change", () => chooser.files[0] && take(chooser.files[0]));
+  form.elements.model.addEventListener("paste", (event) => {
+    const [file] = event.clipboardData.files;
+    const text = event.clipboardData.getData("text");
+    if (!file && !/^\s*\{/.test(text)) return;
+    event.preventDefault();
+    take(file ?? new File([text], "config.json"));
+  });
+  // Anywhere on the page, which a browser would leave for the file; but for what takes files by itself.
+  const drops = ({ target, dataTransfer }) => target.type !== "file" && dataTransfer.types.includes("Files");
+  for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) addEventListener(kind, (event) => {
+    const over = drops(event);
+    form.classList.toggle("over", over && /enter|over/.test(kind));
+    if (over) event.preventDefault();
+    if (!over || kind !== "drop") return;
+    const { files } = event.dataTransfer;
+    if (/\.json$/i.test(files[0].name)) return take(files[0]);
+    form.querySelector("#planner-traffic").value = "";
+    form.elements.trace.files = files;
+    form.elements.trace.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+
   form.addEventListener("input", ({ target }) => {
     show();
     outages.clear();
@@ -166,10 +199,16 @@ export function open(form) {
       asked.trace = file.name;
       if (file.size > LARGEST_TRACE) return refuse("trace", `trace must be smaller than ${LARGEST_TRACE / 2 ** 20} MiB in a browser, got ${Math.ceil(file.size / 2 ** 20)} MiB; the command takes larger ones`);
       try {
-        const { text, base64 } = await content(file);
-        Object.assign(asked, text === undefined ? { trace_base64: base64 } : { trace_text: text });
+        Object.assign(asked, given("trace", await content(file)));
       } catch (unread) {
         return refuse("trace", `trace must be a file that can be read, got ${unread.message}`);
+      }
+    }
+    if (own && asked.model === `./${own.name}`) {
+      try {
+        Object.assign(asked, given("model", await content(own.slice(0, LARGEST_CONFIG + 1))));
+      } catch (unread) {
+        return refuse("model", `model must be a file that can be read, got ${unread.message}`);
       }
     }
     if (working) engine.ask({ name: "planner.planner_form", call: "form_answer", text: JSON.stringify(asked) });
@@ -189,6 +228,7 @@ export function open(form) {
     else if (value !== first[fields[place].name]) fields[place].value = value;
   }
   show();
+  if (own) take(own); // before this ran
   stale();
   if (!location.search) return;
   const held = asks();

@@ -45,8 +45,8 @@ from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.objectives import promised
-from serving_mathematics.planner.question import TO_CUT
 from serving_mathematics.planner.questions import read_choices, read_question
+from serving_mathematics.planner.routed_requests import TO_CUT
 from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import measuring
 from serving_mathematics.support.digits import sized

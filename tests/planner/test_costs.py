@@ -107,6 +107,8 @@ def test_an_answer_says_from_which_share_on_the_fleet_is_cheaper(price: float, w
     record = answer_record(told)
     assert words in lines["the API, for the same"]
     assert record["api_usd_per_hour"] == pytest.approx(40 * 3600 * 1250 * price / 1e6)
+    most = f"and it could serve {100 / told.plan.load:,.0f}% at most"
+    assert (most in lines["the API, for the same"]) == (price < 0.05)
     share = told.plan.best.usd_per_hour / float(record["api_usd_per_hour"])
     assert record["api_even_share"] == pytest.approx(share)
     assert f"{100 * share:,.0f}% of this traffic" in lines["the API, for the same"]

@@ -82,7 +82,11 @@ def test_numbers_and_their_text_read_alike(field: Field, data: st.DataObject) ->
 
 def test_a_name_that_is_none_is_refused_with_the_one_that_was_meant() -> None:
     assert find_field("seed") is FIELDS["seed"]
-    for name, words in (("sede", "did you mean seed"), ("xyz", "fields are model, ")):
+    for name, words in (
+        ("sede", "did you mean seed"),
+        ("xyz", "fields are model, "),
+        ("users", "give rate_per_s, .* included: 60 who each ask once a minute are 1 a second"),
+    ):
         with pytest.raises(ValueError, match=f"there is no field '{name}'; {words}"):
             find_field(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import replace
 
 import pytest
@@ -50,9 +51,20 @@ def test_the_headline_says_gpus_rate_and_how() -> None:
     assert "In BF16 they carry " in text
     assert "If steps are as far off as in measured runs, they carry 80 to 300." in text
     assert "it takes" not in text
+    assert "For an engine as installed, ask with front: unknown and take the smaller number" in text
     assert asked_text(made().question).startswith(
         "Llama-3.1-8B on 9 × H100 SXM; as many requests as"
     )
+
+
+def test_advice_is_on_the_rate_and_not_on_fewer_gpus() -> None:
+    """Which are there: it was said how few would do, and that equal prompts take fewer."""
+    told = made()
+    told = replace(told, plan=replace(told.plan, found=told.plan.best, alone_s=0.9))
+    text = answer_summary(told)
+    assert " They carry more with a token budget of " in text
+    assert " s alone: they carry more equal ones. " in text
+    assert not re.search("would do|fewer GPUs", text)
 
 
 def test_one_gpu_carries_and_wide_replicas_are_described() -> None:

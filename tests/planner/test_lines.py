@@ -88,6 +88,8 @@ def test_what_caches_hold_is_told_of_all_prompt_tokens(
 ) -> None:
     """Of classes by their tokens: 0.4 of 225 in 300."""
     question = read_question({"rate_per_s": 1, **asked})
-    assert _lengths_line(question).value.endswith(f", {share}% of those in cached") == bool(share)
+    assert _lengths_line(question, question.mean_lengths).value.endswith(
+        f", {share}% of those in cached"
+    ) == bool(share)
     told = [note for note in _left_out(question) if "taken as given" in note]
     assert [re.findall(r"hold (\d+)%", note) for note in told] == [[str(share)]] * bool(share)

@@ -246,6 +246,11 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--rate", "1"], "there is no option --rate; did you mean --rate-per-s?"),
         (["--devices=2"], "there is no option --devices; did you mean --device?"),
         (["--rps", "9"], "there is no option --rps; --help lists those there are"),
+        (
+            ["--users", "500"],
+            "give --rate-per-s, users divided by the seconds between two requests",
+        ),
+        (["--users=90"], "90 who each ask once a minute are 1.5 a second"),
         (["stray"], "there is no option stray; --help lists those there are"),
         (["x" * 99], f"there is no option {'x' * 60}; --help lists those there are"),
         (["--rate-per-s"], "argument --rate-per-s: expected one argument"),

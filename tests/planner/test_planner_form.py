@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import html
 import json
@@ -9,15 +10,16 @@ import math
 import re
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.hardware.catalogue import model_names, systems
+from serving_mathematics.core.hardware.catalogue import MOST_OF_CONFIG, model_names, systems
 from serving_mathematics.planner import planner_form
 from serving_mathematics.planner.capacity_planner import Infeasible
-from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.configurations import answer, whole_answer
 from serving_mathematics.planner.fields import FIELDS, FIRST, LENGTHS, OTHER, SHEET
 from serving_mathematics.planner.planner_command import command_parser
 from serving_mathematics.planner.planner_form import answer_html, form_answer, form_html
@@ -95,13 +97,71 @@ def test_a_problem_names_its_field(values: dict[str, object], field: str) -> Non
     assert told["field"] == field
 
 
-def test_a_page_takes_no_path_of_a_model() -> None:
+def test_a_page_takes_no_path_of_a_model_whose_file_it_was_not_given() -> None:
     """It was said to be missing, of files that a reader of the page does not see."""
     told = json.loads(form_answer(json.dumps({"rate_per_s": 1, "model": "./no.json"})))
-    words = "; a page has none of your files: name the model, or give the command its file"
+    words = "; a page has none of your files until you choose, drop or paste one"
     assert told["problem"].startswith("model './no.json' cannot be read: ")
     assert told["problem"].endswith(words)
     assert told["field"] == "model"
+
+
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 2048,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 8192,
+    "vocab_size": 128_256,
+    "max_position_embeddings": 8192,
+}
+
+
+@pytest.mark.parametrize("name", ["config.json", "my model's.json"])
+def test_a_config_that_the_page_was_given_is_the_commands_model(name: str, tmp_path: Path) -> None:
+    """The same answer, and a command that gives it where the file lies."""
+    asked = {"rate_per_s": "3", "model": f"./{name}", "requests": "100", "parallelism": "tp1"}
+    asked |= {"other_devices": "none"}
+    content = json.dumps(CONFIG).encode()
+    given = asked | {"model_base64": base64.b64encode(content).decode()}
+    piece = json.loads(form_answer(json.dumps(given)))["html"]
+    (tmp_path / name).write_bytes(content)
+    with contextlib.chdir(tmp_path):
+        words = shlex.split(command_of(piece))
+        options = vars(command_parser().parse_args(words[2:]))
+        values = {field: options[field] for field in FIELDS if options[field] is not None}
+        there = whole_answer(read_choices(values), values)
+        assert answer_html(there, shlex.join(words)) == piece
+    assert f"Answer to: {'llama' if name == 'config.json' else Path(name).stem}" in html.unescape(
+        piece
+    )
+    assert "The same plan from the command line, in the folder of the model’s file:" in piece
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[1]",
+        b"{",
+        json.dumps(CONFIG).encode("utf-16"),
+        json.dumps({**CONFIG, "vocab_size": 0}).encode(),
+        b'{"model_type": "new", "hidden_size": 2048}',
+        json.dumps({**CONFIG, "model_type": "bert"}).encode(),
+        b"\x1f\x8b" + bytes(9),
+        b" " * (MOST_OF_CONFIG + 1),
+        b'{"a":' * 1000,
+    ],
+)
+def test_a_config_is_refused_on_the_page_as_by_the_command(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    asked = {"rate_per_s": "3", "model": "./config.json"}
+    with contextlib.chdir(tmp_path), pytest.raises(ValueError, match=r"^model") as refused:
+        read_choices(asked)
+    given = asked | {"model_base64": base64.b64encode(content).decode()}
+    told = json.loads(form_answer(json.dumps(given)))
+    assert told["problem"] == str(refused.value)
 
 
 def test_a_long_name_of_a_file_is_cut() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.routing import Routed, _of_parts
+from serving_mathematics.planner.routing import Routed, _limits, _of_parts, _sample
 from serving_mathematics.planner.routing_lines import (
     routed_lines,
     routed_main,
@@ -55,6 +57,42 @@ def test_rows_lines_and_record_are_the_same_numbers() -> None:
     assert float(lines["requests that keep both"].split()[0].strip("%")) == pytest.approx(
         100 * float(record["both_kept"]), abs=0.1
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "most"),
+    [
+        ({"model": "Llama-3-8B", "mean_prompt_tokens": 4000}, "the context of 8,192 tokens"),
+        ({"device": "L4", "precision": "bf16", "mean_prompt_tokens": 9000}, "a replica holds"),
+        ({"model": "Llama-3-8B", "classes": "a:0.5:prompt=400; b:0.5:prompt=6000"}, "context"),
+        ({"model": "OPT-13B", "like": "chat"}, "the context of 2,048 tokens"),
+        ({}, ""),
+    ],
+)
+def test_what_is_cut_of_drawn_requests_is_told_and_what_is_left(
+    more: dict[str, object], most: str
+) -> None:
+    """By the share and the means of what the fleet is asked."""
+    asked = {"rate_per_s": 1, "replicas": 1, "requests": 4000, "parallelism": "tp1", **more}
+    question = read_choices(asked)[0]
+    best = replace(told().best, classes=told().best.classes * len(question.goals))
+    found = replace(told(), question=question, ways=(best,), best=best)
+    found = replace(found, longest=_limits(question, 2048).longest)
+    drawn = _sample(question, 0, found.longest).asked
+    sentence, notes = routed_parts(found)
+    assert " 1 replica of " in sentence
+    assert " do not keep " not in sentence
+    said = [note for note in notes if "are cut at" in note]
+    assert len(said) == bool(most)
+    assert all(most in note for note in said)
+    lengths = drawn.prompt_tokens + drawn.output_tokens
+    share = 0.0 if found.left is None else found.left[0]
+    assert share == pytest.approx(np.mean(lengths == found.longest), abs=0.02)
+    for mean, each in zip(
+        found.mean_lengths, (drawn.prompt_tokens, drawn.output_tokens), strict=True
+    ):
+        assert abs(mean - each.mean()) < 4 * each.std() / math.sqrt(4000)
+    assert all((" give a trace." in note) == ("like" not in more) for note in said)
 
 
 def test_who_is_behind_within_noise_is_named_as_good() -> None:

@@ -76,6 +76,44 @@ def test_a_mapping_wins_over_names_that_are_known() -> None:
     assert asked.prompt_tokens[0] == 100
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "time,prompt,output",
+        "arrival,input,completion",
+        "arrived_at,num_prefill_tokens,num_decode_tokens",  # of Vidur
+        "arrival_timestamp,prompt_size,token_size",  # of Splitwise
+        "t,in_tok,out_tok",
+        "Time,Input Token Num,numOutputTokens",
+        "time,prompt_len,gen_len",
+        "time,query_length,response_count",
+    ],
+)
+def test_plain_names_are_read_where_they_say_one_thing(header: str) -> None:
+    rows = [f"{t},{100 + i},{5 + i}" for i, t in enumerate(TIMES)]
+    asked = read_requests("\n".join([header, *rows]))
+    assert asked.prompt_tokens.tolist() == list(range(100, 220))
+    assert asked.output_tokens.tolist() == list(range(5, 125))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("time,in,output", "prompt=in$"),
+        ("time,request,output", "prompt=request$"),
+        ("time,prompt,input,output", "prompt=prompt or prompt=input$"),
+        ("time,in_len,n_input,osl", "prompt=in_len or prompt=n_input$"),
+        ("time,prompt,response", "output=response$"),
+        ("time,prompt,max_output_tokens", "output=max_output_tokens$"),
+        ("time,a,b", "prompt=NAME$"),
+    ],
+)
+def test_plain_names_that_may_be_either_are_proposed(header: str, words: str) -> None:
+    row = ",".join(["1"] * (header.count(",") + 1))
+    with pytest.raises(ValueError, match=rf"row 1 must name .*; or say which: .*{words}"):
+        read_requests(f"{header}\n{row}\n")
+
+
 @pytest.mark.parametrize("ids", [[[1]], [{}], [None], [True], [1.5], "x", 3, {"a": [1]}])
 def test_blocks_that_are_none_are_refused(ids: object) -> None:
     rows = [

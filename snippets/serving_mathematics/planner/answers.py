@@ -22,7 +22,6 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system, was_measured
-from serving_mathematics.core.hardware.fronts import FRONTS, untuned
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
 from serving_mathematics.planner.capacity_planner import (
@@ -59,23 +58,29 @@ from serving_mathematics.planner.given_lines import (
     _given_error,
     _given_lines,
     _given_record,
+    _they_carry,
     given_more,
     given_said,
 )
 from serving_mathematics.planner.lines import (
+    BORROWED,
     NOT_KNOWN,
     Line,
     _all,
     _alone,
     _count,
+    _cut_said,
+    _for_installed,
+    _is_tuned,
     _left_out,
     _lengths_line,
     _model,
-    _needs_heads,
+    _of_steps,
     _per_second,
     _price_said,
     _promised,
     _promised_lines,
+    _tuned,
     _values,
     listed,
     overloaded,
@@ -100,9 +105,6 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
-BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
-MISFIT = 1.5  # times what the other runs of a load test say of one, from which they contradict it
-FOR_INSTALLED = "For an engine as installed, ask with front: unknown and take the larger number."
 SAID = {"replicas", "a replica", "steps are those of", "price of the fleet"}  # in the sentence
 SAID_HERE = {*SAID, "if steps err", "tokens of a request, mean"}  # in the notes, in the question
 LONG_ALONE = 0.4  # of a TTFT's limit: equal prompts took 20 to 67% fewer replicas from there on
@@ -222,7 +224,7 @@ def main_lines(told: Answered) -> list[Line]:
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
             "machine/predictions",
         ),
-        _lengths_line(question),
+        _lengths_line(question, question.mean_lengths),
         Line(
             "batch limit",
             f"{best.places:,}",
@@ -382,8 +384,9 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
     sure = "keeps" if best.replicas == 1 else "keep"
-    given, tuned = told.rates is not None, _tuned(told)
-    notes = [FOR_INSTALLED * bool(tuned), _lengths_summary(told), *_left_out(question)]
+    given, tuned = told.rates is not None, _tuned(question, told.error)
+    safer = "smaller number" if given else "larger number"  # of requests, or of replicas
+    notes = [_for_installed(tuned, safer), _lengths_summary(told), *_left_out(question)]
     notes += given_more(told) if given else _other_costs(told)
     if _beyond(found.best) or found.load > EDGE:
         sure = "may keep"
@@ -394,21 +397,19 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
         notes.append(f"{best.replicas - 1:,} may do.")
     if found.found:
         other = found.found
+        more = f"{_they_carry(told).capitalize()} more" if given else ""
+        would = more or f"{_count(other.replicas)} would do"
         notes.append(
-            f"{_count(other.replicas)} would do with a token budget of {other.budget:,} and a "
-            f"batch limit of {other.places:,}."
+            f"{would} with a token budget of {other.budget:,} and a batch limit of "
+            f"{other.places:,}."
         )
     low, high = told.if_faster, told.if_slower
     if not given and told.error.known and (low, high) != (best.replicas, best.replicas):
         many = f"{low:,}" if low == high else f"{low:,} to {high:,}" if high else f"{low:,} or more"
         notes.append(f"If steps are as far off as in measured runs, it takes {many}.")
-    notes += [_misfit(question), _needs_heads(question)]
-    if one.system.name == GIVEN:
-        notes.append(f"{BORROWED} are taken from {find_system(LIKE).shown}.")
+    notes += _of_steps(question)
     notes += [_apart_summary(told), energy_summary(told), _api_summary(told)]
     notes += [_elsewhere(told.others), _unmeasured_others(told)]
-    if question.calibration is None and (assumed := untuned(one)):
-        notes.append(f"{assumed[0].upper()}{assumed[1:]}.")
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     device = f"{one.devices} × {one.system.shown}{split}"
     spare = f", and {question.spare_replicas} more that may fail" if question.spare_replicas else ""
@@ -443,14 +444,10 @@ def _lengths_summary(told: Answer) -> str:
     question, traffic = told.question, told.question.traffic
     if isinstance(traffic, Workload):
         return ""
-    prompt, answer = question.mean_lengths
+    prompt, _ = question.mean_lengths
     if question.left_by_context:
-        asked = f"{traffic.mean_prompt_tokens:,.0f} and {traffic.mean_output_tokens:,.0f}"
-        return (
-            f" Of the drawn requests {100 * question.left_by_context[0]:.0f}% are cut at the "
-            f"context of {question.deployment.architecture.context_tokens:,} tokens: this is for "
-            f"{prompt:,.0f} in and {answer:,.0f} out in the mean. For {asked} give a trace."
-        )
+        most = f"context of {question.deployment.architecture.context_tokens:,} tokens"
+        return _cut_said(traffic, question.left_by_context, most)
     drawn = "Lengths are drawn geometric, and"
     if prompt >= LONG_PROMPT:
         return f" {drawn} equal prompts take less time: a trace has its own."
@@ -458,9 +455,10 @@ def _lengths_summary(told: Answer) -> str:
     if traffic.classes or first is None or told.plan.alone_s < LONG_ALONE * first.limit:
         return ""
     long = -math.log1p(-first.share) * prompt
+    equal = f"{_they_carry(told)} more equal ones" if told.rates else "equal ones take fewer GPUs"
     return (
         f" {drawn} {sized(100 * (1 - first.share))}% of the prompts have {long:,.0f} tokens or "
-        f"more, which take {sized(told.plan.alone_s)} s alone: equal ones take fewer GPUs. A trace "
+        f"more, which take {sized(told.plan.alone_s)} s alone: {equal}. A trace "
         "has its own."
     )
 
@@ -650,36 +648,6 @@ def _guessing(told: Answer) -> Line:
         f"{least:.2f} to be worth it with so many requests",
         "machine/step-time",
     )
-
-
-def _is_tuned(question: Question) -> bool:
-    """Whether steps are those of the published benchmarks."""
-    return question.calibration is None and question.front == FRONTS["benchmark"]
-
-
-def _misfit(question: Question) -> str:
-    """Which run of a load test is furthest off what the others say of it, as a sentence, where one
-    engine of the step model does not explain them all; empty elsewhere."""
-    found = question.calibration
-    if found is None or found.held_out is None:
-        return ""
-    off = [
-        run.per_token_s / float(told)
-        for run, told in zip(found.runs, found.held_out.per_token_s, strict=True)
-    ]
-    far = max(range(len(off)), key=lambda place: abs(math.log(off[place])))
-    if 1 / MISFIT < off[far] < MISFIT:
-        return ""
-    return (
-        f" Of the load test, the run of {found.runs[far].label} took {sized(off[far], 2)} times "
-        "what its other runs say: one engine of the step model does not explain them all, so "
-        "measure it again, or give the runs near this load alone."
-    )
-
-
-def _tuned(told: Answer) -> str:
-    """The end of the answer's first sentence: for which engine it is."""
-    return ", with a tuned engine" * (_is_tuned(told.question) and told.error.known)
 
 
 def _front(told: Answer) -> str:

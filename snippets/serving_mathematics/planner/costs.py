@@ -87,13 +87,20 @@ def _price_lines(told: Answer) -> list[Line]:
     each = f"${prices.usd_per_million_in:,.3f} in, ${prices.usd_per_million_out:,.3f} out"
     lines = [Line("price of 10⁶ tokens", each, "intuition/latency-throughput-cost")]
     if prices.api_usd_per_hour is not None and prices.even_share is not None:
-        much = f"{100 * prices.even_share:,.0f}% of this traffic"
-        cheaper = f"this fleet is cheaper from {much} on"
-        if prices.even_share > 1:
-            cheaper = f"this fleet would be cheaper if it carried {much} or more"
-        said = f"${prices.api_usd_per_hour:,.2f} an hour; {cheaper}"
+        said = _api_said(prices.api_usd_per_hour, prices.even_share, told.plan.load)
         lines.append(Line("the API, for the same", said, "intuition/batch-vs-online"))
     return lines
+
+
+def _api_said(usd_per_hour: float, even_share: float, load: float) -> str:
+    """What an API takes, and from which traffic on a fleet is cheaper, as far as it can serve that.
+    even_share: of this traffic. load: this traffic over the most that the fleet could serve."""
+    much = f"{100 * even_share:,.0f}% of this traffic"
+    cheaper = f"this fleet is cheaper from {much} on"
+    if even_share > 1:
+        cheaper = f"this fleet would be cheaper if it carried {much} or more, and it could serve "
+        cheaper += f"{100 / load:,.0f}% at most"
+    return f"${usd_per_hour:,.2f} an hour; {cheaper}"
 
 
 def _api_summary(told: Answer) -> str:

@@ -27,6 +27,7 @@ from serving_mathematics.core.hardware.deployments import MEMORY_SHARE, RESERVED
 from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.planner.traffic import KINDS
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require
 
 Values = Mapping[str, object]
@@ -440,12 +441,29 @@ def find_field(name: str) -> Field:
     >>> find_field("seed").default
     0
     """
+    if name == "users":
+        raise ValueError(f"there is no field 'users'; {_users_as_rate()}")
     if name not in FIELDS:
         begun = [field for field in FIELDS if name and field.startswith(name)]
         near = begun or difflib.get_close_matches(name, FIELDS, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; fields are {', '.join(FIELDS)}"
         raise ValueError(f"there is no field {name[:60]!r}{hint}")
     return FIELDS[name]
+
+
+def _users_as_rate(count: str = "") -> str:
+    """What is to be given instead of users, and which rate so many are who ask once a minute.
+
+    count: of the users as it came; where it is no number, 60 are.
+
+    >>> _users_as_rate("500").partition("included: ")[2]
+    '500 who each ask once a minute are 8.33 a second'
+    """
+    users = int(count) if re.fullmatch(r"[1-9]\d{0,8}", count, re.ASCII) else 60
+    return (
+        "give rate_per_s, users divided by the seconds between two requests of each, waiting "
+        f"included: {users:,} who each ask once a minute are {sized(users / 60)} a second"
+    )
 
 
 def check_defaults_are_read() -> None:

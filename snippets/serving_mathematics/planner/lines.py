@@ -12,13 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import OWN_HEADS
+from serving_mathematics.core.hardware.fronts import FRONTS, untuned
 from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
 from serving_mathematics.planner.configurations import _split_name
+from serving_mathematics.planner.fields import GIVEN, LIKE
+from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.traffic import KINDS, Traffic
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require, require_positive
+
+BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
+MISFIT = 1.5  # times what the other runs of a load test say of one, from which they contradict it
 
 
 @dataclass(frozen=True)
@@ -153,13 +161,27 @@ def _per_second(rate_per_s: float) -> str:
     return f"{rate} request{'' if rate == '1' else 's'}/s"
 
 
-def _lengths_line(question: Question) -> Line:
+def _lengths_line(question: Question, lengths: tuple[float, float]) -> Line:
     """What a request brings, which the reader may have left to the planner."""
-    prompt, answer = question.mean_lengths
+    prompt, answer = lengths
     value = f"{prompt:,.0f} in, {answer:,.0f} out"
     cached = _cached_share(question)
     value += f", {100 * cached:.0f}% of those in cached" if cached else ""
     return Line("tokens of a request, mean", value, "capacity/arrival-rates")
+
+
+def _cut_said(traffic: Traffic, left: tuple[float, float, float], most: str) -> str:
+    """What was cut of drawn requests, and for which the answer is. left: share that is cut, and
+    means. most: what cut it, in words."""
+    share, prompt, answer = left
+    drawn = {kind.like for kind in traffic.classes or (traffic,)} == {KINDS[0]}
+    asked = f"{traffic.mean_prompt_tokens:,.0f} and {traffic.mean_output_tokens:,.0f}"
+    return (
+        f" Of the drawn requests {100 * share:.0f}% are cut at the {most}: this is for "
+        f"{prompt:,.0f} in and {answer:,.0f} out in the mean."
+        + f" For {asked} give a trace."
+        * drawn
+    )
 
 
 def _cached_share(question: Question) -> float:
@@ -173,6 +195,54 @@ def _cached_share(question: Question) -> float:
         return traffic.cached_share
     each = [(one.share * one.mean_prompt_tokens, one.cached_share) for one in traffic.classes]
     return sum(size * part for size, part in each) / sum(size for size, _ in each)
+
+
+def _is_tuned(question: Question) -> bool:
+    """Whether steps are those of the published benchmarks."""
+    return question.calibration is None and question.front == FRONTS["benchmark"]
+
+
+def _misfit(question: Question) -> str:
+    """Which run of a load test is furthest off what the others say of it, as a sentence, where one
+    engine of the step model does not explain them all; empty elsewhere."""
+    found = question.calibration
+    if found is None or found.held_out is None:
+        return ""
+    off = [
+        run.per_token_s / float(told)
+        for run, told in zip(found.runs, found.held_out.per_token_s, strict=True)
+    ]
+    far = max(range(len(off)), key=lambda place: abs(math.log(off[place])))
+    if 1 / MISFIT < off[far] < MISFIT:
+        return ""
+    return (
+        f" Of the load test, the run of {found.runs[far].label} took {sized(off[far], 2)} times "
+        "what its other runs say: one engine of the step model does not explain them all, so "
+        "measure it again, or give the runs near this load alone."
+    )
+
+
+def _tuned(question: Question, error: ModelError) -> str:
+    """The end of the answer's first sentence: for which engine it is."""
+    return ", with a tuned engine" * (_is_tuned(question) and error.known)
+
+
+def _for_installed(tuned: str, safer: str) -> str:
+    """What to do where the engine is not tuned. tuned: as above. safer: what is to be taken."""
+    said = f"For an engine as installed, ask with front: unknown and take the {safer}."
+    return said if tuned else ""
+
+
+def _of_steps(question: Question) -> list[str]:
+    """What is to be known of the steps: where a load test contradicts itself, and what is taken for
+    given."""
+    one = question.deployment
+    notes = [_misfit(question), _needs_heads(question)]
+    if one.system.name == GIVEN:
+        notes.append(f"{BORROWED} are taken from {find_system(LIKE).shown}.")
+    if question.calibration is None and (assumed := untuned(one)):
+        notes.append(f"{assumed[0].upper()}{assumed[1:]}.")
+    return notes
 
 
 def _left_out(question: Question) -> list[str]:

@@ -55,7 +55,7 @@ from serving_mathematics.planner.answers import (
 )
 from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import Answered, whole_answer
-from serving_mathematics.planner.fields import FIELDS
+from serving_mathematics.planner.fields import FIELDS, _users_as_rate
 from serving_mathematics.planner.launch import (
     ELSEWHERE,
     _launch_notes,
@@ -87,13 +87,21 @@ example:
 """
 
 
+class _Parser(OneLineParser):
+    def meant(self, option: str, *value: str) -> str:
+        """The same, and how users become a rate."""
+        if option != "--users":
+            return super().meant(option)
+        return _users_as_rate(*value[:1]).replace("rate_per_s", FIELDS["rate_per_s"].option)
+
+
 def command_parser() -> argparse.ArgumentParser:
     """The options of the command: one for each field, and those for files and workers.
 
     >>> command_parser().parse_args(["--rate-per-s", "5"]).rate_per_s
     '5'
     """
-    parser = OneLineParser(
+    parser = _Parser(
         prog="serving-mathematics plan",
         description="How many replicas of a language model keep a latency objective, or how much "
         "the GPUs that are there carry within it.",

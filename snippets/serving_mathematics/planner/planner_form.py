@@ -12,14 +12,15 @@ Source: HTML standard, forms and their labels.
 
 from __future__ import annotations
 
+import base64
 import functools
 import html
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
-from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
 from serving_mathematics.planner.answer_plots import _meter, answer_plots
@@ -47,17 +48,19 @@ from serving_mathematics.planner.fields import (
 from serving_mathematics.planner.launch import Start, starts
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.objectives import METRICS
-from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.routed_requests import _shared_requests
-from serving_mathematics.planner.trace_formats import read_requests
+from serving_mathematics.planner.questions import read_choices, read_workload
 from serving_mathematics.support import checks
-from serving_mathematics.support.files import base64_text, read_json
+from serving_mathematics.support.files import inputs_noted, read_json
 
 FROM_WHERE = (  # which is no field, and shows those that are
     '<p><label for="planner-traffic">Where it comes from</label><select id="planner-traffic">'
     '<option value="rate">a rate and mean lengths</option>'
     '<option value="">a trace file, read in this page and sent nowhere</option></select>'
     "</p>"
+)
+FROM_FILE = (  # which is no field either: what it takes stands in the field by its name
+    '<label class="field-file"><input type="file" accept=".json,application/json">'
+    "or its config.json</label>"
 )
 LIMITS = (  # what a refusal begins with when it is not a field's name, and the field to change
     *((metric.none_keeps, metric.field) for metric in METRICS.values()),
@@ -73,11 +76,6 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("backend", "backend"),
     ("device", "device"),
     ("load_test", "load_test"),
-    ("line ", "trace"),
-    ("row ", "trace"),
-    ("column ", "trace"),
-    ("the trace ", "trace"),
-    ("the log ", "trace"),
 )
 
 
@@ -143,6 +141,8 @@ def _control(field: Field) -> str:
             control = f'<span class="field-unit">{control}<span>{field.unit}</span></span>'
         if offered:
             control += f'<datalist id="{name}-names">{names}</datalist>'
+        if field.name == "model":
+            control += FROM_FILE
     when = f' data-when="{html.escape(field.when)}"' if field.when else ""
     when += "" if not field.when or field.name in DRAWN else " hidden"  # a known device, and a rate
     said = f"{html.escape(more)} <code>{field.name}</code>".lstrip()
@@ -156,10 +156,10 @@ def _control(field: Field) -> str:
 def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> str:
     """What the form on the page gets for its fields, JSON for JSON.
 
-    text: an object of fields; `trace_text` may hold a trace file, `trace_base64` the bytes of one
-    that is packed or no text. tell: called with "status" and
-    which fleet is being simulated. The answer is `html`, or a `problem` and the `field` that it
-    names. Bad input is a problem, not an error.
+    text: an object of fields; `trace_text` and `model_text` may hold the files of a trace and of a
+    model, or `trace_base64` and `model_base64` their bytes, where these are no text. tell: called
+    with "status" and which fleet is being simulated. The answer is `html`, or a `problem` and the
+    `field` that it names. Bad input is a problem, not an error.
 
     >>> json.loads(form_answer('{"rate_per_s": "x"}'))["field"]
     'rate_per_s'
@@ -172,12 +172,7 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
         return json.dumps({"problem": "the form must be one object of fields", "field": ""})
     if values.get("trace") == "":
         return json.dumps({"problem": "trace must be a file, got none", "field": "trace"})
-    log, name = str(values.pop("trace_text", "")), str(values.get("trace", ""))
-    if (sent := values.pop("trace_base64", None)) is not None:
-        try:
-            log = base64_text(str(sent), name[:60] or "trace")
-        except ValueError as error:
-            return json.dumps({"problem": str(error), "field": "trace"})
+    name, model = str(values.get("trace", "")), str(Path(str(values.get("model", ""))))
     if values.get("load_test") and values.get("front") == FIELDS["front"].default:
         del values["front"]  # as the form stands: nobody named what was tested
     fleets = 0
@@ -193,24 +188,39 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
             tell("status", f"Simulating fleet {fleets}: replicas {replicas}, batch limit {places}…")
 
     try:
-        piece = answer_html(_answered(values, log, told, compared), _command(values))
+        given = {name: b""} | _files(values, {"trace": name, "model": model})
+        with inputs_noted(given):
+            piece = answer_html(_answered(values, told, compared), _command(values))
     except ValueError as error:
         said = str(error)
         named = [field for field in FIELDS if said.startswith((f"{field} ", f"{field}: "))]
+        if name and said.startswith(f"{name}: "):
+            named, said = ["trace"], name[:60] + said.removeprefix(name)
         named += [field for begins, field in LIMITS if said.startswith(begins)]
         if named[:1] == ["trace"] and ": trace_columns " in said:  # which mends it
             named = ["trace_columns"]
-        if named[:1] == ["trace"] and name:
-            said = f"{name[:60]}: {said}"
-        if named[:1] == ["model"] and " cannot be read: " in said:
-            said += "; a page has none of your files: name the model, or give the command its file"
+        if named[:1] == ["model"]:
+            said = said.replace("give the path of its config.json", "choose its config.json")
+            if " cannot be read: " in said:
+                said += "; a page has none of your files until you choose, drop or paste one"
         return json.dumps({"problem": said, "field": named[0] if named else ""})
     return json.dumps({"html": piece})
 
 
+def _files(values: dict[str, object], names: Mapping[str, str]) -> dict[str, bytes]:
+    """What a page was given for these fields, by the names of the files; out of the form's own."""
+    found = {}
+    for field, name in names.items():
+        text, packed = (values.pop(f"{field}_{kind}", None) for kind in ("text", "base64"))
+        if packed is not None:
+            found[name] = base64.b64decode(str(packed))
+        elif text is not None:
+            found[name] = str(text).encode("utf-8", "replace")
+    return found
+
+
 def _answered(
     values: dict[str, object],
-    log: str = "",
     told: Callable[[int, int], None] | None = None,
     compared: Callable[[int, int], None] | None = None,
 ) -> Answered:
@@ -218,12 +228,8 @@ def _answered(
     asked = _asked(values)
     if str(asked.get("price_per_hour", "")) == str(FIELDS["price_per_hour"].default):
         del asked["price_per_hour"]  # which stood there: the answer says that nobody gave it
-    load = functools.cache(lambda _, columns: read_requests(log, columns))
-
-    def shared(_name: str, columns: str) -> Requests:
-        return _shared_requests(log, columns)
-
-    choices = read_choices(asked, load, shared)
+    load = functools.cache(read_workload)  # once for all devices
+    choices = read_choices(asked, load)
     return whole_answer(choices, asked, load, told, progress=compared)
 
 
@@ -252,7 +258,8 @@ def answer_html(told: Answered, command: str = "") -> str:
             note = f"<p>{html.escape(table.note)}</p>" if table.note else ""
             folded.append((table.title, note + _rows_html(table.rows)))
     texts = [part for one in starts(told) for part in _copied(one)]
-    texts += [("The same plan from the command line:", command)] if command else []
+    where = ", in the folder of the model’s file" * question.checkpoint.startswith(".")
+    texts += [(f"The same plan from the command line{where}:", command)] if command else []
     folded.append(("What starts it", "".join(_copy_html(*one) for one in texts)))
     details = "".join(
         f"<details><summary>{html.escape(title)}</summary>{body}</details>"

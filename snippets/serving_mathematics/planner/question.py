@@ -25,7 +25,7 @@ from serving_mathematics.core.hardware.step_time import Constants
 from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration
 from serving_mathematics.planner.objectives import Promise
-from serving_mathematics.planner.routed_requests import Routing
+from serving_mathematics.planner.routed_requests import TO_CUT, Routing
 from serving_mathematics.planner.traffic import (
     KINDS,
     USUAL_LENGTHS,
@@ -55,7 +55,6 @@ _RULES: dict[str, Callable[..., Any]] = {  # of what is not None, or may not be
     "spot_saves": functools.partial(require_in, "[0, 1)"),
 }
 FEW_CUT = 0.005  # of the drawn requests, that the context may cut without a word
-TO_CUT = 20_000  # requests that are drawn to see what the context cuts
 USUAL = (  # of vLLM's server (0.33), by least memory [GiB]: of an A100, a GB10 or a TPU the last
     (160, (16384, 1024)),
     (70, (8192, 1024)),

@@ -66,6 +66,8 @@ IntArray = npt.NDArray[np.int64]
 AGENTS_KIND = "agents"
 SHARING = (AGENTS_KIND, "customers")  # whose prompts begin alike
 DAY_S = 86_400.0
+TO_CUT = 20_000  # requests that are drawn to see what is cut
+ENDLESS = 2**40  # tokens of a request where nothing is
 OF_A_KIND = 4000  # requests that tell the means of a kind
 ALIASES = {
     "random": "at random",
@@ -322,6 +324,31 @@ def mean_lengths(like: str, context_tokens: int) -> tuple[float, float]:
     kind = TrafficClass(like, 1.0, like=like)
     asked = _of_kind(np.random.default_rng(0), kind, 1.0, OF_A_KIND, 1.0, context_tokens)
     return float(asked.prompt_tokens.mean()), float(asked.output_tokens.mean())
+
+
+@functools.cache
+def _left_by(traffic: Traffic, most: int) -> tuple[float, float, float]:
+    """Share of drawn requests that so many tokens cut, and mean tokens of a prompt and of an answer
+    that they leave. Of sessions nothing is cut: agents begin anew before.
+
+    >>> share, *means = _left_by(Traffic(1.0, 1.0, 4000.0, 1000.0), 8192)
+    >>> round(share, 2), [round(mean, -2) for mean in means]
+    (0.18, [3500.0, 800.0])
+    """
+    found = np.zeros(3)
+    for kind in _kinds_of(traffic):
+        left = [0.0, kind.mean_prompt_tokens, kind.mean_output_tokens]
+        if kind.like != AGENTS_KIND:
+            asked, kept = (
+                _of_kind(np.random.default_rng(0), kind, 1.0, TO_CUT, 1.0, each)
+                for each in (ENDLESS, most)
+            )
+            whole = asked.prompt_tokens + asked.output_tokens
+            cut = kept.prompt_tokens + kept.output_tokens < whole
+            left = [cut.mean(), kept.prompt_tokens.mean(), kept.output_tokens.mean()]
+        found += kind.share * np.array(left)
+    share, prompt, answer = found.tolist()
+    return share, prompt, answer
 
 
 def _nominal_s(asked: Requests) -> FloatArray:

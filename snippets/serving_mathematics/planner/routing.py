@@ -70,7 +70,7 @@ from serving_mathematics.planner.capacity_planner import (
 from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import RequestTimes
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import FEW_CUT, Question
 from serving_mathematics.planner.routed_requests import (
     AGENTS_KIND,
     Below,
@@ -79,6 +79,7 @@ from serving_mathematics.planner.routed_requests import (
     _as_workload,
     _begins_alone,
     _kinds_of,
+    _left_by,
     _nominal_s,
     _whole_rule,
     drawn_requests,
@@ -163,6 +164,20 @@ class Routed:
     load: float  # traffic over the most that it could serve
     tiers: tuple[TierWorth, ...] = ()  # of the way that is taken, the fastest first
     fewer: Way | None = None  # the way that is taken with one replica fewer, where none were given
+
+    @functools.cached_property
+    def left(self) -> tuple[float, float, float] | None:
+        """Share of drawn requests that are cut, and mean tokens of a prompt and of an answer that
+        are left; None where next to none is, and of a trace."""
+        if _routing(self.question).requests is not None:
+            return None
+        found = _left_by(_traffic(self.question), self.longest)
+        return found if found[0] >= FEW_CUT else None
+
+    @property
+    def mean_lengths(self) -> tuple[float, float]:
+        """Tokens of a prompt and of an answer: those asked for, or what is left of drawn ones."""
+        return self.left[1:] if self.left else self.question.mean_lengths
 
     @property
     def replicas(self) -> int:

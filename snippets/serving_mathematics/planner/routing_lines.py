@@ -13,27 +13,39 @@ from __future__ import annotations
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import QUANTILES, STEADY
 from serving_mathematics.planner.configurations import _split_name
+from serving_mathematics.planner.costs import _api_said
 from serving_mathematics.planner.lines import (
     NOT_KNOWN,
     Line,
     _all,
     _alone,
     _count,
+    _cut_said,
+    _for_installed,
     _left_out,
     _lengths_line,
     _model,
-    _needs_heads,
+    _of_steps,
     _per_second,
     _price_said,
     _promised,
     _promised_lines,
+    _tuned,
     listed,
     overloaded,
     unmeasured,
     with_interval,
 )
 from serving_mathematics.planner.routed_requests import _begins_alone
-from serving_mathematics.planner.routing import HOST, STILL_FILLING, Routed, TierWorth, Way
+from serving_mathematics.planner.routing import (
+    HOST,
+    STILL_FILLING,
+    Routed,
+    TierWorth,
+    Way,
+    _traffic,
+)
+from serving_mathematics.planner.token_prices import _api_usd_per_hour
 from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.support.digits import sized
 
@@ -59,7 +71,7 @@ def routed_main(told: Routed) -> list[Line]:
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
             "machine/predictions",
         ),
-        _lengths_line(question),
+        _lengths_line(question, told.mean_lengths),
         Line("router", best.router.name, ROUTERS_PAGE),
         Line("host memory of a replica", _memory(best), CACHES_PAGE),
         Line(
@@ -105,7 +117,7 @@ def _kept_if_steps_err(told: Routed) -> str:
 
 def _held(told: Routed) -> float:
     """Requests in a replica, by Little's law of the medians."""
-    stay = told.best.ttft[0].value + told.question.mean_lengths[1] * told.best.tpot[0].value
+    stay = told.best.ttft[0].value + told.mean_lengths[1] * told.best.tpot[0].value
     return told.rate_per_s / told.replicas * stay
 
 
@@ -239,12 +251,13 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
     'Behind random 2 replicas of Llama-3.1-8B'
     """
     question, best, one = told.question, told.best, told.question.deployment
-    sure = "keep" if told.keeps else "do not keep"
-    sure += "s" if told.replicas == 1 and told.keeps else ""
+    one_alone = told.replicas == 1
+    sure = f"keep{'s' * one_alone}" if told.keeps else f"do{'es' * one_alone} not keep"
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
-    notes = [_if_full(told)]
+    tuned = _tuned(question, told.error)
+    notes = [_if_full(told), _for_installed(tuned, "smaller share"), _if_cut(told)]
     if told.fewer:
         notes.append(f"With {told.replicas - 1:,}, {_of_fewer(told)}.")
     if best.found.value:
@@ -261,8 +274,8 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
         next_one = min(others, key=lambda way: told.behind(way).value)
         margin = with_interval(told.behind(next_one), 100)
         notes.append(f"{next_one.router.name} keeps {margin} of 100 fewer.")
-    notes += [_nearly_matched(told), _more_memory(told), _needs_heads(question)]
-    notes += _left_out(question)
+    notes += [_nearly_matched(told), _more_memory(told), *_of_steps(question)]
+    notes += [*_left_out(question), *_costs_asked(told)]
     low, high = (sized(100 * share) for share in (told.if_slower, told.if_faster))
     many = low if low == high else f"{low} to {high}"
     if told.error.known:
@@ -281,9 +294,20 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
         f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
         f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
-        f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}."
+        f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}{tuned}."
     )
     return sentence, [note.strip() for note in notes if note]
+
+
+def _costs_asked(told: Routed) -> list[str]:
+    """What an API takes for the same, and that energy is told of other plans, where asked."""
+    question = told.question
+    usd = _api_usd_per_hour(question, told.rate_per_s, told.mean_lengths)
+    notes = [_api_said(usd, told.usd_per_hour / usd, told.load)] if usd else []
+    notes = [f"The API, for the same, takes {said}." for said in notes]
+    if question.usd_per_kwh is not None or question.grams_per_kwh is not None:
+        notes.append("Energy is not told behind routers: ask without replicas.")
+    return notes
 
 
 def _if_full(told: Routed) -> str:
@@ -291,6 +315,16 @@ def _if_full(told: Routed) -> str:
     if told.load < STEADY:
         return ""
     return f" The fleet is {overloaded(told.load, told.rate_per_s)}{_with_prefixes(told)}."
+
+
+def _if_cut(told: Routed) -> str:
+    """What the context cut of drawn requests, or the cache of a replica."""
+    if told.left is None:
+        return ""
+    own = told.longest < told.question.deployment.architecture.context_tokens
+    most = f"{told.longest:,} tokens"
+    most = f"{most} that the cache of a replica holds" if own else f"context of {most}"
+    return _cut_said(_traffic(told.question), told.left, most)
 
 
 def _with_prefixes(told: Routed) -> str:

@@ -47,13 +47,20 @@ def token_prices(question: Question, found: Plan) -> TokenPrices:
     hour = SECONDS * found.rate_per_s / MILLION  # millions of requests
     usd = found.best.usd_per_hour
     share = time_shares(found)[1] * found.best.busy
-    api = None
-    if question.api_usd:
-        each = question.api_usd[0] * prompt + question.api_usd[1] * answer
-        api = round(hour * each, 9)
+    api = _api_usd_per_hour(question, found.rate_per_s, (prompt, answer))
     return TokenPrices(
         usd * share / (hour * prompt),
         usd * (1 - share) / (hour * answer),
         api,
         usd / api if api else None,
     )
+
+
+def _api_usd_per_hour(
+    question: Question, rate_per_s: float, lengths: tuple[float, float]
+) -> float | None:
+    """What an API takes an hour for so many requests, where its prices were given."""
+    if not question.api_usd:
+        return None
+    each = question.api_usd[0] * lengths[0] + question.api_usd[1] * lengths[1]
+    return round(SECONDS * rate_per_s / MILLION * each, 9)

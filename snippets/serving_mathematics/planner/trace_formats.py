@@ -37,6 +37,12 @@ from serving_mathematics.support.files import MOST_BYTES, MOST_ROWS, read_json, 
 from serving_mathematics.support.require import require
 
 HASH_IDS, HASH_TOKENS = "hash_ids", 512  # blocks of a prompt in Mooncake's traces
+PLAIN = {  # words that say a role where a column has no name that is known
+    "prompt": ("prompt", "input", "context", "prefill", "in", "request", "query"),
+    "output": ("output", "completion", "answer", "decode", "generated", "gen", "out", "response"),
+}
+MANY = ("num", "number", "n", "of", "count", "token", "tokens", "tok", "toks", "length", "len")
+NOT_ALONE = ("in", "out", "request", "query", "response", "gen")  # may be bytes, texts or states
 UNIT = "unit"  # of the times, in a mapping
 LEAST = 100  # requests of a trace; fewer say nothing about a p99
 NO_ANSWER = ("", "0", "None", "null", "nan")  # cells of requests that failed
@@ -122,10 +128,12 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
         there_are = units | forms if role == "time" else forms
         name = next((there_are[form] for form in known if form in there_are), None)
         if name is None and role != "cached":
-            shown = ", ".join(names)[:200]
+            name, may = _in_plain_words(names, role)
+        if name is None and role != "cached":
+            shown, would = ", ".join(names)[:200], f" or {role}=".join(may or ["NAME"])[:200]
             raise ValueError(
                 f"{where} must name a column for {role}, such as {known[0]}, got {shown}; or say "
-                f"which: trace_columns {role}=NAME"
+                f"which: trace_columns {role}={would}"
             )
         if name is not None:
             chosen[role] = name
@@ -134,6 +142,26 @@ def _chosen(names: Sequence[str], mapping: Mapping[str, str], where: str) -> dic
         twice = next(name for name in roles if list(chosen.values()).count(name) > 1)
         require(False, "trace_columns", "of different columns", f"{twice[:60]!r} twice")
     return chosen
+
+
+def _in_plain_words(names: Sequence[str], role: str) -> tuple[str | None, list[str]]:
+    """The one column that says a role in plain words, or None, and all that may.
+
+    >>> _in_plain_words(["when", "prompt", "prompt_id", "out"], "prompt")
+    ('prompt', ['prompt', 'prompt_id'])
+    >>> _in_plain_words(["when", "prompt", "prompt_id", "out"], "output")
+    (None, ['out'])
+    """
+    may, counts, alone = [], [], []
+    for name in names:
+        words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+        said = [word for word in words if word not in MANY]
+        may += [name] * bool(set(said) & set(PLAIN.get(role, ())))
+        if len(said) == 1 and name in may[-1:]:
+            counts += [name] * (len(words) > 1)
+            alone += [name] * (len(words) == 1 and said[0] not in NOT_ALONE)
+    sure = counts or alone
+    return sure[0] if len(sure) == 1 else None, may
 
 
 def _comma_separated(text: str, mapping: Mapping[str, str]) -> ReadRequests:

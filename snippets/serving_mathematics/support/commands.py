@@ -16,14 +16,24 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with status 2."""
-        unknown = re.fullmatch(r"unrecognized arguments: ([^\s=]+).*", message, re.DOTALL)
-        if unknown:
-            known = [option for option in self._option_string_actions if option.startswith("--")]
-            given = unknown[1]
-            near = [option for option in known if option.startswith(given)]
-            names = [option.removeprefix("--") for option in known]  # all have these
-            close = difflib.get_close_matches(given.removeprefix("--"), names, 1, 0.7)
-            near = near or [f"--{name}" for name in close]
-            meant = f"did you mean {near[0]}?" if near else "--help lists those there are"
-            message = f"there is no option {given[:60]}; {meant}"
+        given = message.removeprefix("unrecognized arguments: ")
+        if given != message:
+            option, *value = re.split(r"[\s=]", given)
+            message = f"there is no option {option[:60]}; {self.meant(option, *value)}"
         self.exit(2, f"{message}\n")
+
+    def meant(self, option: str, *_value: str) -> str:
+        """What is to be given instead of an option that there is not, in words. _value: what stands
+        behind it.
+
+        >>> parser = OneLineParser()
+        >>> _ = parser.add_argument("--device")
+        >>> parser.meant("--devices", "2")
+        'did you mean --device?'
+        """
+        known = [one for one in self._option_string_actions if one.startswith("--")]
+        near = [one for one in known if one.startswith(option)]
+        names = [one.removeprefix("--") for one in known]  # all have these
+        close = difflib.get_close_matches(option.removeprefix("--"), names, 1, 0.7)
+        near = near or [f"--{name}" for name in close]
+        return f"did you mean {near[0]}?" if near else "--help lists those there are"

@@ -23,7 +23,7 @@ import secrets
 import stat
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +85,12 @@ _BLANK = re.compile(rf"[{_JSON_SPACE}]*+")
 
 
 @contextlib.contextmanager
-def inputs_noted() -> Iterator[set[tuple[int, int]]]:
+def inputs_noted(given: Mapping[str, bytes] | None = None) -> Iterator[set[tuple[int, int]]]:
     """Notes which files are read while it is open, by device and number, so that none of them is
-    written; and what pipes held, which may be asked for again."""
+    written; and what pipes held, which may be asked for again. given: what else is read by its
+    name, such as a file that a page was given."""
     found: set[tuple[int, int]] = set()
-    token, pipes = _FILES_READ.set(found), _PIPES_READ.set({})
+    token, pipes = _FILES_READ.set(found), _PIPES_READ.set(dict(given or {}))
     try:
         yield found
     finally:
@@ -106,9 +107,20 @@ def file_bytes(name: str, most: int = MOST_BYTES) -> bytes:
     """
     if not name or "\0" in name:
         raise ValueError(f"a file must have a name, got {name[:60]!r}")
-    noted, passed = _FILES_READ.get(), _PIPES_READ.get({})
-    if name in passed:  # a pipe gives what it holds once
-        return passed[name]
+    passed = _PIPES_READ.get({})
+    raw = passed.get(name)  # a pipe gives what it holds once
+    if raw is None:
+        raw, again = _raw_bytes(name, most)
+        if not again and len(raw) <= most:
+            passed[name] = raw
+    _require_small(name, len(raw), most)
+    return unpacked(raw, name, most) if raw[:2] == _GZIP else raw
+
+
+def _raw_bytes(name: str, most: int) -> tuple[bytes, bool]:
+    """What a file or pipe holds, as far as one byte more than it may, and whether that can be read
+    again."""
+    noted = _FILES_READ.get()
     with contextlib.ExitStack() as stack:
         if name == "-":
             if sys.stdin is None:  # closed by whoever started it
@@ -130,11 +142,7 @@ def file_bytes(name: str, most: int = MOST_BYTES) -> bytes:
                 raw += part
         except OSError as problem:
             raise OSError(problem.errno, problem.strerror, name) from problem
-    _require_small(name, len(raw), most)
-    content = unpacked(bytes(raw), name, most) if raw[:2] == _GZIP else bytes(raw)
-    if noted is not None and kind != stat.S_IFREG:
-        passed[name] = content
-    return content
+    return bytes(raw), noted is None or kind == stat.S_IFREG
 
 
 def _require_small(name: str, size: int, most: int) -> None:

@@ -24,19 +24,20 @@ KNOWN = {  # names of columns in compared form: letters and digits, in lower cas
         *("requesttime", "requesttimestamp", "starttime", "createdat", "t", "arrived", "date"),
         *("arrival", "start", "elapsed", "unixtime", "unix", "epoch", "sentat", "sent"),
         *("requeststart", "starttimestamp", "receivedat", "startedat", "requestcreatedat"),
-        "requestreceived",
+        *("requestreceived", "arrivedat"),
     ),
     "prompt": (
         *("contexttokens", "prompttokens", "inputtokens", "inputlength", "promptlength", "isl"),
         *("requesttokens", "promptlen", "inputlen", "numprompttokens", "numprefilltokens"),
         *("inputtoks", "genaiusageinputtokens", "prompttoken", "tokensin", "tokensprompt"),
         *("numberinputtokens", "inputtokencount", "prompttokencount", "numinputtokens"),
+        "promptsize",
     ),
     "output": (
         *("generatedtokens", "outputtokens", "completiontokens", "outputlength", "osl"),
         *("responsetokens", "outputlen", "answertokens", "numdecodetokens", "completionlength"),
         *("outputtoks", "genaiusageoutputtokens", "tokensout", "tokenscompletion"),
-        *("numberoutputtokens", "outputtokencount", "candidatestokencount"),
+        *("numberoutputtokens", "outputtokencount", "candidatestokencount", "tokensize"),
     ),
     "cached": (
         *("cachedtokens", "reusabletokens", "prefixtokens", "numcachedtokens"),

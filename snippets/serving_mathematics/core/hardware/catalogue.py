@@ -320,9 +320,11 @@ def _file_model(text: str) -> tuple[Architecture, str]:
     except ValueError as problem:
         told = str(problem).removeprefix(f"{path}: ")
         raise ValueError(f"model {text!r} must hold JSON: {told}") from problem
-    folder = path.parent.name if path.name == "config.json" else ""
-    model = read_architecture(content, folder or path.stem)
-    return model, ""
+    name = path.stem
+    if path.name == "config.json":  # as all are called
+        kind = content.get("model_type") if isinstance(content, dict) else None
+        name = path.parent.name or (kind if isinstance(kind, str) and kind else name)
+    return read_architecture(content, name), ""
 
 
 def find_system(name: str) -> System:

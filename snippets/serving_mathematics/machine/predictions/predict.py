@@ -409,8 +409,9 @@ def read_row(cells: Mapping[str, str]) -> Row:
         notes += ("memory holds fewer sequences at once than the concurrency: the others wait",)
     asked = base.concurrency / base.attention_data * base.input_tokens / base.output_tokens
     if prompts is None and base.output_tokens > 1 and asked > USUAL_BUDGET:
-        told = f"with each token of an answer come more than {USUAL_BUDGET:,} of prompts, a usual "
-        notes += (f"{told}budget of a step: the first comes later, the rest as much sooner",)
+        told = f"prompts bring more than {USUAL_BUDGET:,} tokens for each of an answer, a usual "
+        told += "budget of a step: first tokens come later than this says, others as much sooner"
+        notes += (told,)
     return Row(base, prompts, answering, taking, concurrency, notes, front)
 
 
