@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ from serving_mathematics.core.hardware.architectures import (
     read_architecture,
 )
 from serving_mathematics.core.hardware.catalogue import find_model, model_names, preset_model
-from serving_mathematics.core.hardware.deployments import own_precision
+from serving_mathematics.core.hardware.deployments import (
+    WORKED,
+    own_precision,
+    sequence_bytes,
+    stored,
+)
+from serving_mathematics.core.hardware.step_time import _layer_cells
 from serving_mathematics.planner.questions import read_choices
 
 from tests.bad_json import BAD_JSON, changed, places
@@ -407,13 +414,22 @@ def test_kinds_of_layers_are_read_where_there_is_one_for_each() -> None:
 
 
 def test_deepseek_v4_by_hand() -> None:
-    """30 layers keep a fourth of the context and an index, 31 a 128th; all the last 128 tokens."""
+    """30 layers keep a fourth of the context and an index, 31 a 128th; all the last 128 tokens in
+    584 bytes each, and in 32 bits those of blocks that are not full, twice 4 or 128, as vLLM's
+    `CompressorStateCache` and SGLang's `get_compress_state_ring_size` have it."""
     model = find_model("DeepSeek-V4-Pro")[0]
-    window = 61 * 128 * 512
-    assert model.cached_values(0) == window
-    assert model.cached_values(1000) == window + 1000 * (
+    window, block = 61 * 128 * 584 // 4, 30 * 8 * 4 * (512 + 128) + 31 * 128 * 2 * 512
+    assert model.cached_values(0) == window + block
+    assert model.cached_values(1000) == window + block + 1000 * (
         30 * (512 // 4 + 128 // 4) + 31 * 512 // 128
     )
+    one = replace(WORKED, architecture=model)
+    assert sequence_bytes(one, 0) == 4 * (window + block)
+    for asked in (0.0, 1.0, 2.0):  # engines keep one width, whatever is asked
+        kept = sequence_bytes(replace(one, cache_bytes=asked), 1) - 4 * (window + block)
+        assert kept == 30 * (584 / 4 + 132 / 4) + 31 * 584 / 128
+    moved = _layer_cells(model, 1, stored(one))[8]  # of what waits, a step moves next to nothing
+    assert set(moved) == {128 * 584}
     fine = next(part for count, part, _ in model.layers if count == 30)
     coarse = next(part for count, part, _ in model.layers if count == 31)
     assert (fine.selected_tokens, fine.index_width) == (4 * 1024, 64 * 128 // 4)
@@ -434,9 +450,11 @@ def test_a_layer_of_deepseek_v4_that_compresses_nothing_is_a_window() -> None:
     model = read_architecture(config)
     (_, plain, _), (_, coarse, _) = model.layers
     assert (plain.kind, plain.window_tokens, plain.cached_values) == ("window", 32, 16)
+    assert plain.own_bytes == coarse.own_bytes == (16 + 64 + 8) / 16
     assert plain.score_width == plain.prompt_score_width == 2 * 4 * 16
-    assert (coarse.state_values, coarse.cached_values) == (32 * 16, 1)
-    assert model.cached_values(100) == 32 * 16 + 32 * 16 + 100
+    assert (coarse.state_values, coarse.cached_values) == (32 * 88 // 4, 1)
+    assert coarse.waiting_values == 16 * 2 * 16
+    assert model.cached_values(100) == 32 * 16 + 32 * 88 // 4 + 16 * 2 * 16 + 100
 
 
 def test_a_selecting_layer_by_hand() -> None:
@@ -1234,21 +1252,25 @@ def test_parts_that_see_and_hear_are_told() -> None:
     ("part", "engines"),
     [
         ({}, ()),
-        ({"model_type": "qwen3_next"}, ("vllm",)),
-        ({"model_type": "qwen3_next", "mamba_ssm_dtype": "float32"}, ("vllm",)),
+        ({"model_type": "qwen3_next"}, ("vllm", "trtllm")),
+        ({"model_type": "qwen3_next", "mamba_ssm_dtype": "float32"}, ("vllm", "trtllm")),
         ({"model_type": "olmo_hybrid"}, ("vllm",)),
-        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "float32"}, ()),
-        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "bfloat16"}, ("vllm", "sglang")),
-        ({"model_type": "qwen3_5_text", "mamba_ssm_cache_dtype": "bfloat16"}, ()),
-        ({"model_type": "nemotron_h", "mamba_ssm_cache_dtype": "float16"}, ("vllm",)),
-        ({"model_type": "nemotron_h", "mamba_ssm_dtype": "float16"}, ("sglang",)),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "float32"}, ("trtllm",)),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "bfloat16"},
+         ("vllm", "sglang", "trtllm")),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_cache_dtype": "bfloat16"}, ("trtllm",)),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_cache_dtype": "float32"}, ()),
+        ({"model_type": "nemotron_h", "mamba_ssm_cache_dtype": "float16"}, ("vllm", "trtllm")),
+        ({"model_type": "nemotron_h", "mamba_ssm_cache_dtype": "float32"}, ()),
+        ({"model_type": "nemotron_h", "mamba_ssm_dtype": "float16"}, ("sglang", "trtllm")),
     ],
-)
+)  # fmt: skip
 def test_engines_that_keep_states_in_16_bits(
     part: dict[str, Any], engines: tuple[str, ...]
 ) -> None:
     """As vLLM 0.33 has it in models/config.py and mamba_utils.py, SGLang 0.5.23 in mamba_utils.py:
-    32 bits unless the file says fewer to them, but as the model's values in vLLM for the rest."""
+    32 bits unless the file says fewer to them, but as the model's values in vLLM for the rest; and
+    TensorRT-LLM in validate_and_set_mamba_ssm_cache_dtype: as those, unless the file says more."""
     assert read_architecture(PLAIN | NESTED["every"] | part).half_states == engines
     full = {"layer_types": ["full_attention"] * 3}
     assert read_architecture(PLAIN | full | part).half_states == ()

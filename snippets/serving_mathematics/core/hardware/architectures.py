@@ -10,8 +10,9 @@ Counts leave out norms, biases and rotary tables (below one part in a thousand).
 Source: Hugging Face `config.json` files as published by their models' authors; multi-head latent
 attention is DeepSeek-AI (2024), arXiv 2405.04434, section 2.1; the sparse selection of
 DeepSeek-V3.2 is its report, section 2.1; what a family leaves out is the default of its class in
-transformers 5.24, and where vLLM 0.33 and SGLang 0.5.23 keep states in 16 bits is their
-`mamba_utils.py`.
+transformers 5.24; where vLLM 0.33 and SGLang 0.5.23 keep states in 16 bits is their
+`mamba_utils.py`, and TensorRT-LLM's `validate_and_set_mamba_ssm_cache_dtype` and `config_utils.py`;
+what they keep of DeepSeek-V4 is vLLM's `compressor.py` and SGLang's `deepseek_v4_memory_pool.py`.
 """
 
 # In one piece: one reader of `config.json`: a case for each family of models, and most families
@@ -94,6 +95,7 @@ UNGATED = (  # families whose feed-forward layers are two matrices and not three
 )
 QWENS = "qwen2", "qwen3"  # which use a window if they say so, and from the 29th layer on
 HALF_STATES = "qwen3_next", "granitemoehybrid", "falcon_h1", "jamba", "olmo_hybrid"
+TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps as other values
 GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_"  # whose attention has a gate, said or not
 PLAIN_TYPES = (
     None,
@@ -151,6 +153,8 @@ class Attention:
     selected_tokens: int = 0  # sparse attention reads at most these of its context (0: all)
     index_values: int = 0  # values a token that choose what is read
     index_width: int = 0  # multiplications with each token of the context in choosing
+    own_bytes: float = 0.0  # of a cached value, where engines keep one layout of their own (0: any)
+    waiting_values: int = 0  # a sequence and layer, in 32 bits, of which a step moves next to none
 
 
 @dataclass(frozen=True)
@@ -247,9 +251,8 @@ class Architecture:
             kept = context_tokens
             if attention.window_tokens:
                 kept = min(kept, attention.window_tokens)
-            total += count * (
-                attention.state_values + kept * (attention.cached_values + attention.index_values)
-            )
+            held = attention.state_values + attention.waiting_values
+            total += count * (held + kept * (attention.cached_values + attention.index_values))
         return total
 
 
@@ -425,13 +428,15 @@ def _latent(
 
 
 def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention:
-    """Attention of DeepSeek-V4: one shared head; blocks of `ratio` tokens are kept as one."""
+    """Attention of DeepSeek-V4: one shared head; blocks of `ratio` tokens are kept as one. Engines
+    keep a token in eight bits, of which the 64 values that are turned have 16, with eight bytes of
+    scales; the last tokens of a block wait in 32 bits, twice as many where blocks overlap."""
     width = read.whole("head_dim")
     q_rank = read.whole("q_lora_rank")
     o_rank, groups = read.whole("o_lora_rank"), read.whole("o_groups")
     parameters = hidden * q_rank + q_rank * heads * width + hidden * width
     parameters += heads * width * o_rank + groups * o_rank * hidden
-    window = read.whole("sliding_window")
+    window, token_bytes = read.whole("sliding_window"), width + 64 + 8
     if ratio == 0:
         return Attention(
             "window",
@@ -441,24 +446,30 @@ def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention
             prompt_score_width=2 * heads * width,
             kv_heads=1,
             window_tokens=window,
+            own_bytes=token_bytes / width,
         )
     index_width = index_values = selected = 0
+    waiting = 2 * ratio * width
     if ratio <= 8:  # finely compressed layers select, coarse ones read everything
-        index_width = read.whole("index_n_heads") * read.whole("index_head_dim") // ratio
-        index_values = -(-read.whole("index_head_dim") // ratio)
+        index_size = read.whole("index_head_dim")
+        index_width = read.whole("index_n_heads") * index_size // ratio
+        index_values = -(-index_size // ratio)
         selected = read.whole("index_topk") * ratio
-        parameters += q_rank * read.whole("index_n_heads") * read.whole("index_head_dim")
+        parameters += q_rank * read.whole("index_n_heads") * index_size
+        waiting = 4 * 2 * ratio * (width + index_size)
     return Attention(
         "latent",
         parameters,
         cached_values=-(-width // ratio),
-        state_values=window * width,
+        state_values=-(-window * token_bytes // 4),  # the window, in 32 bits
         score_width=2 * heads * width // ratio,
         prompt_score_width=2 * heads * width // ratio,
         kv_heads=1,
         selected_tokens=selected,
         index_values=index_values,
         index_width=index_width,
+        own_bytes=token_bytes / width,
+        waiting_values=waiting,
     )
 
 
@@ -533,12 +544,16 @@ def _linear(read: _Reader, hidden: int, heads: int, width: int) -> Attention:
 
 
 def _half_states(read: _Reader) -> tuple[str, ...]:
-    """Engines that keep states in 16 bits: as the file says to each, and vLLM 0.33 those of some
-    families in any case, since it keeps them as the model's other values."""
-    key = "mamba_ssm_cache_dtype" if read.get("model_type") == "nemotron_h" else "mamba_ssm_dtype"
+    """Engines that keep states in 16 bits: as the file says to each, and as the model's other
+    values where it says nothing, vLLM 0.33 those of some families, TensorRT-LLM all that it reads
+    but Kimi's."""
+    family = str(read.get("model_type"))
+    key = "mamba_ssm_cache_dtype" if family == "nemotron_h" else "mamba_ssm_dtype"
     half = "bfloat16", "float16"
-    found = ["vllm"] if read.get("model_type") in HALF_STATES or read.get(key) in half else []
-    return (*found, *["sglang"] * (read.get("mamba_ssm_dtype") in half))
+    found = ["vllm"] if family in HALF_STATES or read.get(key) in half else []
+    found += ["sglang"] * (read.get("mamba_ssm_dtype") in half)
+    whole = read.get("mamba_ssm_cache_dtype") == "float32" or not family.startswith(TRTLLM_STATES)
+    return (*found, *["trtllm"] * (not whole))
 
 
 def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForward:
