@@ -209,6 +209,22 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     | {"moe_num_shared_experts": 2},
     "in words of Ling": {"model_type": "bailing_hybrid", "layer_group_size": 2, "head_dim": 64}
     | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
+    "in words of Mamba": {"model_type": "mamba", "expand": 2, "state_size": 16}
+    | {"time_step_rank": "auto", "intermediate_size": None},
+    "in words of Mamba-2": {"model_type": "mamba2", "num_heads": 32, "n_groups": 8}
+    | {"state_size": 128},
+    "in words of LongCat": {"model_type": "longcat_flash", "num_layers": 2, "moe_topk": 3}
+    | {"ffn_hidden_size": 2048, "expert_ffn_hidden_size": 512, "n_routed_experts": 8}
+    | {"zero_expert_num": 4},
+    "in words of Inkling": {"model_type": "inkling_text", "local_layer_ids": [0, 1], "d_rel": 16}
+    | {"sliding_window_size": 128, "conv_kernel_size": 4, "n_routed_experts": 8}
+    | {"num_experts_per_tok": 2, "dense_mlp_idx": 1, "moe_intermediate_size": 512},
+    "in words of small Gemmas": {"model_type": "gemma3n_text", "intermediate_size": [4096] * 3}
+    | {"num_kv_shared_layers": 1, "hidden_size_per_layer_input": 64, "laurel_rank": 16}
+    | {"altup_num_inputs": 4, "vocab_size_per_layer_input": 1000, "use_double_wide_mlp": True},
+    "in words of Ring": {"model_type": "bailing_hybrid", "layer_group_size": 3, "head_dim": 64}
+    | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
+    | {"architectures": ["BailingMoeV2_5ForCausalLM"]},
     "in words of OPT": {"model_type": "opt", "ffn_dim": 4096, "word_embed_proj_dim": 1024},
     "a part that sees": {"vision_config": {"hidden_size": 8}, "thinker_config": {"vq_config": {}}},
     "heads of each": {"num_attention_heads_per_layer": [16, 24, 32]},
@@ -612,6 +628,10 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"hybrid_layer_pattern": [0, True, 1]}, "entry 2 of 'hybrid_layer_pattern' must be one"),
         ({"attn_type_list": [0, 1, 2]}, "entry 3 of 'attn_type_list' must be one of 0, 1"),
         ({"attn_layer_indices": [1]}, "'attn_layer_indices' says of layers what is not read here"),
+        ({"model_type": "zamba2"}, "'model_type' 'zamba2' is not read: it has weights that stand on"),
+        ({"model_type": "voxtral_realtime", "text_config": {"model_type": "voxtral_realtime_text"}},
+         "'model_type' 'voxtral_realtime' is not read: it has sound that comes in beside each tok"),
+        ({"ngram_vocab_size_ratio": 30}, "'ngram_vocab_size_ratio' says of layers what is not re"),
         ({"num_kv_shared_layers": 2}, "'num_kv_shared_layers' says of layers what is not read"),
         ({"kv_channels": 128}, "'kv_channels' says of layers what is not read"),
         ({"num_layers_per_stack": 16}, "'num_layers_per_stack' says of layers what is not read"),
@@ -1317,5 +1337,144 @@ def test_ling_3_as_its_makers_and_as_transformers_write_it() -> None:
     assert read_architecture(config | written).layers == model.layers
     more = read_architecture(config | {"num_hidden_layers": 44})  # two of them in no group
     assert sum(count for count, one, _ in more.layers if one.kind == "latent") == 9
-    with pytest.raises(ValueError, match="'layer_group_size' says of layers what is not read"):
-        read_architecture(config | {"architectures": ["BailingMoeV2_5ForCausalLM"]})
+
+
+FIRST_MAMBA = {"model_type": "mamba", "hidden_size": 2560, "num_hidden_layers": 64}
+SMALL_GEMMA = {
+    "model_type": "gemma4_text", "num_attention_heads": 8, "head_dim": 256, "global_head_dim": 512,
+    "vocab_size": 262_144, "hidden_size_per_layer_input": 256, "sliding_window": 512,
+}  # fmt: skip
+LESSER_GEMMA = SMALL_GEMMA | {
+    "model_type": "gemma3n_text", "hidden_size": 2048, "num_key_value_heads": 2,
+    "vocab_size": 262_400, "vocab_size_per_layer_input": 262_144, "altup_num_inputs": 4,
+    "laurel_rank": 64, "global_head_dim": None,
+}  # fmt: skip
+INKLING = {
+    "model_type": "inkling_text", "hidden_size": 6144, "num_hidden_layers": 66, "head_dim": 128,
+    "num_attention_heads": 64, "num_key_value_heads": 8, "swa_num_key_value_heads": 16,
+    "sliding_window_size": 512, "d_rel": 16, "conv_kernel_size": 4, "intermediate_size": 24576,
+    "moe_intermediate_size": 3072, "n_routed_experts": 256, "n_shared_experts": 2,
+    "num_experts_per_tok": 6, "vocab_size": 201_024,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters", "values", "states"),
+    [
+        (FIRST_MAMBA | {"vocab_size": 50280}, 2_768_345_600, 0, 64 * 5120 * 16),
+        (FIRST_MAMBA | {"model_type": "falcon_mamba", "hidden_size": 4096, "vocab_size": 65024,
+                        "expand": 16, "intermediate_size": 8192, "time_step_rank": 256,
+                        "tie_word_embeddings": False}, 7_272_665_088, 0, 64 * 8192 * 16),
+        ({"model_type": "mamba2", "hidden_size": 4096, "num_hidden_layers": 64, "head_dim": 64,
+          "num_heads": 128, "n_groups": 8, "state_size": 128, "vocab_size": 32768},
+         7_285_403_648, 0, 64 * 8192 * 128),
+        (SMALL_GEMMA | {"hidden_size": 1536, "intermediate_size": 6144, "num_hidden_layers": 35,
+                        "num_key_value_heads": 1, "num_kv_shared_layers": 20,
+                        "use_double_wide_mlp": True,
+                        "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7},
+         4_628_569_344, 9216, 0),
+        (SMALL_GEMMA | {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 42,
+                        "num_key_value_heads": 2, "num_kv_shared_layers": 18,
+                        "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 7},
+         7_463_013_376, 28_672, 0),
+        (LESSER_GEMMA | {"intermediate_size": 16384, "num_hidden_layers": 35,
+                         "num_kv_shared_layers": 15,
+                         "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7},
+         6_835_235_568, 20_480, 0),
+        (LESSER_GEMMA | {"intermediate_size": [8192] * 30, "num_hidden_layers": 30,
+                         "num_kv_shared_layers": 10,
+                         "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 6},
+         4_435_182_688, 20_480, 0),
+        ({"model_type": "lfm3", "hidden_size": 2048, "num_hidden_layers": 24, "head_dim": 128,
+          "num_attention_heads": 16, "num_key_value_heads": 4, "intermediate_size": 7680,
+          "vocab_size": 128_000, "conv_L_cache": 7, "sliding_window": 256,
+          "layer_types": ["conv", "conv", *["full_attention", "conv", "sliding_attention", "conv"]
+                          * 5, "full_attention", "conv"]}, 1_728_801_536, 11_264, 13 * 2048 * 3),
+        (INKLING, 975_340_270_146, 247_808, 4 * (66 * 2 * 6144 + 247_808) // 2),
+        (INKLING | {"intermediate_size": 3072, "moe_intermediate_size": None,
+                    "dense_intermediate_size": 24576, "use_sconv": True, "conv_kernel_size": None,
+                    "sconv_kernel_size": 4, "model_type": "inkling_model",
+                    "local_layer_ids": [i for i in range(66) if (i + 1) % 6]},
+         975_340_270_146, 247_808, 4 * (66 * 2 * 6144 + 247_808) // 2),
+    ],
+)  # fmt: skip
+def test_families_that_keep_what_others_do_not(
+    config: dict[str, Any], parameters: int, values: int, states: int
+) -> None:
+    """Parameters as transformers 5.24 makes them, values of a token that its layers keep
+    themselves, and states."""
+    model = read_architecture(config)
+    assert model.parameters == pytest.approx(parameters, rel=0.001)
+    own = [(count, one) for count, one, _ in model.layers if not one.borrowed]
+    assert sum(count * one.cached_values for count, one in own) == values
+    assert sum(count * one.state_values for count, one in own) == states
+    one = replace(WORKED, architecture=model)
+    assert sequence_bytes(one, 1) - sequence_bytes(one, 0) == 2 * values
+
+
+def test_small_gemmas_by_hand() -> None:
+    """What a token passes is what their makers call effective, 2.3 and 4.5 billion; of tables it
+    takes a row; layers that read others' caches have no keys and values of their own."""
+    kinds = {"layer_types": ["sliding_attention", "full_attention", "full_attention"]}
+    own = PLAIN | kinds | {"model_type": "gemma4_text", "sliding_window": 128}
+    asked = own | {"hidden_size_per_layer_input": 64}
+    plain, lending = read_architecture(own), read_architecture(asked | {"num_kv_shared_layers": 1})
+    assert lending.looked_up == 32000 * 64 * 3
+    keys = 1024 * 2 * 8 * 64
+    more = 3 * 3 * 1024 * 64
+    assert lending.active_parameters - plain.active_parameters == more - keys
+    assert lending.parameters - plain.parameters == more - keys + lending.looked_up
+    assert [one.borrowed for _, one, _ in lending.layers] == [False, False, True]
+    assert lending.cached_values(9) == plain.cached_values(9) * 2 / 3
+    one = replace(WORKED, architecture=lending)
+    assert set(_layer_cells(lending, 1, stored(one))[6]) == {2 * 2 * 8 * 64}  # and all are read
+    twice = read_architecture(asked | {"num_kv_shared_layers": 1, "use_double_wide_mlp": True})
+    assert twice.parameters - lending.parameters == 3 * 1024 * 4096
+    with pytest.raises(ValueError, match="'num_kv_shared_layers' must be a whole number from 0 to"):
+        read_architecture(asked | {"num_kv_shared_layers": 4})
+
+
+def test_longcat_as_published() -> None:
+    """LongCat-Flash: 560 billion parameters, 27 for a token in the mean; of twelve experts that it
+    takes of 768, 256 do nothing. The class of transformers has no less of each than published, and
+    gates for these 256 too."""
+    config = LATENT | {
+        "model_type": "longcat_flash", "hidden_size": 6144, "num_layers": 28, "moe_topk": 12,
+        "num_attention_heads": 64, "q_lora_rank": 1536, "ffn_hidden_size": 12288,
+        "expert_ffn_hidden_size": 2048, "n_routed_experts": 512, "zero_expert_num": 256,
+        "vocab_size": 131_072, "n_shared_experts": None, "num_experts_per_tok": None,
+    }  # fmt: skip
+    model = read_architecture(config)
+    gates = 2 * 28 * 256 * 6144 * 2048
+    assert model.parameters == pytest.approx(741_053_585_408 - gates, rel=0.001)
+    assert model.parameters / 1e9 == pytest.approx(560, rel=0.002)
+    assert model.active_parameters / 1e9 == pytest.approx(27, rel=0.01)
+    assert [(n, part.chosen) for n, _, part in model.layers] == [(28, 8), (28, 0)]
+    assert bytes_of(model) == 2 * 56 * 576
+    with pytest.raises(ValueError, match="'num_experts_per_tok' must be a whole number from 1"):
+        read_architecture(config | {"moe_topk": 11})
+
+
+def bytes_of(model: Architecture) -> float:
+    return 2 * (model.cached_values(2) - model.cached_values(1))
+
+
+def test_ring_as_published() -> None:
+    """Ring-2.5-1T: of 80 layers every eighth has a latent; a trillion parameters, 63 billion for a
+    token. Its other layers by hand as in vLLM 0.33: queries, keys, values, gate and the way out."""
+    config = LATENT | {
+        "model_type": "bailing_hybrid", "architectures": ["BailingMoeV2_5ForCausalLM"],
+        "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64, "head_dim": 128,
+        "layer_group_size": 8, "q_lora_rank": 1536, "intermediate_size": 18432,
+        "moe_intermediate_size": 2048, "num_experts": 256, "num_shared_experts": 1,
+        "n_shared_experts": None, "first_k_dense_replace": 4, "vocab_size": 157_184,
+    }  # fmt: skip
+    model = read_architecture(config)
+    assert model.parameters / 1e12 == pytest.approx(1, rel=0.02)
+    assert model.active_parameters / 1e9 == pytest.approx(63, rel=0.02)
+    linear = next(one for _, one, _ in model.layers if one.kind == "linear")
+    assert (linear.parameters, linear.state_values) == (5 * 8192 * 8192, 64 * 128 * 128)
+    assert sum(count for count, one, _ in model.layers if one.kind == "latent") == 10
+    assert model.half_states == ("vllm",)
+    more = read_architecture(config | {"num_hidden_layers": 82})  # what is in no group is linear
+    assert sum(count for count, one, _ in more.layers if one.kind == "latent") == 10

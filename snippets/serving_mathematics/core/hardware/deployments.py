@@ -291,7 +291,7 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
     kept = stored(deployment)
     total = 0.0
     for count, attention, _ in deployment.architecture.layers:
-        tokens = context_tokens
+        tokens = 0.0 if attention.borrowed else context_tokens
         if attention.window_tokens:
             tokens = min(tokens, attention.window_tokens)
         parts = cache_devices(attention, deployment.tensor)
