@@ -54,6 +54,8 @@ UNREAD = (  # parts of a file that say of its layers what is not read here
     *("mova_num_experts", "zero_expert_num", "attention_other_setting", "num_attention_groups"),
     *("indexer_n_heads", "indexer_budget", "total_ut_steps"),
     *("share_q_dim", "swa_kv_lora_rank", "efficient_attention_config"),
+    *("v_channels", "qk_nope_dim", "interleaved_sliding_window"),  # openPangu's widths and windows
+    *("block_attn_res_block_size",),  # Alice AI, which has a gate that no key tells
     *("ngram_vocab_size_ratio", "emb_neighbor_num"),  # LongCat's tables of several words
     *("cross_layer_interval", "aligner_num_add_layers", "encoder_hidden_size"),  # of others' tokens
     *("num_codebooks", "flow_head_config"),  # and of several answers at once
@@ -101,7 +103,7 @@ HALF_STATES = (
     *("mamba", "falcon_mamba", "mamba2", "bailing_moe_v2_5"),
 )
 TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps as other values
-GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_"  # whose attention has a gate, said or not
+GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_", "beam"  # whose attention has a gate, said or not
 PLAIN_TYPES = (
     None,
     "",
@@ -414,6 +416,8 @@ def _latent(
     queries = heads * (nope + rope)
     parameters = hidden * q_rank + q_rank * queries if q_rank else hidden * queries
     parameters += hidden * (rank + rope) + rank * heads * (nope + value) + heads * value * hidden
+    if read.get("model_type") == "axk2":  # a gate, and twice what queries come from
+        parameters += q_rank * (queries + 2 * heads * value)
     gated = str(read.get("model_type")).startswith("hy_v4")
     gated = read.flag("gated_mla", default=gated)
     if read.flag("mla_use_output_gate", default=gated):
@@ -688,7 +692,7 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
     ):
         window = 0
     kinds = _layer_kinds(read, layers, window)
-    gated = str(read.get("model_type")).startswith(GATED)
+    gated = str(read.get("model_type")).startswith(GATED) or read.has("attention_gate_func")
     gate = 1 if read.flag("attn_output_gate", "attention_output_gate", default=gated) else 0
     sparse = read.inside("sparse_attention_config")
     sparse_layers = [0] * layers
@@ -1085,8 +1089,9 @@ def _inkling(read: _Reader) -> dict[str, Any]:
 
 def _small_gemma(read: _Reader) -> dict[str, Any]:
     """Gemma 3n and the smaller of Gemma 4: a table of each layer beside the words, and last layers
-    that read the caches of those before them, some of them twice as wide."""
-    lent = read.whole("num_kv_shared_layers", default=0, least=0, most=read.layers)
+    that read the caches of those before them, some of them twice as wide. What reads another
+    model's alone, as what guesses for Gemma 4, is none."""
+    lent = read.whole("num_kv_shared_layers", default=0, least=0, most=read.layers - 1)
     found = _gemma4(read) if str(read.get("model_type")).startswith("gemma4") else {}
     widths = read.get("intermediate_size")
     if isinstance(widths, list) and widths and all(one == widths[0] for one in widths):
