@@ -851,7 +851,7 @@ def _with_tables(
     also what leads around attention, and from one copy of a token to the others."""
     width = read.whole("table_width", default=0, least=0)
     around = read.whole("laurel_rank", default=64) if read.has("laurel_rank") else 0
-    copies = 2 * (read.whole("copies", default=1) - 1) * hidden * hidden // len(layers)
+    copies = 2 * (read.whole("copies", default=1) - 1) * hidden * hidden // max(1, len(layers))
     more = hidden * (3 * width + 2 * around) + copies
     if not more:
         return layers, 0
@@ -1299,7 +1299,6 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
     read = _language_model(config, name)
     hidden = read.whole("hidden_size", "n_embd", "d_model")
     heads = read.whole("num_attention_heads", "n_head")
-    looked_up = 0
     if read.has("hybrid_override_pattern", "layers_block_type"):
         layers = _pattern_layers(read, hidden, heads)
     elif read.has("block_configs"):
@@ -1328,7 +1327,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
             (attention, mixture if mixed else wide if i >= wide_from else dense)
             for i, (attention, mixed) in enumerate(zip(attentions, mixtures, strict=True))
         ]
-        layers, looked_up = _with_tables(read, layers, hidden)
+    layers, looked_up = _with_tables(read, layers, hidden)
     _refuse_unread(read, layers)
     try:
         published = published_precision(read.config)
