@@ -401,6 +401,9 @@ def test_what_is_not_counted_of_a_model_is_told_beside_its_size() -> None:
         asked = replace(PLAIN.question, deployment=replace(one, architecture=model))
         told = {line.what: line.value for line in _read_lines(asked)}
         assert told["model"].endswith(end)
+    own = replace(asked, deployment=replace(one, architecture=find_model("DeepSeek-V4-Pro")[0]))
+    told = {line.what: line.value for line in _read_lines(own)}
+    assert told["model"].endswith("; a cache in eight bits, as engines keep it whatever is asked")
 
 
 def test_of_a_device_that_was_never_measured_no_range_is_told_but_what_settles_it() -> None:

@@ -627,6 +627,8 @@ def _read_lines(question: Question) -> list[Line]:
     sizes = f"{sized(all_of_it)}·10⁹ parameters, {sized(active)}·10⁹ for a token"
     if question.deployment.backend in model.half_states:
         sizes += "; states in 16 bits"
+    if any(attention.own_bytes for _, attention, _ in model.layers):
+        sizes += "; a cache in eight bits, as engines keep it whatever is asked"
     left_out = f"; not counted: {', '.join(model.beside)}" if model.beside else ""
     lines = [Line("model", sizes + left_out, "machine/step-time")]
     if question.deployment.system.name == GIVEN:

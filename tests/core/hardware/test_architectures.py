@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ from serving_mathematics.core.hardware.architectures import (
     read_architecture,
 )
 from serving_mathematics.core.hardware.catalogue import find_model, model_names, preset_model
-from serving_mathematics.core.hardware.deployments import own_precision
+from serving_mathematics.core.hardware.deployments import (
+    WORKED,
+    own_precision,
+    sequence_bytes,
+    stored,
+)
+from serving_mathematics.core.hardware.step_time import _layer_cells
 from serving_mathematics.planner.questions import read_choices
 
 from tests.bad_json import BAD_JSON, changed, places
@@ -202,6 +209,22 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     | {"moe_num_shared_experts": 2},
     "in words of Ling": {"model_type": "bailing_hybrid", "layer_group_size": 2, "head_dim": 64}
     | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
+    "in words of Mamba": {"model_type": "mamba", "expand": 2, "state_size": 16}
+    | {"time_step_rank": "auto", "intermediate_size": None},
+    "in words of Mamba-2": {"model_type": "mamba2", "num_heads": 32, "n_groups": 8}
+    | {"state_size": 128},
+    "in words of LongCat": {"model_type": "longcat_flash", "num_layers": 2, "moe_topk": 3}
+    | {"ffn_hidden_size": 2048, "expert_ffn_hidden_size": 512, "n_routed_experts": 8}
+    | {"zero_expert_num": 4},
+    "in words of Inkling": {"model_type": "inkling_text", "local_layer_ids": [0, 1], "d_rel": 16}
+    | {"sliding_window_size": 128, "conv_kernel_size": 4, "n_routed_experts": 8}
+    | {"num_experts_per_tok": 2, "dense_mlp_idx": 1, "moe_intermediate_size": 512},
+    "in words of small Gemmas": {"model_type": "gemma3n_text", "intermediate_size": [4096] * 3}
+    | {"num_kv_shared_layers": 1, "hidden_size_per_layer_input": 64, "laurel_rank": 16}
+    | {"altup_num_inputs": 4, "vocab_size_per_layer_input": 1000, "use_double_wide_mlp": True},
+    "in words of Ring": {"model_type": "bailing_hybrid", "layer_group_size": 3, "head_dim": 64}
+    | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
+    | {"architectures": ["BailingMoeV2_5ForCausalLM"]},
     "in words of OPT": {"model_type": "opt", "ffn_dim": 4096, "word_embed_proj_dim": 1024},
     "a part that sees": {"vision_config": {"hidden_size": 8}, "thinker_config": {"vq_config": {}}},
     "heads of each": {"num_attention_heads_per_layer": [16, 24, 32]},
@@ -407,13 +430,22 @@ def test_kinds_of_layers_are_read_where_there_is_one_for_each() -> None:
 
 
 def test_deepseek_v4_by_hand() -> None:
-    """30 layers keep a fourth of the context and an index, 31 a 128th; all the last 128 tokens."""
+    """30 layers keep a fourth of the context and an index, 31 a 128th; all the last 128 tokens in
+    584 bytes each, and in 32 bits those of blocks that are not full, twice 4 or 128, as vLLM's
+    `CompressorStateCache` and SGLang's `get_compress_state_ring_size` have it."""
     model = find_model("DeepSeek-V4-Pro")[0]
-    window = 61 * 128 * 512
-    assert model.cached_values(0) == window
-    assert model.cached_values(1000) == window + 1000 * (
+    window, block = 61 * 128 * 584 // 4, 30 * 8 * 4 * (512 + 128) + 31 * 128 * 2 * 512
+    assert model.cached_values(0) == window + block
+    assert model.cached_values(1000) == window + block + 1000 * (
         30 * (512 // 4 + 128 // 4) + 31 * 512 // 128
     )
+    one = replace(WORKED, architecture=model)
+    assert sequence_bytes(one, 0) == 4 * (window + block)
+    for asked in (0.0, 1.0, 2.0):  # engines keep one width, whatever is asked
+        kept = sequence_bytes(replace(one, cache_bytes=asked), 1) - 4 * (window + block)
+        assert kept == 30 * (584 / 4 + 132 / 4) + 31 * 584 / 128
+    moved = _layer_cells(model, 1, stored(one))[8]  # of what waits, a step moves next to nothing
+    assert set(moved) == {128 * 584}
     fine = next(part for count, part, _ in model.layers if count == 30)
     coarse = next(part for count, part, _ in model.layers if count == 31)
     assert (fine.selected_tokens, fine.index_width) == (4 * 1024, 64 * 128 // 4)
@@ -434,9 +466,11 @@ def test_a_layer_of_deepseek_v4_that_compresses_nothing_is_a_window() -> None:
     model = read_architecture(config)
     (_, plain, _), (_, coarse, _) = model.layers
     assert (plain.kind, plain.window_tokens, plain.cached_values) == ("window", 32, 16)
+    assert plain.own_bytes == coarse.own_bytes == (16 + 64 + 8) / 16
     assert plain.score_width == plain.prompt_score_width == 2 * 4 * 16
-    assert (coarse.state_values, coarse.cached_values) == (32 * 16, 1)
-    assert model.cached_values(100) == 32 * 16 + 32 * 16 + 100
+    assert (coarse.state_values, coarse.cached_values) == (32 * 88 // 4, 1)
+    assert coarse.waiting_values == 16 * 2 * 16
+    assert model.cached_values(100) == 32 * 16 + 32 * 88 // 4 + 16 * 2 * 16 + 100
 
 
 def test_a_selecting_layer_by_hand() -> None:
@@ -594,6 +628,12 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"hybrid_layer_pattern": [0, True, 1]}, "entry 2 of 'hybrid_layer_pattern' must be one"),
         ({"attn_type_list": [0, 1, 2]}, "entry 3 of 'attn_type_list' must be one of 0, 1"),
         ({"attn_layer_indices": [1]}, "'attn_layer_indices' says of layers what is not read here"),
+        ({"model_type": "zamba2"}, "'model_type' 'zamba2' is not read: it has weights that stand"),
+        ({"model_type": "voxtral_realtime", "text_config": {"model_type": "own"}},
+         "'model_type' 'voxtral_realtime' is not read: it has sound that comes in beside each"),
+        ({"v_channels": 128}, "'v_channels' says of layers what is not read"),
+        ({"block_attn_res_block_size": 8}, "'block_attn_res_block_size' says of layers what is no"),
+        ({"ngram_vocab_size_ratio": 30}, "'ngram_vocab_size_ratio' says of layers what is not re"),
         ({"num_kv_shared_layers": 2}, "'num_kv_shared_layers' says of layers what is not read"),
         ({"kv_channels": 128}, "'kv_channels' says of layers what is not read"),
         ({"num_layers_per_stack": 16}, "'num_layers_per_stack' says of layers what is not read"),
@@ -1234,21 +1274,25 @@ def test_parts_that_see_and_hear_are_told() -> None:
     ("part", "engines"),
     [
         ({}, ()),
-        ({"model_type": "qwen3_next"}, ("vllm",)),
-        ({"model_type": "qwen3_next", "mamba_ssm_dtype": "float32"}, ("vllm",)),
+        ({"model_type": "qwen3_next"}, ("vllm", "trtllm")),
+        ({"model_type": "qwen3_next", "mamba_ssm_dtype": "float32"}, ("vllm", "trtllm")),
         ({"model_type": "olmo_hybrid"}, ("vllm",)),
-        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "float32"}, ()),
-        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "bfloat16"}, ("vllm", "sglang")),
-        ({"model_type": "qwen3_5_text", "mamba_ssm_cache_dtype": "bfloat16"}, ()),
-        ({"model_type": "nemotron_h", "mamba_ssm_cache_dtype": "float16"}, ("vllm",)),
-        ({"model_type": "nemotron_h", "mamba_ssm_dtype": "float16"}, ("sglang",)),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "float32"}, ("trtllm",)),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "bfloat16"},
+         ("vllm", "sglang", "trtllm")),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_cache_dtype": "bfloat16"}, ("trtllm",)),
+        ({"model_type": "qwen3_5_text", "mamba_ssm_cache_dtype": "float32"}, ()),
+        ({"model_type": "nemotron_h", "mamba_ssm_cache_dtype": "float16"}, ("vllm", "trtllm")),
+        ({"model_type": "nemotron_h", "mamba_ssm_cache_dtype": "float32"}, ()),
+        ({"model_type": "nemotron_h", "mamba_ssm_dtype": "float16"}, ("sglang", "trtllm")),
     ],
-)
+)  # fmt: skip
 def test_engines_that_keep_states_in_16_bits(
     part: dict[str, Any], engines: tuple[str, ...]
 ) -> None:
     """As vLLM 0.33 has it in models/config.py and mamba_utils.py, SGLang 0.5.23 in mamba_utils.py:
-    32 bits unless the file says fewer to them, but as the model's values in vLLM for the rest."""
+    32 bits unless the file says fewer to them, but as the model's values in vLLM for the rest; and
+    TensorRT-LLM in validate_and_set_mamba_ssm_cache_dtype: as those, unless the file says more."""
     assert read_architecture(PLAIN | NESTED["every"] | part).half_states == engines
     full = {"layer_types": ["full_attention"] * 3}
     assert read_architecture(PLAIN | full | part).half_states == ()
@@ -1295,5 +1339,182 @@ def test_ling_3_as_its_makers_and_as_transformers_write_it() -> None:
     assert read_architecture(config | written).layers == model.layers
     more = read_architecture(config | {"num_hidden_layers": 44})  # two of them in no group
     assert sum(count for count, one, _ in more.layers if one.kind == "latent") == 9
-    with pytest.raises(ValueError, match="'layer_group_size' says of layers what is not read"):
-        read_architecture(config | {"architectures": ["BailingMoeV2_5ForCausalLM"]})
+
+
+FIRST_MAMBA = {"model_type": "mamba", "hidden_size": 2560, "num_hidden_layers": 64}
+SMALL_GEMMA = {
+    "model_type": "gemma4_text", "num_attention_heads": 8, "head_dim": 256, "global_head_dim": 512,
+    "vocab_size": 262_144, "hidden_size_per_layer_input": 256, "sliding_window": 512,
+}  # fmt: skip
+LESSER_GEMMA = SMALL_GEMMA | {
+    "model_type": "gemma3n_text", "hidden_size": 2048, "num_key_value_heads": 2,
+    "vocab_size": 262_400, "vocab_size_per_layer_input": 262_144, "altup_num_inputs": 4,
+    "laurel_rank": 64, "global_head_dim": None,
+}  # fmt: skip
+INKLING = {
+    "model_type": "inkling_text", "hidden_size": 6144, "num_hidden_layers": 66, "head_dim": 128,
+    "num_attention_heads": 64, "num_key_value_heads": 8, "swa_num_key_value_heads": 16,
+    "sliding_window_size": 512, "d_rel": 16, "conv_kernel_size": 4, "intermediate_size": 24576,
+    "moe_intermediate_size": 3072, "n_routed_experts": 256, "n_shared_experts": 2,
+    "num_experts_per_tok": 6, "vocab_size": 201_024,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters", "values", "states"),
+    [
+        (FIRST_MAMBA | {"vocab_size": 50280}, 2_768_345_600, 0, 64 * 5120 * 16),
+        (FIRST_MAMBA | {"model_type": "falcon_mamba", "hidden_size": 4096, "vocab_size": 65024,
+                        "expand": 16, "intermediate_size": 8192, "time_step_rank": 256,
+                        "tie_word_embeddings": False}, 7_272_665_088, 0, 64 * 8192 * 16),
+        ({"model_type": "mamba2", "hidden_size": 4096, "num_hidden_layers": 64, "head_dim": 64,
+          "num_heads": 128, "n_groups": 8, "state_size": 128, "vocab_size": 32768},
+         7_285_403_648, 0, 64 * 8192 * 128),
+        (SMALL_GEMMA | {"hidden_size": 1536, "intermediate_size": 6144, "num_hidden_layers": 35,
+                        "num_key_value_heads": 1, "num_kv_shared_layers": 20,
+                        "use_double_wide_mlp": True,
+                        "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7},
+         4_628_569_344, 9216, 0),
+        (SMALL_GEMMA | {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 42,
+                        "num_key_value_heads": 2, "num_kv_shared_layers": 18,
+                        "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 7},
+         7_463_013_376, 28_672, 0),
+        (LESSER_GEMMA | {"intermediate_size": 16384, "num_hidden_layers": 35,
+                         "num_kv_shared_layers": 15,
+                         "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7},
+         6_835_235_568, 20_480, 0),
+        (LESSER_GEMMA | {"intermediate_size": [8192] * 30, "num_hidden_layers": 30,
+                         "num_kv_shared_layers": 10,
+                         "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 6},
+         4_435_182_688, 20_480, 0),
+        ({"model_type": "lfm3", "hidden_size": 2048, "num_hidden_layers": 24, "head_dim": 128,
+          "num_attention_heads": 16, "num_key_value_heads": 4, "intermediate_size": 7680,
+          "vocab_size": 128_000, "conv_L_cache": 7, "sliding_window": 256,
+          "layer_types": ["conv", "conv", *["full_attention", "conv", "sliding_attention", "conv"]
+                          * 5, "full_attention", "conv"]}, 1_728_801_536, 11_264, 13 * 2048 * 3),
+        (INKLING, 975_340_270_146, 247_808, 4 * (66 * 2 * 6144 + 247_808) // 2),
+        (INKLING | {"intermediate_size": 3072, "moe_intermediate_size": None,
+                    "dense_intermediate_size": 24576, "use_sconv": True, "conv_kernel_size": None,
+                    "sconv_kernel_size": 4, "model_type": "inkling_model",
+                    "local_layer_ids": [i for i in range(66) if (i + 1) % 6]},
+         975_340_270_146, 247_808, 4 * (66 * 2 * 6144 + 247_808) // 2),
+    ],
+)  # fmt: skip
+def test_families_that_keep_what_others_do_not(
+    config: dict[str, Any], parameters: int, values: int, states: int
+) -> None:
+    """Parameters as transformers 5.24 makes them, values of a token that its layers keep
+    themselves, and states."""
+    model = read_architecture(config)
+    assert model.parameters == pytest.approx(parameters, rel=0.001)
+    own = [(count, one) for count, one, _ in model.layers if not one.borrowed]
+    assert sum(count * one.cached_values for count, one in own) == values
+    assert sum(count * one.state_values for count, one in own) == states
+    one = replace(WORKED, architecture=model)
+    assert sequence_bytes(one, 1) - sequence_bytes(one, 0) == 2 * values
+
+
+def test_small_gemmas_by_hand() -> None:
+    """What a token passes is what their makers call effective, 2.3 and 4.5 billion; of tables it
+    takes a row; layers that read others' caches have no keys and values of their own."""
+    kinds = {"layer_types": ["sliding_attention", "full_attention", "full_attention"]}
+    own = PLAIN | kinds | {"model_type": "gemma4_text", "sliding_window": 128}
+    asked = own | {"hidden_size_per_layer_input": 64}
+    plain, lending = read_architecture(own), read_architecture(asked | {"num_kv_shared_layers": 1})
+    assert lending.looked_up == 32000 * 64 * 3
+    keys = 1024 * 2 * 8 * 64
+    more = 3 * 3 * 1024 * 64
+    assert lending.active_parameters - plain.active_parameters == more - keys
+    assert lending.parameters - plain.parameters == more - keys + lending.looked_up
+    assert [one.borrowed for _, one, _ in lending.layers] == [False, False, True]
+    assert lending.cached_values(9) == plain.cached_values(9) * 2 / 3
+    one = replace(WORKED, architecture=lending)
+    assert set(_layer_cells(lending, 1, stored(one))[6]) == {2 * 2 * 8 * 64}  # and all are read
+    twice = read_architecture(asked | {"num_kv_shared_layers": 1, "use_double_wide_mlp": True})
+    assert twice.parameters - lending.parameters == 3 * 1024 * 4096
+    with pytest.raises(ValueError, match="'num_kv_shared_layers' must be a whole number from 0 to"):
+        read_architecture(asked | {"num_kv_shared_layers": 3})
+
+
+def test_longcat_as_published() -> None:
+    """LongCat-Flash: 560 billion parameters, 27 for a token in the mean; of twelve experts that it
+    takes of 768, 256 do nothing. The class of transformers has no less of each than published, and
+    gates for these 256 too."""
+    config = LATENT | {
+        "model_type": "longcat_flash", "hidden_size": 6144, "num_layers": 28, "moe_topk": 12,
+        "num_attention_heads": 64, "q_lora_rank": 1536, "ffn_hidden_size": 12288,
+        "expert_ffn_hidden_size": 2048, "n_routed_experts": 512, "zero_expert_num": 256,
+        "vocab_size": 131_072, "n_shared_experts": None, "num_experts_per_tok": None,
+    }  # fmt: skip
+    model = read_architecture(config)
+    gates = 2 * 28 * 256 * 6144 * 2048
+    assert model.parameters == pytest.approx(741_053_585_408 - gates, rel=0.001)
+    assert model.parameters / 1e9 == pytest.approx(560, rel=0.002)
+    assert model.active_parameters / 1e9 == pytest.approx(27, rel=0.01)
+    assert [(n, part.chosen) for n, _, part in model.layers] == [(28, 8), (28, 0)]
+    assert bytes_of(model) == 2 * 56 * 576
+    with pytest.raises(ValueError, match="'num_experts_per_tok' must be a whole number from 1"):
+        read_architecture(config | {"moe_topk": 11})
+
+
+def bytes_of(model: Architecture) -> float:
+    return 2 * (model.cached_values(2) - model.cached_values(1))
+
+
+def test_ring_as_published() -> None:
+    """Ring-2.5-1T: of 80 layers every eighth has a latent; a trillion parameters, 63 billion for a
+    token. Its other layers by hand as in vLLM 0.33: queries, keys, values, gate and the way out."""
+    config = LATENT | {
+        "model_type": "bailing_hybrid", "architectures": ["BailingMoeV2_5ForCausalLM"],
+        "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64, "head_dim": 128,
+        "layer_group_size": 8, "q_lora_rank": 1536, "intermediate_size": 18432,
+        "moe_intermediate_size": 2048, "num_experts": 256, "num_shared_experts": 1,
+        "n_shared_experts": None, "first_k_dense_replace": 4, "vocab_size": 157_184,
+    }  # fmt: skip
+    model = read_architecture(config)
+    assert model.parameters / 1e12 == pytest.approx(1, rel=0.02)
+    assert model.active_parameters / 1e9 == pytest.approx(63, rel=0.02)
+    linear = next(one for _, one, _ in model.layers if one.kind == "linear")
+    assert (linear.parameters, linear.state_values) == (5 * 8192 * 8192, 64 * 128 * 128)
+    assert sum(count for count, one, _ in model.layers if one.kind == "latent") == 10
+    assert model.half_states == ("vllm",)
+    more = read_architecture(config | {"num_hidden_layers": 82})  # what is in no group is linear
+    assert sum(count for count, one, _ in more.layers if one.kind == "latent") == 10
+
+
+BEAM = {
+    "model_type": "beam", "hidden_size": 5120, "intermediate_size": 20480, "head_dim": 128,
+    "num_hidden_layers": 52, "num_attention_heads": 48, "num_key_value_heads": 8,
+    "moe_intermediate_size": 2560, "num_experts": 256, "num_experts_per_tok": 8,
+    "vocab_size": 151_936, "mlp_layer_types": ["dense"] * 3 + ["sparse"] * 49,
+}  # fmt: skip
+AXK2 = {
+    "model_type": "axk2", "hidden_size": 2048, "intermediate_size": 5120, "num_hidden_layers": 48,
+    "num_attention_heads": 32, "kv_lora_rank": 128, "q_lora_rank": 384, "qk_rope_head_dim": 32,
+    "qk_nope_head_dim": 64, "v_head_dim": 64, "index_topk": 2048, "index_head_dim": 128,
+    "index_n_heads": 16, "moe_intermediate_size": 512, "n_routed_experts": 128,
+    "n_shared_experts": 1, "num_experts_per_tok": 8, "first_k_dense_replace": 1,
+    "vocab_size": 163_840,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "beside"),
+    [
+        (BEAM, 501_267_599_808 - 493_250_150_400 - 2 * 777_912_320),
+        (AXK2, 20_314_494_976 - 18_924_699_648 - 2 * 335_544_320),
+    ],
+)
+def test_gates_that_no_key_tells(config: dict[str, Any], beside: int) -> None:
+    """Parameters beside the experts and the words, which a token passes all, as transformers 5.24
+    makes them: of all of them, a gate that is left out is less than one in a hundred."""
+    model = read_architecture(config)
+    assert model.attention_parameters + model.dense_parameters == pytest.approx(beside, rel=0.015)
+
+
+def test_a_gate_of_k2_horizon_is_told_by_its_function() -> None:
+    plain, gated = (
+        read_architecture(PLAIN | {"attention_gate_func": function}).attention_parameters
+        for function in (None, "sigmoid")
+    )
+    assert gated - plain == 3 * 1024 * 1024

@@ -162,7 +162,14 @@ def test_devices_that_engines_have_left_are_refused_for_that(name: str) -> None:
         find_system(name)
 
 
-@pytest.mark.parametrize("name", ["T4", "p4d.24xlarge", "GTX 1660", "V100X"])
+@pytest.mark.parametrize("name", ["Gaudi 3", "Intel Gaudi2", "AWS Trainium2", "trn2", "Inf2"])
+def test_devices_of_plugins_are_refused_for_that(name: str) -> None:
+    """Built into vLLM 0.33 are CUDA, ROCm, TPU, XPU and processors (`platforms/__init__.py`)."""
+    with pytest.raises(ValueError, match=f"system '{name}' is not known: vLLM 0.33 serves it by"):
+        find_system(name)
+
+
+@pytest.mark.parametrize("name", ["T4", "inference box", "p4d.24xlarge", "GTX 1660", "V100X"])
 def test_other_unknown_devices_are_not_called_old(name: str) -> None:
     with pytest.raises(ValueError, match=r"is not known; nearest"):
         find_system(name)

@@ -127,7 +127,7 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
         if system.generation == "blackwell"
         else system.bf16_flops_per_s
     )
-    total = 0.0
+    total, states = 0.0, 2 if one.backend in model.half_states else 4
     for count, attention, part in model.layers:
         weights = (attention.parameters + part.dense_parameters) / one.tensor
         read = weights * kept.attention / (system.bandwidth_bytes_per_s * c.weight_share)
@@ -136,12 +136,14 @@ def by_hand(one: Deployment, sequences: float, context: float, c: Constants) -> 
         taken = min(seen, attention.selected_tokens or math.inf)
         split = cache_devices(attention, one.tensor)
         cached = attention.cached_values * kept.cache
-        if attention.kind == "latent" and attention.selected_tokens and kept.cache == 1:
+        if model.name.startswith("deepseek-ai/DeepSeek-V4"):  # 584 bytes for 512 values
+            cached = attention.cached_values * 584 / 512
+        elif attention.kind == "latent" and attention.selected_tokens and kept.cache == 1:
             cached = (attention.cached_values - 64) * 132 / 128 + 64 * 2
         cache = a_group * (
             taken * cached / split
             + seen * attention.index_values * 132 / 128
-            + 2 * 4 * attention.state_values / split
+            + 2 * states * attention.state_values / split
         )
         scores = taken * attention.score_width + seen * attention.index_width
         look = cache / (system.bandwidth_bytes_per_s * c.cache_share)

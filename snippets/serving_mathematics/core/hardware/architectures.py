@@ -10,8 +10,9 @@ Counts leave out norms, biases and rotary tables (below one part in a thousand).
 Source: Hugging Face `config.json` files as published by their models' authors; multi-head latent
 attention is DeepSeek-AI (2024), arXiv 2405.04434, section 2.1; the sparse selection of
 DeepSeek-V3.2 is its report, section 2.1; what a family leaves out is the default of its class in
-transformers 5.24, and where vLLM 0.33 and SGLang 0.5.23 keep states in 16 bits is their
-`mamba_utils.py`.
+transformers 5.24; where vLLM 0.33 and SGLang 0.5.23 keep states in 16 bits is their
+`mamba_utils.py`, and TensorRT-LLM's `validate_and_set_mamba_ssm_cache_dtype` and `config_utils.py`;
+what they keep of DeepSeek-V4 is vLLM's `compressor.py` and SGLang's `deepseek_v4_memory_pool.py`.
 """
 
 # In one piece: one reader of `config.json`: a case for each family of models, and most families
@@ -53,6 +54,9 @@ UNREAD = (  # parts of a file that say of its layers what is not read here
     *("mova_num_experts", "zero_expert_num", "attention_other_setting", "num_attention_groups"),
     *("indexer_n_heads", "indexer_budget", "total_ut_steps"),
     *("share_q_dim", "swa_kv_lora_rank", "efficient_attention_config"),
+    *("v_channels", "qk_nope_dim", "interleaved_sliding_window"),  # openPangu's widths and windows
+    *("block_attn_res_block_size",),  # Alice AI, which has a gate that no key tells
+    *("ngram_vocab_size_ratio", "emb_neighbor_num"),  # LongCat's tables of several words
     *("cross_layer_interval", "aligner_num_add_layers", "encoder_hidden_size"),  # of others' tokens
     *("num_codebooks", "flow_head_config"),  # and of several answers at once
     *("local_layer_ids", "sliding_windows"),  # Inkling's, and one for each layer
@@ -61,7 +65,8 @@ ONCE = "layer_group_size", "loop_num", "num_loops", "total_ut_steps"  # which sa
 TIED = (  # families whose vocabulary stands once, where a file says nothing else
     *("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "cohere", "cohere2"),
     *("smollm3", "ernie4_5", "ernie4_5_moe", "minicpm", "minicpm3", "lfm2", "lfm2_moe"),
-    *("gpt2", "gpt_bigcode", "bloom", "falcon", "opt"),
+    *("gpt2", "gpt_bigcode", "bloom", "falcon", "opt", "mamba", "falcon_mamba", "lfm3"),
+    *("gemma3n", "gemma3n_text"),
 )
 SIZES = (  # which files of a model of language inside another leave out where they are as usual
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
@@ -93,8 +98,12 @@ UNGATED = (  # families whose feed-forward layers are two matrices and not three
     *("nanochat", "biogpt", "cosmos3_edge_text", "git"),
 )
 QWENS = "qwen2", "qwen3"  # which use a window if they say so, and from the 29th layer on
-HALF_STATES = "qwen3_next", "granitemoehybrid", "falcon_h1", "jamba", "olmo_hybrid"
-GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_"  # whose attention has a gate, said or not
+HALF_STATES = (
+    *("qwen3_next", "granitemoehybrid", "falcon_h1", "jamba", "olmo_hybrid"),
+    *("mamba", "falcon_mamba", "mamba2", "bailing_moe_v2_5"),
+)
+TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps as other values
+GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_", "beam"  # whose attention has a gate, said or not
 PLAIN_TYPES = (
     None,
     "",
@@ -106,12 +115,18 @@ PLAIN_TYPES = (
     "torch.float16",
 )
 NO_DECODERS = (  # families that do not answer token by token, or not alone; and all of "bert"
-    *("t5", "mt5", "bart", "mbart", "pegasus", "whisper", "vit", "clip", "mamba", "mamba2", "rwkv"),
+    *("t5", "mt5", "bart", "mbart", "pegasus", "whisper", "vit", "clip", "rwkv"),
     *("electra", "big_bird", "data2vec-text", "ernie", "ernie_m", "esm", "esmc", "funnel", "fnet"),
     *("gte", "jina_embeddings_v3", "layoutlm", "longformer", "luke", "mpnet", "mra", "neomme"),
     *("nystromformer", "roformer", "tapas", "xmod", "yoso", "splinter", "canine", "dpr", "new"),
     *("diffusion_gemma", "llada", "llada2_moe", "Dream", "sdar", "sdar_moe", "vilt", "vibevoice"),
 )
+MISSING = {  # families of which something has no place in what is read here
+    **dict.fromkeys(("zamba", "zamba2"), "weights that stand once and are read in several layers"),
+    "voxtral_realtime": "sound that comes in beside each token of the answer",
+    "dory": "layers that a token passes several times",
+    "zaya": "attention to what a convolution has mixed",
+}
 MASKED = "ForMaskedLM", "ForPreTraining"  # as classes of encoders end
 QUANT_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
 FOUR_BITS = "gptq", "awq", "gptq_marlin", "awq_marlin", "auto-round"  # by whole numbers of `bits`
@@ -151,6 +166,9 @@ class Attention:
     selected_tokens: int = 0  # sparse attention reads at most these of its context (0: all)
     index_values: int = 0  # values a token that choose what is read
     index_width: int = 0  # multiplications with each token of the context in choosing
+    own_bytes: float = 0.0  # of a cached value, where engines keep one layout of their own (0: any)
+    waiting_values: int = 0  # a sequence and layer, in 32 bits, of which a step moves next to none
+    borrowed: bool = False  # it reads the cache of a layer before it, and keeps none
 
 
 @dataclass(frozen=True)
@@ -177,6 +195,7 @@ class Architecture:
     published: str = "bf16"  # precision of the weights: bf16, fp8, fp4, mxfp4, int4, or why unknown
     four_bit_experts: bool = False  # its experts are published in four bits and stay so
     eight_bit_rest: bool = False  # and what lies beside them in eight
+    looked_up: int = 0  # parameters of further tables, of which a token takes a row
     half_states: tuple[str, ...] = ()  # engines that keep its states in 16 bits, and not in 32
     beside: tuple[str, ...] = ()  # what its file describes and nothing here counts, as of images
 
@@ -211,8 +230,8 @@ class Architecture:
 
     @property
     def embedding_parameters(self) -> int:
-        """Parameters of the vocabulary, once or twice."""
-        return self.vocabulary * self.hidden * (1 if self.tied_embeddings else 2)
+        """Parameters of the vocabulary, once or twice, and of further tables."""
+        return self.vocabulary * self.hidden * (1 if self.tied_embeddings else 2) + self.looked_up
 
     @property
     def parameters(self) -> int:
@@ -244,12 +263,11 @@ class Architecture:
         """Values in the cache of one sequence of `context_tokens`, states included."""
         total = 0.0
         for count, attention, _ in self.layers:
-            kept = context_tokens
+            kept = 0 if attention.borrowed else context_tokens
             if attention.window_tokens:
                 kept = min(kept, attention.window_tokens)
-            total += count * (
-                attention.state_values + kept * (attention.cached_values + attention.index_values)
-            )
+            held = attention.state_values + attention.waiting_values
+            total += count * (held + kept * (attention.cached_values + attention.index_values))
         return total
 
 
@@ -398,6 +416,8 @@ def _latent(
     queries = heads * (nope + rope)
     parameters = hidden * q_rank + q_rank * queries if q_rank else hidden * queries
     parameters += hidden * (rank + rope) + rank * heads * (nope + value) + heads * value * hidden
+    if read.get("model_type") == "axk2":  # a gate, and twice what queries come from
+        parameters += q_rank * (queries + 2 * heads * value)
     gated = str(read.get("model_type")).startswith("hy_v4")
     gated = read.flag("gated_mla", default=gated)
     if read.flag("mla_use_output_gate", default=gated):
@@ -425,13 +445,15 @@ def _latent(
 
 
 def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention:
-    """Attention of DeepSeek-V4: one shared head; blocks of `ratio` tokens are kept as one."""
+    """Attention of DeepSeek-V4: one shared head; blocks of `ratio` tokens are kept as one. Engines
+    keep a token in eight bits, of which the 64 values that are turned have 16, with eight bytes of
+    scales; the last tokens of a block wait in 32 bits, twice as many where blocks overlap."""
     width = read.whole("head_dim")
     q_rank = read.whole("q_lora_rank")
     o_rank, groups = read.whole("o_lora_rank"), read.whole("o_groups")
     parameters = hidden * q_rank + q_rank * heads * width + hidden * width
     parameters += heads * width * o_rank + groups * o_rank * hidden
-    window = read.whole("sliding_window")
+    window, token_bytes = read.whole("sliding_window"), width + 64 + 8
     if ratio == 0:
         return Attention(
             "window",
@@ -441,24 +463,30 @@ def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention
             prompt_score_width=2 * heads * width,
             kv_heads=1,
             window_tokens=window,
+            own_bytes=token_bytes / width,
         )
     index_width = index_values = selected = 0
+    waiting = 2 * ratio * width
     if ratio <= 8:  # finely compressed layers select, coarse ones read everything
-        index_width = read.whole("index_n_heads") * read.whole("index_head_dim") // ratio
-        index_values = -(-read.whole("index_head_dim") // ratio)
+        index_size = read.whole("index_head_dim")
+        index_width = read.whole("index_n_heads") * index_size // ratio
+        index_values = -(-index_size // ratio)
         selected = read.whole("index_topk") * ratio
-        parameters += q_rank * read.whole("index_n_heads") * read.whole("index_head_dim")
+        parameters += q_rank * read.whole("index_n_heads") * index_size
+        waiting = 4 * 2 * ratio * (width + index_size)
     return Attention(
         "latent",
         parameters,
         cached_values=-(-width // ratio),
-        state_values=window * width,
+        state_values=-(-window * token_bytes // 4),  # the window, in 32 bits
         score_width=2 * heads * width // ratio,
         prompt_score_width=2 * heads * width // ratio,
         kv_heads=1,
         selected_tokens=selected,
         index_values=index_values,
         index_width=index_width,
+        own_bytes=token_bytes / width,
+        waiting_values=waiting,
     )
 
 
@@ -518,7 +546,7 @@ def _linear(read: _Reader, hidden: int, heads: int, width: int) -> Attention:
     family = read.get("model_type")
     if family == "granitemoehybrid":
         return _mamba(read, hidden)
-    if family in ("lfm2", "lfm2_moe"):
+    if family in ("lfm2", "lfm2_moe", "lfm3"):
         state = hidden * (read.whole("conv_L_cache", default=3) - 1) // 2  # in 16 bits
         return Attention("linear", 4 * hidden * hidden, state_values=state, kv_heads=hidden)
     if family == "minimax":
@@ -533,12 +561,16 @@ def _linear(read: _Reader, hidden: int, heads: int, width: int) -> Attention:
 
 
 def _half_states(read: _Reader) -> tuple[str, ...]:
-    """Engines that keep states in 16 bits: as the file says to each, and vLLM 0.33 those of some
-    families in any case, since it keeps them as the model's other values."""
-    key = "mamba_ssm_cache_dtype" if read.get("model_type") == "nemotron_h" else "mamba_ssm_dtype"
+    """Engines that keep states in 16 bits: as the file says to each, and as the model's other
+    values where it says nothing, vLLM 0.33 those of some families, TensorRT-LLM all that it reads
+    but Kimi's."""
+    family = str(read.get("model_type"))
+    key = "mamba_ssm_cache_dtype" if family == "nemotron_h" else "mamba_ssm_dtype"
     half = "bfloat16", "float16"
-    found = ["vllm"] if read.get("model_type") in HALF_STATES or read.get(key) in half else []
-    return (*found, *["sglang"] * (read.get("mamba_ssm_dtype") in half))
+    found = ["vllm"] if family in HALF_STATES or read.get(key) in half else []
+    found += ["sglang"] * (read.get("mamba_ssm_dtype") in half)
+    whole = read.get("mamba_ssm_cache_dtype") == "float32" or not family.startswith(TRTLLM_STATES)
+    return (*found, *["trtllm"] * (not whole))
 
 
 def _experts(read: _Reader, hidden: int, width: int, gated: int = 3) -> FeedForward:
@@ -628,7 +660,12 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             elif i < len(named) and named[i] == LAYER_KINDS[1]:
                 count, size = read.whole("linear_num_heads"), read.whole("linear_head_dim")
                 whole = read.get("model_type") == "bailing_hybrid"
-                found.append(_own_rates(hidden, count, size, whole))
+                light = read.get("model_type") == "bailing_moe_v2_5"
+                found.append(
+                    _lightning(hidden, count, size)
+                    if light
+                    else _own_rates(hidden, count, size, whole)
+                )
             else:
                 full = i >= len(types) or types[i] == "full"
                 turned = i >= len(rotated) or rotated[i] == 1
@@ -655,7 +692,7 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
     ):
         window = 0
     kinds = _layer_kinds(read, layers, window)
-    gated = str(read.get("model_type")).startswith(GATED)
+    gated = str(read.get("model_type")).startswith(GATED) or read.has("attention_gate_func")
     gate = 1 if read.flag("attn_output_gate", "attention_output_gate", default=gated) else 0
     sparse = read.inside("sparse_attention_config")
     sparse_layers = [0] * layers
@@ -687,6 +724,21 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             found.append(
                 _grouped(hidden, many, shared, size, value, gate=gate, window_tokens=window)
             )
+    lent = read.whole("borrowing_layers", default=0, least=0, most=layers)
+    found[layers - lent :] = [
+        replace(one, borrowed=True, parameters=one.parameters - hidden * one.cached_values)
+        for one in found[layers - lent :]
+    ]
+    if read.has("sconv_kernel_size"):  # Inkling: positions, and convolutions in 16 bits
+        kernel, rank = read.whole("sconv_kernel_size"), read.whole("d_rel")
+        found = [
+            replace(
+                one,
+                parameters=one.parameters + hidden * heads * rank,
+                state_values=kernel * (2 * hidden + one.cached_values) // 2,
+            )
+            for one in found
+        ]
     if read.get("model_type") == "falcon_h1":  # both at once in every layer
         beside = _mamba(read, hidden)
         found = [
@@ -751,7 +803,9 @@ def _pattern_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attent
     for kind in kinds if isinstance(kinds, str) else read.items(key):
         letter = letters.get(str(kind), kind)
         if letter == "M":
-            found.append((_mamba(read, hidden), _NO_FEED_FORWARD))
+            first = read.has("mamba_dt_rank")
+            state = _first_mamba(read, hidden) if first else _mamba(read, hidden)
+            found.append((state, _NO_FEED_FORWARD))
         elif letter == "*":
             size = read.head_width(hidden, heads)
             kv_heads = read.heads_of(heads, "num_key_value_heads", default=heads)
@@ -788,6 +842,25 @@ def _block_layers(read: _Reader, hidden: int, heads: int) -> list[tuple[Attentio
             passed = FeedForward(hidden * hidden)
         found.append((mixed, passed))
     return found
+
+
+def _with_tables(
+    read: _Reader, layers: list[tuple[Attention, FeedForward]], hidden: int
+) -> tuple[list[tuple[Attention, FeedForward]], int]:
+    """The layers with what a row of their tables passes, and the parameters of these; of Gemma 3n
+    also what leads around attention, and from one copy of a token to the others."""
+    width = read.whole("table_width", default=0, least=0)
+    around = read.whole("laurel_rank", default=64) if read.has("laurel_rank") else 0
+    copies = 2 * (read.whole("copies", default=1) - 1) * hidden * hidden // max(1, len(layers))
+    more = hidden * (3 * width + 2 * around) + copies
+    if not more:
+        return layers, 0
+    passed = [
+        (attention, replace(part, dense_parameters=part.dense_parameters + more))
+        for attention, part in layers
+    ]
+    rows = read.whole("vocab_size_per_layer_input", "vocab_size")
+    return passed, rows * width * len(layers)
 
 
 def _require_decoder(read: _Reader, outer: Mapping[str, Any]) -> None:
@@ -946,17 +1019,91 @@ def _aria(read: _Reader) -> dict[str, Any]:
 
 
 def _bailing(read: _Reader) -> dict[str, Any]:
-    """Ling 3: of each group the last layer has a latent, and what goes into no group too."""
-    if any("V2" in str(one) for one in read.items("architectures")):  # Ring 2.5 has other states
-        return {}
+    """Ling and Ring: of each group the last layer has a latent, in Ling 3 what goes into no group
+    too; of Ling 2.5 and 2.6, and of Ring 2.5, the others are those of MiniMax-01."""
+    light = any("V2" in str(one) for one in read.items("architectures"))
     every = read.whole("layer_group_size", default=6)
     whole = read.layers // every * every
-    kinds = [LAYER_KINDS[i < whole and (i + 1) % every != 0] for i in range(read.layers)]
+    grouped = [light or i < whole for i in range(read.layers)]
+    kinds = [LAYER_KINDS[one and (i + 1) % every != 0] for i, one in enumerate(grouped)]
     return {
+        "model_type": "bailing_moe_v2_5" if light else read.get("model_type"),
         "layer_group_size": None,
         "layer_types": read.get("layer_types", default=kinds),
         "linear_num_heads": read.get("linear_num_heads", "num_attention_heads"),
         "linear_head_dim": read.get("linear_head_dim", "head_dim"),
+    }
+
+
+def _mamba_alone(read: _Reader) -> dict[str, Any]:
+    """Mamba and Mamba-2 without anything beside it."""
+    hidden, state = read.whole("hidden_size", "d_model"), read.whole("state_size", default=16)
+    found: dict[str, Any] = {"hybrid_override_pattern": "M" * read.layers}
+    if read.get("model_type") == "mamba2":
+        heads = read.whole("num_heads", default=128)
+        width = {"mamba_head_dim": read.whole("head_dim", default=64), "mamba_num_heads": heads}
+        width["n_groups"] = read.whole("n_groups", default=8)
+        return found | width | {"num_attention_heads": heads, "ssm_state_size": state}
+    inner = read.whole("intermediate_size", default=hidden * read.whole("expand", default=2))
+    rank = read.get("time_step_rank", default="auto")
+    found |= {"mamba_expand": inner / hidden, "mamba_d_state": state, "num_attention_heads": inner}
+    return found | {"mamba_dt_rank": -(-hidden // 16) if rank == "auto" else rank}
+
+
+def _longcat(read: _Reader) -> dict[str, Any]:
+    """LongCat-Flash: a layer is two of others, and a mixture beside both; of its experts, some
+    return what they get, so that a token takes as much less of the others."""
+    blocks = read.whole("num_layers", most=MOST_LAYERS // 2)
+    experts, empty = read.whole(*EXPERTS), read.whole("zero_expert_num", default=0, least=0)
+    return {
+        "zero_expert_num": None,
+        "num_hidden_layers": 2 * blocks,
+        "mlp_layer_types": ["sparse", "dense"] * blocks,
+        "enable_moe_block": True,
+        "intermediate_size": read.get("ffn_hidden_size"),
+        "moe_intermediate_size": read.get("expert_ffn_hidden_size"),
+        "num_experts_per_tok": read.whole("moe_topk") * experts / (experts + empty),
+    }
+
+
+def _inkling(read: _Reader) -> dict[str, Any]:
+    """Inkling, as its makers and as transformers write it."""
+    local = read.wholes("local_layer_ids")
+    if not read.has("local_layer_ids"):
+        local = [i for i in range(read.layers) if (i + 1) % 6]
+    names = {"hybrid": LAYER_KINDS[0], "hybrid_sliding": WINDOW_KINDS[0]}
+    kinds = read.items("layer_types") or [
+        "hybrid_sliding" if i in local else "hybrid" for i in range(read.layers)
+    ]
+    dense = read.whole("dense_mlp_idx", default=0, least=0)
+    convolved = read.flag("use_sconv", default=read.has("conv_kernel_size"))
+    kernel = read.get("sconv_kernel_size", "conv_kernel_size", default=4)
+    return {
+        "local_layer_ids": None,
+        "layer_types": [names.get(str(one), one) for one in kinds],
+        "first_k_dense_replace": dense,
+        "sconv_kernel_size": kernel if convolved else None,
+        "d_rel": read.get("d_rel", default=16),
+    }
+
+
+def _small_gemma(read: _Reader) -> dict[str, Any]:
+    """Gemma 3n and the smaller of Gemma 4: a table of each layer beside the words, and last layers
+    that read the caches of those before them, some of them twice as wide. What reads another
+    model's alone, as what guesses for Gemma 4, is none."""
+    lent = read.whole("num_kv_shared_layers", default=0, least=0, most=read.layers - 1)
+    found = _gemma4(read) if str(read.get("model_type")).startswith("gemma4") else {}
+    widths = read.get("intermediate_size")
+    if isinstance(widths, list) and widths and all(one == widths[0] for one in widths):
+        found["intermediate_size"] = widths[0]
+    return found | {
+        "num_kv_shared_layers": None,
+        "borrowing_layers": lent,
+        "wide_layers": lent if read.flag("use_double_wide_mlp") else 0,
+        "hidden_size_per_layer_input": None,
+        "table_width": read.get("hidden_size_per_layer_input", default=0),
+        "altup_num_inputs": None,
+        "copies": read.get("altup_num_inputs", default=1),
     }
 
 
@@ -968,11 +1115,14 @@ def _first_qwen(read: _Reader) -> dict[str, Any]:
 OWN_WORDS = {  # families that say some of it in words of their own
     "ernie4_5_moe": _ernie,
     "granitemoehybrid": _granite_hybrid,
-    **dict.fromkeys(("lfm2", "lfm2_moe"), _lfm2),
+    **dict.fromkeys(("lfm2", "lfm2_moe", "lfm3"), _lfm2),
     **dict.fromkeys(("hunyuan", "hunyuan_v1_moe"), _hunyuan),
     **dict.fromkeys(("step3p5", "step3p7"), _step),
-    **dict.fromkeys(("gemma4", "gemma4_text"), _gemma4),
-    **dict.fromkeys(("gemma4_unified", "gemma4_unified_text"), _gemma4),
+    **dict.fromkeys(("gemma4", "gemma4_text", "gemma3n", "gemma3n_text"), _small_gemma),
+    **dict.fromkeys(("gemma4_unified", "gemma4_unified_text"), _small_gemma),
+    **dict.fromkeys(("mamba", "falcon_mamba", "mamba2"), _mamba_alone),
+    "longcat_flash": _longcat,
+    **dict.fromkeys(("inkling_text", "inkling_model"), _inkling),
     **dict.fromkeys(("gpt2", "gptj", "gpt_bigcode", "codegen", "bloom"), _four_widths),
     "falcon": _falcon,
     "mimo_v2_flash": _mimo,
@@ -1006,6 +1156,11 @@ def _language_model(config: Mapping[str, Any], name: str) -> _Reader:
         if isinstance(part, Mapping) and part and SENSES.fullmatch(key)
     ) or ("vision_config",) * ("_vl" in family)  # the text of one, as presets have it
     _require_decoder(_Reader(merged, name), config)
+    for one in (whole.get("model_type"), family):
+        if str(one) in MISSING:
+            raise ValueError(
+                f"{name}: 'model_type' {one!r} is not read: it has {MISSING[str(one)]}"
+            )
     merged |= _known_words(_Reader(merged, name))
     if whole.has("tie_word_embeddings"):  # vLLM asks the whole whether its words stand once
         merged["tie_word_embeddings"] = whole.get("tie_word_embeddings")
@@ -1166,10 +1321,13 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
                 *("prefix_dense_intermediate_size", "intermediate_size"),
             )
             dense = FeedForward(matrices * hidden * dense_width)
+        wide = replace(dense, dense_parameters=2 * dense.dense_parameters)
+        wide_from = count - read.whole("wide_layers", default=0, least=0, most=count)
         layers = [
-            (attention, mixture if mixed else dense)
-            for attention, mixed in zip(attentions, mixtures, strict=True)
+            (attention, mixture if mixed else wide if i >= wide_from else dense)
+            for i, (attention, mixed) in enumerate(zip(attentions, mixtures, strict=True))
         ]
+    layers, looked_up = _with_tables(read, layers, hidden)
     _refuse_unread(read, layers)
     try:
         published = published_precision(read.config)
@@ -1192,6 +1350,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         published=published,
         four_bit_experts=four_bit,
         eight_bit_rest=four_bit and published == "fp8",
+        looked_up=looked_up,
         half_states=_half_states(read) if any(one.state_values for one, _ in layers) else (),
         beside=(*read.get("beside"), *(f"the cache of {key}" for key in SEEING if read.get(key))),
     )

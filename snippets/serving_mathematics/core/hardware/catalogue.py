@@ -108,6 +108,7 @@ TOO_OLD = re.compile(  # of a compute capability below 7.5
     r"(tesla)?(v100|p100|p40|p4|k80|m60)s?(fhhl|pcie|sxm\d?|nvlink|\d{1,2}gi?b)*"
     r"|titanv|(geforce)?gtx(9|10)\d\d(ti)?"
 )
+PLUGGED = re.compile(r"(intel)?(habana)?gaudi|(aws)?(trainium|trn\d|inferentia|inf\d)")
 BACKEND_NAMES = {
     "trtllm": "trtllm",
     "trt": "trtllm",
@@ -357,6 +358,11 @@ def find_system(name: str) -> System:
         if not match:
             break
         tried = tried[: match.start()]
+    if PLUGGED.match(form):
+        raise ValueError(
+            f"system {name!r} is not known: vLLM 0.33 serves it by a plugin alone, with kernels "
+            "and options of its own"
+        )
     raise ValueError(f"system {name!r} is not known; nearest: {nearest(name, systems())}")
 
 

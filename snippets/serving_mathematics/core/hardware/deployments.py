@@ -260,8 +260,10 @@ def layer_token_bytes(attention: Attention, cache_bytes: float) -> tuple[float, 
 
     cache_bytes: of a value. A latent that selects is kept in a layout of its own in eight bits:
     values in one byte with a scale of four bytes for 128 of them, and those that carry the position
-    in two. An index has such scales too. Raises ValueError unless cache_bytes is positive.
-    Source: vLLM, `fp8_ds_mla` (656 bytes) and the indexer's cache (132 bytes) of DeepSeek-V3.2.
+    in two. An index has such scales too. What has bytes of its own (DeepSeek-V4) is kept in these,
+    whatever is asked. Raises ValueError unless cache_bytes is positive.
+    Source: vLLM, `fp8_ds_mla` (656 bytes) and the indexer's cache (132 bytes) of DeepSeek-V3.2, and
+    of DeepSeek-V4 584 bytes, as in SGLang's `kv_layout.py`.
 
     >>> from serving_mathematics.core.hardware.catalogue import find_model
     >>> latent = find_model("DeepSeek-V3.2")[0].layers[0][1]
@@ -270,8 +272,9 @@ def layer_token_bytes(attention: Attention, cache_bytes: float) -> tuple[float, 
     """
     cache_bytes = require_positive(cache_bytes=cache_bytes)
     scaled = 1 + SCALE_BYTES / SCALED_VALUES
-    cached = attention.cached_values * cache_bytes
-    if attention.kind == "latent" and attention.selected_tokens and cache_bytes == 1:
+    latent = attention.kind == "latent" and attention.selected_tokens and not attention.own_bytes
+    cached = attention.cached_values * (attention.own_bytes or cache_bytes)
+    if latent and cache_bytes == 1:
         cached = (attention.cached_values - ROTATED_VALUES) * scaled + 2.0 * ROTATED_VALUES
     return cached, attention.index_values * scaled
 
@@ -288,14 +291,13 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
     kept = stored(deployment)
     total = 0.0
     for count, attention, _ in deployment.architecture.layers:
-        tokens = context_tokens
+        tokens = 0.0 if attention.borrowed else context_tokens
         if attention.window_tokens:
             tokens = min(tokens, attention.window_tokens)
         parts = cache_devices(attention, deployment.tensor)
         cached, index = layer_token_bytes(attention, kept.cache)
-        total += count * (
-            tokens * (cached / parts + index) + attention.state_values * kept.state / parts
-        )
+        states = attention.state_values * kept.state / parts + 4.0 * attention.waiting_values
+        total += count * (tokens * (cached / parts + index) + states)
     draft = draft_engine(deployment)
     beside = sequence_bytes(draft, context_tokens) if draft else 0.0
     return total / deployment.pipeline + beside

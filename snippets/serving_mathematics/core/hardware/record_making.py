@@ -66,6 +66,7 @@ KEPT_KEYS = """
     moe_layer_freq decoder_sparse_step interleave_moe_layer_step first_k_dense_replace
     mlp_only_layers expert_dtype attn_type_list attn_layer_period attn_layer_offset
     expert_layer_period expert_layer_offset mamba_expand mamba_d_state mamba_dt_rank
+    mamba_ssm_dtype mamba_ssm_cache_dtype
 """  # what `architectures` reads
 
 

@@ -61,8 +61,10 @@ def held_bytes(
     held = 0.0
     for count, attention, _ in model.layers:
         kept = min(tokens, attention.window_tokens) if attention.window_tokens else tokens
+        kept = 0.0 if attention.borrowed else kept
         cached, index = layer_token_bytes(attention, cache_bytes)
-        held += count * (kept * (cached + index) + attention.state_values * state_bytes)
+        states = attention.state_values * state_bytes + 4.0 * attention.waiting_values
+        held += count * (kept * (cached + index) + states)
     return held
 
 
