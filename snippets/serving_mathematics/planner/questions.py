@@ -673,14 +673,30 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         for name, told in words.items():
             if text.startswith(f"{name} "):
                 text = told + text[len(name) :] if told else f"parallelism: {text}"
-        text = re.sub(r"\(\d+ devices would do", f"({would} would do", text)
-        raise type(problem)(text) from None
+        text, places = re.subn(r"\(\d+ devices would do", f"({would} would do", text)
+        raise type(problem)(text + _beside(one, usable, enough) * places) from None
     held = weight_bytes(one)
+    if held < usable:
+        return
     rule = (
         f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
         f"the {one.system.shown} ({would} would do)"
     )
-    possible(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
+    told = f"{held / 1e9:.1f} GB a device{_beside(one, usable, enough)}"
+    possible(False, "parallelism: weights", rule, told)
+
+
+def _beside(one: Deployment, usable: float, enough: int | None) -> str:
+    """Experts with attention apart, where that fits on as many devices as a split by tensor: over a
+    network the latter may carry a third as much."""
+    if enough and one.architecture.routed_parameters:
+        parts = {"tensor": 1, "pipeline": 1, "attention_data": enough, "expert": enough}
+        apart = _split(one, parts)
+        with contextlib.suppress(ValueError):
+            require_deployment(apart)
+            if weight_bytes(apart) < usable:
+                return f"; parallelism: tp{enough},dp{enough}ep{enough} compares both ways"
+    return ""
 
 
 def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
