@@ -134,6 +134,7 @@ APART = {  # what a fleet behind routers does not know
 }
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
+SESSIONS = "session, t_s, prompt_tokens, output_tokens, reusable_tokens, think_s"
 WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
 WIDEST = 64  # devices over which experts are spread where nothing is said
 PARTS = {"tp": "tensor", "pp": "pipeline", "dp": "attention_data", "ep": "expert"}
@@ -557,7 +558,8 @@ def _asked_routing(
     looks += ["host memory"] if any(host) else []
     looks += [one.name for one in below if one.gib]
     if looks and not shares:
-        require(False, what, f"{rule} where {looks[0]} looks for what prompts share", "none")
+        told = "none" if trace is None else f"none; a CSV has them by columns {SESSIONS}"
+        require(False, what, f"{rule} where {looks[0]} looks for what prompts share", told)
     weights = tuple(float(part) for part in str(told["weights"] or "").split(",") if part)
     rule = "left out where all requests are of one kind"
     require(not weights or len(kinds) > 1, "weights", rule, told["weights"])
