@@ -9,11 +9,13 @@ again.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.metadata
 import json
 import logging
 import pickle
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from builder.storage import recall, remember
 MAKERS = ("mkdocs", "mkdocs-material", "Markdown", "pymdown-extensions", "Pygments", "math-core")
 OURS = ("theme_markup.py", "markup.html", "maths.py", "page_cache.py")
 MADE = ("content", "_title_from_render", "toc", "present_anchor_ids")  # of a page by `Page.render`
+_DIV = re.compile(r"<(/?)div\b([^>]*)>")
 
 _OF_PAGES = logging.getLogger("mkdocs.structure.pages")
 _SAID = CountHandler()  # of pages, also with `-q`, which must not keep what another build tells
@@ -83,8 +86,9 @@ class PageCache:
         if found := recall(place, key):
             index.entries += json.loads(found)
             return
-        before = len(index.entries)
-        type(index).add_entry_from_context(index, page)
+        before, read = len(index.entries), copy.copy(page)
+        read.content = searched(page.content or "")
+        type(index).add_entry_from_context(index, read)
         remember(place, key, json.dumps(index.entries[before:]).encode())
 
     def _kept(self, page: Page, made_of: str, end: str = "") -> tuple[Path, str]:
@@ -92,3 +96,18 @@ class PageCache:
         digest = hashlib.sha256(made_of.encode()).hexdigest()
         place = self.folder / f"{page.file.src_uri.replace('/', '.')}{end}"
         return place, f"{self._made_by} {digest}"
+
+
+def searched(html: str) -> str:
+    """What the search may read of a page: without the `div`s that are left out of it, of which the
+    theme's parser reads all that comes after the first `div` inside.
+    """
+    kept, start, depth = [], 0, 0
+    for tag in _DIV.finditer(html):
+        if depth:
+            depth += -1 if tag[1] else 1
+            start = tag.end()
+        elif "data-search-exclude" in tag[2]:
+            kept.append(html[start : tag.start()])
+            depth = 1
+    return "".join([*kept, html[start:]])

@@ -273,13 +273,18 @@ def test_the_head_is_what_is_bought_or_what_is_carried() -> None:
 def test_the_summary_counts() -> None:
     n = SURE.replicas
     usd = f"{SURE.usd_per_hour:.2f}"
-    split = {1: "1 × H100 SXM", 2: "2 × H100 SXM (tp2)"}[QUESTION.deployment.devices]
+    devices = QUESTION.deployment.devices
+    split = {1: "1 × H100 SXM", 2: "2 × H100 SXM (tp2)"}[devices]
+    gpus = "" if devices == 1 else f" for {n * devices} GPUs"
     assert answer_summary(PLAIN) == (
         f"{n} replicas of Llama-3.1-8B in BF16 on {split} keep a TTFT of 1.5 s and a TPOT of 50 ms "
-        f"at p99 for 60 requests/s, at ${usd} an hour, $2.00 a GPU (you gave no price){TUNED}"
+        f"at p99 for 60 requests/s, at ${usd} an hour{gpus}, $2.00 a GPU (you gave no price){TUNED}"
     )
     spare = replace(PLAIN, question=replace(QUESTION, spare_replicas=2))
     assert "for 60 requests/s, and 2 more that may fail, at" in answer_summary(spare)
+    assert devices == 1 or f" for {(n + 2) * devices} GPUs, $2.00" in answer_summary(spare)
+    one = with_plan(PLAIN, best=replace(SURE, replicas=1))
+    assert "GPUs, $" not in answer_summary(one)
     mine = replace(QUESTION.deployment.architecture, name="Mine")
     deployment = replace(QUESTION.deployment, architecture=mine)
     own = replace(QUESTION, deployment=deployment, checkpoint="./mine")

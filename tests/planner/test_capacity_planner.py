@@ -783,6 +783,21 @@ def test_what_would_save_a_replica_does() -> None:
         assert looser.keeps(one.run) is kept
 
 
+def test_no_limits_of_the_smaller_fleet_need_less() -> None:
+    """It was said to need 0.78 s, of the limits at which a search for the TPOT alone ended."""
+    fleet = Fleets(replace(BASE, token_budget=None, promise=promised(0.25, 0.05)))
+    fewer = fleet.fewest().replicas - 1
+    (one,) = binding_constraints(fleet, fewer)
+    assert one.constraint == "TTFT objective"
+    assert one.run is not None
+    needed = one.run.nearest.of("ttft").value
+    assert 0.25 < needed < 0.3
+    for budget in fleet.budgets:
+        for places in (16, 64, fleet.most_places(budget)):
+            other = fleet.performance(fewer, places, budget)
+            assert other is None or other.nearest.of("ttft").value >= needed
+
+
 def test_so_much_more_memory_would_save_a_replica() -> None:
     """With the blocks that a run without limits takes at most, the smaller fleet is that run."""
     few = Traffic(40.0, mean_prompt_tokens=100.0, mean_output_tokens=100.0)

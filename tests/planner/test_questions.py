@@ -237,6 +237,19 @@ def test_a_proposed_split_is_not_refused_in_turn(model: str, device: str) -> Non
     assert read_question(asked | {"parallelism": proposed[1]}).deployment.devices > 1
 
 
+def test_experts_are_proposed_with_attention_apart_too() -> None:
+    """On 16 H100 a refusal named tp16 alone, which carries less than a third as much."""
+    asked = {"model": "DeepSeek-R1", "device": "H100", "rate_per_s": 1}
+    both = "tp16,dp16ep16"
+    for less in ({}, {"device": "H200", "reserved_gib": 60, "parallelism": "tp8"}):
+        with pytest.raises(ValueError, match=f"a device; parallelism: {both} compares both ways$"):
+            read_question(asked | less)
+    assert len(read_choices(asked | {"parallelism": both})) == 2
+    for other in ({"device": "L40S"}, {"model": "Llama-3.1-405B", "parallelism": "tp1"}):
+        with pytest.raises(ValueError, match=r"GB a device$"):
+            read_question(asked | other)
+
+
 def test_precision_is_what_the_name_or_the_checkpoint_says() -> None:
     for name, precision in (
         ("Llama-3.1-8B", "bf16"),

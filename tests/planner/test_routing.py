@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from serving_mathematics.core.fleet.design import Fleet
+from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s
 from serving_mathematics.planner import routing
@@ -336,8 +337,12 @@ def test_a_trace_that_shares_nothing_is_refused_where_that_is_asked(tmp_path: Pa
     asked = {"trace": mooncake(tmp_path, hashes=False), "replicas": 2, "parallelism": "tp1"}
     rule = "the trace must be one with hash_ids or sessions where"
     for more in ({"routers": "random, session"}, {"host_memory_gib": "0, 64"}):
-        with pytest.raises(ValueError, match=rule):
+        with pytest.raises(ValueError, match=rule) as refused:
             read_choices(asked | more)
+        head = str(refused.value).partition("columns ")[2].replace(" ", "")
+        sessions = read_trace(f"{head}\na,0,9,3,0,0\na,5,20,3,8,2\n")
+        assert sessions.after.tolist() == [-1, 0]
+        assert sessions.prefixes is not None
     routing = read_choices(asked)[0].routing
     assert routing is not None
     assert [one.name for one in routing.routers] == ["random", "two-choices", "least-requests"]

@@ -418,9 +418,11 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
         f"{sure} {_promised(question)} for {_per_second(found.rate_per_s)}"
     )
     first = "" if told.error.known else unmeasured(question, best.concurrency)
+    paid = best.replicas + question.spare_replicas
+    gpus = f" for {paid * one.devices:,} GPUs" if min(paid, one.devices) > 1 and not given else ""
     sentence = (
         f"{first}{given_said(told, sure) if given else said}{spare}, at "
-        f"${best.usd_per_hour:,.2f} an hour, {_price_said(question)}{tuned}."
+        f"${best.usd_per_hour:,.2f} an hour{gpus}, {_price_said(question)}{tuned}."
     )
     return sentence, [note.strip() for note in notes if note]
 

@@ -982,7 +982,7 @@ def _token_seconds(share: Workload, served: Served) -> float:
 def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     """What stands in the way of a fleet that is too small: every constraint that, lifted alone,
     would let it keep the objective, with what it does then (against an infinite limit, if that was
-    lifted); not memory where it does at the same limits as it is.
+    lifted, and where least of it is needed); not memory where it does at the same limits as it is.
 
     fleet: of the question. replicas: 0 says that one is the least there is. When the replicas are
     overloaded the name is that of the largest part of their time: prompts, the reading of the
@@ -1016,12 +1016,30 @@ def binding_constraints(fleet: Fleets, replicas: int) -> tuple[Loosened, ...]:
     for name, other in without.items():
         run = other.best(replicas)
         if run and other.keeps(run):
+            if name.endswith(" objective"):
+                run = _least_looser(fleet, other, run)
             held = [one.blocks for one in other.runs[replicas, run.budget] if one.found.is_as(run)]
             binding.append(Loosened(name, run, min(held)))
     if not binding and (load := fleet.load(replicas)) >= fleet.steady:
         return (_largest_part(fleet, replicas, fleet.rate_per_s / replicas / load),)
     together = " and ".join(METRICS[name].shown for name in names)
     return tuple(binding) or (Loosened(f"{together} objectives together"),)
+
+
+def _least_looser(fleet: Fleets, other: Fleets, kept: Performance) -> Performance:
+    """Of all limits that were tried, what needs least of the promise that was lifted, and keeps the
+    others: a search that no longer looks at it ends anywhere."""
+    tried = {
+        (one.found.places, budget): one.found
+        for (count, budget), runs in other.runs.items()
+        if count == kept.replicas
+        for one in runs
+        if other.keeps(one.found)
+    }
+    for limits in sorted(tried, key=lambda some: fleet._worse(tried[some])):
+        if run := other.performance(kept.replicas, *limits):
+            return run
+    return kept
 
 
 def _largest_part(fleet: Fleets, replicas: int, most: float) -> Loosened:

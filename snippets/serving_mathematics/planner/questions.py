@@ -134,6 +134,7 @@ APART = {  # what a fleet behind routers does not know
 }
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
+SESSIONS = "session, t_s, prompt_tokens, output_tokens, reusable_tokens, think_s"
 WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
 WIDEST = 64  # devices over which experts are spread where nothing is said
 PARTS = {"tp": "tensor", "pp": "pipeline", "dp": "attention_data", "ep": "expert"}
@@ -542,7 +543,8 @@ def _asked_routing(
     looks += ["host memory"] if any(host) else []
     looks += [one.name for one in below if one.gib]
     if looks and not shares:
-        require(False, what, f"{rule} where {looks[0]} looks for what prompts share", "none")
+        got = "none" if trace is None else f"none; a CSV has them by columns {SESSIONS}"
+        require(False, what, f"{rule} where {looks[0]} looks for what prompts share", got)
     weights = tuple(float(part) for part in str(told["weights"] or "").split(",") if part)
     rule = "left out where all requests are of one kind"
     require(not weights or len(kinds) > 1, "weights", rule, told["weights"])
@@ -658,14 +660,29 @@ def _require_possible(one: Deployment, memory_share: float, reserved_bytes: floa
         for name, told in words.items():
             if text.startswith(f"{name} "):
                 text = told + text[len(name) :] if told else f"parallelism: {text}"
-        text = re.sub(r"\(\d+ devices would do", f"({would} would do", text)
-        raise type(problem)(text) from None
+        text, places = re.subn(r"\(\d+ devices would do", f"({would} would do", text)
+        raise type(problem)(text + _beside(one, usable, enough) * places) from None
     held = weight_bytes(one)
+    if held < usable:
+        return
     rule = (
         f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
         f"the {one.system.shown} ({would} would do)"
     )
-    possible(held < usable, "parallelism: weights", rule, f"{held / 1e9:.1f} GB a device")
+    told = f"{held / 1e9:.1f} GB a device{_beside(one, usable, enough)}"
+    possible(False, "parallelism: weights", rule, told)
+
+
+def _beside(one: Deployment, usable: float, enough: int | None) -> str:
+    """Experts with attention apart, where that fits on as many devices as a split by tensor: over a
+    network the latter may carry a third as much."""
+    if enough and one.architecture.routed_parameters:
+        apart = replace(one, tensor=1, pipeline=1, attention_data=enough, expert=enough)
+        with contextlib.suppress(ValueError):
+            require_deployment(apart)
+            if weight_bytes(apart) < usable:
+                return f"; parallelism: tp{enough},dp{enough}ep{enough} compares both ways"
+    return ""
 
 
 def _named(field: str, find: Callable[[str], Any], name: str) -> Any:

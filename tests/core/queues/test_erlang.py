@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from serving_mathematics.core.queues.erlang import (
     utilization,
     wait_exceeds,
 )
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
 
 SERVERS = st.integers(1, 60)
 RHO = st.floats(0.01, 0.99)
@@ -26,6 +28,22 @@ def erlang_c_by_poisson(servers: int, load: float) -> float:
     """P(N = c)/(1−ρ) over P(N < c) + P(N = c)/(1−ρ), with N Poisson of mean a."""
     at = stats.poisson.pmf(servers, load) / (1 - load / servers)
     return float(at / (stats.poisson.cdf(servers - 1, load) + at))
+
+
+@pytest.mark.parametrize("scv", [0.0, 0.25, 1.0, 4.0])
+@pytest.mark.parametrize("rate", [200.0, 2000.0])
+def test_workers_by_what_a_promise_leaves_keep_its_p99(rate: float, scv: float) -> None:
+    """As few as bring P(W > promise − p99 of the service) down to a hundredth, simulated."""
+    rng, mean, size = np.random.default_rng(3), 0.005, 60_000
+    arrivals = rng.exponential(1 / rate, size).cumsum()
+    services = rng.gamma(1 / scv, mean * scv, size) if scv else np.full(size, mean)
+    slow = float(np.quantile(services, 0.99))
+    for promise in (1.2 * slow, 3 * slow):
+        workers = math.floor(rate * mean) + 1
+        while wait_exceeds(promise - slow, rate, mean, workers) > 0.01:
+            workers += 1
+        waits = fifo_waits(arrivals, services, workers)
+        assert np.quantile(waits + services, 0.99) < promise
 
 
 @given(SERVERS, RHO)

@@ -67,6 +67,17 @@ def test_the_slider_has_the_numbers_of_the_figure() -> None:
     assert np.interp(100 * cap, loads, lost[:, 0]) == pytest.approx(100 * due, abs=0.5)
 
 
+def test_a_stricter_share_has_a_lower_cap() -> None:
+    """Other runs at a fortieth less than that cap keep it, and at a twentieth more do not."""
+    for factor, held in ((0.975, True), (1.05, False)):
+        kept, load = [], factor * joint_objective._cap(CHAT, share=0.999)
+        for seed in range(3):
+            rng = np.random.default_rng([77, seed])
+            run = joint_objective.run_engine(CHAT, load * CHAT.ceiling_per_s, 9000, rng)
+            kept.append(joint_attainment(run.ttft_s[900:], run.tpot_s[900:], 1.0, 0.05))
+        assert (float(np.mean(kept)) >= 0.999) is held
+
+
 def test_a_loss_at_the_cap_leaves_less_than_a_quarter() -> None:
     """From a steady state at the cap on, in the quarter of an hour that follows: four runs."""
     kept, rate = [], joint_objective.example().chat_cap_per_s

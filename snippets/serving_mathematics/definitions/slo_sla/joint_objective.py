@@ -57,6 +57,7 @@ LOADS = (  # of the ceiling
 SEEDS, REQUESTS = 8, 20_000  # runs of each load, and requests of each, of which a tenth is left out
 EVERY_LOAD, QUARTERS = 0.85, 100  # at which so many quarter hours of chat are counted
 SLOWER = 1.2  # times that steps take of what is predicted, in one row of the table
+STRICT = 0.999  # share that is promised instead, in two rows of the table
 FLEET, LARGE_FLEET = 8, 32  # replicas, of which one is lost
 PEAK_SHARE = 0.35  # of the requests above 7/8 of the peak, on a smooth day that peaks at 2.5
 
@@ -157,12 +158,16 @@ def _shares(
     return _Shares(both, first, further, float(broken))
 
 
-def _cap(machine: Machine, minutes: bool = False, slowness: float = 1.0) -> float:
-    """Highest load at which the promised share keeps both limits, straight between two loads."""
+def _cap(
+    machine: Machine, minutes: bool = False, slowness: float = 1.0, share: float = 0.0
+) -> float:
+    """Highest load at which a share, or the promised one, keeps both limits, straight between two
+    loads."""
+    share = share or machine.promise.share
     kept = [_shares(machine, load, minutes, slowness).both for load in LOADS]
-    above = next(i for i, share in enumerate(kept) if share < machine.promise.share)
+    above = next(i for i, each in enumerate(kept) if each < share)
     across = slice(above, above - 2, -1)
-    return float(np.interp(machine.promise.share, kept[across], LOADS[across]))
+    return float(np.interp(share, kept[across], LOADS[across]))
 
 
 def _one_server(machine: Machine, loads: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -212,6 +217,9 @@ def example() -> SimpleNamespace:
         fleet_least=replicas_for(140.0, cap_per_s, 0),
         fleet_needs=replicas_for(140.0, cap_per_s, 1),
         minutes_cap=100 * hour,
+        strict_percent=100 * STRICT,
+        strict_cap=100 * _cap(CHAT, share=STRICT),
+        strict_minutes_cap=100 * _cap(CHAT, minutes=True, share=STRICT),
         slow_percent=100 * (SLOWER - 1),
         slow_cap=100 * slow,
         slow_own=100 * slow * SLOWER,

@@ -72,7 +72,7 @@ def break_even_tokens(
 
 
 GUESSES, CONTEXT_TOKENS = 3, 2000.0  # of the page
-LOADS = (1, 8, 64, 256)
+LOADS, MANY = (1, 8, 64, 256), 64
 
 
 def _compared() -> list[tuple[str, str, Deployment]]:
@@ -150,7 +150,14 @@ def example() -> SimpleNamespace:
     assert draft is not None
     plain = replace(dense, draft_tokens=0, drafter=OWN_HEADS)
     lasts = [float(guessed_step_s(one, FITTED, 1, CONTEXT_TOKENS)[0]) for one in (draft, plain)]
+    many = [
+        float(break_even_tokens(one, FITTED, MANY, CONTEXT_TOKENS)[0]) for *_, one in _compared()
+    ]
     return SimpleNamespace(
+        even_many=MANY,
+        even_text=many[0],
+        even_draft=many[1],
+        even_heads=many[-1],
         even_parameters=draft.architecture.parameters / plain.architecture.parameters,
         even_time=lasts[0] / lasts[1],
         even_far=_far_limit(dense),
