@@ -27,8 +27,8 @@ SLACK = 16  # requests that an engine may have more than the idlest
 
 HINTS = {
     "prefix_worth_keeping": (
-        "The prefix saves its tokens over the reading speed. One more request beside this one "
-        "costs every later token what a sequence adds to a step. Solve for the tokens."
+        "The prefix saves its tokens divided by the reading speed. One more request beside this "
+        "one costs every later token what a sequence adds to a step. Solve for the tokens."
     ),
     "what_the_router_does": (
         "First ask whether anything is shared, then whether it is found. If it is not, the router "

@@ -29,11 +29,11 @@ FloatArray = npt.NDArray[np.float64]
 HINTS = {
     "slow_sessions": (
         "A session is fast only if every call is: multiply the chances of no slow call. To "
-        "compare components, take logarithms: what one adds to the sum is its share of the "
-        "blame, and n times p is less."
+        "compare components, take logarithms: what one adds to the sum is its share of the blame, "
+        "a little more than n times p."
     ),
     "whose_tail": (
-        "The first token is the wait in the line, and the reading of the own prompt. Compare "
+        "The first token is the wait in the queue, and the reading of the prompt itself. Compare "
         "each with the whole; if neither is most of it, the time went by elsewhere in the server."
     ),
     "promised_p99": (

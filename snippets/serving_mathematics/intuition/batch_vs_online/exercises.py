@@ -38,8 +38,8 @@ HINTS = {
         "would cost more than its bill."
     ),
     "places_for_promise": (
-        "A full engine gives each of its places a token in places over tokens a second: a mean at "
-        "each of two numbers, and a line through both. The promise is for the tail."
+        "In a full engine a token takes places divided by tokens a second: that is a mean at each "
+        "of the two numbers, and a line goes through both. The promise is for the tail."
     ),
     "spot_price": (
         "A stretch of work and checkpoint is repeated until no interruption falls into it, "

@@ -46,9 +46,9 @@ HINTS = {
         " to the promise, and solve for the rate of one replica."
     ),
     "headroom": (
-        "What is left of a second is a lone step over the time per token: now, and at the promise."
-        " The rest of the second grows with the rate. Who runs now is λm times the time per token;"
-        " set the same at the rate to be found equal to the places."
+        "What is left of a second is a lone step divided by the time per token: now, and at the "
+        "promise. The rest of the second grows with the rate. Requests that run are λm times the "
+        "time per token: at the rate to be found, as many as there are places at most."
     ),
 }
 

@@ -188,8 +188,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_own_sequences(figure: Figure) -> None:
-    """A latent and states gain if each device has its own sequences; a model with as many heads as
-    devices loses, because attention's weights are copied.
+    """A latent and states gain from own sequences; a model with a head for each device loses, by
+    copied weights.
 
     Sequences of 32,768 tokens on eight H200.
 

@@ -36,8 +36,8 @@ HINTS = {
         " enough, then halve the interval."
     ),
     "step_longer": (
-        "The busiest device has the mean over the balance. Only the experts' part of the step grows"
-        " with it."
+        "The busiest device has the mean load divided by the balance. Only the experts' part of "
+        "the step grows with it."
     ),
     "busiest_with_copies": (
         "Give the next copy to the expert with most tokens a copy; then place the heaviest copy"

@@ -29,8 +29,8 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "passed_share": (
-        "A full step takes in as many tokens as the budget has. Tokens a second are that over the "
-        "time of the step; what comes is requests a second times prompt and answer together."
+        "A full step takes in as many tokens as the budget has. Divide them by its time for the "
+        "tokens a second; what comes is requests a second times prompt and answer together."
     ),
     "what_to_change": (
         "Preemptions first, then gaps, the queue, the cache, the places. Full steps and a queue "

@@ -33,8 +33,8 @@ HINTS = {
     ),
     "what_the_cache_says": (
         "First ask whether running requests were thrown out: then memory is short for them. If "
-        "not, compare what is found with what could be: a fifth less, and the cache forgets. Else"
-        " little is repeated, where that is less than half, or all is well."
+        "not, compare what is found with what could be: a fifth less, and the cache forgets. Else "
+        "little is repeated if that is less than half, and otherwise all is well."
     ),
     "break_even_bandwidth": (
         "Write both times for one token: its operations at the rate of prefill, or its cache "
