@@ -210,6 +210,9 @@ def test_a_fleet_that_is_full_may_keep_what_its_run_kept() -> None:
     assert not loaded.sure
     assert " may keep a TTFT" in answer_summary(loaded)
     assert " The fleet is full, at 99% of the 8.08 requests/s" in answer_summary(loaded)
+    near = replace(found, load=0.95)
+    assert not near.sure
+    assert " At 95% of what the fleet could serve, intervals are" in answer_summary(near)
 
 
 @pytest.mark.parametrize("like", ["chat", "customers"])

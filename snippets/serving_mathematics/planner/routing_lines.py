@@ -317,7 +317,7 @@ def _if_full(told: Routed) -> str:
         return ""
     if told.load < STEADY:
         share = f"At {100 * told.load:.0f}% of what the fleet could serve"
-        return f" {share}{_with_prefixes(told)} intervals are too narrow."
+        return f" {share}{_with_prefixes(told)}, intervals are too narrow."
     return f" The fleet is {overloaded(told.load, told.rate_per_s)}{_with_prefixes(told)}."
 
 
