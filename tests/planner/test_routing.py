@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,13 @@ from serving_mathematics.planner.answers import (
     answer_summary,
     summary_text,
 )
-from serving_mathematics.planner.capacity_planner import Fleets, Infeasible, Quantile
+from serving_mathematics.planner.capacity_planner import (
+    STEADY,
+    Fleets,
+    Infeasible,
+    Quantile,
+    reaches,
+)
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.model_errors import UNKNOWN, ModelError
@@ -38,7 +45,6 @@ from serving_mathematics.planner.routing import (
     Routed,
     TierWorth,
     Way,
-    _Behind,
     _just_below,
     _Limits,
     _load,
@@ -185,7 +191,7 @@ def test_of_an_overloaded_fleet_it_is_told_by_how_much(like: str) -> None:
     slope = np.polyfit(seen.moments, seen.got.ttft, 1)[0]
     assert found.load == pytest.approx(1 + slope, rel=0.05)
     none = replace(seen, found=0 * seen.found)
-    without = _load(_Behind(limits, lambda *_: None, None), none)
+    without = _load(limits, none)
     assert without >= found.load
     assert (without > 1.1 * found.load) is (like == "customers") is bool(found.best.found.value)
     record, text = answer_record(found), answer_summary(found)
@@ -205,6 +211,27 @@ def test_a_fleet_that_is_full_may_keep_what_its_run_kept() -> None:
     assert not loaded.sure
     assert " may keep a TTFT" in answer_summary(loaded)
     assert " The fleet is full, at 99% of the 8.08 requests/s" in answer_summary(loaded)
+    near = replace(found, load=0.95)
+    assert not near.sure
+    assert " At 95% of what the fleet could serve, intervals are" in answer_summary(near)
+
+
+@pytest.mark.parametrize("like", ["chat", "customers"])
+def test_the_fewest_replicas_are_not_those_that_a_short_run_does_not_fill(like: str) -> None:
+    """A hundred requests in half a second keep every promise in a fleet at twice its load: a
+    thousand a second were said to need 16 replicas, which serve half of them."""
+    asked = {"rate_per_s": 200, "like": like, "ttft_s": 2}
+    found = told(**asked, replicas="auto")
+    assert found.load < STEADY
+    assert found.keeps
+    full = math.ceil(found.load * found.replicas) - 1
+    short = told(**asked, replicas=full)
+    assert short.load > 1
+    assert reaches(short.best.classes, short.question.goals)
+    assert not short.keeps
+    assert re.search(
+        "replicas? .* do(es)? not keep .*% of the first requests", answer_summary(short)
+    )
 
 
 def test_the_load_of_a_fleet_without_prefixes_is_the_plain_planners() -> None:
@@ -542,6 +569,7 @@ class Stub:
         self.limits, self.question = SimpleNamespace(replicas=replicas), SimpleNamespace(goals=())
         self.own, self.others = own, others
         self.best = SimpleNamespace(classes=replicas >= own, router=None, host_gib=0.0)
+        self.keeps = replicas >= own
 
     def of(self, replicas: int) -> Stub:
         return Stub(replicas, self.own, self.others)
@@ -560,6 +588,7 @@ def test_the_fewest_replicas_are_found_from_above_and_below(
     """None fewer keep the promise, behind the router that is taken or that it would be."""
     monkeypatch.setattr(routing, "reaches", lambda classes, _: classes)
     monkeypatch.setattr(routing, "_sought_by", lambda _: (None, 0.0))
+    monkeypatch.setattr(routing, "_keeps_once", lambda _: True)
     monkeypatch.setattr(routing, "_of_interest", lambda _, cheaper: 256 if cheaper is None else 5)
     stub: Any = Stub(begin, own, others)
     settled = _settled_behind(stub, None)

@@ -52,6 +52,7 @@ from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.core.machines.sessions import session_requests
 from serving_mathematics.planner.capacity_planner import (
     BUDGETS,
+    EDGE,
     SECTIONS,
     STEADY,
     WARM_UP,
@@ -192,19 +193,25 @@ class Routed:
 
     @property
     def keeps(self) -> bool:
-        """Whether the way that is taken keeps what is promised."""
-        return reaches(self.best.classes, self.question.goals)
+        """Whether the way that is taken keeps what is promised, for longer than the run."""
+        return self.load < 1 and reaches(self.best.classes, self.question.goals)
 
     @property
     def sure(self) -> bool:
-        """Whether the intervals of that way lie within what is promised, and it is not full."""
-        return self.load < STEADY and reaches(self.best.classes, self.question.goals, 1.0)
+        """Whether the intervals of that way lie within what is promised, and tell all of it."""
+        return self.load <= EDGE and reaches(self.best.classes, self.question.goals, 1.0)
+
+    @property
+    def fewer_load(self) -> float:
+        """Traffic over the most that one replica fewer serves, where caches find as much."""
+        return self.load * self.replicas / max(1, self.replicas - 1)
 
     @property
     def fewer_may_do(self) -> bool:
         """Whether one replica fewer keeps it too, for all that intervals say."""
-        goals = self.question.goals
-        return self.fewer is not None and reaches(self.fewer.classes, goals, -1.0)
+        if self.fewer is None or self.fewer_load >= STEADY:
+            return False
+        return reaches(self.fewer.classes, self.question.goals, -1.0)
 
     def behind(self, way: Way) -> Quantile:
         """How many more requests the best keeps, as a share, with a 95% interval."""
@@ -579,6 +586,14 @@ def _once(limits: _Limits, apart: float = 1.0) -> tuple[tuple[ClassRun, ...], fl
     return goals, float(_kept(question, seen).mean())
 
 
+def _keeps_once(limits: _Limits) -> bool:
+    """Whether that way keeps the promise in one draw, and would in a longer one."""
+    if not reaches(_once(limits)[0], limits.question.goals):
+        return False
+    (seen,) = _serve(limits, 0, (_sought_by(limits),), 1.0, None, 1.0, "")
+    return _load(limits, seen) < STEADY
+
+
 def _more_telling(one: ValueError | None, other: ValueError) -> ValueError:
     """Of two deployments' refusals that of the one that holds the requests, else the first."""
     told = isinstance(one, Infeasible) or not isinstance(other, Infeasible)
@@ -600,9 +615,9 @@ def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
             if len(choices) == len(tried) == 1:
                 return limits
             told(limits.replicas, limits.places)
-            goals, kept = _once(limits)
-            if reaches(goals, question.goals):
+            if _keeps_once(limits):
                 return limits
+            kept = _once(limits)[1]
             if best is None or kept > best[0]:
                 best = kept, limits
     if best is None:
@@ -694,6 +709,17 @@ class _Behind:
         """The way that is taken."""
         return _taken(self.compared[0])
 
+    @functools.cached_property
+    def load(self) -> float:
+        """Traffic over the most that it serves behind the way that is taken."""
+        ways, runs = self.compared
+        return _load(self.limits, runs[ways.index(self.best)][0])
+
+    @property
+    def keeps(self) -> bool:
+        """Whether that way keeps the promise, for longer than the run."""
+        return reaches(self.best.classes, self.question.goals) and self.load < STEADY
+
     @property
     def worths(self) -> tuple[TierWorth, ...]:
         """What each tier does for the way that is taken."""
@@ -736,14 +762,15 @@ def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way
     way, count = _sought_by(fleet.limits), fleet.limits.replicas
 
     def enough(replicas: int) -> bool:
-        return reaches(fleet.of(replicas).alone(*way).classes, goals)
+        one = fleet.of(replicas)
+        return reaches(one.alone(*way).classes, goals) and _keeps_once(one.limits)
 
     while count < most and not enough(count):
         count += 1
     while count > 1 and enough(count - 1):
         count -= 1
     fleet = fleet.of(count)
-    while not reaches(fleet.best.classes, goals):
+    while not fleet.keeps:
         if fleet.limits.replicas >= most:
             if cheaper is None:
                 raise _none_behind()
@@ -752,7 +779,7 @@ def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way
     while fleet.limits.replicas > 1:
         smaller = fleet.of(fleet.limits.replicas - 1)
         fewer = smaller.alone(fleet.best.router, fleet.best.host_gib)
-        if not (reaches(fewer.classes, goals) and reaches(smaller.best.classes, goals)):
+        if not (reaches(fewer.classes, goals) and smaller.keeps):
             return fleet, fewer
         fleet = smaller
     return fleet, None
@@ -814,7 +841,7 @@ def _fewest_behind(limits: _Limits, near: int, cheaper: float | None, told: Told
 
     def kept(replicas: int) -> bool:
         told(replicas, limits.places)
-        return reaches(_once(replace(limits, replicas=replicas))[0], question.goals)
+        return _keeps_once(replace(limits, replicas=replicas))
 
     if cheaper is None:
         _refuse_alone(limits)
@@ -898,23 +925,23 @@ def routed_answer(
         sum(run.which.size for run in mine),
         fleet.rate,
         _unseen(question, limits.longest),
-        _load(fleet, mine[0]),
+        fleet.load,
         fleet.worths,
         fewer,
     )
 
 
-def _load(fleet: _Behind, seen: _Seen) -> float:
+def _load(limits: _Limits, seen: _Seen) -> float:
     """Traffic over the most that a fleet serves where caches find of each prompt what they found in
     a run, loaded at no cost, and no replica waits for requests while others have too many."""
-    question, limits = fleet.question, fleet.limits
+    question = limits.question
     context = question.deployment.architecture.context_tokens
     engine = _made(question, limits.budget, 1.0, context).engine
     outputs, found = seen.got.later + 1, np.minimum(seen.found, seen.prompts - 1)
     asked = Workload(np.zeros(outputs.size), seen.prompts, outputs, found)
     full = saturated_rate(asked.prompt_tokens, asked.output_tokens, engine, asked.cached_tokens)
     most = min(full, _queued_rate(asked, engine, question.requests))
-    return fleet.rate / limits.replicas / most
+    return _rate_of(question) / limits.replicas / most
 
 
 def _taken(ways: Sequence[Way]) -> Way:

@@ -11,7 +11,7 @@ Source: the chapters that the lines name.
 from __future__ import annotations
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.planner.capacity_planner import QUANTILES, STEADY
+from serving_mathematics.planner.capacity_planner import EDGE, QUANTILES, STEADY
 from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.costs import _api_said
 from serving_mathematics.planner.lines import (
@@ -289,11 +289,12 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
             "from their beginning: ask for more requests."
         )
     first = "" if told.error.known else unmeasured(question, _held(told))
+    first_ones = "first " if told.load >= 1 else ""  # then ever fewer
     sentence = (
         f"{first}Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
         f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
-        f"{with_interval(best.kept, 100)}% of the requests keep {_all(question)}, at "
+        f"{with_interval(best.kept, 100)}% of the {first_ones}requests keep {_all(question)}, at "
         f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}{tuned}."
     )
     return sentence, [note.strip() for note in notes if note]
@@ -311,9 +312,12 @@ def _costs_asked(told: Routed) -> list[str]:
 
 
 def _if_full(told: Routed) -> str:
-    """By how much a fleet is overloaded of which no latency is steady."""
-    if told.load < STEADY:
+    """By how much a fleet is overloaded of which no latency is steady, or its intervals narrow."""
+    if told.load <= EDGE:
         return ""
+    if told.load < STEADY:
+        share = f"At {100 * told.load:.0f}% of what the fleet could serve"
+        return f" {share}{_with_prefixes(told)}, intervals are too narrow."
     return f" The fleet is {overloaded(told.load, told.rate_per_s)}{_with_prefixes(told)}."
 
 
@@ -335,6 +339,8 @@ def _with_prefixes(told: Routed) -> str:
 def _of_fewer(told: Routed) -> str:
     """What one replica fewer does behind the same router."""
     assert told.fewer is not None
+    if told.fewer_load >= STEADY:
+        return f"the fleet is {overloaded(told.fewer_load, told.rate_per_s)}"
     kept = f"{with_interval(told.fewer.kept, 100)}% keep {_all(told.question)}"
     return f"{kept}, which may do" if told.fewer_may_do else kept
 
