@@ -151,7 +151,7 @@ def _require_close(where: str, what: str, told: Any, found: float) -> None:
         )
 
 
-def _inside(run: LoadRun, rate: float) -> LoadRun:
+def _held_fits(run: LoadRun, rate: float) -> LoadRun:
     """A run, unless so many requests a second, of such times, cannot be as many at a time."""
     _plausible(run)
     inside = _mean_load(rate, run.ttft_s, run.tpot_s, run.output_tokens)
@@ -190,7 +190,7 @@ def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
     run = LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
     )
-    return _inside(run, rate) if steady else run
+    return _held_fits(run, rate) if steady else run
 
 
 def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
@@ -225,7 +225,7 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
     run = LoadRun(
         where, model, device, completed, load, steady, prompt, output, equal, ttft_s, tpot_s
     )
-    return _inside(run, rate) if steady else run
+    return _held_fits(run, rate) if steady else run
 
 
 def _aiperf_table(text: str, where: str) -> LoadRun:
@@ -327,7 +327,7 @@ def _guidellm(data: Any, report: Mapping[str, Any], where: str) -> LoadRun:
         1e-3 * mean("inter_token_latency_ms"),
     )
     rate = _json_number(_at(metrics, "requests_per_second.successful.mean"))
-    return _inside(run, rate) if rate > 0 else run
+    return _held_fits(run, rate) if rate > 0 else run
 
 
 def read_load_test(text: str, where: str) -> list[LoadRun]:
