@@ -543,8 +543,8 @@ def _asked_routing(
     looks += ["host memory"] if any(host) else []
     looks += [one.name for one in below if one.gib]
     if looks and not shares:
-        got = "none" if trace is None else f"none; a CSV has them by columns {SESSIONS}"
-        require(False, what, f"{rule} where {looks[0]} looks for what prompts share", got)
+        lacks = "none" if trace is None else f"none; a CSV has them by columns {SESSIONS}"
+        require(False, what, f"{rule} where {looks[0]} looks for what prompts share", lacks)
     weights = tuple(float(part) for part in str(told["weights"] or "").split(",") if part)
     rule = "left out where all requests are of one kind"
     require(not weights or len(kinds) > 1, "weights", rule, told["weights"])
