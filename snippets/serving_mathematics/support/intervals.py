@@ -81,5 +81,8 @@ def student_quantile(probability: float, degrees: float) -> float:
         angles = theta * (nodes + 1) / 2
         below = 0.5 + scale * theta / 2 * float(weights @ np.cos(angles) ** (degrees - 1))
         density = scale / math.sqrt(degrees) * math.cos(theta) ** (degrees + 1)
-        t += (upper - below) / density
+        step = (upper - below) / density
+        t += step
+        if abs(step) < 1e-12 * (1 + t):
+            break
     return math.copysign(t, probability - 0.5)

@@ -141,31 +141,26 @@ def _run(
     return _Paid(run.late_share, run.replica_hours)
 
 
+class _Best(NamedTuple):
+    """A setting, and its replica-hours."""
+
+    setting: float
+    hours: float
+
+
 def _best(
     name: str,
     machine: Machine = CHAT,
     startup_s: float = 180.0,
     late: float = LATE,
     situation: str = "surprise",
-) -> float:
+) -> _Best:
     """The setting of a policy with the fewest replica-hours on a shift, by default that with its
     surprise, among those that are late no oftener."""
     settings = SETTINGS[name] + BESIDE.get(name, ())
     runs = {s: _run(name, s, situation, machine, startup_s) for s in settings}
-    kept = {setting: run for setting, run in runs.items() if run.late_share <= late}
-    return min(kept, key=lambda setting: kept[setting].replica_hours)
-
-
-def _least(
-    name: str,
-    machine: Machine = CHAT,
-    startup_s: float = 180.0,
-    late: float = LATE,
-    situation: str = "surprise",
-) -> float:
-    """Replica-hours of a policy with that setting."""
-    best = _best(name, machine, startup_s, late, situation)
-    return _run(name, best, situation, machine, startup_s).replica_hours
+    kept = [_Best(s, run.replica_hours) for s, run in runs.items() if run.late_share <= late]
+    return min(kept, key=lambda one: one.hours)
 
 
 def _lone_share(machine: Machine) -> float:
@@ -184,11 +179,11 @@ def _load_at(machine: Machine, share: float) -> float:
 def example() -> SimpleNamespace:
     """Settings, replica-hours and late requests [%] of the page."""
     chat, names = replica_of(CHAT), ("requests", "tokens", "arrivals", "fixed")
-    best = {name: _best(name) for name in names}
+    best = {name: _best(name).setting for name in names}
     fields = dict[str, float]()
     for name in names:
-        fields[f"{name}_hours"] = _least(name)
-        fields[f"thrice_{name}_hours"] = _least(name, situation="three times")
+        fields[f"{name}_hours"] = _best(name).hours
+        fields[f"thrice_{name}_hours"] = _best(name, situation="three times").hours
         fields[f"{name}_twice"] = 100 * _run(name, best[name]).late_share
         fields[f"{name}_heavier"] = 100 * _run(name, best[name], "heavier").late_share
     wrong = 1 - WRONG  # targets too high, a capacity believed too high, a fleet too small
@@ -215,10 +210,10 @@ def example() -> SimpleNamespace:
         ceiling_percent=100 / (1 + HPA_TOLERANCE),
         few_places=few.places,
         few_lone_percent=100 * _lone_share(few),
-        few_requests_hours=_least("requests", few),
-        few_tokens_hours=_least("tokens", few),
+        few_requests_hours=_best("requests", few).hours,
+        few_tokens_hours=_best("tokens", few).hours,
         bent_hours=_run("tokens", best["tokens"], machine=SHORT_MIXTURE).replica_hours,
-        bent_arrivals_hours=_least("arrivals", SHORT_MIXTURE),
+        bent_arrivals_hours=_best("arrivals", SHORT_MIXTURE).hours,
         slow_start_late=100 * _run("tokens", best["tokens"], startup_s=600.0).late_share,
         quick_start_late=100 * _run("tokens", best["tokens"], startup_s=60.0).late_share,
         late_percent=100 * LATE,
@@ -250,7 +245,7 @@ def figure_frontier(figure: Figure) -> None:
         axes.plot(hours, np.maximum(late, 0.5), "o-", color=colour, ms=4, lw=0.8)
         axes.annotate(label, where, color=colour)
         if name != "waiting":
-            run = _run(name, _best(name))
+            run = _run(name, _best(name).setting)
             ring = run.replica_hours, max(100 * run.late_share, 0.5)
             axes.plot(*ring, "o", color=colour, ms=10, fillstyle="none")
     axes.set_yscale("log")
@@ -272,7 +267,7 @@ def check_tokens_pay_least() -> None:
     """
     for machine in (CHAT, MIXTURE):
         names = ("arrivals", "tokens", "requests")
-        told = [_least(name, machine, situation="wave") for name in names]
+        told = [_best(name, machine, situation="wave").hours for name in names]
         checks.equal(f"{machine.name}, without a surprise", told, sorted(told))
     for machine, startup_s, late in (
         (CHAT, 180.0, LATE),
@@ -281,13 +276,13 @@ def check_tokens_pay_least() -> None:
         (MIXTURE, 180.0, LATE),
     ):
         names = ("tokens", "requests", "arrivals")
-        got = [_least(name, machine, startup_s, late) for name in names]
+        got = [_best(name, machine, startup_s, late).hours for name in names]
         tokens, requests, arrivals = got
         label = f"{machine.name}, start-up {startup_s:g} s"
         checks.holds(f"{label}: less", tokens < 0.95 * requests, got=got)
         if machine is CHAT:
             checks.holds(f"{label}: no more than arrivals", tokens < 1.01 * arrivals, got=got)
-    hours = [_least(name) for name in ("tokens", "fixed")]
+    hours = [_best(name).hours for name in ("tokens", "fixed")]
     checks.holds("a fixed fleet", hours[0] < 0.75 * hours[1], got=hours)
 
 
@@ -302,7 +297,7 @@ def check_where_the_ranking_turns() -> None:
     Source: the same shift; the signal of a full engine.
     """
     for machine in (CHAT, MIXTURE, CHAT.limited(128), MIXTURE.limited(16)):
-        paid = [_least(name, machine) for name in ("requests", "tokens")]
+        paid = [_best(name, machine).hours for name in ("requests", "tokens")]
         lone, label = _lone_share(machine), f"{machine.name}, {machine.places} places"
         low, high = (0.2, 0.4) if paid[0] < paid[1] else (0.0, 0.16)
         checks.inside(f"{label}: lone request over a full engine", lone, low, high)
@@ -310,19 +305,19 @@ def check_where_the_ranking_turns() -> None:
     for machine, (startup_s, late) in itertools.product(
         (CHAT, CHAT.limited(128)), ((60.0, 0.01), (600.0, 0.06))
     ):
-        paid = [_least(name, machine, startup_s, late) for name in ("requests", "tokens")]
+        paid = [_best(name, machine, startup_s, late).hours for name in ("requests", "tokens")]
         turns = (paid[0] < paid[1]) == (_lone_share(machine) > 1 / 6)
         label = f"{machine.places} places, start-up {startup_s:g} s"
         checks.holds(f"{label}: as its lone request says", turns, got=paid)
     kept = CHAT.limited(KEPT_PLACES)
     told = _run("tokens", 0.38, machine=kept)
-    paid = [told.replica_hours, _least("requests", kept)]
+    paid = [told.replica_hours, _best("requests", kept).hours]
     checks.holds("195 places: less", told.late_share <= LATE and paid[0] < 0.97 * paid[1], got=paid)
     checks.inside("195 places: lone request over a full engine", _lone_share(kept), 0.16, 1 / 6)
     few = CHAT.limited(64)
-    targets = [_best("requests", machine) for machine in (few, CHAT)]
+    targets = [_best("requests", machine).setting for machine in (few, CHAT)]
     checks.close("targets of 64 and of 256 places", targets, [0.5, 0.2], rtol=1e-12)
-    hours = [_least(name, few) for name in ("requests", "tokens")]
+    hours = [_best(name, few).hours for name in ("requests", "tokens")]
     checks.holds("64 places", hours[0] < 0.7 * hours[1], got=hours)
 
 
@@ -338,7 +333,7 @@ def check_a_step_that_is_no_line() -> None:
     checks.inside("load at 0.38, no line", bent, 0.45, 0.55)
     checks.inside("lone request over a full engine", _lone_share(SHORT_MIXTURE), 0.1, 0.2)
     told = _run("tokens", 0.38, machine=SHORT_MIXTURE).replica_hours
-    paid = [_least(name, SHORT_MIXTURE) for name in ("arrivals", "tokens", "requests")]
+    paid = [_best(name, SHORT_MIXTURE).hours for name in ("arrivals", "tokens", "requests")]
     checks.inside("0.38 over the best", told / paid[1], 1.15, 1.4)
     checks.equal("at their best", paid, sorted(paid))
 
@@ -396,7 +391,7 @@ def check_arrivals_believe() -> None:
     Source: the same settings, in these situations, for two machines.
     """
     for machine in (CHAT, MIXTURE):
-        best = {name: _best(name, machine) for name in ("arrivals", "tokens")}
+        best = {name: _best(name, machine).setting for name in ("arrivals", "tokens")}
         late = {name: _run(name, best[name], "heavier", machine).late_share for name in best}
         label = machine.name
         checks.holds(f"{label}, heavier: arrivals", late["arrivals"] > 3 * LATE, got=late)
@@ -404,7 +399,7 @@ def check_arrivals_believe() -> None:
         wrong = _run("arrivals", best["arrivals"], "surprise", machine, 180.0, 1 / (1 - WRONG))
         checks.holds(f"{label}, believed", wrong.late_share > 1.5 * LATE, got=wrong.late_share)
         for name in ("tokens", "requests"):
-            run = _run(name, _best(name, machine) / (1 - WRONG), machine=machine)
+            run = _run(name, _best(name, machine).setting / (1 - WRONG), machine=machine)
             checks.inside(f"{label}, target: {name}", run.late_share, 0.5 * LATE, 1.5 * LATE)
 
 
@@ -443,7 +438,7 @@ def check_a_target_without_tuning() -> None:
     """
     for machine in (CHAT, CHAT.limited(64), MIXTURE):
         replica, line = replica_of(machine), step_line(machine)
-        best, label = _least("requests", machine), f"{machine.name}, {machine.places} places"
+        best, label = _best("requests", machine).hours, f"{machine.name}, {machine.places} places"
         twice = line.most_per_s * line.later_tokens * line.fixed_s
         targets = (min(0.4 * replica.held, twice), replica.held / 5, 0.8 * replica.held)
         run, careful, hot = (
@@ -473,7 +468,7 @@ def check_timetable_knows() -> None:
 
     Source: the same shift with the jump known.
     """
-    known, alone = (_run(name, _best("tokens")) for name in ("timetable", "tokens"))
+    known, alone = (_run(name, _best("tokens").setting) for name in ("timetable", "tokens"))
     checks.close("known: late", known.late_share, 0.0, atol=1e-3)
     checks.inside("a surprise: late", alone.late_share, 0.01, LATE)
     checks.inside("paid, over the surprise", known.replica_hours / alone.replica_hours, 1.02, 1.1)
@@ -485,7 +480,7 @@ def check_on_a_real_trace() -> None:
 
     Source: Azure LLM inference trace 2023, conversations, scaled to three quarters of the top.
     """
-    found = {name: _run(name, _best(name), "minutes") for name in ("tokens", "requests")}
+    found = {name: _run(name, _best(name).setting, "minutes") for name in ("tokens", "requests")}
     got = {name: [run.replica_hours, run.late_share] for name, run in found.items()}
     for name, run in found.items():
         checks.holds(f"{name} keeps", run.late_share <= LATE, got=got)
@@ -501,12 +496,12 @@ def check_where_arrivals_pay_less() -> None:
     Source: each at its best setting in the same situation.
     """
     for situation in ("half more", "minutes", "three times"):
-        tokens, arrivals = (_least(n, situation=situation) for n in ("tokens", "arrivals"))
+        tokens, arrivals = (_best(n, situation=situation).hours for n in ("tokens", "arrivals"))
         label = f"{situation}: arrivals over time per token"
         checks.inside(label, arrivals / tokens, 0.5, 0.97)
-    tokens = _least("tokens", situation="three times")
+    tokens = _best("tokens", situation="three times").hours
     for name in ("fixed", "requests"):
-        least = _least(name, situation="three times") / tokens
+        least = _best(name, situation="three times").hours / tokens
         checks.inside(f"three times: {name} over time per token", least, 0.5, 0.9)
 
 
