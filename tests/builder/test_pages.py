@@ -296,7 +296,7 @@ def test_card_has_the_figure_without_its_words_and_with_their_boxes() -> None:
 def test_checks_are_a_table_with_escaped_text() -> None:
     html = whole("{{ checks }}", page_of(run_of("part.twice")))
     assert "<td>a &lt; b &amp; <code>c</code></td> <td>4</td> <td>4</td> <td>exact</td>" in html
-    assert "1 of 1 comparisons in 1 checks" in html
+    assert "1 of 1 comparison in 1 check passed" in html
     assert "Twice two is four." in html
     assert "identity" in html
 

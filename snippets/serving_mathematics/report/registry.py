@@ -65,7 +65,6 @@ from serving_mathematics.report.findings.of_the_traffic import (
 )
 from serving_mathematics.report.own_engine import LEAST_TOLD
 from serving_mathematics.support import checks
-from serving_mathematics.support.digits import one_of_many
 from serving_mathematics.support.require import require
 
 
@@ -350,7 +349,7 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
     for rule in FINDINGS:
         told = [run for run in (runs if rule.cold else warm) if not rule.lacks(run, asked)]
         own = [
-            replace(_one_of_many(one), name=rule.name, where=run.where)
+            replace(one, name=rule.name, where=run.where)
             for run in told
             if (one := rule.find(run, asked)) is not None
         ]
@@ -363,16 +362,10 @@ def report(runs: Sequence[Run], asked: Asked, problems: Sequence[str] = ()) -> R
             untold.append((rule.title, rule.lacks(runs[0], asked)))
     for look in (ladder, step_model):
         if (one := look(runs, asked)) is not None:
-            found.append(replace(_one_of_many(one), name=look.__name__))
+            found.append(replace(one, name=look.__name__))
     ranks = {finding.name: place for place, finding in reversed(list(enumerate(found)))}
     order = sorted(found, key=lambda one: (LEVELS.index(one.level), ranks[one.name]))
     return Report(tuple(runs), tuple(order), tuple(problems), tuple(quiet), tuple(untold))
-
-
-def _one_of_many(found: Finding) -> Finding:
-    """A finding with its words for one of what it counts."""
-    seen, why, change, sure = map(one_of_many, (found.seen, found.why, found.change, found.sure))
-    return replace(found, seen=seen, why=why, change=change, sure=sure)
 
 
 def check_every_finding_is_registered() -> None:

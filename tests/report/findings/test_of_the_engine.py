@@ -251,3 +251,10 @@ def test_first_tokens_that_are_timed_elsewhere_are_in_no_share_of_the_queue() ->
 
 def test_gaps_within_one_chunk_are_no_stalls() -> None:
     assert stalls(Run("", "", {"ttft_s": np.ones(9)}, gaps_s=np.full(900, 1e-6)), Asked()) is None
+
+
+def test_tokens_found_are_of_all_prompts_where_no_engine_counts_what_it_looked_up() -> None:
+    run = counted(prefix_asked=0.0, prompt_tokens=1000.0, prefix_found=200.0)
+    told = prefix_hits(run, Asked())
+    assert told is not None
+    assert told.seen.startswith("20% of the prompt tokens were found")

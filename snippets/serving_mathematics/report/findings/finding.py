@@ -18,7 +18,7 @@ import numpy as np
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.report.evidence import FloatArray
 from serving_mathematics.support import checks
-from serving_mathematics.support.digits import sized
+from serving_mathematics.support.digits import one_of_many, sized
 from serving_mathematics.support.require import as_floats, require, require_finite, require_in
 
 LEVELS = ("problem", "warning", "note")  # worst first
@@ -68,7 +68,8 @@ class Asked:
 class Finding:
     """One thing that a run says.
 
-    level: problem, warning or note. seen, why, change: a sentence each. sure: how it is known.
+    level: problem, warning or note. seen, why, change: a sentence each, that may say "1 requests":
+    it becomes "1 request". sure: how it is known.
     chapter: its page. files: to take along, by name. where, name: the run and the function that
     made it, which `report` fills in.
 
@@ -85,6 +86,11 @@ class Finding:
     where: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
+
+    def __post_init__(self) -> None:
+        """One of many in its words."""
+        for name in ("seen", "why", "change", "sure"):
+            object.__setattr__(self, name, one_of_many(getattr(self, name)))
 
 
 def duration(seconds: float) -> str:

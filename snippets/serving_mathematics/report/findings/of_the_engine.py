@@ -435,7 +435,7 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
     many = share >= PREEMPTED or not (share >= 0 or count < FEW)
     return Finding(
         "problem" if many else "note",
-        f"{count:,.0f} preemption{'s' * (count > 1)}{each}",
+        f"{count:,.0f} preemptions{each}",
         "what was computed for them is computed again, and their readers see a gap",
         f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}"
         if many

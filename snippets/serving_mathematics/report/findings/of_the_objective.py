@@ -568,7 +568,7 @@ def _places_held(own: OwnEngine) -> str:
 def _places_said(own: OwnEngine) -> str:
     """The places of an engine in words, and what was seen of them where they are assumed."""
     count = own.engine.max_sequences
-    places = f"{count} place{'s' * (count > 1)}"
+    places = f"{count} places"
     places += f" and memory for {own.memory:,.0f} tokens" if own.memory > 0 else ""
     return places + (f" (--places says others; {own.ran:.0f} ran at most)" if own.ran > 0 else "")
 

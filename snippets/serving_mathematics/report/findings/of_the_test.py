@@ -166,7 +166,7 @@ def closed_loop(run: Run, _asked: Asked) -> Finding | None:
     follows = math.nan if told else _following(run)
     if not told and not follows > 0.8:
         return None
-    seen = f"{held:g} client{'s' * (held != 1)}" if told else f"{percent(follows)} of the requests"
+    seen = f"{held:g} clients" if told else f"{percent(follows)} of the requests"
     seen += " sent the next request when an answer came: a closed loop"
     level, sure = "note", "said by the tool" if told else "counted"
     latencies = run.column("latency_s")[run.good()]
