@@ -235,9 +235,9 @@ def test_a_prompts_own_time_is_a_floor_and_so_much_a_token() -> None:
 def test_the_engine_that_a_log_was_cut_before_was_not_empty() -> None:
     """Who ended behind a cut is in no log, so those before it seem to come to an empty engine."""
     rng = np.random.default_rng(6)
-    sent, lasted = np.arange(6000) / 100.0, rng.uniform(0.5, 10.0, 6000)
-    kept = sent + lasted < 50.0
-    columns = {"sent_s": sent, "ttft_s": np.full(6000, 0.4), "latency_s": lasted}
+    sent, lasted = np.arange(90_000) / 3000.0, 0.2 + rng.exponential(2.0, 90_000)
+    kept = sent + lasted < 25.0
+    columns = {"sent_s": sent, "ttft_s": np.full(90_000, 0.1), "latency_s": lasted}
     assert _own_prefill(Run("", "", {name: x[kept] for name, x in columns.items()})) is None
 
 
