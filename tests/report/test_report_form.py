@@ -91,6 +91,7 @@ def test_of_many_files_that_cannot_be_read_some_are_named() -> None:
         gzip.compress(b"start,ttft_ms\n1,2\n") + gzip.compress(b"2,3\n"),
         b"\xef\xbb\xbfstart,ttft_ms\n1,2\n",
     ],
+    ids=["latin-1", "utf-16", "no table", "cut", "two parts", "byte order mark"],
 )
 def test_bytes_are_read_and_refused_as_the_command_does(raw: bytes, tmp_path: Path) -> None:
     file = tmp_path / "log.csv"
