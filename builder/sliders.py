@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from serving_mathematics.support.digits import one_of_many
 
 LARGEST = 15_000  # bytes: what one may weigh, packed as hosts pack it
 STATES = {  # of a lane, of a place and of a curve, with the words below the picture
@@ -177,6 +176,9 @@ def _values(part: str, told: Mapping[str, Any]) -> tuple[list[Any], int]:
 
 
 def _control(part: str, given: object) -> dict[str, Any]:
+    # Of the project whose module runs, which the process that it is forked from has not imported.
+    from serving_mathematics.support.digits import one_of_many
+
     told = _fields(part, given, {"label", "values", "start"}, {"text"})
     values, start = _values(part, told)
     text = str(told.get("text", "{}"))

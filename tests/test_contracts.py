@@ -21,7 +21,7 @@ from author.contracts import (
 from builder import ROOT, SOURCES
 from builder.expansion import front_matter
 from builder.runner import Run
-from builder.source import Sources, module_names, module_path
+from builder.source import IN_COPIES, Sources, module_names, module_path
 
 from . import keep
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
@@ -177,8 +177,8 @@ def test_no_two_modules_share_a_function_body() -> None:
 
 
 def copy_modules(names: Sequence[str], folder: Path) -> None:
-    """Modules and what they import, in a folder that becomes the project's."""
-    for name in names:
+    """Modules and what they and their copies import, in a folder that becomes the project's."""
+    for name in (*names, *IN_COPIES.values()):
         for file in HERE.sources.dependencies(module_path(ROOT, name))[0]:
             copy = folder / file.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -541,7 +541,7 @@ def test_a_trace_is_read_in_the_page_and_stays_there(form: Form, tmp_path: Path)
     assert form.problem("trace") == "trace must be a file, got none"
     lines = ROWS.splitlines(keepends=True)
     for text, words in (
-        (b"\x00\xff\xfe binary \x00", "mine.csv: the log must be a header and at least one"),
+        (b"\x00\xff\xfe binary \x00", "mine.csv: must be UTF-8 text, got invalid start byte"),
         (b"", "mine.csv: the log must be a header and at least one request"),
         ((HEADER + lines[0]).encode(), "mine.csv: the trace must be at least 100 requests long"),
         ((HEADER + lines[1] + lines[0]).encode(), "mine.csv: row 3, column TIMESTAMP must be no"),

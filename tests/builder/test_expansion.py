@@ -58,7 +58,7 @@ def test_pages_need_nothing_but_markdown(twice: Project) -> None:
     )
     assert "<p>Doubled, two is 4.0.</p>" in html
     assert html.count('<figure class="plot"') == 1
-    assert "1 of 1 comparisons in 1 checks" in html
+    assert "1 of 1 comparison in 1 check" in html
     for address in ("figures/part/twice/line-dark.svg", "downloads/twice.zip", "llms.txt"):
         assert (docs / address).is_file(), address
     assert "# All of it" in (docs / "notebook.ipynb").read_text(encoding="utf-8")
