@@ -116,3 +116,26 @@ def test_caches_that_still_fill_are_told() -> None:
     assert routed_parts(filling)[1][-1] == "Caches were still filling: ask for more requests."
     lines = {line.what: line.value for line in routed_main(filling)}
     assert "5 points more in the second half" in lines["prompt tokens that caches find"]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "safer"), [("2", "the smaller share."), ("auto", "the larger number.")]
+)
+def test_an_engine_as_installed_takes_more_replicas_where_these_are_sought(
+    replicas: str, safer: str
+) -> None:
+    """Of 57 requests a second it was told to take the smaller share, which was that of the fleet
+    for a tuned engine: the other had a replica more."""
+    asked = {"rate_per_s": 57, "requests": 300, "routers": "random", "replicas": replicas}
+    tuned, installed = (
+        whole_answer(read_choices(one), one)
+        for one in (
+            asked | {"parallelism": "tp1"},
+            asked | {"parallelism": "tp1", "front": "unknown"},
+        )
+    )
+    assert isinstance(tuned, Routed)
+    assert isinstance(installed, Routed)
+    assert (installed.replicas > tuned.replicas) == (replicas == "auto")
+    notes = " ".join(routed_parts(tuned)[1])
+    assert f"ask with front: unknown and take {safer}" in notes

@@ -165,6 +165,7 @@ class Routed:
     load: float  # traffic over the most that it could serve
     tiers: tuple[TierWorth, ...] = ()  # of the way that is taken, the fastest first
     fewer: Way | None = None  # the way that is taken with one replica fewer, where none were given
+    sought: bool = False  # whether the replicas are the fewest, of which no number was given
 
     @functools.cached_property
     def left(self) -> tuple[float, float, float] | None:
@@ -928,6 +929,7 @@ def routed_answer(
         fleet.load,
         fleet.worths,
         fewer,
+        not routing.replicas,
     )
 
 

@@ -257,7 +257,8 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     split = f" ({_split_name(question)})" if one.devices > 1 else ""
     tuned = _tuned(question, told.error)
-    notes = [_if_full(told), _for_installed(tuned, "smaller share"), _if_cut(told)]
+    safer = "larger number" if told.sought else "smaller share"  # of replicas, or of requests
+    notes = [_if_full(told), _for_installed(tuned, safer), _if_cut(told)]
     if told.fewer:
         notes.append(f"With {told.replicas - 1:,}, {_of_fewer(told)}.")
     if best.found.value:
