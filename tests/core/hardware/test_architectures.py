@@ -1436,6 +1436,26 @@ def test_small_gemmas_by_hand() -> None:
         read_architecture(asked | {"num_kv_shared_layers": 3})
 
 
+@pytest.mark.parametrize(
+    ("left_out", "config"),
+    [
+        ({"state_size": 128}, PLAIN | {"model_type": "mamba2", "num_heads": 32}),
+        ({"state_size": 16}, PLAIN | {"model_type": "mamba", "intermediate_size": None}),
+        ({"conv_L_cache": 3, "layer_types": ["full_attention"] * 3},
+         PLAIN | {"model_type": "lfm2", "block_ff_dim": 3072}),
+        ({"conv_L_cache": 7, "layer_types": ["conv", "conv", "full_attention", "conv",
+                                             "sliding_attention", "conv", "full_attention"]},
+         PLAIN | {"model_type": "lfm3", "num_hidden_layers": 7, "sliding_window": 256}),
+    ],
+)  # fmt: skip
+def test_what_a_file_leaves_out_is_what_its_class_takes(
+    left_out: dict[str, Any], config: dict[str, Any]
+) -> None:
+    """As transformers 5.24 has it: a file of Mamba-2 had an eighth of its states, one of LFM2 or
+    LFM3 that names no layers no cache at all."""
+    assert read_architecture(config) == read_architecture(config | left_out)
+
+
 def test_longcat_as_published() -> None:
     """LongCat-Flash: 560 billion parameters, 27 for a token in the mean; of twelve experts that it
     takes of 768, 256 do nothing. The class of transformers has no less of each than published, and

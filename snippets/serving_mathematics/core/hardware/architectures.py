@@ -547,7 +547,7 @@ def _linear(read: _Reader, hidden: int, heads: int, width: int) -> Attention:
     if family == "granitemoehybrid":
         return _mamba(read, hidden)
     if family in ("lfm2", "lfm2_moe", "lfm3"):
-        state = hidden * (read.whole("conv_L_cache", default=3) - 1) // 2  # in 16 bits
+        state = hidden * (read.whole("conv_L_cache") - 1) // 2  # in 16 bits
         return Attention("linear", 4 * hidden * hidden, state_values=state, kv_heads=hidden)
     if family == "minimax":
         return _lightning(hidden, heads, width)
@@ -910,12 +910,17 @@ def _granite_hybrid(read: _Reader) -> dict[str, Any]:
 
 
 def _lfm2(read: _Reader) -> dict[str, Any]:
-    """LFM2 lists the layers that attend, and takes two thirds of a width in whole blocks."""
-    full = read.wholes("full_attn_idxs")
+    """LFM2 lists the layers that attend, where not all do, and takes two thirds of a width in whole
+    blocks; in LFM3 every fourth attends, and another looks back no further than a window."""
+    third = read.get("model_type") == "lfm3"
+    full = read.wholes("full_attn_idxs") if read.has("full_attn_idxs") else range(read.layers)
+    full, windows = (range(2, read.layers, 4), range(4, read.layers, 4)) if third else (full, ())
     kinds = read.items("layer_types") or [
-        LAYER_KINDS[0] if i in full else "conv" for i in range(read.layers)
+        LAYER_KINDS[0] if i in full else WINDOW_KINDS[0] if i in windows else "conv"
+        for i in range(read.layers)
     ]
     found: dict[str, Any] = {"full_attn_idxs": None}
+    found["conv_L_cache"] = read.get("conv_L_cache", default=7 if third else 3)
     found["layer_types"] = [LAYER_KINDS[1] if one == "conv" else one for one in kinds]
     found["tie_word_embeddings"] = read.get("tie_embedding", "tie_word_embeddings")
     if read.get("model_type") == "lfm2":
@@ -1037,9 +1042,11 @@ def _bailing(read: _Reader) -> dict[str, Any]:
 
 def _mamba_alone(read: _Reader) -> dict[str, Any]:
     """Mamba and Mamba-2 without anything beside it."""
-    hidden, state = read.whole("hidden_size", "d_model"), read.whole("state_size", default=16)
+    second = read.get("model_type") == "mamba2"
+    hidden = read.whole("hidden_size", "d_model")
+    state = read.whole("state_size", default=128 if second else 16)
     found: dict[str, Any] = {"hybrid_override_pattern": "M" * read.layers}
-    if read.get("model_type") == "mamba2":
+    if second:
         heads = read.whole("num_heads", default=128)
         width = {"mamba_head_dim": read.whole("head_dim", default=64), "mamba_num_heads": heads}
         width["n_groups"] = read.whole("n_groups", default=8)
