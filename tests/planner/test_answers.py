@@ -357,6 +357,11 @@ def test_long_lengths_are_told_and_what_the_context_cuts() -> None:
         said = answer_summary(with_plan(PLAIN, alone_s=alone))
         few = "1% of the prompts have 4,605 tokens or more, which take "
         assert (f"Lengths are drawn geometric, and {few}{sized(alone)} s alone: " in said) == told
+    one = replace(QUESTION, deployment=replace(QUESTION.deployment, tensor=1))
+    for replicas in (1, 2):  # of one GPU there is no fewer
+        told_of = with_plan(PLAIN, alone_s=limit, best=replace(SURE, replicas=replicas))
+        said = answer_summary(replace(told_of, question=one))
+        assert ("equal ones take fewer GPUs" in said) == (replicas > 1)
 
 
 def test_what_the_context_cut_is_not_paid_for() -> None:

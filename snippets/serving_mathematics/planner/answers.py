@@ -456,6 +456,8 @@ def _lengths_summary(told: Answer) -> str:
     first = next((goal for goal in question.promise if goal.metric == "ttft"), None)
     if traffic.classes or first is None or told.plan.alone_s < LONG_ALONE * first.limit:
         return ""
+    if not told.rates and told.plan.best.replicas * question.deployment.devices == 1:
+        return ""  # there is no fewer
     long = -math.log1p(-first.share) * prompt
     equal = f"{_they_carry(told)} more equal ones" if told.rates else "equal ones take fewer GPUs"
     return (
