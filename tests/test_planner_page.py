@@ -523,6 +523,11 @@ def test_a_models_file_is_read_in_the_page_and_stays_there(form: Form, tmp_path:
         other = json.dumps(config | {"hidden_size": -1})
         form.page.evaluate(HANDED, ["paste", "", other, "#planner-model"])
         expect(form.answer).to_have_class(STALE)  # to the file of before, which had this name
+        form.page.evaluate(HANDED, ["paste", "", json.dumps(config), "#planner-model"])
+        form.plan.click()
+        form.page.evaluate(HANDED, ["paste", "", other, "#planner-model"])  # while it is planned
+        expect(form.plan).to_have_attribute("aria-disabled", "false", timeout=PATIENCE_MS)
+        expect(form.answer).to_have_class(STALE)
         form.pressed()
         Path("config.json").write_text(other, encoding="utf-8")
         with pytest.raises(ValueError, match="hidden_size") as refused:

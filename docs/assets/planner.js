@@ -144,7 +144,7 @@ export function open(form) {
 
   const take = (file) => {
     const path = `./${file.name}`;
-    if (answered.includes(JSON.stringify(path))) answered = ""; // to what another held
+    [answered, asking] = [answered, asking].map((text) => text + (text.includes(JSON.stringify(path)) ? " " : "")); // of what another held
     own = file;
     form.elements.model.value = path;
     form.elements.model.dispatchEvent(new Event("input", { bubbles: true }));
