@@ -139,3 +139,15 @@ def test_an_engine_as_installed_takes_more_replicas_where_these_are_sought(
     assert (installed.replicas > tuned.replicas) == (replicas == "auto")
     notes = " ".join(routed_parts(tuned)[1])
     assert f"ask with front: unknown and take {safer}" in notes
+
+
+def test_what_is_paid_for_is_told() -> None:
+    """Four replicas at $2 were $10 without a word, for one to spare."""
+    question = replace(told().question, spare_replicas=1)
+    text = routed_parts(replace(told(), question=question))[0]
+    assert "keep both, with 1 replica more that may fail, at $6.00 an hour, $2.00 a GPU" in text
+    assert routed_main(replace(told(), question=question))[0].value == "2 and 1 that may fail"
+    wide = replace(question, deployment=replace(question.deployment, tensor=2))
+    text = routed_parts(replace(told(), question=wide))[0]
+    assert ", at $12.00 an hour for 6 GPUs, $2.00 a GPU" in text
+    assert "more that may fail" not in routed_parts(told())[0]

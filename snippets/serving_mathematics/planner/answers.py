@@ -76,12 +76,13 @@ from serving_mathematics.planner.lines import (
     _lengths_line,
     _model,
     _of_steps,
+    _paid_said,
     _per_second,
-    _price_said,
     _promised,
     _promised_lines,
     _tuned,
     _values,
+    _with_spare,
     listed,
     overloaded,
     unmeasured,
@@ -209,7 +210,6 @@ def main_lines(told: Answered) -> list[Line]:
         return routed_main(told)
     question, found = told.question, told.plan
     best, one = found.best, question.deployment
-    spare = f" and {question.spare_replicas} that may fail" if question.spare_replicas else ""
     kept = f"{with_interval(best.both, 100)}%"
     goodput = sum(run.goodput_per_s for run in best.classes)
     worst = best.nearest
@@ -218,7 +218,7 @@ def main_lines(told: Answered) -> list[Line]:
     traffic = question.traffic
     read = [traffic.told] if isinstance(traffic, ReadRequests) else []
     return [
-        Line("replicas", f"{best.replicas:,}{spare}", "capacity/autoscaling"),
+        Line("replicas", _with_spare(question, best.replicas), "capacity/autoscaling"),
         Line(
             "a replica",
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
@@ -418,11 +418,9 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
         f"{sure} {_promised(question)} for {_per_second(found.rate_per_s)}"
     )
     first = "" if told.error.known else unmeasured(question, best.concurrency)
-    paid = best.replicas + question.spare_replicas
-    gpus = f" for {paid * one.devices:,} GPUs" if min(paid, one.devices) > 1 and not given else ""
     sentence = (
-        f"{first}{given_said(told, sure) if given else said}{spare}, at "
-        f"${best.usd_per_hour:,.2f} an hour{gpus}, {_price_said(question)}{tuned}."
+        f"{first}{given_said(told, sure) if given else said}{spare}, "
+        f"{_paid_said(question, best.replicas)}{tuned}."
     )
     return sentence, [note.strip() for note in notes if note]
 

@@ -267,6 +267,20 @@ def _left_out(question: Question) -> list[str]:
     return notes
 
 
+def _paid_said(question: Question, replicas: int) -> str:
+    """What a fleet costs, and for how many GPUs, where that is not told before."""
+    paid, devices = replicas + question.spare_replicas, question.deployment.devices
+    told = question.gpus is not None or min(paid, devices) == 1
+    gpus = "" if told else f" for {paid * devices:,} GPUs"
+    return f"at ${question.usd_per_hour(replicas):,.2f} an hour{gpus}, {_price_said(question)}"
+
+
+def _with_spare(question: Question, replicas: int) -> str:
+    """Replicas, and those that are bought beside them."""
+    more = question.spare_replicas
+    return f"{replicas:,}" + f" and {more} that may fail" * bool(more)
+
+
 def _price_said(question: Question) -> str:
     """The price of a GPU, whether the reader gave it, and what spot has saved of it."""
     notes = [] if question.priced else ["you gave no price"]

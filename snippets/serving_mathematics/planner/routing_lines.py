@@ -26,11 +26,12 @@ from serving_mathematics.planner.lines import (
     _lengths_line,
     _model,
     _of_steps,
+    _paid_said,
     _per_second,
-    _price_said,
     _promised,
     _promised_lines,
     _tuned,
+    _with_spare,
     listed,
     overloaded,
     unmeasured,
@@ -65,7 +66,7 @@ def routed_main(told: Routed) -> list[Line]:
     worst = max(best.classes, key=lambda each: each.worse)
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
     return [
-        Line("replicas", f"{told.replicas:,}", "capacity/autoscaling"),
+        Line("replicas", _with_spare(question, told.replicas), "capacity/autoscaling"),
         Line(
             "a replica",
             f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
@@ -291,12 +292,14 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
         )
     first = "" if told.error.known else unmeasured(question, _held(told))
     first_ones = "first " if told.load >= 1 else ""  # then ever fewer
+    more = question.spare_replicas
+    spare = f"with {more} replica{'s' * (more > 1)} more that may fail, " if more else ""
     sentence = (
         f"{first}Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
         f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
         f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
-        f"{with_interval(best.kept, 100)}% of the {first_ones}requests keep {_all(question)}, at "
-        f"${told.usd_per_hour:,.2f} an hour, {_price_said(question)}{tuned}."
+        f"{with_interval(best.kept, 100)}% of the {first_ones}requests keep {_all(question)}, "
+        f"{spare}{_paid_said(question, told.replicas)}{tuned}."
     )
     return sentence, [note.strip() for note in notes if note]
 
