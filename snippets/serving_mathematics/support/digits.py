@@ -28,7 +28,7 @@ def sized(value: float, digits: int = 3) -> str:
 
 def one_of_many(sentence: str) -> str:
     """A sentence made for any number, with "1 request" for "1 requests"; as docs/assets/slider.js
-    mends it. "Tenant 1 brings" and "sends" stay, and a word that ends so alone, such as axis or bus.
+    mends it. "Tenant 1 brings" and "sends" stay, and words that end so alone, such as axis and bus.
 
     >>> one_of_many("1 requests of 1 tokens, and 1 more files 1 times"), one_of_many("11 requests")
     ('1 request of 1 token, and 1 more file 1 times', '11 requests')
