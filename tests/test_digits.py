@@ -27,6 +27,7 @@ def test_a_size_reads_back(value: float, digits: int) -> None:
         ("1 replicas, 1 more findings", "1 replica, 1 more finding"),
         ("11 rows, 2.1 tokens, 1,001 files, 0,1 tokens", None),
         ("1 times, 1 class, 1 row", None),
+        ("tenant 1 brings all, team 1 sends most; 1 axis, 1 status, 1 bus", None),
     ],
 )
 def test_one_of_many_is_one(said: str, mended: str | None) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serving_mathematics.planner.load_tests import PRINTED_AS
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import OtherFileError, joined, read_file
+from serving_mathematics.report.reading import PROMPTED, OtherFileError, joined, read_file
 from serving_mathematics.report.registry import report
 from serving_mathematics.report.report_command import _read_files
 
@@ -361,3 +361,9 @@ def test_tokens_that_no_request_has_are_refused_in_every_file(tokens: float, tol
     log = f"start,ttft_ms,latency_ms,output_tokens\n1.5,100,900,9\n2.5,100,900,{tokens}"
     with pytest.raises(ValueError, match=f"row 3, column output_tokens must be .*{told}"):
         read_file(log, "a.csv", "unit=s")
+
+
+def test_what_was_typed_is_left_out_at_an_end_too() -> None:
+    """Where a line must end, one with many commands is looked through from each of them."""
+    assert PROMPTED.sub("", "$ curl " * 100_000) == ""
+    assert PROMPTED.sub("", "# curl up\n$ curl x\nup 1\n") == "up 1\n"

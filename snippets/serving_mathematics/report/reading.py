@@ -108,7 +108,7 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
     r'"resourceSpans"': "its spans as JSON, as OpenTelemetry's ConsoleSpanExporter writes them",
 }
 PROMPTED = re.compile(  # at a prompt, before what it printed, and a date between
-    r"^(?:\S*[$%#>] )?[^#{\n]*\bcurl .*\n|^\d{4}-\d\d-\d\dT[\d:.+Z-]+\n", re.MULTILINE
+    r"^(?:\S*[$%#>] )?[^#{\n]*\bcurl .*(?:\n|\Z)|^\d{4}-\d\d-\d\dT[\d:.+Z-]+\n", re.MULTILINE
 )
 AT_ENDS = 20_000  # characters at either end of a file, for what it is
 PERCENTILES = ("p99", "p99.0", "99")

@@ -10,7 +10,7 @@ import re
 
 from serving_mathematics.support.require import require_finite, require_positive_integer
 
-ONE = re.compile(r"(?<![\d.,])1 ((?:more )?(?!times)[a-z]{2,}[^\Ws])s\b")
+ONE = re.compile(r"(?<![\d.,])1 ((?:more )?(?!times|brings|sends)[a-z]{2,}[^\Wius])s\b")
 
 
 def sized(value: float, digits: int = 3) -> str:
@@ -28,7 +28,7 @@ def sized(value: float, digits: int = 3) -> str:
 
 def one_of_many(sentence: str) -> str:
     """A sentence made for any number, with "1 request" for "1 requests"; as docs/assets/slider.js
-    mends it.
+    mends it. "Tenant 1 brings" and "sends" stay, and words that end so alone, such as axis and bus.
 
     >>> one_of_many("1 requests of 1 tokens, and 1 more files 1 times"), one_of_many("11 requests")
     ('1 request of 1 token, and 1 more file 1 times', '11 requests')

@@ -145,6 +145,19 @@ def test_late_requests_of_one_moment_send_the_reader_there() -> None:
         assert found.change.startswith(told)
 
 
+@pytest.mark.parametrize("carries", [1.25, 2.0])
+def test_a_crowd_is_counted_without_those_who_waited_for_its_queue_to_empty(carries: float) -> None:
+    """Three times the rate for a minute, at an engine that carries less."""
+    sent = np.cumsum(np.repeat([1.0, 1 / 3, 1.0], [500, 180, 1500]))
+    begun = np.maximum.accumulate(sent - np.arange(sent.size) / carries)
+    ttft = begun + (np.arange(sent.size) + 1) / carries - sent
+    change = goodput(Run("", "", {"sent_s": sent, "ttft_s": ttft}), Asked(ttft_s=3.0)).change
+    times, until = change.partition("plan for ")[2].split(" times the mean rate, as it was from ")
+    assert float(times) == pytest.approx(3 * np.mean(np.diff(sent)), rel=0.05)
+    end = float(until.split(" to ")[1].split(" s,")[0])
+    assert end == pytest.approx(sent[679] - sent[0], abs=5)
+
+
 def test_late_requests_send_the_reader_to_what_they_have_in_common() -> None:
     """One tenant's, all failed, or behind starts of an engine that slept."""
     sent, late = np.arange(1000.0), np.arange(1000) % 50 < 3

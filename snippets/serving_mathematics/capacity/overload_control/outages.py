@@ -375,7 +375,7 @@ def check_a_run_is_made_again() -> None:
 
     Source: the record, and its command.
     """
-    for load, guard, habit in ((0.2, "cancels", HABITS[1]), (0.2, "nothing", HABITS[2])):
+    for load, guard, habit in ((0.7, "cancels", HABITS[1]), (0.2, "nothing", HABITS[2])):
         again, known = (one(load, guard, habit) for one in (_storm.again, _storm))
         for part, got in again._asdict().items():
             label = f"{load:g}, {guard}, {habit}: {part}"

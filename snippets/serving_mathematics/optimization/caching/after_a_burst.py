@@ -252,12 +252,12 @@ def check_the_line_tells_before_the_cache_does() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """A run of the record, simulated again, finds the same share.
+    """Runs of the record, simulated again, find the same share.
 
     Source: the record, and its command.
     """
-    run = (0.0, MORE, 0, math.inf, float(int(_contexts())), AGAIN_S)
-    checks.close(f"{run}", _seen.again(*run), _seen(*run), rtol=1e-6, atol=1e-9)
+    for run in ((HOST_BYTES, MORE, 0), (0.0, MORE, 0, math.inf, float(int(_contexts())), AGAIN_S)):
+        checks.close(f"{run}", _seen.again(*run), _seen(*run), rtol=1e-6, atol=1e-9)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,7 @@ OTHERS = (  # tools that are an engine, or pass one on, and not the one that is 
     *("TensorRT-LLM", "TGI", "LMDeploy", "llama.cpp", "AIBrix", "Dynamo"),
     "NIM or TensorRT-LLM",
 )
+SURELY = 3.0  # standard errors of a count, by which a crowd is more than chance
 BEFORE_OR_IN = ", if they wait in the engines and not before them"
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
@@ -304,13 +305,32 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
         return ""
     if _passed_share(run) > PASSED:
         return f"look at what happened {when}; later ones passed them: {ROUTED}"
-    times = float(then.sum() / (ends[1] - ends[0] or 1e-9) / (np.isfinite(since).sum() / last))
+    times, until = _crowd(np.sort(since[then]), float(np.isfinite(since).sum() / last))
     if times > CROWD:
-        return f"plan for {sized(times, 2)} times the mean rate, as it was {when}"
+        begun = f"from {duration(ends[0])} to {duration(until)}, of the time "
+        return f"plan for {sized(times, 2)} times the mean rate, as it was " + (
+            begun * (until < ends[1]) + when
+        )
     as_many = not _more_ran(run, late)
     seen = "; no more ran than at other times: look before the engines too" if as_many else ""
     short = ends[1] < last and ends[1] - ends[0] < SHORT * last
     return f"look at what happened {when}{seen}" if as_many or short else ""
+
+
+def _crowd(sent: FloatArray, mean_rate: float) -> tuple[float, float]:
+    """How many times the mean rate came, and until when: as long as a crowd did, behind which are
+    those who wait for its queue to empty; to the end where a shorter crowd may be chance.
+
+    sent: moments of a stretch, in order [s]. mean_rate: of the log, per second.
+
+    >>> _crowd(np.append(np.linspace(0, 10, 101), np.linspace(11, 100, 90)), 1.0)
+    (10.1, 10.0)
+    """
+    count = np.arange(1, sent.size + 1)
+    more = count - CROWD * mean_rate * (sent - sent[0])
+    at = int(np.argmax(more))
+    at = at if more[at] > SURELY * math.sqrt(count[at]) else sent.size - 1
+    return float(count[at] / (sent[at] - sent[0] or 1e-9) / mean_rate), float(sent[at])
 
 
 def _left_waiting(series: Series) -> str:
