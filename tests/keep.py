@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 from builder import PACKAGE, ROOT, SOURCES, end_in_order
-from builder.runner import run_all
 from builder.source import module_path
 
 from . import answers, cases, page_numbers
@@ -333,8 +332,6 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if options.names and not chosen:
         parser.error(f"there is no module, part or case {' '.join(options.names)}")
-    # In processes of their own: here, constants are held while answers are asked for.
-    run_all(HERE.sources, names=[name for name in chosen if name in page_numbers.modules()])
     answers.watched()
     warnings.simplefilter("ignore")
     found, told, failed = dict[str, Entries](), dict[str, list[str]](), False

@@ -9,19 +9,16 @@ numbers it moved.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib
-import io
 import itertools
 import json
 import re
 from typing import Any
 
-from matplotlib.figure import Figure
-from serving_mathematics.support.checks import Comparison, recording
+from serving_mathematics.support.checks import Comparison
 
-from builder import PACKAGE, ROOT, SOURCES, figures, sliders
+from builder import ROOT
+from builder.runner import run_all
 from builder.source import holds_exercises, module_names, module_path
 
 from .recorded import HERE
@@ -43,40 +40,23 @@ def modules() -> list[str]:
 
 def numbers_of(name: str) -> dict[str, Any]:
     """What a module's page quotes, its sliders and figures show and its checks compare, from its
-    record or, where there is none of this content, by calling the functions."""
-    run = HERE.record_of(name)
-    if run and not run.failed:
-        shown = {f"slider_{one['name']}": moving(one["data"]) for one in run.record["sliders"]}
-        for one in run.record["figures"]:
-            svg = (run.folder / f"{one['name']}-light.svg").read_text(encoding="utf-8")
-            shown[f"figure_{one['name']}"] = drawn(svg)
-        for one in run.record["checks"]:
-            if f"{name}.{one['name']}" in UNSTEADY:
-                continue
-            shown |= compared(one["name"], [Comparison(**row) for row in one["comparisons"]])
-        return run.record["example"] | shown
-    module = vars(importlib.import_module(f"{PACKAGE}.{name}"))
-    found: dict[str, Any] = {}
-    if "example" in module:
-        fields = vars(module["example"]()).items()
-        found = {name: value.item() if hasattr(value, "item") else value for name, value in fields}
-    for title, function in module.items():
-        if title.startswith("slider_"):
-            found[title] = moving(sliders.grid(function()))
-        elif title.startswith("check_") and f"{name}.{title}" not in UNSTEADY:
-            with recording() as rows, contextlib.redirect_stdout(io.StringIO()):
-                try:
-                    function()
-                except AssertionError as problem:
-                    found[title] = f"{FAILS}: {problem}"
-                    continue
-            found |= compared(title, rows)
-        elif title.startswith("figure_"):
-            with figures.house_style(ROOT / SOURCES / "house.mplstyle"):
-                figure = Figure()
-                function(figure)
-                found[title] = drawn(figures.light_and_dark(figure, title)[0])
-    return found
+    record, which is made where there is none of this content: by a process of its own, since
+    constants may be held in this one. Raises AssertionError where other than a check fails.
+    """
+    (run,) = run_all(HERE.sources, names=[name], again=False)
+    shown = {f"slider_{one['name']}": moving(one["data"]) for one in run.record["sliders"]}
+    for one in run.record["figures"]:
+        svg = (run.folder / f"{one['name']}-light.svg").read_text(encoding="utf-8")
+        shown[f"figure_{one['name']}"] = drawn(svg)
+    for one in run.record["checks"]:
+        shown |= compared(one["name"], [Comparison(**row) for row in one["comparisons"]])
+    for failure in run.record["failures"]:
+        _, function, _, *message = failure.split(": ", 3)
+        if not function.startswith("check_"):
+            raise AssertionError(failure)
+        shown[function] = f"{FAILS}: {' '.join(message)}"
+    shown = {title: value for title, value in shown.items() if f"{name}.{title}" not in UNSTEADY}
+    return run.record["example"] | shown
 
 
 def moving(data: Any) -> Any:
