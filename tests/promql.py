@@ -22,6 +22,7 @@ MINUTES = {"m": 1, "h": 60, "d": 1440}
 LEVELS = (("or",), ("and", "unless"), (">", ">=", "<", "<=", "=="), ("+", "-"), ("*", "/"), ("^",))
 AGGREGATES = ("sum", "avg", "count", "max", "min")
 FUNCTIONS = {"ln": np.log, "exp": np.exp}
+ON_DEMAND = "envoy_cluster_upstream_rq{"  # of a code: there from its first answer on
 RANGES = (
     *("rate", "last_over_time", "avg_over_time", "min_over_time", "max_over_time"),
     *("stdvar_over_time", "count_over_time"),
@@ -130,7 +131,10 @@ class Parser:
 
     def over_time(self, token: str) -> Vector:
         self.take("(")
-        values = self.series.get(self.selector(self.take()), {})
+        read = self.selector(self.take())
+        values = self.series.get(read, {})
+        if read.startswith(ON_DEMAND):
+            values = {name: on_demand(one, token) for name, one in values.items()}
         self.take("[")
         window, found = self.duration(), {}
         self.take("]")
@@ -191,6 +195,14 @@ def mean_over(values: Series, window: int) -> Series:
     for sums in (total, there):
         sums[window:] -= sums[:-window].copy()
     return np.where(there > 0, total / np.maximum(there, 1), np.nan)
+
+
+def on_demand(increments: Series, token: str) -> Series:
+    """A counter that begins with its first events, of which its rate says nothing; what else looks
+    at it reads what it has counted."""
+    there = np.logical_or.accumulate(~np.isnan(increments))
+    counted = np.where(there, np.cumsum(np.nan_to_num(increments)), np.nan)
+    return np.nan_to_num(np.diff(counted, prepend=0)) if token == "rate" else counted
 
 
 def most_over(values: Series, window: int) -> Series:

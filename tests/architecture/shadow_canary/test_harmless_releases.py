@@ -33,7 +33,7 @@ from serving_mathematics.support.intervals import student_quantile
 
 from builder import ROOT
 from tests import rule_files
-from tests.promql import Parser
+from tests.promql import Parser, Series, Vector
 from tests.rule_files import STEPS, named, without_streaming
 
 PAGE = ROOT / "docs/architecture/shadow-canary.md"
@@ -167,6 +167,26 @@ def test_errors_of_both_arms_are_those_of_the_gateway(engine: str) -> None:
         (asked,) = re.findall(r"rate\((\S+?)\[2h\]\)", expr)
         assert Parser(expr, {asked: some}).whole()[-1] == pytest.approx(7200)
         assert np.isnan(Parser(expr, {"up": some}).vector().get("", np.array(np.nan))).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_first_error_of_each_gateway_counts(engine: str) -> None:
+    """Of a code that a gateway has not sent before there is no series, and the first value is none
+    that a rate sees: of 36 gateways that send one error each, none. What an older one sent before
+    these two hours is no error of theirs."""
+    expr = rules(engine)["release:failed_canary:increase2h"]
+    failed, *_ = re.findall(r"rate\((\S+?)\[2h\]\)", expr)
+    gateways: Vector = {}
+    for one in range(36):
+        gateways[f"{one}"] = np.full(400, np.nan)
+        gateways[f"{one}"][300 + one :] = 0
+        gateways[f"{one}"][300 + one] = 1
+    gateways["old"] = np.zeros(400)
+    gateways["old"][[100, 200, 390]] = 5, 50, 2
+    shown: dict[str, Series | Vector] = {"release:asked_canary:increase2h": np.full(400, 7200.0)}
+    at = Parser(expr, shown | {failed: gateways}).whole()
+    assert at[-1] == pytest.approx(36 + 2)
+    assert at[299] == pytest.approx(50)
 
 
 def gate() -> tuple[dict[str, list[float]], dict[str, str]]:
