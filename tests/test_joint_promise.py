@@ -195,6 +195,19 @@ def test_a_fleet_that_shrinks_with_its_load_has_a_replica_to_spare() -> None:
         assert np.isnan(told).all() == silent
 
 
+@pytest.mark.parametrize(("alone", "silent"), [(slice(0, 100), True), (slice(100, 240), False)])
+def test_a_second_replica_is_no_want_of_one_and_its_loss_is(alone: slice, silent: bool) -> None:
+    """Before it came there was none to spare, by choice; the ticket of a loss is there for an hour
+    and a half at most."""
+    second = np.full(240, 20.0)
+    second[alone] = np.nan
+    shown: dict[str, Series | Vector] = {f"{FIRST}_count": np.full(240, 600.0)}
+    shown["vllm:num_requests_running"] = {"a": np.full(240, 20.0), "b": second}
+    told = np.flatnonzero(~np.isnan(evaluated(FILE, shown)["NoReplicaToSpare"]))
+    assert (told.size == 0) == silent
+    assert silent or 100 < told[0] <= told[-1] < 190
+
+
 def test_limits_are_those_of_the_machine() -> None:
     text = rule_text(FILE)
     assert set(re.findall(r'le="([\d.]+)"', text)) == {
