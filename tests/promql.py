@@ -25,7 +25,7 @@ FUNCTIONS = {"ln": np.log, "exp": np.exp}
 ON_DEMAND = "envoy_cluster_upstream_rq{"  # of a code: there from its first answer on
 RANGES = (
     *("rate", "last_over_time", "avg_over_time", "min_over_time", "max_over_time"),
-    *("stdvar_over_time", "count_over_time"),
+    *("stdvar_over_time", "count_over_time", "sum_over_time"),
 )
 
 
@@ -151,10 +151,11 @@ class Parser:
                 found[name] = most_over(one, window)
             if token == "stdvar_over_time":
                 found[name] = mean_over(one**2, window) - mean**2
-            if token == "count_over_time":
+            if token in {"count_over_time", "sum_over_time"}:
                 there = 1.0 * ~np.isnan(one)
                 count = mean_over(there, window) * np.minimum(np.arange(1, one.size + 1), window)
-                found[name] = np.where(count > 0.5, count, np.nan)
+                told = count if token == "count_over_time" else count * mean
+                found[name] = np.where(count > 0.5, told, np.nan)
         return found
 
     def duration(self) -> int:

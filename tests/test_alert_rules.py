@@ -250,6 +250,16 @@ def test_silence_and_single_errors(engine: str) -> None:
     assert 305 <= fires[0] <= 309
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("errors", "fires"), [(1, False), (5, False), (6, True)])
+def test_errors_are_counted_in_the_first_hour_too(engine: str, errors: int, fires: bool) -> None:
+    """Of the rules: where they are new, the mean of an hour is that of a few minutes, and one error
+    among four requests is no sixty."""
+    asked, failed = np.ones(120), np.zeros(120)
+    failed[3 : 3 + errors] = 1.0
+    assert run(engine, asked, failed)["BudgetBurnsFast"].any() == fires
+
+
 def test_thresholds_are_those_of_the_chapter() -> None:
     fast, slow, leak, _ = (
         rule["expr"] for rule in rules("burn-rate-alerts-vllm") if "alert" in rule
