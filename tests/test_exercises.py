@@ -331,7 +331,12 @@ def less_the_state(shares: list[float], tries: int, state: float) -> float:
         ("capacity/autoscaling", "replicas_to_drain", rounded_up, "last digits: got 4, asked"),
         ("capacity/tail-latency", "slow_sessions", most_slow_calls, "fewer slow calls are worse"),
         ("capacity/autoscaling", "replicas_to_drain", rounded_apart, "5.4 and 0.3 are one sum: go"),
-        ("intuition/failure-budgets", "errors_worth_a_page", by_poisson, "3600/1024 and 11 times"),
+        (
+            "intuition/failure-budgets",
+            "errors_worth_a_page",
+            by_poisson,
+            "half of ten an hour fail",
+        ),
         ("definitions/service", "end_to_end", less_the_state, "two tries, half of it a state: got"),
     ],
 )

@@ -176,7 +176,7 @@ def check_promised_percentile() -> None:
     alone, promised = promised_p99(-np.log1p(-levels), math.log(20))
     checks.close("alone", alone, math.log(100), rtol=3e-3)
     few = promised_p99([20.0, 2.0, 8.0, 4.0], 5.0, 0.9)
-    checks.close("a quarter of a quarter beyond 8 + 5", few, (20.0, 13.0), rtol=1e-12)
+    checks.close("of four times", few, (20.0, 13.0), rtol=1e-12)
     checks.close("with copies", promised, (math.log(100) + math.log(20)) / 2, rtol=3e-3)
     rng = np.random.default_rng(83)
     times = rng.lognormal(0.0, 1.0, 2000)

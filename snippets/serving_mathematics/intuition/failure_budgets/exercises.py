@@ -171,7 +171,7 @@ def check_guard_against_exact_pages() -> None:
     checks.holds("190 and 51 a month", pages[0] > 100 >= pages[1], got=pages)
     checks.equal("100 a month by hand", errors_worth_a_page(10, 0.1, 100.0), 4)
     checks.equal("as many as wanted", errors_worth_a_page(10, 0.5, 3600.0), 1)
-    checks.equal("3600/1024 and 11 times it", errors_worth_a_page(10, 0.5, 10.0), 11)
+    checks.equal("half of ten an hour fail", errors_worth_a_page(10, 0.5, 10.0), 11)
     rng, load, rate, wanted = np.random.default_rng(82), 36, 0.002, 0.3
     requests = 400 * 720 * load
     at = np.cumsum(rng.geometric(rate, round(1.1 * requests * rate)))  # from error to error
