@@ -49,7 +49,6 @@ OTHERWISE = {
     "min": ("max",),
 }
 ALIKE = {  # what no input in range tells from the solution, but for last digits of a float
-    "what_the_router_does": ("found < 2 / 3 * shared",),
     "what_the_canary_shows": (
         "abs(load - 1) > 0.15",
         "abs(share - 1) > 0.1",
@@ -64,6 +63,7 @@ ALIKE = {  # what no input in range tells from the solution, but for last digits
     "what_happened": ("waiting < 1 and tokens_over >= 1.1 first",),
     "whose_tail": ("queue_s + prefill_s < first_s / 2 first",),
 }
+Pair = tuple[float, float]
 LIMIT_S = (
     0.5  # of processor time beyond that of right ones; what takes more has been caught looping
 )
@@ -247,12 +247,97 @@ def most_slow_calls(slow_probabilities: list[float], calls: list[int]) -> tuple[
     return 1 - math.prod((1 - p) ** n for p, n in pairs), slow.index(max(slow))
 
 
+def divided(share: float, ceiling_per_s: float, overhead_s: float) -> int:
+    """Divides where the solution multiplies."""
+    return math.ceil(overhead_s * ceiling_per_s / (1 / share - 1))
+
+
+def fitted(few: Pair, many: Pair, promise_s: float, tail: float) -> int:
+    """Cuts off what a line of least squares gives."""
+    slope, height = np.polyfit([few[0], many[0]], [few[0] / few[1], many[0] / many[1]], 1)
+    return int((promise_s / tail - height) / slope)
+
+
+def whole_ones(limit_s: float, empty_s: float, sequence_s: float, room: int) -> int:
+    """Divides with `//`, which makes 14 of 0.015 // 0.001."""
+    return max(0, min(room, int((limit_s - empty_s) // sequence_s)))
+
+
+def nearly_bisected(accepted_share: float, draft_tokens: int) -> float:
+    """Bisects to a ten billionth."""
+    low, high = 0.0, 1.0
+    while high - low > 1e-10:
+        middle = (low + high) / 2
+        few = sum(middle**i for i in range(1, draft_tokens + 1)) < accepted_share * draft_tokens
+        low, high = (middle, high) if few else (low, middle)
+    return (low + high) / 2
+
+
+def by_thirds(running: float, waiting: float, found: float, shared: float) -> str:
+    """Compares thirds."""
+    if running < 0.9 and waiting < 0.9:
+        return "client"
+    return "order" if 3 * found < 2 * shared else "nothing"
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name", "answer"),
+    [
+        ("architecture/batch-serving", "rows_at_once", divided),
+        ("architecture/batch-serving", "what_holds_it_up", by_thirds),
+        ("intuition/batch-vs-online", "places_for_promise", fitted),
+        ("machine/step-time", "largest_batch", whole_ones),
+        ("optimization/distillation", "acceptance_from_log", nearly_bisected),
+    ],
+)
+def test_a_right_answer_may_compute_otherwise(
+    chapter: str, name: str, answer: Callable[..., Any]
+) -> None:
+    """No comparison hangs on a last digit that a contract does not name."""
+    solution = exercises.exercises(chapter)[1][name]
+
+    def refusing(*given: Any, **named: Any) -> Any:
+        solution(*given, **named)
+        return answer(*given, **named)
+
+    assert verify(chapter, refusing, name).right
+
+
+def rounded_apart(arrival_rate: float, replica_rate: float, backlog: float, drain_s: float) -> int:
+    """Rounds what the load takes and what the backlog takes, each up."""
+    both = arrival_rate / replica_rate, round(backlog / drain_s / replica_rate, 9)
+    return sum(map(math.ceil, both))
+
+
+def by_poisson(requests_per_h: int, error_rate: float, pages_per_month: float) -> int:
+    """Counts the others by Poisson's law, which has more of them where errors are common."""
+    mean, others, few = requests_per_h * error_rate, 0, 0.0
+    while 720 * mean * (1 - few) > pages_per_month:
+        few += math.exp(-mean) * mean**others / math.factorial(others)
+        others += 1
+    return others + 1
+
+
+def less_the_state(shares: list[float], tries: int, state: float) -> float:
+    """Takes what fails outside of the state as a share of all."""
+    fails = 1 - shares[-1]
+    return math.prod(shares[:-1]) * (1 - state * fails - ((1 - state) * fails) ** tries)
+
+
 @pytest.mark.parametrize(
     ("chapter", "name", "answer", "where"),
     [
         ("optimization/hardware-scheduling", "next_tenant", waits_longest, "equal: got 0, asked"),
         ("capacity/autoscaling", "replicas_to_drain", rounded_up, "last digits: got 4, asked"),
         ("capacity/tail-latency", "slow_sessions", most_slow_calls, "fewer slow calls are worse"),
+        ("capacity/autoscaling", "replicas_to_drain", rounded_apart, "5.4 and 0.3 are one sum: go"),
+        (
+            "intuition/failure-budgets",
+            "errors_worth_a_page",
+            by_poisson,
+            "half of ten an hour fail",
+        ),
+        ("definitions/service", "end_to_end", less_the_state, "two tries, half of it a state: got"),
     ],
 )
 def test_what_a_hint_warns_of_is_wrong(
@@ -563,6 +648,13 @@ def test_stubs_are_python_and_hold_the_contract(tmp_path: Path) -> None:
             assert inspect.getdoc(function) == inspect.getdoc(solutions[name])
             with pytest.raises((NotImplementedError, TypeError)):
                 function()
+
+
+def test_stubs_import_what_solutions_use_and_not_what_only_checks_do() -> None:
+    text = stubs("architecture/shadow-canary")
+    assert "import canary_answers\n" in text
+    assert "samples_per_arm" not in text
+    assert "import dataclass\n" in stubs("architecture/streaming")  # of what a solution returns
 
 
 @pytest.mark.parametrize("returned", [(2.0,), None, "2.0", 2j, np.array([2.0])])

@@ -20,6 +20,7 @@ import inspect
 import io
 import math
 import os
+import re
 import runpy
 import signal
 import sys
@@ -333,21 +334,30 @@ def unwritten(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 
 def stubs(chapter: str) -> str:
-    """The exercises of a chapter as functions to fill in: imports, signatures and contracts."""
+    """The exercises of a chapter as functions to fill in: imports, signatures and contracts.
+
+    Of names that other modules have only those come that a solution uses.
+    """
     module, solutions = exercises(chapter)
-    head, blocks = [f'"""Exercises of {chapter}."""\n'], []
-    for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in solutions:
-            blocks.append(f"{unwritten(node)}\n")
-        elif isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign):
-            text = ast.unparse(node)
-            if text != "from serving_mathematics.support import checks" and not text.startswith(
-                "HINTS"
-            ):
-                head.append(text)
-        elif isinstance(node, ast.ClassDef) and node.name != "Example":
-            blocks.append(ast.unparse(node) + "\n")
-    return "\n\n\n".join(["\n".join(head) + "\n", *blocks])
+    body = ast.parse(inspect.getsource(module)).body
+    asked = [node for node in body if isinstance(node, ast.FunctionDef) and node.name in solutions]
+    given = [node for node in body if isinstance(node, ast.ClassDef) and node.name != "Example"]
+    used = set(re.findall(r"\w+", "\n".join(map(ast.unparse, [*asked, *given]))))
+    head = [f'"""Exercises of {chapter}."""\n']
+    for node in body:
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            node.names = [one for one in node.names if one.name in used]
+            head += [ast.unparse(node)] * bool(node.names)
+        elif isinstance(node, ast.Import | ast.ImportFrom) or (
+            isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in used
+        ):
+            head.append(ast.unparse(node))
+    shown = [
+        unwritten(node) if node in asked else ast.unparse(node)
+        for node in body
+        if node in [*asked, *given]
+    ]
+    return "\n\n\n".join(["\n".join(head) + "\n", *(f"{text}\n" for text in shown)])
 
 
 def answers(file: Path, within_s: float = TIME_S) -> dict[str, Callable[..., Any]]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.service.exercises import (
     end_to_end,
-    merged_quantile,
+    share_of_all_in_time,
     with_fallback,
 )
 from serving_mathematics.definitions.service.service import (
@@ -23,18 +23,25 @@ from tests.definitions.service.test_service import (
 )
 
 
-@given(
-    st.lists(st.lists(st.integers(0, 20), min_size=4, max_size=4), min_size=1, max_size=5),
-    st.floats(0.05, 0.95),
-)
-def test_merged_quantile_has_its_share_below(counts: list[list[int]], q: float) -> None:
-    bounds = np.array([0.5, 1.0, 2.0, 5.0])
-    merged = np.array(counts).sum(axis=0)
-    if merged.sum() == 0:
+@given(st.lists(st.integers(0, 20), min_size=4, max_size=4), st.integers(0, 20), st.integers(0, 9))
+def test_share_of_all_in_time(tokens: list[int], without: int, early: int) -> None:
+    bounds, counts = [0.5, 1.0, 2.0, 5.0], np.cumsum(tokens)
+    others = int(counts[-1]) + without
+    if others == 0:
         return
-    value = merged_quantile(bounds, counts, q)
-    spread = np.interp(value, [0.0, *bounds], np.concatenate([[0], np.cumsum(merged)]))
-    assert spread == pytest.approx(q * merged.sum())
+    shares = [share_of_all_in_time(others + early, early, bounds, counts, at) for at in bounds]
+    assert np.diff(shares, prepend=0.0) * others == pytest.approx(tokens)
+
+
+def test_a_limit_is_a_bound_and_counts_add_up() -> None:
+    with pytest.raises(ValueError, match=r"one of the bounds, got 0\.7"):
+        share_of_all_in_time(10, 0, [0.5, 1.0], [2, 3], 0.7)
+    with pytest.raises(ValueError, match="counts must be added up, from 0 to at most 9"):
+        share_of_all_in_time(10, 1, [0.5, 1.0], [2, 10], 0.5)
+    with pytest.raises(ValueError, match="counts must be added up"):
+        share_of_all_in_time(10, 1, [0.5, 1.0], [5, 3], 0.5)
+    with pytest.raises(ValueError, match="left_early must be below the 10"):
+        share_of_all_in_time(10, 10, [0.5, 1.0], [2, 3], 0.5)
 
 
 @given(services(), services(), st.integers(1, CELLS - 1))

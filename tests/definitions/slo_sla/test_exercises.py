@@ -8,19 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.definitions.slo_sla.exercises import (
     both_kept,
-    longest_outage,
+    least_up,
     promise_to_make,
 )
+from serving_mathematics.definitions.slo_sla.joint_objective import missed_without_spare
 from serving_mathematics.definitions.slo_sla.monthly_attainment import downtime_exceeds
 
 
-def test_longest_outage() -> None:
-    assert longest_outage(0.99, 31, 1.0) == pytest.approx(0.31 * 86_400)
-    assert longest_outage(0.99, 31, 0.1) == pytest.approx(3.1 * 86_400)
-    assert longest_outage(0.9, 30, 0.01) == 30 * 86_400  # which no month outlasts
-    for bad in ((1.0, 30, 1.0), (0.9, 32, 1.0), (0.9, 30, 0.0)):
-        with pytest.raises(ValueError, match="must be"):
-            longest_outage(*bad)
+@given(st.integers(1, 40), st.floats(0, 1), st.floats(0, 1), st.floats(0.5, 0.9999))
+def test_least_up(replicas: int, peak: float, kept: float, promised: float) -> None:
+    up = least_up(replicas, peak, kept, promised)
+    assert 0 <= up < 1
+    missed = missed_without_spare(replicas, up, peak, kept)
+    assert missed == pytest.approx(min(1 - promised, peak * (1 - kept)), abs=1e-9)
+    assert least_up(replicas + 1, peak, kept, promised) >= up
+    with pytest.raises(ValueError, match="promised must be in"):
+        least_up(replicas, peak, kept, 1.0)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from serving_mathematics.machine.predictions.exercises import (
-    ridge_tokens,
+    left_out_errors,
     running_requests,
     what_is_off,
 )
@@ -35,5 +38,12 @@ def test_a_line_is_off_in_its_start_or_its_slope(
     assert told == wanted[step > 1.15, each > 1.15]
 
 
-def test_ridge_tokens() -> None:
-    assert ridge_tokens(1000, 10, 1) == 50
+@given(st.lists(st.floats(-2, 2), min_size=2, max_size=9), st.floats(0.01, 100))
+def test_left_out_errors(logs: list[float], factor: float) -> None:
+    measured = np.exp(logs)
+    errors = left_out_errors(np.ones(len(logs)), measured)
+    again = left_out_errors(np.full(len(logs), factor), measured)
+    assert again == pytest.approx(errors, rel=1e-9, abs=1e-9)
+    for one, error in enumerate(errors):
+        others = stats.gmean(np.delete(measured, one))
+        assert error == pytest.approx(others / measured[one] - 1, rel=1e-9, abs=1e-9)

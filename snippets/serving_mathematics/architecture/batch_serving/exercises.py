@@ -40,13 +40,13 @@ HINTS = {
 
 def rows_at_once(share: float, ceiling_per_s: float, overhead_s: float) -> int:
     """Rows that a client has to send at once, if it waits for all of them, to get such a share of
-    the engine: oμf/(1 − f), rounded up.
+    the engine, rounded up.
 
     share: f in (0, 1), of the ceiling. ceiling_per_s: μ, positive [1/s]. overhead_s: o, positive
     [s]. Raises ValueError outside these ranges, and where it is more than a billion.
 
-    >>> rows_at_once(0.75, ceiling_per_s=20.0, overhead_s=5.0)
-    300
+    >>> rows_at_once(0.7, ceiling_per_s=20.0, overhead_s=5.0)  # of 233 and a third
+    234
     """
     share = require_in("(0, 1)", share=share)
     ceiling_per_s, overhead_s = require_positive(ceiling_per_s=ceiling_per_s, overhead_s=overhead_s)
@@ -129,7 +129,7 @@ def check_boards() -> None:
     for told, board in (
         ("client", (0.89, 0.89, 0.9, 0.9)),
         ("client", (0.5, 0.5, 0.1, 0.9)),
-        ("nothing", (0.9, 0.5, 0.6, 0.9)),
+        ("nothing", (0.9, 0.5, 0.5, 0.75)),
         ("order", (0.95, 1.0, 0.59, 0.9)),
         ("order", (0.5, 0.9, 0.1, 0.9)),
         ("nothing", (1.0, 1.0, 0.0, 0.0)),
@@ -148,6 +148,6 @@ def check_missing_and_repeated() -> None:
     missing, repeated = missing_and_repeated(written, 300)
     lacking = sorted(set(range(300)) - set(written))
     checks.equal("missing", [r for a, b in missing for r in range(a, b)], lacking)
-    checks.equal("ranges", missing, [(0, 1), (40, 60), (299, 300)])
-    checks.equal("repeated", repeated, [7, 250])
-    checks.equal("whole", missing_and_repeated(range(300), 300), ([], []))
+    checks.equal("ranges", [(*one,) for one in missing], [(0, 1), (40, 60), (299, 300)])
+    checks.equal("repeated", [*repeated], [7, 250])
+    checks.equal("whole", [len(one) for one in missing_and_repeated(range(300), 300)], [0, 0])

@@ -74,8 +74,7 @@ def compression_pays_below(
     """Bandwidth below which compressing a body shortens the call [B/s], sizes and speeds given.
 
     ratio: compressed size over size, in (0, 1]. compress_bytes_per_s, decompress_bytes_per_s:
-    bytes of the original a second. A byte costs 1/c + 1/d of work and saves (1 − ratio)/β of
-    transfer. Raises ValueError outside these ranges.
+    bytes of the original a second. Raises ValueError outside these ranges.
 
     >>> compression_pays_below(ratio=0.4, compress_bytes_per_s=50e6, decompress_bytes_per_s=150e6)
     22500000.0
@@ -122,6 +121,7 @@ def check_the_boards() -> None:
         called_s = parts.total_s - parts.connect_s
         told_of = what_it_waits_for(parts.connect_s, called_s, engine)
         checks.equal(f"{trip:g} s, {size} B", told_of, told)
+    checks.equal("by hand", what_it_waits_for(0.1, 0.3, 0.12), "way")
 
 
 def check_compression() -> None:

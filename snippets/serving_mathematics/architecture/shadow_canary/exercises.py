@@ -115,12 +115,18 @@ def obrien_fleming(looks: int, alpha: float = 0.05) -> list[float]:
     return [min(12.0, high * math.sqrt(looks / k)) for k in range(1, int(looks) + 1)]
 
 
+def _pencil_minutes(share: float) -> float:
+    """Minutes at 100 requests a second by 8p̄/((1 − f)δ²), from 0.1% to 0.2% of errors."""
+    return 8 * 0.0015 / ((1 - share) * 0.001**2) / (100 * share) / 60
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted with the exercises."""
     five = obrien_fleming(5)
     planned = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
     return SimpleNamespace(
-        pencil_arm=16 * 0.0015 / 0.001**2,
+        pencil_even=_pencil_minutes(0.5),
+        pencil_small=_pencil_minutes(0.05),
         minutes_small=canary_minutes(100.0, 0.05, 0.001, 0.002),
         minutes_even=canary_minutes(100.0, 0.5, 0.001, 0.002),
         board_first=what_the_canary_shows([14, 14], [0.77, 0.56], [0.018, 0.031]),
@@ -134,12 +140,14 @@ def example() -> SimpleNamespace:
 
 def check_minutes() -> None:
     """At 100 requests a second a canary with 5% of them needs 36 minutes to see 0.1% become 0.2%,
-    an even split eight; the pencil's 16 p̄(1 − p̄)/δ² is within a twentieth of an arm.
+    an even split eight; the pencil's 16 p̄(1 − p̄)/δ² is within a twentieth of an arm, and its
+    minutes of a small canary are within a fifth.
 
     Source: `samples_per_arm`, whose power is summed over pairs of counts; the pencil's own form.
     """
     minutes = canary_minutes(100.0, 0.05, 0.001, 0.002)
     checks.close("minutes at 5%", minutes, 35.5, atol=0.1)
+    checks.close("by pencil", _pencil_minutes(0.05), minutes, rtol=0.2)
     checks.close("minutes at 50%", canary_minutes(100.0, 0.5, 0.001, 0.002), 7.84, atol=0.005)
     checks.close("of twice the traffic", canary_minutes(200.0, 0.5, 0.001, 0.002), 3.92, atol=0.003)
     for old, new in ((0.001, 0.002), (0.1, 0.11), (0.02, 0.03)):

@@ -66,13 +66,13 @@ def tpot_of_bundles(arrival_s: npt.ArrayLike, tokens: npt.ArrayLike) -> tuple[fl
 
 
 def longest_chunk(longest_itl_s: float, step_s: float, prefill_per_s: float) -> int:
-    """The most prompt tokens in a step that keeps the longest gap, ⌊(L − ℓ)r⌋.
+    """The most prompt tokens in a step that keeps the longest gap.
 
     longest_itl_s: L [s], above the step. step_s: ℓ, of the streams alone, non-negative [s].
     prefill_per_s: r, prompt tokens that the device computes a second. Raises ValueError outside
     these ranges, and when not one token fits.
 
-    >>> longest_chunk(0.5, step_s=0.25, prefill_per_s=1000.0)
+    >>> longest_chunk(0.5, step_s=0.25, prefill_per_s=1002.0)
     250
     """
     step_s = require_non_negative(step_s=step_s)
@@ -124,7 +124,10 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 101 tokens."""
     never = unread_tokens(0.5, 0.025, 1001, 0.1, math.inf)
     soon = unread_tokens(0.5, 0.025, 1001, 0.1, 0.1)
+    per_event_s, per_token_s = tpot_of_bundles([0.50, 0.56, 0.64, 0.70], [1, 4, 3, 4])
     return SimpleNamespace(
+        board_event_ms=1e3 * per_event_s,
+        board_token_ms=1e3 * per_token_s,
         pencil_tokens=longest_chunk(0.1, 0.025, 16_000.0),
         endless_unread_percent=100 * never.unread / never.generated,
         noticed_unread_percent=100 * soon.unread / soon.generated,
@@ -150,9 +153,9 @@ def check_bundles() -> None:
 def check_longest_chunk() -> None:
     """With this chunk the longest gap is kept, and with one token more it is not.
 
-    Source: ℓ + C/r at both; 100 ms, 25 ms and 16,000 tokens a second by hand.
+    Source: ℓ + C/r at both; 100 ms, 25 ms and 16,010 tokens a second by hand.
     """
-    checks.equal("by hand", longest_chunk(0.1, 0.025, 16_000.0), 1200)
+    checks.equal("by hand", longest_chunk(0.1, 0.025, 16_010.0), 1200)
     for longest_s, step_s, rate in ((0.05, 0.0205, 30_000.0), (0.2, 0.1, 777.0)):
         chunk = longest_chunk(longest_s, step_s, rate)
         for tokens, kept in ((chunk, True), (chunk + 1, False)):
@@ -165,6 +168,9 @@ def check_unread_tokens() -> None:
 
     Source: 20,000 simulated clients, standard errors from their spread.
     """
+    two = unread_tokens(0.5, 1.0, 2, leave_rate=1.0, notice_s=1.0)  # due at 0.5 and 1.5 s
+    checks.close("generated, by hand", two.generated, 1 + math.exp(-0.5), rtol=1e-12)
+    checks.close("unread, by hand", two.unread, 1 - math.exp(-1.5), rtol=1e-12)
     rng = np.random.default_rng(5)
     due = 0.8 + 0.05 * np.arange(200)
     left = rng.exponential(1 / 0.2, 20_000)

@@ -48,19 +48,17 @@ HINTS = {
 
 
 def routed_dispersion(dispersion: float, share: float) -> float:
-    """Dispersion of the requests that a random router sends to one replica, 1 + p(I − 1), for the
-    same window.
+    """Dispersion of the requests that a random router sends to one replica, in the same window.
 
     dispersion: I of the whole stream, ≥ 0. share: p in (0, 1], the part of the requests that the
-    replica gets.
-    Given N requests the replica gets a binomial number, whose variance is Np(1−p); the law of total
-    variance does the rest. Raises ValueError outside these ranges.
+    replica gets. Raises ValueError outside these ranges.
 
     >>> routed_dispersion(dispersion=61.0, share=0.1)
     7.0
     """
     dispersion = require_non_negative(dispersion=dispersion)
     share = require_in("(0, 1]", share=share)
+    # of N requests it gets a binomial number, of variance Np(1 − p): p(1 − p)E[N] + p²Var[N] in all
     return 1 + share * (dispersion - 1)
 
 
@@ -138,6 +136,7 @@ def check_router() -> None:
     """
     checks.close("Poisson", routed_dispersion(1.0, 0.3), 1.0, rtol=1e-15)
     checks.close("all of it", routed_dispersion(7.5, 1.0), 7.5, rtol=1e-15)
+    checks.close("dealt from a paced stream", routed_dispersion(0.0, 0.25), 0.75, rtol=1e-15)
     rng = np.random.default_rng(3)
     whole = 4 * rng.poisson(2.0, 200_000)
     for share in (0.1, 0.5):

@@ -47,7 +47,7 @@ HINTS = {
 def replicas_to_drain(
     arrival_rate: float, replica_rate: float, backlog: float, drain_s: float
 ) -> int:
-    """Fewest ready replicas that serve the load and clear a backlog within a time: ⌈(λ + B/T)/μ⌉.
+    """Fewest ready replicas that serve the load and clear a backlog within a time.
 
     arrival_rate: λ [1/s]. replica_rate: μ [1/s]. backlog: B, waiting requests. drain_s: T [s].
     Errors in the last digits of a float take no replica more: 0.1 and 0.2 over 0.1 are 3. Raises
@@ -65,7 +65,7 @@ def replicas_to_drain(
 
 def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
     """Highest share, of the load that a replica serves in time, at which a steady ramp never finds
-    the fleet too small: 1/(1 + rD).
+    the fleet too small.
 
     growth_per_s: r, growth of the load per second as a share of the load at the time of an order.
     delay_s: D, from the reading of the metric to readiness [s]. Raises ValueError on negative
@@ -119,6 +119,7 @@ def check_draining_on_time() -> None:
 
     Source: cold_start for the drain time of a given fleet, the inverse problem.
     """
+    checks.equal("5.4 and 0.3 are one sum", replicas_to_drain(5.4, 1.0, 3.0, 10.0), 6)
     checks.equal("last digits", replicas_to_drain(0.1, 0.1, 0.2, 1.0), 3)
     for rate, deadline in ((150.0, 200.0), (150.0, 300.0), (137.0, 60.0)):
         backlog = cold_start(rate, 10.0, 10, 120.0, 100)[0]

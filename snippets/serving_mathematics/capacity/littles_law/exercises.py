@@ -7,6 +7,7 @@ derivation is in the exercise.
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ HINTS = {
 def latency_from_gauge(
     in_flight_samples: npt.ArrayLike, requests_started: float, window_s: float
 ) -> float:
-    """Mean latency of a service that exports only a gauge and a counter, W = L/λ [s].
+    """Mean latency of a service that exports only a gauge and a counter [s].
 
     in_flight_samples: the gauge, read at regular times over the window, shape (n,).
     requests_started: increase of the request counter over the window. window_s: its length [s].
@@ -69,7 +70,7 @@ def latency_from_gauge(
 def lost_request_time(
     in_flight: float, arrival_rate: float, completed_rate: float, mean_completed_s: float
 ) -> float:
-    """Mean time that requests which never complete stay inside, (L − X·W_c)/(λ − X) [s].
+    """Mean time that requests which never complete stay inside [s].
 
     in_flight: L, mean of the gauge. arrival_rate: λ, all requests [1/s]. completed_rate: X < λ,
     those that a latency log records [1/s]. mean_completed_s: W_c, their mean latency [s].
@@ -104,7 +105,7 @@ def request_rate_for_cache(
     prefill_s: float,
     token_interval_s: float,
 ) -> float:
-    """Request rate at which a mix of classes fills a cache on average, C/Σ s_k·E[G_k] [1/s].
+    """Request rate at which a mix of classes fills a cache on average [1/s].
 
     capacity_tokens: C, the share of the cache that may be full on average. traffic_shares: s_k,
     summing to 1, shape (k,). prompt_tokens: p_k. mean_output_tokens: m_k ≥ 1. output_scv: squared
@@ -151,6 +152,14 @@ def request_rate_for_cache(
     held = float(shares @ (prompts * residence + token_interval_s * pairs / 2))
     require(held > 0, "prompt_tokens", "such that requests hold memory for some time", prompts)
     return float(capacity_tokens / held)
+
+
+def example() -> SimpleNamespace:
+    """Answers to the exercises."""
+    return SimpleNamespace(
+        gauge_latency_s=latency_from_gauge([12.0], 1800, 600.0),
+        lost_s=lost_request_time(50.0, 10.0, 9.0, 2.0),
+    )
 
 
 def check_latency_from_gauge() -> None:

@@ -34,7 +34,7 @@ HINTS = {
     ),
     "accepted_rate": (
         "Divide the server's second into time for services and time for refusals. Below "
-        "capacity nothing is refused; with throttling the clients send at most K requests for "
+        "capacity nothing is refused; with throttling the clients send at most κ requests for "
         "each accepted one, or fewer when the load is low."
     ),
 }
@@ -45,8 +45,7 @@ def nested_attempts(failure: float, attempts: int, layers: int) -> float:
     retries.
 
     failure: p of a call at the bottom, in [0, 1]. attempts: n ≥ 1 by each layer. layers: L ≥ 1
-    that retry. Layer upon layer is one layer with n^L attempts: 1 + p + … + p^{n^L − 1}. Raises
-    ValueError outside these ranges.
+    that retry. Raises ValueError outside these ranges.
 
     >>> nested_attempts(failure=1.0, attempts=4, layers=3)
     64.0
@@ -58,6 +57,7 @@ def nested_attempts(failure: float, attempts: int, layers: int) -> float:
     require(total <= 10**15, "layers", f"such that {attempts}^layers is at most 10^15", layers)
     if failure in (0, 1):
         return float(total) if failure else 1.0
+    # a layer fails when all its attempts have: 1 + p + … + p^(n^L − 1), as of one layer
     return -math.expm1(total * math.log(failure)) / (1 - failure)
 
 
@@ -93,9 +93,8 @@ def accepted_rate(
     serving one.
 
     offered_rate: λ [1/s]. service_rate: μ [1/s]. refusal_cost: c, time of a refusal over the time
-    of a service, in [0, 1). multiplier: K of adaptive throttling at the clients, which let at most
-    K requests through for each that is accepted. Above capacity the time divides as a/μ + c(sent −
-    a)/μ = 1. Raises ValueError outside these ranges.
+    of a service, in [0, 1). multiplier: κ of adaptive throttling at the clients, which let at most
+    κ requests through for each that is accepted. Raises ValueError outside these ranges.
 
     >>> accepted_rate(offered_rate=300.0, service_rate=100.0, refusal_cost=0.2)
     50.0
@@ -108,6 +107,7 @@ def accepted_rate(
     require(multiplier >= 1, "multiplier", "at least 1", multiplier)
     if offered_rate <= service_rate:
         return offered_rate
+    # the server's time is a/μ for services and c(sent − a)/μ for refusals, 1 together
     unthrottled = max(0.0, service_rate - refusal_cost * offered_rate) / (1 - refusal_cost)
     if math.isinf(multiplier):
         return unthrottled
@@ -122,6 +122,7 @@ def example() -> SimpleNamespace:
         board_now=what_rages(120.0, 130.0, 100.0),
         costly_accepted=accepted_rate(300.0, 100.0, 0.2),
         costly_throttled=accepted_rate(300.0, 100.0, 0.2, multiplier=2.0),
+        costly_none=1 / 0.2,
     )
 
 
@@ -174,15 +175,16 @@ def check_refusing_costs() -> None:
             f"λ = {load:g}, c = {cost}", accepted_rate(load, 100.0, cost), accepted, atol=1e-9
         )
     checks.equal("below capacity all", accepted_rate(80.0, 100.0, 0.2), 80.0)
+    checks.equal("none from 1/c times it on", accepted_rate(500.0, 100.0, 0.2), 0.0)
     checks.close("μ = 40", accepted_rate(60.0, 40.0, 0.25), (40 - 15) / 0.75, rtol=1e-12)
     few = accepted_rate(150.0, 100.0, 0.1, multiplier=10.0)
     checks.close("too few to throttle", few, (100 - 0.1 * 150) / 0.9, rtol=1e-12)
-    checks.close("λ = 900, K = 2", accepted_rate(900.0, 100.0, 0.2, 2.0), 100 / 1.2, rtol=1e-12)
+    checks.close("λ = 900, κ = 2", accepted_rate(900.0, 100.0, 0.2, 2.0), 100 / 1.2, rtol=1e-12)
     for multiplier in (2.0, 3.5):
         throttled = accepted_rate(900.0, 100.0, 0.2, multiplier)
         refused = multiplier * throttled - throttled
         spent = throttled / 100 + 0.2 * refused / 100
-        checks.close(f"time spent, K = {multiplier:g}", spent, 1.0, rtol=1e-12)
+        checks.close(f"time spent, κ = {multiplier:g}", spent, 1.0, rtol=1e-12)
 
 
 def check_bad_input_is_refused() -> None:

@@ -48,9 +48,8 @@ def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> 
     """Share of sessions with a slow call, and the component whose slow calls cause most of them.
 
     slow_probabilities: p_i in [0, 1), one per component. calls: n_i ≥ 0 calls of each per session,
-    all independent. Returns 1 − ∏(1−p_i)^{n_i} and the index of the largest −n_i·ln(1−p_i): without
-    it the share would fall furthest. Raises ValueError on empty or unequal lists and values outside
-    these ranges.
+    all independent. Returns the share, and the index of the component without which it would fall
+    furthest. Raises ValueError on empty or unequal lists and values outside these ranges.
 
     >>> share, worst = slow_sessions([0.5, 0.25], calls=[1, 2])
     >>> share, worst
@@ -95,9 +94,9 @@ def promised_p99(
     common with the first.
 
     first_s: measured times, shape (n,), not negative. delay_s: of the second copy. probability: q
-    in (0, 1). A copy is late with the share F̄(t) of measured times beyond t; with a second one it
-    is F̄(t)·F̄(t − delay) from the delay on. Returns the smallest t at which it is at most 1 − q,
-    without and with. Raises ValueError outside these ranges.
+    in (0, 1). Returns, without copies and with them, the smallest time beyond which at most a share
+    of 1 − q comes; a copy takes any time of the log, whatever the first takes. Raises ValueError
+    outside these ranges.
 
     >>> promised_p99([1.0, 2.0, 3.0, 10.0], delay_s=3.0, probability=0.9)
     (10.0, 6.0)
@@ -115,6 +114,7 @@ def promised_p99(
 
     second = times + delay_s  # as sums, which t less the delay may miss by a digit
     candidates = np.sort(np.concatenate([times, second]))
+    # both are late: F̄(t)·F̄(t − delay)
     both = beyond(times, candidates) * beyond(second, candidates)
     alone = float(times[np.argmax(beyond(times, times) <= room)])
     return alone, float(candidates[np.argmax(both <= room)])
@@ -175,6 +175,8 @@ def check_promised_percentile() -> None:
     levels = (np.arange(10_000) + 0.5) / 10_000
     alone, promised = promised_p99(-np.log1p(-levels), math.log(20))
     checks.close("alone", alone, math.log(100), rtol=3e-3)
+    few = promised_p99([20.0, 2.0, 8.0, 4.0], 5.0, 0.9)
+    checks.close("of four times", few, (20.0, 13.0), rtol=1e-12)
     checks.close("with copies", promised, (math.log(100) + math.log(20)) / 2, rtol=3e-3)
     rng = np.random.default_rng(83)
     times = rng.lognormal(0.0, 1.0, 2000)

@@ -45,8 +45,8 @@ def requests_to_measure(probability: float, confidence: float, effect: float) ->
     """Requests enough for their largest latency to be above the true q-quantile, with confidence c.
 
     probability: q in (0, 1). confidence: c in (0, 1). effect: D ≥ 1, by which slow requests come
-    together. D times as many as independent ones, ⌈ln(1−c)/ln q⌉, rounded up: no mean clump is
-    larger than D, and equal clumps are as large. Raises ValueError outside these ranges.
+    together. D times as many as independent ones, rounded up: no mean clump is larger than D, and
+    equal clumps are as large. Raises ValueError outside these ranges.
 
     >>> requests_to_measure(probability=0.5, confidence=0.75, effect=2.5)
     5

@@ -1,8 +1,7 @@
-"""Exercises of the chapter on services: what a pipeline answers in the end, percentiles of merged
-histograms, and a fallback behind a time-out.
+"""Exercises of the chapter on services: what a pipeline answers in the end, the share of all
+requests in time, and a fallback behind a time-out.
 
-Source: the Prometheus documentation for interpolation within a bucket; the rest by derivation and
-against simulation.
+Source: the chapter's definitions; the rest by derivation and against simulation.
 """
 
 from __future__ import annotations
@@ -24,22 +23,20 @@ from serving_mathematics.support.require import (
     as_floats,
     as_number,
     require,
-    require_all_non_negative,
     require_in,
+    require_non_negative_integer,
     require_positive_integer,
+    require_shape,
 )
 
-BOUNDS_S = (0.5, 1.0, 2.0, 5.0)  # of the buckets on the dashboard
-REPLICAS = ((900, 80, 15, 5), (880, 95, 20, 5), (20, 60, 90, 30))  # requests in each
 HINTS = {
     "end_to_end": (
         "Shares of parts in a row multiply. In a bad state every try fails; outside of it a try "
         "fails with (f − state·f)/(1 − state·f), and tries are independent."
     ),
-    "merged_quantile": (
-        "Add the counts of the replicas bucket by bucket, find the bucket in which the rank "
-        "falls, and interpolate between its bounds. The first bucket begins at 0; percentiles "
-        "of replicas never enter."
+    "share_of_all_in_time": (
+        "What has no first token is not in the histogram, and is not in time either. Only those who"
+        " left before the limit count neither way."
     ),
     "with_fallback": (
         "Split the primary in three: in time, failed before the time-out, silent. The second "
@@ -54,7 +51,8 @@ def end_to_end(shares: npt.ArrayLike, tries: int, state: float) -> float:
 
     shares: of the calls that each part answers, shape (n,), in [0, 1]. tries: of the last part, at
     least 1. state: in [0, 1], share of the last part's failures that come from a state which all
-    tries of a request meet; the others are independent. Raises ValueError outside these ranges.
+    tries of a request meet; outside of it tries fail by themselves. Raises ValueError outside these
+    ranges.
 
     >>> round(end_to_end([0.9, 0.8], tries=2, state=0.0), 12)  # 0.9·(1 − 0.2²)
     0.864
@@ -69,34 +67,32 @@ def end_to_end(shares: npt.ArrayLike, tries: int, state: float) -> float:
     return float(np.prod(parts[:-1])) * (1 - bad) * (1 - alone ** int(tries))
 
 
-def merged_quantile(bounds_s: npt.ArrayLike, counts: npt.ArrayLike, probability: float) -> float:
-    """Quantile over all replicas from their latency histograms: add counts, then interpolate [s].
+def share_of_all_in_time(
+    asked: int, left_early: int, bounds_s: npt.ArrayLike, counts: npt.ArrayLike, limit_s: float
+) -> float:
+    """Share of all requests whose first token came within a limit.
 
-    bounds_s: upper bounds of the buckets, positive and rising, shape (b,). counts: requests in each
-    bucket (not cumulative), shape (replicas, b). probability: in (0, 1). Within a bucket requests
-    are taken as evenly spread, from 0 in the first. Raises ValueError outside these ranges and when
-    there is no request.
+    asked: requests that reached the gateway, refused and failed ones too. left_early: those of them
+    whose callers gave up before the limit, without a first token; fewer. bounds_s: upper bounds of
+    the histogram's buckets, rising, shape (b,). counts: first tokens up to each bound, as
+    Prometheus adds them up, no more than others asked, shape (b,). limit_s: one of the bounds [s].
+    Raises ValueError on anything else.
 
-    >>> merged_quantile([1.0, 2.0, 4.0], [[8, 0, 0], [0, 0, 8]], 0.75)
-    3.0
+    >>> share_of_all_in_time(110, 10, bounds_s=[0.5, 1.0, 2.0], counts=[40, 80, 90], limit_s=1.0)
+    0.8
     """
-    bounds, table = as_floats(bounds_s=bounds_s), as_floats(counts=counts)
-    require(bounds.ndim == 1 and bounds.size > 0, "bounds_s", "of shape (b,)", bounds.shape)
-    rising = np.all(np.diff(bounds, prepend=0.0) > 0) and np.all(bounds < math.inf)
-    require(rising, "bounds_s", "positive and finite and rising", bounds)
-    shape = f"of shape (replicas, {bounds.size})"
-    require(table.ndim == 2 and table.shape[1] == bounds.size, "counts", shape, table.shape)
-    require_all_non_negative(counts=table)
-    probability = require_in("(0, 1)", probability=probability)
-    merged = table.sum(axis=0)
-    total = float(merged.sum())
-    require(total > 0, "counts", "of one request or more", total)
-    rank = probability * total
-    below = np.concatenate([[0.0], np.cumsum(merged)])
-    bucket = int(np.searchsorted(below[1:], rank))
-    low = float(bounds[bucket - 1]) if bucket else 0.0
-    part = (rank - float(below[bucket])) / float(merged[bucket])
-    return low + (float(bounds[bucket]) - low) * part
+    asked, limit_s = require_positive_integer(asked=asked), as_number(limit_s=limit_s)
+    left_early = require_non_negative_integer(left_early=left_early)
+    require(left_early < asked, "left_early", f"below the {asked} that asked", left_early)
+    bounds, seen = as_floats(bounds_s=bounds_s), as_floats(counts=counts)
+    rising = bounds.ndim == 1 and bounds.size > 0 and bool(np.all(np.diff(bounds) > 0))
+    require(rising, "bounds_s", "rising, of shape (b,)", bounds)
+    require_shape(bounds.shape, counts=seen)
+    most = asked - left_early
+    added_up = bool(np.all(np.diff(seen, prepend=0.0) >= 0)) and float(seen[-1]) <= most
+    require(added_up, "counts", f"added up, from 0 to at most {most}", seen)
+    require(limit_s in bounds, "limit_s", "one of the bounds", limit_s)
+    return float(seen[bounds == limit_s][0]) / most
 
 
 def with_fallback(primary: Service, fallback: Service, timeout_cells: int) -> Service:
@@ -129,24 +125,30 @@ def with_fallback(primary: Service, fallback: Service, timeout_cells: int) -> Se
     return Service(ok, failed, primary.step_s, cost)
 
 
-def check_merged_histograms() -> None:
-    """The p95 of a fleet comes from added counts; the mean of its replicas' p95 is another number.
+def check_share_of_all() -> None:
+    """From the counts of drawn requests comes the share that one finds by asking each of them, and
+    the answered ones alone look better.
 
-    Source: the pooled sample of three replicas, sorted, to within a bucket of 5 ms; two buckets by
-    hand.
+    Source: 20,000 requests with refusals, failures and callers who leave, looked at one by one; a
+    law with as many failures; by hand.
     """
-    rng = np.random.default_rng(68)
-    fleet = [rng.exponential(mean, n) for mean, n in ((0.01, 9000), (0.02, 3000), (0.2, 500))]
-    bounds = 0.005 * np.arange(1, 801)
-    edges = np.concatenate([[0.0], bounds])
-    counts = np.array([np.histogram(sample, edges)[0] for sample in fleet])
-    merged = merged_quantile(bounds, counts, 0.95)
-    pooled = float(np.sort(np.concatenate(fleet))[int(0.95 * counts.sum())])
-    checks.close("p95 of the fleet [s]", merged, pooled, atol=0.005)
-    alone = [merged_quantile(bounds, row[None, :], 0.95) for row in counts]
-    checks.holds("mean of p95s is over 3 times that", float(np.mean(alone)) > 3 * merged)
-    checks.close("two buckets by hand", merged_quantile([1, 3], [[2, 1], [0, 1]], 0.75), 2.0)
-    checks.close("the first begins at 0", merged_quantile([2, 3], [[4, 0], [0, 0]], 0.25), 0.5)
+    rng, size, bounds = np.random.default_rng(68), 20_000, np.array([0.25, 0.5, 1.0, 2.0, math.inf])
+    token_s = rng.exponential(0.5, size)
+    token_s[rng.random(size) < 0.1] = math.inf  # refused, or failed
+    patience_s = rng.exponential(5.0, size)
+    answered = token_s < patience_s
+    counts = [int((answered & (token_s <= bound)).sum()) for bound in bounds]
+    for limit_s in (0.5, 2.0):
+        early = ~answered & (patience_s < limit_s)
+        due = float((answered & (token_s <= limit_s))[~early].mean())
+        got = share_of_all_in_time(size, int(early.sum()), bounds, counts, limit_s)
+        checks.close(f"within {limit_s:g} s", got, due, rtol=1e-12)
+        alone = counts[int(np.argmax(bounds == limit_s))] / counts[-1]
+        checks.holds(f"of those with a token within {limit_s:g} s", alone > got, got=alone)
+    law = Service(np.array([0, 0.3, 0.5, 0.1]), np.array([0.1, 0, 0, 0]), 1.0, 0.0)
+    got = share_of_all_in_time(10, 0, [1.5, 2.5, 3.5], [3, 8, 9], 2.5)
+    checks.close("of a law", got, answered_within(law, 2.5), rtol=1e-12)
+    checks.close("the first bucket", share_of_all_in_time(9, 1, [1, 2], [2, 6], 1), 0.25)
 
 
 def check_fallback() -> None:
@@ -178,8 +180,10 @@ def example() -> SimpleNamespace:
         pencil_once=100 * end_to_end(parts, 1, 0.0),
         pencil_apart=100 * end_to_end(parts, 2, 0.0),
         pencil_state=100 * end_to_end(parts, 2, 0.5),
-        board_p95=merged_quantile(BOUNDS_S, REPLICAS, 0.95),
-        board_mean=float(np.mean([merged_quantile(BOUNDS_S, [row], 0.95) for row in REPLICAS])),
+        board_first=100 * share_of_all_in_time(10_000, 40, [1.0, math.inf], [9563, 9660], 1.0),
+        board_second=100 * share_of_all_in_time(10_000, 40, [1.0, math.inf], [9711, 9960], 1.0),
+        panel_first=100 * 9563 / 9660,
+        panel_second=100 * 9711 / 9960,
     )
 
 
@@ -191,6 +195,8 @@ def check_end_to_end() -> None:
     checks.close("one try", end_to_end([0.9, 0.5], 1, 0.7), 0.45, rtol=1e-12)
     checks.close("all of it a state", end_to_end([1.0, 0.8], 5, 1.0), 0.8, rtol=1e-12)
     checks.close("three tries", end_to_end([0.5], 3, 0.0), 0.875, rtol=1e-12)
+    half = end_to_end([0.5], 2, 0.5)  # of three quarters outside of the state, a ninth
+    checks.close("two tries, half of it a state", half, 2 / 3, rtol=1e-12)
     rng, size = np.random.default_rng(70), 200_000
     bad = rng.random(size) < 0.4 * 0.2
     alone = (0.2 - 0.08) / (1 - 0.08)

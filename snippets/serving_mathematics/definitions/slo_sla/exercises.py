@@ -1,6 +1,6 @@
-"""Solutions: the longest outage, what two histograms say together, the promise to make.
+"""Solutions: replicas without a spare, what two histograms say together, the promise to make.
 
-Source: the chapter's model of a month; Fréchet's bounds for the chance of two events.
+Source: the chapter's models; Fréchet's bounds for the chance of two events.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
+from serving_mathematics.definitions.slo_sla.joint_objective import missed_without_spare
 from serving_mathematics.definitions.slo_sla.monthly_attainment import (
     _simulated_downtime,
     downtime_exceeds,
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
-    as_number,
-    require,
     require_in,
     require_positive,
+    require_positive_integer,
 )
 
 MONTH_S = 30 * 86_400.0
 HINTS = {
-    "longest_outage": (
-        "The promise allows a share of the month to fail; an outage that fails only part of the"
-        " requests spends it more slowly. Use the days of the month at hand, not 30."
+    "least_up": (
+        "A request misses if it comes at the peak, while a replica is down, and is not among those"
+        " that keep the limits all the same. That all are up has the nth power of the chance that"
+        " one is."
     ),
     "both_kept": (
         "At most as many keep both as keep the harder limit. Those that miss the first and those "
@@ -43,20 +44,22 @@ HINTS = {
 }
 
 
-def longest_outage(sla: float, days: int, failing_share: float) -> float:
-    """Longest single outage that a month's promise survives, at most the month [s].
+def least_up(replicas: int, peak_share: float, kept: float, promised: float) -> float:
+    """Share of the time that each replica must be up, if a fleet without a spare keeps a promise.
 
-    sla: s in (0, 1). days: 28 to 31. failing_share: share of requests failing in it, in (0, 1].
-    Raises ValueError outside these ranges.
+    replicas: n ≥ 1, up or down by themselves. peak_share: of the requests that come while all of
+    them are needed, in [0, 1]. kept: share of these that keep the limits while one or more are
+    down, in [0, 1]; all others do. promised: share of all requests, in (0, 1). At least 0. Raises
+    ValueError outside these ranges.
 
-    >>> round(longest_outage(0.999, days=30, failing_share=0.5), 9)
-    5184.0
+    >>> least_up(2, peak_share=0.5, kept=0.0, promised=0.625)
+    0.5
     """
-    days = as_number(days=days)
-    sla = require_in("(0, 1)", sla=sla)
-    require(days in (28, 29, 30, 31), "days", "28 to 31", days)
-    failing_share = require_in("(0, 1]", failing_share=failing_share)
-    return min((1 - sla) / failing_share, 1.0) * days * 86_400
+    replicas = require_positive_integer(replicas=replicas)
+    peak_share, kept = require_in("[0, 1]", peak_share=peak_share, kept=kept)
+    promised = require_in("(0, 1)", promised=promised)
+    at_risk, may_miss = peak_share * (1 - kept), 1 - promised
+    return (1 - may_miss / at_risk) ** (1 / replicas) if may_miss < at_risk else 0.0
 
 
 def both_kept(first: float, further: float) -> tuple[float, float]:
@@ -114,7 +117,7 @@ def example() -> SimpleNamespace:
     """Answers that the page prints beside an exercise; shares in percent."""
     least, most = both_kept(0.994, 0.993)
     return SimpleNamespace(
-        longest_min=longest_outage(0.999, 30, 0.5) / 60,
+        least_up_percent=100 * least_up(8, 0.4, 0.1, 0.99),
         board_least=100 * least,
         board_most=100 * most,
         promise_made=promise_to_make(3.0, 600.0, MONTH_S, 0.05),
@@ -129,16 +132,26 @@ def _share(values: npt.NDArray[np.float64]) -> MeanEstimate:
     return MeanEstimate(float(values.mean()), error, 1.96 * error)
 
 
-def check_longest_outage() -> None:
-    """A full outage of 40 minutes fits every month at 99.9%, one of 41 not the shortest; when a
-    quarter of the requests fail it may last four times as long.
+def check_least_up() -> None:
+    """Replicas that are up so much miss what may miss, and such as are down more miss more.
 
-    Source: 28 days are 40,320 minutes; a thousandth is 40.32. 31 days are 44,640, half a thousandth
-    22.32.
+    Source: `missed_without_spare`; 200,000 drawn requests at five replicas, with their standard
+    error.
     """
-    checks.close("February [min]", longest_outage(0.999, 28, 1.0) / 60, 40.32, rtol=1e-12)
-    quarter = longest_outage(0.9995, 31, 0.25) / 60
-    checks.close("January, a quarter fails [min]", quarter, 4 * 22.32, rtol=1e-12)
+    for replicas, peak, kept, promised in ((8, 0.4, 0.1, 0.99), (3, 0.2, 0.5, 0.999)):
+        up = least_up(replicas, peak, kept, promised)
+        label = f"{replicas} replicas, {promised:g}"
+        missed = missed_without_spare(replicas, up, peak, kept)
+        checks.close(label, missed, 1 - promised, rtol=1e-9)
+        more = missed_without_spare(replicas, up - 0.0005, peak, kept)
+        checks.holds(f"{label}: down more", more > 1 - promised, got=more)
+    rng, size = np.random.default_rng(71), 200_000
+    up = least_up(5, 0.6, 0.25, 0.9)
+    down = (rng.random((size, 5)) > up).any(axis=1)
+    missed_all = (rng.random(size) < 0.6) & down & (rng.random(size) > 0.25)
+    checks.covers("drawn", _share(missed_all.astype(float)), 0.1)
+    checks.equal("none need be up", least_up(4, 0.1, 0.5, 0.95), 0.0)
+    checks.equal("nor where nobody misses", least_up(4, 0.5, 1.0, 0.99), 0.0)
 
 
 def check_both_kept() -> None:

@@ -45,7 +45,7 @@ HINTS = {
 
 
 def share_of_ceiling(users: int, away_s: float, answer_s: float, ceiling_per_s: float) -> float:
-    """How full a service is with so many users, min(1, N/((Z + R)·C)).
+    """How full a service is with so many users, at most 1.
 
     users: N ≥ 1. away_s: Z ≥ 0, from an answer to the next request [s]. answer_s: R > 0, what an
     answer takes while nobody queues [s]. ceiling_per_s: C > 0, requests a second at most [1/s].
@@ -61,8 +61,8 @@ def share_of_ceiling(users: int, away_s: float, answer_s: float, ceiling_per_s: 
 
 
 def idle_clients(clients: int, per_s: float, response_s: float) -> float:
-    """Clients of a load test that were not waiting for an answer, in the mean, N − X·R; over a
-    whole test also those that had nothing left to send.
+    """Clients of a load test that were not waiting for an answer, in the mean; over a whole test
+    also those that had nothing left to send.
 
     clients: N ≥ 1. per_s: X > 0, answers a second [1/s]. response_s: R > 0, mean time of an answer
     [s]. Where X·R is up to a hundredth above N, 0; where it is more, no test can show that, and it
@@ -85,8 +85,8 @@ def engine_from_tests(
     """Fixed time and time per request of an engine's step [s], and its ceiling [1/s].
 
     batches: mean number of requests in a step, shape (m,), m ≥ 2, not all equal. steps_s: mean time
-    of such a step [s], same shape. max_batch: B. Least squares for s + d·b, which is B/(s + d·B)
-    when full. Raises ValueError outside these ranges, and where the line falls or is not positive.
+    of such a step [s], same shape. max_batch: B, of a full step. Least squares for s + d·b. Raises
+    ValueError outside these ranges, and where the line falls or is not positive.
 
     >>> fixed, item, ceiling = engine_from_tests([1, 4], [0.020, 0.026], max_batch=16)
     >>> round(fixed, 9), round(item, 9), round(ceiling, 6)

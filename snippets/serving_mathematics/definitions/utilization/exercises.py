@@ -53,7 +53,7 @@ HINTS = {
 
 
 def rate_that_slows(times: float, prompt_s: float, later_tokens: float, sequence_s: float) -> float:
-    """Requests a second at which a token takes k times as long as at rest, (1 − 1/k)/(p + md).
+    """Requests a second at which a token takes k times as long as at rest.
 
     times: k ≥ 1. prompt_s: p, what a prompt takes [s]. later_tokens: m, of an answer after its
     first. sequence_s: d, what each sequence adds to a step [s]. p or m·d must be positive. Raises

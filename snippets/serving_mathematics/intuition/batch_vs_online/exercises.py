@@ -53,8 +53,7 @@ def fair_batch_load(engines: int, online_load: float, batch_price: float) -> flo
     """Batch load from which a shared fleet asks less of batch work than a fleet of its own.
 
     engines: c. online_load: a, mean busy engines, in (0, c]. batch_price: share s of the online
-    price that batch pays, in (0, 1]. Returns c − a/s, at least 0. Raises ValueError outside these
-    ranges.
+    price that batch pays, in (0, 1]. At least 0. Raises ValueError outside these ranges.
 
     >>> fair_batch_load(engines=12, online_load=3.0, batch_price=0.5)
     6.0
@@ -103,9 +102,9 @@ def spot_price(
 
     price_share: spot over on-demand price, in (0, 1]. interruptions_per_h: ν ≥ 0.
     checkpoint_every_h: work τ between two checkpoints, positive. checkpoint_h: time δ ≥ 0 to write
-    one. restart_h: R ≥ 0, paid for, after every interruption. Raises ValueError outside these
-    ranges, and where ν(τ + δ) is above 50: nothing would be finished. A stretch of τ + δ takes
-    (1/ν + R)(e^{ν(τ+δ)} − 1) on average, restarts and repeated work included.
+    one. restart_h: R ≥ 0, paid for, after every interruption; none comes within it, and otherwise
+    they come at random at the rate ν. Raises ValueError outside these ranges, and where ν(τ + δ) is
+    above 50: nothing would be finished.
 
     >>> spot_price(0.4, 0.0, checkpoint_every_h=1.0, checkpoint_h=0.25, restart_h=0.1)
     0.5
@@ -118,6 +117,7 @@ def spot_price(
     stretch = checkpoint_every_h + checkpoint_h
     lost = interruptions_per_h * stretch
     require(lost <= 50, "interruptions per stretch", "at most 50, or nothing is finished", lost)
+    # a stretch is repeated until none falls into it: (e^{ν(τ + δ)} − 1)/ν, in the mean
     growth = math.expm1(lost) / interruptions_per_h if interruptions_per_h else stretch
     paid = growth * (1 + interruptions_per_h * restart_h)
     return price_share * paid / checkpoint_every_h
@@ -159,7 +159,7 @@ def check_places_against_the_machine() -> None:
         found = places_for_promise(few, many, promise_s, 1.2)
         mean_s = found / CHAT.limited(found).ceiling_tokens_per_s
         checks.close(f"{promise_s:g} s over the tail", 1.2 * mean_s, promise_s, rtol=0.01)
-    by_hand = places_for_promise((64, 64 / 0.052), (128, 128 / 0.084), 0.048, 1.2)
+    by_hand = places_for_promise((64, 64 / 0.052), (128, 128 / 0.084), 0.04845, 1.2)
     checks.equal("20 ms and 0.5 ms a place, by hand", by_hand, 40)
     alone = 0.03 / 1.2 * many[1] / places_for_promise(few, many, 0.03, 1.2)
     checks.inside("from one engine, 0.03 s", alone, 1.14, 1.4)

@@ -51,7 +51,7 @@ HINTS = {
 
 
 def hours_left(slo: float, period_days: float, error_rate: float, left: float) -> float:
-    """Hours of mean traffic until the budget is gone at an error rate, r·T·(1−s)/e.
+    """Hours of mean traffic until the budget is gone at an error rate.
 
     slo: s in (0, 1). period_days: T [d]. error_rate: e in (0, 1]. left: r in [0, 1], the share of
     the budget that remains. Raises ValueError outside these ranges.
@@ -96,8 +96,7 @@ def errors_worth_a_page(requests_per_h: int, error_rate: float, pages_per_month:
 
     requests_per_h: n ≥ 1, evenly spread. error_rate: e in (0, 0.5]. pages_per_month: accepted false
     pages in 30 days, > 0. A page begins with an error that has k−1 others among the n requests
-    before it, so there are at most 720·n·e·P(X ≥ k−1) of them. Raises ValueError outside these
-    ranges.
+    before it; count every such error. Raises ValueError outside these ranges.
 
     >>> errors_worth_a_page(requests_per_h=10, error_rate=0.001, pages_per_month=8.0)
     1
@@ -143,16 +142,18 @@ def check_verdict() -> None:
     for long, short, least, expected in (
         ((2400, 35), (200, 3), 3, "page"),
         ((2400, 35), (200, 3), 36, "too few"),
+        ((2400, 35), (200, 3), 4, "page"),
         ((2400, 35), (200, 2), 3, "over"),
+        ((2400, 35), (200, 2), 36, "over"),
         ((2400, 34), (200, 3), 3, "quiet"),
         ((60, 1), (5, 1), 1, "page"),
         ((60, 1), (5, 1), 3, "too few"),
         ((0, 0), (0, 0), 1, "quiet"),
     ):
         checks.equal(f"{long}, {short}", verdict(long, short, 0.999, 14.4, least), expected)
-    for errors, expected in ((20, "quiet"), (21, "page")):  # of 1,000, where a fiftieth is allowed
-        got = verdict((1000, errors), (50, 2), 0.99, 2.0, 1)
-        checks.equal(f"99%, burn rate 2, {errors} errors", got, expected)
+    for errors, expected in ((50, "quiet"), (51, "page")):  # of 100, where half are allowed
+        got = verdict((100, errors), (10, 6), 0.75, 2.0, 1)
+        checks.equal(f"75%, burn rate 2, {errors} errors", got, expected)
 
 
 def check_guard_against_exact_pages() -> None:
@@ -170,6 +171,7 @@ def check_guard_against_exact_pages() -> None:
     checks.holds("190 and 51 a month", pages[0] > 100 >= pages[1], got=pages)
     checks.equal("100 a month by hand", errors_worth_a_page(10, 0.1, 100.0), 4)
     checks.equal("as many as wanted", errors_worth_a_page(10, 0.5, 3600.0), 1)
+    checks.equal("half of ten an hour fail", errors_worth_a_page(10, 0.5, 10.0), 11)
     rng, load, rate, wanted = np.random.default_rng(82), 36, 0.002, 0.3
     requests = 400 * 720 * load
     at = np.cumsum(rng.geometric(rate, round(1.1 * requests * rate)))  # from error to error

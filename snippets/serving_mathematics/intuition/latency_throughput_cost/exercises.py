@@ -50,7 +50,7 @@ HINTS = {
 
 
 def doubling_batch(fixed_s: float, sequence_s: float, prompt_s: float, later_tokens: int) -> float:
-    """Sequences whose time per token is twice that of one, 1 + (s + d)/(d + p/m).
+    """Sequences whose time per token is twice that of one.
 
     fixed_s: s [s]. sequence_s: d [s]. prompt_s: p [s]. later_tokens: m. Raises ValueError unless s
     is positive, d and p are not negative and not both 0, and m is a positive integer.
@@ -129,7 +129,11 @@ def check_doubling_by_the_law() -> None:
     Source: `token_gap_s` and `answers_per_s` with a step of s + db; the time of each sequence more
     of three machines, whose steps are no exact lines.
     """
-    for fixed, own, prompt, later in ((0.006, 0.0001, 0.02, 200), (0.011, 0.0005, 0.4, 343)):
+    for fixed, own, prompt, later in (
+        (0.006, 0.0001, 0.02, 200),
+        (0.006, 0.0, 0.02, 200),
+        (0.011, 0.0005, 0.4, 343),
+    ):
         batch = doubling_batch(fixed, own, prompt, later)
         step = fixed + own * batch
         gap = float(token_gap_s(batch, step, prompt, later))

@@ -72,7 +72,7 @@ def implied_demand(law: ScalingLaw, parameters: float, tokens: float) -> float:
 
 
 def replicas_by_hand(requests_per_s: float, step_s: float, own_s: float, limit_s: float) -> int:
-    """Replicas for a rate, ⌈λ·own/(1 − step/τ*)⌉.
+    """Fewest replicas that keep a promised time per token at a rate.
 
     requests_per_s: λ. step_s: of a lone sequence [s]. own_s: p + md, what a request costs of its
     own [s]. limit_s: τ*, promised time per token [s], above step_s. Raises ValueError unless all
@@ -156,6 +156,7 @@ def check_replicas_by_the_law() -> None:
         one = Replica("toy", 50.0, step, 1e-4, own - 0.02, 200, 1e9, 1.0)
         told = replicas_by_hand(rate, step, own, limit)
         checks.equal(f"{rate:g} a second", told, fewest_replicas(one, rate, limit))
+    checks.equal("all that two carry", replicas_by_hand(2.0, 0.25, 0.5, 0.5), 2)
 
 
 def check_headroom_of_an_engine() -> None:

@@ -188,6 +188,7 @@ def check_windowed_layers() -> None:
         ]
         checks.holds(f"{layers} layers", held[0] <= budget < held[1], got=got)
     checks.equal("no need", windowed_layers(4, 10, 5, 100, 4000), 0)
+    checks.equal("room to spare", windowed_layers(4, 10, 5, 100, 9000), 0)
     checks.equal("windows that are never full", windowed_layers(4, 10, 500, 100, 4000), 0)
 
 

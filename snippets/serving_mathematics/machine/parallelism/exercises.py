@@ -77,7 +77,7 @@ def context_worth_cutting(
 def engine_width(
     weights_s: float, token_s: float, requests: float, widths: Sequence[int] = (1, 2, 4, 8)
 ) -> int:
-    """Of these widths n, the one whose token is fastest: least w/n + e (n - 1) r.
+    """Of these widths n, the one whose token is fastest.
 
     weights_s: w, in which one device reads the weights, > 0. token_s: e that messages take for a
     request's token and its share of the prompt, > 0 [s]. requests: r a device, > 0. widths: devices

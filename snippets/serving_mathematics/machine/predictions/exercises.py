@@ -1,9 +1,8 @@
-"""Solutions to the exercises on predictions: requests that run, what is off, the ridge.
+"""Solutions to the exercises on predictions: requests that run, what is off, runs left out.
 
-Assumes: a closed loop in its steady state; steps that grow in proportion to their sequences; one
-matrix that is read once.
+Assumes: a closed loop in its steady state; steps that grow in proportion to their sequences.
 
-Source: the chapter's formulas; Little (1961); Williams, Waterman and Patterson (2009).
+Source: the chapter's formulas; Little (1961).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s
@@ -24,6 +24,7 @@ from serving_mathematics.support.require import (
     require_all_positive,
     require_non_negative,
     require_positive,
+    require_shape,
 )
 
 HINTS = {
@@ -35,9 +36,10 @@ HINTS = {
         "With one sequence a step is weights and floors. What the others add is the difference of"
         " the two times. Compare each with what was predicted."
     ),
-    "ridge_tokens": (
-        "A matrix of n values takes n·b bytes over the bandwidth, and 2·n operations a token over"
-        " the peak. At which number of tokens are the two equal?"
+    "left_out_errors": (
+        "The logarithm of a geometric mean is the mean of the logarithms. That of the others is the"
+        " sum of all without this run's, over one fewer. What is left of this run's own is the"
+        " error."
     ),
 }
 
@@ -86,33 +88,39 @@ def what_is_off(predicted_ms: tuple[float, float], measured_ms: tuple[float, flo
     )
 
 
-def ridge_tokens(
-    peak_flops_per_s: float, bandwidth_bytes_per_s: float, bytes_a_value: float
-) -> float:
-    """Tokens in a step above which a dense matrix is bound by arithmetic.
+def left_out_errors(predicted_s: npt.ArrayLike, measured_s: npt.ArrayLike) -> list[float]:
+    """How far off each run is, predicted with the factor that the other runs have in common.
 
-    peak_flops_per_s, bandwidth_bytes_per_s: of the device. bytes_a_value: of the weights. All > 0;
-    raises ValueError otherwise.
+    predicted_s, measured_s: of each run, positive [s], shape (n,), n ≥ 2. The factor of some runs
+    is the geometric mean of measured over predicted. Returns, for each run, its prediction times
+    the factor of the others over what was measured, less 1: below 0 it is too short. Raises
+    ValueError on other shapes and times.
 
-    >>> round(ridge_tokens(989e12, 3.35e12, 2.0))  # H100, 16 bits
-    295
+    >>> [round(error, 6) for error in left_out_errors([1.0, 1.0], [2.0, 8.0])]
+    [3.0, -0.75]
     """
-    peak_flops_per_s, bandwidth_bytes_per_s, bytes_a_value = require_positive(
-        peak_flops_per_s=peak_flops_per_s,
-        bandwidth_bytes_per_s=bandwidth_bytes_per_s,
-        bytes_a_value=bytes_a_value,
-    )
-    return peak_flops_per_s * bytes_a_value / (2 * bandwidth_bytes_per_s)
+    predicted, measured = as_floats(predicted_s=predicted_s), as_floats(measured_s=measured_s)
+    several = predicted.ndim == 1 and predicted.size >= 2
+    require(several, "predicted_s", "of two runs or more", predicted.shape)
+    require_shape(predicted.shape, measured_s=measured)
+    require_all_positive(predicted_s=predicted, measured_s=measured)
+    own = np.log(measured) - np.log(predicted)
+    others = (own.sum() - own) / (own.size - 1)
+    errors: list[float] = np.expm1(others - own).tolist()
+    return errors
 
 
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
+    first, between, last = left_out_errors([6.8, 11.0, 18.0], [9.0, 13.2, 20.5])
     return SimpleNamespace(
         llama_running=running_requests(128, 368.967, 0.03042, 0.9 * 8192),
         board_first=what_is_off((6.8, 18.0), (9.0, 20.5)),
         board_second=what_is_off((6.8, 18.0), (7.0, 23.0)),
         board_third=what_is_off((6.8, 18.0), (9.0, 26.0)),
-        ridge_h100=ridge_tokens(989e12, 3.35e12, 2.0),
+        left_out_first=first,
+        left_out_between=between,
+        left_out_last=last,
     )
 
 
@@ -162,18 +170,27 @@ def check_what_is_off() -> None:
         checks.equal(f"{measured} of (10, 20)", what_is_off((10.0, 20.0), measured), expected)
 
 
-def check_ridge() -> None:
-    """At the ridge a matrix takes as long to read as to multiply.
+def check_left_out_errors() -> None:
+    """A factor that all runs share leaves no error, and runs that scatter by a tenth err by more
+    than a tenth, since two others say what the factor is.
 
-    Source: both times, computed apart.
+    Source: by hand, 1, 2 and 8 times as long as predicted; 1,000 sets of three runs, whose
+    logarithms scatter by the root of 1 + 1/2 times their own spread, with three standard errors.
     """
-    for peak, bandwidth, size in ((989e12, 3.35e12, 2.0), (4.5e15, 7.7e12, 1.0)):
-        tokens = ridge_tokens(peak, bandwidth, size)
-        checks.close("time", 2 * 1e9 * tokens / peak, 1e9 * size / bandwidth, rtol=1e-12)
+    by_hand = [math.sqrt(2 * 8) - 1, math.sqrt(8) / 2 - 1, math.sqrt(2) / 8 - 1]
+    found = left_out_errors([3.0, 5.0, 2.0], [3.0, 10.0, 16.0])
+    checks.close("1, 2 and 8 times", found, by_hand, rtol=1e-12)
+    shared = left_out_errors([1.0, 2.0, 3.0, 4.0], [1.3, 2.6, 3.9, 5.2])
+    checks.close("one factor", shared, np.zeros(4), atol=1e-12)
+    runs = np.exp(0.1 * np.random.default_rng(34).standard_normal((1000, 3)))
+    spread = np.array([np.log1p(left_out_errors(np.ones(3), one)) for one in runs])
+    told = math.sqrt(float(np.mean(spread**2)))
+    due = 0.1 * math.sqrt(1 + 1 / 2)
+    checks.close("spread", told, due, rtol=3 / math.sqrt(2 * 1000), kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:
     """Times that cannot be are errors that name the argument."""
     checks.raises("falling", what_is_off, (2, 1), (1, 2), match="predicted_ms must be longer")
     checks.raises("no time", running_requests, 5, 1.0, 0.0, 10, match="per_token_s must be")
-    checks.raises("no bandwidth", ridge_tokens, 1.0, 0.0, 1.0, match="bandwidth_bytes_per_s")
+    checks.raises("one run", left_out_errors, [1.0], [1.0], match="predicted_s must be of two")

@@ -94,7 +94,7 @@ def largest_batch(limit_s: float, empty_s: float, sequence_s: float, room: int) 
     limit_s: > 0. empty_s: time of a step without sequences, >= 0. sequence_s: what each adds, > 0.
     room: sequences that memory holds, a positive integer. Raises ValueError outside.
 
-    >>> largest_batch(0.02, empty_s=0.005, sequence_s=0.001, room=64)
+    >>> largest_batch(0.0205, empty_s=0.005, sequence_s=0.001, room=64)
     15
     """
     limit_s, sequence_s = require_positive(limit_s=limit_s, sequence_s=sequence_s)

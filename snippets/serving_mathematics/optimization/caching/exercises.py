@@ -111,8 +111,8 @@ def break_even_bandwidth(
 
     parameters: N of the dense model. kv_bytes_per_token: κ [B]. flops_per_s: π that prefill
     reaches. prefix_tokens: n ≥ 1. attention_width: w ≥ 0, layers times the numbers of all query
-    heads; 0 leaves attention out. Token i costs 2N operations and 4wi in attention, on average
-    2N + 2w(n + 1), or κ bytes: β = κ·π/(2N + 2w(n + 1)). Raises ValueError on other numbers.
+    heads; 0 leaves attention out. Token i costs 2N operations and 4wi in attention, or κ bytes.
+    Raises ValueError on other numbers.
 
     >>> break_even_bandwidth(parameters=5.0, kv_bytes_per_token=10.0, flops_per_s=4.0)
     4.0
@@ -125,6 +125,7 @@ def break_even_bandwidth(
     )
     require(1 <= prefix_tokens < math.inf, "prefix_tokens", "at least 1 and finite", prefix_tokens)
     attention_width = require_non_negative(attention_width=attention_width)
+    # token i takes 2N for the weights and 4wi in attention, which is 2w(n + 1) in the mean
     operations = 2 * parameters + 2 * attention_width * (prefix_tokens + 1)
     return kv_bytes_per_token * flops_per_s / operations
 
@@ -144,6 +145,7 @@ def example() -> SimpleNamespace:
         board_first=what_the_cache_says(0.0, 0.35, 0.94),
         board_second=what_the_cache_says(0.1, 0.90, 0.92),
         board_third=what_the_cache_says(0.0, 0.05, 0.06),
+        matrices_billion=MATRICES / 1e9,
         chat_tflops=flops_per_s / 1e12,
         gqa_bandwidth_gb=break_even_bandwidth(*gqa) / 1e9,
         gqa_128k_bandwidth_gb=break_even_bandwidth(*gqa, 131_072, width) / 1e9,

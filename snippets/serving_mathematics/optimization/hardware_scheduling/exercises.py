@@ -157,9 +157,11 @@ def check_next_tenant() -> None:
     served, queues, found = [0.0] * 3, [[0.0, 1, 2, 3], [4.0, 5], [6.0]], []
     while any(queues):
         one = next_tenant(served, [queue[0] if queue else math.inf for queue in queues])
+        found.append(one)
+        if not queues[one]:
+            break
         queues[one].pop(0)
         served[one] += 5 + 2 * 3
-        found.append(one)
     checks.equal("tenants in order", found, expected)
     checks.equal("equal", next_tenant([10, 10, 10, 3], [5.0, 2.0, 4.0, math.inf]), 1)
 
