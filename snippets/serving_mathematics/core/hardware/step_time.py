@@ -257,7 +257,7 @@ def layers_floor_s(
     )
 
 
-def touched_experts(experts: ArrayLike, chosen: ArrayLike, tokens: ArrayLike) -> Array:
+def touched_experts(experts: Array, chosen: Array, tokens: Array) -> Array:
     """Experts that tokens take between them, each `chosen` of `experts` at random.
 
     >>> touched_experts(np.array([256.0]), np.array([8.0]), np.array([32.0])).round(2)

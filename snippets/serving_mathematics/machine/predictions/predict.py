@@ -108,7 +108,7 @@ COLUMNS = {
     "blank: benchmark",
     "ttft_s, tpot_s": "measured; errors are then printed",
 }
-NAMES = tuple(name for key in COLUMNS for name in key.split(", "))
+_NAMES = tuple(name for key in COLUMNS for name in key.split(", "))
 OTHER_NAMES = {  # as other tables call them, in compared form
     "modelpath": "model",
     "hardware": "system",
@@ -303,7 +303,7 @@ def read_row(cells: Mapping[str, object]) -> Row:
     >>> row.answers.devices, row.answers.precision
     (1, 'bf16')
     """
-    _refuse_misspelt([str(column) for column in cells if column not in NAMES], cells)
+    _refuse_misspelt([str(column) for column in cells if column not in _NAMES], cells)
     try:
         architecture, told = find_model(_cell(cells, "model"))
     except ValueError as problem:
@@ -521,7 +521,7 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
     >>> rename_columns(["model", "gpu", "isl", "osl", "conc"])["gpu"]
     'system'
     """
-    known = {compared(name): name for name in NAMES}
+    known = {compared(name): name for name in _NAMES}
     names: dict[str, str] = {}
     for column in header:
         form = compared(column)
@@ -543,7 +543,7 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
 
 def _refuse_misspelt(columns: Sequence[str], there: Collection[str]) -> None:
     """Refuse unknown columns that are spelt nearly as a known one that is not there."""
-    known = {compared(name): name for name in NAMES} | OTHER_NAMES
+    known = {compared(name): name for name in _NAMES} | OTHER_NAMES
     forms = {form: name for form, name in known.items() if len(form) > 4}
     for column in columns:
         near = difflib.get_close_matches(compared(column), forms, 1, LIKE)
