@@ -50,6 +50,7 @@ def test_a_file_a_pipe_and_a_packed_file_are_read(tmp_path: Path) -> None:
     writer.start()
     assert [read_text(str(path)) for path in (file, packed, pipe)] == ["one"] * 3
     writer.join()
+    assert read_text(file) == "one"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_python_on_the_page_about_use_runs(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", block],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT / "snippets")},
             capture_output=True,
             text=True,
             check=False,

@@ -60,6 +60,17 @@ def test_what_is_no_number_keeps_no_rule(value: Any) -> None:
             rule(x=value)
 
 
+@pytest.mark.parametrize("several", [[1, 2], (0.5,), np.array([0.5])])
+def test_several_are_told_that_one_is_wanted(several: Any) -> None:
+    """“must be positive and finite, got [1, 2]” said what both of them are."""
+    with pytest.raises(ValueError, match=r"^x must be one number, positive and finite, got "):
+        require_positive(x=several)
+    with pytest.raises(ValueError, match=r"^x must be one number, in \[0, 9\], got "):
+        require_in("[0, 9]", x=several)
+    with pytest.raises(ValueError, match=r"^x must be a positive integer, got "):
+        require_positive_integer(x=several)
+
+
 @pytest.mark.parametrize(
     "kind", [np.int8, np.uint8, np.uint32, np.float16, np.float32, ">i4", ">f8"]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +69,13 @@ def test_numbers_are_written_in_ascii(name: str) -> None:
     for text in ("١٦", "１６", "1_6", "0x10", "16 GB"):
         with pytest.raises(ValueError, match=f"^{name} must be "):
             read_value(name, text)
+
+
+def test_a_path_is_that_of_a_file_whatever_it_is_called() -> None:
+    for name in ("model", "trace", "load_test"):
+        assert read_value(name, Path("qwen3-8b")) == str(Path("qwen3-8b").absolute())
+    with pytest.raises(ValueError, match=r"^rate_per_s must be a number from .*got .*Path\('60'\)"):
+        read_value("rate_per_s", Path("60"))
 
 
 @given(st.sampled_from([f for f in FIELDS.values() if f.high]), st.data())

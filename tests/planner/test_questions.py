@@ -549,6 +549,7 @@ def test_a_packed_trace_is_whole(tmp_path: Path) -> None:
     packed = gzip.compress("\n".join([HEADER, *GOOD, ""]).encode(), mtime=0)
     path.write_bytes(packed)
     assert read_workload(str(path)).arrival_s.size == 120
+    assert read_workload(path).arrival_s.size == 120
     broken = [packed[:size] for size in range(2, len(packed))]
     broken += [packed + b"junk"]
     for place in {*range(3), *range(10, len(packed))}:

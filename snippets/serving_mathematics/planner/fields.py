@@ -17,9 +17,11 @@ import difflib
 import html
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -359,7 +361,8 @@ DRAWN = ("rate_per_s", "arrival_scv", *MEANS, "classes", "like")
 def read_value(name: str, given: object) -> float | str:
     """A field's value from text or a number.
 
-    name: of the field. given: as it came. Raises ValueError that names field, rule and value.
+    name: of the field. given: as it came, also a Path where text may name a file. Raises ValueError
+    that names field, rule and value.
 
     >>> read_value("seed", "32"), read_value("rate_per_s", 0.5)
     (32, 0.5)
@@ -370,6 +373,8 @@ def read_value(name: str, given: object) -> float | str:
     field = find_field(name)
     shown = repr(given) if len(repr(given)) <= 60 else f"{repr(given)[:60]}…"
     if not field.high:
+        if isinstance(given, os.PathLike):
+            given = str(Path(given).absolute())  # which no name of a model looks like
         fine = isinstance(given, str) and 0 < len(given) <= 1000
         require(fine, name, "a name of 1 to 1000 characters", shown)
         return str(given)

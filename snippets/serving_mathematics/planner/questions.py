@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -776,7 +777,7 @@ def _parallelisms(
     return [(read_parallelism(part), True) for part in text.split(",")]
 
 
-def read_workload(path: str, columns: str = "") -> Workload:
+def read_workload(path: str | os.PathLike[str], columns: str = "") -> Workload:
     """A file of requests as a workload. columns: as `trace_columns`. Raises ValueError with file,
     row and column; OSError.
 

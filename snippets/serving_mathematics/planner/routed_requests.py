@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -366,7 +367,7 @@ def _nominal_s(asked: Requests) -> FloatArray:
     return np.array(found)
 
 
-def read_shared(path: str, columns: str = "") -> Requests:
+def read_shared(path: str | os.PathLike[str], columns: str = "") -> Requests:
     """A file of requests that says what their prompts share, where it does.
 
     path: of the file. columns: as `trace_columns`, of a file that does not. Requests without an

@@ -98,13 +98,14 @@ def inputs_noted(given: Mapping[str, bytes] | None = None) -> Iterator[set[tuple
         _PIPES_READ.reset(pipes)
 
 
-def file_bytes(name: str, most: int = MOST_BYTES) -> bytes:
+def file_bytes(name: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
     """The content of a file or pipe, unpacked where it is packed with gzip.
 
     name: its path, or "-" for standard input. most: bytes that it may have, packed and unpacked.
     Raises ValueError where it has more, is a folder or a device, or is packed and not whole;
     OSError where it cannot be read.
     """
+    name = os.fspath(name)
     if not name or "\0" in name:
         raise ValueError(f"a file must have a name, got {name[:60]!r}")
     passed = _PIPES_READ.get({})
@@ -184,13 +185,13 @@ def unpacked(raw: bytes, name: str, most: int = MOST_BYTES) -> bytes:
     return bytes(found)
 
 
-def read_text(name: str, most: int = MOST_BYTES) -> str:
+def read_text(name: str | os.PathLike[str], most: int = MOST_BYTES) -> str:
     """The text of a file, without a mark of its bytes' order.
 
     name, most: as for file_bytes, which says what is raised; ValueError also where the text is not
     UTF-8.
     """
-    return _decoded(file_bytes(name, most), name)
+    return _decoded(file_bytes(name, most), os.fspath(name))
 
 
 def base64_text(sent: str, name: str, most: int = MOST_BYTES) -> str:

@@ -304,7 +304,9 @@ def _checked(
     for name, value in numbers.items():
         number = _number(value)
         if not keeps(number):
-            _refuse(name, rule, _as_given(value))
+            many = isinstance(value, list | tuple) or bool(getattr(value, "ndim", 0))
+            one = "one number, " if many and not rule.startswith("a ") else ""
+            _refuse(name, one + rule, _as_given(value))
         if not smallest <= number <= LARGEST:
             _refuse(name, SMALL if number < smallest else LARGE, value)
         if number < -LARGEST:

@@ -125,7 +125,9 @@ def _checked(keeps: Callable[[Any], Any], rule: str, numbers: dict[str, Any]) ->
         single = isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0
         number = value.item() if single else value
         real = isinstance(number, int | float) and not isinstance(number, bool)
-        require(real and keeps(number), name, rule, number if real else _as_given(value))
+        many = isinstance(number, list | tuple | np.ndarray) and not rule.startswith("a ")
+        told = f"one number, {rule}" if many else rule
+        require(real and keeps(number), name, told, number if real else _as_given(value))
         used.append(number)
     return used[0] if len(used) == 1 else tuple(used)
 

@@ -91,6 +91,7 @@ def test_a_file_is_read_and_a_bad_one_named(tmp_path: Path) -> None:
     for given_path in (tmp_path, tmp_path / "config.json"):
         model = find_model(str(given_path))[0]
         assert (model.hidden, model.name) == (64, tmp_path.name)
+        assert find_model(given_path)[0] == model  # also a folder whose name is like a model's
     (tmp_path / "mine.json").write_text(json.dumps(shape), encoding="utf-8")
     assert find_model(str(tmp_path / "mine.json"))[0].name == "mine"
     del shape["vocab_size"]

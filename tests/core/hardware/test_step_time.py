@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,6 +204,14 @@ def test_a_step_is_the_sum_by_hand(name: str, changes: dict[str, object]) -> Non
     for sequences, context in ((1.0, 10.0), (48.0, 3000.0), (900.0, 7e4), (3e5, 9.0)):
         expected = by_hand(one, sequences, context, FITTED)
         assert step(one, sequences, context, FITTED) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("time_of", [decode_step_s, two_batches_s])
+def test_one_number_is_for_all_rows_and_lists_are_arrays(time_of: Callable[..., Any]) -> None:
+    work = count_work([WORKED, replace(WORKED, precision="fp8")])
+    arrays = time_of(work, FITTED, np.full(2, 8.0), np.full(2, 1000.0))
+    for sequences, context in ((8, 1000), ([8, 8], [1000.0, 1000]), (8, np.full(2, 1000.0))):
+        assert np.array_equal(time_of(work, FITTED, sequences, context), arrays)
 
 
 def test_one_sequence_reads_the_weights_once() -> None:

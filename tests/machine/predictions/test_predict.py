@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import math
 import re
 import sys
 from pathlib import Path
@@ -399,6 +400,18 @@ def test_columns_go_by_other_names() -> None:
         rename_columns(["model", "system", "isl", "osl", "load"])
     with pytest.raises(ValueError, match="no column 'konkurrency'; did you mean concurrency"):
         rename_columns(["model", "system", "isl", "osl", "konkurrency"])
+
+
+def test_a_row_of_a_program_is_as_one_of_a_table() -> None:
+    """With numbers, and what pandas reads of blank cells; a misspelt precision was that of the
+    checkpoint, without a word."""
+    numbers = {name: float(cell) for name, cell in CELLS.items() if cell[0].isdigit()}
+    blank = {"prefill_tp": None, "accepted_tokens": math.nan, "id": 7, 7: "x"}
+    assert read_row(CELLS | numbers | blank) == read_row(CELLS)  # type: ignore[operator]
+    with pytest.raises(ValueError, match="no column 'precison'; did you mean precision"):
+        read_row({name: cell for name, cell in CELLS.items() if name != "precision"} | {
+            "precison": "fp4"})  # fmt: skip
+    assert read_row(CELLS | {"precison": "fp4"}) == read_row(CELLS)  # beside the one that is meant
 
 
 def test_numbers_name_their_rule() -> None:

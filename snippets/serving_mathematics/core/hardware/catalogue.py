@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -259,7 +260,7 @@ def _without_endings(form: str) -> tuple[str, str]:
     return form, precision
 
 
-def find_model(name: str) -> tuple[Architecture, str]:
+def find_model(name: str | os.PathLike[str]) -> tuple[Architecture, str]:
     """The architecture of a name or of a `config.json`, and the precision its name tells or "".
 
     name: a preset, an alias, a name as on Hugging Face, or the path of a `config.json` or of a
@@ -268,10 +269,10 @@ def find_model(name: str) -> tuple[Architecture, str]:
     >>> find_model("deepseek-ai/DeepSeek-R1-0528-FP4")[1]
     'fp4'
     """
-    text = name.strip()
+    text = os.fspath(name).strip()
     if not text:
         raise ValueError("model must be named, got nothing")
-    if _is_path(text):
+    if isinstance(name, os.PathLike) or _is_path(text):
         return _file_model(text)
     form = compared(text)
     last = compared(text.split("/")[-1])

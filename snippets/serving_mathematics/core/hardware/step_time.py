@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from serving_mathematics.core.hardware.architectures import Architecture, Attention, FeedForward
 from serving_mathematics.core.hardware.deployments import (
@@ -590,10 +590,10 @@ def exchange_s(work: Work, constants: Constants, tokens: Array) -> Array:
 
 
 # In one piece: a formula a part, of the same dozen of terms.
-def step_parts(work: Work, constants: Constants, sequences: Array, context: Array) -> Parts:
+def step_parts(work: Work, constants: Constants, sequences: ArrayLike, context: ArrayLike) -> Parts:
     """The parts of one decoding step of the whole engine, in seconds.
 
-    sequences: in the whole engine, shape (rows,); context: tokens that each has, shape (rows,).
+    sequences: in the whole engine; context: tokens that each has; shape (rows,), or one for all.
     With guesses, a step handles the drafts and one token of each sequence; each of the model's own
     heads is a layer more, and what a draft model takes is in `guessed_steps`. The stages of a
     pipeline work on different sequences at once, and a step is the way of one share of them through
@@ -607,6 +607,7 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     (0.0, True)
     """
     sequences, context = require_all_non_negative(sequences=sequences, context=context)
+    sequences, context = np.atleast_1d(sequences, context)
     step = 1 + work.drafts
     stage_sequences = np.maximum(sequences / work.stages, work.groups)
     a_group = (stage_sequences / work.groups)[:, None]
@@ -669,7 +670,9 @@ def step_parts(work: Work, constants: Constants, sequences: Array, context: Arra
     )
 
 
-def decode_step_s(work: Work, constants: Constants, sequences: Array, context: Array) -> Array:
+def decode_step_s(
+    work: Work, constants: Constants, sequences: ArrayLike, context: ArrayLike
+) -> Array:
     """Time of one decoding step of the whole engine, shape (rows,), in seconds.
 
     sequences, context: as for `step_parts`, whose sum it is.
@@ -683,7 +686,9 @@ def decode_step_s(work: Work, constants: Constants, sequences: Array, context: A
     return step_parts(work, constants, sequences, context).total()
 
 
-def two_batches_s(work: Work, constants: Constants, sequences: Array, context: Array) -> Array:
+def two_batches_s(
+    work: Work, constants: Constants, sequences: ArrayLike, context: ArrayLike
+) -> Array:
     """Time of a step whose two halves take turns: one exchanges tokens while the other computes.
 
     Each half reads the weights and pays the floors for itself. sequences, context: as for

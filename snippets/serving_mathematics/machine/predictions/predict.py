@@ -27,7 +27,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TextIO
 
@@ -108,6 +108,7 @@ COLUMNS = {
     "blank: benchmark",
     "ttft_s, tpot_s": "measured; errors are then printed",
 }
+_NAMES = tuple(name for key in COLUMNS for name in key.split(", "))
 OTHER_NAMES = {  # as other tables call them, in compared form
     "modelpath": "model",
     "hardware": "system",
@@ -171,12 +172,14 @@ class Answer:
     tokens_per_s_per_device: float
 
 
-def _cell(cells: Mapping[str, str], column: str) -> str:
-    return (cells.get(column) or "").strip()
+def _cell(cells: Mapping[str, object], column: str) -> str:
+    value = cells.get(column)
+    blank = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if blank else str(value).strip()
 
 
 def number(
-    cells: Mapping[str, str],
+    cells: Mapping[str, object],
     column: str,
     blank: float | None,
     low: float,
@@ -185,7 +188,8 @@ def number(
 ) -> float:
     """A number of a row. Raises ValueError naming column, rule and value.
 
-    cells: the row's text by column. blank: what an empty cell stands for, or None if it may not be.
+    cells: the row's text or numbers by column. blank: what an empty cell stands for, or None if it
+    may not be.
 
     >>> number({"isl": "1024"}, "isl", None, 1, 1e8)
     1024.0
@@ -241,7 +245,7 @@ def parallel_widths(tensor: int, data: int, expert: int) -> tuple[int, int, int,
     return tensor, data, expert, tuple(notes)
 
 
-def _widths(cells: Mapping[str, str], start: str) -> tuple[int, int, int, tuple[str, ...]]:
+def _widths(cells: Mapping[str, object], start: str) -> tuple[int, int, int, tuple[str, ...]]:
     values = []
     for name in ("tp", "dp", "ep"):
         column = f"{start}{name}"
@@ -252,7 +256,7 @@ def _widths(cells: Mapping[str, str], start: str) -> tuple[int, int, int, tuple[
     return parallel_widths(tensor, data, expert)
 
 
-def _require_one_engine(cells: Mapping[str, str]) -> None:
+def _require_one_engine(cells: Mapping[str, object]) -> None:
     """Refuse widths of fleets that say another thing than those of the one engine."""
     for start in ("prefill_", "decode_"):
         for name in ("tp", "dp", "ep", "workers"):
@@ -263,7 +267,7 @@ def _require_one_engine(cells: Mapping[str, str]) -> None:
                 raise ValueError(f"column {start}{name}: must be {rule}, got {said:g}")
 
 
-def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
+def _guesses(cells: Mapping[str, object], data: int) -> tuple[int, float]:
     """Tokens guessed each step, and tokens that a step yields a sequence."""
     method = compared(_cell(cells, "speculation"))
     if method not in ("", "none", "no", "false", "0", "mtp", "eagle", "eagle3", "yes", "true"):
@@ -286,17 +290,20 @@ def _guesses(cells: Mapping[str, str], data: int) -> tuple[int, float]:
 
 
 # In one piece: a row's cells in their order, each read or refused.
-def read_row(cells: Mapping[str, str]) -> Row:
-    """A deployment from the text of a row's columns.
+def read_row(cells: Mapping[str, object]) -> Row:
+    """A deployment from a row's columns.
 
-    Raises ValueError naming column and rule: unknown names with the nearest, widths that do not
-    divide, weights that do not fit, lengths beyond the model's context.
+    cells: text or numbers by the names of COLUMNS; None and NaN are blank, other columns are not
+    read. Raises ValueError naming column and rule: unknown names with the nearest, a column spelt
+    nearly as one that is not there, widths that do not divide, weights that do not fit, lengths
+    beyond the model's context.
 
-    >>> row = read_row({"model": "Llama-3.1-8B", "system": "H100", "isl": "1000", "osl": "100",
-    ...                 "concurrency": "8"})
+    >>> row = read_row({"model": "Llama-3.1-8B", "system": "H100", "isl": 1000, "osl": 100,
+    ...                 "concurrency": 8})
     >>> row.answers.devices, row.answers.precision
     (1, 'bf16')
     """
+    _refuse_misspelt([str(column) for column in cells if column not in _NAMES], cells)
     try:
         architecture, told = find_model(_cell(cells, "model"))
     except ValueError as problem:
@@ -514,7 +521,7 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
     >>> rename_columns(["model", "gpu", "isl", "osl", "conc"])["gpu"]
     'system'
     """
-    known = {compared(name): name for key in COLUMNS for name in key.split(", ")}
+    known = {compared(name): name for name in _NAMES}
     names: dict[str, str] = {}
     for column in header:
         form = compared(column)
@@ -523,12 +530,7 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
             if name in names.values():
                 raise ValueError(f"column {name} must stand once, got it twice")
             names[column] = name
-    forms = {form: name for form, name in (known | OTHER_NAMES).items() if len(form) > 4}
-    for column in header:
-        near = difflib.get_close_matches(compared(column), forms, 1, LIKE)
-        meant = forms[near[0]] if near and column not in names else ""
-        if meant and meant not in (*names.values(), "ttft_s", "tpot_s"):
-            raise ValueError(f"there is no column {column[:60]!r}; did you mean {meant}?")
+    _refuse_misspelt([column for column in header if column not in names], names.values())
     for name in NEEDED:
         if name not in names.values():
             like = [c for c in header if c not in names]
@@ -539,7 +541,18 @@ def rename_columns(header: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _measured(cells: Mapping[str, str], column: str) -> float | None:
+def _refuse_misspelt(columns: Sequence[str], there: Collection[str]) -> None:
+    """Refuse unknown columns that are spelt nearly as a known one that is not there."""
+    known = {compared(name): name for name in _NAMES} | OTHER_NAMES
+    forms = {form: name for form, name in known.items() if len(form) > 4}
+    for column in columns:
+        near = difflib.get_close_matches(compared(column), forms, 1, LIKE)
+        meant = forms[near[0]] if near else ""
+        if meant and meant not in (*there, "ttft_s", "tpot_s"):
+            raise ValueError(f"there is no column {column[:60]!r}; did you mean {meant}?")
+
+
+def _measured(cells: Mapping[str, object], column: str) -> float | None:
     if not _cell(cells, column):
         return None
     if column == "tpot_s" and number(cells, "osl", None, 1, 1e8) == 1:
