@@ -426,6 +426,7 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
         "backend": one.backend,
         "rate_per_s": told.rate_per_s,
         "replicas": told.replicas,
+        "spare_replicas": question.spare_replicas,
         "batch_limit": told.places,
         "token_budget": told.budget,
         "router": best.router.name,
