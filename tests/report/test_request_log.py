@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -297,6 +297,32 @@ def test_an_hour_without_a_request_between_two_runs_is_said() -> None:
             for note in run.notes
             if "nothing" in note
         ] == told
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "begins"),
+    [
+        ("start,latency_ms", "2026-01-05T10:00:{:02d}+01:00,500", 1767603600),
+        ("start_ms,latency_ms", "17676036{:02d}000,500", 1767603600),
+        ("time_iso8601,request_time", "2026-01-05T09:00:{:02d}Z,0.500", 1767603599.5),
+        ("start_s,latency_ms", "{},500", None),
+        ("latency_ms,prompt_tokens", "5{},9", None),
+    ],
+)
+def test_a_log_tells_when_it_began(head: str, row: str, begins: float | None) -> None:
+    rows = [row.format(i) for i in range(1, 40)]
+    run = read_log("\n".join([head, *rows]), "a")
+    told = None if np.isnan(run.zero_at_s) else run.zero_at_s + run.columns["sent_s"].min() - 1
+    assert told == begins
+
+
+def test_a_pause_in_a_log_of_days_has_a_date() -> None:
+    sent = np.r_[np.arange(0, 1e5, 50), np.arange(2e5, 3e5, 50)]
+    dated = [datetime.fromtimestamp(1.7e9 + x, UTC).isoformat() for x in sent]
+    said = " ".join(read_log("\n".join(["start,ttft_ms", *(f"{x},90" for x in dated)]), "a").notes)
+    assert "from 2023-11-16 01:59 UTC on" in said
+    bare = read_log("\n".join(["start_s,ttft_ms", *(f"{x},90" for x in sent)]), "a").notes
+    assert "from 99,950 s on" in " ".join(bare)
 
 
 def test_one_row_that_lasts_longer_than_the_log_is_named_and_left_out() -> None:

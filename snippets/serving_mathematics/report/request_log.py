@@ -46,8 +46,10 @@ from serving_mathematics.planner.trace_times import (
     _unit_of_name,
 )
 from serving_mathematics.report.evidence import (
+    DAY_S,
     FloatArray,
     Run,
+    _date,
     _known_numbers,
     _known_quantile,
     _pause,
@@ -151,7 +153,6 @@ MOST_SIZE = 1e100  # number of a column
 PUT_S = 1500.0  # by which a clock is put forward, or more: half an hour, and an hour
 ENDLESS = 10.0  # times the longest other latency
 NEVER = (0, -1, "0", "-1", "0.0", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z")  # no moment
-DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
 LONGEST_S = 1000.0  # what it is at most, whatever a name says: milliseconds are taken for seconds
 
@@ -584,7 +585,7 @@ def _run(
         for role in MOMENTS
         if role in chosen
     }
-    base = _base(moments, notes, chosen)
+    base, zero_at_s = _base(moments, notes, chosen), math.nan
     own = next((name for name in names if compared(name.rpartition(".")[2]) in REPLICAS), "")
     of, replicas = _places_of(cells[own]) if own else (None, {})
     if 1 < len(replicas) < FEW_REPLICAS * len(cells[own]):
@@ -600,6 +601,8 @@ def _run(
         columns["sent_s"], back = absolute[base], ""
         if not parts:  # whose rows stand in no order
             columns["sent_s"], back = _one_after_another(absolute[base], chosen[base], first, of)
+        if TRACE_YEARS[0] <= zero <= TRACE_YEARS[1] and not back:
+            zero_at_s = zero + float(np.nanmin(columns["sent_s"]))
         columns["sent_s"] = _since_first(columns["sent_s"])
         if "due" in absolute:
             columns["due_s"] = absolute["due"] + columns["sent_s"] - absolute[base]
@@ -618,7 +621,10 @@ def _run(
             notes.append(told)
     _add_queue(cells, chosen, columns, first, notes)
     if not base and "end" in moments and "latency_s" in columns:
-        columns["sent_s"] = _since_first(moments["end"][0] - columns["latency_s"])
+        sent, zero = moments["end"][0] - columns["latency_s"], moments["end"][1]
+        if TRACE_YEARS[0] <= zero <= TRACE_YEARS[1] and np.isfinite(sent).any():
+            zero_at_s = zero + float(np.nanmin(sent))
+        columns["sent_s"] = _since_first(sent)
         notes.append(f"moments from {chosen['end']}, less {chosen['latency']}")
     if (
         "tpot" in chosen
@@ -671,9 +677,9 @@ def _run(
     if set(columns) == {"sent_s"} and len(names) > 1:
         told = f"of {', '.join(names)[:120]} only {chosen[base]} is read"
         notes.append(f"{told}: each row is taken as a request")
-    notes += _emptiness(columns)
+    notes += _emptiness(columns, zero_at_s)
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
-    run = replace(run, tenants=tenants)
+    run = replace(run, tenants=tenants, zero_at_s=zero_at_s)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
 
 
@@ -846,9 +852,9 @@ def _one_after_another(
     return moments + np.cumsum(later), told
 
 
-def _emptiness(columns: Mapping[str, FloatArray]) -> list[str]:
+def _emptiness(columns: Mapping[str, FloatArray], zero_at_s: float) -> list[str]:
     """What is to be said of a log in which nothing came in most of the time, or for far longer than
-    ever else; nothing elsewhere."""
+    ever else; nothing elsewhere. zero_at_s: as of a run."""
     sent = np.sort(_known_numbers(columns.get("sent_s", np.zeros(0))))
     if sent.size < EMPTY_LEAST:
         return []
@@ -859,7 +865,11 @@ def _emptiness(columns: Mapping[str, FloatArray]) -> list[str]:
     paused = _pause(sent)
     if paused is None:
         return []
-    told = f"nothing came for {paused[1]:,.0f} s from {sent[paused[0]] - sent[0]:,.0f} s on, and"
+    begin = float(sent[paused[0]])
+    since = f"{begin - sent[0]:,.0f} s"
+    if span > DAY_S and math.isfinite(zero_at_s):
+        since = _date(zero_at_s + begin)
+    told = f"nothing came for {paused[1]:,.0f} s from {since} on, and"
     return [f"{told} for {paused[2]:.2g} s at most elsewhere: a client or a clock stood or jumped"]
 
 
