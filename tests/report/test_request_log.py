@@ -128,6 +128,47 @@ def test_columns_may_be_said() -> None:
         read_log("a,b\n1,2", "a", "sent=a,unit=years")
 
 
+DATED = [f"2026-01-05T10:00:{i:02d}Z" for i in range(9)]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "when,prompt,output,ttft_ms,latency_ms",
+        "timestamp,prompt_size,completion_size,first_token_ms,total latency (ms)",
+        "started,n_prompt,n_generated,first_token_ms,took_ms",
+        "start_time,input,answer,time to first token (ms),latency_ms",
+    ],
+)
+def test_names_as_people_have_them(head: str) -> None:
+    rows = [f"{one},{70 + i},9,90,500" for i, one in enumerate(DATED)]
+    run = read_log("\n".join([head, *rows]), "a")
+    assert run.columns["sent_s"].tolist() == list(range(9))
+    assert run.columns["ttft_s"].tolist() == pytest.approx([0.09] * 9)
+    assert run.columns["latency_s"].tolist() == pytest.approx([0.5] * 9)
+    assert run.columns["prompt_tokens"].tolist() == list(range(70, 79))
+    assert run.columns["output_tokens"].tolist() == [9] * 9
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("ttft_ms,prompt,output", "90,How many?,Nine."),
+        ("ttft_ms,prompt,output", "90,0.5,1e99"),
+        ("ttft_ms,request_size,response_size,request_count", "90,812,4096,1"),
+        ("ttft_ms,prompt,input", "90,7,8"),  # one of two
+        ("ttft_ms,prompt,cached_tokens", "90,7,80"),
+        ("ttft_ms,when", "90,yesterday"),
+        ("ttft_ms,started", "90,true"),
+        ("ttft_ms,took", "90,1"),
+    ],
+)
+def test_what_plain_words_do_not_tell_is_left(head: str, row: str) -> None:
+    """A text, bytes, a count of something else, or a word for no date: not a column's role."""
+    run = read_log(f"{head}\n{row}\n{row}", "a")
+    assert set(run.columns) - {"cached_tokens"} == {"ttft_s"}
+
+
 def test_blocks_that_repeat_are_counted() -> None:
     rows = [
         {"timestamp": 1000 * i, "input_length": 1024, "output_length": 2, "hash_ids": [0, i]}
