@@ -86,7 +86,7 @@ def compared(row: Mapping[str, Any]) -> list[str]:
         got = f"true: {got}"
     if expected in ("True", "False"):
         expected, got = expected.lower(), got.lower()
-    return [one_of_many(row["label"]), expected, got, row["tolerance"]]
+    return [row["label"], expected, got, row["tolerance"]]
 
 
 def figure_address(run_name: str, figure_name: str, variant: str) -> str:

@@ -122,6 +122,11 @@ def test_failure_names_label_values_and_tolerance() -> None:
     assert str(failure.value) == "mean wait: got 2.25, expected 2 (± 0.1)"
 
 
+def test_one_of_many_is_one_wherever_a_row_is_read() -> None:
+    labels = [outcome(lambda n=n: checks.equal(f"{n} devices", n, n)).label for n in (1, 2)]
+    assert labels == ["1 device", "2 devices"]
+
+
 def test_row_is_printed_with_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     checks.equal("count", 3, 3)
     with pytest.raises(AssertionError):

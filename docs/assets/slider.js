@@ -22,7 +22,7 @@ function told(value, { unit, decimals }) {
 }
 
 // "1 requests" in a sentence that was made for any number, as `one_of_many` of support/digits.py mends it.
-const oneOfMany = (sentence) => sentence.replace(/(?<![\d.,])1 ((?:more )?(?!times|brings|sends)[a-z]{2,}[^\Wius])s\b/g, "1 $1");
+const oneOfMany = (sentence) => sentence.replace(/(?<![\w.,])1 ((?:more )?(?!times|brings|sends)[a-z]{2,}[^\Wius])s\b/g, "1 $1");
 
 // From a value on an axis to pixels, and back to the axis for what lies beyond.
 function scale({ log, range }, from, to) {

@@ -181,7 +181,8 @@ def light_work(connection: Connection, settings: Settings, model: Path | None) -
     """The child of an `EngineProcess` with the stand-in, of which steps wait for a millisecond.
 
     A step with a request of seed 666 is an exception, one of seed 667 the end of the process, one
-    of seed 668 refused when it is handed over, and a text with a ☠ crashes the tokenizer.
+    of seed 669 does not end, one of seed 668 is refused when it is handed over, and a text with a ☠
+    crashes the tokenizer.
     """
     step, encode, hand_over = TokenEngine.step, TokenEngine.encode, TokenEngine._hand_over
 
@@ -191,6 +192,8 @@ def light_work(connection: Connection, settings: Settings, model: Path | None) -
             raise RuntimeError("a number that is none")
         if 667 in seeds:
             os.kill(os.getpid(), signal.SIGSEGV)
+        if 669 in seeds:
+            time.sleep(300)
         return step(engine)
 
     def encoding(engine: TokenEngine, text: str) -> list[int]:

@@ -178,6 +178,18 @@ def test_a_trace_from_the_form() -> None:
     assert told["html"].count("mine.csv") == 1  # in the command
 
 
+def test_a_trace_and_a_model_of_one_name_are_two_files() -> None:
+    """The model's was read for both, and the trace refused."""
+    asked = {"trace": "config.json", "trace_text": trace_text(), "requests": 100}
+    asked |= {"model": "./config.json", "model_text": json.dumps(CONFIG), "parallelism": "tp1"}
+    piece = json.loads(form_answer(json.dumps(asked)))["html"]
+    words = shlex.split(command_of(piece))
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert (options["--trace"], options["--model"]) == ("trace/config.json", "./config.json")
+    told = json.loads(form_answer(json.dumps(asked | {"trace_text": "a,b"})))
+    assert (told["field"], told["problem"][:18]) == ("trace", "trace/config.json:")
+
+
 @pytest.mark.parametrize("text", ["", "3", "[]", "{", "null", "[" * 100_000])
 def test_a_form_that_is_no_object(text: str) -> None:
     assert "the form must be" in json.loads(form_answer(text))["problem"]

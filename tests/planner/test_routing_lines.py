@@ -150,4 +150,5 @@ def test_what_is_paid_for_is_told() -> None:
     wide = replace(question, deployment=replace(question.deployment, tensor=2))
     text = routed_parts(replace(told(), question=wide))[0]
     assert ", at $12.00 an hour for 6 GPUs, $2.00 a GPU" in text
+    assert routed_record(replace(told(), question=question))["spare_replicas"] == 1
     assert "more that may fail" not in routed_parts(told())[0]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -126,6 +126,47 @@ def test_columns_may_be_said() -> None:
         read_log("a,b\n1,2", "a", "time=a")
     with pytest.raises(ValueError, match="columns: unit must be one of"):
         read_log("a,b\n1,2", "a", "sent=a,unit=years")
+
+
+DATED = [f"2026-01-05T10:00:{i:02d}Z" for i in range(9)]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "when,prompt,output,ttft_ms,latency_ms",
+        "timestamp,prompt_size,completion_size,first_token_ms,total latency (ms)",
+        "started,n_prompt,n_generated,first_token_ms,took_ms",
+        "start_time,input,answer,time to first token (ms),latency_ms",
+    ],
+)
+def test_names_as_people_have_them(head: str) -> None:
+    rows = [f"{one},{70 + i},9,90,500" for i, one in enumerate(DATED)]
+    run = read_log("\n".join([head, *rows]), "a")
+    assert run.columns["sent_s"].tolist() == list(range(9))
+    assert run.columns["ttft_s"].tolist() == pytest.approx([0.09] * 9)
+    assert run.columns["latency_s"].tolist() == pytest.approx([0.5] * 9)
+    assert run.columns["prompt_tokens"].tolist() == list(range(70, 79))
+    assert run.columns["output_tokens"].tolist() == [9] * 9
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("ttft_ms,prompt,output", "90,How many?,Nine."),
+        ("ttft_ms,prompt,output", "90,0.5,1e99"),
+        ("ttft_ms,request_size,response_size,request_count", "90,812,4096,1"),
+        ("ttft_ms,prompt,input", "90,7,8"),  # one of two
+        ("ttft_ms,prompt,cached_tokens", "90,7,80"),
+        ("ttft_ms,when", "90,yesterday"),
+        ("ttft_ms,started", "90,true"),
+        ("ttft_ms,took", "90,1"),
+    ],
+)
+def test_what_plain_words_do_not_tell_is_left(head: str, row: str) -> None:
+    """A text, bytes, a count of something else, or a word for no date: not a column's role."""
+    run = read_log(f"{head}\n{row}\n{row}", "a")
+    assert set(run.columns) - {"cached_tokens"} == {"ttft_s"}
 
 
 def test_blocks_that_repeat_are_counted() -> None:
@@ -297,6 +338,32 @@ def test_an_hour_without_a_request_between_two_runs_is_said() -> None:
             for note in run.notes
             if "nothing" in note
         ] == told
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "begins"),
+    [
+        ("start,latency_ms", "2026-01-05T10:00:{:02d}+01:00,500", 1767603600),
+        ("start_ms,latency_ms", "17676036{:02d}000,500", 1767603600),
+        ("time_iso8601,request_time", "2026-01-05T09:00:{:02d}Z,0.500", 1767603599.5),
+        ("start_s,latency_ms", "{},500", None),
+        ("latency_ms,prompt_tokens", "5{},9", None),
+    ],
+)
+def test_a_log_tells_when_it_began(head: str, row: str, begins: float | None) -> None:
+    rows = [row.format(i) for i in range(1, 40)]
+    run = read_log("\n".join([head, *rows]), "a")
+    told = None if np.isnan(run.zero_at_s) else run.zero_at_s + run.columns["sent_s"].min() - 1
+    assert told == begins
+
+
+def test_a_pause_in_a_log_of_days_has_a_date() -> None:
+    sent = np.r_[np.arange(0, 1e5, 50), np.arange(2e5, 3e5, 50)]
+    dated = [datetime.fromtimestamp(1.7e9 + x, UTC).isoformat() for x in sent]
+    said = " ".join(read_log("\n".join(["start,ttft_ms", *(f"{x},90" for x in dated)]), "a").notes)
+    assert "from 2023-11-16 01:59 UTC on" in said
+    bare = read_log("\n".join(["start_s,ttft_ms", *(f"{x},90" for x in sent)]), "a").notes
+    assert "from 99,950 s on" in " ".join(bare)
 
 
 def test_one_row_that_lasts_longer_than_the_log_is_named_and_left_out() -> None:

@@ -52,7 +52,7 @@ from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.routing_lines import routed_rows
 from serving_mathematics.support import checks
-from serving_mathematics.support.digits import sized
+from serving_mathematics.support.digits import priced, sized
 from serving_mathematics.support.require import require
 
 STYLE = """
@@ -154,7 +154,7 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
     for i, run in enumerate(runs):
         each = [column[i] if i < len(column) else "" for column in columns]
         limits = f"{run.places:,} and {run.budget:,}"
-        rows.append([f"{run.replicas}", *each, limits, f"{run.usd_per_million:,.3f}"])
+        rows.append([f"{run.replicas}", *each, limits, priced(run.usd_per_million, 3)])
     alone = [goal.measure for goal in question.goals[which]]
     told = "; ".join(
         f"replicas {row[0]}: "
@@ -215,7 +215,7 @@ def front_plot(told: Answer) -> Plot | None:
             parts += _text(x, y + below, _short(one), marked, anchor)
         parts += _point(x, y, kind)
     said = "; ".join(
-        f"{_short(one)}: {sized(spots[id(one)][0])} tokens/s, ${spots[id(one)][1]:.3f}"
+        f"{_short(one)}: {sized(spots[id(one)][0])} tokens/s, ${priced(spots[id(one)][1], 3)}"
         for one in runs
     )
     svg = _svg(

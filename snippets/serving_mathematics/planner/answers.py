@@ -102,7 +102,7 @@ from serving_mathematics.planner.routing_lines import (
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import checks
-from serving_mathematics.support.digits import sized
+from serving_mathematics.support.digits import priced, sized
 from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
@@ -214,7 +214,7 @@ def main_lines(told: Answered) -> list[Line]:
     goodput = sum(run.goodput_per_s for run in best.classes)
     worst = best.nearest
     whose = f" of {worst.name}" if len(best.classes) > 1 else ""
-    hour, million = f"${best.usd_per_hour:,.2f}", f"${best.usd_per_million:,.3f}"
+    hour, million = f"${priced(best.usd_per_hour)}", f"${priced(best.usd_per_million, 3)}"
     traffic = question.traffic
     read = [traffic.told] if isinstance(traffic, ReadRequests) else []
     return [
@@ -364,7 +364,7 @@ def answer_head(told: Answered) -> tuple[str, str]:
         replicas, usd_per_hour = best.replicas + question.spare_replicas, best.usd_per_hour
     devices = question.deployment.devices * replicas
     fleet = f"{question.gpus or devices:,} × {question.deployment.system.shown}"
-    dollars = f"${usd_per_hour:,.2f} an hour"
+    dollars = f"${priced(usd_per_hour)} an hour"
     if question.gpus:
         return _per_second(_asked_rate(question)), f"{fleet}, {dollars}"
     return fleet, dollars
@@ -471,7 +471,7 @@ def _other_costs(told: Answer) -> list[str]:
     for name, one, less in _other_formats(told):
         usd = one.run.usd_per_hour if one.run else 0.0
         about = "~" * _is_short(told, one)
-        said.append(f"In {name} it costs {'at most ' * less}{about}${usd:,.2f}.")
+        said.append(f"In {name} it costs {'at most ' * less}{about}${priced(usd)}.")
     return said
 
 
@@ -497,8 +497,8 @@ def _unmeasured_others(told: Answer) -> str:
 
 def _rounded_down(usd: float) -> str:
     """A price below which something holds: in cents, or two digits below ten of them."""
-    steps = 100 if usd >= 0.1 else 1000
-    return f"{math.floor(steps * usd + 1e-9) / steps:,.{2 if usd >= 0.1 else 3}f}"
+    steps = 100 if usd >= 0.1 else 10.0 ** (1 - math.floor(math.log10(usd)))
+    return priced(math.floor(steps * usd + 1e-9) / steps, 2 if usd >= 0.1 else 3)
 
 
 def summary_text(told: Answered) -> str:
@@ -569,14 +569,14 @@ def comparison_rows(told: Answer) -> list[list[str]]:
         if run:
             count = f"{run.prompts} + {run.answers}" if isinstance(run, Apart) else run.replicas
             about = "~" if _is_short(told, one) else ""
-            first = _given_amount(one) if told.rates else f"{run.usd_per_hour:,.2f}"
-            usd = [f"{about}{first}", f"{about}{run.usd_per_million:,.3f}"]
+            first = _given_amount(one) if told.rates else priced(run.usd_per_hour)
+            usd = [f"{about}{first}", f"{about}{priced(run.usd_per_million, 3)}"]
             front = "yes" if one in told.front else ""
             rows.append([f"{count} of {of}", what, *usd, sized(1e3 * run.tpot[0].value), front])
         elif one.problem:
             rows.append([f"none of {of}", what, "", "", "", one.problem])
     if len(told.ranked) > 1 and left_out:
-        least = f"at least {min(one.least_usd_per_hour for one in left_out):,.2f}"
+        least = f"at least {priced(min(one.least_usd_per_hour for one in left_out))}"
         if told.rates:
             least = f"at most {_given_amount(*left_out)}"
         many = f"{len(left_out)} other{'' if len(left_out) == 1 else 's'}"
@@ -705,7 +705,7 @@ def _apart(told: Answer) -> str:
     parts = (
         _pair_text(apart.question, run),
         *([_per_second(_asked_rate(apart.question))] if told.rates else []),
-        f"${run.usd_per_hour:,.2f} an hour",
+        f"${priced(run.usd_per_hour)} an hour",
         f"{listed(_values(worst))} at {worst.promise[0].at}",
         f"{with_interval(run.both, 100)}% keep {_all(apart.question)}",
         f"a cache travels {sized(1e3 * run.transfer_s)} ms",
@@ -732,7 +732,7 @@ def _apart_summary(told: Answer) -> str:
     if told.rates:
         said = f"{sure}carry {_per_second(rate)}"
     else:
-        said = f"{sure}keep them at ${run.usd_per_hour:,.2f} an hour"
+        said = f"{sure}keep them at ${priced(run.usd_per_hour)} an hour"
         few = "; one replica fewer may do" if run.fewer_may_do else ""
     return (
         f" Separate fleets, {run.prompts:,} for prompts and {run.answers:,} for answers, {said}, "
@@ -822,7 +822,7 @@ def _briefly(run: Performance) -> str:
     )
     return (
         f"{got} at {one.promise[0].at}{whose}, limits {run.places:,} and {run.budget:,}; "
-        f"${run.usd_per_million:,.3f} for 10⁶ tokens"
+        f"${priced(run.usd_per_million, 3)} for 10⁶ tokens"
     )
 
 

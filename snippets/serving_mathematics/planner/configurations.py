@@ -69,6 +69,7 @@ from serving_mathematics.planner.questions import other_choices, read_choices
 from serving_mathematics.planner.routing import Routed, routed_answer
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import priced
 from serving_mathematics.support.require import require
 
 OF_INTEREST = 4.0  # times the cheapest
@@ -583,7 +584,7 @@ def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> 
     if not isinstance(best.run, Apart):
         return ""
     pair, usd = _pair_text(best.question, best.run), best.run.usd_per_hour
-    return f"; separate fleets do (fleets: two), {pair}, ${usd:,.2f} an hour"
+    return f"; separate fleets do (fleets: two), {pair}, ${priced(usd)} an hour"
 
 
 def _error(question: Question) -> ModelError:

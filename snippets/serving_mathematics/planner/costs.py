@@ -12,7 +12,7 @@ from serving_mathematics.planner.configurations import Answer
 from serving_mathematics.planner.fleet_energy import FleetEnergy
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.token_prices import token_prices
-from serving_mathematics.support.digits import sized
+from serving_mathematics.support.digits import priced, sized
 from serving_mathematics.support.require import require_finite
 
 
@@ -44,7 +44,7 @@ def power_text(told: Answer) -> str:
     unsure = "" if energy.measured else ", measured on other devices"
     said = [f"{watts} ± {100 * energy.error:.0f}%{unsure}", f"{sized(energy.kwh_a_day)} kWh a day"]
     if question.usd_per_kwh:
-        said.append(f"${energy.kwh_a_day * question.usd_per_kwh:,.2f}")
+        said.append(f"${priced(energy.kwh_a_day * question.usd_per_kwh)}")
     if question.grams_per_kwh:
         said.append(f"{sized(energy.kwh_a_day * question.grams_per_kwh / 1000)} kg of CO₂")
     return ", ".join(said)
@@ -84,7 +84,8 @@ def cost_lines(told: Answer) -> list[Line]:
 def _price_lines(told: Answer) -> list[Line]:
     """What a token in and a token out cost, and an API."""
     prices = token_prices(told.question, told.plan)
-    each = f"${prices.usd_per_million_in:,.3f} in, ${prices.usd_per_million_out:,.3f} out"
+    in_and_out = prices.usd_per_million_in, prices.usd_per_million_out
+    each = "${} in, ${} out".format(*(priced(usd, 3) for usd in in_and_out))
     lines = [Line("price of 10⁶ tokens", each, "intuition/latency-throughput-cost")]
     if prices.api_usd_per_hour is not None and prices.even_share is not None:
         said = _api_said(prices.api_usd_per_hour, prices.even_share, told.plan.load)
@@ -100,7 +101,7 @@ def _api_said(usd_per_hour: float, even_share: float, load: float) -> str:
     if even_share > 1:
         cheaper = f"this fleet would be cheaper if it carried {much} or more, and it could serve "
         cheaper += f"{100 / load:,.0f}% at most"
-    return f"${usd_per_hour:,.2f} an hour; {cheaper}"
+    return f"${priced(usd_per_hour)} an hour; {cheaper}"
 
 
 def _api_summary(told: Answer) -> str:

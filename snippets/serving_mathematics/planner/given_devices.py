@@ -334,4 +334,4 @@ def check_the_ordinary_planner_agrees() -> None:
         for share in (1.0, 1.1):
             question = replace(_at_rate(asked, share * found.rate_per_s), gpus=None)
             enough = plan(question, alternatives=False).best.replicas <= gpus
-            checks.equal(f"{gpus} GPUs do for {share:g} of their rate", enough, share == 1.0)
+            checks.equal(f"GPUs: {gpus}, enough at {share:g} of their rate", enough, share == 1.0)

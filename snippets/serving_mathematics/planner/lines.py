@@ -22,7 +22,7 @@ from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.traffic import KINDS, Traffic
-from serving_mathematics.support.digits import sized
+from serving_mathematics.support.digits import priced, sized
 from serving_mathematics.support.require import require, require_positive
 
 BORROWED = "Links, kernels and twice the peak in 8 bits"  # of a device given by its numbers
@@ -272,7 +272,7 @@ def _paid_said(question: Question, replicas: int) -> str:
     paid, devices = replicas + question.spare_replicas, question.deployment.devices
     told = question.gpus is not None or min(paid, devices) == 1
     gpus = "" if told else f" for {paid * devices:,} GPUs"
-    return f"at ${question.usd_per_hour(replicas):,.2f} an hour{gpus}, {_price_said(question)}"
+    return f"at ${priced(question.usd_per_hour(replicas))} an hour{gpus}, {_price_said(question)}"
 
 
 def _with_spare(question: Question, replicas: int) -> str:
@@ -285,7 +285,7 @@ def _price_said(question: Question) -> str:
     """The price of a GPU, whether the reader gave it, and what spot has saved of it."""
     notes = [] if question.priced else ["you gave no price"]
     notes += [f"{100 * question.spot_saves:.0f}% less by spot"] if question.spot_saves else []
-    return f"${question.price_per_hour:,.2f} a GPU" + (f" ({', '.join(notes)})" if notes else "")
+    return f"${priced(question.price_per_hour)} a GPU" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _needs_heads(question: Question) -> str:

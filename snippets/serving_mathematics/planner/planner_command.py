@@ -69,6 +69,7 @@ from serving_mathematics.planner.routing import Routed, simulations
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.support import checks
 from serving_mathematics.support.commands import OneLineParser
+from serving_mathematics.support.digits import priced
 from serving_mathematics.support.files import inputs_noted, read_text, require_output, write_text
 from serving_mathematics.support.measuring import processors
 
@@ -470,7 +471,7 @@ def _overview(rows: Sequence[dict[str, object]], records: Sequence[Record]) -> s
                 str(record["batch_limit"]),
                 f"{record['ttft_p99_s']:.3g}",
                 f"{1e3 * float(record['tpot_p99_s']):.3g}",
-                f"{record['usd_per_million_tokens']:.3f}",
+                priced(float(record["usd_per_million_tokens"]), 3),
                 str(record["binding"]),
             ]
         table.append(cells)

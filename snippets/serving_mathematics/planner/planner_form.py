@@ -173,6 +173,8 @@ def form_answer(text: str, tell: Callable[[str, str], object] | None = None) -> 
     if values.get("trace") == "":
         return json.dumps({"problem": "trace must be a file, got none", "field": "trace"})
     name, model = str(values.get("trace", "")), str(Path(str(values.get("model", ""))))
+    if name == model:  # two files, of two folders
+        name = values["trace"] = f"trace/{name}"
     if values.get("load_test") and values.get("front") == FIELDS["front"].default:
         del values["front"]  # as the form stands: nobody named what was tested
     fleets = 0

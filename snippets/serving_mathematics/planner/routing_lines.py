@@ -48,7 +48,7 @@ from serving_mathematics.planner.routing import (
 )
 from serving_mathematics.planner.token_prices import _api_usd_per_hour
 from serving_mathematics.planner.traffic import Traffic
-from serving_mathematics.support.digits import sized
+from serving_mathematics.support.digits import priced, sized
 
 ROUTERS_PAGE, CACHES_PAGE = "architecture/model-routers", "optimization/caching"
 
@@ -99,7 +99,9 @@ def routed_main(told: Routed) -> list[Line]:
         Line("if steps err", _kept_if_steps_err(told), "machine/predictions"),
         *_lost_lines(told),
         Line(
-            "price of the fleet", f"${told.usd_per_hour:,.2f} an hour", "intuition/batch-vs-online"
+            "price of the fleet",
+            f"${priced(told.usd_per_hour)} an hour",
+            "intuition/batch-vs-online",
         ),
     ]
 
@@ -426,6 +428,7 @@ def routed_record(told: Routed) -> dict[str, float | int | str]:
         "backend": one.backend,
         "rate_per_s": told.rate_per_s,
         "replicas": told.replicas,
+        "spare_replicas": question.spare_replicas,
         "batch_limit": told.places,
         "token_budget": told.budget,
         "router": best.router.name,

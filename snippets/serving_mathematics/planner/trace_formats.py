@@ -38,6 +38,7 @@ from serving_mathematics.support.require import require
 
 HASH_IDS, HASH_TOKENS = "hash_ids", 512  # blocks of a prompt in Mooncake's traces
 PLAIN = {  # words that say a role where a column has no name that is known
+    "time": ("when", "started", "began", "begin"),
     "prompt": ("prompt", "input", "context", "prefill", "in", "request", "query"),
     "output": ("output", "completion", "answer", "decode", "generated", "gen", "out", "response"),
 }

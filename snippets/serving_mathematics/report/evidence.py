@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +26,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import as_floats, as_number, require
 
 FloatArray = npt.NDArray[np.float64]
+DAY_S = 86_400.0
 COLUMNS = {  # of a request
     "due_s": "when it should leave the client",
     "sent_s": "when it left",
@@ -164,8 +166,8 @@ class Run:
 
     where: file, and which of its runs. tool: that wrote it. columns: by name, each of shape (n,).
     told: by name. gaps_s: all times between tokens, and gap_end_s: when each ended, both of shape
-    (m,). series: of the engine meanwhile. notes: how it was read, in words. shares_prefix, tenants:
-    as beside them. Raises ValueError on columns that are not numbers of one length.
+    (m,). series: of the engine meanwhile. notes: how it was read, in words. shares_prefix, tenants,
+    zero_at_s: as beside them. Raises ValueError on columns that are not numbers of one length.
 
     >>> Run("a.json", "a log", {"ttft_s": np.array([0.1, 0.3])}).size
     2
@@ -182,11 +184,13 @@ class Run:
     notes: tuple[str, ...] = ()
     shares_prefix: float = math.nan  # of prompt tokens, that an earlier prompt began with
     tenants: tuple[str, ...] = ()  # whose names the numbers of that column stand for
+    zero_at_s: float = math.nan  # since 1970, the moment from which sent_s counts, where it is told
 
     def __post_init__(self) -> None:
         """Columns with 64 bits, whatever they came in."""
         share = as_number(shares_prefix=self.shares_prefix)
         object.__setattr__(self, "shares_prefix", share)
+        object.__setattr__(self, "zero_at_s", as_number(zero_at_s=self.zero_at_s))
         require(not (share < 0 or share > 1), "shares_prefix", "in [0, 1], or NaN", share)
         columns = {name: as_floats(**{name: column}) for name, column in self.columns.items()}
         object.__setattr__(self, "columns", columns)
@@ -231,6 +235,15 @@ class Run:
             return self
         order = np.argsort(self.columns["sent_s"], kind="stable")
         return replace(self, columns={name: x[order] for name, x in self.columns.items()})
+
+
+def _date(at_s: float) -> str:
+    """A moment since 1970 by the calendar.
+
+    >>> _date(1.7e9)
+    '2023-11-14 22:13 UTC'
+    """
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _known_numbers(values: FloatArray) -> FloatArray:

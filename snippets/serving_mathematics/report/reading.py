@@ -54,6 +54,7 @@ from serving_mathematics.report.engine_metrics import (
     table_run,
 )
 from serving_mathematics.report.evidence import (
+    DAY_S,
     GROWING,
     FloatArray,
     Run,
@@ -62,7 +63,6 @@ from serving_mathematics.report.evidence import (
     _since_first,
 )
 from serving_mathematics.report.request_log import (
-    DAY_S,
     _is_json,
     _require_counts,
     read_log,

@@ -1,6 +1,7 @@
 """A log of requests, CSV or JSON lines, with any names of columns and any units.
 
-Columns are known by their names, as the planner's traces are, or said: "sent=when,ttft=first_ms".
+Columns are known by their names, as the planner's traces are, in plain words too where what stands
+there is a count or a date, or said: "sent=mark,ttft=first_ms".
 A duration's unit stands at the end of its name, or is told by the others: what begins and ends at
 moments lasts as long as they say, a first token comes within its answer, and each token takes its
 time. Where nothing tells and both seconds and milliseconds would do, it is asked back. A column of
@@ -21,6 +22,7 @@ which read times and tokens.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -35,7 +37,7 @@ import numpy.typing as npt
 from serving_mathematics.core.fleet.trace_rows import KNOWN
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.load_tests import MOST_TOKENS
-from serving_mathematics.planner.trace_formats import HASH_IDS, _seen
+from serving_mathematics.planner.trace_formats import HASH_IDS, _in_plain_words, _seen
 from serving_mathematics.planner.trace_times import (
     PER_S,
     TRACE_YEARS,
@@ -46,8 +48,10 @@ from serving_mathematics.planner.trace_times import (
     _unit_of_name,
 )
 from serving_mathematics.report.evidence import (
+    DAY_S,
     FloatArray,
     Run,
+    _date,
     _known_numbers,
     _known_quantile,
     _pause,
@@ -85,7 +89,7 @@ DURATIONS = {
     "latency": (
         *("latency", "e2e", "e2el", "e2elatency", "duration", "requestlatency", "responsetime"),
         *("elapsed", "totaltime", "api", "requestduration", "requesttime", "total"),
-        *("elapsedtime", "endtoendlatency"),
+        *("elapsedtime", "endtoendlatency", "totallatency", "took"),
     ),
     "queue": ("queuetime", "waittime", "queue", "queuewait", "waiting", "timeinqueue"),
     "tpot": ("tpot", "timeperoutputtoken", "itl", "intertokenlatency", "meanitl"),
@@ -132,6 +136,8 @@ MOST_TRIES = 20  # of one request: an id that stands more often is of something 
 LATER_TOKEN_S = 1e-4  # less for each later token: the answer came whole
 MANY_TOKENS = 8  # of an answer of which that is said
 EITHER = ("requesttime", "elapsed")  # names of a moment or of how long something took
+WITH_UNIT = ("total", "totallatency", "took")  # names that are of times only where they say so
+BYTES = ("request", "response", "query", "context")  # words of counts that may be none of tokens
 ANY_MOMENT = ("timestamp", "time", "ts", "t", "date")  # names that do not say of which moment
 REPLICAS = (  # columns of whose request it was, in compared form
     *("replica", "replicaid", "pod", "podname", "instance", "instanceid", "host", "hostname"),
@@ -151,7 +157,6 @@ MOST_SIZE = 1e100  # number of a column
 PUT_S = 1500.0  # by which a clock is put forward, or more: half an hour, and an hour
 ENDLESS = 10.0  # times the longest other latency
 NEVER = (0, -1, "0", "-1", "0.0", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z")  # no moment
-DAY_S = 86_400.0
 LIKELY_S = (0.002, 300.0)  # what the median of a latency is
 LONGEST_S = 1000.0  # what it is at most, whatever a name says: milliseconds are taken for seconds
 
@@ -299,9 +304,13 @@ def _lasts(name: str, cells: Sequence[Any]) -> bool:
     >>> _lasts("request_time", ["0.512"]), _lasts("request_time", ["1700000000.5"])
     (True, False)
     """
+    return compared(_unit_of_name(name)[0]) in EITHER and not _is_dated(cells)
+
+
+def _is_dated(cells: Sequence[Any]) -> bool:
+    """Whether what stands in a column may be moments of a calendar or since 1970."""
     known = next((cell for cell in cells if cell not in ("", None, "null", "None")), "")
-    either = compared(_unit_of_name(name)[0]) in EITHER
-    return either and _is_number(known) and not _since_1970(float(known))
+    return not _is_number(known) or _since_1970(float(known))
 
 
 def _known_as(name: str) -> list[str]:
@@ -318,7 +327,7 @@ def _known_as(name: str) -> list[str]:
         short = [f"{last}_tokens"]
     found = [compared(form) for form in (name, _unit_of_name(name)[0], *short)]
     timed = _unit_of_name(last)[1]
-    return [form for form in dict.fromkeys(found) if form != "total" or timed]
+    return [form for form in dict.fromkeys(found) if form not in WITH_UNIT or timed]
 
 
 def _chosen(
@@ -341,6 +350,65 @@ def _chosen(
             chosen[role] = found
             taken.add(found)
     return chosen
+
+
+def _add_plain(cells: Mapping[str, Sequence[Any]], chosen: dict[str, str], first: int) -> list[str]:
+    """Take the one column that says in plain words that it is of tokens of prompts, of answers, or
+    of when requests began, where no known name does and nothing else can stand there; and what is
+    to be said of it.
+
+    >>> cells = {"when": ["2026-01-05T10:00:00Z"], "prompt": ["70"], "answer": ["Yes."]}
+    >>> _add_plain(cells, {}, 2)
+    ['prompt is taken as tokens of prompts', 'when is taken as when each was sent']
+    """
+    left = [name for name in cells if name not in chosen.values()]
+    counts = [
+        name
+        for name in left
+        if not any(word in name.lower() for word in BYTES) and _is_count(cells[name])
+    ]
+    told = []
+    for role, what in (("prompt", "tokens of prompts"), ("output", "tokens of answers")):
+        name, _ = _in_plain_words(counts, role)
+        if role not in chosen and name is not None and "cached" not in chosen:
+            chosen[role] = name
+            told.append(f"{name} is taken as {what}")
+    name, _ = _in_plain_words(left, "time")
+    if name is not None and not {*MOMENTS} - {"first"} & {*chosen} and _is_dated(cells[name]):
+        with contextlib.suppress(ValueError):
+            _moments(cells[name], name, first, "", "")
+            chosen["sent"] = name
+            told.append(f"{name} is taken as when each was sent")
+    return told
+
+
+def _first_lasts(cells: Mapping[str, Sequence[Any]], chosen: Mapping[str, str]) -> bool:
+    """Whether a column of first tokens is of how long they took: it has a unit, and is no date,
+    where all other moments are.
+
+    >>> chosen = {"sent": "at", "first": "first_token_ms"}
+    >>> _first_lasts({"at": ["2026-01-05T10:00:00Z"], "first_token_ms": [70]}, chosen)
+    True
+    """
+    others = [chosen[role] for role in MOMENTS if role in chosen and role != "first"]
+    token = chosen.get("first")
+    if token is None or not others or not _unit_of_name(token)[1]:
+        return False
+    return all(_is_dated(cells[one]) for one in others) and not _is_dated(cells[token])
+
+
+def _is_count(cells: Sequence[Any]) -> bool:
+    """Whether all that stands in a column may be tokens.
+
+    >>> [_is_count(x) for x in (["70", "", None], [70.0], ["0.5"], [True], ["hi"], [""])]
+    [True, True, False, False, False, False]
+    """
+    try:
+        values = _known_numbers(_numbers(cells, "", 0))
+        _require_counts(values, "", 0, "")
+    except ValueError:
+        return False
+    return bool(values.size)
 
 
 def _numbers(cells: Sequence[Any], column: str, first: int) -> FloatArray:
@@ -550,6 +618,9 @@ def _run(
     _require_requests(names)
     lasting = [name for name in names if _lasts(name, cells[name])]
     chosen = _chosen(names, mapping, lasting)
+    plain = _add_plain(cells, chosen, first)
+    if "first" not in mapping and _first_lasts(cells, chosen):
+        chosen.setdefault("ttft", chosen.pop("first"))
     cells, twice = _rows_of_one(cells, chosen)
     nginx = chosen.get("latency") in lasting and any(map(_of_nginx, names))
     if nginx and compared(chosen.get("sent", "")) in ANY_MOMENT and "sent" not in mapping:
@@ -561,7 +632,7 @@ def _run(
         )
         rule += " (or say which: columns sent=NAME,ttft=NAME)"
         require(False, "row 1", rule, ", ".join(names)[:200])
-    notes = twice
+    notes = twice + plain
     columns: dict[str, FloatArray] = {}
     for role, name in (
         ("prompt", "prompt_tokens"),
@@ -584,7 +655,7 @@ def _run(
         for role in MOMENTS
         if role in chosen
     }
-    base = _base(moments, notes, chosen)
+    base, zero_at_s = _base(moments, notes, chosen), math.nan
     own = next((name for name in names if compared(name.rpartition(".")[2]) in REPLICAS), "")
     of, replicas = _places_of(cells[own]) if own else (None, {})
     if 1 < len(replicas) < FEW_REPLICAS * len(cells[own]):
@@ -600,6 +671,8 @@ def _run(
         columns["sent_s"], back = absolute[base], ""
         if not parts:  # whose rows stand in no order
             columns["sent_s"], back = _one_after_another(absolute[base], chosen[base], first, of)
+        if TRACE_YEARS[0] <= zero <= TRACE_YEARS[1] and not back:
+            zero_at_s = zero + float(np.nanmin(columns["sent_s"]))
         columns["sent_s"] = _since_first(columns["sent_s"])
         if "due" in absolute:
             columns["due_s"] = absolute["due"] + columns["sent_s"] - absolute[base]
@@ -618,7 +691,10 @@ def _run(
             notes.append(told)
     _add_queue(cells, chosen, columns, first, notes)
     if not base and "end" in moments and "latency_s" in columns:
-        columns["sent_s"] = _since_first(moments["end"][0] - columns["latency_s"])
+        sent, zero = moments["end"][0] - columns["latency_s"], moments["end"][1]
+        if TRACE_YEARS[0] <= zero <= TRACE_YEARS[1] and np.isfinite(sent).any():
+            zero_at_s = zero + float(np.nanmin(sent))
+        columns["sent_s"] = _since_first(sent)
         notes.append(f"moments from {chosen['end']}, less {chosen['latency']}")
     if (
         "tpot" in chosen
@@ -671,9 +747,9 @@ def _run(
     if set(columns) == {"sent_s"} and len(names) > 1:
         told = f"of {', '.join(names)[:120]} only {chosen[base]} is read"
         notes.append(f"{told}: each row is taken as a request")
-    notes += _emptiness(columns)
+    notes += _emptiness(columns, zero_at_s)
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
-    run = replace(run, tenants=tenants)
+    run = replace(run, tenants=tenants, zero_at_s=zero_at_s)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
 
 
@@ -846,9 +922,9 @@ def _one_after_another(
     return moments + np.cumsum(later), told
 
 
-def _emptiness(columns: Mapping[str, FloatArray]) -> list[str]:
+def _emptiness(columns: Mapping[str, FloatArray], zero_at_s: float) -> list[str]:
     """What is to be said of a log in which nothing came in most of the time, or for far longer than
-    ever else; nothing elsewhere."""
+    ever else; nothing elsewhere. zero_at_s: as of a run."""
     sent = np.sort(_known_numbers(columns.get("sent_s", np.zeros(0))))
     if sent.size < EMPTY_LEAST:
         return []
@@ -859,7 +935,11 @@ def _emptiness(columns: Mapping[str, FloatArray]) -> list[str]:
     paused = _pause(sent)
     if paused is None:
         return []
-    told = f"nothing came for {paused[1]:,.0f} s from {sent[paused[0]] - sent[0]:,.0f} s on, and"
+    begin = float(sent[paused[0]])
+    since = f"{begin - sent[0]:,.0f} s"
+    if span > DAY_S and math.isfinite(zero_at_s):
+        since = _date(zero_at_s + begin)
+    told = f"nothing came for {paused[1]:,.0f} s from {since} on, and"
     return [f"{told} for {paused[2]:.2g} s at most elsewhere: a client or a clock stood or jumped"]
 
 

@@ -29,6 +29,8 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
+from serving_mathematics.support.digits import one_of_many
+
 PACKAGE = "serving_mathematics"
 Kind = Literal["identity", "published", "simulation", "measured"]
 """Where the expectation comes from: other mathematics, a published number, a simulation, a recorded
@@ -225,7 +227,8 @@ def _report(
 ) -> None:
     if kind not in get_args(Kind):
         raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
-    row = Comparison(str(label), kind, expected, got, tolerance, str(source), bool(passed))
+    label = one_of_many(str(label))
+    row = Comparison(label, kind, expected, got, tolerance, str(source), bool(passed))
     for rows in _listeners:
         rows.append(row)
     print(f"{'PASS' if passed else 'FAIL'} {row}")

@@ -1,16 +1,21 @@
-"""Numbers as sentences say them: of so many digits, never with a power of ten for a large one, and
-one of what a sentence has many of.
+"""Numbers as sentences say them: of so many digits, never with a power of ten for a large one, a
+small price that is not nothing, and one of what a sentence has many of.
 
 Source: Python's format `g`, which writes 140 of two digits as 1.4e+02.
 """
 
 from __future__ import annotations
 
+import math
 import re
 
-from serving_mathematics.support.require import require_finite, require_positive_integer
+from serving_mathematics.support.require import (
+    require_finite,
+    require_non_negative_integer,
+    require_positive_integer,
+)
 
-ONE = re.compile(r"(?<![\d.,])1 ((?:more )?(?!times|brings|sends)[a-z]{2,}[^\Wius])s\b")
+ONE = re.compile(r"(?<![\w.,])1 ((?:more )?(?!times|brings|sends)[a-z]{2,}[^\Wius])s\b")
 
 
 def sized(value: float, digits: int = 3) -> str:
@@ -24,6 +29,21 @@ def sized(value: float, digits: int = 3) -> str:
     value = require_finite(value=value)
     digits = require_positive_integer(digits=digits)
     return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+
+
+def priced(usd: float, decimals: int = 2) -> str:
+    """An amount to so many decimals, and one that is less than the last of them to two digits.
+
+    usd: finite. decimals: 0 or more. Raises ValueError otherwise.
+
+    >>> priced(1234.5), priced(0.0042), priced(0.00021, 3)
+    ('1,234.50', '0.0042', '0.00021')
+    """
+    usd = require_finite(usd=usd)
+    decimals = require_non_negative_integer(decimals=decimals)
+    if 0 < usd < 10.0**-decimals:
+        return f"{usd:.{1 - math.floor(math.log10(usd))}f}".rstrip("0")
+    return f"{usd:,.{decimals}f}"
 
 
 def one_of_many(sentence: str) -> str:

@@ -173,6 +173,20 @@ def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:
     assert kept.change.startswith("look for what made the engine slower from")
 
 
+def test_a_log_of_days_says_dates() -> None:
+    """Whoever was on duty looks at a clock, not at 120,000 s."""
+    sent = np.arange(0.0, 2.5e5, 100.0)
+    late = np.where((sent > 1.2e5) & (sent < 1.3e5), 9.0, 0.1)
+    found = np.where(sent < 1.2e5, 60.0, 0.0)
+    columns = {"sent_s": sent, "ttft_s": late, "latency_s": late, "prompt_tokens": sent * 0 + 90}
+    run, asked = Run("", "", columns, zero_at_s=1.7e9), Asked(ttft_s=1.0)
+    assert "from 2023-11-16 07:35 UTC to 2023-11-16 10:03 UTC, when" in goodput(run, asked).change
+    said = goodput(replace(run, zero_at_s=np.nan), asked).change
+    assert "from 120,100 s to 129,000 s after the first request, when" in said
+    cached = replace(run, columns=columns | {"cached_tokens": found})
+    assert " until 2023-11-16 " in prefix_hits(cached, Asked()).seen
+
+
 def test_a_ramp_is_no_engine_that_changed() -> None:
     gaps = np.random.default_rng(3).exponential(1.0, 2000) / np.linspace(0.5, 3.0, 2000)
     run = served(np.random.default_rng(5), 2000, load=0.4, arrivals=gaps)

@@ -38,6 +38,7 @@ KNOWN = {  # names of columns in compared form: letters and digits, in lower cas
         *("responsetokens", "outputlen", "answertokens", "numdecodetokens", "completionlength"),
         *("outputtoks", "genaiusageoutputtokens", "tokensout", "tokenscompletion"),
         *("numberoutputtokens", "outputtokencount", "candidatestokencount", "tokensize"),
+        "completionsize",
     ),
     "cached": (
         *("cachedtokens", "reusabletokens", "prefixtokens", "numcachedtokens"),

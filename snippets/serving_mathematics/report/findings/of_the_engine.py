@@ -15,6 +15,7 @@ hyperparameter tuning.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +23,15 @@ import numpy.typing as npt
 from serving_mathematics.core.batching.speculative_decoding import best_draft_length
 from serving_mathematics.core.queues.shares import wilson_interval
 from serving_mathematics.report.evidence import (
+    DAY_S,
     MOST_GUESSED,
     FloatArray,
     Run,
     Series,
+    _date,
     _inside_at,
     _known_mean,
+    _known_numbers,
     _known_quantile,
     _since_first,
     _tick_s,
@@ -261,6 +265,21 @@ def queue_or_prefill(run: Run, asked: Asked) -> Finding | None:
     return _waiting(run, share, half, float(ttft.mean()), how, then=then)
 
 
+def _clock_of(run: Run) -> tuple[Callable[[float], str], str]:
+    """How a run says a moment, from the seconds since its first request, and what stands after it:
+    by the calendar where it lasts more than a day and tells when it began.
+
+    >>> sent = {"sent_s": np.array([0.0, 1e5])}
+    >>> [_clock_of(Run("", "", sent, zero_at_s=at_s))[0](7200.0) for at_s in (1.7e9, math.nan)]
+    ['2023-11-15 00:13 UTC', '7,200 s']
+    """
+    sent = _known_numbers(run.column("sent_s"))
+    if math.isfinite(run.zero_at_s) and sent.size and sent.max() - sent.min() > DAY_S:
+        begin = run.zero_at_s + float(sent.min())
+        return (lambda after_s: _date(begin + after_s)), ""
+    return duration, " after the first request"
+
+
 def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
     """What to look at where nine of ten late requests were sent in one part of the log or from a
     moment on: a cache that found less then, longer prompts, a slower engine, later ones that passed
@@ -276,15 +295,14 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
     if not (run.has("sent_s") and late.any()):
         return ""
     since, found, prompts = (run.column(x) for x in ("sent_s", "cached_tokens", "prompt_tokens"))
-    since = _since_first(since)
+    since, (at, after) = _since_first(since), _clock_of(run)
     ends, last = _stretch(since[late], since), float(np.nanmax(since))
     early = last / STRETCHES_OF_HITS  # a moment below is told to a stretch
     when, then = "", np.zeros(run.size, dtype=bool)
     if ends is not None:
         then = (since >= ends[0]) & (since <= ends[1])
-        when = f"to {duration(ends[1])} after the first request"
-        when = "after the first request on" if ends[1] == last else when
-        when = f"from {duration(ends[0])} {when}, when nine of ten {who} were sent"
+        end = f"{after} on" if ends[1] == last else f" to {at(ends[1])}{after}"
+        when = f"from {at(ends[0])}{end}, when nine of ten {who} were sent"
     other = np.isfinite(since) & ~then
     had, has = _known_mean(found[other]), _known_mean(found[then])
     usual, long = (max(_known_mean(prompts[x]), 1.0) for x in (other, then))
@@ -293,21 +311,21 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
         return f"look for what emptied the prefix cache {when}: {seen}{percent(had / usual)}"
     fell, told = _hits_fell(run), _changed(run)
     if fell is not None and (since[late] >= fell[0] - early).mean() > 0.9:
-        return f"look for what emptied the prefix cache {duration(fell[0])} after the first request"
+        moment = f"{at(fell[0])}{after}" if after else f"at {at(fell[0])}"
+        return f"look for what emptied the prefix cache {moment}"
     if long > CROWD * usual:
         seen = f"look who sent prompts {sized(long / usual, 2)} times as long {when}"
         return f"{seen}: bound them, or serve them apart"
     begins = told[0] - float(np.nanmin(run.column("sent_s"))) if told and told[1] > 1 else math.inf
     if (since[late] >= begins - early).mean() > 0.9:
-        moment = duration(begins)
-        return f"look for what made the engine slower from {moment} after the first request on"
+        return f"look for what made the engine slower from {at(begins)}{after} on"
     if ends is None:
         return ""
     if _passed_share(run) > PASSED:
         return f"look at what happened {when}; later ones passed them: {ROUTED}"
     times, until = _crowd(np.sort(since[then]), float(np.isfinite(since).sum() / last))
     if times > CROWD:
-        begun = f"from {duration(ends[0])} to {duration(until)}, of the time "
+        begun = f"from {at(ends[0])} to {at(until)}, of the time "
         return f"plan for {sized(times, 2)} times the mean rate, as it was " + (
             begun * (until < ends[1]) + when
         )
@@ -421,10 +439,11 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
     if told is None:
         return None
     begins, times = told
-    since = duration(begins - float(np.nanmin(run.column("sent_s"))))
+    at, after = _clock_of(run)
+    since = at(begins - float(np.nanmin(run.column("sent_s"))))
     return Finding(
         "warning",
-        f"from {since} after the first request on, a token takes about {sized(times, 2)} times as "
+        f"from {since}{after} on, a token takes about {sized(times, 2)} times as "
         "long with as many inside and as long prompts",
         "the log is of two engines, so nothing is said of the costs of a step or of the load that "
         "it carries",
@@ -505,7 +524,9 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         "send the turns of a session to the engine that has them, and give its cache more memory"
     )
     if fell is not None:
-        seen += f": {percent(fell[1])} until {duration(fell[0])} after the first, then "
+        at, after = _clock_of(run)
+        since = f"{at(fell[0])}{after.removesuffix(' request')}"
+        seen += f": {percent(fell[1])} until {since}, then "
         seen += percent(fell[2])
         change = "look for a deploy or a restart that emptied the cache then, a prompt whose "
         change += "beginning changed, or a router that forgot who has what"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +29,10 @@ from serving_mathematics.report.artefacts import (
 )
 from serving_mathematics.report.engine_metrics import WITHIN
 from serving_mathematics.report.evidence import (
+    DAY_S,
     FloatArray,
     Run,
+    _date,
     _inside_at,
     _known_mean,
     _known_quantile,
@@ -76,7 +77,6 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
 P99 = 0.99  # that summaries tell
-DAY_S = 86_400.0
 EPOCHS_S = 1e9, 4e9  # since 1970: of the years 2001 to 2096
 WINDOWS = ((3600.0, "hour"), (30 * DAY_S, "30 days"))  # of a promise, and of who was woken [s]
 BINS = 12  # of requests by how many were inside
@@ -246,7 +246,7 @@ def _moment(at_s: float, first_s: float) -> str:
     '2023-11-14 22:13 UTC'
     """
     if EPOCHS_S[0] < first_s and at_s < EPOCHS_S[1]:
-        return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC"
+        return _date(at_s)
     return f"day {(at_s - first_s) / DAY_S:.2f}"
 
 
