@@ -95,7 +95,7 @@ ADDRESS = ["--host", "0.0.0.0", "--port", "8000"]  # SGLang and TensorRT-LLM hea
 NO_OVERLAP = "disable_overlap_scheduler: true\n"
 WHERE = ", in the folder where it starts:"  # a router's file lies
 ROUTED = "fleets.yaml"  # what TensorRT-LLM's router reads
-ROUTERS = {  # before separate fleets; without its policy vLLM's would follow prefixes
+PAIR_ROUTERS = {  # before separate fleets; without its policy vLLM's would follow prefixes
     "vllm": ["vllm-router", "--vllm-pd-disaggregation", "--policy", "round_robin"],
     "sglang": ["python", "-m", "sglang_router.launch_router", "--pd-disaggregation"],
 }
@@ -595,7 +595,7 @@ def separate_launch(question: Question, pair: Apart) -> Started:
     if backend != "trtllm":
         words = [word for host in ones for word in ("--prefill", f"http://{host}:8000")]
         words += [word for host in others for word in ("--decode", f"http://{host}:8000")]
-        router = shlex.join([*ROUTERS[backend], *words, *ADDRESS])
+        router = shlex.join([*PAIR_ROUTERS[backend], *words, *ADDRESS])
         if backend == "sglang":
             return Started(prompts, answers, router, "", {})
         host = "VLLM_NIXL_SIDE_CHANNEL_HOST=ADDRESS_OF_THIS_HOST "
