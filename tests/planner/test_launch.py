@@ -599,15 +599,21 @@ def test_files_of_separate_fleets_are_yaml(apart: Separate) -> None:
     assert "max_tokens_in_buffer: 70\n" in text
 
 
-def test_a_connector_is_json_and_the_proxy_knows_every_port(apart: Separate) -> None:
+def test_a_connector_is_json_and_the_router_knows_every_replica(apart: Separate) -> None:
     assert apart.run is not None
     words = role_words(behind(apart.question, "vllm"), apart.run, "answers")
     config = json.loads(words[words.index("--kv-transfer-config") + 1])
     assert config == {"kv_connector": "NixlConnector", "kv_role": "kv_consumer"}
     found = separate_launch(behind(apart.question, "vllm"), apart.run)
     words = found.router.split()
-    ports = words[words.index("--prefiller-ports") + 1 : words.index("--decoder-hosts")]
-    assert ports == ["8000"] * apart.run.prompts
+    assert words[:4] == ["vllm-router", "--vllm-pd-disaggregation", "--policy", "round_robin"]
+    for flag, role, replicas in (
+        ("--prefill", "prompts", apart.run.prompts),
+        ("--decode", "answers", apart.run.answers),
+    ):
+        told = [words[i + 1] for i, word in enumerate(words) if word == flag]
+        assert told == [f"http://{role}-{i}.{role}:8000" for i in range(replicas)]
+    assert words[-4:] == ["--host", "0.0.0.0", "--port", "8000"]
     assert "experimental" in found.note
     text = separate_text(behind(apart.question, "vllm"), apart.run)
     assert text.startswith(f"# each of {apart.run.prompts} replicas for prompts\n")

@@ -10,7 +10,8 @@ Source: vLLM pull requests 29431 (the longest request that fits), 32773 (FP8 mad
 44132 (with a scale for each output), and its documentation of several machines; `tpu_worker.py` of
 tpu-inference, which is told no other length than at first; SGLang pull request 24241, released with
 0.5.11;
-vLLM documentation, engine arguments, speculative decoding and NixlConnector, and
+vLLM documentation, engine arguments, speculative decoding and NixlConnector, its package
+vllm-router (0.1.17), whose flags were tried before servers that answer as engines do, and
 `vllm/config/vllm.py` (0.33), where each data-parallel rank offloads as much as is named; SGLang
 documentation, server arguments, speculative decoding, PD disaggregation and router, and its
 releases 0.5.10 to 0.5.23, which divide the chunk by the groups, and mix chunks with stages from
@@ -94,6 +95,10 @@ ADDRESS = ["--host", "0.0.0.0", "--port", "8000"]  # SGLang and TensorRT-LLM hea
 NO_OVERLAP = "disable_overlap_scheduler: true\n"
 WHERE = ", in the folder where it starts:"  # a router's file lies
 ROUTED = "fleets.yaml"  # what TensorRT-LLM's router reads
+PAIR_ROUTERS = {  # before separate fleets; without its policy vLLM's would follow prefixes
+    "vllm": ["vllm-router", "--vllm-pd-disaggregation", "--policy", "round_robin"],
+    "sglang": ["python", "-m", "sglang_router.launch_router", "--pd-disaggregation"],
+}
 MOUNT = "/options"  # of a pod, where its files lie
 SLEEP_S = 15  # in which nobody sends to a pod that goes any more
 ANSWER_S = 600  # of an answer, for users to set
@@ -578,8 +583,8 @@ def separate_launch(question: Question, pair: Apart) -> Started:
 
     >>> from serving_mathematics.planner.separate_fleets import TIGHT, SeparateFleets
     >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
-    >>> separate_launch(TIGHT, pair).router.split()[2:6] if pair else []
-    ['--port', '8192', '--prefiller-hosts', 'prompts-0.prompts']
+    >>> separate_launch(TIGHT, pair).router.split()[4:6] if pair else []
+    ['--prefill', 'http://prompts-0.prompts:8000']
     """
     backend = question.deployment.backend
     prompts, answers = (
@@ -587,20 +592,15 @@ def separate_launch(question: Question, pair: Apart) -> Started:
     )
     ones = [f"prompts-{i}.prompts" for i in range(pair.prompts + question.spare_replicas)]
     others = [f"answers-{i}.answers" for i in range(pair.answers + question.spare_replicas)]
-    if backend == "vllm":
-        host = "VLLM_NIXL_SIDE_CHANNEL_HOST=ADDRESS_OF_THIS_HOST "
-        words = ["python", "tests/v1/kv_connector/nixl_integration/toy_proxy_server.py"]
-        words += ["--port", "8192", "--prefiller-hosts", *ones, "--prefiller-ports"]
-        words += ["8000"] * len(ones) + ["--decoder-hosts", *others, "--decoder-ports"]
-        words += ["8000"] * len(others)
-        note = "vLLM calls this experimental, and documents no proxy but this one, of its tests"
-        return Started(host + prompts, host + answers, shlex.join(words), note, {})
-    if backend == "sglang":
-        words = ["python", "-m", "sglang_router.launch_router", "--pd-disaggregation"]
-        words += [word for host in ones for word in ("--prefill", f"http://{host}:8000")]
+    if backend != "trtllm":
+        words = [word for host in ones for word in ("--prefill", f"http://{host}:8000")]
         words += [word for host in others for word in ("--decode", f"http://{host}:8000")]
-        words += ADDRESS
-        return Started(prompts, answers, shlex.join(words), "", {})
+        router = shlex.join([*PAIR_ROUTERS[backend], *words, *ADDRESS])
+        if backend == "sglang":
+            return Started(prompts, answers, router, "", {})
+        host = "VLLM_NIXL_SIDE_CHANNEL_HOST=ADDRESS_OF_THIS_HOST "
+        note = "vLLM calls this experimental; pip install vllm-router"
+        return Started(host + prompts, host + answers, router, note, {})
     buffer = _long_prompt(question)
     cache = f"cache_transceiver_config:\n  backend: NIXL\n  max_tokens_in_buffer: {buffer}\n"
     options = _options(question.deployment) + cache
