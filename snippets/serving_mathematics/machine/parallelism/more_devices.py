@@ -162,7 +162,7 @@ def figure_more_devices(figure: Figure) -> None:
     of shared layers lies lowest up to eight devices and then jumps. With many requests the line of
     copies lies below it from two devices on, and that of copies of two lowest from four on.
     """
-    figure.set_size_inches(6.4, 3.0)
+    figure.set_size_inches(5.8, 3.0)
     for axes, requests in zip(figure.subplots(1, 2, sharey=True), (16, 128), strict=True):
         for way, colour in (
             ("layers shared", "C0"),
