@@ -141,7 +141,7 @@ def figure_all_reduce(figure: Figure) -> None:
         floor, share, _ = _small("h100_sxm", devices)
         fitted = message_s(ring_hops(np.array(float(devices))), sizes, np.array(link), share, floor)
         axes.plot(sizes, 1e6 * fitted, ":", color=colour)
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", reverse=True)
     axes.set(
         xscale="log",
         yscale="log",

@@ -166,9 +166,9 @@ def figure_more_devices(figure: Figure) -> None:
     for axes, requests in zip(figure.subplots(1, 2, sharey=True), (16, 128), strict=True):
         for way, colour in (
             ("layers shared", "C0"),
-            ("copies", "C1"),
-            ("copies of two", "C3"),
             ("stages", "C2"),
+            ("copies", "C1"),
+            ("copies of two", "C4"),
         ):
             rows = [(n, _found().get((f"chat, {way}", n, requests))) for n in DEVICES]
             points = [(n, row[0]) for n, row in rows if row]
