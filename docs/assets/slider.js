@@ -76,7 +76,7 @@ function board(plot) {
     const words = add("text", { class: "title", x, y, "text-anchor": middle ? "middle" : "start" }, text);
     if (larger === 1 && width > 310) return; // nor is it on a phone
     const [needs, room] = [words.getComputedTextLength(), middle ? width : width - x];
-    if (needs > room) words.style.fontSize = `${(12 * room) / needs}px`;
+    if (needs > room) words.style.fontSize = `${(11.8 * room) / needs}px`;
     const half = Math.min(needs, room) / 2;
     if (middle) marks(words, { x: Math.min(Math.max(x, half), width - half) });
   };
