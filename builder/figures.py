@@ -59,6 +59,7 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": salt}):
         for axes in figure.axes:
+            _draw_points_whole(axes)
             for axis, sides in ((axes.xaxis, ("bottom", "top")), (axes.yaxis, ("left", "right"))):
                 _write_as_in_text(axis)
                 ticks = axis.get_tick_params()
@@ -104,6 +105,15 @@ def _write_as_in_text(axis: Axis) -> None:
     powers = isinstance(axis.get_major_formatter(), LogFormatter)
     if axis.isDefault_majfmt and (0.001 <= least < most <= 1.5e5 if powers else 1000 <= most < 1e6):
         axis.set_major_formatter(lambda tick, _: f"{tick:,g}".replace("-", "\N{MINUS SIGN}"))
+
+
+def _draw_points_whole(axes: Axes) -> None:
+    """A point on an axis, such as one of nothing, is not cut in half, unless others lie beyond."""
+    for line in axes.lines:
+        if line.get_marker() not in ("None", "", None) and _of_data(line, axes):
+            at = (axes.transScale + axes.transLimits).transform(line.get_xydata())
+            if np.all((at > -1e-6) & (at < 1 + 1e-6)):
+                line.set_clip_on(False)
 
 
 def nothing_finite(axes: Axes) -> bool:

@@ -76,7 +76,7 @@ function board(plot) {
     const words = add("text", { class: "title", x, y, "text-anchor": middle ? "middle" : "start" }, text);
     if (larger === 1 && width > 310) return; // nor is it on a phone
     const [needs, room] = [words.getComputedTextLength(), middle ? width : width - x];
-    if (needs > room) words.style.fontSize = `${(12 * room) / needs}px`;
+    if (needs > room) words.style.fontSize = `${(11.8 * room) / needs}px`;
     const half = Math.min(needs, room) / 2;
     if (middle) marks(words, { x: Math.min(Math.max(x, half), width - half) });
   };
@@ -170,6 +170,13 @@ const SHAPE = { // states differ by their shape, too
 };
 SHAPE.cached = SHAPE.idle;
 
+// Where an axis begins and ends: panels above each other, of which the clock is the axis, leave as much at their sides.
+function sides(plot, left, right) {
+  plot.needs = [left, right];
+  const [from, to] = plot.common ?? plot.needs;
+  return (plot.used = [Math.max(left, from), Math.min(right, to)]);
+}
+
 // The lanes right below a picture, which share its axis.
 const lanesBelow = ({ offsetTop, nextElementSibling: next }) => next?.classList.contains("of-lanes") && next.offsetTop > offsetTop;
 
@@ -177,8 +184,8 @@ const lanesBelow = ({ offsetTop, nextElementSibling: next }) => next?.classList.
 function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 }) {
   const picture = board(plot);
   const { add, long, head, width, height } = picture;
-  const left = 10 + Math.max(...long(world.lanes)); // the same in all, whose axes are one
-  const [right, top, bottom] = [width - room, 22, height - (shared ? 4 : 38)];
+  const [left, right] = sides(plot, 10 + Math.max(...long(world.lanes)), width - room); // the same in all, whose axes are one
+  const [top, bottom] = [22, height - (shared ? 4 : 38)];
   const across = scale(axis, left, right);
   const high = (bottom - top) / panel.lanes.length;
   head(panel.label);
@@ -207,7 +214,7 @@ function rows(plot, panel, world, axis, { room = 8, shared = false, most = 18 })
 function lanes(plot, panel, world) {
   const { clock } = world;
   const shared = lanesBelow(plot);
-  const p = rows(plot, panel, world, clock, { shared, room: world.right ? plot.clientWidth / unit(plot) - world.right : 8 });
+  const p = rows(plot, panel, world, clock, { shared });
   const { image, add, long, width, across, left, right, top, bottom } = p;
   events(add, world, across, top, bottom);
   const past = svg("rect", { x: left, y: 0, height: p.height });
@@ -385,12 +392,11 @@ function halves(name) {
 
 // A plane with axes, and at its right a column for what stands at the ends of its lines: kind, name, the longest value.
 const LINE = 13;
-function plane(plot, x, y, named, possible = [], lanes = []) {
+function plane(plot, x, y, named, possible = [], lowest = true) {
   const picture = board(plot);
   const { image, add, long, head, width, height } = picture;
-  const [top, bottom] = [26, height - (lanes.length ? 8 : 36)]; // lanes below have the axis
+  const [top, bottom] = [x.events ? 38 : 26, height - (lowest ? 36 : 8)]; // what happens is told above, the axis by lanes below
   const heights = ticks(y, (bottom - top) / 30);
-  const left = 10 + Math.max(...long([...heights.map(tick), ...lanes]));
   let ends = y.limit ? [...named, { kind: "of-limit", name: y.limit.label }] : named;
   const lines = (split) => ends.map(({ name, value }) => [value, ...split(name)].filter(Boolean));
   const fit = (split) => lines(split).reduce((sum, one) => sum + LINE * one.length + 2, 0) <= bottom - top + 4;
@@ -400,7 +406,8 @@ function plane(plot, x, y, named, possible = [], lanes = []) {
   lines(split).forEach((all, i) => Object.assign(ends[i], { lines: all }));
   const words = ends.flatMap((end) => end.lines.map((text) => [text, `label ${end.value === text ? "now" : end.kind}`]));
   words.push(...possible.flatMap(({ kind, name }) => split(name).map((text) => [text, `label ${kind}`]))); // the axes stay where they are at every setting
-  const right = width - 12 - Math.max(0, ...long(words.map(([text]) => text), (_, i) => words[i][1]));
+  const beside = Math.max(0, ...long(words.map(([text]) => text), (_, i) => words[i][1]));
+  const [left, right] = sides(plot, 10 + Math.max(...long(heights.map(tick))), width - 12 - beside);
   const up = scale(y, bottom, top);
   const across = scale(x, left, right);
   const tell = (values) => { // to who cannot see it: each curve that has a value, and it
@@ -414,7 +421,7 @@ function plane(plot, x, y, named, possible = [], lanes = []) {
     add("path", { class: "grid", d: `M${left} ${up(value)}H${right}` });
     add("text", { x: left - 7, y: up(value) + 4, "text-anchor": "end" }, tick(value));
   }
-  axisBelow(picture, x, across, [left, right, bottom, height], !lanes.length);
+  axisBelow(picture, x, across, [left, right, bottom, height], lowest);
   add("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` });
   head(title(y), 2);
   if (y.limit) {
@@ -517,13 +524,12 @@ function curves(plot, panel, world) {
   const numbers = ({ values }) => [...new Set(values)].filter((value) => value !== null);
   const longest = (curve) => (curve.longest ??= numbers(curve).map((value) => plain(value, curve)).reduce((a, b) => (b.length > a.length ? b : a), "–")); // of all runs: the axes stay
   const ends = panel.curves.map((curve, i) => ({ kind: `of-${hue(curve, i)}`, name: panel.curves.length > 1 ? curve.label : "", value: longest(curve) }));
-  const p = plane(plot, clock, panel.y, ends, [], lanesBelow(plot) ? world.lanes : []);
-  world.right = lanesBelow(plot) ? p.right : undefined;
+  const p = plane(plot, clock, panel.y, ends, [], !lanesBelow(plot));
   events(p.add, world, p.across, p.top, p.bottom);
   for (const [start, end, words] of clock.events?.[world.run()] ?? []) {
     const late = start + end > clock.range[0] + clock.range[1]; // its words stand where there is room: in it, or beside it
     const [x, anchor] = p.across(end) - p.across(start) > 80 ? [end, "end"] : late ? [start, "end"] : [end, "start"];
-    p.add("text", { class: "event", x: p.across(x) + (anchor === "end" ? -5 : 5), y: p.top + 10, "text-anchor": anchor }, words);
+    p.add("text", { class: "event", x: p.across(x) + (anchor === "end" ? -5 : 5), y: p.top - 9, "text-anchor": anchor }, words);
   }
   const past = svg("rect", { x: p.left, y: p.top - 1, height: p.bottom - p.top + 2 });
   p.add("clipPath", { id: `${plot.id}-past` }).append(past);
@@ -596,9 +602,18 @@ export async function open(place) {
     if (plots[i].clientWidth) moves[i] = DRAW[panel.kind](plots[i], panel, world);
     moves[i]();
   };
+  function align() {
+    const timed = plots.filter((plot, i) => plot.needs && ["curves", "lanes"].includes(panels[i].kind));
+    for (const plot of timed) {
+      const [lefts, rights] = [0, 1].map((side) => timed.filter(({ offsetLeft }) => offsetLeft === plot.offsetLeft).map(({ needs }) => needs[side]));
+      plot.common = [Math.max(...lefts), Math.min(...rights)];
+      if (plot.common.join() !== plot.used.join()) one(panels[plots.indexOf(plot)], plots.indexOf(plot));
+    }
+  }
   function draw() { // for another run, or another size
     drawn = laidOut();
     panels.forEach(one);
+    align();
   }
   function say() {
     const words = new Map();
@@ -705,6 +720,7 @@ export async function open(place) {
     await new Promise((on) => setTimeout(on)); // a touch meanwhile waits for one panel, not for all
     one(panels[i], i);
   }
+  align();
   const sized = new ResizeObserver(() => { if (laidOut() !== drawn) draw(); });
   for (const plot of plots) sized.observe(plot);
 }

@@ -36,11 +36,13 @@ def test_the_words_of_figures_are_nine_pixels_high_on_a_phone() -> None:
     parts = ("font.size", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
     with house_style(ROOT / SOURCES / "house.mplstyle"):
         sizes = [float(mpl.rcParams[part]) for part in parts]
-        shown = PHONE["width"] / (72 * mpl.rcParams["figure.figsize"][0])
+        widths = [float(mpl.rcParams["figure.figsize"][0])]
     for module in (ROOT / SOURCES).rglob("*.py"):
-        found = re.findall(r"fontsize=([^,)]+)", module.read_text(encoding="utf-8"))
+        text = module.read_text(encoding="utf-8")
+        found = re.findall(r"fontsize=([^,)]+)", text)
         sizes += [float(size) for size in found if size != '"medium"']
-    assert min(sizes) * shown >= 9
+        widths += [float(width) for width in re.findall(r"set_size_inches\(([^,]+)", text)]
+    assert min(sizes) * PHONE["width"] / (72 * max(widths)) >= 9
 
 
 def draw(salt: str) -> tuple[str, str]:
@@ -61,6 +63,16 @@ def test_a_name_stands_where_the_values_of_its_axis_stand() -> None:
     light_and_dark(figure, "shared")
     names = [axis.label.get_visible() for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     assert names == [False, True, True, True]
+
+
+def test_a_point_on_an_axis_is_whole_unless_others_lie_beyond() -> None:
+    axes = Figure().subplots()
+    lines = [axes.plot([0.5, 1], [0.5, end], "o")[0] for end in (0, -1e-3)]
+    lines += axes.plot([0.5, 1], [0.5, 0])
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    assert axes.figure is not None
+    light_and_dark(axes.figure, "whole")
+    assert [line.get_clip_on() for line in lines] == [False, True, True]
 
 
 @pytest.fixture(scope="module")

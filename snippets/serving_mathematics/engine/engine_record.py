@@ -91,7 +91,7 @@ def _error_rows(record: dict[str, Any]) -> str:
         for latency, place in KINDS:
             mean, half = mean_and_half_width(relative_errors(runs, latency, place))
             seen = float(np.median([run["measured"][latency][place] for run in runs]))
-            cells.append(f"{digits(1000 * seen)} ms, {100 * mean:+.0f} ± {100 * half:.0f}%")
+            cells.append(f"{digits(1000 * seen)} ms, {100 * mean:+z.0f} ± {100 * half:.0f}%")
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -117,8 +117,8 @@ def _model_rows(record: dict[str, Any]) -> str:
     runs, rows = record["loads"]["runs"], []
     for model, named in MODELS.items():
         middle, tail, bias = _errors(runs, model)
-        own = f"{100 * _step_error(runs, model):+.0f}%" if model in runs[0]["steps_s"] else ""
-        errors = f"{100 * middle:.0f}% | {100 * tail:.0f}% | {100 * bias:+.0f}%"
+        own = f"{100 * _step_error(runs, model):+z.0f}%" if model in runs[0]["steps_s"] else ""
+        errors = f"{100 * middle:.0f}% | {100 * tail:.0f}% | {100 * bias:+z.0f}%"
         rows.append(f"| {named} | {own} | {errors} |")
     return "\n".join(rows)
 
@@ -130,7 +130,7 @@ def _other_rows(runs: list[dict[str, Any]], first: str) -> str:
     for latency, place in KINDS:
         seen = float(np.median([run["measured"][latency][place] for run in runs]))
         error = float(np.mean(relative_errors(runs, latency, place)))
-        cells.append(f"{digits(1000 * seen)} ms, {100 * error:+.0f}%")
+        cells.append(f"{digits(1000 * seen)} ms, {100 * error:+z.0f}%")
     gap = float(np.median([run["gaps_s"][1] for run in runs]))
     return f"| {' | '.join([*cells, f'{digits(1000 * gap)} ms'])} |"
 

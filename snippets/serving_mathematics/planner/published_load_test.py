@@ -96,8 +96,8 @@ def example() -> SimpleNamespace:
     before, after = (_ratios(x) for x in (FITTED, tested.constants))
     others = [run.concurrency not in TYPED for run in runs]
     rows = [
-        f"| {run.concurrency:.0f} | {1e3 * run.per_token_s:.3g} | {100 * (x - 1):+.0f}% | "
-        f"{100 * (y - 1):+.0f}% | {'' if other else 'yes'} |".replace("-", "−")
+        f"| {run.concurrency:.0f} | {1e3 * run.per_token_s:.3g} | {100 * (x - 1):+z.0f}% | "
+        f"{100 * (y - 1):+z.0f}% | {'' if other else 'yes'} |".replace("-", "−")
         for run, x, y, other in zip(runs, before, after, others, strict=True)
     ]
     (replicas, slow), (replicas_tested, slow_tested) = map(_planned, (plain, tested))

@@ -101,7 +101,7 @@ def _closed_row(fleet: Fleets, replicas: int) -> str:
     told = fleet.estimate(run)
     pairs = [(told.concurrency, run.concurrency), (told.tpot_s, run.tpot[0].value)]
     pairs += [(told.ttft_s[i], run.ttft[i].value) for i in range(len(QUANTILES))]
-    errors = [f"{100 * (closed / got - 1):+.0f}%".replace("-", "−") for closed, got in pairs]
+    errors = [f"{100 * (closed / got - 1):+z.0f}%".replace("-", "−") for closed, got in pairs]
     return f"| {replicas} | {100 * told.load:.0f}% | {' | '.join(errors)} |"
 
 

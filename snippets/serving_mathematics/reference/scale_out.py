@@ -291,7 +291,7 @@ def figure_overhead(figure: Figure) -> None:
         axes.plot(np.multiply(1e3, inside_s), share, "o", color=colour, markersize=5)
     axes.axhline(GOAL, color="C4", linestyle="--")
     axes.annotate("5%", (2500, GOAL * 1.1), color="C4", ha="right")
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower left", reverse=True)
     axes.set(xscale="log", yscale="log", xlim=(0.04, 3500), ylim=(1e-3, 1.3))
     axes.set_yticks([0.001, 0.01, 0.1, 1], ["0.1%", "1%", "10%", "100%"])
     axes.set_xticks([0.1, 1, 10, 100, 1000], ["0.1", "1", "10", "100", "1,000"])

@@ -390,7 +390,7 @@ def step_model(runs: Sequence[Run], asked: Asked) -> Finding | None:
     run = found.runs[ratios.index(worst)]
     predicted = float(found.before.per_token_s[ratios.index(worst)])
     seen = f"at {run.label} a token takes {duration(run.per_token_s)}, the step model says"
-    seen += f" {duration(predicted)} ({100 * (worst - 1):+.0f}%)"
+    seen += f" {duration(predicted)} ({100 * (worst - 1):+z.0f}%)"
     slow = worst > MODEL_FACTOR
     return Finding(
         "warning" if slow else "note",

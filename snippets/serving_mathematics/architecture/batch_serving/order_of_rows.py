@@ -112,7 +112,7 @@ def figure_orders(figure: Figure) -> None:
         gains.append(100 * _grouped_times(name) - 100)
         colours.append("C2")
     bars = axes.barh(names, gains, color=colours)
-    axes.bar_label(bars, fmt=lambda x: f"{x:+.0f}".replace("-", "\N{MINUS SIGN}"), padding=3)
+    axes.bar_label(bars, fmt=lambda x: f"{x:+z.0f}".replace("-", "\N{MINUS SIGN}"), padding=3)
     axes.axvline(0, color="C4", linewidth=1)
     axes.invert_yaxis()
     axes.grid(visible=False)

@@ -122,7 +122,7 @@ def figure_carried(figure: Figure) -> None:
     the sum of scores have the longest bars in both; rules that look at loads alone have shorter
     bars, for agents a third as long.
     """
-    figure.set_size_inches(6.4, 3.4)
+    figure.set_size_inches(5.8, 3.4)
     rules = {
         "at random": ("at random",),
         "two choices": ("two choices",),

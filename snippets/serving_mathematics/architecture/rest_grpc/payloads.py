@@ -189,7 +189,7 @@ def figure_call_times(figure: Figure) -> None:
     of JSON lies far above that of bytes for short round trips, and the two come close for long
     ones.
     """
-    figure.set_size_inches(6.4, 3.2)
+    figure.set_size_inches(5.8, 3.2)
     for axes, payload in zip(
         figure.subplots(1, 2, sharey=True), ("a chat's prompt", "32 embeddings back"), strict=True
     ):

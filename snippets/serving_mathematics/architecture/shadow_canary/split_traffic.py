@@ -179,7 +179,7 @@ def figure_split(figure: Figure) -> None:
     lines of control and canary lie well above that of the fleet from the first minute to the last.
     On the right, split by customer, the three lines lie on each other.
     """
-    figure.set_size_inches(6.4, 3.0)
+    figure.set_size_inches(5.8, 3.0)
     for axes, split in zip(
         figure.subplots(1, 2, sharey=True), ("by request", "by customer"), strict=True
     ):

@@ -145,10 +145,10 @@ def figure_responses(figure: Figure) -> None:
 
     The chat machine; each signal over its own value at half load.
 
-    Alt: Signal against load, both relative to half load, on logarithmic axes. A straight diagonal
-    is arrivals. Requests in the engine follow it at low load, bend upwards and leave the picture at
-    the right. Time per token is flatter than the diagonal at low load, and becomes steeper at high
-    load. A level line is the gauge of the device.
+    Alt: Signal over its value at half load, against load, on logarithmic axes. A straight diagonal
+    is arrivals. Requests in the engine follow it at low load and bend upwards. Time per token is
+    flatter than the diagonal at low load, and becomes steeper at high load. A level line is the
+    gauge of the device.
     """
     chat = replica_of(CHAT)
     axes = figure.subplots()
@@ -157,20 +157,20 @@ def figure_responses(figure: Figure) -> None:
     tokens_s = np.interp(inside, np.arange(chat.rates.size), chat.tokens_s)
     middle = int(np.argmin(np.abs(loads - 0.5)))
     for values, colour, label, where in (
-        (loads, "C4", "arrivals", (0.103, 0.34)),
-        (inside, "C3", "requests inside", (0.5, 5.2)),
-        (tokens_s, "C0", "time per token", (0.105, 0.8)),
-        (np.ones(loads.size), "C2", "gauge of the device", (0.115, 1.12)),
+        (loads, "C4", "arrivals", (10.3, 0.34)),
+        (inside, "C3", "requests inside", (50, 5.2)),
+        (tokens_s, "C0", "time per token", (10.5, 0.7)),
+        (np.ones(loads.size), "C2", "gauge of the device", (11.5, 1.12)),
     ):
-        axes.loglog(loads, values / values[middle], color=colour)
+        axes.loglog(100 * loads, values / values[middle], color=colour)
         axes.annotate(label, where, color=colour)
     axes.set(
-        xlabel="load of a replica [of its most]",
+        xlabel="load of a replica [% of its most]",
         ylabel="signal [of its value at half load]",
-        xlim=(0.1, 1),
+        xlim=(10, 100),
         ylim=(0.09, 9),
     )
-    axes.set_xticks([0.1, 0.2, 0.5, 1.0], ["0.1", "0.2", "0.5", "1"])
+    axes.set_xticks([10, 20, 50, 100], ["10", "20", "50", "100"])
     axes.set_yticks([0.1, 0.5, 1, 2, 5], ["0.1", "0.5", "1", "2", "5"])
     axes.minorticks_off()
 

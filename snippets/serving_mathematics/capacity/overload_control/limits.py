@@ -336,9 +336,10 @@ def figure_goodput(figure: Figure) -> None:
     requests and vLLM's on tokens, which lie side by side, and fast for the one that counts the
     prompt itself.
     """
-    figure.set_size_inches(6.4, 3.0)
+    figure.set_size_inches(5.8, 3.0)
     left, right = figure.subplots(1, 2)
     places = _places(CHAT)
+    loads = [100 * load for load in LOADS]
     for policy, colour, line in (
         ("nothing", "C3", "o-"),
         ("requests", "C0", "o-"),
@@ -346,16 +347,16 @@ def figure_goodput(figure: Figure) -> None:
         ("with its own", "C2", "o-"),
     ):
         runs = [_told(load, policy, _best(CHAT, policy), places) for load in LOADS]
-        left.plot(LOADS, [run.work for run in runs], line, color=colour, ms=3)
-        right.plot(LOADS, [run.long for run in runs], line, color=colour, ms=3)
-    left.annotate("no limit", (1.2, 0.12), color="C3")
-    left.annotate("on requests", (1.35, 0.82), color="C0")
-    left.annotate("with its own", (1.4, 1.03), color="C2")
-    right.annotate("on requests", (1.4, 0.76), color="C0")
-    right.annotate("on tokens", (1.4, 0.68), color="C1")
-    right.annotate("with its own", (1.45, 0.29), color="C2")
-    left.set(xlabel="load [of the ceiling]", ylabel="work in time [of the most]", ylim=(0, 1.1))
-    right.set(xlabel="load [of the ceiling]", ylabel="long prompts in time", ylim=(0, 1.03))
+        left.plot(loads, [100 * run.work for run in runs], line, color=colour, ms=3)
+        right.plot(loads, [100 * run.long for run in runs], line, color=colour, ms=3)
+    left.annotate("no limit", (120, 12), color="C3")
+    left.annotate("on requests", (135, 82), color="C0")
+    left.annotate("with its own", (140, 103), color="C2")
+    right.annotate("on requests", (140, 76), color="C0")
+    right.annotate("on tokens", (140, 68), color="C1")
+    right.annotate("with its own", (145, 29), color="C2")
+    left.set(xlabel="load [% of the ceiling]", ylabel="work in time [% of the most]", ylim=(0, 110))
+    right.set(xlabel="load [% of the ceiling]", ylabel="long prompts in time [%]", ylim=(0, 103))
 
 
 def check_a_limit_keeps_the_work() -> None:

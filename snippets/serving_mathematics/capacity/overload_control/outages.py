@@ -195,7 +195,7 @@ def figure_storm(figure: Figure) -> None:
     the second they fall back in the upper panel; in the lower one attempts stay three times as high
     as before, and answers at a third. In the third column they fall back in both.
     """
-    figure.set_size_inches(6.4, 4.8)
+    figure.set_size_inches(5.8, 4.8)
     grid = figure.subplots(2, 3, sharey="row")
     moments = np.arange(BIN_S, CLIP_S + 1, BIN_S)
     for row, load in zip(grid, (0.5, 0.9), strict=True):

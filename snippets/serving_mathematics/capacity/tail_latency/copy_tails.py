@@ -91,7 +91,7 @@ def figure_copies_and_load(figure: Figure) -> None:
         axes.semilogy(
             [100 * load for load in LOADS], [_p99(load, name) for load in LOADS], color=colour
         )
-    axes.annotate(SHOWN["runs on"][0], (66, 12), color="C3", ha="left")
+    axes.annotate(SHOWN["runs on"][0], (67.5, 9), color="C3")
     for name in ("none", "cancelled", "budget"):
         label, colour = SHOWN[name]
         axes.annotate(label, (90.6, _p99(0.9, name)), color=colour, va="center")

@@ -97,10 +97,12 @@ def figure_long_prompt(figure: Figure) -> None:
     """A long prompt among short ones. In order of arrival all who come behind it wait until it is
     read; with the shortest first they hardly wait, and the long one ends somewhat later.
 
+    Grey: waits; orange: its prompt is read.
+
     Alt: Two panels of horizontal bars, one for each request, over time. On the left, the bars
     behind the long prompt's are grey until it ends. On the right these bars have hardly any grey.
     """
-    figure.set_size_inches(6.4, 3.0)
+    figure.set_size_inches(5.8, 3.0)
     colours = {"waits": "C4", "prompt": "C1", "answer": "C0"}
     for axes, read in zip(figure.subplots(1, 2, sharey=True), list(READ)[::2], strict=True):
         for lane, begin, end, state in _bars(16_000, read):

@@ -104,7 +104,7 @@ def figure_slowest(figure: Figure) -> None:
         axes.annotate(told, place, color=colour)
     axes.set_xscale("log", base=2)
     axes.set_xticks(TOGETHER, [f"{n}" for n in TOGETHER])
-    axes.set(ylim=(0, 950), xlabel="calls of a page")
+    axes.set(ylim=(0, 1000), xlabel="calls of a page")
     axes.set(ylabel="slowest first token [ms]")
 
 

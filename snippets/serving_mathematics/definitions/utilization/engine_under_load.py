@@ -207,7 +207,7 @@ def figure_engine_under_load(figure: Figure) -> None:
     logarithmic axis, the first token of the slowest hundredth is flat and then jumps, for the
     smallest engine at a much lower rate than for the largest.
     """
-    figure.set_size_inches(6.4, 3.2)
+    figure.set_size_inches(5.8, 3.2)
     left, right = figure.subplots(1, 2)
     for places, colour in _COLOURS.items():
         left.plot(_rates(places), 1000 * _curve("token", places), color=colour)
@@ -216,7 +216,7 @@ def figure_engine_under_load(figure: Figure) -> None:
         axes.axhline(limit, color="C4", linestyle=":", linewidth=1.2)
         axes.set(xlim=(0, 24), xlabel="requests per second")
     for text, x, y, colour in (
-        ("256 places", 15.5, 28, "C0"),
+        ("256 places", 14, 28, "C0"),
         ("64", 15.6, 11.5, "C1"),
         ("16", 7.6, 5, "C3"),
     ):

@@ -94,7 +94,7 @@ def figure_released_changes(figure: Figure) -> None:
     second for the lower ones. Red dots, which caller breaks, stand in nearly every row; the last
     two rows have red dots and no blue one.
     """
-    figure.set_size_inches(6.2, 5.0)
+    figure.set_size_inches(5.8, 5.0)
     axes = figure.subplots()
     columns = [*CHECKS, *CALLERS]
     places = [column + (column >= len(CHECKS)) * 0.6 for column in range(len(columns))]

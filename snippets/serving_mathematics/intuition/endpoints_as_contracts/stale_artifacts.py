@@ -135,7 +135,7 @@ def figure_stale_set(figure: Figure) -> None:
         "endpoint": (3.3, 1.5),
         "stored answers": (4.4, 1.5),
     }
-    figure.set_size_inches(6.2, 3.2)
+    figure.set_size_inches(5.8, 3.2)
     axes = figure.subplots()
     for node, above in SERVED.items():
         for parent in above:

@@ -279,7 +279,7 @@ def figure_split_price(figure: Figure) -> None:
     price is the common step. Its share shrinks from left to right; of the rest, prompts are the
     larger part for chat and mixture, and each sequence's own part for agents.
     """
-    figure.set_size_inches(6.4, 3.0)
+    figure.set_size_inches(5.8, 3.0)
     panels = figure.subplots(1, 3, sharey=True)
     for axes, (name, machine) in zip(panels, _MACHINES.items(), strict=True):
         most = min(machine.places, int(machine.cache_tokens / machine.mean_context_tokens))

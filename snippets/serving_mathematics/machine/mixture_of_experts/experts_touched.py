@@ -124,7 +124,7 @@ def figure_experts_touched(figure: Figure) -> None:
     """
     left, right = figure.subplots(1, 2)
     counts = np.arange(1, TOKENS + 1)
-    for experts, colour in zip(EXPERTS, ("C4", "C0", "C2", "C3"), strict=True):
+    for experts, colour in zip(EXPERTS[::-1], ("C3", "C2", "C0", "C4"), strict=True):
         touched = _touched(experts, ROUTINGS[0])
         left.plot(counts, 100 * touched / experts, color=colour, label=f"8 of {experts}")
         right.plot(counts, touched / counts, color=colour, label=f"8 of {experts}")

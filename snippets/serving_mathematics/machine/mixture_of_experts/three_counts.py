@@ -89,7 +89,8 @@ def figure_three_counts(figure: Figure) -> None:
     axes = figure.subplots()
     crowd, ratios = _ratios()
     middle = np.sqrt(np.array(BOUNDS[:-1]) * np.array(BOUNDS[1:]))
-    for name, colour, aside in zip(COUNTS, ("C1", "C3", "C0"), (0.93, 1.07, 1.0), strict=True):
+    looks = {"all": ("C3", 1.07), "touched": ("C0", 1.0), "of one token": ("C1", 0.93)}
+    for name, (colour, aside) in looks.items():
         groups = [ratios[name][(crowd >= low) & (crowd < high)] for low, high in pairwise(BOUNDS)]
         low, median, high = np.array([np.quantile(g, [0.25, 0.5, 0.75]) for g in groups]).T
         axes.errorbar(

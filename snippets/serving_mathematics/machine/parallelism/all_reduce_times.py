@@ -141,16 +141,18 @@ def figure_all_reduce(figure: Figure) -> None:
         floor, share, _ = _small("h100_sxm", devices)
         fitted = message_s(ring_hops(np.array(float(devices))), sizes, np.array(link), share, floor)
         axes.plot(sizes, 1e6 * fitted, ":", color=colour)
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", reverse=True)
     axes.set(
         xscale="log",
         yscale="log",
         xlim=(200, 2e8),
         ylim=(2, 2000),
-        xlabel="bytes of a message",
+        xlabel="size of a message",
         ylabel="time [µs]",
     )
     axes.minorticks_off()
+    sizes_told = ["1 kB", "10 kB", "100 kB", "1 MB", "10 MB", "100 MB"]
+    axes.set_xticks([1e3, 1e4, 1e5, 1e6, 1e7, 1e8], sizes_told)
 
 
 def check_bytes_of_a_message() -> None:

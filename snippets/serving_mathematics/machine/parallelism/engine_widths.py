@@ -243,7 +243,7 @@ def figure_engine_widths(figure: Figure) -> None:
     and for 8B and 32B. Points of 8B and 32B lie near the lines; those of the 70B on one device lie
     a seventh to a third above.
     """
-    figure.set_size_inches(6.4, 3.2)
+    figure.set_size_inches(5.8, 3.2)
     for axes, (names, drawn), title in zip(
         figure.subplots(1, 2, sharey=True), POINTS, ("dense 70B", "dense 8B and 32B"), strict=True
     ):

@@ -162,13 +162,13 @@ def figure_more_devices(figure: Figure) -> None:
     of shared layers lies lowest up to eight devices and then jumps. With many requests the line of
     copies lies below it from two devices on, and that of copies of two lowest from four on.
     """
-    figure.set_size_inches(6.4, 3.0)
+    figure.set_size_inches(5.8, 3.0)
     for axes, requests in zip(figure.subplots(1, 2, sharey=True), (16, 128), strict=True):
         for way, colour in (
             ("layers shared", "C0"),
-            ("copies", "C1"),
-            ("copies of two", "C3"),
             ("stages", "C2"),
+            ("copies", "C1"),
+            ("copies of two", "C4"),
         ):
             rows = [(n, _found().get((f"chat, {way}", n, requests))) for n in DEVICES]
             points = [(n, row[0]) for n, row in rows if row]

@@ -193,19 +193,19 @@ def figure_spread(figure: Figure) -> None:
     at = np.zeros(len(widths))
     for name, colour, of in (
         ("weights", "C0", ["weights"]),
-        ("cache", "C2", ["cache"]),
-        ("prompts of others", "C1", ["prompts of others"]),
+        ("cache", "C5", ["cache"]),
+        ("prompts of others", "C3", ["prompts of others"]),
         ("floors of kernels, host", "C4", ["kernels", "host"]),
-        ("messages", "C3", ["messages"]),
+        ("messages", "C1", ["messages"]),
     ):
         heights = np.array([1e3 * sum(parts[one] for one in of) for parts in found])
         axes.bar(range(len(widths)), heights, 0.6, bottom=at, color=colour, label=name)
         at += heights
     ideal = [at[0] / devices for devices in widths]
-    axes.plot(range(len(widths)), ideal, "o:", color="C5", label="one over n")
+    axes.plot(range(len(widths)), ideal, "o:", color="C2", label="one over n")
     axes.legend(loc="upper right", reverse=True)  # as they are stacked
     axes.set_xticks(range(len(widths)), [str(n) for n in widths])
-    axes.set(xlabel="devices", ylabel="time per token [ms]")
+    axes.set(xlabel="devices", ylabel="time per token [ms]", ylim=(0, 27))
 
 
 def check_gains_of_devices() -> None:

@@ -237,7 +237,7 @@ def calibration_rows(found: Calibration) -> list[list[str]]:
         for name, value in (("per_token_s", run.per_token_s), ("first_token_s", run.first_token_s)):
             parts = [f"{1e3 * value:,.4g}"]
             for one in told:
-                parts.append(f"{100 * (getattr(one, name)[place] / value - 1):+.0f}%")
+                parts.append(f"{100 * (getattr(one, name)[place] / value - 1):+z.0f}%")
             cells += [*parts, ""][:4]
         rows.append(cells)
     return rows

@@ -157,10 +157,10 @@ def figure_padded_plan(figure: Figure) -> None:
     single = [told["0"]["covered"] for name, told in _covered().items() if name != ALL]
     lines = axes.plot(PADDINGS, 100 * np.array(single).T, color="C4", linewidth=0.5)
     lines[0].set_label("single models, none of your own")
-    for own, colour in (("none", "C3"), ("one", "C1"), ("three", "C0")):
+    for own, colour in (("none", "C3"), ("one", "C2"), ("three", "C0")):
         covered = 100 * np.array(_covered()[ALL][OWN[own]]["covered"])
         axes.plot(PADDINGS, covered, color=colour, label=f"{own} of your own")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", reverse=True)
     axes.set(
         xlim=(0.8, 2),
         ylim=(0, 100),

@@ -141,19 +141,19 @@ def figure_cost_by_intensity(figure: Figure) -> None:
     intensity = np.geomspace(0.2, 3000, 400)
     unit = _cost(1e9, A100)
     for name, device, colour, at in (
-        ("A100", A100, "C0", (900, 1.12)),
-        ("H100", H100, "C1", (13, 20)),
+        ("A100", A100, "C4", (900, 1.12)),
+        ("H100", H100, "C0", (13, 20)),
     ):
         axes.plot(intensity, _cost(intensity, device) / unit, color=colour)
         axes.annotate(name, at, color=colour)
-    axes.axvline(_border(), color="C4", linestyle="--")
-    axes.annotate(f"border at {_border():.0f}", (215, 60), color="C4")
+    axes.axvline(_border(), color="C5", linestyle="--")
+    axes.annotate(f"border at {_border():.0f}", (230, 60), color="C5")
     for batch in (1, 16, 64):
         x = float(_decoding(batch, CONTEXT_TOKENS))
         y = float(_cost(x, A100) / unit)
-        axes.plot(x, y, "o", color="C0")
+        axes.plot(x, y, "o", color="C4")
         axes.annotate(f"decode {batch}", (0.88 * x, 0.6 * y), ha="right")
-    axes.plot(PROMPT_TOKENS, _cost(PROMPT_TOKENS, H100) / unit, "o", color="C1")
+    axes.plot(PROMPT_TOKENS, _cost(PROMPT_TOKENS, H100) / unit, "o", color="C0")
     axes.annotate("prompt", (PROMPT_TOKENS, 0.48), ha="center")
     axes.set(xscale="log", yscale="log", xlim=(0.2, 3000), ylim=(0.35, 300))
     axes.minorticks_off()

@@ -59,7 +59,7 @@ def joules(run: Run, asked: Asked) -> Finding | None:
         model, parts = _modelled(one, inside, tokens, rates["requests"])
         ratio = watts / model
         largest = max(parts, key=lambda name: parts[name])
-        seen += f"; the model has {sized(model)} W ({100 * (ratio - 1):+.0f}%), of which "
+        seen += f"; the model has {sized(model)} W ({100 * (ratio - 1):+z.0f}%), of which "
         seen += f"{percent(parts[largest])} {largest}"
         twice = _modelled(one, 2 * inside, 2 * tokens, 2 * rates["requests"])[0] / (2 * tokens)
         change = f"at twice the load a token takes {sized(twice, 2)} J if the promise still holds"
