@@ -614,6 +614,8 @@ def test_a_connector_is_json_and_the_router_knows_every_replica(apart: Separate)
         told = [words[i + 1] for i, word in enumerate(words) if word == flag]
         assert told == [f"http://{role}-{i}.{role}:8000" for i in range(replicas)]
     assert words[-4:] == ["--host", "0.0.0.0", "--port", "8000"]
+    other = separate_launch(behind(apart.question, "sglang"), apart.run).router.split()
+    assert other[3:] == ["--pd-disaggregation", *words[2:]]
     assert "experimental" in found.note
     text = separate_text(behind(apart.question, "vllm"), apart.run)
     assert text.startswith(f"# each of {apart.run.prompts} replicas for prompts\n")

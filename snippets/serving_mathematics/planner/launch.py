@@ -95,10 +95,11 @@ ADDRESS = ["--host", "0.0.0.0", "--port", "8000"]  # SGLang and TensorRT-LLM hea
 NO_OVERLAP = "disable_overlap_scheduler: true\n"
 WHERE = ", in the folder where it starts:"  # a router's file lies
 ROUTED = "fleets.yaml"  # what TensorRT-LLM's router reads
-PAIR_ROUTERS = {  # before separate fleets; without its policy vLLM's would follow prefixes
-    "vllm": ["vllm-router", "--vllm-pd-disaggregation", "--policy", "round_robin"],
+PAIR_ROUTERS = {  # before separate fleets
+    "vllm": ["vllm-router", "--vllm-pd-disaggregation"],
     "sglang": ["python", "-m", "sglang_router.launch_router", "--pd-disaggregation"],
 }
+IN_TURN = ["--policy", "round_robin"]  # by default both follow prefixes, as no pair is planned
 MOUNT = "/options"  # of a pod, where its files lie
 SLEEP_S = 15  # in which nobody sends to a pod that goes any more
 ANSWER_S = 600  # of an answer, for users to set
@@ -595,7 +596,7 @@ def separate_launch(question: Question, pair: Apart) -> Started:
     if backend != "trtllm":
         words = [word for host in ones for word in ("--prefill", f"http://{host}:8000")]
         words += [word for host in others for word in ("--decode", f"http://{host}:8000")]
-        router = shlex.join([*PAIR_ROUTERS[backend], *words, *ADDRESS])
+        router = shlex.join([*PAIR_ROUTERS[backend], *IN_TURN, *words, *ADDRESS])
         if backend == "sglang":
             return Started(prompts, answers, router, "", {})
         host = "VLLM_NIXL_SIDE_CHANNEL_HOST=ADDRESS_OF_THIS_HOST "
