@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from serving_mathematics.report.evidence import (
     _rates_told,
 )
 from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.registry import report
 
 from .example_runs import clean
@@ -98,3 +100,28 @@ def test_three_requests_by_hand() -> None:
     assert (rates["seconds"], rates["requests"]) == (29, 2 / 29)
     assert rates["output_tokens"] == pytest.approx(6 / 29)
     assert _known_quantile(np.array([9.0, np.nan, 1.0, 2.0])) == 2
+    counted = run.counted()
+    assert counted.pop("ttft_p99_s") == pytest.approx(1.99)
+    whole = {"ttft_s": 1.5, "latency_s": 5.5, "output_tokens": 3, "tpot_s": 1, "tpot_p99_s": 1}
+    told = {"completed": 2, "failed": 1, "duration_s": 29, "in_flight": 20 / 29}
+    assert counted == pytest.approx(whole | told)
+
+
+def test_what_is_counted_is_what_the_tool_says() -> None:
+    """Of the requests in a file of vLLM, against its own summary in the same file."""
+    name = "vllm_details.json"
+    (run,) = read_file(Path(__file__).parent / "load_tests" / name)
+    counted = run.counted()
+    assert run.counted().keys() - {"in_flight"} == run.told.keys() & counted.keys()
+    assert len(counted) == 11
+    for name, value in run.told.items():
+        if name in counted:
+            rel = 1e-4 if name == "duration_s" else 1e-9
+            assert counted[name] == pytest.approx(value, rel=rel), name
+
+
+def test_what_no_request_tells_is_not_counted() -> None:
+    assert Run("", "", told={"ttft_s": 1.0}).counted() == {}
+    at_once = Run("", "", {"sent_s": np.zeros(2), "latency_s": np.zeros(2)}).counted()
+    assert at_once == {"latency_s": 0, "completed": 2, "duration_s": 0}
+    assert Run("", "", {"failed": np.ones(3)}).counted() == {"completed": 0, "failed": 3}

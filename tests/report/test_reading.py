@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import re
 from pathlib import Path
@@ -44,6 +45,24 @@ def test_every_tool_is_recognised_whatever_its_file_is_called(path: Path) -> Non
     runs = read_file(path.read_text(encoding="utf-8"), "unnamed")
     assert all(run.tool in ("vLLM bench serve", "AIPerf", "GuideLLM") for run in runs)
     assert all(run.told["ttft_s"] > 0 for run in runs)
+
+
+def test_a_path_is_read_as_its_text_and_a_name_is_none(tmp_path: Path) -> None:
+    """Of a name alone it was said that it has fewer rows than a log."""
+    text = log_csv(clean(count=30))
+    file, packed = tmp_path / "log.csv", tmp_path / "log.csv.gz"
+    file.write_text(text, encoding="utf-8")
+    packed.write_bytes(gzip.compress(text.encode()))
+    (expected,) = read_file(text, str(file))
+    for path in (file, packed):
+        (run,) = read_file(path)
+        assert run.where == str(path)
+        assert np.array_equal(run.columns["ttft_s"], expected.columns["ttft_s"])
+    assert read_file(file, "mine")[0].where == "mine"
+    with pytest.raises(ValueError, match=r"^text must be a file's text, or a Path, got 'log\.csv'"):
+        read_file("log.csv")
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "none.csv")
 
 
 def test_details_are_every_request() -> None:

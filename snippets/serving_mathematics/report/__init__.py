@@ -1,6 +1,6 @@
 r"""What a load test, a log or a scrape of a reader's says: read, judged, told.
 
-A program hands over a file's text, and what is promised:
+A program hands over a file's text or Path, and what is promised:
 
 >>> from serving_mathematics.report.findings.finding import Asked
 >>> from serving_mathematics.report.reading import read_file

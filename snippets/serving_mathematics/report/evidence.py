@@ -225,6 +225,33 @@ class Run:
             each = (self.column("latency_s") - self.column("ttft_s")) / later
         return np.where(later > 0, each, math.nan)
 
+    def counted(self) -> dict[str, float]:
+        """What its requests say of the whole run, by names of TOLD; without what they leave open.
+
+        Means and percentiles are of those with a whole answer, the number inside is of all.
+
+        >>> Run("", "", {"ttft_s": np.array([0.1, 0.3])}).counted()
+        {'ttft_s': 0.2, 'ttft_p99_s': 0.298, 'completed': 2.0}
+        """
+        if not self.size:
+            return {}
+        good, sent_s = self.good(), self.column("sent_s")
+        named = ("ttft_s", "latency_s", "prompt_tokens", "output_tokens")
+        columns = {name: self.column(name)[good] for name in named}
+        columns["tpot_s"] = self.tpot_s()[good]
+        found = {name: _known_mean(column) for name, column in columns.items()}
+        for name in ("ttft", "tpot"):
+            found[f"{name}_p99_s"] = _known_quantile(columns[f"{name}_s"], 0.99)
+        found["completed"] = float(good.sum())
+        if self.has("failed"):
+            found["failed"] = float(self.size - good.sum())
+        if self.has("sent_s", "latency_s"):
+            inside_s = np.where(np.isnan(self.column("latency_s")), 0.0, self.column("latency_s"))
+            found["duration_s"] = float(np.nanmax(sent_s + inside_s) - np.nanmin(sent_s))
+            if found["duration_s"] > 0:
+                found["in_flight"] = float(inside_s.sum()) / found["duration_s"]
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
     def said(self, name: str) -> float:
         """What the tool says of the run; NaN where it says nothing."""
         return self.told.get(name, math.nan)

@@ -26,6 +26,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -68,11 +69,12 @@ from serving_mathematics.report.request_log import (
     read_log,
 )
 from serving_mathematics.support import checks
-from serving_mathematics.support.files import json_values
+from serving_mathematics.support.files import json_values, read_text
 from serving_mathematics.support.log_lines import unwrapped
 from serving_mathematics.support.require import require
 
 YAML = re.compile(r"(#.*\n|---\n|[\w-]+: [^,\n]*\n)*[\w-]+:\n(  |- )")
+_NAME = re.compile(r"[\w ./\\:~-]{0,999}\.(json|jsonl|csv|txt|log|gz)")  # instead of a text
 LARGEST_READ = 1e30  # of what a file may say, so that sums of it are finite
 VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies and times in line
     "ttft_s": "ttfts",
@@ -119,17 +121,22 @@ class OtherFileError(ValueError):
     """A file that lies beside results and is none: settings, what was sent, a validation."""
 
 
-def read_file(text: str, where: str, columns: str = "") -> list[Run]:
+def read_file(text: str | os.PathLike[str], where: str = "", columns: str = "") -> list[Run]:
     """The runs of one file.
 
-    text: of the file. where: its name, for refusals. columns: of a log, as `read_log` takes them.
-    Raises ValueError that names what is wrong, and what would do.
+    text: of the file, or its Path. where: its name, for refusals; that of the Path where it is
+    empty. columns: of a log, as `read_log` takes them. Raises ValueError that names what is wrong,
+    and what would do; OSError where a Path cannot be read.
 
     >>> row = ('{"completed": 2, "duration": 4.0, "total_input_tokens": 8, "request_rate": "inf",'
     ...        '"total_output_tokens": 6, "mean_ttft_ms": 60.0, "mean_tpot_ms": 7.0}')
     >>> read_file(row, "a.json")[0].told["ttft_s"]
     0.06
     """
+    if isinstance(text, os.PathLike):
+        text, where = read_text(text), where or str(text)
+    if _NAME.fullmatch(text):
+        raise ValueError(f"{where or 'text'} must be a file's text, or a Path, got {text!r}")
     text, lines = unwrapped(text.removeprefix("\ufeff"))
     if results := _printed_results(text, where):
         names = [

@@ -91,6 +91,7 @@ SCHEMA: dict[str, Any] = {
                     "tool": {"type": "string"},
                     "requests": {"type": "integer", "minimum": 0},
                     "told": {"type": "object", "additionalProperties": {"type": "number"}},
+                    "counted": {"type": "object", "additionalProperties": {"type": "number"}},
                     "notes": {"type": "array", "items": {"type": "string"}},
                 },
             },
@@ -123,6 +124,7 @@ def _report_record(found: Report, changed: Sequence[Difference] = ()) -> dict[st
                 "tool": run.tool,
                 "requests": run.size,
                 "told": {name: x for name, x in run.told.items() if math.isfinite(x)},
+                "counted": run.counted(),
                 "notes": list(run.notes),
             }
             for run in found.runs
