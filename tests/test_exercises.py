@@ -369,6 +369,15 @@ def test_every_exercise_has_a_hint() -> None:
         assert all(30 <= len(hint) <= 300 for hint in hints.values()), module.__name__
 
 
+@pytest.mark.parametrize("chapter", chapters())
+def test_what_a_contract_refuses_is_asked_for(chapter: str) -> None:
+    module, solutions = exercises.exercises(chapter)
+    asked = [names_used(check, module) for name, check in vars(module).items() if "refused" in name]
+    for name, solution in solutions.items():
+        told = "Raises ValueError where ChatContract does" not in (solution.__doc__ or "")
+        assert any(name in names for names in asked) or not told, name
+
+
 @dataclass(frozen=True)
 class Done:
     returncode: int

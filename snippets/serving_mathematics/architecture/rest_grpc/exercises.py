@@ -144,8 +144,10 @@ def check_compression() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No window, and an engine that takes longer than the call, are errors."""
+    """No window, nothing left, and an engine that takes longer than the call are errors."""
     told = "window_bytes must be positive"
     checks.raises("no window", photo_round_trips, 1, 0, match=told)
+    told = "ratio must be in (0, 1]"
+    checks.raises("nothing left", compression_pays_below, 0.0, 1.0, 1.0, match=told)
     told = "first_token_s must be at least the 0.4 s"
     checks.raises("too short", what_it_waits_for, 0.1, 0.2, 0.4, match=told)
