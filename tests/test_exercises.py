@@ -73,8 +73,8 @@ def wrong_answers(
     function: Callable[..., Any], call: inspect.BoundArguments
 ) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Plausible answers that are wrong: another rounding; where it is a word, the other side of a
-    border, and questions left out or in another order; an argument that is not used; and, but in
-    the printed example, a result that is off by one or 2%.
+    border, and questions left out or in another order; an argument that is refused at most; and,
+    but in the printed example, a result that is off by one or 2%.
 
     call: that of the example. Mistakes in the refusals of bad input are left out: they are not what
     an exercise asks.
@@ -145,6 +145,7 @@ def _questions(tree: ast.Module) -> list[ast.If]:
 
 def _without(function: Callable[..., Any], name: str, value: Any) -> Callable[..., Any]:
     def careless(*given: Any, **named: Any) -> Any:
+        function(*given, **named)  # which refuses what it must
         bound = inspect.signature(function).bind(*given, **named)
         bound.arguments[name] = value
         return function(*bound.args, **bound.kwargs)

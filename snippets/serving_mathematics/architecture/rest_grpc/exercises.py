@@ -141,7 +141,8 @@ def check_the_boards() -> None:
         called_s = parts.total_s - parts.connect_s
         told_of = what_it_waits_for(parts.connect_s, called_s, engine)
         checks.equal(f"{trip:g} s, {size} B", told_of, told)
-    checks.equal("by hand", what_it_waits_for(0.1, 0.3, 0.12), "way")
+    for engine, told in ((0.12, "way"), (0.17, "engine")):
+        checks.equal(f"{engine:g} s of 0.3", what_it_waits_for(0.1, 0.3, engine), told)
 
 
 def check_compression() -> None:

@@ -157,6 +157,7 @@ def check_whose_tail() -> None:
     """
     for times, expected in (
         ((2.0, 1.1, 0.2), "others"),
+        ((1.0, 0.6, 0.2), "others"),
         ((2.0, 1.1, 1.5), "others"),
         ((2.0, 1.0, 1.1), "own"),
         ((2.0, 0.4, 0.5), "elsewhere"),
