@@ -95,8 +95,8 @@ def promised_p99(
 
     first_s: measured times, shape (n,), not negative. delay_s: of the second copy. probability: q
     in (0, 1). Returns, without copies and with them, the smallest time beyond which at most a share
-    of 1 − q comes; a copy takes any time of the log, whatever the first takes. Raises ValueError
-    outside these ranges.
+    of 1 − q of the first tokens comes; a copy takes any time of the log, whatever the first takes.
+    Raises ValueError outside these ranges.
 
     >>> promised_p99([1.0, 2.0, 3.0, 10.0], delay_s=3.0, probability=0.9)
     (10.0, 6.0)
