@@ -259,9 +259,9 @@ def fitted(few: Pair, many: Pair, promise_s: float, tail: float) -> int:
     return int((promise_s / tail - height) / slope)
 
 
-def whole_ones(limit_s: float, empty_s: float, sequence_s: float, room: int) -> int:
+def whole_ones(step_target_s: float, sequences: int, decode_s: float, prompt_token_s: float) -> int:
     """Divides with `//`, which makes 14 of 0.015 // 0.001."""
-    return max(0, min(room, int((limit_s - empty_s) // sequence_s)))
+    return sequences + int((step_target_s - decode_s) // prompt_token_s)
 
 
 def nearly_bisected(accepted_share: float, draft_tokens: int) -> float:
@@ -285,7 +285,7 @@ COMPUTED_OTHERWISE: dict[str, Callable[..., Any]] = {
     "architecture/batch-serving rows_at_once": divided,
     "architecture/batch-serving what_holds_it_up": by_thirds,
     "intuition/batch-vs-online places_for_promise": fitted,
-    "machine/step-time largest_batch": whole_ones,
+    "optimization/batching token_budget_for": whole_ones,
     "optimization/distillation acceptance_from_log": nearly_bisected,
 }
 
