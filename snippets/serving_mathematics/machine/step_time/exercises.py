@@ -125,7 +125,7 @@ def guesses_pay_up_to(plain_s: Pair, guessed_s: Pair, sequences: int, yielded: f
     alone, most = (yielded * plain - guessed).tolist()  # time that is gained
     if most >= 0 or alone < 0:
         return int(sequences) if most >= 0 else 0
-    return 1 + math.floor((sequences - 1) * alone / (alone - most))
+    return 1 + math.floor(float((sequences - 1) * alone / (alone - most)))
 
 
 def _drafted() -> Deployment:
