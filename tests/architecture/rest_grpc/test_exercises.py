@@ -11,10 +11,11 @@ from serving_mathematics.architecture.rest_grpc.exercises import (
 )
 
 
-@given(st.integers(1, 10**9), st.integers(1, 10**7))
-def test_a_window_holds_what_it_holds(size: int, window: int) -> None:
-    trips = photo_round_trips(size, window)
-    assert (trips - 1) * window < size <= trips * window
+@given(st.integers(1, 10**9), st.integers(1, 10**7), st.integers(1, 10**6))
+def test_a_window_holds_what_it_holds(size: int, window: int, first: int) -> None:
+    busy, idle = photo_round_trips(size, window, first)
+    assert (busy - 1) * window < size <= busy * window
+    assert first * (2 ** (idle - 1) - 1) < size <= first * (2**idle - 1)
 
 
 @given(st.floats(0, 10), st.floats(0, 10), st.floats(0, 10))

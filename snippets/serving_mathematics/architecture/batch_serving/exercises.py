@@ -151,3 +151,10 @@ def check_missing_and_repeated() -> None:
     checks.equal("ranges", [(*one,) for one in missing], [(0, 1), (40, 60), (299, 300)])
     checks.equal("repeated", [*repeated], [7, 250])
     checks.equal("whole", [len(one) for one in missing_and_repeated(range(300), 300)], [0, 0])
+
+
+def check_bad_input_is_refused() -> None:
+    """All of the ceiling, more places than there are and rows of another input are errors."""
+    checks.raises("all of it", rows_at_once, 1.0, 20.0, 5.0, match="share must be in (0, 1)")
+    checks.raises("places", what_holds_it_up, 1.1, 0.0, 0.0, 0.0, match="running must be in [0, 1]")
+    checks.raises("no such row", missing_and_repeated, [3], 3, match="row_numbers must be integers")

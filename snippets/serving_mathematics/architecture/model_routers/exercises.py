@@ -170,3 +170,12 @@ def check_break_even() -> None:
         checks.close(f"bills, c₂ = {large:g}", paid, router, rtol=1e-12)
     checks.equal("dearer at once", break_even_deferral(4.0, 1.0, 0.2), 0.0)
     checks.equal("cheaper with all", break_even_deferral(1.0, 2.0, 0.9, 5.0), 1.0)
+
+
+def check_bad_input_is_refused() -> None:
+    """Negative slack, no engines and a model for nothing are errors."""
+    checks.raises("slack", prefix_worth_keeping, -1, 1e4, 9, 1e-4, match="slack must be non-neg")
+    checks.raises(
+        "no engines", what_the_router_does, [], 0.1, 0.2, match="requests must be of shape"
+    )
+    checks.raises("free", break_even_deferral, 0.0, 1.0, 0.5, match="small_cost must be positive")

@@ -1,4 +1,4 @@
-"""Solutions: the window for a body, what a slow call waits for, and when compression pays.
+"""Solutions: the round trips of a body, what a slow call waits for, and when compression pays.
 
 Assumes: what each function says.
 
@@ -10,7 +10,11 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
-from serving_mathematics.architecture.rest_grpc.rest_grpc import call_parts, flights
+from serving_mathematics.architecture.rest_grpc.rest_grpc import (
+    INITIAL_WINDOW_BYTES,
+    call_parts,
+    flights,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     require,
@@ -21,8 +25,8 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "photo_round_trips": (
-        "Nothing grows on a busy connection: the window is what one round trip carries. Divide, "
-        "and round up."
+        "On a busy connection nothing grows: the window is what one round trip carries. Slow start"
+        " sends W, then 2W, then 4W, which in n flights is W(2ⁿ − 1)."
     ),
     "what_it_waits_for": (
         "The engine says its own time to the first token; what is left of the call is the way. "
@@ -35,16 +39,23 @@ HINTS = {
 }
 
 
-def photo_round_trips(size_bytes: float, window_bytes: float) -> int:
-    """Round trips of a body on a busy connection whose window nobody raises.
+def photo_round_trips(
+    size_bytes: float, window_bytes: float, first_bytes: float
+) -> tuple[int, int]:
+    """Round trips of a body: on a busy connection whose window nobody raises, and on one that was
+    idle, with a window that is never in the way.
 
-    size_bytes, window_bytes: positive. Raises ValueError otherwise.
+    size_bytes: of the body. window_bytes: of its stream. first_bytes: that a sender sends first
+    after a pause, and twice as many each time. All positive. Raises ValueError otherwise.
 
-    >>> photo_round_trips(2**20, 65_535)
-    17
+    >>> photo_round_trips(100_000, window_bytes=30_000, first_bytes=20_000)
+    (4, 3)
     """
-    size_bytes, window_bytes = require_positive(size_bytes=size_bytes, window_bytes=window_bytes)
-    return math.ceil(size_bytes / window_bytes)
+    size_bytes, window_bytes, first_bytes = require_positive(
+        size_bytes=size_bytes, window_bytes=window_bytes, first_bytes=first_bytes
+    )
+    doubled = math.ceil(math.log2(size_bytes / first_bytes + 1))
+    return math.ceil(size_bytes / window_bytes), max(1, doubled)
 
 
 def what_it_waits_for(connected_s: float, first_token_s: float, engine_first_s: float) -> str:
@@ -89,8 +100,10 @@ def compression_pays_below(
 
 def example() -> SimpleNamespace:
     """Answers that the page gives."""
+    busy, idle = photo_round_trips(2**20, 65_535, INITIAL_WINDOW_BYTES)
     return SimpleNamespace(
-        pencil_trips=photo_round_trips(2**20, 65_535),
+        pencil_busy=busy,
+        pencil_idle=idle,
         board_first=what_it_waits_for(0.10, 0.14, 0.08),
         board_second=what_it_waits_for(0.0, 0.95, 0.09),
         pays_mbit=8e-6 * compression_pays_below(0.4, 50e6, 150e6),
@@ -98,13 +111,20 @@ def example() -> SimpleNamespace:
 
 
 def check_the_pencil() -> None:
-    """A mebibyte through a window of 65,535 bytes takes 17 round trips, as many as flights.
+    """A body takes as many round trips as flights, at a window's end and at that of slow start.
 
-    Source: flights on a connection whose own window is as large as the stream's.
+    Source: flights on a connection whose own window is as large as the stream's, and on one that
+    has none, added up one by one.
     """
-    for size in (1, 65_535, 65_536, 2**20, 2**22):
-        due = flights(size, 65_535, 65_535)
-        checks.equal(f"{size} B", photo_round_trips(size, 65_535), due)
+    for size, window, first in (
+        (1, 65_535, 14_600),
+        (65_536, 65_535, 14_600),
+        (43_800, 14_600, 14_600),
+        (43_801, 14_599, 14_600),
+        (2**22, 65_535, 4096),
+    ):
+        due = flights(size, window, window), flights(size, first)
+        checks.equal(f"{size} B", (*photo_round_trips(size, window, first),), due)
 
 
 def check_the_boards() -> None:
@@ -121,7 +141,8 @@ def check_the_boards() -> None:
         called_s = parts.total_s - parts.connect_s
         told_of = what_it_waits_for(parts.connect_s, called_s, engine)
         checks.equal(f"{trip:g} s, {size} B", told_of, told)
-    checks.equal("by hand", what_it_waits_for(0.1, 0.3, 0.12), "way")
+    for engine, told in ((0.12, "way"), (0.17, "engine")):
+        checks.equal(f"{engine:g} s of 0.3", what_it_waits_for(0.1, 0.3, engine), told)
 
 
 def check_compression() -> None:
@@ -144,8 +165,10 @@ def check_compression() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No window, and an engine that takes longer than the call, are errors."""
+    """No window, nothing left, and an engine that takes longer than the call are errors."""
     told = "window_bytes must be positive"
-    checks.raises("no window", photo_round_trips, 1, 0, match=told)
+    checks.raises("no window", photo_round_trips, 1, 0, 1, match=told)
+    told = "ratio must be in (0, 1]"
+    checks.raises("nothing left", compression_pays_below, 0.0, 1.0, 1.0, match=told)
     told = "first_token_s must be at least the 0.4 s"
     checks.raises("too short", what_it_waits_for, 0.1, 0.2, 0.4, match=told)

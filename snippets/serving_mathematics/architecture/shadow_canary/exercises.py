@@ -194,3 +194,15 @@ def check_falling_thresholds() -> None:
     )
     checks.inside("power, 80% in a single look", plain, 0.78, 0.80)
     checks.inside("power with Pocock's", pocock, 0.70, 0.72)
+
+
+def check_bad_input_is_refused() -> None:
+    """No traffic, three engines and no look are errors."""
+    checks.raises(
+        "nobody", canary_minutes, 0.0, 0.5, 0.1, 0.2, match="requests_per_s must be positive"
+    )
+    three = [1.0, 1.0, 1.0]
+    checks.raises(
+        "three", what_the_canary_shows, three, three, three, match="per_s must be of control"
+    )
+    checks.raises("no look", obrien_fleming, 0, match="looks must be an integer from 1 to 50")

@@ -185,3 +185,11 @@ def check_unread_tokens() -> None:
             error = max(float(sample.std()) / math.sqrt(left.size), 1e-9)
             label = f"{name}, δ = {notice:g} s"
             checks.inside(label, (got - float(sample.mean())) / error, -3.0, 3.0)
+
+
+def check_bad_input_is_refused() -> None:
+    """A single event, a promise that the streams break alone and a look ahead are errors."""
+    checks.raises("one event", tpot_of_bundles, [0.5], [1], match="arrival_s must be two times")
+    checks.raises("no room", longest_chunk, 0.1, 0.2, 1e3, match="longest_itl_s must be at least")
+    told = "notice_s must be non-negative"
+    checks.raises("before it", unread_tokens, 0.1, 0.1, 9, 0.1, -1.0, match=told)

@@ -95,8 +95,8 @@ def promised_p99(
 
     first_s: measured times, shape (n,), not negative. delay_s: of the second copy. probability: q
     in (0, 1). Returns, without copies and with them, the smallest time beyond which at most a share
-    of 1 − q comes; a copy takes any time of the log, whatever the first takes. Raises ValueError
-    outside these ranges.
+    of 1 − q of the first tokens comes; a copy takes any time of the log, whatever the first takes.
+    Raises ValueError outside these ranges.
 
     >>> promised_p99([1.0, 2.0, 3.0, 10.0], delay_s=3.0, probability=0.9)
     (10.0, 6.0)
@@ -157,6 +157,7 @@ def check_whose_tail() -> None:
     """
     for times, expected in (
         ((2.0, 1.1, 0.2), "others"),
+        ((1.0, 0.6, 0.2), "others"),
         ((2.0, 1.1, 1.5), "others"),
         ((2.0, 1.0, 1.1), "own"),
         ((2.0, 0.4, 0.5), "elsewhere"),

@@ -167,3 +167,12 @@ def check_bucket_bounds() -> None:
         low, high = bucket_bounds(edges, counts, q)
         missed += not low < np.quantile(replicas, q, method="inverted_cdf") <= high
     checks.equal("levels outside", missed, 0)
+
+
+def check_bad_input_is_refused() -> None:
+    """The largest of all, more late than there are and bounds that fall are errors."""
+    checks.raises("p100", requests_to_measure, 1.0, 0.9, 2.0, match="probability must be in (0, 1)")
+    checks.raises(
+        "3 of 2", objective_verdict, 3, 2, 0.9, match="late must be an integer from 0 to 2"
+    )
+    checks.raises("falling", bucket_bounds, [1.0, 0.5], [[1]], 0.5, match="edges must be rising")

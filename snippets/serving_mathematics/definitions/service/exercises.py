@@ -203,3 +203,12 @@ def check_end_to_end() -> None:
     failed = bad | (rng.random((3, size)) < alone).all(axis=0)
     answered = ~failed & (rng.random(size) < 0.95)
     checks.covers("simulated", batch_means(answered.astype(float)), end_to_end([0.95, 0.8], 3, 0.4))
+
+
+def check_bad_input_is_refused() -> None:
+    """Shares above one, a limit within a bucket and no time-out are errors."""
+    checks.raises("share", end_to_end, [1.2], 1, 0.0, match="shares must be in [0, 1]")
+    given = 9, 0, [1.0, 2.0], [3, 4], 1.5
+    checks.raises("within", share_of_all_in_time, *given, match="limit_s must be one of the bounds")
+    one = Service(np.array([0.0, 1.0]), np.zeros(2), 1.0, 1.0)
+    checks.raises("at once", with_fallback, one, one, 0, match="timeout_cells must be an integer")

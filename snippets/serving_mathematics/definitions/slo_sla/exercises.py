@@ -190,3 +190,10 @@ def check_a_short_record_promises_too_much() -> None:
     """
     for months, low, high in ((3, 0.08, 0.16), (12, 0.05, 0.08)):
         checks.inside(f"{months} months", _missed_by_record(months), low, high)
+
+
+def check_bad_input_is_refused() -> None:
+    """Promises to all, shares above one and a breach that never comes are errors."""
+    checks.raises("all", least_up, 2, 0.5, 0.0, 1.0, match="promised must be in (0, 1)")
+    checks.raises("share", both_kept, 1.1, 0.5, match="first must be in [0, 1]")
+    checks.raises("never", promise_to_make, 1.0, 1.0, 9.0, 0.0, match="breach must be in (0, 1)")

@@ -155,3 +155,10 @@ def check_idle_clients_of_a_simulated_loop() -> None:
     checks.close("outside", outside, 10 * cell["requests"], rtol=0.05, kind="simulation")
     checks.close("by hand", idle_clients(40, 5.0, 7.0), 5.0, rtol=1e-12)
     checks.equal("a hundredth above", idle_clients(40, 5.0, 8.05), 0.0)
+
+
+def check_bad_input_is_refused() -> None:
+    """Nobody, more waiting than there are clients and one batch size are errors."""
+    checks.raises("nobody", share_of_ceiling, 0, 1.0, 1.0, 1.0, match="users must be a positive")
+    checks.raises("70 of 64", idle_clients, 64, 10.0, 7.0, match="response_s must be at most 64")
+    checks.raises("one size", engine_from_tests, [2, 2], [1, 1], 4, match="batches must be of two")

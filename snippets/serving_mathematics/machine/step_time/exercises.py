@@ -1,4 +1,4 @@
-"""Solutions to the exercises on step times: a floor from two timings, a faster device, a batch.
+"""Solutions to the exercises on step times: a floor from two timings, a faster device, guesses.
 
 Assumes: kernels with a floor and a rate; a step that grows in a straight line with its sequences;
 a faster device that shortens what reads, and nothing else.
@@ -14,21 +14,36 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.core.hardware.deployments import WORKED, room_sequences
+from serving_mathematics.core.hardware.deployments import (
+    OWN_HEADS,
+    WORKED,
+    Deployment,
+)
+from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.hardware.step_terms import DATA_SHEET
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
     decode_step_s,
 )
+from serving_mathematics.machine.step_time.speculative_decoding import (
+    CONTEXT_TOKENS,
+    MANY,
+    _compared,
+    break_even_tokens,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
+    as_floats,
+    as_number,
     require,
-    require_non_negative,
+    require_all_positive,
     require_positive,
     require_positive_integer,
+    require_shape,
 )
 
+Pair = tuple[float, float]
 HINTS = {
     "floor_and_rate": (
         "Two timings are two equations, t = f + b/r with the same f and r: subtract them, and f"
@@ -38,9 +53,10 @@ HINTS = {
         "How long does a step read? That part shrinks with the bandwidth, and the rest of the gap"
         " stays as it is."
     ),
-    "largest_batch": (
-        "What the limit leaves after an empty step is divided among the sequences; a fraction"
-        " of one does not run, and memory may end first."
+    "guesses_pay_up_to": (
+        "Each further sequence adds as much to a step without guesses, and as much to one with. Put"
+        " both lines into “guessed ≤ yield times plain”; which way does the difference move, and"
+        " where is it zero?"
     ),
 }
 
@@ -88,44 +104,60 @@ def gain_from_dashboard(
     return gap_s / (gap_s - reading_s + read_bytes / faster_bandwidth)
 
 
-def largest_batch(limit_s: float, empty_s: float, sequence_s: float, room: int) -> int:
-    """Sequences that a step may have: the most that keep its time within a limit, 0 if none do.
+def guesses_pay_up_to(plain_s: Pair, guessed_s: Pair, sequences: int, yielded: float) -> int:
+    """The most sequences with which guesses pay, 0 where they pay with none that was tried.
 
-    limit_s: > 0. empty_s: time of a step without sequences, >= 0. sequence_s: what each adds, > 0.
-    room: sequences that memory holds, a positive integer. Raises ValueError outside.
+    plain_s, guessed_s: a step without guesses and with them, with one sequence and with the most
+    that were tried, positive [s]; in between both are lines. sequences: the most tried, 2 or more.
+    yielded: tokens that a step with guesses gives each sequence, at least 1. They pay where it
+    takes at most that many times as long as one without. Raises ValueError outside.
 
-    >>> largest_batch(0.0205, empty_s=0.005, sequence_s=0.001, room=64)
-    15
+    >>> guesses_pay_up_to((0.010, 0.020), (0.014, 0.044), sequences=11, yielded=1.6)
+    2
     """
-    limit_s, sequence_s = require_positive(limit_s=limit_s, sequence_s=sequence_s)
-    empty_s = require_non_negative(empty_s=empty_s)
-    room = require_positive_integer(room=room)
-    fit = (limit_s - empty_s) / sequence_s * (1 + 1e-12)
-    return max(0, min(room, math.floor(fit)))
+    plain, guessed = as_floats(plain_s=plain_s), as_floats(guessed_s=guessed_s)
+    require_shape((2,), plain_s=plain, guessed_s=guessed)
+    require_all_positive(plain_s=plain, guessed_s=guessed)
+    sequences = require_positive_integer(sequences=sequences)
+    require(sequences >= 2, "sequences", "2 or more", sequences)
+    yielded = as_number(yielded=yielded)
+    require(1 <= yielded < math.inf, "yielded", "finite and at least 1", yielded)
+    alone, most = (yielded * plain - guessed).tolist()  # time that is gained
+    if most >= 0 or alone < 0:
+        return int(sequences) if most >= 0 else 0
+    return 1 + math.floor(float((sequences - 1) * alone / (alone - most)))
 
 
-def _line(context: float) -> tuple[float, float, int]:
-    """Empty step [s], time a sequence [s], and room of the chapter's model on one H100."""
-    one = replace(WORKED, input_tokens=context, output_tokens=1.0)
-    work = count_work([one] * 2)
-    few, more = decode_step_s(work, FITTED, np.array([8.0, 16.0]), np.full(2, context))
-    each = float(more - few) / 8
-    return float(few) - 8 * each, each, int(room_sequences(one))
+def _drafted() -> Deployment:
+    """The chapter's dense model with the smaller of its draft models."""
+    return next(one for what, _, one in _compared() if what == "Qwen3-0.6B")
+
+
+def _predicted(guessing: Deployment, most: int) -> tuple[Pair, Pair]:
+    """Steps without and with guesses, with one sequence and with the most [s]."""
+    plain = replace(guessing, draft_tokens=0, drafter=OWN_HEADS)
+    told = [
+        guessed_step_s(one, FITTED, [1, most], [CONTEXT_TOKENS] * 2).tolist()
+        for one in (plain, guessing)
+    ]
+    return tuple(told[0]), tuple(told[1])
 
 
 def example() -> SimpleNamespace:
     """Answers to the exercises."""
     floor, rate = floor_and_rate(2.1e6, 3.94e-6, 5.37e8, 2.072e-4)
-    empty, each, room = _line(2000.0)
+    plain, guessed = _predicted(_drafted(), MANY)
     return SimpleNamespace(
         two_floor_us=1e6 * floor,
         two_rate_tb=rate * 1e-12,
         offered_gain=gain_from_dashboard(0.014, 10e9, 3.35e12, 4.8e12),
         offered_attained=gain_from_dashboard(0.014, 10e9 / FITTED.weight_share, 3.35e12, 4.8e12),
         weights_attain=FITTED.weight_share,
-        empty_ms=1e3 * empty,
-        each_us=1e6 * each,
-        batch_at_twenty=largest_batch(0.020, empty, each, room),
+        plain_one_ms=1e3 * plain[0],
+        plain_many_ms=1e3 * plain[1],
+        guessed_one_ms=1e3 * guessed[0],
+        guessed_many_ms=1e3 * guessed[1],
+        guesses_pay=guesses_pay_up_to(plain, guessed, MANY, 1.6),
     )
 
 
@@ -162,26 +194,35 @@ def check_gain_is_that_of_the_step() -> None:
         checks.close(f"{sequences} sequences", got, steps[0] / steps[1], rtol=1e-9)
 
 
-def check_largest_batch_is_the_largest() -> None:
-    """With it the step keeps the limit, and with one more it does not.
+def check_guesses_pay_up_to() -> None:
+    """The border is where the lines say, and near that of a dense model's predicted steps; of a
+    mixture, whose steps are no lines, it is not.
 
-    Source: the chapter's step of Llama-3.1-8B on one H100, not the line through two of its points.
+    Source: by hand, 8 and 12 ms, and 1 and 2 more for each further one: 1.6 of 0.3; the yield that
+    the chapter's steps ask for, with a draft model and with a mixture's own heads.
     """
-    for context, limit in ((2000.0, 0.012), (8000.0, 0.02)):
-        empty, each, room = _line(context)
-        batch = largest_batch(limit, empty, each, room)
-        one = replace(WORKED, input_tokens=context, output_tokens=1.0)
-        work = count_work([one] * 2)
-        times = decode_step_s(work, FITTED, np.array([batch, batch + 1.0]), np.full(2, context))
-        checks.holds(f"{batch} sequences keep {limit:g} s", times[0] <= limit < times[1], got=batch)
-    checks.close("memory ends first", largest_batch(1.0, 0.001, 0.001, 40), 40, rtol=0)
-    checks.close("none", largest_batch(0.001, 0.002, 0.001, 40), 0, rtol=0)
+    plain, guessed = (0.008, 0.016), (0.012, 0.028)
+    for yielded, due in ((1.7, 6), (1.73, 7), (3.0, 9), (1.4, 0), (1.52, 1)):
+        found = guesses_pay_up_to(plain, guessed, 9, yielded)
+        checks.equal(f"yield of {yielded:g}", found, due)
+    for yielded, due in ((1.2, 9), (1.05, 0)):  # with many alone
+        found = guesses_pay_up_to(plain, (0.012, 0.018), 9, yielded)
+        checks.equal(f"flatter, yield of {yielded:g}", found, due)
+    drafted = _drafted()
+    few = guesses_pay_up_to(*_predicted(drafted, MANY), MANY, 1.5)
+    needed = break_even_tokens(drafted, FITTED, few, CONTEXT_TOKENS)[0]
+    checks.close(f"needed with {few} sequences, a draft", needed, 1.5, rtol=0.03)
+    heads = next(one for what, _, one in _compared() if what == "its own heads")
+    many = guesses_pay_up_to(*_predicted(heads, 32), 32, 1.5)
+    needed = break_even_tokens(heads, FITTED, many, CONTEXT_TOKENS)[0]
+    checks.inside(f"needed with {many} sequences, a mixture", needed, 1.52, 2.0)
 
 
 def check_bad_input_is_refused() -> None:
-    """Timings out of proportion, bytes beyond the gap and a limit of zero are errors that name the
-    argument.
+    """Timings out of proportion, bytes beyond the gap and a yield below one are errors that name
+    the argument.
     """
     checks.raises("too slow", floor_and_rate, 1.0, 1.0, 2.0, 3.0, match="large_s must be above")
     checks.raises("gap", gain_from_dashboard, 1.0, 3.0, 2.0, 3.0, match="read_bytes must be")
-    checks.raises("no limit", largest_batch, 0.0, 0.0, 1.0, 1, match="limit_s must be")
+    told = "yielded must be finite and at least 1"
+    checks.raises("less than plain", guesses_pay_up_to, (1, 2), (1, 2), 2, 0.9, match=told)
