@@ -12,10 +12,10 @@ import itertools
 import re
 import textwrap
 
-from builder import BuildError
+from builder import BuildError, Missing
 from builder.directives import ALL, NAMED
 from builder.markup import block, listed, markup
-from builder.pages import Missing, Page, meant, section, several_meanings
+from builder.pages import Page, meant, section, several_meanings
 
 NOTATION = "notation.md"  # the page with every symbol
 _BLOCK = re.compile(r"^(\s*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}\s*$")
