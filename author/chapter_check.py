@@ -31,7 +31,7 @@ from author.contracts import Chapter
 from builder import PACKAGE, ROOT, BuildError, end_in_order
 from builder.filling import expand
 from builder.maths import to_mathml
-from builder.pages import PAGE_LINK, Page
+from builder.pages import Page
 from builder.runner import Progress, Run, failures, run_all
 from builder.source import Sources, holds_exercises, module_names, module_path
 
@@ -40,6 +40,7 @@ MORE_TIME = "give more: `.venv/bin/python -m author.chapter_check NAME --seconds
 MANY_NUMBERS = 4  # in a paragraph; with more it is a table or a figure
 LONG_MODULE = 250  # lines
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\d)", re.DOTALL)
+_LINK = re.compile(r"\]\(([\w./-]+\.md)?(?:#([\w-]+))?\)")  # to a page, or within this one
 _NUMBER = re.compile(r"\{\{ [a-z_]\w*(?::[^}]*)? ?\}\}|(?<![\w#$^_{(\[/.-])\d[\d.,]*%?(?![\w)\]])")
 
 
@@ -215,19 +216,32 @@ def _page_problems(page: Chapter, runs: dict[str, Run]) -> tuple[list[str], str]
     made = expand(page.text, expanded)
     told = [*expanded.errors, *contracts.row_problems(page.path, made)]
     problems = [_sentence(one) for one in told]
-    text = re.sub(r"^(`{3,}).*?^\1|`[^`\n]*`", "", page.text, flags=re.MULTILINE | re.DOTALL)
-    for match in _FORMULA.finditer(re.sub(r"\$\{\{|\{\{.*?\}\}", "0", text)):
+    text = above + re.sub(
+        r"^(`{3,}).*?^\1|`[^`\n]*`",
+        lambda code: "\n" * code[0].count("\n"),
+        page.text,
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    text = re.sub(r"\$\{\{|\{\{.*?\}\}", "0", text)
+    for match in _FORMULA.finditer(text):
         try:
             to_mathml(match[1] or match[2], display=bool(match[1]))
         except BuildError as problem:
-            problems.append(_sentence(f"{where}: {problem}"))
-    for target, anchor in PAGE_LINK.findall(text):
-        file = (ROOT / "docs" / page.path).parent / target
+            problems.append(_sentence(f"{_line(where, text, match)}: {problem}"))
+    for match in _LINK.finditer(text):
+        target, anchor = match[1] or Path(page.path).name, match[2]
+        file, line = (ROOT / "docs" / page.path).parent / target, _line(where, text, match)
         if not file.is_file():
-            problems.append(f"{where}: links to {target}, which is not there.")
-        elif anchor and not _has_anchor(file.read_text(encoding="utf-8"), anchor[1:]):
-            problems.append(f"{where}: links to {target}{anchor}, which has no such heading.")
+            problems.append(f"{line}: links to {target}, which is not there.")
+        elif anchor and not _has_anchor(file.read_text(encoding="utf-8"), anchor):
+            of = f"{match[1] or ''}#{anchor}"
+            problems.append(f"{line}: links to {of}, which is no heading and no anchor there.")
     return problems, made
+
+
+def _line(where: str, text: str, match: re.Match[str]) -> str:
+    """The place of a match in a file."""
+    return f"{where}:{text.count(chr(10), 0, match.start()) + 1}"
 
 
 def _has_anchor(text: str, anchor: str) -> bool:

@@ -568,8 +568,8 @@ def figure_problems(page: Chapter, records: Records) -> list[str]:
         ]
         if len(found) < FIGURES:
             problems.append(
-                f"{where}: has {len(found)} figures; a chapter has {FIGURES} or more: write another"
-                f" `figure_…` in a module of `{page.package}` and show it."
+                f"{where}: has {len(found) or 'no'} figure; a chapter has {FIGURES} or more: write"
+                f" another `figure_…` in a module of `{page.package}` and show it."
             )
     for name, figure in found:
         function = f"{file_of(name)}: `figure_{figure['name']}`"

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from serving_mathematics.support.digits import one_of_many
+
 from builder import ROOT, end_in_order
 from builder.directives import LINES_OPEN
 from builder.expansion import Site, expand, front_matter
@@ -164,7 +166,9 @@ def advice(path: str, text: str, form: Form) -> list[str]:
             told = f"bullet {number} of the answer has {long} words and {many} numbers"
             found.append(f"{told}; {BULLET[0]} and {BULLET[1]} are read")
     if not FIGURES[0] <= form.figures <= FIGURES[1]:
-        found.append(f"{form.figures} figures; {FIGURES[0]} to {FIGURES[1]} are seen")
+        found.append(
+            f"{one_of_many(f'{form.figures} figures')}; {FIGURES[0]} to {FIGURES[1]} are seen"
+        )
     if early := unexplained(form, path, text):
         found.append(f"says only after its first use what means ${'$, $'.join(early)}$")
     return [f"docs/{path}: {told}." for told in found]

@@ -24,6 +24,10 @@ class BuildError(Exception):
     """Something that the person who runs the build must mend; the message says what and where."""
 
 
+class Missing(BuildError):
+    """Nothing has a name, which a module may define that failed."""
+
+
 ENDS = (signal.SIGTERM, signal.SIGHUP)  # signals that ask to end, and that Python does not hear
 
 

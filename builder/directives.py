@@ -23,10 +23,10 @@ from urllib.parse import urlsplit
 from serving_mathematics.exercises import unwritten
 from serving_mathematics.support.digits import one_of_many
 
-from builder import PACKAGE, SOURCES, BuildError
+from builder import PACKAGE, SOURCES, BuildError, Missing
 from builder.listings import beside_the_algorithm
 from builder.markup import block, inline, listed, markup
-from builder.pages import Missing, Page, meant
+from builder.pages import Page, meant
 from builder.runner import Run
 from builder.sliders import curves_of, legend
 from builder.source import Sources, module_path, to_copy

@@ -12,10 +12,10 @@ import itertools
 import re
 import textwrap
 
-from builder import BuildError
+from builder import BuildError, Missing
 from builder.directives import ALL, NAMED
 from builder.markup import block, listed, markup
-from builder.pages import Missing, Page, meant, section, several_meanings
+from builder.pages import Page, meant, section, several_meanings
 
 NOTATION = "notation.md"  # the page with every symbol
 _BLOCK = re.compile(r"^(\s*)\{\{ ([a-z]+)((?: [\w.]+)*) \}\}\s*$")
@@ -23,6 +23,7 @@ _CLOSE = re.compile(r"\{\{([a-z]\w*)[^{}]*\}\}")
 _ALONE = re.compile(r"^([ \t]*)\{\{ ([a-z_][\w.]*) \}\}[ \t]*$")
 _VALUE = re.compile(r"\{\{ ([a-z_][\w.]*)(?::([^{} ]*))? ?\}\}")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
+LONGEST = 80  # letters of a line that is told
 _HYPHEN = re.compile(r"(?<=[\s(|])-(?=\d)")  # before a number in a cell
 
 
@@ -79,7 +80,10 @@ def _expand_line(line: str, page: Page, number: int) -> str:
         known = {*NAMED, *ALL, *(name for run in page.runs for name in run.record["example"])}
         if "{{ " in line or not known.isdisjoint(_CLOSE.findall(line)):  # TeX has braces, too
             word = re.sub(r".*?\{\{\s*(\w*).*", r"\1", line)
-            raise BuildError(f"not a directive: {line.strip()[:80]}{meant(word, known)}")
+            wrong = line.strip()
+            if len(wrong) > LONGEST:
+                wrong = wrong[max(0, wrong.find("{{ ")) :][:LONGEST]
+            raise BuildError(f"not a directive: {wrong}{meant(word, known)}")
     except BuildError as problem:
         if not (isinstance(problem, Missing) and any(run.failed for run in page.runs)):
             page.errors.append(f"docs/{page.path}:{number}: {problem}")
@@ -95,8 +99,11 @@ def _found(page: Page, name: str) -> int | float | str:
     found: list[int | float | str] = [values[key] for values in places if key in values]
     told = f"no single example value {name}:"
     if not found:
-        near = meant(key, itertools.chain(*places))
-        raise Missing(f"{told} no module of the page has it{near}")
+        if near := meant(key, itertools.chain(*places)):
+            raise Missing(f"{told} no module of the page has it{near}")
+        if near := meant(name, [*NAMED, *ALL]):
+            raise BuildError(f"not a directive: {{{{ {name} }}}}{near}")
+        raise Missing(f"{told} no module of the page has it")
     if len(found) > 1:
         raise BuildError(f"{told} several modules of the page have it")
     return found[0]

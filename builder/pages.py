@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from builder import ROOT, BuildError
+from builder import ROOT
 from builder.runner import Run
 from builder.source import Sources, holds_exercises, package_of
 
@@ -21,10 +21,6 @@ _REFERENCE = re.compile(r"^- (.+?)\n\s+\{ #([\w-]+) \}", re.MULTILINE | re.DOTAL
 _TERM = re.compile(
     r"^- \*\*([^*\n]+)\*\* — ((?:(?!\n- ).)+?)\n  \{ #([\w-]+) \}$", re.MULTILINE | re.DOTALL
 )
-
-
-class Missing(BuildError):
-    """Nothing has a name, which a module may define that failed."""
 
 
 def meant(name: str, known: Iterable[str]) -> str:

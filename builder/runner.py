@@ -225,7 +225,7 @@ def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
     shutil.rmtree(folder)
     folder.mkdir()
     if status == -signal.SIGALRM:
-        told = f"ran longer than the limit of {timeout_s:g} s and was ended"
+        told = f"ran longer than the limit of {timeout_s:.3g} s and was ended"
     elif status < 0:
         names = {number.value: number.name for number in signal.Signals}
         told = f"was ended by signal {names.get(-status, -status)}"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import PACKAGE, SOURCES, BuildError
+from builder import PACKAGE, SOURCES, BuildError, Missing
 from builder.outline import Import, Outline, Symbol, read
 from builder.storage import recall, remember
 
@@ -166,7 +166,8 @@ def self_contained(module: Module, names: Iterable[str], find: Callable[[str], M
                 if source is None or name in find(source).reads_package:
                     _enter(imports, statement, written)
                 elif written != name or name not in find(source).outline.symbols:
-                    raise BuildError(
+                    gone = written == name and name not in find(source).bound  # as of half a file
+                    raise (Missing if gone else BuildError)(
                         f"{place.name}:{statement.line}: {written} cannot be copied with what it"
                         " needs: import the definition itself, under its own name"
                     )

@@ -140,6 +140,14 @@ def test_a_written_chapter_lacks_nothing_and_what_fails_is_one_sentence(project:
     project.change("docs/glossary.md", "  { #attainment }", f"  {link}")
     assert project.check("--quick") == []
 
+    whole = page.read_text(encoding="utf-8")
+    page.write_text(f"{whole}\n[here](#nowhere), $\\nope$\n", encoding="utf-8")
+    formula, link = project.check("--quick")
+    at = f"{PAGE}:{whole.count(chr(10)) + 2}"
+    assert formula.startswith(f"{at}: formula '\\\\nope': ")
+    assert link == f"{at}: links to #nowhere, which is no heading and no anchor there."
+    page.write_text(whole, encoding="utf-8")
+
     project.change(MODULE, "busy_share(9.0, 0.5, 6), 0.75", "busy_share(9.0, 0.5, 6), 0.8")
     project.change(MODULE, "    3.0\n", "    4.0\n")
     project.change(MODULE, "busy_share(12.0, 0.25, 4),", "busy_share(12.0, 0.25, 5),")

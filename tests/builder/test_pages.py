@@ -370,6 +370,11 @@ def test_question_stands_under_the_title() -> None:
         ("{{ chapters nowhere }}", "no chapter in part 'nowhere' to show"),
         ("{{ codes double }}", "not a directive: {{ codes double }}; did you mean code?"),
         ("See {{ code double }} here", "not a directive: See {{ code double }} here"),
+        (
+            f"{'Long. ' * 20}{{{{ doubled:.1f}} more.",
+            "not a directive: {{ doubled:.1f} more.",
+        ),
+        ("{{ cheks }}", "not a directive: {{ cheks }}; did you mean checks?"),
         ("Two is {{doubled}}.", "not a directive: Two is {{doubled}}."),
         ("{{code double}}", "not a directive: {{code double}}"),
         ("{{doubled:.1f }}", "not a directive: {{doubled:.1f }}"),

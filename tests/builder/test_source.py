@@ -11,7 +11,7 @@ from textwrap import dedent
 
 import pytest
 
-from builder import BuildError, source
+from builder import BuildError, Missing, source
 from builder.directives import bundle
 from builder.outline import read
 from builder.source import MOST_COPIED, Module, Sources, module_names, self_contained, to_copy
@@ -287,6 +287,13 @@ def test_renamed_import_cannot_be_taken_for_another_definition() -> None:
     again = "from serving_mathematics.part.halves import ok\n\n\ndef f(x):\n    return ok(x)\n"
     with pytest.raises(BuildError, match=r"part\.own:1: ok cannot be copied with what it needs"):
         copied(again, "f", halves=HALVES, checked=FINITE)
+
+
+def test_what_a_module_that_python_cannot_read_defines_is_missing() -> None:
+    """Its syntax error is told where it stands, and not again by whoever copies from it."""
+    own = "from serving_mathematics.part.halves import half\n\n\ndef f(x):\n    return half(x)\n"
+    with pytest.raises(Missing, match="half cannot be copied"):
+        copied(own, "f", halves="def half(x:\n", checked=FINITE)
 
 
 def test_renamed_import_cannot_be_copied() -> None:
