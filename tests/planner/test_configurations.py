@@ -327,7 +327,7 @@ def test_pairs_run_longer_until_the_next_is_no_cheaper(monkeypatch: pytest.Monke
 
 def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up costs by search and in plans: the next is planned where its cost is below that of the
-    plans so far, or is the same and may be less, and told where its plan costs less. A plan that
+    plans so far, or is the same and fewer do, and told where its plan costs less. A plan that
     ends in a refusal is none."""
     question = next(one.question for one in all_ranked() if one.run)
     whole = plan(replace(question, requests=100))
@@ -364,7 +364,7 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
     def below(one: Ranked) -> bool:
         return one.run is not None and one.least_usd_per_hour < one.run.usd_per_hour
 
-    monkeypatch.setattr(configurations, "_may_be_below", below)
+    monkeypatch.setattr(configurations, "_is_below", below)
     assert told([2.0, 3.0, 3.5], [3.0, 1.0, 1.0]) == ([0], 0)
     assert told([2.0, 2.9, 2.9], [3.0, 1.0, 0.5]) == ([0, 1], 1)
     assert told([2.0, 2.9], [3.0, 3.0]) == ([0, 1], 0)

@@ -40,6 +40,8 @@ from serving_mathematics.planner.capacity_planner import (
     Performance,
     Plan,
     Told,
+    _four_times,
+    _longer,
     _require_enough,
     _shorter,
     plan,
@@ -346,15 +348,15 @@ def _by_cost(
     progress: Callable[[int, int], object] | None,
 ) -> tuple[Question, Plan, list[Ranked]]:
     """The cheapest deployment and its plan, and all deployments. Longer runs may turn those that
-    are close, of one cost too, where fewer replicas could be enough; or refuse one, whose longest
-    request is longer then."""
+    are close, of one cost too, where fewer replicas do then; or refuse one, whose longest request
+    is longer then."""
     ranked = rank(choices, executor, progress)
     plans: list[tuple[Question, Plan]] = []
     for place, one in enumerate(ranked):
         usd = min((found.best.usd_per_hour for _, found in plans), default=math.inf)
         if one.run is None or one.question.separate:
             continue
-        if one.run.usd_per_hour > usd or (one.run.usd_per_hour == usd and not _may_be_below(one)):
+        if one.run.usd_per_hour > usd or (one.run.usd_per_hour == usd and not _is_below(one)):
             continue
         try:
             found = plan(one.question, told=told, near=one.run.replicas)
@@ -369,12 +371,15 @@ def _by_cost(
     return *min(plans, key=lambda pair: pair[1].best.usd_per_hour), ranked
 
 
-def _may_be_below(one: Ranked) -> bool:
-    """Whether fewer replicas than short runs found may do, so that it costs less."""
+def _is_below(one: Ranked) -> bool:
+    """Whether fewer replicas than short runs found do by longer ones, so that it costs less."""
     assert isinstance(one.run, Performance)
     if one.least_usd_per_hour >= one.run.usd_per_hour:
         return False
-    return len(Fleets(one.question).near(one.run.replicas - 1)) > 0
+    with contextlib.suppress(Infeasible):
+        fleet, fewer = Fleets(one.question), one.run.replicas - 1
+        return bool(fleet.near(fewer)) and _longer(fleet, _four_times(fleet), fewer) is not None
+    return False
 
 
 def _by_rate(
