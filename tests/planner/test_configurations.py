@@ -326,8 +326,9 @@ def test_pairs_run_longer_until_the_next_is_no_cheaper(monkeypatch: pytest.Monke
 
 
 def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up costs by search and in plans: the second is planned where its cost is below that of
-    the plan of the first, and told where its plan costs less."""
+    """Made-up costs by search and in plans: the next is planned where its cost is below that of the
+    plans so far, or is the same and fewer do, and told where its plan costs less. A plan that
+    ends in a refusal is none."""
     question = next(one.question for one in all_ranked() if one.run)
     whole = plan(replace(question, requests=100))
     errs = ModelError(0.9, 1.0, 1.25, 9, 3)
@@ -336,15 +337,19 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
     def fewest(_: Question, slowness: float) -> None:
         asked_of.append(slowness)
 
-    def told(searched: list[float], planned: list[float]) -> tuple[list[int], int]:
+    def told(
+        searched: list[float], planned: list[float], least: float = math.inf
+    ) -> tuple[list[int], int]:
         ran: list[int] = []
 
         def made(one: Question, **_: Any) -> Plan:
             ran.append(one.seed)
+            if math.isinf(planned[one.seed]):
+                raise Infeasible(f"no {one.seed}")
             return replace(whole, best=made_run(planned[one.seed], 0.01, 0.02))
 
         ranked = [
-            Ranked(replace(question, seed=n), cost, made_run(cost, 0.01, 0.02), "")
+            Ranked(replace(question, seed=n), min(cost, least), made_run(cost, 0.01, 0.02), "")
             for n, cost in enumerate(searched)
         ]
         monkeypatch.setattr(configurations, "plan", made)
@@ -355,10 +360,51 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(configurations, "_fewest", fewest)
     monkeypatch.setattr(configurations, "_error", lambda _: errs)
+
+    def below(one: Ranked) -> bool:
+        return one.run is not None and one.least_usd_per_hour < one.run.usd_per_hour
+
+    monkeypatch.setattr(configurations, "_is_below", below)
     assert told([2.0, 3.0, 3.5], [3.0, 1.0, 1.0]) == ([0], 0)
     assert told([2.0, 2.9, 2.9], [3.0, 1.0, 0.5]) == ([0, 1], 1)
     assert told([2.0, 2.9], [3.0, 3.0]) == ([0, 1], 0)
     assert asked_of == [0.9, 1.25] * 3
+    assert told([2.0, 2.9, 2.95], [3.0, 3.5, 2.0]) == ([0, 1, 2], 2)
+    assert told([4.0, 4.0, 4.0], [4.0, 2.0, 1.0]) == ([0], 0)
+    assert told([4.0, 4.0, 4.0], [4.0, 2.0, 1.0], 2.0) == ([0, 1], 1)
+    assert told([2.0, 2.5], [math.inf, 2.5]) == ([0, 1], 1)
+    with pytest.raises(Infeasible, match=r"^no 0$"):
+        told([2.0, 2.5], [math.inf, math.inf])
+
+
+SMALL: dict[str, object] = {"peak_tflops": 400, "bandwidth_gb_per_s": 2000, "memory_gib": 24}
+SMALL |= {"precision": "bf16", "mean_output_tokens": 50, "ttft_s": 20, "tpot_s": 0.1}
+SMALL |= {"mean_prompt_tokens": 3000, "quantile": 0.9, "requests": 200}
+CLOSE: dict[str, object] = {"model": "Qwen3-30B-A3B", "precision": "fp8", "mean_output_tokens": 50}
+CLOSE |= {"mean_prompt_tokens": 10000, "cached_share": 0.95, "quantile": 0.9, "requests": 400}
+
+
+@pytest.mark.parametrize(
+    ("asked", "one", "two"),
+    [
+        (SMALL | {"rate_per_s": 1}, math.inf, 4.0),  # short runs have no prompt that is too long
+        (SMALL | {"gpus": 2}, math.inf, 4.0),
+        (CLOSE | {"ttft_s": 5, "tpot_s": 0.1, "e2e_s": 40, "rate_per_s": 17.1}, 2.0, 4.0),
+    ],
+)
+def test_more_splits_are_no_dearer_and_refuse_nothing(
+    asked: dict[str, object], one: float, two: float
+) -> None:
+    """Of two splits that are asked for together the answer is the better of both alone."""
+
+    def usd_per_hour(splits: str) -> float:
+        try:
+            return answer(read_choices(asked | {"parallelism": splits})).plan.best.usd_per_hour
+        except Infeasible:
+            return math.inf
+
+    assert (usd_per_hour("tp1"), usd_per_hour("tp2")) == (one, two)
+    assert usd_per_hour("tp1,tp2") == min(one, two)
 
 
 TIGHT = {"rate_per_s": 60, "tpot_s": 0.015, "requests": 400, "parallelism": "tp1"}
@@ -387,6 +433,11 @@ def test_nothing_is_proposed_where_two_fleets_are_no_faster() -> None:
     for limits in ({"ttft_s": 0.001}, {"tpot_s": 0.001}):
         with pytest.raises(Infeasible, match=r"takes [\d.]+ s$"):
             answer(read_choices(TIGHT | limits))
+
+
+def test_nothing_is_proposed_that_has_no_room_for_the_longest_request_either() -> None:
+    with pytest.raises(Infeasible, match=r"where the KV memory of a replica holds 21,648$"):
+        answer(read_choices(SMALL | {"rate_per_s": 1, "parallelism": "tp1"}))
 
 
 def test_two_fleets_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ speed.
 No fleet is smaller than the load over the rate of a replica that is always full, so every
 deployment has a least cost without a simulation. They are simulated in that order, in rounds, with
 the same requests for all (common random numbers); one whose least cost is no less than the cost of
-one that was simulated cannot win, and is left out unless it may be faster for a user. The cheapest
-is then planned with longer runs, and once more with steps as much slower and faster as the step
-model was found to err.
+one that was simulated cannot win, and is left out unless it may be faster for a user. What may be
+the cheapest is then planned with longer runs, and the answer once more with steps as much slower
+and faster as the step model was found to err.
 
 Assumes: what `capacity_planner` assumes; a deployment that costs more than four times the cheapest
 is of no interest, however fast.
@@ -34,11 +34,14 @@ from serving_mathematics.core.hardware.catalogue import was_measured
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.planner.capacity_planner import (
     ROUND,
+    SETTLING,
     Fleets,
     Infeasible,
     Performance,
     Plan,
     Told,
+    _four_times,
+    _longer,
     _require_enough,
     _shorter,
     plan,
@@ -339,6 +342,47 @@ def _nearest_problem(ranked: Sequence[Ranked]) -> str:
     return f"{one.problem}, on {devices} ({split}) in {weights}, the nearest"
 
 
+def _by_cost(
+    choices: Sequence[Question],
+    told: Told | None,
+    executor: futures.Executor | None,
+    progress: Callable[[int, int], object] | None,
+) -> tuple[Question, Plan, list[Ranked]]:
+    """The cheapest deployment and its plan, and all deployments. Longer runs may turn those that
+    are close, of one cost too, where fewer replicas do then; or refuse one, whose longest request
+    is longer then."""
+    ranked = rank(choices, executor, progress)
+    plans: list[tuple[Question, Plan]] = []
+    for place, one in enumerate(ranked):
+        usd = min((found.best.usd_per_hour for _, found in plans), default=math.inf)
+        if one.run is None or one.question.separate:
+            continue
+        if one.run.usd_per_hour > usd or (one.run.usd_per_hour == usd and not _is_below(one)):
+            continue
+        try:
+            found = plan(one.question, told=told, near=one.run.replicas)
+        except Infeasible as problem:
+            ranked[place] = _refused(one.question, problem)
+            continue
+        ranked[place] = replace(one, run=found.best)
+        plans.append((one.question, found))
+    ranked.sort(key=lambda one: bool(one.problem))
+    if not plans:
+        raise Infeasible(f"{_nearest_problem(ranked)}{_instead(choices, executor)}")
+    return *min(plans, key=lambda pair: pair[1].best.usd_per_hour), ranked
+
+
+def _is_below(one: Ranked) -> bool:
+    """Whether fewer replicas than short runs found do by longer ones, so that it costs less."""
+    assert isinstance(one.run, Performance)
+    if one.least_usd_per_hour >= one.run.usd_per_hour:
+        return False
+    with contextlib.suppress(Infeasible):
+        fleet, fewer = Fleets(one.question), one.run.replicas - 1
+        return bool(fleet.near(fewer)) and _longer(fleet, _four_times(fleet), fewer) is not None
+    return False
+
+
 def _by_rate(
     choices: Sequence[Question],
     told: Told | None,
@@ -497,22 +541,9 @@ def answer(
         except Infeasible as problem:
             raise Infeasible(f"{problem}{_instead(choices, executor)}") from None
     else:
-        ranked = rank(choices, executor, progress)
-        best = [one for one in ranked if one.run and not one.question.separate][:2]
-        if not best:
-            raise Infeasible(f"{_nearest_problem(ranked)}{_instead(choices, executor)}")
-        plans: list[tuple[Question, Plan]] = []  # longer runs may turn two that are close
-        for one in best:
-            if plans and one.run and plans[0][1].best.usd_per_hour <= one.run.usd_per_hour:
-                break
-            begin = one.run.replicas if one.run else 0
-            plans.append((one.question, plan(one.question, told=told, near=begin)))
-        question, found = min(plans, key=lambda pair: pair[1].best.usd_per_hour)
-        for asked, other in plans:
-            ranked = [_with_run(one, asked, other.best) for one in ranked]
+        question, found, ranked = _by_cost(choices, told, executor, progress)
     if not rates:
-        ranked = _in_order([_with_run(one, question, found.best) for one in ranked])
-        ranked, apart = _separate(ranked)
+        ranked, apart = _separate(_in_order(ranked))
     error = _error(question)
     errs = error.known and not rates
     near = nearest_runs(
@@ -582,6 +613,11 @@ def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> 
     pairs = [replace(one, separate=True) for one in choices if not one.separate]
     best = rank(pairs, executor)[0]
     if not isinstance(best.run, Apart):
+        return ""
+    try:  # as `settled_apart` does: of more requests the longest may not fit
+        for times in (1, SETTLING):
+            SeparateFleets(replace(best.question, requests=times * best.question.requests))
+    except Infeasible:
         return ""
     pair, usd = _pair_text(best.question, best.run), best.run.usd_per_hour
     return f"; separate fleets do (fleets: two), {pair}, ${priced(usd)} an hour"

@@ -244,8 +244,12 @@ def settled_carried(
     (360, 90)
     """
     question, above = asked.question, require_non_negative(above=above)
-    replicas, fleet = question.replicas_there, Fleets(question, told)
-    long, most, near = _four_times(fleet), asked.rate_per_s, SURE_FROM * asked.rate_per_s
+    replicas, most, near = question.replicas_there, asked.rate_per_s, SURE_FROM * asked.rate_per_s
+    try:
+        fleet = Fleets(question, told)
+        long = _four_times(fleet)
+    except Infeasible as problem:  # of a request that is longer than those of short runs
+        return Carried(question, None, str(problem))
     if not sure:
         most, near = replicas * fleet.fullest_rate(), asked.rate_per_s
 

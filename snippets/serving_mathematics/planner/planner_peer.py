@@ -436,11 +436,11 @@ def check_record_is_of_these_questions() -> None:
 
 
 def check_planner_answers_as_recorded() -> None:
-    """Asked again, the planner gives the first answer of the record.
+    """Asked again, the planner gives the third answer of the record, whose batch limit is sought.
 
     Source: the record, and its command.
     """
-    checks.equal("the first", answer_here(QUESTIONS[0], 0.5), _told()[0]["here"]["0.5"])
+    checks.equal("the third", answer_here(QUESTIONS[2], 0.5), _told()[2]["here"]["0.5"])
 
 
 def check_a_tail_needs_no_fewer_devices() -> None:
