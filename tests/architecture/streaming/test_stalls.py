@@ -66,7 +66,7 @@ def test_the_slider_says_what_the_page_says() -> None:
 def test_bars_are_the_stream_and_the_newcomer() -> None:
     told = slider_stall()
     clock = np.asarray(told["clock"]["values"])
-    lanes, curves = told["panels"]
+    curves, lanes = told["panels"]
     for i, prompt in enumerate(PROMPTS):
         for j, chunk in enumerate(CHUNKS):
             bars = lanes["bars"][i][j]

@@ -42,7 +42,7 @@ FloatArray = npt.NDArray[np.float64]
 STREAMS = 16  # that are read while the prompt comes
 PROMPTS = (2_000, 8_000, 32_000)
 CHUNKS = (512, 1_024, 8_192, 1_000_000)  # vLLM's default on large devices, and every prompt whole
-BEFORE_S, CLIP_S, FRAMES = 0.5, 4.0, 161
+BEFORE_S, CLIP_S, FRAMES = 0.5, 4.0, 81
 STALL_S = 0.1  # a gap that is felt; what the mixture promises for a token
 THOUGHTS = 1_000  # tokens of reasoning before the text
 LOAD, REQUESTS, SEEDS = 2 / 3, 4_000, 8  # of the ceiling, where a chunk must carry the load
@@ -224,14 +224,14 @@ def slider_stall() -> dict[str, Any]:
             },
             {"label": "chunk", "values": texts, "start": "whole"},
         ],
-        "clock": {"label": "time", "unit": "s", "values": clock, "start": clock[52]},
+        "clock": {
+            "label": "time",
+            "unit": "s",
+            "decimals": 2,
+            "values": clock,
+            "start": clock[26],
+        },
         "panels": [
-            {
-                "kind": "lanes",
-                "label": "one of sixteen streams, and who comes",
-                "lanes": ["a stream", "newcomer"],
-                "bars": over(_bars),
-            },
             {
                 "kind": "curves",
                 "y": {"label": "tokens on the screen", "unit": ""},
@@ -248,6 +248,12 @@ def slider_stall() -> dict[str, Any]:
                         ),
                     }
                 ],
+            },
+            {
+                "kind": "lanes",
+                "label": "one of sixteen streams, and who comes",
+                "lanes": ["a stream", "newcomer"],
+                "bars": over(_bars),
             },
         ],
         "readouts": [
