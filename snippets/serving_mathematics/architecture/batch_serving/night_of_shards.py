@@ -37,7 +37,7 @@ KILLED_AT_S = 2400.0
 NIGHT_S = 8 * 3600.0  # by choice, of the ten million rows
 SHARDS = (4, 8, 16, 32, 64)
 PAYS = {"filling and emptying": 0.0, "an engine's start too": START_S}
-MISHAPS = ("nothing", "an engine is killed", "an engine is a third slower")
+MISHAPS = ("all goes well", "an engine is killed", "an engine is a third slower")
 Bar = tuple[int, float, float, str]
 
 
