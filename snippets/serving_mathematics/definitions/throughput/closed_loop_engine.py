@@ -203,8 +203,8 @@ def figure_closed_loop(figure: Figure) -> None:
     """The same number of clients fills an engine or leaves it idle: it depends on how long they
     stay away.
 
-    The chat machine, simulated. A request that waits beside a free place waits for the step in
-    progress to end.
+    The chat machine: points are simulated, lines the closed form. A request that waits beside a
+    free place waits for the step in progress to end.
 
     Alt: Line chart with two logarithmic axes of tokens a second against clients. Three curves rise
     along lines and level off at the same ceiling, the one without a pause first, the one with the
@@ -212,15 +212,14 @@ def figure_closed_loop(figure: Figure) -> None:
     """
     axes = figure.subplots()
     for away, colour in _COLOURS.items():
-        law = axes.loglog(CLIENTS, [_told(clients, away) for clients in CLIENTS], color=colour)
-        runs = axes.loglog(CLIENTS, _tokens(away), "o", color=colour)
-    axes.legend([*law, *runs], ["closed form", "simulated"], loc="lower right")
+        axes.loglog(CLIENTS, [_told(clients, away) for clients in CLIENTS], color=colour)
+        axes.loglog(CLIENTS, _tokens(away), "o", color=colour)
     for text, x, y, colour in (
         ("ask again at once", 7, 1500, "C0"),
-        ("10 s away", 13, 380, "C1"),
+        ("10 s away", 14, 165, "C1"),
         ("60 s away", 150, 260, "C3"),
     ):
-        axes.annotate(text, (x, y), color=colour, ha="left" if colour == "C3" else "right")
+        axes.annotate(text, (x, y), color=colour, ha="right" if colour == "C0" else "left")
     axes.set(xlabel="clients", ylabel="answer tokens a second")
 
 

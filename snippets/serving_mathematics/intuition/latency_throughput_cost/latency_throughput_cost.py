@@ -256,12 +256,12 @@ def figure_next_sequence(figure: Figure) -> None:
         batch = np.arange(1.0, most + 1)
         for axes, values in ((upper, 1e3 * law.gap_s(batch)), (lower, law.price(batch))):
             axes.plot(batch, values, color=COLOURS[name])
-            mark = axes.plot(law.twice, values[law.twice - 1], "o", color=COLOURS[name])
+            axes.plot(law.twice, values[law.twice - 1], "o", color=COLOURS[name])
         place = {"chat": (120, 20), "mixture": (9, 60), "agents": (22, 24)}[name]
         upper.annotate(name, place, color=COLOURS[name])
     for axes, label in ((upper, "time per token [ms]"), (lower, "price [$ per million]")):
         axes.set(xscale="log", yscale="log", xlabel="sequences that run", ylabel=label)
-    lower.legend(mark, ["its tokens take twice as long"], loc="lower left")
+    lower.annotate("its tokens take twice as long", (75, 0.42), ha="center")
     upper.set_yticks([10, 20, 50, 100], ["10", "20", "50", "100"])
     lower.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     lower.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
@@ -316,7 +316,7 @@ def slider_next_sequence() -> dict[str, Any]:
                     prices[i, j, k] = float(law.price(batch))
                     shares[i, j, k] = 100 * float(law.shares(batch)[2])
     x = {"label": "sequences that run", "unit": "", "log": True}
-    named = [f"{name}, ${one.price_per_hour:.1f}/h" for name, one in _MACHINES.items()]
+    named = [f"{name}, ${one.price_per_hour:.2f}/h" for name, one in _MACHINES.items()]
     twice = [
         [[_Law(one, factor).twice for factor in PROMPTS.values()] for one in _MACHINES.values()]
     ] * len(BATCHES)

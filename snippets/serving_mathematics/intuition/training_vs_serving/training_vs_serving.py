@@ -259,7 +259,7 @@ def figure_lifetime_flops(figure: Figure) -> None:
         ]
         axes.plot(sizes / 1e9, cost, color=colour)
         best = lifetime_optimum(UNROUNDED, target, demand)
-        mark = axes.plot(best.parameters / 1e9, best.flops, "o", color=colour)
+        axes.plot(best.parameters / 1e9, best.flops, "o", color=colour)
         axes.annotate(
             text,
             (260, cost[-1]),
@@ -268,7 +268,7 @@ def figure_lifetime_flops(figure: Figure) -> None:
             color=colour,
             va="center",
         )
-    axes.legend(mark, ["cheapest"], loc="upper left")
+    axes.annotate("cheapest", (70, 1.45e24), ha="center")
     axes.set(
         xscale="log",
         yscale="log",
