@@ -251,7 +251,7 @@ def figure_cheapest(figure: Figure) -> None:
             axes.annotate(
                 one.name,
                 (rates[-1], prices[-1]),
-                (4, {"70B on 4": 1, "70B on 8": -6}.get(one.name, -3)),
+                (4, {"70B on 4": 3, "70B on 8": -3}.get(one.name, -3)),
                 textcoords="offset points",
                 color=colour,
                 annotation_clip=False,
@@ -283,10 +283,10 @@ def figure_price_of_speed(figure: Figure) -> None:
     axes = figure.subplots()
     limits = np.linspace(0.010, 0.060, 400)
     for name, place in (
-        ("70B on 4", (34.5, 25.5)),
-        ("70B on 8", (44, 36)),
-        ("70B FP8 on 2", (20.5, 90)),
-        ("70B FP8 on 4", (44, 18.5)),
+        ("70B on 4", (48, 25.3)),
+        ("70B on 8", (48, 33.7)),
+        ("70B FP8 on 2", (48, 12.7)),
+        ("70B FP8 on 4", (48, 16.9)),
     ):
         one = _by_name(_zoo(), name)
         prices = [_price(one, limit_s=limit) for limit in limits.tolist()]
