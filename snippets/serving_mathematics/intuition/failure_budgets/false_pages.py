@@ -160,10 +160,10 @@ def figure_false_pages(figure: Figure) -> None:
     axes = figure.subplots()
     loads = np.unique(np.round(np.geomspace(1, 500, 60)).astype(int)) * 12
     for clump, colour, name, at in (
-        (1.0, "C0", "alone", 132),
-        (2.0, "C2", "in twos", 600),
-        (3.0, "C1", "in threes", 1200),
         (5.0, "C3", "in fives", 2400),
+        (3.0, "C1", "in threes", 1200),
+        (2.0, "C2", "in twos", 600),
+        (1.0, "C0", "alone", 132),
     ):
         pages = [_monthly(load, clump) for load in loads.tolist()]
         axes.loglog(loads, pages, color=colour, label=name)

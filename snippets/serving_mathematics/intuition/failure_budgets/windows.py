@@ -126,7 +126,7 @@ def figure_windows(figure: Figure) -> None:
     """
     axes = figure.subplots()
     loads = _LOADS
-    for hours, colour in zip(HOURS, ("C0", "C2", "C1", "C3"), strict=True):
+    for hours, colour in zip(HOURS[::-1], ("C3", "C1", "C2", "C0"), strict=True):
         pages = [_in_a_month(load, hours=hours) for load in loads]
         axes.loglog(loads, pages, color=colour, marker=".", label=_rule(hours))
     axes.axhline(YEARLY, color="C4", linestyle=":", linewidth=1.2)
