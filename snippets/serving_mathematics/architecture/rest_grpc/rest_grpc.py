@@ -166,14 +166,14 @@ def figure_flights(figure: Figure) -> None:
     sizes = np.geomspace(1e3, 1e7, 400)
     most = float(STREAM_WINDOW_BYTES)
     for label, window, stream, colour, x, y in (
-        ("slow start", float(INITIAL_WINDOW_BYTES), math.inf, "C0", 1.5e6, 4.2),
-        ("window never raised", float(INITIAL_WINDOW_BYTES), most, "C3", 6e5, 22),
-        ("the same, busy", most, most, "C1", 2.3e5, 2.4),
+        ("slow start", float(INITIAL_WINDOW_BYTES), math.inf, "C0", 1500, 4.2),
+        ("window never raised", float(INITIAL_WINDOW_BYTES), most, "C3", 600, 22),
+        ("the same, busy", most, most, "C1", 230, 2.4),
     ):
-        axes.plot(sizes, [flights(size, window, stream) for size in sizes], color=colour)
+        axes.plot(sizes / 1000, [flights(size, window, stream) for size in sizes], color=colour)
         axes.annotate(label, (x, y), color=colour, ha="right" if y > 5 else "left")
-    axes.axvline(INITIAL_WINDOW_BYTES, color="C4", linestyle=":", linewidth=1.2)
-    axes.set(xscale="log", yscale="log", xlabel="size of a body [B]", ylabel="flights")
+    axes.axvline(INITIAL_WINDOW_BYTES / 1000, color="C4", linestyle=":", linewidth=1.2)
+    axes.set(xscale="log", yscale="log", xlabel="size of a body [kB]", ylabel="flights")
     axes.set_yticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
     axes.minorticks_off()
 

@@ -251,24 +251,24 @@ def figure_shared_state(figure: Figure) -> None:
     Alt: Line chart on a logarithmic axis of the share of requests without an answer against time
     since the request, up to 400 milliseconds. One attempt levels off near 3 percent. Three attempts
     in one shared state level off near 1.5 percent. Three independent attempts level off near
-    0.00002.
+    0.002 percent.
     """
     axes = figure.subplots()
     once, apart, shared = _retry_cases()
     time = np.linspace(0.0, 0.4, 100)
     for name, service, colour, spot in (
-        ("one attempt", once, "C4", (270, 0.038)),
-        ("three attempts, one state", shared, "C3", (210, 0.0066)),
-        ("three attempts, independent", apart, "C0", (8, 0.000025)),
+        ("one attempt", once, "C4", (270, 3.8)),
+        ("three attempts, one state", shared, "C3", (210, 0.66)),
+        ("three attempts, independent", apart, "C0", (8, 0.0025)),
     ):
-        waiting = [1 - answered_within(service, float(t)) for t in time]
+        waiting = [100 - 100 * answered_within(service, float(t)) for t in time]
         axes.semilogy(1000 * time, waiting, color=colour)
         axes.annotate(name, spot, color=colour)
     axes.set(
         xlim=(0, 400),
-        ylim=(1e-5, 1),
+        ylim=(1e-3, 100),
         xlabel="time since the request [ms]",
-        ylabel="share without an answer",
+        ylabel="without an answer [%]",
     )
     axes.minorticks_off()
 
