@@ -157,13 +157,13 @@ def figure_harmless_releases(figure: Figure) -> None:
     for count, rule, colour, text, y in (
         ("requests", RULES[0], "C3", "requests, 5% at every look", 88),
         ("minutes", RULES[0], "C1", "minutes, 5% at every look", 36),
-        ("minutes", RULES[1], "C0", "minutes, paid for 24 looks", 19),
-        ("minutes", RULES[2], "C2", "minutes, paid for any look", 11),
+        ("minutes", RULES[1], "C0", "minutes, paid for 24 looks", 10),
+        ("minutes", RULES[2], "C2", "minutes, paid for any look", -5),
     ):
         axes.plot(time, _share("the same", count, rule), color=colour)
         axes.annotate(text, (120, y), color=colour, ha="right")
     axes.axhline(5, color="C4", linestyle="--", linewidth=1.2)
-    axes.set(xlim=(0, 121), ylim=(0, 104))
+    axes.set(xlim=(0, 121), ylim=(-8, 104))
     axes.set(xlabel="since the release [min]", ylabel="blamed so far [%]")
 
 
