@@ -86,8 +86,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_released_changes(figure: Figure) -> None:
-    """Schemas and fingerprints catch all these changes but two: no check of the build sees the
-    batch or the gateway.
+    """Schemas and fingerprints catch all but two of the changes that break a caller: no check of
+    the build sees the batch or the gateway.
 
     Alt: Table of dots with a row for each change and a column for each of four checks and six
     callers. Blue dots, which check objects, stand in the first column for the upper rows and in the
