@@ -235,6 +235,12 @@ LOOK = """(moving) => {
             const [lines, values] = [kinds(".point", "state"), kinds(".label.now", "of")];
             if (picture.parentNode.matches(".of-load") && lines.includes(",") && lines !== values)
                 found.push(`${at}: values of ${lines} have the colours of ${values}`);
+            const [points_y, values_y] = [".point", ".label.now"].map((kind) =>
+                [...picture.querySelectorAll(kind)].map((one) => one.getBBox().y));
+            const apart = (i, k) => points_y[i] < points_y[k] - 2 && values_y[i] > values_y[k];
+            if (picture.parentNode.matches(".of-load")
+                && points_y.some((_, i) => points_y.some((_, k) => apart(i, k))))
+                found.push(`${at}: the value of the upper point stands below that of another`);
             const points = [...picture.querySelectorAll("circle")].filter(
                 (one) => one.getClientRects().length > 0
             ).map((one) => one.getBoundingClientRect()).map((box) => (box.left + box.right) / 2);

@@ -450,19 +450,21 @@ function plane(plot, x, y, named, possible = [], lowest = true) {
     return { x: ex, y: by < top ? top - (right - ex) / 1e3 : edge, mean: path.reduce((sum, [, py]) => sum + Math.max(py, top), 0) / path.length };
   };
 
-  // Values beside their points, where they cover little, and least of all a point or another value.
+  // Values beside their points, the upper one first, where they cover little, and least of all a point or another value.
   const values = (all) => {
     for (const [px, py] of all) drawn.push(...Array(12).fill([px, py]));
-    for (const one of all) value(...one);
-  };
-  const value = (px, py, text, kind) => {
-    const wide = long([text], () => "label now")[0] + 3;
-    const places = [-9, 19, -24, 34].flatMap((dy) => [[px - 9 - wide, py + dy], [px + 9, py + dy]]);
-    const boxes = places.map(([from, base]) => [Math.min(Math.max(from, left + 2), right - wide), Math.min(Math.max(base, top + 12), bottom - 4)]);
-    const covers = boxes.map(([from, base], i) => drawn.filter(([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3).length + 2 * i + (i > 3 ? 8 : 0));
-    const [from, base] = boxes[covers.indexOf(Math.min(...covers))];
-    for (let k = 0; k < 300; k += 1) drawn.push([from - 6 + ((wide + 12) * (k % 30)) / 29, base - 16 + Math.floor(k / 30) * 2.5]);
-    add("text", { class: `label now ${kind}`, x: from, y: base }, text);
+    const words = all.map(([px, py, text, kind]) => [px, py, add("text", { class: `label now ${kind}` }, text)]);
+    let [height, above] = [0, 0]; // of the point before, and where its value stands
+    for (const [px, py, word] of words.sort((a, b) => a[1] - b[1])) {
+      const wide = word.getComputedTextLength() + 3;
+      const places = [-9, 19, -24, 34].flatMap((dy) => [[px - 9 - wide, py + dy], [px + 9, py + dy]]);
+      const boxes = places.map(([from, base]) => [Math.min(Math.max(from, left + 2), right - wide), Math.min(Math.max(base, top + 12), bottom - 4)]);
+      const covers = boxes.map(([from, base], i) => drawn.filter(([a, b]) => a > from && a < from + wide && b > base - 12 && b < base + 3).length + 2 * i + (i > 3 ? 8 : 0) + (base < above && py > height + 2 ? 60 : 0));
+      const [from, base] = boxes[covers.indexOf(Math.min(...covers))];
+      for (let k = 0; k < 300; k += 1) drawn.push([from - 6 + ((wide + 12) * (k % 30)) / 29, base - 16 + Math.floor(k / 30) * 2.5]);
+      marks(word, { x: from, y: base });
+      [height, above] = [py, base];
+    }
   };
 
   // The labels at the ends, put where these are now, with leaders where they had to move.
@@ -510,7 +512,7 @@ function load(plot, panel, world) {
     p.add(point[0], { class: `point state-${hue(curve, i)}`, ...point[1] });
     return [[px, py, `${told(value, { ...curve, unit: "" })}${beyond ? " ↑" : ""}`, curves.length > 1 ? main[i].kind : ""]];
   });
-  p.values(said.sort((a, b) => a[1] - b[1])); // the upper one has its place first
+  p.values(said);
   p.tell(curves.map((curve) => [curve, world.at(curve.values)]));
   p.arrange();
   return Object.assign(() => {}, { across: p.across });

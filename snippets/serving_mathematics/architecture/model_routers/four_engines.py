@@ -141,7 +141,8 @@ def figure_carried(figure: Figure) -> None:
         colours = ["C0" if "slack" in name else "C4" for name in rules]
         bars = own.barh(list(rules), best, color=colours)
         own.bar_label(bars, fmt=f"%.{digits}f", padding=2)
-        own.set(title=situation, xlabel="carried [1/s]", ylabel="rule", xlim=(0, 1.2 * max(best)))
+        own.set(title=situation, xlim=(0, 1.2 * max(best)))
+        own.set(xlabel="carried [requests/s]", ylabel="rule")
         own.grid(visible=False)
     axes[0].invert_yaxis()
 

@@ -71,20 +71,22 @@ def figure_patient_client(figure: Figure) -> None:
     Grey: sent, and waiting for the server. Red: due, but not sent, because the client waits for its
     last answer; nobody writes this time down.
 
-    Alt: Two panels of twelve bars, one a request. In the left one six grey bars begin one after the
-    other and end together. In the right one a single grey bar ends there, and red bars begin below
-    it, one a second, that are longest in the middle and end a fifth of a second apart.
+    Alt: Two panels of twelve bars, one a request. In the left one six thin grey bars begin one
+    after the other and end together. In the right one a single grey bar ends there, and thick red
+    bars begin below it, one a second, each shorter than the one above, and end a fifth of a second
+    apart.
     """
     figure.set_size_inches(5.8, 3.2)
-    colours = {"broken": "C3", "waits": "C4", "answer": "C0"}
+    looks = {"broken": ("C3", 5), "waits": ("C4", 2), "answer": ("C0", 7)}
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (client, times) in zip(panels, _runs(6.0).items(), strict=True):
         for lane, start, end, state, *_ in _bars(times):
-            thick = 7 if state == "answer" else 3
-            axes.hlines(int(lane), start, end, color=colours[state], linewidth=thick)
+            colour, thick = looks[state]
+            axes.hlines(int(lane), start, end, color=colour, linewidth=thick)
         axes.set_title(f"{client} client")
         axes.grid(False)
-        axes.set(ylim=(REQUESTS + 0.7, 0.3), xlabel="time [s]", ylabel="request", xlim=(0, 14))
+        axes.set(xlim=(0, 14), ylim=(REQUESTS + 0.7, 0.3), xticks=(0, 5, 10))
+        axes.set(xlabel="time [s]", ylabel="request")
 
 
 def slider_patient_client() -> dict[str, Any]:

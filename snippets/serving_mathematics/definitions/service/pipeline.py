@@ -294,8 +294,9 @@ def figure_pipeline(figure: Figure) -> None:
     A look-up, an answer of the chat machine at 80% of what it can carry, and a tool and another
     answer as often as chosen; on paper twice. Over all requests: what fails is never done.
 
-    Alt: Line chart of time against percentile. The whole rises from about fifteen to forty seconds.
-    The sum of the parts' percentiles starts below it, crosses it, and is far above it at the end.
+    Alt: Line chart of time against percentile. The whole rises from about sixteen to thirty-five
+    seconds. The sum of the parts' percentiles starts below it, crosses it, and is far above it at
+    the end.
     """
     axes = figure.subplots()
     shares = np.linspace(0.5, 0.99, 50)

@@ -345,15 +345,16 @@ def figure_gauges(figure: Figure) -> None:
 
 
 def figure_places(figure: Figure) -> None:
-    """A queue forms when all places are taken; a shared processor predicts closely how often.
+    """A queue forms when all places are taken; a shared processor predicts how often to within a
+    tenth of all arrivals.
 
     Points are simulated arrivals of the chat machine, solid lines the shared processor, dotted ones
     Erlang's formula with places for servers.
 
     Alt: Chart of the share of arrivals that find every place taken, against load. For the smallest
     engine it rises from half of the load on; for the largest it is zero until nearly the end.
-    Solid lines run close to the points and dotted lines below them, far below
-    for the two larger engines.
+    Solid lines run close to the points, most a little below them; dotted ones lie far
+    below for the two larger engines.
     """
     axes = figure.subplots()
     for places, colour in _COLOURS.items():

@@ -74,7 +74,8 @@ def figure_hockey_stick(figure: Figure) -> None:
         ("constant, $C_s^2=0$", 1.0, 0.8, "C2", "right"),
     ):
         axes.annotate(text, (x, y), color=colour, ha=side, va="center", annotation_clip=False)
-    axes.set(xlim=(0, 1), ylim=(0, 20), xlabel="utilization ρ", ylabel="mean wait [service times]")
+    axes.set(xlim=(0, 1), ylim=(0, 20), yticks=range(0, 21, 5))
+    axes.set(xlabel="utilization ρ", ylabel="mean wait [service times]")
 
 
 def slider_hockey_stick() -> dict[str, Any]:

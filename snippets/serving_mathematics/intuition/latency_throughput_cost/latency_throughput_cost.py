@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 _MACHINES = {"chat": CHAT, "mixture": MIXTURE, "agents": AGENTS}
-COLOURS = {"chat": "C0", "mixture": "C3", "agents": "C2"}
+COLOURS = {"chat": "C0", "mixture": "C1", "agents": "C2"}
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FEW = 8  # sequences of a quiet hour, in the text
 PROMPTS = {"as they are": 1.0, "read at half the speed": 2.0, "all found in a cache": 0.0}
