@@ -136,8 +136,11 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
             for n, q in zip(counts, got, strict=True)
             if q.value > 0
         ]
-        ends = [end for _, at, half in drawn for end in (at + half, max(at - half, at / 2))]
-        up = axis_over([scale * limit, *ends])
+        beyond = [value + half for _, value, half in drawn]
+        up = axis_over([scale * limit, *beyond, *(value for _, value, _ in drawn)])
+        if up.log:
+            ends = [max(value - half, value / 2) / 1.1 for _, value, half in drawn]
+            up = replace(up, low=min(up.low, *ends))
         top = place * (PANEL + ABOVE + BELOW) + ABOVE
         parts += _frame(across, whole, up, top, f"{name}{whose}", "replicas")
         line = _y(up, top, scale * limit)
