@@ -12,6 +12,7 @@ import pytest
 from serving_mathematics.planner.answer_plots import (
     STYLE,
     Plot,
+    _least_covering,
     answer_plots,
     fleets_around,
     front_plot,
@@ -21,6 +22,7 @@ from serving_mathematics.planner.answer_plots import (
 )
 from serving_mathematics.planner.answers import comparison_rows
 from serving_mathematics.planner.configurations import Answer, _split_name, answer, whole_answer
+from serving_mathematics.planner.plot_axes import ABOVE, LEFT, PANEL, RIGHT, WIDTH
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 
@@ -102,6 +104,29 @@ def test_the_front_is_a_line_through_its_points() -> None:
     assert len(elements(plot, "chosen")) == 1
     (label,) = elements(plot, "chosen-label")
     assert label.text == f"{_split_name(found.question)} on H100 SXM, fp8"
+
+
+def test_a_name_covers_no_point_where_it_can_and_ends_in_the_picture() -> None:
+    text = "tp8 on H100 SXM, fp8"
+    assert _least_covering(text, 300, 60, 1, [(300, 60)]) == (300, 51, "end")
+    assert _least_covering(text, 300, 60, 1, [(300, 60), (280, 50)]) == (300, 78, "end")
+    assert _least_covering(text, 60, 60, -1, [(60, 60)]) == (60, 78, "start")
+    low = ABOVE + PANEL - 8
+    assert _least_covering(text, 60, low, -1, [(60, low)]) == (60, low - 9, "start")
+    at, _, anchor = _least_covering(text, (LEFT + RIGHT) / 2 - 1, 60, -1, [])
+    assert anchor == "start"
+    assert at + 7 * len(text) < WIDTH
+
+
+def test_points_of_the_front_lie_upon_others_and_names_upon_points() -> None:
+    plot = front_plot(told(rate_per_s=30))
+    assert plot
+    kinds = [one.get("class", "").split() for one in ET.fromstring(plot.svg).iter()]
+    ranked = ("point", "front", "chosen", "label")
+    ranks = [max(map(ranked.index, set(ranked).intersection(kind)), default=-1) for kind in kinds]
+    ranks = [rank for rank in ranks if rank >= 0]
+    assert ranks == sorted(ranks)
+    assert set(ranks) == {0, 1, 2, 3}
 
 
 def test_one_deployment_has_no_front() -> None:

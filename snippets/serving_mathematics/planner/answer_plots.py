@@ -138,6 +138,9 @@ def _latency_plot(question: Question, planned: int, runs: Sequence[Performance])
         ]
         beyond = [value + half for _, value, half in drawn]
         up = axis_over([scale * limit, *beyond, *(value for _, value, _ in drawn)])
+        if up.log:
+            ends = [max(value - half, value / 2) / 1.1 for _, value, half in drawn]
+            up = replace(up, low=min(up.low, *ends))
         top = place * (PANEL + ABOVE + BELOW) + ABOVE
         parts += _frame(across, whole, up, top, f"{name}{whose}", "replicas")
         line = _y(up, top, scale * limit)
@@ -203,17 +206,21 @@ def front_plot(told: Answer) -> Plot | None:
     if places:
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
         parts += f'<path class="curve" d="M{path}"/>'
-    for one in sorted(runs, key=lambda one: one.question is told.question):
+    points = [(_x(across, speed), _y(up, ABOVE, price)) for speed, price in spots.values()]
+    words = ""  # upon all points
+    kinds = {id(one): "front" for one in told.front}
+    kinds |= {id(one): "chosen" for one in runs if one.question is told.question}
+    for one in sorted(runs, key=lambda one: ["", "front", "chosen"].index(kinds.get(id(one), ""))):
         speed, price = spots[id(one)]
-        chosen = one.question is told.question
-        kind = "chosen" if chosen else "front" if one in told.front else ""
+        kind = kinds.get(id(one), "")
+        chosen = kind == "chosen"
         x, y = _x(across, speed), _y(up, ABOVE, price)
         if chosen or one is told.front[-1]:  # the cheapest below, where there is room, or above
-            anchor = "end" if x > (LEFT + RIGHT) / 2 else "start"
-            below = 18 if chosen and y + 24 < ABOVE + PANEL else -9
+            at, foot, anchor = _least_covering(_short(one), x, y, -1 if chosen else 1, points)
             marked = "label chosen-label" if chosen else "label"
-            parts += _text(x, y + below, _short(one), marked, anchor)
+            words += _text(at, foot, _short(one), marked, anchor)
         parts += _point(x, y, kind)
+    parts += words
     said = "; ".join(
         f"{_short(one)}: {sized(spots[id(one)][0])} tokens/s, ${priced(spots[id(one)][1], 3)}"
         for one in runs
@@ -318,6 +325,25 @@ def _short(one: Ranked) -> str:
     deployment = question.deployment
     apart = " apart" if question.separate else ""
     return f"{_split_name(question)}{apart} on {deployment.system.shown}, {deployment.precision}"
+
+
+def _least_covering(
+    text: str, x: float, y: float, first: int, points: Sequence[tuple[float, float]]
+) -> tuple[float, float, str]:
+    """Where a label stands, and which end of it: inside the picture, and where it covers the fewest
+    points; of such places above its own point first, or below it for -1.
+    """
+    wide = 8.3 * len(text)  # in the widest of usual fonts
+    found: dict[tuple[float, float, str], int] = {}
+    for foot in (y - 9, y + 18)[::first]:
+        for anchor in ("end", "start") if x > (LEFT + RIGHT) / 2 else ("start", "end"):
+            ends = anchor == "end"
+            at = min(WIDTH, max(x, LEFT + wide + 4)) if ends else max(0.0, min(x, WIDTH - wide))
+            left, outside = at - wide * ends, foot + 6 > ABOVE + PANEL
+            found[at, foot, anchor] = len(points) * outside + sum(
+                left - 4 < px < left + wide + 4 and foot - 15 < py < foot + 7 for px, py in points
+            )
+    return min(found, key=lambda place: found[place])
 
 
 def _point(x: float, y: float, kind: str) -> str:

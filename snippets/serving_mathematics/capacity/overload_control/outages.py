@@ -206,6 +206,7 @@ def figure_storm(figure: Figure) -> None:
             axes.axvspan(*OUTAGE_S, color="C4", alpha=0.2, lw=0)
             axes.set_title(f"{guard}, {100 * load:.0f}% load")
             axes.set(xlabel="time [s]", ylabel="rate [% of the ceiling]")
+            axes.set_xticks(range(0, CLIP_S + 1, 100))
     grid[0, 0].annotate("attempts", (110, 140), color="C1")
     grid[0, 0].annotate("in time", (150, 12), color="C0")
 
