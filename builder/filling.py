@@ -99,11 +99,8 @@ def _found(page: Page, name: str) -> int | float | str:
     found: list[int | float | str] = [values[key] for values in places if key in values]
     told = f"no single example value {name}:"
     if not found:
-        if near := meant(key, itertools.chain(*places)):
-            raise Missing(f"{told} no module of the page has it{near}")
-        if near := meant(name, [*NAMED, *ALL]):
-            raise BuildError(f"not a directive: {{{{ {name} }}}}{near}")
-        raise Missing(f"{told} no module of the page has it")
+        near = meant(key, itertools.chain(*places)) or meant(name, [*NAMED, *ALL], 0.8)
+        raise Missing(f"{told} no module of the page has it{near}")
     if len(found) > 1:
         raise BuildError(f"{told} several modules of the page have it")
     return found[0]

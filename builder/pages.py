@@ -23,9 +23,9 @@ _TERM = re.compile(
 )
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def meant(name: str, known: Iterable[str], like: float = 0.6) -> str:
     """The end of a sentence on an unknown name: the known one that is like it, if one is."""
-    near = difflib.get_close_matches(name, list(known), 1)
+    near = difflib.get_close_matches(name, list(known), 1, like)
     return f"; did you mean {near[0]}?" if near and near[0] != name else ""
 
 

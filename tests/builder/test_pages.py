@@ -374,7 +374,10 @@ def test_question_stands_under_the_title() -> None:
             f"{'Long. ' * 20}{{{{ doubled:.1f}} more.",
             "not a directive: {{ doubled:.1f} more.",
         ),
-        ("{{ cheks }}", "not a directive: {{ cheks }}; did you mean checks?"),
+        (
+            "{{ cheks }}",
+            "no single example value cheks: no module of the page has it; did you mean checks?",
+        ),
         ("Two is {{doubled}}.", "not a directive: Two is {{doubled}}."),
         ("{{code double}}", "not a directive: {{code double}}"),
         ("{{doubled:.1f }}", "not a directive: {{doubled:.1f }}"),
