@@ -6,14 +6,15 @@ import csv
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from serving_mathematics.core.hardware.step_time import FITTED
+from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.running import run_engine
-from serving_mathematics.machine.step_time.exercises import _line
 from serving_mathematics.machine.step_time.speculative_decoding import (
     CONTEXT_TOKENS,
     _compared,
@@ -26,6 +27,14 @@ from .promql import Series, Vector
 from .rule_files import at_the_end, rule_text, vectors
 
 RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+
+
+def line(context: float) -> tuple[float, float]:
+    """Empty step and time a sequence [s] of the chapter's model on one H100."""
+    work = count_work([replace(WORKED, input_tokens=context, output_tokens=1.0)] * 2)
+    few, more = decode_step_s(work, FITTED, np.array([8.0, 16.0]), np.full(2, context))
+    each = float(more - few) / 8
+    return float(few) - 8 * each, each
 
 
 def run(
@@ -58,7 +67,7 @@ def run(
 
 @pytest.mark.parametrize("engine", list(RUNNING))
 def test_alerts_fire_beyond_their_lines(engine: str) -> None:
-    empty_s, each_s, _ = _line(2000.0)
+    empty_s, each_s = line(2000.0)
     assert "2,000 tokens each" in rule_text(f"step-time-{engine}")
     due_s = empty_s + 32 * each_s
     told = run(engine, 32.0, 1.3 * due_s, 2.0)
@@ -83,13 +92,13 @@ def test_prompts_of_a_healthy_engine_are_no_long_step(engine: str, load: float) 
         CHAT.prompt_s(CHAT.sample.prompt_tokens).mean() / CHAT.sample.prompt_tokens.mean()
     )
     assert token_s == pytest.approx(0.0000185, rel=0.01)
-    each_s = _line(2000.0)[1]
+    each_s = line(2000.0)[1]
     rate = load * CHAT.ceiling_per_s
     run_of = run_engine(CHAT, rate, 4000, np.random.default_rng(1))
     later = run_of.output_tokens - 1
     gap_s = float((run_of.completion_s - run_of.first_token_s).sum() / later.sum())
     tokens = float(rate * run_of.prompt_tokens.mean())
-    own = _line(CHAT.mean_context_tokens)  # running, as many of the file's as take a step as long
+    own = line(CHAT.mean_context_tokens)  # running, as many of the file's as take a step as long
     stays = run_of.completion_s - run_of.admitted_s
     running = float(rate * stays.mean()) * own[1] / each_s
     told = run(engine, running, gap_s, 1.0, prompts=tokens)
@@ -121,7 +130,7 @@ def test_what_must_be_yielded_lies_near_the_curve(engine: str) -> None:
 @pytest.mark.parametrize("engine", list(RUNNING))
 def test_one_slow_engine_of_a_fleet_is_found(engine: str) -> None:
     """Its own sequences say what is due, and not those of eight."""
-    empty_s, each_s, _ = _line(2000.0)
+    empty_s, each_s = line(2000.0)
     steady, fleet = np.ones(60), [f"engine {i}" for i in range(8)]
     gaps = {name: (2 if name == fleet[3] else 1) * (empty_s + 32 * each_s) for name in fleet}
     series: dict[str, Series | Vector] = {
@@ -136,7 +145,7 @@ def test_one_slow_engine_of_a_fleet_is_found(engine: str) -> None:
 @pytest.mark.parametrize("engine", list(RUNNING))
 def test_ranks_of_a_server_are_no_larger_steps(engine: str) -> None:
     """A step of one of eight ranks has its own sequences, and not those of all eight."""
-    empty_s, each_s, _ = _line(2000.0)
+    empty_s, each_s = line(2000.0)
     steady, ranks = np.ones(60), [f"server/{i}" for i in range(8)]
     gap_s = 1.7 * (empty_s + 16 * each_s)
     series: dict[str, Series | Vector] = {
@@ -163,8 +172,8 @@ def test_the_command_of_the_page_gives_the_line_of_the_rules(tmp_path: Path) -> 
         for row in csv.DictReader(found.stdout.splitlines())
     )
     each_s = (many_s - few_s) / (many - few)
-    assert each_s == pytest.approx(_line(2000.0)[1], rel=0.01)
-    assert few_s - few * each_s == pytest.approx(_line(2000.0)[0], rel=0.01)
+    assert each_s == pytest.approx(line(2000.0)[1], rel=0.01)
+    assert few_s - few * each_s == pytest.approx(line(2000.0)[0], rel=0.01)
 
 
 def test_an_engine_that_does_not_guess_gets_no_ticket() -> None:

@@ -316,21 +316,21 @@ def test_a_refusal_of_a_trace_says_what_to_type(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "log.csv"
-    file.write_text("\n".join(["when,isl,osl", *(f"{50 * i},100,5" for i in range(100))]))
+    file.write_text("\n".join(["mark,isl,osl", *(f"{50 * i},100,5" for i in range(100))]))
     asked = ("--trace", str(file), "--quantile", "0.9", *QUICK)
     status, _, err = told(capsys, *asked)
     assert (status, "or say which: --trace-columns time=NAME" in err) == (2, True)
-    file.write_text(file.read_text().replace("when", "rate_per_s", 1))
+    file.write_text(file.read_text().replace("mark", "rate_per_s", 1))
     assert "got rate_per_s, isl, osl; or say" in told(capsys, *asked)[2]  # as the file has it
-    file.write_text(file.read_text().replace("rate_per_s", "when", 1))
-    status, _, err = told(capsys, *asked, "--trace-columns", "time=when")
+    file.write_text(file.read_text().replace("rate_per_s", "mark", 1))
+    status, _, err = told(capsys, *asked, "--trace-columns", "time=mark")
     assert (status, "say which: --trace-columns unit=s or unit=ms" in err) == (2, True)
-    status, text, err = told(capsys, *asked, "--trace-columns", "time=when,unit=ms")
+    status, text, err = told(capsys, *asked, "--trace-columns", "time=mark,unit=ms")
     assert (status, err) == (0, "")
-    said = "100 requests in 4.95 s; time from when: milliseconds from a start, as was said"
+    said = "100 requests in 4.95 s; time from mark: milliseconds from a start, as was said"
     assert said in " ".join(text.split())
     question = tmp_path / "asked.json"
-    question.write_text(json.dumps({"trace": str(file), "trace_columns": "time=when"}))
+    question.write_text(json.dumps({"trace": str(file), "trace_columns": "time=mark"}))
     status, _, err = told(capsys, "--question", str(question), *QUICK)
     assert (status, "say which: trace_columns unit=s or unit=ms" in err) == (2, True)
 

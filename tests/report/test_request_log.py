@@ -351,7 +351,7 @@ def test_an_hour_without_a_request_between_two_runs_is_said() -> None:
 def test_a_log_tells_when_it_began(head: str, row: str, begins: float | None) -> None:
     rows = [row.format(i) for i in range(1, 40)]
     run = read_log("\n".join([head, *rows]), "a")
-    told = None if np.isnan(run.zero_at_s) else run.zero_at_s + run.columns["sent_s"].min() - 1
+    told = run.zero_at_s and run.zero_at_s + run.columns["sent_s"].min() - 1
     assert told == begins
 
 

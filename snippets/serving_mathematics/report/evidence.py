@@ -184,13 +184,14 @@ class Run:
     notes: tuple[str, ...] = ()
     shares_prefix: float = math.nan  # of prompt tokens, that an earlier prompt began with
     tenants: tuple[str, ...] = ()  # whose names the numbers of that column stand for
-    zero_at_s: float = math.nan  # since 1970, the moment from which sent_s counts, where it is told
+    zero_at_s: float | None = None  # since 1970, the moment from which sent_s counts, where told
 
     def __post_init__(self) -> None:
         """Columns with 64 bits, whatever they came in."""
         share = as_number(shares_prefix=self.shares_prefix)
         object.__setattr__(self, "shares_prefix", share)
-        object.__setattr__(self, "zero_at_s", as_number(zero_at_s=self.zero_at_s))
+        if self.zero_at_s is not None:
+            object.__setattr__(self, "zero_at_s", as_number(zero_at_s=self.zero_at_s))
         require(not (share < 0 or share > 1), "shares_prefix", "in [0, 1], or NaN", share)
         columns = {name: as_floats(**{name: column}) for name, column in self.columns.items()}
         object.__setattr__(self, "columns", columns)

@@ -655,7 +655,8 @@ def _run(
         for role in MOMENTS
         if role in chosen
     }
-    base, zero_at_s = _base(moments, notes, chosen), math.nan
+    base = _base(moments, notes, chosen)
+    zero_at_s: float | None = None
     own = next((name for name in names if compared(name.rpartition(".")[2]) in REPLICAS), "")
     of, replicas = _places_of(cells[own]) if own else (None, {})
     if 1 < len(replicas) < FEW_REPLICAS * len(cells[own]):
@@ -922,7 +923,7 @@ def _one_after_another(
     return moments + np.cumsum(later), told
 
 
-def _emptiness(columns: Mapping[str, FloatArray], zero_at_s: float) -> list[str]:
+def _emptiness(columns: Mapping[str, FloatArray], zero_at_s: float | None) -> list[str]:
     """What is to be said of a log in which nothing came in most of the time, or for far longer than
     ever else; nothing elsewhere. zero_at_s: as of a run."""
     sent = np.sort(_known_numbers(columns.get("sent_s", np.zeros(0))))
@@ -937,7 +938,7 @@ def _emptiness(columns: Mapping[str, FloatArray], zero_at_s: float) -> list[str]
         return []
     begin = float(sent[paused[0]])
     since = f"{begin - sent[0]:,.0f} s"
-    if span > DAY_S and math.isfinite(zero_at_s):
+    if span > DAY_S and zero_at_s is not None:
         since = _date(zero_at_s + begin)
     told = f"nothing came for {paused[1]:,.0f} s from {since} on, and"
     return [f"{told} for {paused[2]:.2g} s at most elsewhere: a client or a clock stood or jumped"]

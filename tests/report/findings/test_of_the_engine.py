@@ -181,7 +181,7 @@ def test_a_log_of_days_says_dates() -> None:
     columns = {"sent_s": sent, "ttft_s": late, "latency_s": late, "prompt_tokens": sent * 0 + 90}
     run, asked = Run("", "", columns, zero_at_s=1.7e9), Asked(ttft_s=1.0)
     assert "from 2023-11-16 07:35 UTC to 2023-11-16 10:03 UTC, when" in goodput(run, asked).change
-    said = goodput(replace(run, zero_at_s=np.nan), asked).change
+    said = goodput(replace(run, zero_at_s=None), asked).change
     assert "from 120,100 s to 129,000 s after the first request, when" in said
     cached = replace(run, columns=columns | {"cached_tokens": found})
     assert " until 2023-11-16 " in prefix_hits(cached, Asked()).seen

@@ -270,11 +270,11 @@ def _clock_of(run: Run) -> tuple[Callable[[float], str], str]:
     by the calendar where it lasts more than a day and tells when it began.
 
     >>> sent = {"sent_s": np.array([0.0, 1e5])}
-    >>> [_clock_of(Run("", "", sent, zero_at_s=at_s))[0](7200.0) for at_s in (1.7e9, math.nan)]
+    >>> [_clock_of(Run("", "", sent, zero_at_s=at_s))[0](7200.0) for at_s in (1.7e9, None)]
     ['2023-11-15 00:13 UTC', '7,200 s']
     """
     sent = _known_numbers(run.column("sent_s"))
-    if math.isfinite(run.zero_at_s) and sent.size and sent.max() - sent.min() > DAY_S:
+    if run.zero_at_s is not None and sent.size and sent.max() - sent.min() > DAY_S:
         begin = run.zero_at_s + float(sent.min())
         return (lambda after_s: _date(begin + after_s)), ""
     return duration, " after the first request"
