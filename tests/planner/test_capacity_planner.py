@@ -53,9 +53,10 @@ from serving_mathematics.planner.capacity_planner import (
     worst_shares,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
+from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.objectives import lifted, promised
 from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.questions import read_question
+from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.traffic import (
     Traffic,
     TrafficClass,
@@ -752,6 +753,18 @@ def test_a_rare_class_needs_more_requests() -> None:
         _require_enough(asked)
     with pytest.raises(ValueError, match="class_promises must be one for each of 2 classes"):
         Fleets(replace(asked, requests=450, class_promises=()))
+
+
+@pytest.mark.parametrize("fleets", ["one", "two"])
+def test_a_rare_class_has_enough_requests_for_its_intervals(fleets: str) -> None:
+    """Seventeen of a short run were too few for an interval, and refused as an argument that nobody
+    gave."""
+    asked = {"rate_per_s": 60, "quantile": 0.5, "parallelism": "tp1", "precision": "fp8"}
+    rare = asked | {"classes": "a:0.98:prompt=800; b:0.02:prompt=3000,ttft=3", "fleets": fleets}
+    assert answer(read_choices(rare)).plan.best.classes[1].both.half_width < 0.2
+    rarer = asked | {"classes": "a:0.995; b:0.005", "fleets": fleets}
+    with pytest.raises(ValueError, match=r"^requests must be at least 9,530 to have 20 of b"):
+        answer(read_choices(rarer))
 
 
 def test_no_fleet_for_one_class_names_it() -> None:

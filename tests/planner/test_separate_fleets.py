@@ -121,6 +121,16 @@ def test_an_answer_replica_gets_its_share(prompts: int, answers: int) -> None:
     assert float(np.mean(each)) == pytest.approx(60 / prompts, rel=0.05)
 
 
+def test_many_senders_leave_requests_for_every_interval() -> None:
+    """Each had two, and nine that came before the first sender's end counted, of which no interval
+    can be made."""
+    asked = Traffic(60.0, mean_prompt_tokens=3000.0, mean_output_tokens=2.0)
+    pair = SeparateFleets(replace(BASE, traffic=asked, requests=100))
+    run = pair.performance(72, 1, 8192)
+    assert run is not None
+    assert run.simulated >= 20
+
+
 def test_the_journey_of_a_cache() -> None:
     """Bytes by hand, also behind a window, and the link beyond the domain for many replicas."""
     assert cache_transfer_s(LLAMA, [1, 500], 131_072.0).tolist() == [1.0, 500.0]

@@ -92,6 +92,7 @@ QUANTILES = (0.5, 0.9, 0.99)
 SECTIONS = 10  # consecutive parts of a run, for intervals
 WARM_UP = 0.1  # share of a simulated run that is left out, as the replica starts empty
 SHORTER = 4  # times fewer requests where deployments are compared
+OF_A_CLASS = 45  # requests that are drawn on average, of which intervals have enough but for chance
 ROUND = 8  # deployments that are compared before the rest is looked at again
 SETTLING = 4  # times as long are the runs on which the answer rests
 EDGE = 0.9  # of a full replica's rate: from there on intervals are too narrow
@@ -382,7 +383,10 @@ def fewest_requests(question: Question) -> tuple[int, str]:
 def _shorter(question: Question) -> Question:
     """The question with a quarter of its requests, but as many as its quantile needs."""
     least, _ = fewest_requests(question)
-    return replace(question, requests=max(100, least, question.requests // SHORTER))
+    kinds = () if isinstance(question.traffic, Workload) else question.traffic.classes
+    few = math.ceil(OF_A_CLASS / min([one.share for one in kinds], default=1.0))
+    few = min(few, question.requests)
+    return replace(question, requests=max(100, least, few, question.requests // SHORTER))
 
 
 def _require_enough(question: Question) -> None:
@@ -435,6 +439,7 @@ class Fleets:
             self.which = np.zeros(traffic.arrival_s.size, dtype=np.int64)
         else:
             self.which = _classes_of(question)
+            self._refuse_few()
             self.sample, self.scv = self._share(traffic, 1), traffic.arrival_scv
         self._refuse_long()
         longest = longer * int((self.sample.prompt_tokens + self.sample.output_tokens).max())
@@ -532,6 +537,16 @@ class Fleets:
     def within(self, asked: Workload, most: int = 0) -> Workload:
         """Drawn requests, none longer than the model's context, or than so many tokens."""
         return _cut_at(asked, most or self.question.deployment.architecture.context_tokens)
+
+    def _refuse_few(self) -> None:
+        """Refuse a class of which a run has too few requests for an interval."""
+        question, kinds = self.question, self.question.class_names
+        counted = self.which[int(WARM_UP * self.which.size) :]
+        counts = np.bincount(counted, minlength=len(kinds))
+        place = int(counts.argmin())
+        enough = math.ceil(OF_A_CLASS * counted.size / max(1, int(counts[place])))
+        rule = f"at least {enough:,} to have {2 * SECTIONS} of {kinds[place]} in a run"
+        require(counts[place] >= 2 * SECTIONS, "requests", rule, question.requests)
 
     def _refuse_long(self) -> None:
         model = self.question.deployment.architecture

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -42,6 +43,7 @@ from serving_mathematics.core.hardware.roofline import cost_per_million
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.planner.capacity_planner import (
     MOST_REPLICAS,
+    SECTIONS,
     SETTLING,
     WARM_UP,
     ClassRun,
@@ -251,13 +253,28 @@ class SeparateFleets:
         senders = max(min(prompts, MOST_SENDERS), math.ceil(prompts / answers))
         chance = prompts / senders / answers  # to the one answer replica that is simulated
         each = math.ceil(enough / chance / senders)
-        shares = []
-        for sender in range(senders):
-            which = drawn_classes(self._rng(1, sender), traffic, each)
-            share = share_of_traffic(self._rng(2, sender), traffic, prompts, each, which)
-            goes = np.where(self._rng(3, sender).random(each) < chance, 0, -1)
-            shares.append((self.fleet.within(share, self.longest), which, goes))
-        return shares
+        while True:
+            shares = []
+            for sender in range(senders):
+                which = drawn_classes(self._rng(1, sender), traffic, each)
+                share = share_of_traffic(self._rng(2, sender), traffic, prompts, each, which)
+                goes = np.where(self._rng(3, sender).random(each) < chance, 0, -1)
+                shares.append((self.fleet.within(share, self.longest), which, goes))
+            if self._are_enough(shares):
+                return shares
+            each *= 2
+
+    def _are_enough(self, shares: Sequence[tuple[Workload, IntArray, IntArray]]) -> bool:
+        """Whether requests of every class are left for an interval while all replicas for prompts
+        that are simulated send: of many, each has few, and one ends long before the others."""
+        until = _all_send(shares)
+        mine = [(goes >= 0) & (share.arrival_s <= until) for share, _, goes in shares]
+        times = [share.arrival_s[own] for (share, *_), own in zip(shares, mine, strict=True)]
+        kinds = [which[own] for (_, which, _), own in zip(shares, mine, strict=True)]
+        order = np.argsort(np.concatenate(times), kind="stable")
+        counted = np.concatenate(kinds)[order[int(WARM_UP * order.size) :]]
+        counts = np.bincount(counted, minlength=len(self.fleet.goals))
+        return int(counts.min()) >= 2 * SECTIONS
 
     def performance(self, prompts: int, answers: int, budget: int) -> Apart | None:
         """What so many replicas of either kind do; None when either fleet is overloaded."""
@@ -274,7 +291,7 @@ class SeparateFleets:
         columns: list[list[FloatArray]] = []
         link_busy = 0.0
         drawn = isinstance(self.question.traffic, Traffic)
-        until = min(float(share.arrival_s[-1]) for share, *_ in shares) if drawn else math.inf
+        until = _all_send(shares) if drawn else math.inf
         for share, which, goes in shares:
             first = self._first_tokens(share, budget)
             sent = self._transfers(share, prompts, answers)
@@ -405,6 +422,11 @@ class SeparateFleets:
             return False
         worst = worst_shares(found.classes, self.fleet.goals)
         return all(share <= 1 for name, share in worst.items() if name != "ttft")
+
+
+def _all_send(shares: Sequence[tuple[Workload, IntArray, IntArray]]) -> float:
+    """Until when all replicas for prompts have requests [s]."""
+    return min(float(share.arrival_s[-1]) for share, *_ in shares)
 
 
 def _fleets_of(question: Question, metric: str, slowness: float) -> Fleets:
