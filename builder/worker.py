@@ -292,6 +292,8 @@ def serve() -> None:
     """
     sys.dont_write_bytecode = True  # a watched folder must not change because it was read
     warnings.simplefilter("error", RuntimeWarning)  # dividing by zero gives a wrong number
+    # a product's flag says nothing: libraries raise it where all is finite (numpy's issue 28687)
+    warnings.filterwarnings("ignore", ".* encountered in matmul", RuntimeWarning)
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     with contextlib.suppress(ValueError):  # where less is allowed
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))

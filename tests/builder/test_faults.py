@@ -429,6 +429,11 @@ ODD = {
     "changes_folder": """
         os.chdir("/")
         """,
+    "told_of_a_product_falsely": """
+        import warnings
+
+        warnings.warn("divide by zero encountered in matmul", RuntimeWarning)
+        """,
     "closes_its_output": """
         def check_output() -> None:
             checks.equal("answer", 42, 42)
