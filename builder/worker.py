@@ -297,7 +297,9 @@ def serve() -> None:
     warnings.simplefilter("error", UserWarning)  # a layout that failed, a glyph that is missing
     with contextlib.suppress(ValueError):  # where less is allowed
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
-    root, place, timeout_s, at_once, asked = json.loads(sys.stdin.readline())
+    if not (order := sys.stdin.readline()).endswith("\n"):  # who asks has ended meanwhile
+        return
+    root, place, timeout_s, at_once, asked = json.loads(order)
     snippets = Path(root, "snippets")
     sys.path_hooks.insert(0, partial(_finder, snippets))
     sys.path.insert(0, str(snippets))

@@ -1,11 +1,14 @@
-"""What is imported in the process that modules fork from."""
+"""The process that modules fork from: what it imports, and how it ends early."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import pytest
+
 from builder import ROOT
+from builder.runner import FORKED_FROM
 
 READING = """
 import importlib, sys
@@ -28,3 +31,12 @@ def test_what_is_imported_before_modules_run_reads_no_data() -> None:
         [sys.executable, "-c", READING], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("asked", ["", '["/half of'])
+def test_it_ends_in_silence_when_who_asks_has_ended_before(asked: str) -> None:
+    command = [sys.executable, "-c", FORKED_FROM]
+    done = subprocess.run(
+        command, cwd=ROOT, input=asked, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
