@@ -180,7 +180,7 @@ def example() -> SimpleNamespace:
 
 def figure_measured(figure: Figure) -> None:
     """A line through the tests with fewer clients comes near the last test; the scalability law
-    bends down below it.
+    that comes further down bends down below it.
 
     Points: Llama 3.1 8B on one H100 behind TensorRT-LLM, in three mixes of prompt and answer.
     Lines: fitted to all but the last point, solid the engine's, dashed the scalability law.
