@@ -301,8 +301,8 @@ def slider_call_times() -> dict[str, Any]:
             "answer": "bytes on the link",
             "prompt": "digits, written and read",
         },
-        "reading": "Bytes instead of JSON shorten the call by {format}. Over gRPC {waits} of the call"
-        " is spent waiting for the other side.",
+        "reading": "Bytes instead of JSON shorten the call by {format}. Over gRPC {waits} of the"
+        " call is spent waiting for the other side.",
     }
 
 

@@ -317,8 +317,8 @@ def slider_goodput() -> dict[str, Any]:
         ],
         "reading": "At {load} load, {both kept} of the requests keep both limits;"
         " {first token in time} keep the one on first tokens, {time per token kept} the one per"
-        " token. Goodput is {goodput} of the ceiling. With one of eight replicas lost, {after the loss}"
-        " keep both.",
+        " token. Goodput is {goodput} of the ceiling. With one of eight replicas lost,"
+        " {after the loss} keep both.",
     }
 
 

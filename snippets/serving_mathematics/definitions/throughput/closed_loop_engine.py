@@ -280,7 +280,7 @@ def slider_closed_loop() -> dict[str, Any]:
             {"label": "first token", "unit": "s", "decimals": 2, "values": curves("first")},
         ],
         "reading": "The engine writes {tokens a second} tokens a second for {clients} clients,"
-        " {time away} between answers, and has {inside} requests on average, with those that wait."
+        " {time away} between answers, and has {inside} requests on average, waiting ones included."
         " A token takes {time per token}, the first one {first token}.",
     }
 
