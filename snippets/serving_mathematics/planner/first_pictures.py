@@ -139,8 +139,8 @@ def example() -> SimpleNamespace:
             "engine/",
             _bars(pairs),
             "Two real engines, predicted first",
-            f"{sum(tests)} load tests of a small language model on a processor, predicted before "
-            f"they ran: medians are off by {100 * errors[0]:.0f}% with OpenVINO and by "
+            f"{sum(tests)} load tests of a small language model on CPUs, predicted before they "
+            f"ran: medians are off by {100 * errors[0]:.0f}% with OpenVINO and by "
             f"{100 * errors[1]:.0f}% with vLLM.",
         ),
         (

@@ -124,6 +124,6 @@ def slider_night() -> dict[str, Any]:
             {"label": "lost work", "unit": "min", "decimals": 0, "values": each(lost)},
         ],
         "reading": "After {time}, {done} of the rows are done. {shards} shards, each of which pays"
-        " {each shard pays}; {what happens}: over after {over after}, with {lost work} of work"
-        " done twice.",
+        " {each shard pays}; {what happens}: the end comes after {over after}, with {lost work}"
+        " of work done twice.",
     }

@@ -181,7 +181,7 @@ def figure_call_times(figure: Figure) -> None:
     """For text the format costs next to nothing; for embeddings digits cost more than the network,
     unless the receiver is far away.
 
-    At 1 Gbit/s; the model's own time is left out. On paper, calls over a kept connection after a
+    At 1 Gbit/s; the model's own time is left out. In print, calls over a kept connection after a
     pause against the round trip.
 
     Alt: Two line charts with logarithmic axes of the time of a call against the round trip. For a
@@ -301,8 +301,8 @@ def slider_call_times() -> dict[str, Any]:
             "answer": "bytes on the link",
             "prompt": "digits, written and read",
         },
-        "reading": "Bytes instead of JSON shorten the call by {format}. Over gRPC {waits} of it is"
-        " spent waiting for the other side.",
+        "reading": "Bytes instead of JSON shorten the call by {format}. Over gRPC {waits} of the"
+        " call is spent waiting for the other side.",
     }
 
 

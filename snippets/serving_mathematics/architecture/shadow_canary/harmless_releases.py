@@ -48,7 +48,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 COUNTS = {"requests": 0.04, "minutes": 0.5}  # and τ²/V of the mixture test: an effect of 5%
-RULES = ("5% at every look", "paid for 24 looks", "paid for any look")
+RULES = ("5% at every look", "raised for 24 looks", "raised for any look")
 LOAD = 0.6  # of the ceiling, as of the pairs
 LOOKED_MINUTES = 480  # by the alert, over windows of two hours
 SHOWN = {"the same": 6, "1% slower": 48}  # the pair that walks in the picture
@@ -144,21 +144,21 @@ def example() -> SimpleNamespace:
 
 def figure_harmless_releases(figure: Figure) -> None:
     """Of releases that changed nothing, nearly all are blamed when requests are counted one by one,
-    a third if a 5% test of minutes is looked at all the time, few if thresholds pay for looks.
+    a third if a 5% test of minutes is looked at all the time, few if thresholds are raised for it.
 
     120 pairs of chat machines, looked at every five minutes.
 
     Alt: Line chart of the share of releases blamed so far against minutes. The line of requests
     starts high and ends near all of them. The line of minutes at 5% climbs to about a third. The
-    lines of the two tests that pay for looks stay near the dashed line at 5 percent.
+    lines of the two tests with raised thresholds stay near the dashed line at 5 percent.
     """
     axes = figure.subplots()
     time = LOOK_MINUTES * np.arange(1, LOOKS + 1)
     for count, rule, colour, text, y in (
         ("requests", RULES[0], "C3", "requests, 5% at every look", 88),
         ("minutes", RULES[0], "C1", "minutes, 5% at every look", 36),
-        ("minutes", RULES[1], "C0", "minutes, paid for 24 looks", 10),
-        ("minutes", RULES[2], "C2", "minutes, paid for any look", -5),
+        ("minutes", RULES[1], "C0", "minutes, raised for 24 looks", 10),
+        ("minutes", RULES[2], "C2", "minutes, raised for any look", -5),
     ):
         axes.plot(time, _share("the same", count, rule), color=colour)
         axes.annotate(text, (120, y), color=colour, ha="right")
@@ -169,8 +169,8 @@ def figure_harmless_releases(figure: Figure) -> None:
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_harmless_releases() -> dict[str, Any]:
-    """A release that changed nothing, tested every five minutes until a test stops it. Let the
-    threshold pay for its looks and step on; then count requests."""
+    """A release that changed nothing, tested every five minutes until a test stops it. Raise the
+    threshold and step on; then count requests."""
     times = LOOK_MINUTES * np.arange(1, LOOKS + 1)
 
     def each(value: Any) -> list[list[list[Any]]]:
@@ -196,7 +196,7 @@ def slider_harmless_releases() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "what is counted", "values": list(COUNTS), "start": "minutes"},
-            {"label": "the test", "values": list(RULES), "start": RULES[0]},
+            {"label": "threshold", "values": list(RULES), "start": RULES[0]},
             {"label": "its steps are", "values": ["as before", "1% longer"], "start": "as before"},
         ],
         "clock": {

@@ -292,7 +292,7 @@ def figure_pipeline(figure: Figure) -> None:
     it either.
 
     A look-up, an answer of the chat machine at 80% of what it can carry, and a tool and another
-    answer as often as chosen; on paper twice. Over all requests: what fails is never done.
+    answer as often as chosen; in print, two times. Over all requests: a failed one never ends.
 
     Alt: Line chart of time against percentile. The whole rises from about sixteen to thirty-five
     seconds. The sum of the parts' percentiles starts below it, crosses it, and is far above it at

@@ -29,8 +29,8 @@ MONTH_S = 30 * 86_400.0
 HINTS = {
     "least_up": (
         "A request misses if it comes at the peak, while a replica is down, and is not among those"
-        " that keep the limits all the same. That all are up has the nth power of the chance that"
-        " one is."
+        " that keep the limits all the same. The chance that all n are up is the nth power of that"
+        " of one."
     ),
     "both_kept": (
         "At most as many keep both as keep the harder limit. Those that miss the first and those "

@@ -229,7 +229,7 @@ def example() -> SimpleNamespace:
 def figure_goodput(figure: Figure) -> None:
     """Goodput follows the load up to the cap and a little beyond, and then collapses.
 
-    The book's machines with steady arrivals, on paper chat. Near 100% and beyond, the share that is
+    The book's machines with steady arrivals, in print chat. Near 100% and beyond, the share that is
     kept falls for as long as the load lasts, here a quarter of an hour of chat and hours of the
     mixture.
 
@@ -316,9 +316,9 @@ def slider_goodput() -> dict[str, Any]:
             )
         ],
         "reading": "At {load} load, {both kept} of the requests keep both limits;"
-        " {first token in time} keep that of the first token, {time per token kept} that per token."
-        " Goodput is {goodput} of the ceiling. With one of eight replicas lost, {after the loss}"
-        " keep both.",
+        " {first token in time} keep the one on first tokens, {time per token kept} the one per"
+        " token. Goodput is {goodput} of the ceiling. With one of eight replicas lost,"
+        " {after the loss} keep both.",
     }
 
 

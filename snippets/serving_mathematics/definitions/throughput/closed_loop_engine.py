@@ -280,8 +280,8 @@ def slider_closed_loop() -> dict[str, Any]:
             {"label": "first token", "unit": "s", "decimals": 2, "values": curves("first")},
         ],
         "reading": "The engine writes {tokens a second} tokens a second for {clients} clients,"
-        " {time away} between answers, and has {inside} requests on average, waiting ones too."
-        " A token takes {time per token}, a first one {first token}.",
+        " {time away} between answers, and has {inside} requests on average, waiting ones included."
+        " A token takes {time per token}, the first one {first token}.",
     }
 
 

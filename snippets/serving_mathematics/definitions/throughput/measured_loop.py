@@ -179,11 +179,11 @@ def example() -> SimpleNamespace:
 
 
 def figure_measured(figure: Figure) -> None:
-    """A line through the tests with fewer clients comes near the last test; the scalability law
-    bends down below it.
+    """Fitted to fewer clients, the engine's law comes near the last test; the scalability law that
+    comes further down bends down below it.
 
     Points: Llama 3.1 8B on one H100 behind TensorRT-LLM, in three mixes of prompt and answer.
-    Lines: fitted to all but the last point, solid the engine's, dashed the scalability law.
+    Lines: fitted to all but the last point, solid the engine's law, dashed the scalability law.
 
     Alt: Chart of measured tokens a second against clients with a logarithmic axis. Three rows of
     points rise and bend. A solid line passes through each row and levels off beyond it; a dashed

@@ -45,9 +45,9 @@ HINTS = {
         "memory, whatever the places. With room in it and all places taken: places. Else prompts."
     ),
     "busy_from_log": (
-        "Cut every service to the window first. Busy servers add up, but for the time with any "
-        "of them busy overlaps count once: go through the services by start and remember the "
-        "latest end."
+        "Cut every service to the window first. For the share of the places, add all of them. For "
+        "the time with at least one in use, overlaps count once: go through the services by start "
+        "and remember the latest end."
     ),
 }
 

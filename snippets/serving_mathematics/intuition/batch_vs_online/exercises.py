@@ -33,9 +33,9 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "fair_batch_load": (
-        "Write both bills at an online price of 1 an engine: what batch pays at its share s, and"
-        " the shared fleet less what online pays. Batch pays less from where its own fleet "
-        "would cost more than its bill."
+        "In engines, the fleet costs c, and online and batch pay it together: batch pays s for work"
+        " that costs online 1. Find the batch work at which one engine's worth of it costs just one"
+        " engine, as on a fleet of its own."
     ),
     "places_for_promise": (
         "In a full engine a token takes places divided by tokens a second: that is a mean at each "

@@ -141,7 +141,7 @@ def figure_price_of_now(figure: Figure) -> None:
     """How much of an engine a promise leaves depends on the time per token that it promises.
 
     Left, the load at which 99% of the chat machine's requests get their tokens in time. Right,
-    MLPerf results of Llama 2 70B on eight MI300X, over their throughput without a promise.
+    MLPerf results of Llama 2 70B on eight MI300X, as shares of the one without a promise.
 
     Alt: Left, a line that rises steeply with the time per token that is promised and bends towards
     the ceiling. Right, three bars: without a promise all, with the Server limits most of it, and

@@ -89,7 +89,7 @@ def figure_valleys(figure: Figure) -> None:
 
     As much batch work as online work, a peak of two and a half times the mean. Left, engines of a
     day if batch work may wait for eight hours; right, the smallest fleet by deadline and peak,
-    dotted of online work alone.
+    dotted for online work alone.
 
     Alt: Left, a day: a wave of online work with its top in the afternoon, and batch work on top of
     it that fills the hours before and after up to a straight line. Right, lines of fleet size
@@ -175,7 +175,7 @@ def slider_valleys() -> dict[str, Any]:
             },
         ],
         "readouts": [],
-        "reading": "At {time of day} {online} engines serve, {with batch} with batch work."
+        "reading": "At {time of day} online work takes {online} engines, {with batch} with batch."
         " With a peak of {peak}, and batch work of {batch work} that may wait {deadline},"
         " one fleet of {one fleet} engines does both. Two fleets, with the batch one full, would"
         " be {two fleets}.",

@@ -117,7 +117,7 @@ def figure_windows(figure: Figure) -> None:
     """Every window needs the same number of errors; a long one gathers them even when all is well.
 
     A service that spends exactly its budget, and rules that fire when 2% of the month's budget is
-    gone within the window and its last twelfth burns as fast. On paper, false pages against the
+    gone within the window and its last twelfth burns as fast. In print, false pages against the
     traffic: each tooth begins where a rule needs one more whole error.
 
     Alt: Four sawtooth curves on logarithmic axes against requests per hour from 24 to 4,800. All

@@ -40,11 +40,11 @@ HINTS = {
     ),
     "price_on_dashboard": (
         "The whole hour is paid by the answers, so divide the price of a second by the tokens that "
-        "are written in it. The wait is by Little's law: running over tokens a second."
+        "are written in it. The wait is by Little's law: running / tokens a second."
     ),
     "line_of_two_hours": (
-        "Running over tokens a second is the time per token of each hour. Slope and height of the"
-        " line through both follow; the price without end is that of the slope."
+        "Running requests divided by tokens a second are the time per token of each hour. Draw the"
+        " line through both; the price that no load undercuts is that of its slope alone."
     ),
 }
 

@@ -231,7 +231,7 @@ def figure_cheapest(figure: Figure) -> None:
     step is longer than the promise cannot run at any price.
 
     Price of the fewest replicas that keep the mean time per token, with the lengths of the chat
-    machine; “on 2” is on two devices. On paper, 25 ms a token, and grey below a score of 80%.
+    machine; “on 2” is on two devices. In print, 25 ms a token, and grey below a score of 80%.
 
     Alt: Line chart with logarithmic axes of dollars an hour against requests a second, in steps.
     Lines of the small models lie lowest, in grey; four deployments of the 70B model lie above them,

@@ -239,7 +239,7 @@ def example() -> SimpleNamespace:
 def figure_lifetime_flops(figure: Figure) -> None:
     """The more tokens a model will serve, the smaller is the cheapest model of equal loss.
 
-    On paper, all models have the loss of the compute-optimal one of 70 billion parameters, under
+    In print, all models have the loss of the compute-optimal one of 70 billion parameters, under
     the unrounded constants.
 
     Alt: Lifetime operations against parameters, both on logarithmic axes, one U-shaped curve for
