@@ -101,8 +101,8 @@ def figure_size_and_data(figure: Figure) -> None:
 
 
 def figure_lessons_compared(figure: Figure) -> None:
-    """Twenty probabilities teach what all do; the likeliest token alone teaches more than the word
-    that was drawn, and less than the twenty.
+    """Twenty probabilities teach as much as all; the likeliest token alone teaches more than the
+    word that was drawn, and less than the twenty.
 
     The largest student, after the least and the most that was read. Dashed: a student that says
     the usual words, whatever is asked.
