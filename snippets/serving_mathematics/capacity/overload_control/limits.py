@@ -351,10 +351,10 @@ def figure_goodput(figure: Figure) -> None:
         right.plot(loads, [100 * run.long for run in runs], line, color=colour, ms=3)
     left.annotate("no limit", (120, 12), color="C3")
     left.annotate("on requests", (135, 82), color="C0")
-    left.annotate("with its own", (140, 103), color="C2")
+    left.annotate("incoming too", (140, 103), color="C2")
     right.annotate("on requests", (140, 76), color="C0")
     right.annotate("on tokens", (140, 68), color="C1")
-    right.annotate("with its own", (145, 29), color="C2")
+    right.annotate("incoming too", (145, 29), color="C2")
     left.set(xlabel="load [% of the ceiling]", ylabel="work in time [% of the most]", ylim=(0, 110))
     right.set(xlabel="load [% of the ceiling]", ylabel="long prompts in time [%]", ylim=(0, 103))
 

@@ -231,7 +231,7 @@ def _devices(split: str, devices: int, requests: int) -> list[tuple[Any, ...]]:
 
 
 def slider_more_devices() -> dict[str, Any]:
-    """Add devices: what of a token's time shrinks, what stays, and what is new? You pay for its
+    """Add devices: what of a token's time shrinks, what stays, and what is new? The price is its
     length times the rows."""
     ways = [split.removeprefix("chat, ") for split in SPLITS if "chat" in split]
     ways.remove("copies")

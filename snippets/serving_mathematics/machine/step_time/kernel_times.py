@@ -141,7 +141,8 @@ def example() -> SimpleNamespace:
 def figure_share_by_time(figure: Figure) -> None:
     """The share that a kernel attains follows from its time at the roof.
 
-    Medians over all shapes in a class of times at the roof; the dots are one floor and one share.
+    Medians over all shapes in a class of times at the roof; dots: the formula with one floor and
+    one share.
 
     Alt: Line chart of the median attained share of the roof against the time at the roof, from a
     tenth of a microsecond to ten milliseconds. Six kinds of matrix products and two of attention

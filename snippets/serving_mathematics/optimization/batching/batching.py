@@ -80,7 +80,7 @@ def figure_window(figure: Figure) -> None:
     for window_s, colour in ((0.0, "C0"), (0.005, "C1"), (0.02, "C5")):
         axes.plot(rates, [1000 * _mean_s(rate, window_s) for rate in rates], color=colour)
     axes.annotate("no batching", (162, 46), color="C4")
-    axes.annotate("what waits", (330, 7.5), color="C0")
+    axes.annotate("no window", (330, 7.5), color="C0")
     axes.annotate("window 5 ms", (168, 14), color="C1")
     axes.annotate("window 20 ms", (190, 28), color="C5")
     axes.set(xlim=(0, 800), ylim=(0, 55))

@@ -116,8 +116,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_token_budget(figure: Figure) -> None:
-    """The budget decides who stalls: large chunks hold up all sequences that decode, small ones
-    delay first tokens, and one that is too small cannot carry the load.
+    """The budget decides who stalls: large chunks hold up all running answers, small ones delay
+    first tokens, and one that is too small cannot carry the load.
 
     The chat machine, 99th percentiles. TPOT, the mean gap of one answer, does not show the chunks.
 

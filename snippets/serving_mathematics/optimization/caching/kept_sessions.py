@@ -223,8 +223,7 @@ SIZES = (300_000, 1_000_000, 2_000_000, 3_251_728, 10_000_000)
 def figure_found(figure: Figure) -> None:
     """How long a context stays, and so what is found, follows from Little's law for tokens.
 
-    The agents at 30% of their ceiling, who return as if an engine answered at one speed. Points
-    follow every block of the requests.
+    The agents at 30% of their ceiling, as if the engine always answered at one speed.
 
     Alt: Line of the share of prompt tokens found against the size of the cache, on a logarithmic
     axis. It is near zero for small caches, rises steeply and flattens near what is repeated at all.

@@ -73,9 +73,9 @@ def figure_size_and_data(figure: Figure) -> None:
     """Probabilities teach more than words, most so where little was read; from the second
     size on, more units help only where much was read.
 
-    Questions that nobody learned from. On paper, the share of its drafts that the teacher would
-    accept; what moves are the drafts for the beginning of one answer. There “…” is a token that
-    students do not know; a part without a word is all other tokens, or too narrow for its word.
+    Questions that nobody learned from. On paper, the share of a student's drafts that the teacher
+    would accept; on screen, the drafts for the beginning of one answer, where “…” is a token that
+    students do not know, and a part without a word is all others, or too narrow for its word.
 
     Alt: Lines of the accepted share against tokens learned from, logarithmic. Solid lines for
     probabilities lie above dashed ones for words at every size, with the widest gap on the left.
@@ -101,8 +101,8 @@ def figure_size_and_data(figure: Figure) -> None:
 
 
 def figure_lessons_compared(figure: Figure) -> None:
-    """Twenty probabilities teach what all do; the likeliest token alone teaches more than the word
-    that was drawn, and less than the twenty.
+    """Twenty probabilities teach as much as all; the likeliest token alone teaches more than the
+    word that was drawn, and less than the twenty.
 
     The largest student, after the least and the most that was read. Dashed: a student that says
     the usual words, whatever is asked.

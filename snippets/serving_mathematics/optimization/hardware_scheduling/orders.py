@@ -233,11 +233,11 @@ def _mean_prompt_s(machine: Machine) -> float:
 
 def figure_slack(figure: Figure) -> None:
     """A long prompt makes all behind it wait: with much slack in favour of short ones most first
-    tokens come in time, a little helps less, and the longest prompts wait longer.
+    tokens come in time; a little helps less.
 
-    First tokens within ten seconds on the mixture, means of five draws, and shaded the least and
-    the most; slack 0 is the order of arrival. Dashed: within a second on the chat machine with 64
-    places at 95% load, whose short prompts need more slack.
+    First tokens within ten seconds on the mixture: means of five draws, and shaded from the least
+    to the most; slack 0 is the order of arrival. Dashed: within a second on the chat machine with
+    64 places at 95% load, whose short prompts need more slack.
 
     Alt: Share of first tokens in time against the slack, on a logarithmic axis that begins with no
     slack. Two curves rise to above eight tenths where slack is thirty, that of the higher load from

@@ -135,8 +135,8 @@ def figure_outlier_channel(figure: Figure) -> None:
     """One channel that is r times larger takes log₂ r bits from all others, unless it has a scale
     of its own or is divided out.
 
-    Eight bits; signal to noise in the ordinary channels, by what shares a scale. Thin: what the
-    lost bits take.
+    Eight bits; signal to noise in the ordinary channels, by what shares a scale. Thin: with log₂ r
+    bits fewer.
 
     Alt: Signal-to-noise ratio against the size of the outlier on a logarithmic axis. Per channel
     stays level, smoothed falls slowly, per tensor and per token fall steeply to nothing.
