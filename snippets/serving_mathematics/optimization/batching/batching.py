@@ -64,8 +64,8 @@ def _linear_s(first: int, end: int) -> float:
 
 
 def figure_window(figure: Figure) -> None:
-    """An encoder's batches of what is waiting grow by themselves with the load; a window costs its
-    delay when few requests come, and gains nothing when many do.
+    """An encoder's batches grow by themselves with the load; a window costs its delay when few
+    requests come, and gains nothing when many do.
 
     A batch of b takes b + 5 ms, at most 20 in a batch; requests come one by one, at random.
 

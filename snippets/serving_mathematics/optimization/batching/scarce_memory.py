@@ -103,8 +103,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_left_free(figure: Figure) -> None:
-    """Leaving a few percent of the blocks free ends most preemptions: measured on vLLM, and computed
-    by the scheduler of this page, to which no constant was fitted.
+    """Leaving a few percent of the blocks free ends most preemptions: measured on vLLM, and
+    computed by the scheduler of this page, to which no constant was fitted.
 
     Curves: three draws of the measured requests.
 
