@@ -214,8 +214,6 @@ def example() -> SimpleNamespace:
         lost_mixture_kept=100 * _shares(MIXTURE, _lost(mixture))[0],
         fleet=FLEET,
         large_fleet=LARGE_FLEET,
-        quick_ms=1000 * QUICK.promise.tpot_s,
-        quick_cap=100 * _cap(QUICK),
         lost_quick_kept=100 * _shares(QUICK, _lost(_cap(QUICK))).both,
         large_kept=100 * _shares(CHAT, _lost(_cap(CHAT), LARGE_FLEET)).both,
         fleet_rate=140,
