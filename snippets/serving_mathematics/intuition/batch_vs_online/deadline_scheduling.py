@@ -204,3 +204,25 @@ def check_a_day_over_the_peak() -> None:
     enough, short = (smallest_fleet(dump, window, worst) for window in (192, 172))
     checks.close("at once, 2/2.5 of a day", enough, 2.5, rtol=1e-12)
     checks.holds("a tenth less", short > 2.6, got=short)
+
+
+def check_of_unequal_days_the_busiest_counts() -> None:
+    """In a week a day over the ratio of the peak to the busiest day's mean is patience enough, be
+    the days as unequal as they may. Over the ratio to the week's mean it is not: with flat weekdays
+    and weekends of a tenth the fleet is a quarter larger.
+
+    Source: the argument of the section on windows, day by day; 40 random weeks of hours.
+    """
+    rng, fleets = np.random.default_rng(36), []
+    for _ in range(40):
+        week = (rng.uniform(0.1, 1.0, (7, 1)) * rng.exponential(1.0, (7, 24))).ravel()
+        days = np.lib.stride_tricks.sliding_window_view(np.tile(week, 2), 24).mean(axis=1)
+        peak = float(week.max() / days.max())
+        if peak >= 2:
+            fleets.append(smallest_fleet(week, math.ceil(24 / peak) + 1, week) / week.max())
+    checks.close(f"{len(fleets)} weeks: largest over the peak", max(fleets), 1.0, rtol=1e-9)
+    flat = np.outer([1.0] * 5 + [0.1] * 2, daily_profile(1.5, 24)).ravel()
+    peak = float(flat.max() / flat.mean())
+    over = smallest_fleet(flat, math.ceil(24 / peak) + 1, flat) / float(flat.max())
+    checks.inside("flat weekdays: peak over the week's mean", peak, 2.0, 2.1)
+    checks.inside("flat weekdays: fleet over the peak", over, 1.2, 1.3)
