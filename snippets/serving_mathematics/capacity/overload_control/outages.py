@@ -371,6 +371,41 @@ def check_backoff_does_not_end_a_storm() -> None:
         checks.inside(f"pause {pause_s:g} s: answered [%]", storm.answered, 0.0, 2.0)
 
 
+def check_backoff_ends_a_storm_of_few_clients() -> None:
+    """A hundred and fifty clients, each of which asks again only when it has its answer, feed a
+    storm with pauses of up to four seconds, and not with pauses of up to forty: they make at most N
+    over patience and pause attempts a second, which is then less than the engine carries.
+
+    Source: the engine with eight places, as many calls of each as the run lasts; the quotient.
+    """
+    engine, rng, calls, clients = CHAT.limited(8).engine, np.random.default_rng(1), 10, 150
+    turn = np.tile(np.arange(calls), clients)
+    drawn, first = draw_lengths(rng, CHAT.traffic, turn.size), turn == 0
+    asked = Requests(
+        np.repeat(np.sort(rng.uniform(0, 50, clients)), calls),
+        drawn.prompt_tokens,
+        drawn.output_tokens,
+        after=np.where(first, -1, np.arange(turn.size) - 1),
+        pause_s=np.where(first, 0.0, rng.exponential(50, turn.size)),
+        patience_s=np.full(turn.size, float(PATIENCE_S)),
+    )
+    most_per_s = CHAT.limited(8).ceiling_per_s
+    for pause_s, ends in ((0.5, False), (5.0, True)):
+        rule = partial(back_off, max_retries=30, initial_s=pause_s, max_s=8 * pause_s)
+
+        def retry(request: int, attempt: int, view: View, rule: Retry = rule) -> float:
+            return rule(request, attempt, view) if view.now < CLIP_S else math.inf
+
+        fleet = Fleet([engine], retry=retry, stalls=[(90.0, 120.0, 0)], cancels=False)
+        first_s = simulate_fleet(asked, fleet, np.random.default_rng(1)).first_token_s
+        answered = float(np.mean((first_s > 200) & (first_s < CLIP_S))) * turn.size / (CLIP_S - 200)
+        label = f"pauses from {pause_s:g} s"
+        told = (2.0, most_per_s) if ends else (0.0, 0.1)
+        checks.inside(f"{label}: answered [1/s]", answered, *told, kind="simulation")
+        least = clients / (PATIENCE_S + 8 * pause_s) < most_per_s
+        checks.equal(f"{label}: the quotient says so", least, ends)
+
+
 def check_a_run_is_made_again() -> None:
     """Two runs of the record, simulated again, are the same in all that is told of them.
 
