@@ -210,6 +210,17 @@ def test_rows_that_stand_twice_are_counted_once() -> None:
     assert read_log("\n".join(["t_s,latency_ms,output_tokens", *coarse]), "a.csv").size == 40
 
 
+@pytest.mark.parametrize(("longest", "size"), [(512, 50), (520, 50), (900, 8)])
+def test_clients_in_step_write_the_same_row(longest: int, size: int) -> None:
+    """Of one length each, so that those who asked together get their answers together."""
+    rows = [f"{i // 8 * 0.7301:.4f},100,{(512, longest)[i // 8 % 2]}" for i in range(48)]
+    rows += ["9.001,100,512", "9.002,100,512"]
+    run = read_log("\n".join(["t_s,latency_ms,output_tokens", *rows]), "a.csv")
+    assert run.size == size
+    said = [note for note in run.notes if "stand there again" in note]
+    assert said[0].endswith("each, as all have one length" if size == 50 else "once")
+
+
 def test_an_id_at_two_moments_is_another_try() -> None:
     rows = [f"r{i},{i}.5,100" for i in range(20)] + ["r3,30.5,100", "r3,40.5,100", "r7,50.5,100"]
     run = read_log("\n".join(["request_id,t_s,latency_ms", *rows]), "a.csv")

@@ -147,6 +147,7 @@ EVENTS = ("event", "eventtype", "phase", "action", "type", "kind", "message", "m
 FEW_REPLICAS = 0.1  # of the rows: a column of more names something else
 FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
+ONE_LENGTH = 0.02  # of the tokens, in which lengths that a test asks for alike may differ
 MOST_NAMES = 1000
 LONGEST_NAME = 40  # letters of a tenant's name
 EMPTY_SHARE, EMPTY_LEAST = 0.5, 100  # of the span, in which nothing came; requests for that
@@ -740,7 +741,7 @@ def _run(
     timed_too = bool({"latency_s", "ttft_s"} & set(columns)) and "sent_s" in columns
     named = "request" in chosen and compared(chosen["request"]) not in ANY_ID
     if named or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
-        columns = _rows_once(cells, columns, notes)
+        columns = _rows_once(cells, columns, notes, not named and _of_one_length(columns))
     bare = _bare(columns)
     if bare.any() and not bare.all():
         columns = {name: x[~bare] for name, x in columns.items()}
@@ -968,17 +969,31 @@ def _places_of(cells: Sequence[Any]) -> tuple[FloatArray, dict[str, int]]:
     return codes, place
 
 
+def _of_one_length(columns: Mapping[str, FloatArray]) -> bool:
+    """Whether all answers, and all prompts where both are told, have as many tokens: clients that
+    wait for each other's steps then write the same row."""
+    told = [_known_numbers(columns[x]) for x in ("prompt_tokens", "output_tokens") if x in columns]
+    return bool(told) and all(x.size and np.ptp(x) <= ONE_LENGTH * np.median(x) + 1 for x in told)
+
+
 def _rows_once(
-    cells: Mapping[str, Sequence[Any]], columns: dict[str, FloatArray], notes: list[str]
+    cells: Mapping[str, Sequence[Any]],
+    columns: dict[str, FloatArray],
+    notes: list[str],
+    alike: bool = False,
 ) -> dict[str, FloatArray]:
-    """The columns without the rows that stand in a log again, cell for cell."""
+    """The columns without the rows that stand in a log again, cell for cell; with them where many
+    are alike by what they are."""
     rows = zip(*cells.values(), strict=True)
     told = np.fromiter((hash(repr(row)) for row in rows), dtype=np.int64)
     kept = np.sort(np.unique(told, return_index=True)[1])
     again = told.size - kept.size
     if not again:
         return columns
-    notes.append(f"{again:,} rows stand there again, cell for cell, and are counted once")
+    those = f"{again:,} rows stand there again, cell for cell, and are counted"
+    notes.append(f"{those} each, as all have one length" if alike else f"{those} once")
+    if alike:
+        return columns
     return {name: column[kept] for name, column in columns.items()}
 
 
