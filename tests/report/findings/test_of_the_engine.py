@@ -187,6 +187,27 @@ def test_a_log_of_days_says_dates() -> None:
     assert " until 2023-11-16 " in prefix_hits(cached, Asked()).seen
 
 
+@pytest.mark.parametrize(("digits", "told"), [(6, "places bind"), (1, "places bind"), (0, "")])
+def test_whole_seconds_do_not_tell_that_places_were_free(digits: int, told: str) -> None:
+    run = served(np.random.default_rng(2), 2000, load=0.97, places=8)
+    shown = {x: run.columns[x] for x in ("queue_s", "ttft_s", "latency_s")}
+    longer = 2000 / 4 / float(run.columns["sent_s"][-1])  # so that 4 a second come
+    columns = {name: longer * x for name, x in shown.items()}
+    columns |= {"sent_s": np.round(longer * run.columns["sent_s"], digits)}
+    found = binding(Run("", "", columns), Asked())
+    assert (found.seen.partition(":")[0] if found else "") == told
+
+
+def test_requests_that_were_given_up_make_no_engine_slower() -> None:
+    """Of three times as many from the middle on two of three leave, in whose steps they were."""
+    rng, later = np.random.default_rng(6), np.arange(3000) >= 1000
+    gaps = rng.exponential(1.0, 3000) / np.where(later, 2.0, 1.0)
+    run = served(np.random.default_rng(7), 3000, load=0.3, arrivals=gaps, places=128)
+    gone = (later & (rng.random(3000) < 0.6)) * 1.0
+    run = replace(run, columns={**run.columns, "failed": gone, "gave_up": gone})
+    assert engine_changed(run, Asked()) is None
+
+
 def test_a_ramp_is_no_engine_that_changed() -> None:
     gaps = np.random.default_rng(3).exponential(1.0, 2000) / np.linspace(0.5, 3.0, 2000)
     run = served(np.random.default_rng(5), 2000, load=0.4, arrivals=gaps)

@@ -98,6 +98,7 @@ OTHERS = (  # tools that are an engine, or pass one on, and not the one that is 
 )
 SURELY = 3.0  # standard errors of a count, by which a crowd is more than chance
 BEFORE_OR_IN = ", if they wait in the engines and not before them"
+FREE = "and places were free"
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
@@ -127,6 +128,9 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     if running.size < MOMENTS_LEAST or float(queued.mean()) < WAITS:
         return None
     what, seen, change = _uneven(told) or _passed(run) or _bound(run, asked, told, known)
+    hidden = 0.0 if scraped else _begun_in_a_step(run)
+    if FREE in seen and hidden > max(1.0, (1 - FULL_PLACES) * float(running.max())):
+        return None
     if "others_waiting" in told.values and change != ROUTED:
         what = f"of {next(iter(told.engines))}, before which most wait, {what}"
     found = queue_or_prefill(run, asked) if waiting.mean() < ONE_WAITS else None
@@ -140,6 +144,16 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         f"{running.size:,} moments" if scraped else f"{run.size:,} requests",
         "definitions/utilization",
     )
+
+
+def _begun_in_a_step(run: Run) -> float:
+    """Requests that begin, in the mean, in the step in which moments of a log are written.
+
+    >>> _begun_in_a_step(Run("", "", {"sent_s": np.repeat(np.arange(9.0), 4)}))
+    4.5
+    """
+    sent = _known_numbers(run.column("sent_s"))
+    return float(sent.size * _tick_s(sent) / max(float(np.ptp(sent)), 1e-9))
 
 
 def _uneven(told: Series) -> tuple[str, str, str] | None:
@@ -195,7 +209,7 @@ def _bound(
         if less and not asked.places > 0:
             change += f"; where it is above that already, {less}: room is kept for answers to come"
         return "places bind", f"and {seen}", change
-    free = f"and places were free ({float(np.median(ran)):g} of {running.max():g} ran)"
+    free = f"{FREE} ({float(np.median(ran)):g} of {running.max():g} ran)"
     if math.isnan(cached) and not (run.size and _memory_free(run)):
         seen = f"{free}; of memory the file says too little"
         change = "look at the share of the KV cache in use: where it is full, "
