@@ -134,7 +134,8 @@ def percent(
     """
     share = require_finite(share=share)
     digits = 4 if 0.995 <= abs(share) <= 1 else 2  # of 99.95% the last two matter
-    while abs(share - beside) > 1e-9 and sized(100 * share, digits) == sized(100 * beside, digits):
+    apart = 1e-9 < abs(share - beside) < 1
+    while apart and sized(100 * share, digits) == sized(100 * beside, digits):
         digits += 1
     shown = f"{_minus(sized(100 * share, digits))}%"
     if low is None or high is None:

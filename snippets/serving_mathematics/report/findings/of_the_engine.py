@@ -129,7 +129,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         return None
     what, seen, change = _uneven(told) or _passed(run) or _bound(run, asked, told, known)
     hidden = 0.0 if scraped else _begun_in_a_step(run)
-    if FREE in seen and hidden > max(1.0, (1 - FULL_PLACES) * float(running.max())):
+    if FREE in seen and hidden > max(2.0, (1 - FULL_PLACES) * float(running.max())):
         return None
     if "others_waiting" in told.values and change != ROUTED:
         what = f"of {next(iter(told.engines))}, before which most wait, {what}"

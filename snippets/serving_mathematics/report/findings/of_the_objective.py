@@ -428,8 +428,8 @@ def _load_held(run: Run, asked: Asked) -> tuple[float, bool] | str:
     if counted.sum() < 3 * FEW:
         return f"{3 * FEW} requests or more that tell it"
     left = _left(run) & np.isfinite(run.column("sent_s"))
-    limit = _limit(run, told, counted | left, asked) if left.any() else (0.0, False)
-    most, broken = limit if limit[0] >= 1 and limit[1] else _limit(run, told, counted, asked)
+    limit = _held_by(run, told, counted | left, asked) if left.any() else (0.0, False)
+    most, broken = limit if limit[0] >= 1 and limit[1] else _held_by(run, told, counted, asked)
     if most < 1:
         return (
             "a number inside up to which enough are in time and beyond which too many are late; "
@@ -443,7 +443,7 @@ def _left(run: Run) -> npt.NDArray[np.bool_]:
     return np.asarray((run.column("gave_up") > 0) & np.isnan(run.column("ttft_s")))
 
 
-def _limit(
+def _held_by(
     run: Run, told: FloatArray, counted: npt.NDArray[np.bool_], asked: Asked
 ) -> tuple[float, bool]:
     """How many requests were inside at most while the objective held, by those that are counted, 0
