@@ -187,6 +187,15 @@ def test_a_log_of_days_says_dates() -> None:
     assert " until 2023-11-16 " in prefix_hits(cached, Asked()).seen
 
 
+def test_what_binds_is_told_by_when_most_wait() -> None:
+    """One who waits for a step now and then waits for no place, while 90 at a time do."""
+    waiting = np.r_[np.tile([1.0, 0.0], 40), np.full(20, 90.0)]
+    values = {"waiting": waiting, "running": np.where(waiting > 1, 128.0, 30.0)}
+    found = binding(Run("", "", series=Series(np.arange(100.0), values)), Asked())
+    assert found.seen.startswith("places bind: somebody waited in 60% of the time, 18.4 in the")
+    assert "128 requests ran in 100% of the time in which most waited" in found.seen
+
+
 @pytest.mark.parametrize(("digits", "told"), [(6, "places bind"), (1, "places bind"), (0, "")])
 def test_whole_seconds_do_not_tell_that_places_were_free(digits: int, told: str) -> None:
     run = served(np.random.default_rng(2), 2000, load=0.97, places=8)

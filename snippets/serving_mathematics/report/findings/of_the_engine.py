@@ -54,6 +54,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
+HALF = 0.5  # of those who wait in the mean of such times, from which it is looked what binds
 WAITS = 0.1  # share of the time with a queue, from which something binds
 ONE_WAITS = 1.0  # in the mean, below which that is a note where most of the first token is no wait
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
@@ -180,7 +181,10 @@ def _bound(
 ) -> tuple[str, str, str]:
     """What binds one engine at the moments that are known, what tells it, and what to change."""
     running, flags = told.values["running"][known], _engine_flags(run, asked)
-    queued, cache = told.values["waiting"][known] >= 1, told.values.get("cache")
+    waiting, cache = told.values["waiting"][known], told.values.get("cache")
+    queued = waiting >= max(1.0, HALF * float(waiting[waiting >= 1].mean()))  # not for a step alone
+    alike = queued.sum() == (waiting >= 1).sum()
+    then = "of it" if alike else "of the time in which most waited"
     ran = running[queued]
     cached, memory, places = math.nan, math.nan, asked.places
     if cache is not None and cache.shape == known.shape and (cache > 0).any():
@@ -194,14 +198,14 @@ def _bound(
     room = KEEPS_ROOM.get(run.tool if run.tool in KEEPS_ROOM else asked.engine, "")
     less = room if cached <= 0.5 else ""
     if cached > 0.5:
-        seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
+        seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} {then}"
         return "memory binds", f"and {seen}", _memory_change(flags)
     if memory > 0 and not full > 0.5:
         seen = f"about {memory:,.0f} tokens were held, by {np.quantile(ran, 0.25):g} to "
         seen += f"{np.quantile(ran, 0.75):g} requests"
         return "memory binds", f"and {seen}", _memory_change(flags)
     if full > 0.5:
-        seen = f"{places:g} requests ran in {percent(full)} of it"
+        seen = f"{places:g} requests ran in {percent(full)} {then}"
         if math.isnan(cached):
             seen += " (or memory, of which the file says nothing)"
         change = f"raise {flags[0]} above {places:g} if memory and the time per token allow, or "

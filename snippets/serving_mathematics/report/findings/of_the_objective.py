@@ -267,7 +267,7 @@ def _promise_told(
     least, most = _shares_within(run, of, limit)
     if most < asked.quantile or least >= asked.quantile:
         ends = [percent(share, beside=asked.quantile) for share in (least, most)]
-        shares = ends[0] if least == most else " to ".join(ends)
+        shares = " to ".join(dict.fromkeys(ends))
         return least >= asked.quantile, f"{name} was within {duration(limit)} for {shares}"
     far, mean = run.said(f"{of}_p99_s"), run.said(f"{of}_s")
     promised = f", {duration(limit)} promised"
