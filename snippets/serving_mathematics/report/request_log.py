@@ -23,6 +23,7 @@ which read times and tokens.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -59,6 +60,7 @@ from serving_mathematics.report.evidence import (
     _tick_s,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow
 from serving_mathematics.support.require import require
 
@@ -147,6 +149,8 @@ EVENTS = ("event", "eventtype", "phase", "action", "type", "kind", "message", "m
 FEW_REPLICAS = 0.1  # of the rows: a column of more names something else
 FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
+AHEAD_S, AHEAD_SHARE = 1.0, 0.8  # of the least time to a first token, and of it in the median
+AHEAD_LEAST = 20  # requests of which that is said
 ONE_LENGTH = 0.02  # of the tokens, in which lengths that a test asks for alike may differ
 MOST_NAMES = 1000
 LONGEST_NAME = 40  # letters of a tenant's name
@@ -683,6 +687,8 @@ def _run(
                 columns[name] = absolute[role] - absolute[base]
         notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
         notes += [back] if back else []
+        if "first" in absolute:
+            notes += _ahead(columns["ttft_s"], chosen["first"], chosen[base])
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
         if role in chosen and name not in columns:
             values = _lasted(cells[chosen[role]], chosen[role], first, notes)
@@ -902,7 +908,8 @@ def _one_after_another(
 ) -> tuple[FloatArray, str]:
     """Moments of a log in order that goes back once or a few times, each stretch laid after the one
     before, and what is to be said of it; as they are, and nothing, elsewhere, and where each
-    stretch is of another replica. of: a number for the replica of each, where it is told.
+    stretch is of another replica, or they are one log whose files stand in another order. of: a
+    number for the replica of each, where it is told.
 
     >>> _one_after_another(np.r_[np.arange(500.0), np.arange(400.0, 900.0)], "ts", 2)[0][498:502]
     array([498., 499., 500., 501.])
@@ -912,6 +919,10 @@ def _one_after_another(
     if not 0 < back.size <= min(FEW_BACK, 0.01 * steps.size) or (steps < 0).mean() > 0.01:
         return moments, ""
     at = int(back[np.argmin(steps[back])])
+    ends = sorted((np.nanmin(x), np.nanmax(x)) for x in np.split(moments, back + 1))
+    between = [later[0] - one[1] for one, later in itertools.pairwise(ends)]
+    if min(between) >= 0 and max(between) <= np.nanmax(steps):
+        return moments, ""
     if of is not None:
         parts = np.split(of, back + 1)
         if sum(np.unique(one).size for one in parts) == np.unique(of).size:
@@ -1170,6 +1181,21 @@ def _base(
         apart = abs(moments[others[-1]][1] - moments[base][1])
         require(False, names, "moments of one clock, a day apart at most", f"{apart:.4g} s apart")
     return base
+
+
+def _ahead(ttft_s: FloatArray, first: str, base: str) -> list[str]:
+    """What is to be said where no first token came soon, and all nearly as late, as by a clock that
+    is ahead of another. first, base: the columns of either.
+
+    >>> _ahead(30 + np.linspace(0.1, 0.9, 50), "first_token_at", "start")
+    ['first_token_at is 30.1 s after start in every row, or more: do their clocks differ?']
+    """
+    known = _known_numbers(ttft_s)
+    least = float(known.min()) if known.size >= AHEAD_LEAST else 0.0
+    if not least > max(AHEAD_S, AHEAD_SHARE * _known_quantile(ttft_s)):
+        return []
+    told = f"{first} is {sized(least)} s after {base} in every row, or more"
+    return [f"{told}: do their clocks differ?"]
 
 
 def _leave_own_clocks(columns: dict[str, FloatArray], notes: list[str]) -> None:
