@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import heapq
 import re
 from dataclasses import replace
 
@@ -15,7 +16,9 @@ from serving_mathematics.report.faults import _made_slower, served
 from serving_mathematics.report.findings.finding import Asked, percent
 from serving_mathematics.report.findings.of_the_engine import (
     _acceptance,
+    _cause,
     _own_prefill,
+    _stopped,
     binding,
     engine_changed,
     guesses,
@@ -185,6 +188,28 @@ def test_a_log_of_days_says_dates() -> None:
     assert "from 120,100 s to 129,000 s after the first request, when" in said
     cached = replace(run, columns=columns | {"cached_tokens": found})
     assert " until 2023-11-16 " in prefix_hits(cached, Asked()).seen
+
+
+@pytest.mark.parametrize(("stops_s", "told"), [(25.0, True), (6.0, False)])
+def test_an_engine_that_stopped_is_told_with_its_moments(stops_s: float, told: bool) -> None:
+    """Then 16 places are full for longer than it stood; nothing is said of answers that end
+    together every half minute."""
+    rng, free, begun = np.random.default_rng(4), [0.0] * 16, np.zeros(1200)
+    sent, stay = np.cumsum(rng.exponential(0.25, 1200)), rng.gamma(4.0, 0.6, 1200)
+    clock = np.where(sent < 150, sent, np.maximum(sent - stops_s, 150))  # that stands while it does
+    for place, come in enumerate(clock.tolist()):
+        begun[place] = max(come, free[0])
+        heapq.heapreplace(free, begun[place] + float(stay[place]))
+    first, end = (x + stops_s * (x >= 150) - sent for x in (begun + 0.1, begun + stay))
+    run = Run("", "", {"sent_s": sent, "ttft_s": first, "latency_s": end})
+    found = _stopped(run)
+    assert (found is not None) == told
+    if told:
+        assert found == pytest.approx((150 - sent[0], 175 - sent[0]), abs=1)
+        told_s = _cause(run, run.column("ttft_s") > 2, "late ones")
+        assert told_s.startswith("look at what stopped the engine from 149 s to 174 s after")
+    together = 30 * np.ceil((sent + end) / 30) - sent
+    assert _stopped(Run("", "", {"sent_s": sent, "latency_s": together})) is None
 
 
 def test_what_binds_is_told_by_when_most_wait() -> None:

@@ -68,6 +68,7 @@ STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
 FELL, STRETCHES_OF_HITS = 0.2, 8  # of the prompt tokens, that are found no more; of a log
+STOPPED_S, STOPPED_TIMES = 10.0, 10.0  # without any token, and times the third longest such time
 CROWD = 1.5  # times the mean rate, or the usual prompt, from which it is what makes late
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
@@ -331,6 +332,10 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
     if fell is not None and (since[late] >= fell[0] - early).mean() > 0.9:
         moment = f"{at(fell[0])}{after}" if after else f"at {at(fell[0])}"
         return f"look for what emptied the prefix cache {moment}"
+    stopped = _stopped(run)
+    if stopped is not None and (since[late] >= stopped[0] - early).mean() > 0.9:
+        seen = f"from {at(stopped[0])} to {at(stopped[1])}{after}"
+        return f"look at what stopped the engine {seen}: requests came, and none had a token"
     if long > CROWD * usual:
         seen = f"look who sent prompts {sized(long / usual, 2)} times as long {when}"
         return f"{seen}: bound them, or serve them apart"
@@ -351,6 +356,27 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
     seen = "; no more ran than at other times: look before the engines too" if as_many else ""
     short = ends[1] < last and ends[1] - ends[0] < SHORT * last
     return f"look at what happened {when}{seen}" if as_many or short else ""
+
+
+def _stopped(run: Run) -> tuple[float, float] | None:
+    """From when to when nobody had a first token or an end, for far longer than else though many
+    came, since the first request [s]; None where there was no such time.
+
+    >>> sent = np.arange(200.0)
+    >>> held = np.where((sent >= 100) & (sent < 130), 131 - sent, 1.0)
+    >>> _stopped(Run("", "", {"sent_s": sent, "ttft_s": held, "latency_s": held}))
+    (100.0, 131.0)
+    """
+    sent, good = run.column("sent_s"), run.good()
+    moments = [(sent + run.column(name))[good] for name in ("ttft_s", "latency_s")]
+    had = np.sort(_known_numbers(np.concatenate(moments)))
+    gaps = np.diff(had)
+    if gaps.size < 3 or gaps.max() <= max(STOPPED_S, STOPPED_TIMES * float(np.sort(gaps)[-3])):
+        return None
+    begin, end = (float(had[gaps.argmax() + x]) for x in (0, 1))
+    first = float(_known_numbers(sent).min())
+    came = ((sent >= begin) & (sent < end)).sum()
+    return (begin - first, end - first) if came >= FEWEST_LATE else None
 
 
 def _crowd(sent: FloatArray, mean_rate: float) -> tuple[float, float]:
