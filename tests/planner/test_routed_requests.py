@@ -168,3 +168,39 @@ def test_a_file_that_tells_nothing_of_sharing_is_the_same_with_routers_and_witho
     assert asked.arrival_s.tolist() == alone.arrival_s.tolist()
     assert asked.arrival_s[-1] == pytest.approx(0.18 * 119)
     assert (asked.output_tokens[7], alone.output_tokens[7]) == (1, 1)
+
+
+ROWS = [
+    {"timestamp": 0.18 * i, "input_length": 100 + 40 * (i % 7), "output_length": 5}
+    for i in range(120)
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        (ROWS, ""),
+        (ROWS, "unit=s"),
+        ([row | {"timestamp": f"2026-01-05T10:00:{i // 2:02}Z"} for i, row in enumerate(ROWS)], ""),
+        ([row | {"when": row["timestamp"] / 2} for row in ROWS], "time=when"),
+        ([row | {"hash_ids": [i]} for i, row in enumerate(ROWS)], ""),
+    ],
+)
+def test_json_lines_come_as_fast_with_routers_as_without(
+    tmp_path: Path, rows: list[dict[str, object]], columns: str
+) -> None:
+    """Lines that name input_length were taken for Mooncake's, in milliseconds: seconds and times
+    by the calendar came a thousand times as fast, and no unit could be said."""
+    path = tmp_path / "trace.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    asked, alone = (read(str(path), columns) for read in (read_shared, read_workload))
+    assert asked.arrival_s.tolist() == alone.arrival_s.tolist()
+    assert (asked.prefixes is not None) == ("hash_ids" in rows[0])
+
+
+def test_few_lines_are_read_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text("\n".join(map(json.dumps, ROWS[:9])), encoding="utf-8")
+    assert read_shared(path).arrival_s[-1] == pytest.approx(8 * 0.18 / 1000)
+    with pytest.raises(ValueError, match="the trace must be at least 100 requests long, got 9"):
+        read_shared(path, "unit=s")

@@ -182,6 +182,15 @@ def test_prefixes_by_brute_force(blocks: list[list[int]]) -> None:
         assert asked.cached_tokens[place] == min(512 * shared, 512 * len(ids) - 1)
 
 
+def test_blocks_are_as_long_as_lengths_say() -> None:
+    """Of Bailian's 16 tokens each was counted as 512, so that next to nothing was computed."""
+    row = {"timestamp": 0, "input_length": 521, "output_length": 3, "hash_ids": [*range(33)]}
+    rows = [row | {"timestamp": i, "hash_ids": [*range(5), *[99 + i] * 28]} for i in range(100)]
+    asked = read_requests("\n".join(map(json.dumps, rows)))
+    assert asked.cached_tokens.tolist() == [0, *[80] * 99]
+    assert asked.told.endswith("repeated hash_ids of 16 tokens are cached")
+
+
 @pytest.mark.parametrize(
     ("text", "columns", "words"),
     [

@@ -29,6 +29,9 @@ def test_inside_is_what_a_loop_counts(digits: int) -> None:
     at = sent[::7]
     counted = [int(((sent < t) & (end > t)).sum()) for t in at.tolist()]
     assert _inside_at(run, at).tolist() == counted
+    gone = {"failed": np.arange(300) % 3 == 0, "gave_up": np.arange(300) % 3 == 0}
+    gave_up = replace(run, columns={**run.columns, **gone})
+    assert _inside_at(gave_up, at).tolist() == counted
 
 
 def test_a_counter_that_fell_tells_nothing() -> None:

@@ -210,6 +210,44 @@ def test_rows_that_stand_twice_are_counted_once() -> None:
     assert read_log("\n".join(["t_s,latency_ms,output_tokens", *coarse]), "a.csv").size == 40
 
 
+@pytest.mark.parametrize(("longest", "size"), [(512, 50), (520, 50), (900, 8)])
+def test_clients_in_step_write_the_same_row(longest: int, size: int) -> None:
+    """Of one length each, so that those who asked together get their answers together."""
+    rows = [f"{i // 8 * 0.7301:.4f},100,{(512, longest)[i // 8 % 2]}" for i in range(48)]
+    rows += ["9.001,100,512", "9.002,100,512"]
+    run = read_log("\n".join(["t_s,latency_ms,output_tokens", *rows]), "a.csv")
+    assert run.size == size
+    said = [note for note in run.notes if "stand there again" in note]
+    assert said[0].endswith("each, as all have one length" if size == 50 else "once")
+
+
+CUTS = [((600,), 0, 0), ((300, 700), 0, 0), ((600,), 9, 1)]
+
+
+@pytest.mark.parametrize(("cuts", "put", "back"), CUTS)
+def test_files_of_one_log_in_another_order_are_one_log(
+    cuts: tuple[int, ...], put: float, back: int
+) -> None:
+    """As cat log log.1 writes them; a clock that was set leaves a gap that no request fills."""
+    sent = 1.7e9 + np.cumsum(np.random.default_rng(2).exponential(0.5, 1000))
+    parts = np.split(sent, cuts)[::-1]
+    rows = [f"{x - put * (place > 0):.4f},100" for place, part in enumerate(parts) for x in part]
+    run = read_log("\n".join(["t_s,latency_ms", *rows]), "a.csv")
+    assert sum("goes back by" in note for note in run.notes) == back
+    if not back:
+        assert run.columns["sent_s"] == pytest.approx(sent - sent[0], abs=1e-3)
+
+
+@pytest.mark.parametrize(("ahead", "slow", "told"), [(30, 0.4, 1), (0, 9.0, 0), (0.5, 0.1, 0)])
+def test_a_clock_that_is_ahead_is_asked_about(ahead: float, slow: float, told: int) -> None:
+    """Not where first tokens are late by a queue, of which some had none, or late by little."""
+    rng = np.random.default_rng(3)
+    first, rows = ahead + rng.exponential(slow, 200), ["start_time,first_token_at"]
+    rows += [f"{1.7e9 + i},{1.7e9 + i + late:.3f}" for i, late in enumerate(first)]
+    run = read_log("\n".join(rows), "a.csv")
+    assert sum("do their clocks differ?" in note for note in run.notes) == told
+
+
 def test_an_id_at_two_moments_is_another_try() -> None:
     rows = [f"r{i},{i}.5,100" for i in range(20)] + ["r3,30.5,100", "r3,40.5,100", "r7,50.5,100"]
     run = read_log("\n".join(["request_id,t_s,latency_ms", *rows]), "a.csv")

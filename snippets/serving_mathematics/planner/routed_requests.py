@@ -17,6 +17,7 @@ rules and their parameters.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -84,6 +85,7 @@ LOOKING = (  # that look for prefixes or sessions, in compared form
     *("session", "sticky", "cacheaware", "prefixaware", "endpointpicker", "leastwork"),
     *("sglang", "gateway", "dynamo"),
 )
+TELL_SHARING = ('"hash_ids"', '"session_id"', '"requests"', "reusable_tokens")  # in a trace's file
 BY_LOAD = ("random", "two-choices", "least-requests")  # compared where prompts share nothing
 BY_PREFIX = ("random", "least-requests", "session", "cache-aware", "endpoint-picker")
 
@@ -385,13 +387,24 @@ def read_shared(path: str | os.PathLike[str], columns: str = "") -> Requests:
 
 
 def _shared_requests(text: str, columns: str = "") -> Requests:
-    """The requests of a file's text; one that tells nothing of sharing is read as for any plan."""
-    if has_known_form(text):
+    """The requests of a file's text: what tells nothing of sharing is read as for any plan, and so
+    are the times of what does."""
+    known = has_known_form(text)
+    if known and any(name in text for name in TELL_SHARING):
         rule = "left out: the names of this trace are known, as it says what prompts share"
         require(not columns, "trace_columns", rule, repr(columns[:60]))
+        asked = read_trace(text)
+        if (asked.after < 0).all():
+            with contextlib.suppress(ValueError):  # which the rows of a form of its own are to it
+                asked = replace(asked, arrival_s=read_requests(text).arrival_s)
+        return asked
+    try:
+        plain = read_requests(text, columns)
+    except ValueError:
+        if columns or not known:
+            raise
         return read_trace(text)
-    asked = read_requests(text, columns)
-    return Requests(asked.arrival_s, asked.prompt_tokens, asked.output_tokens)
+    return Requests(plain.arrival_s, plain.prompt_tokens, plain.output_tokens)
 
 
 def _begins_alone(asked: Requests) -> bool:

@@ -3,7 +3,7 @@
 CSV with a header, or JSON lines: a time, tokens in and tokens out, under names that are known or
 that a mapping gives. Times are ISO 8601 with or without a zone, or numbers in a unit that their
 column, their size or their steps say (`trace_times`). Blocks of a prompt that an earlier request
-had already (`hash_ids` of Mooncake, of 512 tokens) are cached.
+had already (`hash_ids` of as many tokens as lengths say: Mooncake's 512, Bailian's 16) are cached.
 
 Assumes: one clock; requests in order of arrival; a cache that keeps every block, and a router that
 finds it, so that a trace with prefixes is planned for the most that they can save.
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.core.fleet.trace_rows import KNOWN
+from serving_mathematics.core.fleet.trace_rows import KNOWN, _block_tokens
 from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.planner.trace_times import (
     ISO,
@@ -36,7 +36,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.files import MOST_BYTES, MOST_ROWS, read_json, read_table
 from serving_mathematics.support.require import require
 
-HASH_IDS, HASH_TOKENS = "hash_ids", 512  # blocks of a prompt in Mooncake's traces
+HASH_IDS = "hash_ids"  # blocks of a prompt
 PLAIN = {  # words that say a role where a column has no name that is known
     "time": ("when", "started", "began", "begin"),
     "prompt": ("prompt", "input", "context", "prefill", "in", "request", "query"),
@@ -247,8 +247,8 @@ def _workload(
     elif apart:
         parts.append(f"{HASH_IDS} of parts of a prompt are not read")
     elif any(ids is not None for ids in blocks):
-        cached = _seen(blocks, first)
-        parts.append(f"repeated {HASH_IDS} are cached")
+        cached, size = _seen(blocks, prompts, first)
+        parts.append(f"repeated {HASH_IDS} of {size} tokens are cached")
     moments = np.unique(times).size
     if 2 * moments < times.size:
         parts.append(f"at no more than {moments:,} different times")
@@ -274,23 +274,29 @@ def _lasting(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def _seen(blocks: Sequence[object], first: int) -> npt.NDArray[np.int64]:
-    """Tokens at the beginning of each prompt in blocks that earlier requests had. first: number of
-    the first row."""
-    known: set[object] = set()
-    found = np.zeros(len(blocks), dtype=np.int64)
+def _seen(
+    blocks: Sequence[object], prompts: npt.NDArray[np.int64], first: int
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Tokens at the beginning of each prompt in blocks that earlier requests had, and tokens of a
+    block. first: number of the first row."""
+    rows: list[list[object]] = []
     for place, ids in enumerate(blocks):
         listed = isinstance(ids, list) and all(type(one) in (int, str) for one in ids)
         rule = "a list of whole numbers or names"
         fine = ids is None or listed
         require(fine, f"row {place + first}, {HASH_IDS}", rule, repr(ids)[:40])
-        if isinstance(ids, list):
-            for block in ids:
-                if block not in known:
-                    break
-                found[place] += HASH_TOKENS
-            known.update(ids)
-    return found
+        rows.append(ids if isinstance(ids, list) else [])
+    counts = np.array([len(ids) for ids in rows])
+    size = _block_tokens(prompts[counts > 0], counts[counts > 0])
+    known: set[object] = set()
+    found = np.zeros(len(blocks), dtype=np.int64)
+    for place, ids in enumerate(rows):
+        for block in ids:
+            if block not in known:
+                break
+            found[place] += size
+        known.update(ids)
+    return found, size
 
 
 def _counts(cells: Sequence[object], column: str, first: int, least: int) -> npt.NDArray[np.int64]:

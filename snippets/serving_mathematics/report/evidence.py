@@ -323,8 +323,10 @@ def _pause(sent_s: FloatArray) -> tuple[int, float, float] | None:
 
 
 def _inside_at(run: Run, moments_s: FloatArray) -> FloatArray:
-    """Requests inside at some moments, those sent just then not counted."""
-    known = run.good() & np.isfinite(run.column("sent_s") + run.column("latency_s"))
+    """Requests inside at some moments, without those sent just then and those that failed; who gave
+    up was inside until then."""
+    counted = run.good() | (run.column("gave_up") > 0)
+    known = counted & np.isfinite(run.column("sent_s") + run.column("latency_s"))
     known &= run.column("latency_s") > 0  # who ends when it is sent is never inside
     sent = np.sort(run.column("sent_s")[known])
     end = np.sort((run.column("sent_s") + run.column("latency_s"))[known])

@@ -38,6 +38,7 @@ from serving_mathematics.planner.load_tests import TPOT_S
 from serving_mathematics.report.evidence import (
     FloatArray,
     Run,
+    _known_mean,
     _known_quantile,
     _tick_s,
 )
@@ -57,6 +58,7 @@ FASTEST_TIMES = 16.0  # times the rate of the log
 DEFAULT_PLACES = 256.0  # of an engine that never filled them
 BLOCK = Engine.block_tokens
 CHANGED, EXPLAINS = 1.15, 0.6  # times as slow; of what the fit leaves unexplained without
+LOST = 0.05  # of the time inside, of requests that do not tell all: less than makes that slower
 TRIED_TIMES = 2.0 ** (np.arange(-12, 13) / 8)
 UNEXPLAINED = 0.2  # of a request's time per token, in the median, up to which it is such an engine
 
@@ -225,8 +227,13 @@ def _changed(run: Run) -> tuple[float, float] | None:
         return None
     run = run.in_order()
     batch, read, each = _counted(run)
+    output, lasted = run.column("output_tokens"), run.column("latency_s")
     told = sum(run.column(n) for n in ("sent_s", "ttft_s", "latency_s", "prompt_tokens"))
-    sent = run.column("sent_s")[run.good() & np.isfinite(told) & (run.column("output_tokens") > 1)]
+    counted = run.good() & np.isfinite(told) & (output > 1)
+    lasted = np.where(np.isnan(lasted), _known_mean(lasted[counted]), lasted)
+    if lasted[~counted & ~(output <= 1)].sum() > LOST * lasted.sum():
+        return None  # in whose steps they were is not told
+    sent = run.column("sent_s")[counted]
     if each.size < LEAST_TOLD:
         return None
     few = slice(None, None, math.ceil(each.size / MOST_SERVED))

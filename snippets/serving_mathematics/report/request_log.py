@@ -23,6 +23,7 @@ which read times and tokens.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -59,6 +60,7 @@ from serving_mathematics.report.evidence import (
     _tick_s,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow
 from serving_mathematics.support.require import require
 
@@ -147,6 +149,9 @@ EVENTS = ("event", "eventtype", "phase", "action", "type", "kind", "message", "m
 FEW_REPLICAS = 0.1  # of the rows: a column of more names something else
 FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
+AHEAD_S, AHEAD_SHARE = 1.0, 0.8  # of the least time to a first token, and of it in the median
+AHEAD_LEAST = 20  # requests of which that is said
+ONE_LENGTH = 0.02  # of the tokens, in which lengths that a test asks for alike may differ
 MOST_NAMES = 1000
 LONGEST_NAME = 40  # letters of a tenant's name
 EMPTY_SHARE, EMPTY_LEAST = 0.5, 100  # of the span, in which nothing came; requests for that
@@ -682,6 +687,8 @@ def _run(
                 columns[name] = absolute[role] - absolute[base]
         notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
         notes += [back] if back else []
+        if "first" in absolute:
+            notes += _ahead(columns["ttft_s"], chosen["first"], chosen[base])
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
         if role in chosen and name not in columns:
             values = _lasted(cells[chosen[role]], chosen[role], first, notes)
@@ -740,7 +747,7 @@ def _run(
     timed_too = bool({"latency_s", "ttft_s"} & set(columns)) and "sent_s" in columns
     named = "request" in chosen and compared(chosen["request"]) not in ANY_ID
     if named or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
-        columns = _rows_once(cells, columns, notes)
+        columns = _rows_once(cells, columns, notes, not named and _of_one_length(columns))
     bare = _bare(columns)
     if bare.any() and not bare.all():
         columns = {name: x[~bare] for name, x in columns.items()}
@@ -901,7 +908,8 @@ def _one_after_another(
 ) -> tuple[FloatArray, str]:
     """Moments of a log in order that goes back once or a few times, each stretch laid after the one
     before, and what is to be said of it; as they are, and nothing, elsewhere, and where each
-    stretch is of another replica. of: a number for the replica of each, where it is told.
+    stretch is of another replica, or they are one log whose files stand in another order. of: a
+    number for the replica of each, where it is told.
 
     >>> _one_after_another(np.r_[np.arange(500.0), np.arange(400.0, 900.0)], "ts", 2)[0][498:502]
     array([498., 499., 500., 501.])
@@ -911,6 +919,10 @@ def _one_after_another(
     if not 0 < back.size <= min(FEW_BACK, 0.01 * steps.size) or (steps < 0).mean() > 0.01:
         return moments, ""
     at = int(back[np.argmin(steps[back])])
+    ends = sorted((np.nanmin(x), np.nanmax(x)) for x in np.split(moments, back + 1))
+    between = [later[0] - one[1] for one, later in itertools.pairwise(ends)]
+    if min(between) >= 0 and max(between) <= np.nanmax(steps):
+        return moments, ""
     if of is not None:
         parts = np.split(of, back + 1)
         if sum(np.unique(one).size for one in parts) == np.unique(of).size:
@@ -968,17 +980,31 @@ def _places_of(cells: Sequence[Any]) -> tuple[FloatArray, dict[str, int]]:
     return codes, place
 
 
+def _of_one_length(columns: Mapping[str, FloatArray]) -> bool:
+    """Whether all answers, and all prompts where both are told, have as many tokens: clients that
+    wait for each other's steps then write the same row."""
+    told = [_known_numbers(columns[x]) for x in ("prompt_tokens", "output_tokens") if x in columns]
+    return bool(told) and all(x.size and np.ptp(x) <= ONE_LENGTH * np.median(x) + 1 for x in told)
+
+
 def _rows_once(
-    cells: Mapping[str, Sequence[Any]], columns: dict[str, FloatArray], notes: list[str]
+    cells: Mapping[str, Sequence[Any]],
+    columns: dict[str, FloatArray],
+    notes: list[str],
+    alike: bool = False,
 ) -> dict[str, FloatArray]:
-    """The columns without the rows that stand in a log again, cell for cell."""
+    """The columns without the rows that stand in a log again, cell for cell; with them where many
+    are alike by what they are."""
     rows = zip(*cells.values(), strict=True)
     told = np.fromiter((hash(repr(row)) for row in rows), dtype=np.int64)
     kept = np.sort(np.unique(told, return_index=True)[1])
     again = told.size - kept.size
     if not again:
         return columns
-    notes.append(f"{again:,} rows stand there again, cell for cell, and are counted once")
+    those = f"{again:,} rows stand there again, cell for cell, and are counted"
+    notes.append(f"{those} each, as all have one length" if alike else f"{those} once")
+    if alike:
+        return columns
     return {name: column[kept] for name, column in columns.items()}
 
 
@@ -1155,6 +1181,21 @@ def _base(
         apart = abs(moments[others[-1]][1] - moments[base][1])
         require(False, names, "moments of one clock, a day apart at most", f"{apart:.4g} s apart")
     return base
+
+
+def _ahead(ttft_s: FloatArray, first: str, base: str) -> list[str]:
+    """What is to be said where no first token came soon, and all nearly as late, as by a clock that
+    is ahead of another. first, base: the columns of either.
+
+    >>> _ahead(30 + np.linspace(0.1, 0.9, 50), "first_token_at", "start")
+    ['first_token_at is 30.1 s after start in every row, or more: do their clocks differ?']
+    """
+    known = _known_numbers(ttft_s)
+    least = float(known.min()) if known.size >= AHEAD_LEAST else 0.0
+    if not least > max(AHEAD_S, AHEAD_SHARE * _known_quantile(ttft_s)):
+        return []
+    told = f"{first} is {sized(least)} s after {base} in every row, or more"
+    return [f"{told}: do their clocks differ?"]
 
 
 def _leave_own_clocks(columns: dict[str, FloatArray], notes: list[str]) -> None:

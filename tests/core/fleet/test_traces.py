@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.fleet.moments import moments_s, whole_number
 from serving_mathematics.core.fleet.requests import Requests
+from serving_mathematics.core.fleet.trace_rows import BLOCKS, MOONCAKE_BLOCK, _block_tokens
 from serving_mathematics.core.fleet.traces import Trace, has_known_form, load_trace, read_trace
 
 from tests.bad_json import BAD_JSON, changed, places
@@ -129,6 +130,28 @@ def test_blocks_of_mooncake_are_shared() -> None:
     assert tree is not None
     assert tree.tokens.tolist() == [512, 512 + 176, 512 + 512 + 264]
     assert tree.parent.tolist() == [-1, 0, 0]
+
+
+def test_blocks_are_as_long_as_lengths_say() -> None:
+    """Bailian's have 16 tokens, its times are seconds, and names are hashes too."""
+    for name in (int, str):
+        first, second = ([name(x) for x in (*range(32), more)] for more in (50, 60))
+        row = {"chat_id": 159, "parent_chat_id": 55, "timestamp": 61.114, "input_length": 521}
+        row |= {"output_length": 132, "type": "text", "turn": 2, "hash_ids": first}
+        asked = read_trace(lines([row, row | {"timestamp": 62.5, "hash_ids": second}]))
+        assert asked.arrival_s.tolist() == pytest.approx([0.0, 1.386])
+        assert asked.prefixes is not None
+        assert asked.prefixes.tokens.tolist() == [512, 9, 9]
+    for size in BLOCKS:
+        prompts = np.array([5000, 700, 3])
+        assert _block_tokens(prompts, prompts // size) == size
+        assert _block_tokens(prompts, -(-prompts // size)) == size
+    assert _block_tokens([], []) == MOONCAKE_BLOCK
+
+
+def test_times_by_the_calendar_have_no_unit() -> None:
+    rows = [MOONCAKE[i] | {"timestamp": f"2026-01-05T10:00:0{i}Z"} for i in range(2)]
+    assert read_trace(lines(rows)).arrival_s.tolist() == [0.0, 1.0]
 
 
 def test_a_session_of_mooncakes_form_waits_for_its_answer() -> None:

@@ -25,6 +25,15 @@ def test_shares_near_one_keep_their_digits() -> None:
     assert percent(0.5, 0.4, 0.6) == "50% (40% to 60%)"
 
 
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0.99, "99%"), (0.9872, "98.7%"), (0.98996, "98.996%"), (0.9903, "99.03%"), (0.9, "90%")],
+)
+def test_no_share_beside_a_promise_reads_like_it(share: float, told: str) -> None:
+    assert percent(share, beside=0.99) == told
+    assert percent(0.5, share, share, 0.99) == f"50% ({told} to {told})"
+
+
 def test_blocks_leave_out_what_is_not_known() -> None:
     blocks = _blocks_of(np.array([1.0, np.nan, 2.0, 3.0, 4.0]), 2)
     assert [one.tolist() for one in blocks] == [[1.0, 2.0], [3.0, 4.0]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import heapq
 import re
 from dataclasses import replace
 
@@ -15,7 +16,9 @@ from serving_mathematics.report.faults import _made_slower, served
 from serving_mathematics.report.findings.finding import Asked, percent
 from serving_mathematics.report.findings.of_the_engine import (
     _acceptance,
+    _cause,
     _own_prefill,
+    _stopped,
     binding,
     engine_changed,
     guesses,
@@ -185,6 +188,58 @@ def test_a_log_of_days_says_dates() -> None:
     assert "from 120,100 s to 129,000 s after the first request, when" in said
     cached = replace(run, columns=columns | {"cached_tokens": found})
     assert " until 2023-11-16 " in prefix_hits(cached, Asked()).seen
+
+
+@pytest.mark.parametrize(("stops_s", "told"), [(25.0, True), (6.0, False)])
+def test_an_engine_that_stopped_is_told_with_its_moments(stops_s: float, told: bool) -> None:
+    """Then 16 places are full for longer than it stood; nothing is said of answers that end
+    together every half minute."""
+    rng, free, begun = np.random.default_rng(4), [0.0] * 16, np.zeros(1200)
+    sent, stay = np.cumsum(rng.exponential(0.25, 1200)), rng.gamma(4.0, 0.6, 1200)
+    clock = np.where(sent < 150, sent, np.maximum(sent - stops_s, 150))  # that stands while it does
+    for place, come in enumerate(clock.tolist()):
+        begun[place] = max(come, free[0])
+        heapq.heapreplace(free, begun[place] + float(stay[place]))
+    first, end = (x + stops_s * (x >= 150) - sent for x in (begun + 0.1, begun + stay))
+    run = Run("", "", {"sent_s": sent, "ttft_s": first, "latency_s": end})
+    found = _stopped(run)
+    assert (found is not None) == told
+    if told:
+        assert found == pytest.approx((150 - sent[0], 175 - sent[0]), abs=1)
+        told_s = _cause(run, run.column("ttft_s") > 2, "late ones")
+        assert told_s.startswith("look at what stopped the engine from 149 s to 174 s after")
+    together = 30 * np.ceil((sent + end) / 30) - sent
+    assert _stopped(Run("", "", {"sent_s": sent, "latency_s": together})) is None
+
+
+def test_what_binds_is_told_by_when_most_wait() -> None:
+    """One who waits for a step now and then waits for no place, while 90 at a time do."""
+    waiting = np.r_[np.tile([1.0, 0.0], 40), np.full(20, 90.0)]
+    values = {"waiting": waiting, "running": np.where(waiting > 1, 128.0, 30.0)}
+    found = binding(Run("", "", series=Series(np.arange(100.0), values)), Asked())
+    assert found.seen.startswith("places bind: somebody waited in 60% of the time, 18.4 in the")
+    assert "128 requests ran in 100% of the time in which most waited" in found.seen
+
+
+@pytest.mark.parametrize(("digits", "told"), [(6, "places bind"), (1, "places bind"), (0, "")])
+def test_whole_seconds_do_not_tell_that_places_were_free(digits: int, told: str) -> None:
+    run = served(np.random.default_rng(2), 2000, load=0.97, places=8)
+    shown = {x: run.columns[x] for x in ("queue_s", "ttft_s", "latency_s")}
+    longer = 2000 / 4 / float(run.columns["sent_s"][-1])  # so that 4 a second come
+    columns = {name: longer * x for name, x in shown.items()}
+    columns |= {"sent_s": np.round(longer * run.columns["sent_s"], digits)}
+    found = binding(Run("", "", columns), Asked())
+    assert (found.seen.partition(":")[0] if found else "") == told
+
+
+def test_requests_that_were_given_up_make_no_engine_slower() -> None:
+    """Of three times as many from the middle on two of three leave, in whose steps they were."""
+    rng, later = np.random.default_rng(6), np.arange(3000) >= 1000
+    gaps = rng.exponential(1.0, 3000) / np.where(later, 2.0, 1.0)
+    run = served(np.random.default_rng(7), 3000, load=0.3, arrivals=gaps, places=128)
+    gone = (later & (rng.random(3000) < 0.6)) * 1.0
+    run = replace(run, columns={**run.columns, "failed": gone, "gave_up": gone})
+    assert engine_changed(run, Asked()) is None
 
 
 def test_a_ramp_is_no_engine_that_changed() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import re
@@ -176,6 +177,24 @@ def test_late_requests_send_the_reader_to_what_they_have_in_common() -> None:
         assert found.change.startswith(told)
 
 
+def test_who_gives_up_while_waiting_waited_and_did_not_fail() -> None:
+    """More come for a while than 32 places carry, and leave after 4 s without a first token."""
+    rng, count = np.random.default_rng(3), 2500
+    sent = np.cumsum(rng.exponential(0.1, count) / np.where(np.arange(count) // 500 == 2, 2.0, 0.9))
+    free, waited, stay = [0.0] * 32, np.zeros(count), rng.gamma(4.0, 0.6, count)
+    for place, at in enumerate(sent.tolist()):
+        begin = max(at, free[0])
+        waited[place] = begin - at
+        if begin - at < 4:
+            heapq.heapreplace(free, begin + float(stay[place]))
+    left = waited >= 4
+    columns = {"sent_s": sent, "ttft_s": np.where(left, np.nan, waited + 0.1)}
+    columns |= {"latency_s": np.where(left, 4.0, waited + stay), "gave_up": left * 1.0}
+    run, asked = Run("", "", columns | {"failed": left * 1.0}), Asked(ttft_s=5.0)
+    assert load_kept(run, asked).seen.endswith("requests inside, and breaks beyond")
+    assert goodput(run, asked).change.startswith("plan for 1.9 times the mean rate")
+
+
 def test_alerts_come_along() -> None:
     found = goodput(clean(count=1500), ASKED)
     assert "alerts.yaml" in found.files
@@ -201,6 +220,17 @@ def test_the_load_at_which_it_breaks_is_beyond_one_that_it_keeps(
         monkeypatch.setattr(of_the_objective, "fit_own", lambda *_, unlike=unlike: unlike)
         assert breaking_load(run, Asked(ttft_s=limit, places=32)) is None
         assert ceiling(run, Asked(places=32)) is None
+
+
+def test_places_that_are_but_assumed_are_no_warning() -> None:
+    """As many as ran carry 1.2 times the load, and those that the engine has 2.3 times."""
+    run = served(np.random.default_rng(9), 1000, load=0.45, places=128)
+    found = breaking_load(run, Asked(ttft_s=2.0, tpot_s=0.2))
+    assert "as many as ran at most" in found.seen
+    assert float(re.search(r"([0-9.]+) times", found.seen)[1]) < 1.2
+    assert found.level == "note"
+    busy = served(np.random.default_rng(9), 1000, load=0.45, places=64, step_times=1.6)
+    assert breaking_load(busy, Asked(ttft_s=2.0, tpot_s=0.04)).level == "warning"
 
 
 def test_what_another_cause_makes_late_is_not_told_as_a_rate() -> None:
@@ -425,6 +455,12 @@ def test_where_all_failed_goodput_is_none_of_the_rate() -> None:
     columns = {"sent_s": np.arange(200.0), "ttft_s": np.full(200, 0.1), "failed": np.ones(200)}
     found = goodput(Run("", "", columns), Asked(ttft_s=1.0))
     assert found.seen.endswith("; goodput 0 of 1.01 requests a second")  # 200 in 199 s
+
+
+def test_few_that_tell_it_do_not_tell_the_goodput_of_all() -> None:
+    ttft = np.where(np.arange(200) % 4, np.nan, 0.1)  # those that got none have no other mark
+    found = goodput(Run("", "", {"sent_s": np.arange(200.0), "ttft_s": ttft}), Asked(ttft_s=1.0))
+    assert found.seen.endswith("25% that tell it keep a first token in 1 s, 99% are promised")
 
 
 def test_idle_time_price_and_busiest_minute_are_what_a_clock_shows() -> None:

@@ -158,3 +158,12 @@ def test_a_tenant_whose_requests_fail_is_named() -> None:
     found = goodput(run, Asked(ttft_s=1.0))
     assert found is not None
     assert found.change.endswith("100% of them are of d, which sent 10% of all")
+
+
+@pytest.mark.parametrize("told", [("prompt",), ("output",), ("prompt", "output"), ()])
+def test_whose_work_is_told_in_what_was_counted(told: tuple[str, ...]) -> None:
+    columns = {f"{name}_tokens": np.ones(200) for name in told}
+    columns |= {"tenant": np.where(np.arange(200) < 150, 0.0, 1.0), "sent_s": np.arange(200.0)}
+    words = {(): "requests", ("prompt",): "prompt tokens", ("output",): "answer tokens"}
+    found = tenants(Run("", "", columns, tenants=("a", "b")), Asked())
+    assert found.seen == f"2 tenants; a brings 75% of the {words.get(told, 'tokens')}"

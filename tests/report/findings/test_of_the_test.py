@@ -119,6 +119,13 @@ def test_a_warm_up_at_the_end_is_none() -> None:
     assert warm_up(Run("", "", {"ttft_s": slow}), Asked()) is None
 
 
+def test_a_burst_within_a_second_is_no_faster_than_its_seconds_tell() -> None:
+    sent = np.r_[np.zeros(40), np.arange(1.0, 461.0)]
+    ttft = np.where(np.arange(500) < 25, 5.0, 1 + 0.01 * (np.arange(500) % 7))
+    found = warm_up(Run("", "", {"sent_s": sent, "ttft_s": ttft}), Asked())
+    assert found.seen.endswith("; they came 24 times as fast")
+
+
 def test_failures_are_not_among_the_times() -> None:
     run = clean(count=500)
     failed = np.zeros(500)

@@ -36,8 +36,8 @@ def moments_s(
 ) -> npt.NDArray[np.float64]:
     """Times in seconds since 1970 or since some start, shape (n,).
 
-    cells: ISO 8601, or numbers. lines: where each stands. per_s: how many make a second; 0 for
-    seconds, or what their size says: from 10¹¹, 10¹⁴ and 10¹⁷ on they are milliseconds,
+    cells: ISO 8601, or numbers. lines: where each stands. per_s: how many numbers make a second; 0
+    for seconds, or what their size says: from 10¹¹, 10¹⁴ and 10¹⁷ on they are milliseconds,
     microseconds and nanoseconds since 1970. Raises ValueError on anything else.
 
     >>> moments_s(["2023-11-16 18:15:46.5", "2023-11-16 18:15:48"], [2, 3]).tolist()[1] % 60
@@ -57,7 +57,7 @@ def moments_s(
             require(False, f"line {line}: the time", rule, repr(text[:40]))
     largest = float(np.abs(found).max(initial=0.0)) if numeric else 0.0
     by_size = next((many for least, many in SINCE_1970 if largest >= least), 1.0)
-    return found / (per_s or by_size)
+    return found / (per_s or by_size) if numeric else found
 
 
 def _moment(text: str) -> float:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.core.fleet.moments import whole_number
 from serving_mathematics.support.require import require
 
 MOONCAKE_BLOCK, AGENT_BLOCK = 512, 64  # tokens that one hash stands for
+BLOCKS = (MOONCAKE_BLOCK, 16, 32, 64, 128, 256)  # where a trace does not say it; Bailian has 16
 KNOWN = {  # names of columns in compared form: letters and digits, in lower case
     "time": (
         *("timestamp", "time", "ts", "tsec", "arrivaltime", "arrivals", "arrivaltimestamp"),
@@ -159,6 +161,7 @@ def rows_of_json(text: str) -> tuple[list[Row], float]:
     3
     """
     rows: list[Row] = []
+    hashed: list[tuple[Row, list[Any]]] = []
     per_s = 0.0
     for line, found in _objects(text):
         if "requests" in found:
@@ -175,14 +178,28 @@ def rows_of_json(text: str) -> tuple[list[Row], float]:
             if isinstance(hashes, dict):  # of RAGPulse, whose components have no lengths
                 row.unordered = True
             else:
-                per_s = 1e3
+                per_s = 1.0 if "chat_id" in found else 1e3  # as Bailian has it
                 if hashes:
-                    _blocks(row, _listed(line, hashes), MOONCAKE_BLOCK)
+                    hashed.append((row, _listed(line, hashes)))
                 if "delay" in found or "session_id" in found:
                     row.session = str(found.get("session_id", ""))
                     row.pause_s = _seconds(found.get("delay", 0), f"line {line}: delay") / 1000
             rows.append(row)
+    size = _block_tokens([row.prompt for row, _ in hashed], [len(ids) for _, ids in hashed])
+    for row, ids in hashed:
+        _blocks(row, ids, size)
     return rows, per_s
+
+
+def _block_tokens(prompts: npt.ArrayLike, counts: npt.ArrayLike) -> int:
+    """Tokens of a block by which most prompts have as many blocks as were counted, whether or not a
+    block that is not full has a hash.
+
+    >>> _block_tokens([521, 676], [33, 43]), _block_tokens([1200, 1800], [3, 4])
+    (16, 512)
+    """
+    tokens, many = np.asarray(prompts), np.asarray(counts)
+    return max(BLOCKS, key=lambda x: int(np.sum((tokens // x <= many) & (many <= -(-tokens // x)))))
 
 
 def _part(line: int, found: Any, name: str, kind: type | None = dict) -> Any:
@@ -221,8 +238,8 @@ def _measured_row(line: int, found: Mapping[str, Any]) -> Row:
 
 
 def _listed(line: int, hashes: Any) -> list[Any]:
-    right = isinstance(hashes, list) and all(type(one) is int for one in hashes)
-    require(right, f"line {line}: hash_ids", "a list of whole numbers", str(hashes)[:40])
+    right = isinstance(hashes, list) and all(type(one) in (int, str) for one in hashes)
+    require(right, f"line {line}: hash_ids", "a list of whole numbers or names", str(hashes)[:40])
     found: list[Any] = hashes
     return found
 

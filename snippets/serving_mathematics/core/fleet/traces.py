@@ -4,6 +4,7 @@
 |---|---|
 | Azure 2023, 2024; BurstGPT; ServeGen; any CSV | a header that names time, tokens in, tokens out |
 | Mooncake, and AIPerf's traces | JSON lines: timestamp [ms], hash_ids of blocks of 512 tokens |
+| Bailian | JSON lines: chat_id, timestamp [s], hash_ids of blocks of 16 tokens |
 | RAGPulse | JSON lines: timestamp [s], hash_ids by component, of unknown lengths |
 | kv-cache-tester | JSON: sessions with `requests`, hash_ids of blocks, think_time |
 | condensed sessions | CSV: session, t_s, reusable_tokens, think_s |
@@ -19,7 +20,8 @@ Assumes: equal hash_ids are equal beginnings; an answer is not in the next promp
 says so; of a session whose prompt was shortened, what it repeats is where it stood before.
 
 Source: Patel et al. (2024) for Azure's; Wang et al. (2025), BurstGPT; Xiang et al. (2025),
-ServeGen; Qin et al. (2025), Mooncake; Wang et al. (2025), RAGPulse; documents of kv-cache-tester,
+ServeGen; Qin et al. (2025), Mooncake; Wang, Han et al. (2025), Bailian; Wang et al. (2025),
+RAGPulse; documents of kv-cache-tester,
 AIPerf and inference-perf for theirs.
 """
 

@@ -119,21 +119,29 @@ def _minus(number: str) -> str:
     return number.replace("-", "−", 1) if number.startswith("-") else number
 
 
-def percent(share: float, low: float | None = None, high: float | None = None) -> str:
+def percent(
+    share: float, low: float | None = None, high: float | None = None, beside: float = math.nan
+) -> str:
     """A share as a percentage, with its interval where there is one.
 
-    share, low, high: finite. Raises ValueError otherwise.
+    share, low, high: finite. beside: what each is held against, such as a promise: no other share
+    reads like it. Raises ValueError otherwise.
 
     >>> percent(0.05), percent(0.05, 0.04, 0.0712), percent(1.868), percent(-0.031)
     ('5%', '5% (4% to 7.1%)', '187%', '−3.1%')
+    >>> percent(0.9893), percent(0.9893, beside=0.99)
+    ('99%', '98.9%')
     """
     share = require_finite(share=share)
     digits = 4 if 0.995 <= abs(share) <= 1 else 2  # of 99.95% the last two matter
+    apart = 1e-9 < abs(share - beside) < 1
+    while apart and sized(100 * share, digits) == sized(100 * beside, digits):
+        digits += 1
     shown = f"{_minus(sized(100 * share, digits))}%"
     if low is None or high is None:
         return shown
     low, high = require_finite(low=low, high=high)
-    return f"{shown} ({percent(low)} to {percent(high)})"
+    return f"{shown} ({percent(low, beside=beside)} to {percent(high, beside=beside)})"
 
 
 def _blocks_of(values: FloatArray, blocks: int) -> list[FloatArray]:

@@ -54,6 +54,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
 
+HALF = 0.5  # of those who wait in the mean of such times, from which it is looked what binds
 WAITS = 0.1  # share of the time with a queue, from which something binds
 ONE_WAITS = 1.0  # in the mean, below which that is a note where most of the first token is no wait
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
@@ -67,6 +68,7 @@ STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
 FELL, STRETCHES_OF_HITS = 0.2, 8  # of the prompt tokens, that are found no more; of a log
+STOPPED_S, STOPPED_TIMES = 10.0, 10.0  # without any token, and times the third longest such time
 CROWD = 1.5  # times the mean rate, or the usual prompt, from which it is what makes late
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
@@ -98,6 +100,7 @@ OTHERS = (  # tools that are an engine, or pass one on, and not the one that is 
 )
 SURELY = 3.0  # standard errors of a count, by which a crowd is more than chance
 BEFORE_OR_IN = ", if they wait in the engines and not before them"
+FREE = "and places were free"
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
@@ -127,6 +130,9 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     if running.size < MOMENTS_LEAST or float(queued.mean()) < WAITS:
         return None
     what, seen, change = _uneven(told) or _passed(run) or _bound(run, asked, told, known)
+    hidden = 0.0 if scraped else _begun_in_a_step(run)
+    if FREE in seen and hidden > max(2.0, (1 - FULL_PLACES) * float(running.max())):
+        return None
     if "others_waiting" in told.values and change != ROUTED:
         what = f"of {next(iter(told.engines))}, before which most wait, {what}"
     found = queue_or_prefill(run, asked) if waiting.mean() < ONE_WAITS else None
@@ -140,6 +146,16 @@ def binding(run: Run, asked: Asked) -> Finding | None:
         f"{running.size:,} moments" if scraped else f"{run.size:,} requests",
         "definitions/utilization",
     )
+
+
+def _begun_in_a_step(run: Run) -> float:
+    """Requests that begin, in the mean, in the step in which moments of a log are written.
+
+    >>> _begun_in_a_step(Run("", "", {"sent_s": np.repeat(np.arange(9.0), 4)}))
+    4.5
+    """
+    sent = _known_numbers(run.column("sent_s"))
+    return float(sent.size * _tick_s(sent) / max(float(np.ptp(sent)), 1e-9))
 
 
 def _uneven(told: Series) -> tuple[str, str, str] | None:
@@ -166,7 +182,10 @@ def _bound(
 ) -> tuple[str, str, str]:
     """What binds one engine at the moments that are known, what tells it, and what to change."""
     running, flags = told.values["running"][known], _engine_flags(run, asked)
-    queued, cache = told.values["waiting"][known] >= 1, told.values.get("cache")
+    waiting, cache = told.values["waiting"][known], told.values.get("cache")
+    queued = waiting >= max(1.0, HALF * float(waiting[waiting >= 1].mean()))  # not for a step alone
+    alike = queued.sum() == (waiting >= 1).sum()
+    then = "of it" if alike else "of the time in which most waited"
     ran = running[queued]
     cached, memory, places = math.nan, math.nan, asked.places
     if cache is not None and cache.shape == known.shape and (cache > 0).any():
@@ -180,14 +199,14 @@ def _bound(
     room = KEEPS_ROOM.get(run.tool if run.tool in KEEPS_ROOM else asked.engine, "")
     less = room if cached <= 0.5 else ""
     if cached > 0.5:
-        seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} of it"
+        seen = f"the KV cache was over {percent(FULL_CACHE)} full in {percent(cached)} {then}"
         return "memory binds", f"and {seen}", _memory_change(flags)
     if memory > 0 and not full > 0.5:
         seen = f"about {memory:,.0f} tokens were held, by {np.quantile(ran, 0.25):g} to "
         seen += f"{np.quantile(ran, 0.75):g} requests"
         return "memory binds", f"and {seen}", _memory_change(flags)
     if full > 0.5:
-        seen = f"{places:g} requests ran in {percent(full)} of it"
+        seen = f"{places:g} requests ran in {percent(full)} {then}"
         if math.isnan(cached):
             seen += " (or memory, of which the file says nothing)"
         change = f"raise {flags[0]} above {places:g} if memory and the time per token allow, or "
@@ -195,7 +214,7 @@ def _bound(
         if less and not asked.places > 0:
             change += f"; where it is above that already, {less}: room is kept for answers to come"
         return "places bind", f"and {seen}", change
-    free = f"and places were free ({float(np.median(ran)):g} of {running.max():g} ran)"
+    free = f"{FREE} ({float(np.median(ran)):g} of {running.max():g} ran)"
     if math.isnan(cached) and not (run.size and _memory_free(run)):
         seen = f"{free}; of memory the file says too little"
         change = "look at the share of the KV cache in use: where it is full, "
@@ -313,6 +332,10 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
     if fell is not None and (since[late] >= fell[0] - early).mean() > 0.9:
         moment = f"{at(fell[0])}{after}" if after else f"at {at(fell[0])}"
         return f"look for what emptied the prefix cache {moment}"
+    stopped = _stopped(run)
+    if stopped is not None and (since[late] >= stopped[0] - early).mean() > 0.9:
+        seen = f"from {at(stopped[0])} to {at(stopped[1])}{after}"
+        return f"look at what stopped the engine {seen}: requests came, and none had a token"
     if long > CROWD * usual:
         seen = f"look who sent prompts {sized(long / usual, 2)} times as long {when}"
         return f"{seen}: bound them, or serve them apart"
@@ -333,6 +356,27 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
     seen = "; no more ran than at other times: look before the engines too" if as_many else ""
     short = ends[1] < last and ends[1] - ends[0] < SHORT * last
     return f"look at what happened {when}{seen}" if as_many or short else ""
+
+
+def _stopped(run: Run) -> tuple[float, float] | None:
+    """From when to when nobody had a first token or an end, for far longer than else though many
+    came, since the first request [s]; None where there was no such time.
+
+    >>> sent = np.arange(200.0)
+    >>> held = np.where((sent >= 100) & (sent < 130), 131 - sent, 1.0)
+    >>> _stopped(Run("", "", {"sent_s": sent, "ttft_s": held, "latency_s": held}))
+    (100.0, 131.0)
+    """
+    sent, good = run.column("sent_s"), run.good()
+    moments = [(sent + run.column(name))[good] for name in ("ttft_s", "latency_s")]
+    had = np.sort(_known_numbers(np.concatenate(moments)))
+    gaps = np.diff(had)
+    if gaps.size < 3 or gaps.max() <= max(STOPPED_S, STOPPED_TIMES * float(np.sort(gaps)[-3])):
+        return None
+    begin, end = (float(had[gaps.argmax() + x]) for x in (0, 1))
+    first = float(_known_numbers(sent).min())
+    came = ((sent >= begin) & (sent < end)).sum()
+    return (begin - first, end - first) if came >= FEWEST_LATE else None
 
 
 def _crowd(sent: FloatArray, mean_rate: float) -> tuple[float, float]:

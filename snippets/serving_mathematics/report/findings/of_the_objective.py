@@ -142,7 +142,7 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     low, high = min(wilson.low, share - half), max(wilson.high, share + half)
     low, high = max(0.0, low), min(1.0, high)
     seconds = _rates_told(run)["seconds"] if run.has("sent_s") else math.nan
-    rate = run.size / seconds  # failed ones among them
+    rate = run.size / seconds if kept.size > run.size / 2 else math.nan  # failed ones among them
     good = f"; goodput {sized(share * rate)} of {sized(rate)} requests a second" if rate > 0 else ""
     some = kept.size < run.size
     those = f"{percent(kept.size / run.size)} that tell it" if some else "requests"
@@ -161,8 +161,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     why_late = _why_late(run, told, asked) if level != "note" else ""
     return Finding(
         level,
-        f"{percent(share, low, high)} of the {those} keep {wanted}, {percent(asked.quantile)} are "
-        f"promised{good}",
+        f"{percent(share, low, high, asked.quantile)} of the {those} keep {wanted}, "
+        f"{percent(asked.quantile)} are promised{good}",
         f"{percent(1 - share)} were late or failed, {spent} "
         f"the {percent(1 - asked.quantile)} that the promise leaves",
         why_late or kinds[level],
@@ -179,7 +179,8 @@ def _of_summary(run: Run, asked: Asked) -> Finding | None:
     failed = run.said("failed")
     every = failed + run.said("completed")
     if failed > (1 - asked.quantile) * every:
-        told.append((False, f"{percent(failed / every)} of the requests failed"))
+        share = percent(failed / every, beside=1 - asked.quantile)
+        told.append((False, f"{share} of the requests failed"))
     broken = [words for kept, words in told if kept is False]
     if not told or (not broken and any(kept is None for kept, _ in told)):
         return None
@@ -235,7 +236,8 @@ def _worst_windows(run: Run, asked: Asked) -> str:
         worst = begins[missed.argmax()]
         kept = 1 - missed.max() / (all_of_them[last[worst]] - all_of_them[worst])
         since = _moment(float(times[worst]), float(times[0]))
-        said += f", in the worst {name} (from {since} on) for {percent(kept)}"
+        share = percent(kept, beside=asked.quantile)
+        said += f", in the worst {name} (from {since} on) for {share}"
     return said
 
 
@@ -264,7 +266,8 @@ def _promise_told(
     a promise and not keep it."""
     least, most = _shares_within(run, of, limit)
     if most < asked.quantile or least >= asked.quantile:
-        shares = percent(least) if least == most else f"{percent(least)} to {percent(most)}"
+        ends = [percent(share, beside=asked.quantile) for share in (least, most)]
+        shares = " to ".join(dict.fromkeys(ends))
         return least >= asked.quantile, f"{name} was within {duration(limit)} for {shares}"
     far, mean = run.said(f"{of}_p99_s"), run.said(f"{of}_s")
     promised = f", {duration(limit)} promised"
@@ -308,7 +311,7 @@ def _why_late(run: Run, kept: FloatArray, asked: Asked) -> str:
     """What is to be looked at where late requests have something in common that is no load: whose
     they are, an engine that slept, a time, or that others passed them; empty elsewhere."""
     late = kept == 0
-    failed = late & ~run.good()
+    failed = late & ~run.good() & ~_left(run)
     whose, of_late, of_all = _mostly_of(run, late)
     if failed.sum() > 0.9 * late.sum():
         seen = f"; {of_late} of them are of {whose}, which sent {of_all} of all" if whose else ""
@@ -421,10 +424,31 @@ def _load_held(run: Run, asked: Asked) -> tuple[float, bool] | str:
         return "an engine and a prefix cache that are the same all the time"
     if _passed_share(run) > PASSED:
         return "requests of one queue: of several, one may be late alone"
-    known = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
-    kept, inside = told[known], _inside_at(run, run.column("sent_s")[known])
-    if kept.size < 3 * FEW:
+    counted = run.good() & np.isfinite(told) & np.isfinite(run.column("sent_s"))
+    if counted.sum() < 3 * FEW:
         return f"{3 * FEW} requests or more that tell it"
+    left = _left(run) & np.isfinite(run.column("sent_s"))
+    limit = _held_by(run, told, counted | left, asked) if left.any() else (0.0, False)
+    most, broken = limit if limit[0] >= 1 and limit[1] else _held_by(run, told, counted, asked)
+    if most < 1:
+        return (
+            "a number inside up to which enough are in time and beyond which too many are late; "
+            "here requests are late for another reason too, so there is no target to scale on"
+        )
+    return most, broken
+
+
+def _left(run: Run) -> npt.NDArray[np.bool_]:
+    """Requests whose clients gave up before a first token: they waited, and nothing failed."""
+    return np.asarray((run.column("gave_up") > 0) & np.isnan(run.column("ttft_s")))
+
+
+def _held_by(
+    run: Run, told: FloatArray, counted: npt.NDArray[np.bool_], asked: Asked
+) -> tuple[float, bool]:
+    """How many requests were inside at most while the objective held, by those that are counted, 0
+    where load does not tell it, and whether it broke beyond."""
+    kept, inside = told[counted], _inside_at(run, run.column("sent_s")[counted])
     order = np.argsort(inside, kind="stable")
     parts = np.array_split(order, BINS)
     shares = [wilson_interval(int(kept[x].sum()), x.size) for x in parts]
@@ -439,11 +463,6 @@ def _load_held(run: Run, asked: Asked) -> tuple[float, bool] | str:
         lost = all(one.share < asked.quantile for one in shares[first:])
         if not (holds and lost) or _stood_still(run, most) or not _more_ran(run, told == 0):
             most = 0.0
-    if most < 1:
-        return (
-            "a number inside up to which enough are in time and beyond which too many are late; "
-            "here requests are late for another reason too, so there is no target to scale on"
-        )
     return most, bool(broken)
 
 
@@ -515,12 +534,14 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
     lasting = "" if own.memory > 0 else " whose memory lasts"
     held = min(times, FASTEST_TIMES)
     minute = f", {sized(held * busiest)} in the busiest minute" if busiest > 0 else ""
-    at = f"{sized(held * rate)} requests a second{minute}, {sized(held, 2)} times these"
-    level = "warning" if times < ROOM else "note"
+    at = f"{sized(held * rate)} requests a second{minute}, {sized(held)} times these"
+    free = own.ran > 0 and not late and held_rate(run, replace(own, ran=math.nan), asked) >= ROOM
+    level = "warning" if times < ROOM and not free else "note"  # no places that are but assumed
     how = f"simulated with the log's own requests{_those(run)}; {_error(own)}"
     if elsewhere >= ELSEWHERE:
         level = "note"
-        seen = f"{percent(share.share)} of these requests kept the objective, and one engine of "
+        seen = percent(share.share, beside=asked.quantile)
+        seen += " of these requests kept the objective, and one engine of "
         seen += f"{_places_said(own)}{lasting} would keep it up to {at}: its speed is not what "
         seen += "makes them late"
         change = "before replicas are added look at places, memory, a stall or a cold start, a "

@@ -40,7 +40,7 @@ def tenants(run: Run, _asked: Asked) -> Finding | None:
     >>> of = np.r_[np.zeros(900), np.ones(100)]
     >>> run = Run("", "", {"tenant": of, "prompt_tokens": np.ones(1000)}, tenants=("a", "b"))
     >>> tenants(run, Asked()).seen
-    '2 tenants; a brings 90% of the tokens'
+    '2 tenants; a brings 90% of the prompt tokens'
     """
     if not run.has("tenant") or run.size < FEW:
         return None
@@ -104,8 +104,11 @@ def _called(run: Run, who: int) -> str:
 
 def _work(run: Run) -> tuple[FloatArray, str]:
     """Tokens of each request, prompt and answer; 1 where none are told, and what that is."""
-    told = [np.nan_to_num(run.column(x)) for x in ("prompt_tokens", "output_tokens") if run.has(x)]
-    return (np.sum(told, axis=0), "tokens") if told else (np.ones(run.size), "requests")
+    words = {"prompt_tokens": "prompt tokens", "output_tokens": "answer tokens"}
+    told = [name for name in words if run.has(name)]
+    word = "tokens" if len(told) > 1 else words[told[0]] if told else "requests"
+    each = [np.nan_to_num(run.column(name)) for name in told]
+    return (np.sum(each, axis=0) if told else np.ones(run.size)), word
 
 
 def _first_times(run: Run) -> FloatArray:

@@ -329,10 +329,10 @@ def _start_of(run: Run, cut: int) -> tuple[float, float]:
             logs = np.log(np.maximum(ordered.column(name)[told], 1.0))
             longer = max(longer, _known_mean(logs[:cut]) - _known_mean(logs[cut:]))
     if ordered.has("sent_s"):
-        gaps = np.diff(ordered.column("sent_s")[told])
+        gaps = np.diff(sent := ordered.column("sent_s")[told])
         usual = max(float(np.mean(gaps[cut:])), 1e-9)
         later = [float(x.mean()) for x in _blocks_of(gaps[cut:], max(1, (gaps.size - cut) // cut))]
-        first = float(np.mean(gaps[:cut]))
+        first = max(float(np.mean(gaps[:cut])), _tick_s(sent) / cut)
         faster = usual / max(first, 1e-9) if first < min(later) else 0.0
     return longer if math.isfinite(longer) else 0.0, faster
 
