@@ -486,13 +486,18 @@ def check_a_limit_must_not_cost_below() -> None:
 
 def check_who_comes_within_a_step_waits_too() -> None:
     """Where whoever comes waits for the end of a step, a limit of one refuses a tenth of the chat
-    machine's requests at half load, although places are free, and one of three a hundredth.
+    machine's requests at half load, although places are free, and one of three a hundredth. A
+    time-out of the wait, at half of the promise, refuses next to none.
 
     Source: the same engine, three draws.
     """
-    for setting, low, high in ((1.0, 0.07, 0.14), (3.0, 0.003, 0.015)):
-        refused = 1 - _calm(CHAT, "requests", setting, 0.5)
-        checks.inside(f"a limit of {setting:g}", refused, low, high, kind="simulation")
+    for policy, setting, low, high in (
+        ("requests", 1.0, 0.07, 0.14),
+        ("requests", 3.0, 0.003, 0.015),
+        ("a time-out of the wait", 0.5, 0.0, 0.001),
+    ):
+        refused = 1 - _calm(CHAT, policy, setting, 0.5)
+        checks.inside(f"{policy}, {setting:g}", refused, low, high, kind="simulation")
 
 
 def check_half_of_what_is_ended() -> None:
