@@ -510,7 +510,7 @@ def test_other_devices_are_said_with_the_price_that_decides() -> None:
     others = [Elsewhere(QUESTION, n, 6.0 / n) for n in (2, 1200)]
     said = answer_summary(replace(PLAIN, others=tuple(others)))
     assert said.endswith(
-        " Cheaper would be 2 × H100 SXM below $3.00 a GPU, 1,200 × H100 SXM below $0.005 a GPU."
+        " Cheaper would be ~2 × H100 SXM below $3.00 a GPU, ~1,200 × H100 SXM below $0.005 a GPU."
     )
     assert "Cheaper" not in answer_summary(PLAIN)
 

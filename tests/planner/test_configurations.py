@@ -327,8 +327,8 @@ def test_pairs_run_longer_until_the_next_is_no_cheaper(monkeypatch: pytest.Monke
 
 def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up costs by search and in plans: the next is planned where its cost is below that of the
-    plans so far, or is the same and fewer do, and told where its plan costs less. A plan that
-    ends in a refusal is none."""
+    plans so far, or fewer do that cost less, and told where its plan costs less. A plan that ends
+    in a refusal is none."""
     question = next(one.question for one in all_ranked() if one.run)
     whole = plan(replace(question, requests=100))
     errs = ModelError(0.9, 1.0, 1.25, 9, 3)
@@ -361,8 +361,8 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
     monkeypatch.setattr(configurations, "_fewest", fewest)
     monkeypatch.setattr(configurations, "_error", lambda _: errs)
 
-    def below(one: Ranked) -> bool:
-        return one.run is not None and one.least_usd_per_hour < one.run.usd_per_hour
+    def below(one: Ranked, usd_per_hour: float) -> bool:
+        return one.least_usd_per_hour < usd_per_hour
 
     monkeypatch.setattr(configurations, "_is_below", below)
     assert told([2.0, 3.0, 3.5], [3.0, 1.0, 1.0]) == ([0], 0)
@@ -372,6 +372,7 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
     assert told([2.0, 2.9, 2.95], [3.0, 3.5, 2.0]) == ([0, 1, 2], 2)
     assert told([4.0, 4.0, 4.0], [4.0, 2.0, 1.0]) == ([0], 0)
     assert told([4.0, 4.0, 4.0], [4.0, 2.0, 1.0], 2.0) == ([0, 1], 1)
+    assert told([4.0, 5.0, 6.0], [4.0, 3.0, 2.0], 2.0) == ([0, 1, 2], 2)
     assert told([2.0, 2.5], [math.inf, 2.5]) == ([0, 1], 1)
     with pytest.raises(Infeasible, match=r"^no 0$"):
         told([2.0, 2.5], [math.inf, math.inf])
@@ -382,6 +383,16 @@ SMALL |= {"precision": "bf16", "mean_output_tokens": 50, "ttft_s": 20, "tpot_s":
 SMALL |= {"mean_prompt_tokens": 3000, "quantile": 0.9, "requests": 200}
 CLOSE: dict[str, object] = {"model": "Qwen3-30B-A3B", "precision": "fp8", "mean_output_tokens": 50}
 CLOSE |= {"mean_prompt_tokens": 10000, "cached_share": 0.95, "quantile": 0.9, "requests": 400}
+
+
+def test_more_devices_are_no_dearer() -> None:
+    """Short runs took three H100 ($6), and said that fewer would be overloaded, where two do ($4);
+    so two H200 of $5.20 were the answer to both."""
+    asked: dict[str, object] = {"rate_per_s": 60, "arrival_scv": 0, "cached_share": 0.5}
+    asked |= {"ttft_s": 4, "quantile": 0.5, "requests": 200, "precision": "fp8"}
+    asked |= {"device": "H100,H200", "price_per_hour": "2,2.6", "parallelism": "tp1"}
+    found = answer(read_choices(asked))
+    assert (found.question.deployment.system.name, found.plan.best.replicas) == ("h100_sxm", 2)
 
 
 @pytest.mark.parametrize(

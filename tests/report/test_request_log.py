@@ -167,13 +167,14 @@ def test_what_plain_words_do_not_tell_is_left(head: str, row: str) -> None:
     assert set(run.columns) - {"cached_tokens"} == {"ttft_s"}
 
 
-def test_blocks_that_repeat_are_counted() -> None:
+@pytest.mark.parametrize("size", [512, 16])  # of Mooncake, and of Bailian
+def test_blocks_that_repeat_are_counted(size: int) -> None:
     rows = [
-        {"timestamp": 1000 * i, "input_length": 1024, "output_length": 2, "hash_ids": [0, i]}
+        {"timestamp": 1000 * i, "input_length": 2 * size, "output_length": 2, "hash_ids": [0, i]}
         for i in range(4)
     ]
     run = read_log("\n".join(map(json.dumps, rows)), "a")
-    assert run.shares_prefix == pytest.approx(3 * 512 / (4 * 1024))
+    assert run.shares_prefix == pytest.approx(3 / (4 * 2))
     assert run.tool == "a trace"
     assert np.diff(run.columns["sent_s"]).tolist() == [1.0] * 3
 

@@ -476,9 +476,9 @@ def _other_costs(told: Answer) -> list[str]:
 
 
 def _elsewhere(others: Sequence[Elsewhere]) -> str:
-    """What other devices would have to cost."""
+    """What other devices would have to cost, by short runs."""
     said = [
-        f"{one.devices:,} × {one.question.deployment.system.shown} below "
+        f"~{one.devices:,} × {one.question.deployment.system.shown} below "
         f"${_rounded_down(one.even_usd_per_hour)} a GPU"
         for one in others
     ]

@@ -349,7 +349,7 @@ def _by_cost(
     progress: Callable[[int, int], object] | None,
 ) -> tuple[Question, Plan, list[Ranked]]:
     """The cheapest deployment and its plan, and all deployments. Longer runs may turn those that
-    are close, of one cost too, where fewer replicas do then; or refuse one, whose longest request
+    are close, dearer ones too, where fewer replicas do then; or refuse one, whose longest request
     is longer then."""
     ranked = rank(choices, executor, progress)
     plans: list[tuple[Question, Plan]] = []
@@ -357,7 +357,7 @@ def _by_cost(
         usd = min((found.best.usd_per_hour for _, found in plans), default=math.inf)
         if one.run is None or one.question.separate:
             continue
-        if one.run.usd_per_hour > usd or (one.run.usd_per_hour == usd and not _is_below(one)):
+        if one.run.usd_per_hour >= usd and not _is_below(one, usd):
             continue
         try:
             found = plan(one.question, told=told, near=one.run.replicas)
@@ -372,14 +372,16 @@ def _by_cost(
     return *min(plans, key=lambda pair: pair[1].best.usd_per_hour), ranked
 
 
-def _is_below(one: Ranked) -> bool:
-    """Whether fewer replicas than short runs found do by longer ones, so that it costs less."""
+def _is_below(one: Ranked, usd_per_hour: float) -> bool:
+    """Whether fewer replicas than short runs found do by longer ones and cost less than so much."""
     assert isinstance(one.run, Performance)
-    if one.least_usd_per_hour >= one.run.usd_per_hour:
+    fewer = one.run.replicas - 1
+    if not fewer or one.question.usd_per_hour(fewer) >= usd_per_hour:
         return False
     with contextlib.suppress(Infeasible):
-        fleet, fewer = Fleets(one.question), one.run.replicas - 1
-        return bool(fleet.near(fewer)) and _longer(fleet, _four_times(fleet), fewer) is not None
+        fleet = Fleets(one.question)
+        near = fewer >= fleet.least and fleet.near(fewer)
+        return bool(near) and _longer(fleet, _four_times(fleet), fewer) is not None
     return False
 
 

@@ -275,7 +275,7 @@ def _lasting(seconds: float) -> str:
 
 
 def _seen(
-    blocks: Sequence[object], prompts: npt.NDArray[np.int64], first: int
+    blocks: Sequence[object], prompts: npt.NDArray[np.int64] | npt.NDArray[np.float64], first: int
 ) -> tuple[npt.NDArray[np.int64], int]:
     """Tokens at the beginning of each prompt in blocks that earlier requests had, and tokens of a
     block. first: number of the first row."""

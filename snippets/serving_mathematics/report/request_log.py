@@ -740,8 +740,9 @@ def _run(
     _leave_whole_answers(columns, notes)
     share = _reusable(columns, chosen, first)
     if any(isinstance(one, list) for one in hashes) and "prompt" in chosen:
-        found = np.minimum(_seen(hashes, first), columns["prompt_tokens"])
-        share = float(found.sum() / max(columns["prompt_tokens"].sum(), 1.0))
+        prompts = columns["prompt_tokens"]
+        found = np.minimum(_seen(hashes, prompts, first)[0], prompts)
+        share = float(found.sum() / max(prompts.sum(), 1.0))
     if "request" in chosen and "attempt" not in columns and "sent_s" in columns:
         _count_tries(columns, _places_of(cells[chosen["request"]])[0], chosen["request"], notes)
     timed_too = bool({"latency_s", "ttft_s"} & set(columns)) and "sent_s" in columns
