@@ -243,8 +243,8 @@ def check_full_steps_are_read_off_the_mean_gap() -> None:
 
 def check_half_full_steps_hold_prompts_up() -> None:
     """Where tokens a second times the mean gap exceed two fifths of the budget, the p99 first token
-    comes in less than two thirds of the time with a budget twice as large, though in most of these
-    runs full steps would pass what comes; elsewhere it takes seven tenths or more.
+    comes in less than two thirds of the time with a budget twice as large; elsewhere it takes seven
+    tenths or more, to a hundredth.
 
     Source: the same runs, each budget beside the one twice as large.
     """
