@@ -4,7 +4,7 @@ Sequences that generate different numbers of tokens and leave together keep only
 E[length]/E[longest of b] of the places busy. An encoder's batch of b takes αb + β.
 
 Assumes: batch times depend on the size of the batch only; Poisson arrivals where a rate is given;
-one server.
+one server unless it says otherwise.
 
 Source: Yu et al. (2022) for batches that wait for their longest member; Inoue (2021) for the line.
 """
@@ -12,6 +12,8 @@ Source: Yu et al. (2022) for batches that wait for their longest member; Inoue (
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from heapq import heapreplace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -126,15 +128,59 @@ def _group_gain(rate: float, members: int = 4, within_s: float = 0.001) -> float
     return 1 - caught / greedy
 
 
+def _shared_queue_s(rate: float, window_s: float, instances: int, requests: int = 10_000) -> float:
+    """Mean latency [s] of requests that come at random to instances of a model with one queue, each
+    on a device of its own; a batch of b takes 5 + b/20 ms, at most 64 in a batch."""
+    rng, size = np.random.default_rng(16), 64
+    times = np.cumsum(rng.exponential(1 / rate, requests)).tolist()
+    free, first, total_s = [0.0] * instances, 0, 0.0
+    while first < requests:
+        full_s = times[first + size - 1] if first + size <= requests else math.inf
+        start_s = max(free[0], min(full_s, times[first] + window_s))
+        end = bisect_right(times, start_s, first, min(first + size, requests))
+        ends_s = start_s + FIXED_S + (end - first) * PER_ITEM_S / 20
+        total_s += sum(ends_s - come_s for come_s in times[first:end])
+        heapreplace(free, ends_s)
+        first = end
+    return total_s / requests
+
+
+def _spaced_gain(load: float, instances: int) -> float:
+    """How much earlier the mean request is with a window of a third of a batch's fixed time, at a
+    share of what the instances carry."""
+    rate = load * instances * 64 / (FIXED_S + 64 * PER_ITEM_S / 20)
+    greedy, spaced = (_shared_queue_s(rate, w, instances) for w in (0.0, FIXED_S / 3))
+    return 1 - spaced / greedy
+
+
 def example() -> SimpleNamespace:
-    """What a window gains that catches groups, at a light load."""
-    return SimpleNamespace(group_percent=100 * _group_gain(100.0))
+    """What a window gains that catches groups, at a light load, or that spaces four instances."""
+    return SimpleNamespace(
+        group_percent=100 * _group_gain(100.0), four_percent=100 * _spaced_gain(0.3, 4)
+    )
+
+
+def check_a_window_spaces_instances() -> None:
+    """With a window of a third of a batch's time, four instances with one queue, whose batches take
+    nearly as long whatever their size, answer the mean request 8 to 20% earlier at three loads. One
+    instance gains nothing, to a hundredth.
+
+    Source: 10,000 simulated requests, the same for both windows; of one instance `form_batches`.
+    """
+    for load in (0.1, 0.3, 0.6):
+        gain = _spaced_gain(load, 4)
+        checks.inside(f"four at {load:.0%}", gain, 0.08, 0.2, kind="simulation")
+        checks.close(f"one at {load:.0%}", _spaced_gain(load, 1), 0.0, atol=0.01)
+    arrivals = np.cumsum(np.random.default_rng(16).exponential(0.002, 10_000))
+    ends = form_batches(arrivals, lambda i, j: FIXED_S + (j - i) * PER_ITEM_S / 20, 64, 0.001)[1]
+    own_s = float((ends - arrivals).mean())
+    checks.close("one instance [s]", _shared_queue_s(500.0, 0.001, 1), own_s, rtol=1e-9)
 
 
 def check_a_window_pays_for_groups_only() -> None:
-    """A window makes the mean request later at a light and at a heavy load, with Poisson arrivals
-    and with bursts longer than a batch takes. One that catches groups of four within 1 ms makes it
-    earlier, least at a heavy load.
+    """In front of one instance a window makes the mean request later at a light and at a heavy
+    load, with Poisson arrivals and with bursts longer than a batch takes. One that catches groups
+    of four within 1 ms makes it earlier, least at a heavy load.
 
     Source: 10,000 simulated requests of each kind, the same for every window.
     """

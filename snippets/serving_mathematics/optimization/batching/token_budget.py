@@ -40,7 +40,7 @@ FloatArray = npt.NDArray[np.float64]
 
 BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
 LOADS = (0.4, 0.6, 0.8)
-FULL = 0.8  # of the budget: what steps have, in the mean, from which on they are called full
+FULL = 0.4  # of the budget: what steps have, in the mean, from which on a larger one is due
 
 
 def full_step_s(machine: Machine, sequences: float) -> float:
@@ -222,9 +222,8 @@ def check_gaps_are_full_steps() -> None:
 
 
 def check_full_steps_are_read_off_the_mean_gap() -> None:
-    """Where more arrives than nine tenths of what full steps pass, and only there, tokens a second
-    times the mean gap exceed four fifths of the budget. There they say how full steps are, to a
-    twentieth.
+    """Where more arrives than nine tenths of what full steps pass, tokens a second times the mean
+    gap say how full steps are, to a twentieth.
 
     Source: `full_step_s` at the sequences that decode in the mean, and the tokens that arrive.
     """
@@ -238,9 +237,25 @@ def check_full_steps_are_read_off_the_mean_gap() -> None:
                 step_s = full_step_s(machine.limited(token_budget=budget), found.decoding)
                 pairs.append((found.filled, min(1.0, comes * step_s / budget)))
         filled, due = np.array(pairs).T
-        checks.equal(f"{machine.name}: full", (filled > FULL).tolist(), (due > 0.9).tolist())
         off = float(np.abs(filled - due)[due > 0.9].max())
         checks.inside(f"{machine.name}: off where they are", off, 0.0, 0.05, kind="simulation")
+
+
+def check_half_full_steps_hold_prompts_up() -> None:
+    """Where tokens a second times the mean gap exceed two fifths of the budget, the p99 first token
+    comes in less than two thirds of the time with a budget twice as large; elsewhere it takes seven
+    tenths or more, to a hundredth.
+
+    Source: the same runs, each budget beside the one twice as large.
+    """
+    for machine in (CHAT, MIXTURE):
+        times: dict[bool, list[float]] = {True: [], False: []}
+        for load, budget in itertools.product(LOADS, BUDGETS[:3]):
+            small, large = (_p99s(machine, load, tokens) for tokens in (budget, 2 * budget))
+            times[small.filled > FULL].append(large.first / small.first)
+        label = f"{machine.name}: first token, twice the budget"
+        checks.inside(f"{label}, full", max(times[True]), 0.3, 0.65, kind="simulation")
+        checks.inside(f"{label}, not full", min(times[False]), 0.69, 1.0, kind="simulation")
 
 
 def check_a_smaller_budget_leaves_the_mean_gap() -> None:
