@@ -213,6 +213,6 @@ def test_a_target_is_two_fifths_of_few_places_and_less_of_many() -> None:
 def test_flags_by_hand() -> None:
     """SGLang's limit counts requests that wait alone, and gets none of the places."""
     assert queue_flags(10.7, 1000.0, 0.25, 30.0) == "--max-num-queued-reqs 10"
-    assert queue_flags(10.7, 1000.0, 0.25, 30.0, "sglang") == "--max-queued-requests 3"
-    assert queue_flags(900.0, 1000.0, 0.25, 30.0, "sglang") == "--max-queued-requests 3"
-    assert queue_flags(10.7, 1000.0, 0.25, 3000.0, "sglang") == "--max-queued-requests 1"
+    assert queue_flags(10.7, 1000.0, 0.25, 20.0, "sglang") == "--max-queued-requests 5"
+    assert queue_flags(900.0, 1000.0, 0.25, 20.0, "sglang") == "--max-queued-requests 5"
+    assert queue_flags(10.7, 1000.0, 0.25, 3000.0, "sglang") == "--max-queued-requests 3"

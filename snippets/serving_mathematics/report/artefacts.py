@@ -47,6 +47,7 @@ QUEUED = {  # names of the levels of requests that run and wait
 FEW_PLACES, UNKNOWN = 0.4, 0.2  # of the requests that a replica may hold
 MOST_REPLICAS = 20
 WAITING = 0.4  # of the prompt tokens that are read within the promise, beside answers
+FEWEST_WAITING = 3  # that may wait in SGLang, where a limit of one refuses a tenth at half load
 MODEL = {  # keeps other models out of a query, and what SGLang shows beside a total: its parts, and
     # the line again for each stage of a pipeline, of which each runs its own part
     "vllm": ('{model_name="model"}', '{model_name="model"}'),
@@ -267,10 +268,11 @@ def queue_flags(
     vLLM counts requests that run among those that it may hold. Its limit on tokens is left alone:
     it counts a prompt whole until its first token, so that one as long as the limit has all others
     refused at any load. SGLang counts requests that wait: two fifths of those whose prompts are
-    read within the promise, because requests wait for a place too. Past the ceiling the chat
-    machine then keeps nearly nine tenths of its work in time and the mixture six; with all of them,
-    next to none and a sixth (`capacity.overload_control.limits`). Each of its data-parallel ranks
-    counts its own, so divide by them.
+    read within the promise, because requests wait for a place too, and at least three, because
+    whoever comes during a step waits until it ends. Past the ceiling the chat machine then keeps
+    nearly nine tenths of its work in time and the mixture six; with all of them, next to none and a
+    sixth (`capacity.overload_control.limits`). Each of its data-parallel ranks counts its own, so
+    divide by them.
 
     >>> queue_flags(64.0, 20_000.0, 0.5, 1000.0)
     '--max-num-queued-reqs 64'
@@ -285,7 +287,7 @@ def queue_flags(
     tokens = WAITING * prompt_tokens_per_s * ttft_s
     require(tokens < 1e12, "prompt_tokens_per_s", "such that few tokens wait", prompt_tokens_per_s)
     if engine == "sglang":
-        return f"--max-queued-requests {max(1, math.floor(tokens / prompt_tokens + 1e-9))}"
+        return f"--max-queued-requests {max(FEWEST_WAITING, math.floor(tokens / prompt_tokens + 1e-9))}"
     return f"--max-num-queued-reqs {math.floor(inside)}"
 
 
