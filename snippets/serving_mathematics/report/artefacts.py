@@ -287,7 +287,8 @@ def queue_flags(
     tokens = WAITING * prompt_tokens_per_s * ttft_s
     require(tokens < 1e12, "prompt_tokens_per_s", "such that few tokens wait", prompt_tokens_per_s)
     if engine == "sglang":
-        return f"--max-queued-requests {max(FEWEST_WAITING, math.floor(tokens / prompt_tokens + 1e-9))}"
+        waiting = max(FEWEST_WAITING, math.floor(tokens / prompt_tokens + 1e-9))
+        return f"--max-queued-requests {waiting}"
     return f"--max-num-queued-reqs {math.floor(inside)}"
 
 
