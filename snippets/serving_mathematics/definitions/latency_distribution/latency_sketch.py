@@ -143,7 +143,7 @@ _PER_REPLICA = 4000  # requests of each
 
 
 @functools.cache
-def _replicas(hot: float = HOT, cool: float = COOL) -> tuple[FloatArray, ...]:
+def _replicas(hot: float, cool: float) -> tuple[FloatArray, ...]:
     """First tokens [s] of each replica, the hot one first, as often as each is asked."""
     found = []
     for number in range(REPLICAS):
@@ -166,7 +166,7 @@ def _merged(replicas: Sequence[FloatArray]) -> LatencySketch:
 
 def example() -> SimpleNamespace:
     """The numbers quoted in the text; times in milliseconds."""
-    replicas = _replicas()
+    replicas = _replicas(HOT, COOL)
     return SimpleNamespace(
         native_3_error=100 * _native_error(3),
         hot_percent=100 * HOT,
@@ -188,7 +188,7 @@ def figure_averaged_percentiles(figure: Figure) -> None:
     """
     axes = figure.subplots()
     figure.set_size_inches(5.8, 2.9)
-    replicas = _replicas()
+    replicas = _replicas(HOT, COOL)
     everyone, merged = np.concatenate(replicas), _merged(replicas)
     slower = np.geomspace(0.5, 0.001, 60)
     axes.plot(slower, [1000 * _average(replicas, 1 - p) for p in slower.tolist()], color="C3")
@@ -209,7 +209,7 @@ def check_relative_error() -> None:
 
     Source: the sorted latencies, rank ⌊1 + q(n−1)⌋, at a thousand levels.
     """
-    x = np.sort(np.concatenate(_replicas()))
+    x = np.sort(np.concatenate(_replicas(HOT, COOL)))
     levels = np.linspace(0, 1, 1001)
     exact = x[np.floor(levels * (x.size - 1)).astype(int)]
     for error in (0.01, 0.1):

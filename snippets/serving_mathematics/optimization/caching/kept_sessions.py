@@ -147,7 +147,7 @@ def _told(tokens: float, load: float = 0.3) -> tuple[float, float]:
 
 
 @functools.cache
-def _replayed(tokens: int, load: float = 0.3) -> float:
+def _replayed(tokens: int, load: float) -> float:
     """Share that a cache of so many tokens finds when every block is followed, after a third."""
     asked, comes, _, _ = _sessions(load)
     assert asked.prefixes is not None
@@ -232,7 +232,7 @@ def figure_found(figure: Figure) -> None:
     axes = figure.subplots()
     sizes = np.geomspace(2e5, 2e7, 40)
     axes.semilogx(sizes / 1e6, [100 * _told(size)[1] for size in sizes], color="C0")
-    points = [100 * _replayed(size) for size in SIZES]
+    points = [100 * _replayed(size, 0.3) for size in SIZES]
     axes.plot([size / 1e6 for size in SIZES], points, "o", color="C1")
     axes.axvline(AGENTS.cache_tokens / 1e6, color="C4", linestyle=":")
     axes.annotate("the device", (AGENTS.cache_tokens / 1e6 * 1.06, 12), color="C4")

@@ -160,7 +160,7 @@ def _strips(shared: int, rate: int, frame: int) -> list[tuple[Any, ...]]:
     is in and who waits."""
     bars: list[tuple[Any, ...]] = []
     for way in WAYS:
-        seen = _shown(way, shared, rate)
+        seen = _shown(way, shared, rate, 5)
         parts = [(getattr(seen, part)[frame], state) for part, state in PARTS]
         filled = np.minimum(np.cumsum([n for n, _ in parts]) / CHAT.cache_tokens, 1)
         ends = [0.0, *(100 * filled).round().tolist(), 100.0]
@@ -185,7 +185,7 @@ def slider_three_memories() -> dict[str, Any]:
     def readout(
         label: str, unit: str, way: str, told: Callable[[_Shown, int], float]
     ) -> dict[str, Any]:
-        values = each(lambda s, rate, i: float(told(_shown(way, s, rate), i)))
+        values = each(lambda s, rate, i: float(told(_shown(way, s, rate, 5), i)))
         return {"label": label, "unit": unit, "decimals": 0, "values": values}
 
     return {
@@ -256,7 +256,7 @@ def check_what_fits_against_the_engine() -> None:
 
     Source: `core.fleet` at the highest rate, its last 20 seconds.
     """
-    seen = _shown("blocks", 4000, 12)
+    seen = _shown("blocks", 4000, 12, 5)
     told = _most("blocks", 4000)
     running = float(seen.running[-10:].mean())
     checks.close("sequences", running, told, rtol=0.2, kind="simulation")
