@@ -250,9 +250,9 @@ def check_below_one_answers_decide() -> None:
     answer_s = (2 * asked.output_tokens.mean() - 1) * float(CHAT.step_s(most)) / most
     comes = REREAD / whole_s
     anew = 1 / (whole_s + answer_s) / comes
-    checks.inside("none found: ends over comes", anew, 0.5, 0.9, kind="simulation")
+    checks.inside("none found: ends over comes", anew, 0.5, 0.9, kind="identity")
     found = 1 / (whole_s / 10 + answer_s) / comes
-    checks.inside("nine tenths found: ends over comes", found, 1.1, 1.5, kind="simulation")
+    checks.inside("nine tenths found: ends over comes", found, 1.1, 1.5, kind="identity")
 
 
 def check_the_line_tells_before_the_cache_does() -> None:

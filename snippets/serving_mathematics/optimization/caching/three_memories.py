@@ -132,7 +132,7 @@ def figure_three_memories(figure: Figure) -> None:
     """Blocks hold as many sequences as their tokens allow; a common beginning is stored once,
     or once for each.
 
-    The chat machine's memory; on paper, sequences of its mean length behind a common beginning.
+    The chat machine's memory; in print, sequences of its mean length behind a common beginning.
     Requests that wait beside free memory wait for a step to read their prompt.
 
     Alt: Lines of sequences that fit against the tokens of a common beginning, both axes

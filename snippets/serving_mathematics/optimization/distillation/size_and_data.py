@@ -73,7 +73,7 @@ def figure_size_and_data(figure: Figure) -> None:
     """Probabilities teach more than words, most so where little was read; from the second
     size on, more units help only where much was read.
 
-    Questions that nobody learned from. On paper, the share of a student's drafts that the teacher
+    Questions that nobody learned from. In print, the share of a student's drafts that the teacher
     would accept; on screen, the drafts for the beginning of one answer, where “…” is a token that
     students do not know, and a part without a word is all others, or too narrow for its word.
 

@@ -204,7 +204,7 @@ def figure_three_orders(figure: Figure) -> None:
     """A burst from one tenant: in order of arrival all others wait behind it, with counted tokens
     hardly any do.
 
-    The chat machine and nine other tenants; on paper with 16 places. Requests that wait beside a
+    The chat machine and nine other tenants; in print with 16 places. Requests that wait beside a
     free place wait for prompts to be read.
 
     Alt: Waiting requests of the other tenants against time. The curve for the order of arrival

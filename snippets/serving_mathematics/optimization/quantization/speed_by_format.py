@@ -102,7 +102,7 @@ def figure_speed_by_format(figure: Figure) -> None:
     """While no prompt is read, four bits are fastest up to half of the places, and eight bits with
     products in eight beyond that.
 
-    The chat machine without prompts; on paper, its tokens a second over those in 16 bits at the
+    The chat machine without prompts; in print, its tokens a second over those in 16 bits at the
     same batch. The weights that move are the first of SmolLM2's first output projection; time and
     size are the same for all int4.
 
