@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from serving_mathematics.capacity.overload_control.limits import (
     InTime,
     _best,
     _places,
+    _sent_within,
     _served,
     _unread_below,
     example,
@@ -48,6 +50,16 @@ def test_vllm_counts_prompts_until_their_first_token_and_not_who_comes() -> None
     for most, refused in ((4, [0, 0, 1, 1, 0]), (9, [0, 0, 1, 1, 0]), (10, [0, 0, 1, 0, 0])):
         fleet = Fleet([engine], admit=_unread_below(most))
         assert simulate_fleet(asked, fleet).refused.tolist() == refused
+
+
+def test_who_has_waited_too_long_for_a_place_is_never_sent() -> None:
+    """The place is free after two seconds: by then the second has waited for 1.75, the third for
+    1.25."""
+    asked = Requests([0.0, 0.25, 0.75], [1, 1, 1], [2, 1, 1], patience_s=[9.0, 9.0, 9.0])
+    for wait_s, first_s in ((1.5, [1.0, np.nan, 3.0]), (2.5, [1.0, 3.0, 4.0])):
+        fleet = Fleet([Engine(1.0, max_sequences=1)], route=_sent_within(wait_s, asked, 1))
+        found = simulate_fleet(asked, fleet).first_token_s
+        assert found == pytest.approx(first_s, nan_ok=True)
 
 
 @given(st.floats(1, 1e6), st.floats(0.01, 100), st.floats(0.01, 1))
