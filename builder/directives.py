@@ -286,7 +286,7 @@ def bundle(sources: Sources, names: Sequence[str], data: Iterable[str] = ()) -> 
             name = file.relative_to(root / "snippets").as_posix()
             entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, sources.content(file), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, sources.content(file), zipfile.ZIP_DEFLATED, 1)
     return buffer.getvalue()
 
 

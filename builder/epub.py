@@ -70,7 +70,7 @@ def write(folder: Path, site: Site, modified: str) -> None:
     names = (str(uuid.uuid5(uuid.NAMESPACE_URL, site.address)), site.name, site.description)
     texts["package.opf"] = xml.package(*map(html.escape, names), modified, texts, [*images])
     (folder / BOOK).parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(folder / BOOK, "w", compresslevel=1) as book:
+    with zipfile.ZipFile(folder / BOOK, "w") as book:
 
         def put(name: str, content: str, how: int = zipfile.ZIP_DEFLATED) -> None:
             book.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content, how)
