@@ -17,7 +17,7 @@ from serving_mathematics.support.digits import one_of_many
 from builder import PACKAGE, SOURCES
 
 HERE = FileSystemLoader(Path(__file__).parent)  # where the templates are
-KINDS = ("identity", "published", "simulation", "measured")  # of comparisons
+KINDS = ("identity", "published", "simulation", "measured", "stated")  # of comparisons
 
 
 def block(*pieces: str) -> str:

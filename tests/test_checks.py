@@ -191,6 +191,7 @@ def test_inside_takes_both_ends_and_no_infinity(
 def test_inside_states_the_interval() -> None:
     row = outcome(lambda: checks.inside("share", 0.3, 0.25, 0.5))
     assert (row.expected, row.got, row.tolerance) == ("0.25 … 0.5", "0.3", "interval")
+    assert row.kind == "stated"
 
 
 @pytest.mark.parametrize(
@@ -220,6 +221,7 @@ def test_equal_does_not_guess_for_arrays() -> None:
 def test_holds_passes_for_a_truth(truth: bool) -> None:
     row = outcome(lambda: checks.holds("ordered", truth))
     assert (row.passed, row.expected, row.got) == (True, "true", "true")
+    assert row.kind == "stated"
 
 
 @pytest.mark.parametrize("falsehood", [False, np.False_])

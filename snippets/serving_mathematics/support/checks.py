@@ -32,9 +32,9 @@ import numpy as np
 from serving_mathematics.support.digits import one_of_many
 
 PACKAGE = "serving_mathematics"
-Kind = Literal["identity", "published", "simulation", "measured"]
+Kind = Literal["identity", "published", "simulation", "measured", "stated"]
 """Where the expectation comes from: other mathematics, a published number, a simulation, a recorded
-measurement.
+measurement, or only the sentence that is checked, with its bounds or its order.
 """
 
 
@@ -140,7 +140,7 @@ def covers(
 
 
 def inside(
-    label: str, got: float, low: float, high: float, *, kind: Kind = "simulation", source: str = ""
+    label: str, got: float, low: float, high: float, *, kind: Kind = "stated", source: str = ""
 ) -> None:
     """Assert low ≤ got ≤ high."""
     _report(
@@ -168,7 +168,7 @@ def holds(
     condition: bool | np.bool_,
     *,
     got: object = "",
-    kind: Kind = "identity",
+    kind: Kind = "stated",
     source: str = "",
 ) -> None:
     """Assert a truth that has no number on its right-hand side: an order, a sign, a shape."""
