@@ -216,6 +216,13 @@ def _drafter_name(question: Question) -> str:
     return f"{name} guesses {one.draft_tokens}" if one.draft_tokens else ""
 
 
+@functools.lru_cache(maxsize=2 * ROUND)  # what says the bound is asked again for the fleet
+def _short_runs(question: Question) -> Fleets | SeparateFleets:
+    """Fleets of one deployment with a quarter of its requests."""
+    short = _shorter(question)
+    return SeparateFleets(short) if question.separate else Fleets(short)
+
+
 def least_cost(question: Question) -> tuple[float, float]:
     """A bound of a fleet's dollars an hour, and the time per token of one request alone [s].
 
@@ -226,12 +233,11 @@ def least_cost(question: Question) -> tuple[float, float]:
     >>> least_cost(read_question({"rate_per_s": 60}))[0]
     6.0
     """
-    if question.separate:
-        pair = SeparateFleets(_shorter(question))
-        fleet, least = pair.fleet, question.usd_apart(*pair.least)
+    runs = _short_runs(question)
+    if isinstance(runs, SeparateFleets):
+        fleet, least = runs.fleet, question.usd_apart(*runs.least)
     else:
-        fleet = Fleets(_shorter(question))
-        least = question.usd_per_hour(fleet.least)
+        fleet, least = runs, question.usd_per_hour(runs.least)
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
     _, alone = closed_form_alone(fleet.sample, engine)
     alone = alone[~np.isnan(alone)]
@@ -248,9 +254,7 @@ def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]
     ''
     """
     try:
-        if question.separate:
-            return SeparateFleets(_shorter(question)).fewest(), ""
-        return Fleets(_shorter(question)).fewest(), ""
+        return _short_runs(question).fewest(), ""
     except (Impossible, Infeasible) as problem:
         return None, str(problem)
 
