@@ -46,6 +46,7 @@ from serving_mathematics.planner.capacity_planner import (
     _shorter,
     plan,
     reaches,
+    settled,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.fields import Values
@@ -672,6 +673,13 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
     least = min(run.replicas, _fewest(question, fast) or 2)
     most = _no_fewer(run.replicas, question, slow)
     return _in_order(ranked), Separate(question, run, "", least, most)
+
+
+def _few_and_many(question: Question) -> tuple[int, int | None]:
+    """Replicas of the plan of one deployment, and those where steps are slow: what an answer says
+    of them."""
+    replicas = settled(Fleets(question))[0].replicas
+    return replicas, _no_fewer(replicas, question, _error(question).high)
 
 
 def _no_fewer(replicas: int, question: Question, slowness: float) -> int | None:
