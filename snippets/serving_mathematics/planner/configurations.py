@@ -320,6 +320,7 @@ def rank(
             left_out.remove(one)
             run, why = try_deployment(one.question)
             (simulated if run else impossible).append(replace(one, run=run, problem=why))
+    _short_runs.cache_clear()  # of one question nothing is left for another
     return [*_in_order(simulated), *left_out, *impossible]
 
 
