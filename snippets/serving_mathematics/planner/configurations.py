@@ -46,6 +46,7 @@ from serving_mathematics.planner.capacity_planner import (
     _shorter,
     plan,
     reaches,
+    settled,
 )
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.fields import Values
@@ -216,6 +217,13 @@ def _drafter_name(question: Question) -> str:
     return f"{name} guesses {one.draft_tokens}" if one.draft_tokens else ""
 
 
+@functools.lru_cache(maxsize=2 * ROUND)  # what says the bound is asked again for the fleet
+def _short_runs(question: Question) -> Fleets | SeparateFleets:
+    """Fleets of one deployment with a quarter of its requests."""
+    short = _shorter(question)
+    return SeparateFleets(short) if question.separate else Fleets(short)
+
+
 def least_cost(question: Question) -> tuple[float, float]:
     """A bound of a fleet's dollars an hour, and the time per token of one request alone [s].
 
@@ -226,12 +234,11 @@ def least_cost(question: Question) -> tuple[float, float]:
     >>> least_cost(read_question({"rate_per_s": 60}))[0]
     6.0
     """
-    if question.separate:
-        pair = SeparateFleets(_shorter(question))
-        fleet, least = pair.fleet, question.usd_apart(*pair.least)
+    runs = _short_runs(question)
+    if isinstance(runs, SeparateFleets):
+        fleet, least = runs.fleet, question.usd_apart(*runs.least)
     else:
-        fleet = Fleets(_shorter(question))
-        least = question.usd_per_hour(fleet.least)
+        fleet, least = runs, question.usd_per_hour(runs.least)
     engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
     _, alone = closed_form_alone(fleet.sample, engine)
     alone = alone[~np.isnan(alone)]
@@ -248,9 +255,7 @@ def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]
     ''
     """
     try:
-        if question.separate:
-            return SeparateFleets(_shorter(question)).fewest(), ""
-        return Fleets(_shorter(question)).fewest(), ""
+        return _short_runs(question).fewest(), ""
     except (Impossible, Infeasible) as problem:
         return None, str(problem)
 
@@ -315,6 +320,7 @@ def rank(
             left_out.remove(one)
             run, why = try_deployment(one.question)
             (simulated if run else impossible).append(replace(one, run=run, problem=why))
+    _short_runs.cache_clear()  # of one question nothing is left for another
     return [*_in_order(simulated), *left_out, *impossible]
 
 
@@ -668,6 +674,13 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
     least = min(run.replicas, _fewest(question, fast) or 2)
     most = _no_fewer(run.replicas, question, slow)
     return _in_order(ranked), Separate(question, run, "", least, most)
+
+
+def _few_and_many(question: Question) -> tuple[int, int | None]:
+    """Replicas of the plan of one deployment, and those where steps are slow: what an answer says
+    of them."""
+    replicas = settled(Fleets(question))[0].replicas
+    return replicas, _no_fewer(replicas, question, _error(question).high)
 
 
 def _no_fewer(replicas: int, question: Question, slowness: float) -> int | None:

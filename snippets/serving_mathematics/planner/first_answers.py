@@ -56,7 +56,7 @@ CHOICES: dict[str, dict[str, Values]] = {  # of each blank: what it says, and wh
 DEFAULTS = (1, 0, 1, 1, 1, 1)  # the place of each blank's first choice
 SAMPLED = (  # which a check plans again: a mixture, half full; and what takes a smaller batch limit
     (2, 2, 2, 1, 1, 0),
-    (0, 0, 1, 2, 0, 1),
+    (1, 0, 0, 2, 0, 2),
 )
 COLUMNS = ("replicas", "devices", "precision", "load", "ttft_ms", "tpot_ms", "if_slower", "error")
 

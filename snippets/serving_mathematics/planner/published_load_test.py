@@ -20,8 +20,7 @@ import numpy as np
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
 from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
-from serving_mathematics.planner.capacity_planner import Fleets, settled
-from serving_mathematics.planner.configurations import _error, _no_fewer
+from serving_mathematics.planner.configurations import _few_and_many
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_question
 from serving_mathematics.support import checks
@@ -73,12 +72,6 @@ def _asked() -> tuple[Question, Question]:
     return read_question(plain), read_question(plain | {"load_test": typed, "front": "benchmark"})
 
 
-def _planned(question: Question) -> tuple[int, int | None]:
-    """Replicas of its plan, and those where steps are slow: what an answer says of them."""
-    replicas = settled(Fleets(question))[0].replicas
-    return replicas, _no_fewer(replicas, question, _error(question).high)
-
-
 def _ratios(constants: Constants) -> np.ndarray:
     """Predicted over measured time per token of every run as it is typed, shape (runs,)."""
     runs, calibration = published_runs(), _asked()[1].calibration
@@ -100,7 +93,7 @@ def example() -> SimpleNamespace:
         f"{100 * (y - 1):+z.0f}% | {'' if other else 'yes'} |".replace("-", "−")
         for run, x, y, other in zip(runs, before, after, others, strict=True)
     ]
-    (replicas, slow), (replicas_tested, slow_tested) = map(_planned, (plain, tested))
+    (replicas, slow), (replicas_tested, slow_tested) = map(_few_and_many, (plain, tested))
     return SimpleNamespace(
         gpu_test_before=100 * float(np.abs(before[others] - 1).max()),
         gpu_test_after=100 * float(np.abs(after[others] - 1).max()),

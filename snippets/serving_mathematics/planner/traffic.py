@@ -189,6 +189,8 @@ def share_of_traffic(
 
 def _cut_at(asked: Workload, most: int) -> Workload:
     """Requests of so many tokens at most."""
+    if int((asked.prompt_tokens + asked.output_tokens).max()) <= most:  # nearly always
+        return asked
     prompts = np.minimum(asked.prompt_tokens, most - 1)
     outputs = np.minimum(asked.output_tokens, most - prompts)
     cached = np.minimum(asked.cached_tokens, prompts - 1)

@@ -32,7 +32,7 @@ from serving_mathematics.planner.capacity_planner import (
     requests_to_judge,
     settled,
 )
-from serving_mathematics.planner.configurations import Answer, _split_name, answer
+from serving_mathematics.planner.configurations import Answer, _few_and_many, _split_name, answer
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import checks
@@ -57,7 +57,8 @@ def example() -> SimpleNamespace:
     assert found.quantized is not None
     assert energy is not None
     assert engine.table is not None
-    installed = answer(read_choices({"rate_per_s": "60", "front": "unknown"}))
+    asked = {"rate_per_s": 60, "precision": told.question.deployment.precision}
+    installed_few, installed_many = _few_and_many(read_question(asked | {"front": "unknown"}))
     memory_tokens = engine.kv_blocks * engine.block_tokens
     budget, places = WORKED.usual_limits
     alone = engine.elapsed_s(1, 0, 1, 1000, engine.table.batch[1])
@@ -79,8 +80,8 @@ def example() -> SimpleNamespace:
         error_runs=told.error.runs,
         error_low=min(1.0, told.error.low),
         error_high=max(1.0, told.error.high),
-        installed_few=installed.plan.best.replicas,
-        installed_many=installed.if_slower,
+        installed_few=installed_few,
+        installed_many=installed_many,
         fewer_load_percent=100 * found.fewer_load,
         steady_percent=100 * STEADY,
         energy_joules=energy.joules_a_token,

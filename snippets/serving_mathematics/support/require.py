@@ -283,7 +283,7 @@ def as_numbers(**arrays: Any) -> Any:
     Traceback (most recent call last):
     ValueError: sizes must be real numbers, got <generator object ...
     """
-    return _all_checked(lambda _: np.True_, "real numbers", arrays)
+    return _all_checked(lambda _: True, "real numbers", arrays)
 
 
 def widen_fields(record: Any) -> None:
@@ -335,7 +335,7 @@ def _all_checked(
         except (TypeError, ValueError, OverflowError):
             _refuse(name, rule, _as_given(value))
         kept = keeps(numbers)
-        if not kept.all():
+        if kept is not True and not kept.all():
             _refuse(name, rule, _first_of(kept, numbers, value))
         if smallest > -math.inf and numbers.min(initial=math.inf) < smallest:
             _refuse(name, SMALL, value)

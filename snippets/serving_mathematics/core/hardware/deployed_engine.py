@@ -34,9 +34,9 @@ from serving_mathematics.core.hardware.deployments import (
     MEMORY_SHARE,
     RESERVED_BYTES,
     Deployment,
+    _held_bytes,
     cache_room_bytes,
     possible,
-    sequence_bytes,
     weight_bytes,
 )
 from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s, guessed_step_s
@@ -99,7 +99,7 @@ def mean_token_bytes(deployment: Deployment, asked: Workload) -> float:
     """
     lengths = (asked.prompt_tokens + asked.output_tokens - 1).astype(float)
     picked = np.quantile(lengths, (np.arange(50) + 0.5) / 50)
-    held = sum(sequence_bytes(deployment, float(length)) for length in picked)
+    held = np.sum(_held_bytes(deployment, picked))
     return float(f"{held / picked.sum():.9g}")  # the same on every machine
 
 

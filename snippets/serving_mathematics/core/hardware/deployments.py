@@ -17,6 +17,9 @@ the cache's format (vLLM, pull request 30785; `openai/gpt-oss-120b` has no such 
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from serving_mathematics.core.hardware.architectures import Architecture, Attention, FeedForward
 from serving_mathematics.core.hardware.systems import System
@@ -288,18 +291,23 @@ def sequence_bytes(deployment: Deployment, context_tokens: float) -> float:
     131072.0
     """
     context_tokens = require_non_negative(context_tokens=context_tokens)
+    return float(_held_bytes(deployment, context_tokens))
+
+
+def _held_bytes(deployment: Deployment, context_tokens: Any) -> Any:
+    """The same of a number or an array of them."""
     kept = stored(deployment)
     total = 0.0
     for count, attention, _ in deployment.architecture.layers:
         tokens = 0.0 if attention.borrowed else context_tokens
         if attention.window_tokens:
-            tokens = min(tokens, attention.window_tokens)
+            tokens = np.minimum(tokens, attention.window_tokens)
         parts = cache_devices(attention, deployment.tensor)
         cached, index = layer_token_bytes(attention, kept.cache)
         states = attention.state_values * kept.state / parts + 4.0 * attention.waiting_values
-        total += count * (tokens * (cached / parts + index) + states)
+        total = total + count * (tokens * (cached / parts + index) + states)
     draft = draft_engine(deployment)
-    beside = sequence_bytes(draft, context_tokens) if draft else 0.0
+    beside = _held_bytes(draft, context_tokens) if draft else 0.0
     return total / deployment.pipeline + beside
 
 

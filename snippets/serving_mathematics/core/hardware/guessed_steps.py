@@ -66,8 +66,7 @@ def _passes(
     one: Deployment, constants: Constants, counts: Array, contexts: Array, asked: bool = True
 ) -> Array:
     """Time of one pass each, the host's work left out where it is not asked."""
-    rows = count_work([one]).rows(np.zeros(counts.size, dtype=np.int64))
-    parts = step_parts(rows, constants, counts, contexts)
+    parts = step_parts(count_work([one]), constants, counts, contexts)
     return parts.total() - (0.0 if asked else parts.host)
 
 
