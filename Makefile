@@ -133,6 +133,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.definitions.throughput.lifted_ceiling
 	$(BIN)/python -m serving_mathematics.definitions.utilization.engine_under_load
 	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.freed_places
+	$(BIN)/python -m serving_mathematics.intuition.batch_vs_online.price_of_now
 	$(BIN)/python -m serving_mathematics.definitions.utilization.other_engines
 	$(BIN)/python -m serving_mathematics.optimization.batching.token_budget
 	$(BIN)/python -m serving_mathematics.optimization.caching.kept_sessions

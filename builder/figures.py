@@ -18,6 +18,7 @@ import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
@@ -66,7 +67,7 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
                 if not any(ticks.get(f"label{side}") for side in sides):
                     axis.label.set_visible(False)  # a neighbour has its values, and its name
         told = {"Date": None, "Creator": None}
-        figure.savefig(buffer, format="svg", dpi=figure.dpi, metadata=told)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=told)  # `savefig` draws twice
     svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
     return svg, on_dark(svg)
 

@@ -186,7 +186,8 @@ def _ends(
     """Each module with its exit status as it ends, in a process of its own. Where the one that
     starts them is ended, as when the system is out of memory, so are those that were running.
     """
-    asked = [[name, sources.shared(name)] for name in names]
+    files = (sources.dependencies(module_path(sources.root, name))[0] for name in names)
+    asked = [[name, [str(file) for file in own]] for name, own in zip(names, files, strict=True)]
     given = [str(sources.root), place, timeout_s, max(2, processors()), asked]
     with subprocess.Popen(
         [sys.executable, "-c", FORKED_FROM],

@@ -295,13 +295,6 @@ class Sources:
         imported = self.dependencies(module_path(self.root, name))[1]
         return sorted(known[package] for package in imported if package in known)
 
-    def shared(self, name: str) -> list[str]:
-        """The modules that a module stands on as others do, with the name of their package."""
-        files, place = self.dependencies(module_path(self.root, name))[0], self.root / "snippets"
-        parts = (file.relative_to(place).with_suffix("").parts for file in files)
-        common = (CORE, SUPPORT, "__init__")
-        return [".".join(p).removesuffix(".__init__") for p in parts if p[1] in common]
-
     def unchanged(self, name: str) -> bool:
         """Whether all that decides a module's run still stands in the files."""
         files, _ = self.dependencies(module_path(self.root, name))

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import gc
 import hashlib
 import importlib
 import importlib.machinery
@@ -29,13 +31,12 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from builder import PACKAGE, SOURCES
-from builder.source import module_path
+from builder.source import CORE, SUPPORT, module_path
 from builder.storage import sealed, write_whole
 
 _CONTROL = re.compile(r"[^\n\x20-\x7e\xa0-\U0010ffff]")
@@ -60,9 +61,11 @@ def paragraph(docstring: str | None, label: str) -> str:
 
 
 class _FromSource(importlib.machinery.SourceFileLoader):
-    """Compiles a module from its text. Python goes by the time of the file, and would take the
-    bytecode of an edit made in the same second.
+    """Compiles a module from its text, once. Python goes by the time of the file, and would take
+    the bytecode of an edit made in the same second.
     """
+
+    get_code = functools.cache(importlib.machinery.SourceFileLoader.get_code)
 
     def path_stats(self, path: str) -> Mapping[str, Any]:
         """None, without which Python looks for no bytecode."""
@@ -301,15 +304,15 @@ def serve() -> None:
         return
     root, place, timeout_s, at_once, asked = json.loads(order)
     snippets = Path(root, "snippets")
-    sys.path_hooks.insert(0, partial(_finder, snippets))
+    sys.path_hooks.insert(0, functools.partial(_finder, snippets))
     sys.path.insert(0, str(snippets))
     running: dict[int, tuple[str, int, float]] = {}  # name, process and end by what it holds open
     try:
         while asked or running:
             while asked and len(running) < at_once:
-                name, shared = asked.pop(0)
+                name, files = asked.pop(0)
                 (folder := Path(place, name)).mkdir()
-                _share(folder, shared, timeout_s)
+                _share(folder, snippets, files, timeout_s)
                 over, held = os.pipe()
                 if not (child := os.fork()):
                     end = os.fdopen(held, "wb")
@@ -341,16 +344,22 @@ def _finder(folder: Path, place: str) -> importlib.machinery.FileFinder:
     return importlib.machinery.FileFinder(place, (_FromSource, [".py"]))
 
 
-def _share(folder: Path, modules: Sequence[str], timeout_s: float) -> None:
-    """Import what a module stands on as others do before it is forked: most of what is imported.
-    What fails here fails there again, and is told. None of it reads data while it is imported.
+def _share(folder: Path, snippets: Path, files: Sequence[str], timeout_s: float) -> None:
+    """Import what a module stands on as others do before it is forked, which reads no data while it
+    is imported, and compile the rest. What fails here fails there again, and is told.
     """
     (folder / STEP).write_text("1 import", encoding="utf-8")
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
     with contextlib.redirect_stdout(None):
-        for module in modules:
+        for file in files:
+            parts = Path(file).relative_to(snippets).with_suffix("").parts
+            module = ".".join(parts).removesuffix(".__init__")
             with contextlib.suppress(BaseException):
-                importlib.import_module(module)
+                if parts[1] in (CORE, SUPPORT, "__init__"):
+                    importlib.import_module(module)
+                else:
+                    _FromSource(module, file).get_code(module)
+    gc.freeze()  # what is loaded here stays
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -106,6 +106,38 @@ def _copies_seen(
     return drawn, known[which], moments, np.diff(copy, prepend=-1) > 0
 
 
+def _seen(
+    rng: np.random.Generator, rate_per_s: float, requests: int, context_tokens: int
+) -> tuple[FloatArray, _Chains]:
+    """The requests of `sessions_under_way`, and when each comes [s]."""
+    end, of_each = requests / rate_per_s, session_requests(context_tokens)
+    require(of_each > 0, "context_tokens", "enough for a prompt of a session", context_tokens)
+    sessions = math.ceil(rate_per_s * (LONGEST_S + end) / of_each)
+    if sessions > POOL:
+        drawn, rows, moments, first = _copies_seen(rng, rate_per_s, end, context_tokens)
+    else:
+        drawn = _drawn_chains(rng, AGENT, sessions)
+        since, fits = _laid_out(drawn, context_tokens)
+        moments = since + rng.uniform(-LONGEST_S, end, sessions)[drawn.session]
+        rows = np.flatnonzero(fits & (moments >= 0) & (moments <= end))
+        moments, own = moments[rows], drawn.session[rows]
+        first = np.r_[True, own[1:] != own[:-1]]
+    starts = moments[first]
+    order = np.argsort(starts, kind="stable")  # of the sessions that are seen
+    rank = np.empty_like(order)
+    rank[order] = np.arange(order.size)
+    moved = np.argsort(rank[np.cumsum(first) - 1], kind="stable")
+    rows, first = rows[moved], first[moved]
+    return moments[moved], _Chains(
+        drawn.session[rows],
+        np.where(first, -1, np.arange(rows.size) - 1),
+        drawn.prompt_tokens[rows],
+        np.where(first, 0, drawn.reused_tokens[rows]),
+        drawn.output_tokens[rows],
+        np.where(first, 0.0, drawn.pause_s[rows]),
+    )
+
+
 def sessions_under_way(
     rng: np.random.Generator, rate_per_s: float, requests: int, context_tokens: int
 ) -> Requests:
@@ -124,34 +156,14 @@ def sessions_under_way(
         requests=requests, context_tokens=context_tokens
     )
     require_work(20 * requests, requests=requests)
-    end, of_each = requests / rate_per_s, session_requests(context_tokens)
-    require(of_each > 0, "context_tokens", "enough for a prompt of a session", context_tokens)
-    sessions = math.ceil(rate_per_s * (LONGEST_S + end) / of_each)
-    if sessions > POOL:
-        drawn, rows, moments, first = _copies_seen(rng, rate_per_s, end, context_tokens)
-    else:
-        drawn = _drawn_chains(rng, AGENT, sessions)
-        since, fits = _laid_out(drawn, context_tokens)
-        moments = since + rng.uniform(-LONGEST_S, end, sessions)[drawn.session]
-        rows = np.flatnonzero(fits & (moments >= 0) & (moments <= end))
-        moments, own = moments[rows], drawn.session[rows]
-        first = np.r_[True, own[1:] != own[:-1]]
-    starts = moments[first]
-    order = np.argsort(starts, kind="stable")  # of the sessions that are seen
-    rank = np.empty_like(order)
-    rank[order] = np.arange(order.size)
-    moved = np.argsort(rank[np.cumsum(first) - 1], kind="stable")
-    rows, moments, first = rows[moved], moments[moved], first[moved]
-    after = np.where(first, -1, np.arange(rows.size) - 1)
-    prompts = drawn.prompt_tokens[rows]
-    reused = np.where(first, 0, drawn.reused_tokens[rows])
+    moments, seen = _seen(rng, rate_per_s, requests, context_tokens)
     return Requests(
-        np.where(first, moments, 0.0),
-        prompts,
-        drawn.output_tokens[rows],
-        after=after,
-        pause_s=np.where(first, 0.0, drawn.pause_s[rows]),
-        prefixes=prefixes_of_reuse(after, reused, prompts),
+        np.where(seen.after < 0, moments, 0.0),
+        seen.prompt_tokens,
+        seen.output_tokens,
+        after=seen.after,
+        pause_s=seen.pause_s,
+        prefixes=prefixes_of_reuse(seen.after, seen.reused_tokens, seen.prompt_tokens),
     )
 
 

@@ -77,15 +77,19 @@ def _each_minute(
     """Pages in 30 days of a rule that is evaluated each minute, simulated."""
     rng, minutes = np.random.default_rng([9, requests_per_h]), months * 43_200
     burn, long = wrong * PAGE / hours, round(60 * hours)
-    failed = rng.integers(1, minutes + 1, rng.poisson(0.001 * requests_per_h / 60 * minutes))
-    failures = np.bincount(failed.astype(np.intp), minlength=minutes + 1)
-    total = np.cumsum(failures, dtype=np.int32)
-    above = []
-    for window, floor in ((long, least), (long // WINDOWS, 1)):
-        need = max(math.floor(burn * 0.001 * requests_per_h * window / 60 + 1e-9) + 1, floor)
-        above.append((total[window:] - total[:-window])[long - window :] >= need)
-    firing = above[0] & above[1]
-    return float((firing[1:] & ~firing[:-1]).sum()) / months
+    number = rng.poisson(0.001 * requests_per_h / 60 * minutes)
+    failed = np.sort(rng.integers(1, minutes + 1, number))
+
+    def firing(at: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        found = np.ones(at.size, dtype=bool)
+        for window, floor in ((long, least), (long // WINDOWS, 1)):
+            need = max(math.floor(burn * 0.001 * requests_per_h * window / 60 + 1e-9) + 1, floor)
+            upto, before = (np.searchsorted(failed, end, "right") for end in (at, at - window))
+            found &= upto - before >= need
+        return found
+
+    at = np.unique(failed[failed > long])  # it begins to fire at a failure
+    return int((firing(at) & ~firing(at - 1)).sum()) / months
 
 
 def _silences(requests_per_h: float) -> float:
