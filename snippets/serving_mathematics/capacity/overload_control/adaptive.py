@@ -30,7 +30,9 @@ from typing import NamedTuple
 import numpy as np
 
 from serving_mathematics.capacity.overload_control.limits import _ceiling_per_s, _engine, _in_time
+from serving_mathematics.core.batching.continuous_batching import Engine
 from serving_mathematics.core.fleet.design import Admit, Fleet
+from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
@@ -218,10 +220,12 @@ class _Kept(NamedTuple):
     let_in: float
 
 
-@recorded(_Kept, "adaptive_limits")
-def _served(machine: Machine, kind: str, setting: float, traffic: str, seed: int = 1) -> _Kept:
-    """What is in time. traffic: as it is, or with other prompts, at twice the ceiling; or at the
-    rate and with the lengths of the trace's minutes, at the ceiling in the mean."""
+def _run(
+    machine: Machine, kind: str, setting: float, traffic: str, seed: int = 1
+) -> tuple[Requests, Outcome, Engine]:
+    """What is asked, what became of it, and the engine. traffic: as it is, or with other prompts,
+    at twice the ceiling; or at the rate and with the lengths of the trace's minutes, at the ceiling
+    in the mean."""
     rng, minutes = np.random.default_rng(seed), traffic == "minutes"
     rate_per_s = (1.0 if minutes else LOAD) * _ceiling_per_s(machine)
     many = int(SPAN_S[machine.name] * rate_per_s)
@@ -232,7 +236,15 @@ def _served(machine: Machine, kind: str, setting: float, traffic: str, seed: int
     asked = Requests(arrivals, prompts, drawn.output_tokens, cached_tokens=cached)
     engine = _engine(machine, int(prompts.max()) if longer > 1 else 0)
     rule = _rule(machine, kind, setting)
-    done = simulate_fleet(asked, Fleet([engine], admit=_told(rule, asked, machine)))
+    fleet = Fleet([engine], admit=_told(rule, asked, machine))
+    return asked, simulate_fleet(asked, fleet), engine
+
+
+@recorded(_Kept, "adaptive_limits")
+def _served(machine: Machine, kind: str, setting: float, traffic: str, seed: int = 1) -> _Kept:
+    """What is in time in `_run`."""
+    asked, done, engine = _run(machine, kind, setting, traffic, seed)
+    arrivals = asked.arrival_s
     good, own_s = _in_time(machine, machine.places, asked, done, engine)
     counted = arrivals >= arrivals[-1] / 3
     let_in = counted & np.isfinite(done.completion_s)
@@ -330,6 +342,21 @@ def check_a_broken_promise_is_the_signal() -> None:
         checks.inside(f"{machine.name}: told", told, 90.0, 103.0, kind="simulation")
     fixed = _percent(CHAT, "fixed", TRAFFIC[2])
     checks.inside("chat, fixed, minutes", fixed, 72.0, 85.0, kind="simulation")
+
+
+def check_what_to_tell_envoy() -> None:
+    """The `fixed_value` that is best lies by two thirds of the median time of an answer under the
+    best fixed limit, and three of five answers or more take no longer than the interval.
+
+    Source: one draw of two machines.
+    """
+    for machine in (CHAT, MIXTURE):
+        asked, done, _ = _run(machine, "fixed", _best(machine, "fixed", TRAFFIC[0]), TRAFFIC[0])
+        answer_s = (done.completion_s - asked.arrival_s)[np.isfinite(done.completion_s)]
+        told = _best(machine, "Envoy's, told", TRAFFIC[0]) / float(np.median(answer_s))
+        checks.inside(f"{machine.name}: over the median", told, 0.6, 0.75, kind="simulation")
+        soon = float(np.mean(answer_s <= INTERVAL_S))
+        checks.inside(f"{machine.name}: within the interval", soon, 0.6, 1.0, kind="simulation")
 
 
 def check_a_run_is_made_again() -> None:
