@@ -35,11 +35,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.design import Admit, Fleet, Route
 from serving_mathematics.core.fleet.ledger import Ledger
+from serving_mathematics.core.fleet.outcomes import Outcome
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
@@ -57,6 +59,7 @@ from serving_mathematics.support.require import require_in, require_positive
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FloatArray = npt.NDArray[np.float64]
 REQUESTS, WARM = 4000, 800  # simulated; of these, the first are not counted
 LONG = 0.9  # a long prompt is longer than so many of all
 SEEDS = (1, 2, 3)
@@ -166,17 +169,17 @@ def _unread_below(most_tokens: float) -> Admit:
 
 
 @functools.cache
-def _engine(machine: Machine, documents: bool) -> Engine:
-    """Its engine, which reads documents too where there are some."""
-    if not documents:
+def _engine(machine: Machine, longest: int) -> Engine:
+    """Its engine, which reads prompts of so many tokens too; as it is, where that is 0."""
+    if not longest:
         return machine.engine
     return engine_of(
         machine.deployment,
-        Workload([0.0], [DOCUMENT], [1]),
+        Workload([0.0], [longest], [1]),
         machine.token_budget,
         machine.places,
         constants=front_constants(find_front(machine.front)),
-        longest=DOCUMENT + 2000,
+        longest=longest + 2000,
     ).engine
 
 
@@ -199,6 +202,23 @@ def _sent_within(wait_s: float, asked: Requests, places: int) -> Route:
 
 def _newest_first(request: int, ledger: Ledger) -> float:
     return -float(ledger.requests.arrival_s[request])
+
+
+def _in_time(
+    machine: Machine, places: int, asked: Requests, done: Outcome, engine: Engine
+) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+    """Which requests are in time with so many places, and the work of each [s], in steps that all
+    places share."""
+    around_s = machine.limited(places).made.around_s
+    later = np.maximum(asked.output_tokens - 1, 1)
+    good = done.first_token_s - asked.arrival_s + around_s <= machine.promise.ttft_s
+    tokens_s = (done.completion_s - done.first_token_s) / later
+    good &= (tokens_s <= machine.promise.tpot_s) | (asked.output_tokens == 1)
+    lengths = (asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
+    own_s = TICK_S * engine.prompt_ticks(Workload(asked.arrival_s, *lengths))
+    own_s = own_s + engine.prefill_token_s * (asked.prompt_tokens - asked.cached_tokens)
+    most = min(machine.sequences_at_most, machine.places)
+    return good, own_s + (asked.output_tokens - 1) * float(machine.step_s(most)) / most
 
 
 @recorded(InTime, "queue_limits")
@@ -230,17 +250,9 @@ def _served(
         tokens = setting * _read_per_s(machine, longer) * machine.promise.ttft_s
         limits = {"admit": _unread_below(tokens)} if limit == "unread" else {limit: tokens}
     limited = machine.limited(places)
-    engine = _engine(limited, documents > 0)
+    engine = _engine(limited, DOCUMENT if documents else 0)
     done = simulate_fleet(asked, Fleet([engine], **limits))
-    later = np.maximum(asked.output_tokens - 1, 1)
-    good = done.first_token_s - asked.arrival_s + limited.made.around_s <= machine.promise.ttft_s
-    tokens_s = (done.completion_s - done.first_token_s) / later
-    good &= (tokens_s <= machine.promise.tpot_s) | (asked.output_tokens == 1)
-    lengths = (asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
-    own_s = TICK_S * engine.prompt_ticks(Workload(asked.arrival_s, *lengths))
-    own_s = own_s + engine.prefill_token_s * (asked.prompt_tokens - asked.cached_tokens)
-    most = min(machine.sequences_at_most, machine.places)
-    own_s = own_s + (asked.output_tokens - 1) * float(machine.step_s(most)) / most
+    good, own_s = _in_time(machine, places, asked, done, engine)
     counted = np.arange(REQUESTS) >= WARM
     span = float(asked.arrival_s[-1] - asked.arrival_s[WARM])
     prompts = _written(machine.sample, longer).prompt_tokens
@@ -335,7 +347,6 @@ def example() -> SimpleNamespace:
         half_wait_work=100 * _told(2.0, "a time-out of the wait", 0.5, places).work,
         oldest_work=100 * _told(2.0, "a time-out of the wait", 0.9, places).work,
         reading_work=100 * _told(2.0, "a time-out", 0.5, places).work,
-        newest_work=100 * _told(2.0, "a time-out, newest first", 0.9, places).work,
         requests_let_in=100 * kept,
         all_let_in=100 * every,
     )
