@@ -84,11 +84,11 @@ def _alike(least: int, most: int, clients: int = TOGETHER) -> tuple[float, float
     the same rate that come at random, with so many tokens to each prompt and answer [s]."""
     rng, size = np.random.default_rng(2), 4000
     tokens = rng.integers(least, most + 1, (2, size))
-    looped = simulate_fleet(closed_loop(*tokens, clients), Fleet([CHAT.engine]))
+    looped = simulate_fleet(closed_loop(tokens[0], tokens[1], clients), Fleet([CHAT.engine]))
     middle = slice(size // 5, 4 * size // 5)
     done = np.sort(looped.completion_s)[middle]
     gaps = rng.exponential((done[-1] - done[0]) / (done.size - 1), size)
-    opened = simulate_fleet(Requests(np.cumsum(gaps), *tokens), Fleet([CHAT.engine]))
+    opened = simulate_fleet(Requests(np.cumsum(gaps), tokens[0], tokens[1]), Fleet([CHAT.engine]))
     first, other = (
         float(np.quantile((run.first_token_s - run.sent_s)[middle], 0.99)) + CHAT.made.around_s
         for run in (looped, opened)
