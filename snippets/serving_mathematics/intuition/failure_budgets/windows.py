@@ -279,6 +279,19 @@ def check_guards_of_the_rules() -> None:
         checks.inside(f"each minute, {worst} an hour", found, 0, YEARLY + noise, kind="simulation")
 
 
+def check_a_smaller_budget_pages_earlier_where_the_guard_is_met() -> None:
+    """In a full outage half the budget brings the page after half as many requests at 1,200 an
+    hour, and after as many at 60, where both wait for the six errors.
+
+    Source: ⌊14.4·(1 − s)·n⌋ + 1 by hand, of the hour's requests.
+    """
+    for load, wanted in ((60, [6, 6]), (1200, [18, 9])):
+        errors = [
+            max(int(errors_to_fire(load, slo, PAGE)), GUARDS[0][2]) for slo in (SLO, (1 + SLO) / 2)
+        ]
+        checks.equal(f"{load} an hour: errors", errors, wanted)
+
+
 def check_other_objectives_scale_the_traffic() -> None:
     """Two nines page at a tenth of the traffic as often as three nines, and 99.95% at twice, to a
     fifth; and six errors are enough there as well.

@@ -24,12 +24,13 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
-from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
     cache_room_bytes,
     sequence_bytes,
+    weight_bytes,
 )
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.published_runs import _engine_runs
@@ -268,6 +269,54 @@ def check_where_the_promise_ends_before_memory() -> None:
         for tokens in (LONGER, 4 * LONGER):
             late = _full(one, tokens)[1] > CHAT.promise.tpot_s
             checks.equal(f"{name}, {tokens} tokens: too long", late, by_reading)
+
+
+def check_copied_weights_leave_no_room() -> None:
+    """Where devices are more than the KV heads, own sequences of 30,000 tokens are more than those
+    that fit with shared layers in a mixture whose weights are in eight bits. In sixteen its copies
+    of attention fill the devices, and a dense model's copies are of all its weights.
+
+    Source: what each device holds: 235B with four heads on eight H100, 70B with eight on sixteen
+    H200.
+    """
+    for model, system, devices, precision, gains in (
+        ("Qwen3-235B-A22B", "H100", 8, "fp8", True),
+        ("Qwen3-235B-A22B", "H100", 8, "bf16", False),
+        ("Llama-3.1-70B", "H200", 16, "fp8", False),
+    ):
+        made, device = find_model(model)[0], find_system(system)
+        one = replace(CHAT.deployment, architecture=made, system=device, precision=precision)
+        shared = replace(one, tensor=devices, expert=devices if made.expert_counts else 1)
+        own = replace(_own(shared), expert=shared.expert)
+        fit = [sequences_that_fit(way, 30_000.0) for way in (shared, own)]
+        label = f"{model} on {devices}, {precision}"
+        checks.equal(f"{label}: more fit as own ones", fit[1] > fit[0], gains)
+
+
+def _full_rate(precision: str, cache_bytes: float, prompt: float, answer: float) -> float:
+    """Requests a second at most of the chat machine's model in these bits, of such lengths, to a
+    half more or less, and places for all that fit."""
+    draws = np.random.default_rng(5).uniform(0.5, 1.5, (2, 400))
+    prompts, answers = np.rint(draws * [[prompt], [answer]]).astype(int)
+    one = replace(CHAT.deployment, precision=precision, cache_bytes=cache_bytes)
+    fit = sequences_that_fit(one, prompt + answer / 2)
+    asked = Workload(np.zeros(prompts.size), prompts, answers)
+    engine = engine_of(one, asked, CHAT.token_budget, fit).engine
+    return saturated_rate(prompts, answers, replace(engine, max_sequences=fit))
+
+
+def check_prompts_ask_for_smaller_weights() -> None:
+    """Where memory is full and the weights are smaller than the cache, a cache in eight bits
+    carries more than weights in FP8 if answers take most of the time, and less if prompts do.
+
+    Source: the scored step model, with weights in sixteen bits of a quarter of the cache.
+    """
+    weights = weight_bytes(replace(CHAT.deployment, precision="bf16"))
+    room = cache_room_bytes(replace(CHAT.deployment, precision="bf16"))
+    checks.inside("weights over cache", weights / room, 0.2, 0.35)
+    for prompt, answer, low, high in ((6000.0, 1500.0, 0.6, 0.9), (4000.0, 200.0, 1.1, 1.4)):
+        ratio = _full_rate("fp8", 2.0, prompt, answer) / _full_rate("bf16", 1.0, prompt, answer)
+        checks.inside(f"{prompt:.0f} and {answer:.0f} tokens", ratio, low, high)
 
 
 def check_contexts_split_by_tokens() -> None:

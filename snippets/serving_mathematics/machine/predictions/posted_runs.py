@@ -227,5 +227,21 @@ def check_the_default_suits_strangers() -> None:
     checks.inside("mixtures beyond the factor", mixtures, 0.35, 0.45, kind="measured")
 
 
+def check_far_off_is_mostly_an_engine() -> None:
+    """Of the posted runs that took more than twice as long as predicted behind the front *unknown*,
+    all are of a model behind its first engines, or of cards without NVLink; one of another took
+    less than half.
+
+    Source: the record's columns, read again at their sources; issues and pages that it names.
+    """
+    runs = read_posted(read_record(POSTED_RUNS))
+    ratios, _ = _ratios(runs, FRONTS["unknown"])
+    late = {run.harness for run, ratio in zip(runs, ratios, strict=True) if ratio < 0.5}
+    checks.equal("publishers", sorted(late), ["dstackai", "sfbemerk"], kind="measured")
+    links = [run.deployment.system.name for run in runs if run.harness == "sfbemerk"]
+    checks.equal("without NVLink", links, ["rtx_pro_6000_server"], kind="measured")
+    checks.equal("above two", int((ratios > 2).sum()), 1, kind="measured")
+
+
 if __name__ == "__main__":
     sys.exit(main())
