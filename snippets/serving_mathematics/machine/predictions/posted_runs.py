@@ -232,7 +232,7 @@ def check_far_off_is_mostly_an_engine() -> None:
     all are of a model behind its first engines, or of cards without NVLink; one of another took
     less than half.
 
-    Source: the record's columns, read again at their sources; issues and pages that it names.
+    Source: the columns of the record, and the issues and pages that it names.
     """
     runs = read_posted(read_record(POSTED_RUNS))
     ratios, _ = _ratios(runs, FRONTS["unknown"])
