@@ -236,8 +236,8 @@ def check_long_contexts_leave_room_for_drafts() -> None:
     longer as for one sequence, to 3%, and at an acceptance of 0.5 yields more; full of its own
     shorter ones a quarter more, and yields less.
 
-    Source: the steps of the scored model; Chen, Tiwari et al. (2024), who measure large batches that gain
-    from drafts where contexts are long.
+    Source: the steps of the scored model; Chen, Tiwari et al. (2024), who measure large
+    batches that gain from drafts where contexts are long.
     """
     alone = _times_longer(1)
     for context in (4000, LONG_CONTEXT, 32_000):
