@@ -163,7 +163,8 @@ def _copied(times: float, sampled: bool) -> FloatArray:
     rng = np.random.default_rng(12)
     arrivals = draw_arrivals(rng, LOAD * CHAT.ceiling_per_s, COPIED)
     lengths = draw_lengths(rng, CHAT.traffic, COPIED)
-    minute, rows = (arrivals // MINUTE_S).astype(np.intp), []
+    minute = (arrivals // MINUTE_S).astype(np.intp)
+    rows: list[FloatArray] = []
     at = np.argsort(lengths.prompt_tokens, kind="stable")
     among = at[np.lexsort((rng.random(COPIED), np.arange(COPIED) // ALIKE))]
     other = np.empty_like(at)
