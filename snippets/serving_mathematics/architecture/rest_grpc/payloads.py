@@ -52,7 +52,6 @@ EVENT = {"JSON": 250, "bytes": 30}  # of one token of a stream [B]
 EMBEDDINGS, WIDTH = 32, 4096
 PHOTO_BYTES = 2**20
 LINK_BYTES_PER_S = 125e6  # 1 Gbit/s
-CHINESE, RUSSIAN = "\u670d\u52a1", "\u043e\u0442\u0432\u0435\u0442"  # as they are escaped
 SLOW_LINK = 1.25e6  # 10 Mbit/s, which carries less in 50 ms than HTTP/2's first window
 GROWN_BYTES = 2**22  # window of a connection that is busy
 DISTANCES_MS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)  # round trips
@@ -143,11 +142,6 @@ def _ms(payload: str, encoding: str, connection: str, round_trip_ms: float) -> f
     return 1000 * _call(payload, encoding, connection, round_trip_ms / 1000).total_s
 
 
-def _escaped_times(text: str) -> float:
-    """How many times its bytes a text takes in JSON as Python's `json` writes it by default."""
-    return (len(json.dumps(text)) - 2) / len(text.encode())
-
-
 def _saved_s(payload: str, round_trip_s: float, link: float) -> tuple[float, float]:
     """What a kept connection saves of a call in JSON, and what bytes save of a kept one [s]."""
     paused = "kept, after a pause"
@@ -181,8 +175,6 @@ def example() -> SimpleNamespace:
         * 1000
         * _call(vectors, "JSON", busy, 0.0005).work_s
         / (_ms(vectors, "JSON", busy, 0.5) - _ms(vectors, "bytes", busy, 0.5)),
-        chinese_times=_escaped_times(CHINESE),
-        russian_times=_escaped_times(RUSSIAN),
         embeddings_slow_ms=1000 * _payloads()[vectors].answer["JSON"] / CONTINENT[1],
     )
 
@@ -358,23 +350,6 @@ def check_a_connection_is_worth_more_than_an_encoding_of_text() -> None:
             if payload.startswith("32"):
                 least = min(packed / kept for kept, packed in saved)
                 checks.inside(f"{label}: encoding over connection", least, 1.1, math.inf)
-
-
-def check_escaped_text_is_worth_a_connection() -> None:
-    """Escaped as Python's `json` does it, an agent's prompt in Chinese costs more than a handshake
-    over a slow link nearby, and less to a far client; unescaped next to nothing at either.
-
-    Source: bytes of both texts, by the law of the calls, at 100 Mbit/s.
-    """
-    checks.equal("unescaped", json.dumps(CHINESE, ensure_ascii=False), f'"{CHINESE}"')
-    size = _payloads()["an agent's prompt"].request["bytes"]
-    for far_s, low, high in ((0.001, 1.1, math.inf), (0.05, 0.05, 0.9)):
-        plain, escaped = (
-            call_parts(size * times, EVENT["bytes"], far_s, CONTINENT[1]).total_s
-            for times in (1.0, _escaped_times(CHINESE))
-        )
-        label = f"{1000 * far_s:g} ms: escapes over two round trips"
-        checks.inside(label, (escaped - plain) / (2 * far_s), low, high)
 
 
 def check_an_unraised_window_turns_it_round() -> None:
