@@ -106,15 +106,15 @@ def _takes_s(machine: Machine, rows: int, order: str = "mixed", seed: int = 0) -
     return float(simulate(Workload(np.zeros(rows), *parts), machine.engine).completion_s.max())
 
 
-def _rows_alike(customers: int, preamble: int, grouped: bool) -> Requests:
+def _rows_alike(customers: int, preamble: int, grouped: bool, rows: int = ROWS) -> Requests:
     """Rows that are all there and begin alike, mixed or customer by customer."""
-    drawn = _customers(np.random.default_rng(82), 1.0, ROWS, customers, preamble)
+    drawn = _customers(np.random.default_rng(82), 1.0, rows, customers, preamble)
     tree = drawn.prefixes
     assert tree is not None
     who = tree.parent[tree.node]
-    at = np.argsort(who, kind="stable") if grouped else np.arange(ROWS)
+    at = np.argsort(who, kind="stable") if grouped else np.arange(rows)
     return Requests(
-        np.zeros(ROWS),
+        np.zeros(rows),
         drawn.prompt_tokens[at],
         drawn.output_tokens[at],
         prefixes=Prefixes(tree.parent, tree.tokens, tree.node[at], tree.answer_node[at]),

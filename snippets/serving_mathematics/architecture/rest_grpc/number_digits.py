@@ -2,7 +2,7 @@
 
 A float32 that `tolist()` has made a Python float is written with the digits of a double, up to 17
 of them, which SGLang sends as embeddings; vLLM writes the float32 itself, in fewer. Token ids are
-whole numbers, and cheaper.
+whole numbers, and cheaper. Text has no digits, but what is not ASCII is escaped.
 
 `python -m serving_mathematics.architecture.rest_grpc.number_digits` measures both, in a second,
 and writes records/number_digits.json.gz.
@@ -16,17 +16,21 @@ which requires orjson.
 from __future__ import annotations
 
 import json
+import math
 import time
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 
+from serving_mathematics.architecture.rest_grpc.rest_grpc import CONTINENT, call_parts
+from serving_mathematics.core.machines.machines import AGENTS
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
 
 KINDS = ("embedding", "token id")
 NUMBERS, REPEATS = 8192, 40
+CHINESE, RUSSIAN = "\u670d\u52a1", "\u043e\u0442\u0432\u0435\u0442"  # as they are escaped
 
 
 class _NumberCost(NamedTuple):
@@ -75,6 +79,11 @@ def _short_bytes() -> float:
     return float(np.char.str_len(texts).mean()) + 1
 
 
+def _escaped_times(text: str) -> float:
+    """How many times its bytes a text takes in JSON as Python's `json` writes it by default."""
+    return (len(json.dumps(text)) - 2) / len(text.encode())
+
+
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     return SimpleNamespace(
@@ -82,6 +91,8 @@ def example() -> SimpleNamespace:
         numbers_in_4_ms=round(4e-3 / _number_s("embedding"), -2),
         digit_bytes=_number_cost("embedding").size_bytes,
         short_bytes=_short_bytes(),
+        chinese_times=_escaped_times(CHINESE),
+        russian_times=_escaped_times(RUSSIAN),
     )
 
 
@@ -98,6 +109,23 @@ def check_long_digits_cost_more() -> None:
     checks.close("embedding, shortest [B]", _short_bytes(), 12.7, atol=0.1)
     times = [_number_s(kind) for kind in KINDS]
     checks.holds("slower", times[0] > times[1], got=np.round(times, 9).tolist())
+
+
+def check_escaped_text_is_worth_a_connection() -> None:
+    """Escaped as Python's `json` does it, an agent's prompt in Chinese costs more than a handshake
+    over a slow link nearby, and less to a far client.
+
+    Source: bytes of both texts, by the law of the calls, at 100 Mbit/s.
+    """
+    checks.equal("unescaped", json.dumps(CHINESE, ensure_ascii=False), f'"{CHINESE}"')
+    size = 4 * float(AGENTS.sample.prompt_tokens.mean())  # a token is four letters or so
+    for far_s, low, high in ((0.001, 1.1, math.inf), (0.05, 0.05, 0.9)):
+        plain, escaped = (
+            call_parts(size * times, 30.0, far_s, CONTINENT[1]).total_s
+            for times in (1.0, _escaped_times(CHINESE))
+        )
+        label = f"{1000 * far_s:g} ms: escapes over two round trips"
+        checks.inside(label, (escaped - plain) / (2 * far_s), low, high)
 
 
 if __name__ == "__main__":

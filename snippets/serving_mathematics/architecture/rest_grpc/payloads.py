@@ -37,6 +37,7 @@ from serving_mathematics.architecture.rest_grpc.rest_grpc import (
     STREAM_WINDOW_BYTES,
     CallParts,
     call_parts,
+    window_to_fill,
 )
 from serving_mathematics.core.machines.machines import AGENTS, CHAT
 from serving_mathematics.core.servers.wire_format import base64_bytes, varint
@@ -51,6 +52,7 @@ EVENT = {"JSON": 250, "bytes": 30}  # of one token of a stream [B]
 EMBEDDINGS, WIDTH = 32, 4096
 PHOTO_BYTES = 2**20
 LINK_BYTES_PER_S = 125e6  # 1 Gbit/s
+SLOW_LINK = 1.25e6  # 10 Mbit/s, which carries less in 50 ms than HTTP/2's first window
 GROWN_BYTES = 2**22  # window of a connection that is busy
 DISTANCES_MS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)  # round trips
 CONNECTIONS: dict[str, dict[str, Any]] = {
@@ -352,10 +354,19 @@ def check_a_connection_is_worth_more_than_an_encoding_of_text() -> None:
 
 def check_an_unraised_window_turns_it_round() -> None:
     """A photo over gRPC whose window nobody raised takes longer than as base64 over HTTP/1.1, from
-    a round trip of a millisecond on.
+    a round trip of a millisecond on; from a client 50 ms away at 100 Mbit/s too, and not at 10,
+    where the link carries less than the window in a round trip.
 
     Source: flights of either, and the bytes that base64 adds.
     """
+    for link in (CONTINENT[1], SLOW_LINK):
+        text, packed = (
+            _call("a photo", encoding, "busy, small window", CONTINENT[0], link=link).total_s
+            for encoding in ENVELOPE
+        )
+        holds = window_to_fill(CONTINENT[0], link) <= STREAM_WINDOW_BYTES
+        label = f"{link * 8e-6:g} Mbit/s: gRPC is slower unless a window fills the link"
+        checks.holds(label, (packed < text) == holds == (link == SLOW_LINK), got=packed / text)
     for connection in ("busy, small window", "paused, small window"):
         for far in DISTANCES_MS:
             times = [_ms("a photo", encoding, connection, far) for encoding in ENVELOPE]

@@ -30,6 +30,7 @@ from serving_mathematics.architecture.shadow_canary.same_version import (
     LOOKS,
     PAIRS,
     SLOWER,
+    _copied,
     _seen,
 )
 from serving_mathematics.architecture.shadow_canary.sequential_tests import msprt_ratio
@@ -132,6 +133,7 @@ def example() -> SimpleNamespace:
         one_look_requests=100 * false_alarm_rate(worth["chat"]["token"]),
         worth_60=worth["chat"]["token"],
         minute_spread=100 * spread,
+        shadow_spread=100 * float(_copied(1.05, sampled=True).std()),
         longer_percent=100 * (_slowed_by_longer(1.1) - 1),
         magnified_percent=100 * (_slowed_by_steps(SLOWER) - 1),
         load_percent=100 * LOAD,

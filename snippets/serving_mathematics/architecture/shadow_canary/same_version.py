@@ -19,13 +19,18 @@ Source: own simulation of the book's machines.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from serving_mathematics.architecture.shadow_canary.clumps import false_alarm_rate
+from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import Run, run_engine
+from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 
@@ -44,6 +49,8 @@ ENGINES = {  # whose requests are counted: machine, load, hours, length of a blo
     "mixture": (MIXTURE, 0.6, 8.0, 600.0, 32),
     "agents": (AGENTS, 0.3, 8.0, 1800.0, 16),
 }
+IDLE = 0.05  # of the ceiling, where hardly any requests share a step
+COPIED, ALIKE = 20_000, 50  # requests that a shadow gets too; of which answers change places
 GATE = {"the same": 1.0, "5% slower": 1.05}  # times that the version at the gate takes
 
 
@@ -118,16 +125,19 @@ def _pairs() -> dict[str, list[dict[str, Any]]]:
     return found | {"spreads": [{"token": spread} for spread in spreads]}
 
 
+def _clump_of(found: list[Run], hours: float, what: str = "token") -> float:
+    """How many requests are worth one, from the means of runs."""
+    each = [_compared(run, hours, what)[1] for run in found]
+    plain = np.mean([one.var() for one in each]) / np.mean([one.size for one in each])
+    return float(np.var([one.mean() for one in each], ddof=1) / plain)
+
+
 def _worth(name: str) -> dict[str, float]:
     """How many requests are worth one, for first tokens and times per token, and how log(new/old)
     of a block's time per token spreads and follows the block before."""
     machine, load, hours, block_s, runs = ENGINES[name]
     found = [_run(machine, load, hours, 9000 + seed) for seed in range(runs)]
-    told: dict[str, float] = {}
-    for what in ("first", "token"):
-        each = [_compared(run, hours, what)[1] for run in found]
-        plain = np.mean([one.var() for one in each]) / np.mean([one.size for one in each])
-        told[what] = float(np.var([one.mean() for one in each], ddof=1) / plain)
+    told = {what: _clump_of(found, hours, what) for what in ("first", "token")}
     rows = np.array([_blocks(run, hours, block_s=block_s) for run in found])
     apart = rows[::2] - rows[1::2]
     told["spread"] = float(apart.std())
@@ -143,6 +153,31 @@ def _gate(slowness: float) -> dict[str, list[float]]:
         what: np.round(_blocks(new, HOURS, what) - _blocks(old, HOURS, what), 5).tolist()
         for what in ("first", "token")
     }
+
+
+@functools.cache
+def _copied(times: float, sampled: bool) -> FloatArray:
+    """log(new/old) of the minutes of an engine and its shadow, which gets all of its requests and
+    takes so many times as long. sampled: whether its answers have the lengths of other requests
+    with prompts about as long."""
+    rng = np.random.default_rng(12)
+    arrivals = draw_arrivals(rng, LOAD * CHAT.ceiling_per_s, COPIED)
+    lengths = draw_lengths(rng, CHAT.traffic, COPIED)
+    minute = (arrivals // MINUTE_S).astype(np.intp)
+    rows: list[FloatArray] = []
+    at = np.argsort(lengths.prompt_tokens, kind="stable")
+    among = at[np.lexsort((rng.random(COPIED), np.arange(COPIED) // ALIKE))]
+    other = np.empty_like(at)
+    other[at] = among
+    for slowness in (1.0, times):
+        again = sampled and bool(rows)
+        answers = lengths.output_tokens[other] if again else lengths.output_tokens
+        run = simulate(Workload(arrivals / slowness, lengths.prompt_tokens, answers), CHAT.engine)
+        long, kept_s = answers > 1, run.completion_s - run.first_token_s
+        each = slowness * kept_s[long] / (answers[long] - 1)
+        means = np.bincount(minute[long], each) / np.bincount(minute[long])
+        rows.append(np.log(means[round(WARM_S / MINUTE_S) : -1]))
+    return np.asarray(rows[1] - rows[0])
 
 
 def main() -> None:
@@ -161,6 +196,36 @@ def main() -> None:
 def _seen(part: str) -> Any:
     """A part of the record."""
     return read_record(RECORD)[part]
+
+
+def check_an_idle_engine_blames_less() -> None:
+    """At a twentieth of the chat machine's ceiling a test of requests blames fewer than half of
+    the harmless releases at one look, at six tenths most of them.
+
+    Source: sixteen runs of two hours; the record.
+    """
+    found = [_run(CHAT, IDLE, 2.0, 9100 + seed) for seed in range(16)]
+    idle = max(1.0, _clump_of(found, 2.0))
+    checks.inside("idle: blamed", false_alarm_rate(idle), 0.05, 0.5, kind="simulation")
+    busy = false_alarm_rate(_seen("worth")["chat"]["token"])
+    checks.inside("busy: blamed", busy, 0.7, 0.9, kind="simulation")
+
+
+def check_a_shadow_of_all_requests_compares_times() -> None:
+    """An engine and a shadow that gets all of its requests have the same minutes, and where steps
+    take 5% longer the minutes spread by a fifth or less of what those of two engines with requests
+    of their own do; by a quarter or less if the shadow's answers are sampled anew.
+
+    Source: own simulation of both; the spread of two engines from the record.
+    """
+    apart = _seen("worth")["chat"]["spread"]
+    same = float(np.abs(_copied(1.0, sampled=False)).max())
+    checks.close("the same version", same, 0.0, atol=1e-12)
+    for sampled, most in ((False, 0.2), (True, 0.25)):
+        slower = _copied(1.05, sampled)
+        label = f"answers {'sampled anew' if sampled else 'as before'}"
+        checks.inside(f"{label}: of own spread", float(slower.std()) / apart, 0.0, most)
+        checks.close(f"{label}: found", float(slower.mean()), math.log(1.11), atol=0.02)
 
 
 def check_a_pair_is_compared_again() -> None:

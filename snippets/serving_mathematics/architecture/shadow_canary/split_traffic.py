@@ -42,6 +42,7 @@ COMMAND = "python -m serving_mathematics.architecture.shadow_canary.split_traffi
 ENGINES, RATE, MINUTES, START_S = 10, 7.0, 20, 300.0  # rate of each of the fleet [1/s]
 ARMS = ("fleet", "control", "canary")
 DRAWN = (2, 3, 4, 5, 6)  # seeds of other draws of customers
+FEW = 20  # customers, all of whose preambles one engine's cache holds
 SPLITS = {  # how requests are drawn, which share each of the two gets, and the customers' preambles
     "by request": ("request", 0.1, PREAMBLE),
     "by customer": ("customer", 0.1, PREAMBLE),
@@ -49,6 +50,7 @@ SPLITS = {  # how requests are drawn, which share each of the two gets, and the 
     "a hundredth, by customer": ("customer", 0.01, PREAMBLE),
     "short preambles": ("request", 0.1, 1024),
     "short preambles, by customer": ("customer", 0.1, 1024),
+    "few customers": ("request", 0.1, PREAMBLE),
 }
 
 
@@ -76,7 +78,8 @@ def _split(name: str, rate: float = RATE, minutes: int = MINUTES, seed: int = 1)
     """What each arm has, minute by minute since the canary began, and of all together."""
     how, share, preamble = SPLITS[name]
     rng, all_per_s = np.random.default_rng([73, seed]), (ENGINES - 2) * rate / (1 - 2 * share)
-    asked = _customers(rng, all_per_s, int(all_per_s * 60 * minutes), preamble=preamble)
+    count = FEW if name.startswith("few") else CUSTOMERS
+    asked = _customers(rng, all_per_s, int(all_per_s * 60 * minutes), count, preamble)
     arm = _arms(asked, how, share, rng)
 
     def route(request: int, view: View) -> int:
@@ -195,7 +198,8 @@ def figure_split(figure: Figure) -> None:
 def check_a_split_by_request_never_warms_up() -> None:
     """Split by request behind a router that follows prefixes, a canary finds a fifth less of its
     prompts than the fleet for as long as it runs, and its tokens take half as long again or more;
-    split by customer, or beside a control with the same split, times are within a tenth.
+    split by customer, beside a control with the same split, or where one cache holds the preambles
+    of all customers, times are within a tenth.
 
     Source: the record, after the first two minutes; the ranking is the same with preambles of a
     quarter, where the difference is smaller.
@@ -209,7 +213,11 @@ def check_a_split_by_request_never_warms_up() -> None:
         for split, arm in (("by customer", "fleet"), ("by request", "control")):
             ratio = _over(split, what, arm)
             checks.inside(f"{what}, {split}, over the {arm}", ratio, 0.9, 1.1, kind="simulation")
+    few = {arm: _mean(_splits()["few customers"][arm], "found") for arm in ARMS}
+    checks.inside("few customers: found", few["canary"] / few["fleet"], 0.97, 1.03)
     for what in ("first", "token"):
+        ratio = _over("few customers", what)
+        checks.inside(f"few customers: {what}", ratio, 0.9, 1.1, kind="simulation")
         mixed, apart = (_over(f"short preambles{how}", what) for how in ("", ", by customer"))
         checks.inside(f"short preambles, by request: {what}", mixed, 1.03, 1.15, kind="simulation")
         checks.inside(f"short preambles, by customer: {what}", apart, 0.97, 1.03, kind="simulation")

@@ -223,3 +223,22 @@ def check_lines_end_at_line_feeds_only() -> None:
     checks.equal("token", list(TokenReader().feed(stream)), ["a\u2028b"])
     checks.equal("pieces by splitlines", len(stream.decode().splitlines()), 3)
     checks.equal("lines by the standard", len(stream.decode().split("\n")) - 1, 2)
+
+
+def check_other_routes_end_by_name() -> None:
+    """Without [DONE] a stream of completions was cut off, while one of the Responses API is whole
+    with an event of type response.completed, which a reader of completions refuses.
+
+    Source: vLLM 0.33, `entrypoints/openai/responses/`: events with a type, and no [DONE].
+    """
+    token = format_event('{"token": "Hi"}')
+    whole, cut = TokenReader(), TokenReader()
+    checks.equal("with [DONE]", list(whole.feed(token + format_event(DONE))), ["Hi"])
+    whole.finish()
+    checks.equal("cut off", list(cut.feed(token)), ["Hi"])
+    checks.raises("its end", cut.finish, match="ended without", error=StreamError)
+    named = format_event('{"type": "response.completed"}', event="response.completed")
+    types = [event.type for event in EventStreamParser().feed(named)]
+    checks.equal("its type", types, ["response.completed"])
+    told = "must be an object with a token"
+    checks.raises("refused", lambda: list(TokenReader().feed(named)), match=told, error=StreamError)

@@ -132,6 +132,7 @@ def check_log() -> None:
 
     Source: a sum over the places of the first refusal; 20,000 rounds of the sampler with α = 0.7.
     """
+    checks.close("one drafted token: the share is α", acceptance_from_log(0.45, 1), 0.45, atol=1e-9)
     for alpha, gamma in ((0.7, 4), (0.95, 12), (0.0, 3), (1.0, 2)):
         places = [k * alpha**k * (1 - alpha) for k in range(gamma)] + [gamma * alpha**gamma]
         share = math.fsum(places) / gamma

@@ -9,7 +9,7 @@ Assumes: the traffic and the device of the chat machine; a full machine; the tea
 bought at its own price; people, evaluations and the failed attempts left out.
 
 Source: `core.machines` for ceilings; Kaplan et al. (2020), section 2.1, for the operations of
-training.
+training; Chen, Tiwari et al. (2024) for drafts beside long contexts.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ STUDENTS = {  # parameters as their makers count them
 TEACHER, PICKED = "Llama-3.1-8B", "Llama-3.2-1B"
 TAUGHT_TOKENS, TRAINING_SHARE = 1e9, 0.3  # answers to learn from; of the device's peak that is used
 DRAFTED = 3  # tokens of the draft in `draft-model-vllm.yaml`
+LARGE, MIDDLE = "Qwen3-32B", "Qwen3-14B"  # of which one nearly fills the device with its weights
+LARGE_SIZES = {LARGE: 32.8e9, MIDDLE: 14.8e9}  # parameters as their maker counts them
+LONG_CONTEXT = 8000  # tokens of a sequence that leaves few places
 PEAK_PER_S = 989e12  # operations of an H100 in 16 bits, its data sheet
 
 
@@ -121,15 +124,20 @@ def _tokens_beside_a_draft() -> float:
     return cache_room_bytes(_drafted()) / sequence_bytes(_drafted(), 1)
 
 
-def _times_longer(sequences: int) -> float:
+def _times_longer(sequences: int, context: float = CHAT.mean_context_tokens) -> float:
     """How many times as long a step of the chat machine takes with the draft, and so how many
     tokens it must yield."""
     constants = front_constants(find_front(CHAT.front))
     steps = [
-        float(guessed_step_s(one, constants, sequences, CHAT.mean_context_tokens)[0])
+        float(guessed_step_s(one, constants, sequences, context)[0])
         for one in (_drafted(), CHAT.deployment)
     ]
     return steps[0] / steps[1]
+
+
+def _long_places() -> int:
+    """Sequences of a long context that the chat machine holds beside the draft."""
+    return int(_tokens_beside_a_draft() // LONG_CONTEXT)
 
 
 def example() -> SimpleNamespace:
@@ -142,12 +150,16 @@ def example() -> SimpleNamespace:
         cheaper=teacher / student,
         fewer_smallest=STUDENTS[TEACHER] / STUDENTS["Qwen3-0.6B"],
         cheaper_smallest=teacher / smallest,
+        fewer_middle=LARGE_SIZES[LARGE] / LARGE_SIZES[MIDDLE],
+        cheaper_middle=_price(LARGE) / _price(MIDDLE),
         pays_after=pay_back_tokens(taught, teacher, student) / TAUGHT_TOKENS,
         most_fallback=100 * (1 - student / teacher),
         drafted=DRAFTED,
         longer_alone=_times_longer(1),
         longer_full=_times_longer(CHAT.places),
         fewer_tokens_percent=100 * (1 - _tokens_beside_a_draft() / CHAT.cache_tokens),
+        long_context=LONG_CONTEXT,
+        longer_long=_times_longer(_long_places(), LONG_CONTEXT),
         yields_high=expected_tokens(0.8, DRAFTED),
         yields_low=expected_tokens(0.5, DRAFTED),
     )
@@ -199,6 +211,43 @@ def check_smaller_is_not_as_much_cheaper() -> None:
             fewer = STUDENTS[TEACHER] / STUDENTS[name]
             checks.inside(f"{label}: {name}, of what its size says", gain / fewer, 0.05, 0.999)
             checks.holds(f"{label}: {name} is cheaper", gain > 1, got=gain)
+
+
+def check_weights_that_fill_the_device_turn_it_round() -> None:
+    """A model with 2.2 times fewer parameters than one whose weights leave a tenth of the device is
+    more than three times cheaper, by memory alone too; two models that both leave room are not.
+
+    Source: sequences that memory holds over the bytes that a step of them reads, by hand.
+    """
+    gain, fewer = _price(LARGE) / _price(MIDDLE), LARGE_SIZES[LARGE] / LARGE_SIZES[MIDDLE]
+    checks.inside("cheaper, of what its size says", gain / fewer, 1.5, 3.5)
+    rate = {}
+    for name, layers in ((LARGE, 64), (MIDDLE, 40)):
+        weights, token = 2 * LARGE_SIZES[name], 4 * layers * 8 * 128  # [B]
+        held = min(CHAT.places, (73e9 - weights) / token // CHAT.mean_context_tokens)
+        rate[name] = held / (weights + held * CHAT.mean_context_tokens * token)
+    checks.inside("by memory alone", rate[MIDDLE] / rate[LARGE] / fewer, 1.5, 6.0)
+    both = _price(MIDDLE) / _price(TEACHER) * STUDENTS[TEACHER] / LARGE_SIZES[MIDDLE]
+    checks.inside("both leave room", both, 0.5, 0.999)
+
+
+def check_long_contexts_leave_room_for_drafts() -> None:
+    """Full of contexts of 4,000 tokens or more, the chat machine's step with drafts takes as much
+    longer as for one sequence, to 3%, and at an acceptance of 0.5 yields more; full of its own
+    shorter ones a quarter more, and yields less.
+
+    Source: the steps of the scored model; Chen, Tiwari et al. (2024), who measure large
+    batches that gain from drafts where contexts are long.
+    """
+    alone = _times_longer(1)
+    for context in (4000, LONG_CONTEXT, 32_000):
+        held = int(_tokens_beside_a_draft() // context)
+        longer = _times_longer(held, context)
+        checks.close(f"{held} of {context:,} tokens", longer, _times_longer(1, context), rtol=0.03)
+        checks.holds("yields more at 0.5", expected_tokens(0.5, DRAFTED) > longer, got=longer)
+    full = _times_longer(CHAT.places)
+    checks.inside("its own contexts, full over alone", full / alone, 1.2, 1.4)
+    checks.holds("yields less at 0.5", expected_tokens(0.5, DRAFTED) < full, got=full)
 
 
 def check_acceptance_says_whether_a_draft_pays() -> None:
