@@ -66,8 +66,9 @@ def light_and_dark(figure: Figure, salt: str) -> tuple[str, str]:
                 ticks = axis.get_tick_params()
                 if not any(ticks.get(f"label{side}") for side in sides):
                     axis.label.set_visible(False)  # a neighbour has its values, and its name
+        canvas: Any = FigureCanvasSVG(figure)
         told = {"Date": None, "Creator": None}
-        FigureCanvasSVG(figure).print_svg(buffer, metadata=told)  # `savefig` draws twice
+        canvas.print_svg(buffer, metadata=told)  # `savefig` draws twice
     svg = _PATH_DATA.sub(lambda path: _LONG_FRACTION.sub(r"\1", path[0]), buffer.getvalue())
     return svg, on_dark(svg)
 

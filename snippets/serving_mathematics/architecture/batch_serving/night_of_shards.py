@@ -102,6 +102,7 @@ def _end_s(count: int, pays: str, mishap: str) -> float:
     return max(end for *_, end, _ in _night(_shards_s(count), _overhead_s(pays), mishap))
 
 
+@functools.cache
 def _best(pays: str) -> int:
     """How many shards the night should have, a multiple of its engines."""
     return ENGINES * round(best_shards(_rows_s(), ENGINES, _overhead_s(pays)) / ENGINES)

@@ -73,6 +73,7 @@ def _alarms(version: str, count: str, rule: str) -> BoolArray:
     return np.asarray(np.logical_or.accumulate(crossed, axis=1))
 
 
+@functools.cache
 def _limits(count: str, rule: str) -> FloatArray:
     """The |z| that a test allows at each look; that of the mixture test has a ratio of 20."""
     if rule != RULES[2]:

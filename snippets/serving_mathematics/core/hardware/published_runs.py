@@ -151,9 +151,6 @@ def widths(
     return tp, dp, max(1, min(ep, tp * dp))
 
 
-_widths = functools.cache(widths)  # of thousands of rows few differ
-
-
 @functools.cache
 def _model(name: str) -> Architecture:
     return find_model(name)[0]
@@ -271,7 +268,7 @@ def _aggregated(
         )
     dp, untold = _whole_of(row, "dp"), _untold_groups(row) if own else 1
     dp = untold if untold > 1 and mixture else dp
-    tensor, data, expert = _widths(
+    tensor, data, expert = widths(
         tp, dp, _whole_of(row, "moe_tp"), _whole_of(row, "ep"), mixture, own
     )
     load = _concurrency(row, _whole_of(row, "dp", 1)) / (1 if mixture else untold)

@@ -38,7 +38,7 @@ from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import MachineEngine, engine_of
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
-from serving_mathematics.core.machines.sessions import SESSIONS, _seen
+from serving_mathematics.core.machines.sessions import SESSIONS, _under_way
 from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
@@ -228,7 +228,7 @@ def _sample(traffic: str, model: str) -> Lengths:
     rng = np.random.default_rng(0)
     if traffic != SESSIONS:
         return draw_lengths(rng, traffic, SAMPLE)
-    _, seen = _seen(rng, 1.0, SAMPLE, _architecture(model).context_tokens)
+    _, seen = _under_way(rng, 1.0, SAMPLE, _architecture(model).context_tokens)
     outputs = seen.output_tokens.astype(np.int64)
     return Lengths(seen.prompt_tokens, seen.reused_tokens, outputs)
 

@@ -106,7 +106,7 @@ def _copies_seen(
     return drawn, known[which], moments, np.diff(copy, prepend=-1) > 0
 
 
-def _seen(
+def _under_way(
     rng: np.random.Generator, rate_per_s: float, requests: int, context_tokens: int
 ) -> tuple[FloatArray, _Chains]:
     """The requests of `sessions_under_way`, and when each comes [s]."""
@@ -156,7 +156,7 @@ def sessions_under_way(
         requests=requests, context_tokens=context_tokens
     )
     require_work(20 * requests, requests=requests)
-    moments, seen = _seen(rng, rate_per_s, requests, context_tokens)
+    moments, seen = _under_way(rng, rate_per_s, requests, context_tokens)
     return Requests(
         np.where(seen.after < 0, moments, 0.0),
         seen.prompt_tokens,

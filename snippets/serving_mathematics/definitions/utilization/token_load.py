@@ -18,6 +18,7 @@ case with two kinds of work.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -92,6 +93,7 @@ def _mixed(machine: Machine, mix: tuple[float, float]) -> tuple[Workload, Engine
     return Workload(at_once, prompts, answers), made.engine
 
 
+@functools.cache
 def _most(machine: Machine, mix: tuple[float, float]) -> tuple[float, float, float]:
     """Requests a second at saturation, with as many places taken as memory holds, and prompt and
     answer tokens of a mean request."""
