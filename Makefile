@@ -10,7 +10,7 @@ FETCHED := 400 MB
 KEPT := 1.2 GB
 ENGINE := .venv/.engine
 EXTRAS := draw docs serve models scale test lint zensical package font
-PROCESSES ?= 3
+PROCESSES ?= 4
 MINUTES ?= 10
 SEED ?= 1
 SAMPLE ?= 100
@@ -62,7 +62,7 @@ chapter: $(READY) ## begin a chapter: PART=capacity NAME=spot-instances, and TIT
 check-chapter: $(READY) ## say everything that a chapter still lacks: NAME=spot-instances
 	@$(BIN)/python -m author.chapter_check "$$NAME"
 
-test: $(ENGINE) browser pyodide ## run every test, in PROCESSES=3 processes: browsers and servers make them wait
+test: $(ENGINE) browser pyodide ## run every test, in PROCESSES=4 processes: browsers and servers make them wait
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES)
 
 kernels: $(ENGINE) ## run what computes under each kernel of linear algebra that this processor has
@@ -144,6 +144,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.spike
 	$(BIN)/python -m serving_mathematics.capacity.autoscaling.signals
 	$(BIN)/python -m serving_mathematics.capacity.overload_control.limits
+	$(BIN)/python -m serving_mathematics.capacity.overload_control.adaptive
 	$(BIN)/python -m serving_mathematics.capacity.overload_control.outages
 	$(BIN)/python -m serving_mathematics.report.faults
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement

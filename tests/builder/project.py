@@ -296,6 +296,12 @@ class Project:
         return sorted(path.name for path in self.cache.glob("tmp-*"))
 
     @property
+    def begun(self) -> list[Path]:
+        """Folders of modules that run. Of the one around them, which has just been made, a process
+        that is ended in that moment cannot know."""
+        return [*self.cache.glob("tmp-*/*")]
+
+    @property
     def site_files(self) -> list[Path]:
         return [path for path in (self.root / "site").rglob("*") if path.is_file()]
 

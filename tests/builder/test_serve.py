@@ -262,7 +262,7 @@ def test_a_server_that_is_ended_leaves_nothing(
     """Neither pages nor processes, also while modules run."""
     served, process = waiting
     before = {"log", "project", "cache"}
-    wait_until(lambda: served.project.leftovers, "the module to begin")
+    wait_until(lambda: served.project.begun, "the module to begin")
     process.send_signal(number)
     process.wait(timeout=PATIENCE_S)
     left = {path.name for path in served.log_file.parent.iterdir()} - before
@@ -292,7 +292,7 @@ def test_a_build_that_is_ended_leaves_the_site_as_it_was(project: Project, tmp_p
     project.draw_nothing()
     project.chapter("part.waits", WAITS.format(go=str(tmp_path / "go")))
     with project.started("mkdocs", "build", log=tmp_path / "log") as process:
-        wait_until(lambda: project.leftovers, "the module to begin")
+        wait_until(lambda: project.begun, "the module to begin")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=PATIENCE_S) == 128 + signal.SIGTERM
     assert {file: file.read_bytes() for file in project.site_files} == before
