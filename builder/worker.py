@@ -159,18 +159,14 @@ class _Run:
                 raise ValueError(f"{name} drew axes without a finite number")
             short = name.removeprefix("figure_")
             light, dark = figures.light_and_dark(figure, f"{self.name}.{short}")
-            shown = captions.drawn(figure)
+            shown = captions.drawn(figure) + captions.written(self.path.read_text("utf-8"))
         card = figures.without_words(light)
         drawings = {"light": light, "dark": dark}
         drawings |= {"light-card": card, "dark-card": figures.on_dark(card)}
         for variant, svg in drawings.items():
             write_whole(self.folder / f"{short}-{variant}.svg", svg.encode())
-        told, numbers = paragraphs(function.__doc__), self.numbers.values()
-        wrong = captions.untrue(" ".join(told), shown, numbers)
-        if wrong:  # the module is read for few
-            shown += captions.written(self.path.read_text("utf-8"))
-            wrong = captions.untrue(" ".join(told), shown, numbers)
-        if wrong:
+        told = paragraphs(function.__doc__)
+        if wrong := captions.untrue(" ".join(told), shown, self.numbers.values()):
             problem = ValueError(
                 f"the docstring says {', '.join(wrong)}, which is neither drawn nor a number"
                 " that the figure is drawn with nor a field of example(): correct it, or"
