@@ -251,7 +251,7 @@ def test_a_phone_whose_letters_are_twice_as_large_reads_whole_words(
     for slug in ("planner", "capacity/littles-law", "gallery"):
         page.goto(f"{origin}{slug}/")
         page.evaluate("document.fonts.ready")
-        page.wait_for_function(f"{WIDTH} <= {PHONE['width'] // 2}")  # when its pictures are drawn
+        page.wait_for_function(f"() => {WIDTH} <= {PHONE['width'] // 2}")  # with pictures
         assert page.evaluate(WIDTH) == PHONE["width"] // 2, slug
     words = page.locator(".cards a > :not(img)").first.bounding_box()
     assert words is not None
