@@ -120,12 +120,15 @@ def _minus(number: str) -> str:
 
 
 def percent(
-    share: float, low: float | None = None, high: float | None = None, beside: float = math.nan
+    share: float,
+    low: float | None = None,
+    high: float | None = None,
+    beside: float | None = None,
 ) -> str:
     """A share as a percentage, with its interval where there is one.
 
-    share, low, high: finite. beside: what each is held against, such as a promise: no other share
-    reads like it. Raises ValueError otherwise.
+    All are finite. beside: what each is held against, such as a promise: no other share reads like
+    it. Raises ValueError otherwise.
 
     >>> percent(0.05), percent(0.05, 0.04, 0.0712), percent(1.868), percent(-0.031)
     ('5%', '5% (4% to 7.1%)', '187%', '−3.1%')
@@ -134,9 +137,11 @@ def percent(
     """
     share = require_finite(share=share)
     digits = 4 if 0.995 <= abs(share) <= 1 else 2  # of 99.95% the last two matter
-    apart = 1e-9 < abs(share - beside) < 1
-    while apart and sized(100 * share, digits) == sized(100 * beside, digits):
-        digits += 1
+    if beside is not None:
+        beside = require_finite(beside=beside)
+        apart = 1e-9 < abs(share - beside) < 1
+        while apart and sized(100 * share, digits) == sized(100 * beside, digits):
+            digits += 1
     shown = f"{_minus(sized(100 * share, digits))}%"
     if low is None or high is None:
         return shown
