@@ -124,18 +124,18 @@ def check_best_shards() -> None:
     Source: the derivative of the bound, by hand; shards that the next free machine takes.
     """
     machines, work, overhead = 4, 14_400.0, 4.0
-    ends = {}
+    best = 4 * round(math.sqrt((machines - 1) * work / overhead) / 4)
     for slow in (1.0, 4 / 3):
-        for shards in (machines, 4 * round(math.sqrt((machines - 1) * work / overhead) / 4)):
+        ends = []
+        for shards in (machines, best):
             free = [0.0] * machines
             for _ in range(shards):
                 first = free.index(min(free))
                 took_s = work / shards + overhead
                 free[first] += took_s * (slow if first == machines - 1 else 1.0)
-            ends[slow, shards] = max(free)
-        few, many = (ends[slow, n] for s, n in ends if s == slow)
-        told = f"{few:.0f} and {many:.0f} s"
-        checks.holds(f"{slow:.2f} times as slow", (few < many) == (slow == 1.0), got=told)
+            ends.append(max(free))
+        told = "{:.0f} and {:.0f} s".format(*ends)
+        checks.holds(f"{slow:.2f} times as slow", (ends[0] < ends[1]) == (slow == 1.0), got=told)
     for rows, machines, overhead in ((2000, 16, 2), (600, 5, 1), (777, 3, 5)):
         found = best_shards(np.ones(rows), machines, float(overhead))
         checks.close(f"{rows} rows", found, math.sqrt((machines - 1) * rows / overhead), rtol=0.3)

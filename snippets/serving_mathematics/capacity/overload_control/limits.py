@@ -216,7 +216,6 @@ def _in_time(
     good &= (tokens_s <= machine.promise.tpot_s) | (asked.output_tokens == 1)
     lengths = (asked.prompt_tokens, asked.output_tokens, asked.cached_tokens)
     own_s = TICK_S * engine.prompt_ticks(Workload(asked.arrival_s, *lengths))
-    own_s = own_s + engine.prefill_token_s * (asked.prompt_tokens - asked.cached_tokens)
     most = min(machine.sequences_at_most, machine.places)
     return good, own_s + (asked.output_tokens - 1) * float(machine.step_s(most)) / most
 
