@@ -5,6 +5,7 @@ import pytest
 from serving_mathematics.report.findings.finding import (
     Asked,
     Finding,
+    _alike,
     _blocks_of,
     duration,
     percent,
@@ -37,6 +38,17 @@ def test_no_share_beside_a_promise_reads_like_it(share: float, told: str) -> Non
 def test_blocks_leave_out_what_is_not_known() -> None:
     blocks = _blocks_of(np.array([1.0, np.nan, 2.0, 3.0, 4.0]), 2)
     assert [one.tolist() for one in blocks] == [[1.0, 2.0], [3.0, 4.0]]
+
+
+@pytest.mark.parametrize("stays", [0.0, 0.5, 0.9])
+def test_of_a_chain_of_two_states_as_many_are_worth_one_as_its_memory_says(stays: float) -> None:
+    """Each is drawn anew or stays as it was: autocorrelations of stays^k add up."""
+    rng = np.random.default_rng(7)
+    drawn, anew = rng.random(60_000) < 0.1, rng.random(60_000) >= stays
+    anew[0] = True
+    flags = drawn[np.maximum.accumulate(np.where(anew, np.arange(60_000), 0))] * 1.0
+    assert _alike(flags) == pytest.approx((1 + stays) / (1 - stays), rel=0.15)
+    assert _alike(1 - flags) == pytest.approx(_alike(flags))
 
 
 def test_an_objective_is_one() -> None:

@@ -41,9 +41,19 @@ def wilson_interval(successes: int, trials: int) -> Share:
     trials = require_positive_integer(trials=trials)
     rule = f"an integer from 0 to {trials}"
     require(successes % 1 == 0 and 0 <= successes <= trials, "successes", rule, successes)
-    share, z2 = successes / trials, NORMAL_975**2
+    share = successes / trials
+    low, high = _score_ends(share, trials)
+    return Share(share, low if successes > 0 else 0.0, high if successes < trials else 1.0)
+
+
+def _score_ends(share: float, trials: float) -> tuple[float, float]:
+    """Ends of the interval of a share of so many trials, or worth so many.
+
+    >>> [round(end, 4) for end in _score_ends(0.5, 12.5)]
+    [0.2576, 0.7424]
+    """
+    z2 = NORMAL_975**2
     centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     spread = share * (1 - share) / trials + z2 / (4 * trials**2)
     half = NORMAL_975 * math.sqrt(spread) / (1 + z2 / trials)
-    low = centre - half if successes > 0 else 0.0
-    return Share(share, low, centre + half if successes < trials else 1.0)
+    return centre - half, centre + half

@@ -3,8 +3,15 @@
 A finding says what was seen with its interval, why it matters, what to change, and how sure it is.
 A function of a theme makes one of a run, or None where there is nothing to say.
 
+What stands in one queue is late together. The interval of a share is Wilson's for as many requests
+as these are worth, n over the sum of their autocorrelations, and as much wider as Student's t is
+for the clumps that were seen. Where these are fewer than two there is none: of logs that saw the
+first long queue, or none yet, hardly any would hold the true share.
+
 Source: the five parts are those of an incident review: Beyer et al. (2016), *Site Reliability
-Engineering*, chapter 15.
+Engineering*, chapter 15. Korn and Graubard (1998), *Confidence intervals for proportions with small
+expected number of positive counts estimated from survey data*, for requests that are worth fewer;
+Geyer (1992), section 3.3, for the sum, which ends with the first pair that is not positive.
 """
 
 from __future__ import annotations
@@ -16,14 +23,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.core.queues.shares import NORMAL_975, _score_ends
 from serving_mathematics.report.evidence import FloatArray
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import one_of_many, sized
+from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import as_floats, require, require_finite, require_in
 
 LEVELS = ("problem", "warning", "note")  # worst first
 LARGEST_BATCH = 100_000  # of an engine's batch
 FEW = 100  # requests below which nothing is said of their order
+FEWEST_CLUMPS = 2.0  # of what comes together, of which an interval is told
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,44 @@ def _blocks_of(values: FloatArray, blocks: int) -> list[FloatArray]:
     fits = blocks % 1 == 0 and 1 <= blocks <= known.size
     require(fits, "blocks", f"a whole number from 1 to the {known.size} values", blocks)
     return [np.asarray(one) for one in np.array_split(known, int(blocks))]
+
+
+def _alike(flags: FloatArray) -> float:
+    """How many in a row are worth one, at least 1: a share of them varies so many times as much as
+    that of independent ones. From the sums of neighbouring pairs of autocorrelations as long as
+    these are positive; what a series less its own mean hides of them is added.
+
+    flags: 0 or 1 in order.
+
+    >>> _alike(np.tile([0.0] * 9 + [1.0], 10)), round(_alike(np.repeat([0.0, 1.0, 0.0], 40)))
+    (1.0, 33)
+    """
+    size, share = flags.size, float(flags.mean())
+    if not 0 < share < 1:
+        return 1.0
+    power = np.abs(np.fft.rfft(flags - share, 2 * size)) ** 2
+    lags = np.fft.irfft(power, 2 * size)[: size // 2 * 2]
+    pairs = (lags[0::2] + lags[1::2]) / lags[0]
+    until = int(np.argmax(pairs < 1e-9)) or pairs.size
+    many = max(1.0, 2 * float(pairs[:until].sum()) - 1)
+    return min(1 + (many - 1) * (1 + 2 * (2 * until - 1) / size), float(size))
+
+
+def _share_ends(flags: FloatArray) -> tuple[float, float] | None:
+    """A 95% interval of the share of which some were seen in order; None where the rarer of the two
+    kinds came in fewer than `FEWEST_CLUMPS`, which tell no spread.
+
+    flags: 0 or 1 in order.
+
+    >>> _share_ends(np.zeros(300)), _share_ends(np.repeat([0.0, 1.0, 0.0], 40))
+    (None, None)
+    """
+    alike, seen = _alike(flags), float(flags.sum())
+    clumps = min(seen, flags.size - seen) / alike
+    if clumps < FEWEST_CLUMPS:
+        return None
+    wider = student_quantile(0.975, min(clumps - 1, 1e6)) / NORMAL_975
+    return _score_ends(seen / flags.size, flags.size / alike / wider**2)
 
 
 def check_numbers_are_said() -> None:

@@ -1,7 +1,8 @@
 """The objective and the money: how many requests keep it, up to which load, and what a token costs.
 
-Shares are of all requests, those that failed among the late. Their interval is by tenths of the run
-in order, because requests that stand in one queue are late together.
+Shares are of all requests, those that failed among the late. Their interval is of as many requests
+as these are worth, because those that stand in one queue are late together; the level is told by
+tenths of the run where there is none, and where it may be a warning.
 
 Source: Beyer et al. (2018), chapters 2 and 5; Zhong et al. (2024) for goodput; Quenouille (1956)
 for the interval.
@@ -42,7 +43,8 @@ from serving_mathematics.report.findings.finding import (
     FEW,
     Asked,
     Finding,
-    _blocks_of,
+    _alike,
+    _share_ends,
     duration,
     percent,
 )
@@ -91,7 +93,6 @@ SEVERAL = 1.5  # times the time per token that a gap is, from which it brings se
 EDGE = 0.8  # of the ceiling, from which one busy period is a run
 COLD_IDLE_S = 10.0  # without a request, from which an engine may sleep
 COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
-STRETCHES = 30  # of a run, in order
 IDLE = 0.3  # of the time without a request, which is paid all the same
 ROOM = 1.2  # times the rate of the log, below which more is to be planned for
 ELSEWHERE = 1.5  # the same, from which the engine's speed is not the cause
@@ -139,14 +140,16 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     share = float(kept.mean())
     wilson = wilson_interval(int(kept.sum()), kept.size)
     half = float(half_width(np.mean, kept)) if kept.size >= FEW else 0.0
-    low, high = min(wilson.low, share - half), max(wilson.high, share + half)
-    low, high = max(0.0, low), min(1.0, high)
+    ends = _share_ends(kept)
+    low, high = ends or (None, None)
     seconds = _rates_told(run)["seconds"] if run.has("sent_s") else math.nan
     rate = run.size / seconds if kept.size > run.size / 2 else math.nan  # failed ones among them
     good = f"; goodput {sized(share * rate)} of {sized(rate)} requests a second" if rate > 0 else ""
     some = kept.size < run.size
     those = f"{percent(kept.size / run.size)} that tell it" if some else "requests"
-    level = "problem" if high < asked.quantile else "warning" if low < asked.quantile else "note"
+    least, most = min(wilson.low, share - half), max(wilson.high, share + half)
+    level = "note" if least >= asked.quantile else "warning"
+    level = "problem" if (ends[1] if ends else most) < asked.quantile else level
     wanted = _wanted(asked)
     times = (1 - share) / (1 - asked.quantile)
     spent = f"{percent(times)} of" if times < 2 else f"{sized(times, 2)} times"
@@ -155,9 +158,10 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
     kinds = {
         "problem": f"lower the load, add replicas or loosen the promise{BEFORE_OR_IN}",
-        "warning": "test longer: the interval holds the promise and less",
+        "warning": "test longer: the log does not settle whether it is kept",
         "note": "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it",
     }
+    said = "warning" if level == "note" and ends and ends[0] < asked.quantile else level
     why_late = _why_late(run, told, asked) if level != "note" else ""
     return Finding(
         level,
@@ -165,11 +169,20 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         f"{percent(asked.quantile)} are promised{good}",
         f"{percent(1 - share)} were late or failed, {spent} "
         f"the {percent(1 - asked.quantile)} that the promise leaves",
-        why_late or kinds[level],
-        "95%, by tenths of the run" if half > 0 else "95%, as if requests were independent",
+        why_late or kinds[said],
+        _sure(kept, ends),
         "definitions/slo-sla",
         files=files,
     )
+
+
+def _sure(kept: FloatArray, ends: tuple[float, float] | None) -> str:
+    """How a share is known that has these ends of its interval, or none."""
+    if ends is None:
+        some = {0.0: "all were late", 1.0: "none was late"}
+        return f"no interval: {some.get(float(kept.mean()), 'late requests came about once')}"
+    worth = sized(_alike(kept), 2)
+    return "95%" + f"; late requests come together, so that {worth} are worth one" * (worth != "1")
 
 
 def _of_summary(run: Run, asked: Asked) -> Finding | None:
@@ -699,17 +712,6 @@ def _costs(own: OwnEngine) -> str:
     if engine.prefill_token_s > 0:
         parts.append(f"{duration(engine.prefill_token_s)} a prompt token")
     return ", ".join(parts)
-
-
-def _alike(kept: FloatArray) -> float:
-    """How many requests in a row are worth one: the variance between blocks over that of as many
-    independent ones, at least 1."""
-    late = 1 - float(kept.mean())
-    if not 0 < late < 1:
-        return 1.0
-    blocks = _blocks_of(kept, min(STRETCHES, kept.size // 10))
-    between = float(np.var([block.mean() for block in blocks], ddof=1))
-    return max(1.0, between * kept.size / len(blocks) / (late * (1 - late)))
 
 
 def canary(run: Run, asked: Asked) -> Finding | None:
