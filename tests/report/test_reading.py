@@ -382,6 +382,33 @@ def test_tokens_that_no_request_has_are_refused_in_every_file(tokens: float, tol
         read_file(log, "a.csv", "unit=s")
 
 
+GUESSED = {"drafts": 800.0, "draft_tokens": 2400.0, "accepted_tokens": 1200.0}
+
+
+@pytest.mark.parametrize("bad", [None, *BAD_JSON])
+def test_what_vllms_benchmark_counts_of_guesses_is_told(bad: object) -> None:
+    """Fields and lines as `serve.py` of 0.33 writes them; each place by the share of rounds."""
+    row = {"completed": 2, "duration": 4.0, "request_rate": "inf", "mean_ttft_ms": 60.0}
+    row |= {"spec_decode_num_drafts": 800, "spec_decode_draft_tokens": 2400}
+    row |= {"spec_decode_accepted_tokens": 1200}
+    places = "spec_decode_per_position_acceptance_rates"
+    (run,) = read_file(json.dumps(row | {places: [0.8, 0.5, 0.2]}), "a.json")
+    each = {"accepted_at_1": 640.0, "accepted_at_2": 400.0, "accepted_at_3": 160.0}
+    assert {x: y for x, y in run.told.items() if x in GUESSED | each} == GUESSED | each
+    (found,) = (one for one in report([run], Asked()).findings if one.name == "guesses")
+    assert "of 3 guessed tokens 50%" in found.seen
+    assert "accepted at each place in turn: 80%, 50%, 20%" in found.sure
+    for name in (*row, places, [places]):
+        hostile = {**row, places: [0.8, bad]} if isinstance(name, list) else row | {name: bad}
+        with contextlib.suppress(ValueError):
+            report(read_file(json.dumps(hostile), "a.json"), Asked(ttft_s=1.0))
+    lines = ["== Serving Benchmark Result ==", "Successful requests:   2", "Failed requests:   0"]
+    lines += ["Benchmark duration (s):  4.00", "--Speculative Decoding--", "Drafts:  800"]
+    lines += ["Draft tokens:   2400", "Accepted tokens:   1200", "=" * 50]
+    (run,) = read_file("\n".join(lines), "a.txt")
+    assert {x: y for x, y in run.told.items() if x in GUESSED} == GUESSED
+
+
 def test_what_was_typed_is_left_out_at_an_end_too() -> None:
     """Where a line must end, one with many commands is looked through from each of them."""
     assert PROMPTED.sub("", "$ curl " * 100_000) == ""

@@ -63,6 +63,9 @@ PRINTED_AS = {  # in what vLLM and SGLang print: the name of the same number in 
     "Request throughput (req/s)": "request_throughput",
     "Output token throughput (tok/s)": "output_throughput",
     "Mean E2E Latency (ms)": "mean_e2e_latency_ms",
+    "Drafts": "spec_decode_num_drafts",
+    "Draft tokens": "spec_decode_draft_tokens",
+    "Accepted tokens": "spec_decode_accepted_tokens",
 }
 LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
 

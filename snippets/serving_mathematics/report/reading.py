@@ -57,6 +57,7 @@ from serving_mathematics.report.engine_metrics import (
 from serving_mathematics.report.evidence import (
     DAY_S,
     GROWING,
+    MOST_GUESSED,
     FloatArray,
     Run,
     _known_mean,
@@ -75,6 +76,7 @@ from serving_mathematics.support.require import require
 
 YAML = re.compile(r"(#.*\n|---\n|[\w-]+: [^,\n]*\n)*[\w-]+:\n(  |- )")
 _NAME = re.compile(r"[\w ./\\:~-]{0,999}\.(json|jsonl|csv|txt|log|gz)")  # instead of a text
+MOST_COUNTED = 1e12  # seconds, requests or guesses of a run
 LARGEST_READ = 1e30  # of what a file may say, so that sums of it are finite
 VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies and times in line
     "ttft_s": "ttfts",
@@ -84,6 +86,11 @@ VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies a
     "sent_s": "start_times",
     "waited_s": "queue_times",
     "queue_s": "server_queue_times",
+}
+VLLM_GUESSES = {  # what it counts of the engine's guesses meanwhile
+    "draft_tokens": "spec_decode_draft_tokens",
+    "accepted_tokens": "spec_decode_accepted_tokens",
+    "drafts": "spec_decode_num_drafts",
 }
 VLLM_LISTS = (*VLLM_COLUMNS.values(), "itls", "errors")
 INSTEAD = {  # of what tells less than another file of its tool, or of no server: that file
@@ -296,7 +303,7 @@ def _plausible_run(run: Run) -> Run:
         require(low <= value <= high, where, rule, f"{value:g} s")
     for name in ("prompt_tokens", "output_tokens", "duration_s", "completed", "failed"):
         value = run.told.get(name, 0.0)
-        most = MOST_TOKENS if name.endswith("tokens") else 1e12
+        most = MOST_TOKENS if name.endswith("tokens") else MOST_COUNTED
         require(0 <= value <= most, f"{run.where}: {name}", f"from 0 to {most:g}", f"{value:g}")
     require(run.said("duration_s") != 0, f"{run.where}: duration", "positive", "0")
     for name, column in run.columns.items():
@@ -363,6 +370,7 @@ def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
     if sglang:
         whole = 1e-3 * _json_number(data.get("mean_e2e_latency_ms"))
         told |= _told({"latency_s": whole})
+    told |= _guesses_told(data)
     lists = {name: _list(data, name, where) for name in VLLM_LISTS}
     count = len(lists["ttfts"] or lists["latencies"])
     run = Run(where, "SGLang bench_serving" if sglang else "vLLM bench serve", told=told)
@@ -391,6 +399,15 @@ def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
         return replace(run, columns=columns)
     columns["latency_s"] = ttft + np.array([float(one.sum()) for one in gaps])
     return _with_gaps(replace(run, columns=columns), gaps)
+
+
+def _guesses_told(data: Mapping[str, Any]) -> dict[str, float]:
+    """What vLLM's benchmark counts of guesses, in all and at each place."""
+    found = _told({ours: data.get(theirs) for ours, theirs in VLLM_GUESSES.items()})
+    shares = data.get("spec_decode_per_position_acceptance_rates")
+    for place, share in enumerate(shares[:MOST_GUESSED] if isinstance(shares, list) else []):
+        found |= _told({f"accepted_at_{place + 1}": _json_number(share) * found.get("drafts", 0.0)})
+    return {name: value for name, value in found.items() if 0 <= value <= MOST_COUNTED}
 
 
 def _with_gaps(run: Run, gaps_s: Sequence[FloatArray]) -> Run:
