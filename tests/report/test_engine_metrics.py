@@ -404,8 +404,9 @@ def test_aborted_requests_have_found_what_their_steps_did(turned: int) -> None:
     assert both_ways([steps[1], *ended], "prefix_found") == [8100.0] * 2
 
 
-def test_guesses_of_a_place_are_those_of_all_engines() -> None:
-    name = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+@pytest.mark.parametrize("engine", ["vllm", "lmdeploy"])
+def test_guesses_of_a_place_are_those_of_all_engines(engine: str) -> None:
+    name = f"{engine}:spec_decode_num_accepted_tokens_per_pos_total"
     rows = [f'{name}{{engine="{e}",position="{p}"}} {10 * e + p}' for e in (0, 1) for p in (0, 1)]
     assert both_ways(rows, "accepted_at_2") == [12.0] * 2
 

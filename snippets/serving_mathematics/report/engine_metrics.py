@@ -144,7 +144,7 @@ _ONCE = ("vllm:prompt_tokens_cached_total", "vllm:prompt_tokens_total")
 _TOKENS_FOUND = "trtllm_prompt_cached_tokens_total"
 _IN_STEP, _ACTIVE = "trtllm_num_scheduled_requests", "trtllm_num_requests_running"
 _STEPS = "sglang:realtime_tokens_total"
-_BY_PLACE = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+_BY_PLACE = "spec_decode_num_accepted_tokens_per_pos_total"  # of vLLM and LMDeploy
 _ROUTED = re.compile(r'(?:^|,)server="')  # what vLLM's router tells again of its engines
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _PLACE = re.compile(r'position="(\d{1,3})"')  # from 0
@@ -214,7 +214,7 @@ def _of_labels(name: str, labels: str) -> list[str]:
     Triton tells under one name."""
     if name in ADDS_TO:
         return ADDS_TO[name]
-    if name == _BY_PLACE and (place := _PLACE.search(labels)):
+    if name.endswith(_BY_PLACE) and (place := _PLACE.search(labels)):
         return [f"accepted_at_{int(place[1]) + 1}"]
     if name == _ENDED:
         return ["aborted"] if 'finished_reason="abort"' in labels else []
