@@ -114,6 +114,7 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
     r'total_time="[^"]*" validation_time=': "TGI's /metrics",
     r"^prompt eval time =": "llama.cpp's /metrics, which it has with --metrics",
     r'^\[\d{4}-\d\d-\d\dT[^\]\n]*\] "[A-Z]+ /': "Envoy's access log as JSON (json_format)",
+    r"\A[^\n]*,duration,completed,failed,total_input_tokens,": "vLLM's results, as in run=0.json",
     r'"resourceSpans"': "its spans as JSON, as OpenTelemetry's ConsoleSpanExporter writes them",
 }
 PROMPTED = re.compile(  # at a prompt, before what it printed, and a date between
@@ -189,6 +190,7 @@ def read_file(text: str | os.PathLike[str], where: str = "", columns: str = "") 
     except ValueError as error:
         raise ValueError(f"{where}: {error} (is the file whole?)") from None
     runs: list[Run] = []
+    values = [one for value in values for one in (value if isinstance(value, list) else [value])]
     for value in values:
         each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
         runs += _of_report(value, each)
@@ -748,10 +750,10 @@ def joined(runs: Sequence[Run]) -> list[Run]:
 
 
 def _once(runs: Sequence[Run]) -> list[Run]:
-    """Runs without those summaries that say in another form what one before them says."""
+    """Runs without those that say in another form what one before them says."""
     found: list[Run] = []
     for run in runs:
-        same = [one for one in found if not one.size and not run.size and _same(one, run)]
+        same = [one for one in found if one.size == run.size and _same(one, run)]
         if same:
             place = found.index(same[0])
             found[place] = replace(same[0], told={**run.told, **same[0].told})
@@ -761,12 +763,13 @@ def _once(runs: Sequence[Run]) -> list[Run]:
 
 
 def _same(one: Run, other: Run) -> bool:
-    """Whether two summaries of a tool count the same requests and their times."""
+    """Whether two summaries of a tool count the same requests and their times, or two results
+    hold the same ones."""
     names = ("ttft_s", "tpot_s", "prompt_tokens", "output_tokens")
     pairs = [(one.said(name), other.said(name)) for name in names]
     known = [(a, b) for a, b in pairs if math.isfinite(a + b)]
-    alike = all(abs(a - b) <= 1e-3 * abs(a) for a, b in known)
-    # the places that a table prints
+    alike = all(abs(a - b) <= 1e-3 * abs(a) for a, b in known)  # the places that a table prints
+    alike &= np.array_equal(one.column("ttft_s"), other.column("ttft_s"), equal_nan=True)
     return one.tool == other.tool and 0 < _count(one) == _count(other) and len(known) > 2 and alike
 
 
