@@ -231,8 +231,11 @@ PAGES = {  # of today's releases, or of their sources, cut to what is read
             "trtllm_kv_cache_reused_blocks_total 1",
             "trtllm_kv_cache_missed_blocks_total 9",
             'trtllm_prompt_cache_hit_tokens_total{cache_level="0"} 60',
+            "trtllm_num_requests_running 64",  # active: of these, 24 wait for memory
+            "trtllm_num_scheduled_requests 40",
+            "trtllm_num_requests_waiting 9",
         ],
-        {"prefix_found": 70.0, "prompt_tokens": 100.0},
+        {"prefix_found": 70.0, "prompt_tokens": 100.0, "running": 40.0, "waiting": 9.0},
     ),
     "trtllm-blocks": (
         "TensorRT-LLM",
@@ -316,6 +319,16 @@ PAGES = {  # of today's releases, or of their sources, cut to what is read
 }
 
 
+def test_levels_of_each_engine_are_those_that_count() -> None:
+    """What was passed over, and what a router tells again, was added to each engine's own."""
+    rows = [f'trtllm_num_requests_running{{instance="{i}"}} 64' for i in "ab"]
+    rows += [f'trtllm_num_scheduled_requests{{instance="{i}"}} 40' for i in "ab"]
+    told = {"running": 40.0}
+    assert scrape_run("\n".join(rows), "a").series.engines == {"a": told, "b": told}
+    rows = [f'vllm:num_requests_running{{{of}="a"}} 3' for of in ("instance", "server")]
+    assert scrape_run("\n".join(rows), "a").series.engines == {"a": {"running": 3.0}}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_other_front_ends_and_engines_are_read_by_their_names(page: str) -> None:
     engine, rows, due = PAGES[page]
@@ -391,8 +404,9 @@ def test_aborted_requests_have_found_what_their_steps_did(turned: int) -> None:
     assert both_ways([steps[1], *ended], "prefix_found") == [8100.0] * 2
 
 
-def test_guesses_of_a_place_are_those_of_all_engines() -> None:
-    name = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+@pytest.mark.parametrize("engine", ["vllm", "lmdeploy"])
+def test_guesses_of_a_place_are_those_of_all_engines(engine: str) -> None:
+    name = f"{engine}:spec_decode_num_accepted_tokens_per_pos_total"
     rows = [f'{name}{{engine="{e}",position="{p}"}} {10 * e + p}' for e in (0, 1) for p in (0, 1)]
     assert both_ways(rows, "accepted_at_2") == [12.0] * 2
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.planner.load_tests import PRINTED_AS
+from serving_mathematics.planner.load_tests import PRINTED_AS, read_load_test
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.reading import PROMPTED, OtherFileError, joined, read_file
@@ -272,6 +272,7 @@ def test_other_files_are_refused_by_name(text: str, told: str) -> None:
         ("slot print_timing: id 0 |\nprompt eval time = 9.1 ms / 11 tokens\n", "with --metrics"),
         ('[2026-08-06T14:30:00.5Z] "POST /v1/completions HTTP/1.1" 200 -\n', "log as JSON"),
         ('{"resourceSpans": [{"scopeSpans": []}]}', "ConsoleSpanExporter"),
+        (",date,duration,completed,failed,total_input_tokens,\n0,a,9.5,9,0,90,\n", "run=0.json"),
         ("*** Measurement Settings ***\n  Batch size: 1\n", "profile_export"),
         ('{"batch_size": 4, "latency": 1.5, "last_gen_throughput": 80.0}', "a test of a server"),
         ("batch size: 16\nlatency: 1.25 s\nlast_ttft: 0.40 s\n", "a test of a server"),
@@ -380,6 +381,47 @@ def test_tokens_that_no_request_has_are_refused_in_every_file(tokens: float, tol
     log = f"start,ttft_ms,latency_ms,output_tokens\n1.5,100,900,9\n2.5,100,900,{tokens}"
     with pytest.raises(ValueError, match=f"row 3, column output_tokens must be .*{told}"):
         read_file(log, "a.csv", "unit=s")
+
+
+@pytest.mark.parametrize("name", ["vllm.json", "vllm_details.json"])
+def test_a_list_of_results_is_read_and_those_beside_it_count_once(name: str) -> None:
+    """As `vllm bench sweep serve` of 0.33 puts the runs of one setting together, beside each."""
+    row = json.loads((REAL / name).read_text(encoding="utf-8"))
+    later = json.loads(json.dumps(row).replace("[0.", "[1."))
+    rows = [row, later | {"mean_ttft_ms": 1.5 * row["mean_ttft_ms"]}]
+    single = [run for x in rows for run in read_file(json.dumps(x, indent=4), "run")]
+    listed = read_file(json.dumps(rows, indent=4), "summary")
+    assert [run.where for run in listed] == ["summary, run 1", "summary, run 2"]
+    assert [run.told for run in listed] == [run.told for run in single]
+    assert len(joined([*single, *listed])) == 2
+    assert len(read_load_test(json.dumps(rows), "a")) == 2
+
+
+GUESSED = {"drafts": 800.0, "draft_tokens": 2400.0, "accepted_tokens": 1200.0}
+
+
+@pytest.mark.parametrize("bad", [None, *BAD_JSON])
+def test_what_vllms_benchmark_counts_of_guesses_is_told(bad: object) -> None:
+    """Fields and lines as `serve.py` of 0.33 writes them; each place by the share of rounds."""
+    row = {"completed": 2, "duration": 4.0, "request_rate": "inf", "mean_ttft_ms": 60.0}
+    row |= {"spec_decode_num_drafts": 800, "spec_decode_draft_tokens": 2400}
+    row |= {"spec_decode_accepted_tokens": 1200}
+    places = "spec_decode_per_position_acceptance_rates"
+    (run,) = read_file(json.dumps(row | {places: [0.8, 0.5, 0.2]}), "a.json")
+    each = {"accepted_at_1": 640.0, "accepted_at_2": 400.0, "accepted_at_3": 160.0}
+    assert {x: y for x, y in run.told.items() if x in GUESSED | each} == GUESSED | each
+    (found,) = (one for one in report([run], Asked()).findings if one.name == "guesses")
+    assert "of 3 guessed tokens 50%" in found.seen
+    assert "accepted at each place in turn: 80%, 50%, 20%" in found.sure
+    for name in (*row, places, [places]):
+        hostile = {**row, places: [0.8, bad]} if isinstance(name, list) else row | {name: bad}
+        with contextlib.suppress(ValueError):
+            report(read_file(json.dumps(hostile), "a.json"), Asked(ttft_s=1.0))
+    lines = ["== Serving Benchmark Result ==", "Successful requests:   2", "Failed requests:   0"]
+    lines += ["Benchmark duration (s):  4.00", "--Speculative Decoding--", "Drafts:  800"]
+    lines += ["Draft tokens:   2400", "Accepted tokens:   1200", "=" * 50]
+    (run,) = read_file("\n".join(lines), "a.txt")
+    assert {x: y for x, y in run.told.items() if x in GUESSED} == GUESSED
 
 
 def test_what_was_typed_is_left_out_at_an_end_too() -> None:

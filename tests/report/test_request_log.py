@@ -496,6 +496,35 @@ def test_tokens_are_known_by_the_name_around_them_and_their_total_is_no_time() -
     assert read_log("start_s,total_ms\n1,950\n2,950\n", "a.csv").columns["latency_s"][0] == 0.95
 
 
+@pytest.mark.parametrize(("slower", "counted"), [(1.0, 500), (30.0, 500), (1.0, 40)])
+def test_spans_have_the_names_of_opentelemetrys_conventions(slower: float, counted: int) -> None:
+    """Their first tokens, cached tokens, conversations and users, which were passed over: a first
+    token is in seconds, also where both it and milliseconds would do, and a prompt that is counted
+    without what was found leaves that out."""
+    rows = []
+    for i in range(60):
+        told = {"gen_ai.response.id": f"r{i}", "gen_ai.conversation.id": f"c{i // 3}"}
+        told |= {"user.id": "ab"[i % 2], "gen_ai.response.finish_reasons": ["stop"]}
+        told |= {f"gen_ai.usage.{x}_tokens": n for x, n in (("input", counted), ("output", 40))}
+        told |= {f"gen_ai.usage.cache_{x}.input_tokens": 300 for x in ("read", "write")}
+        told["gen_ai.response.time_to_first_chunk"] = slower * (0.1 + 1e-3 * i)
+        came, ended = (datetime(2026, 8, 6, 14, at, i, tzinfo=UTC).isoformat() for at in (30, 31))
+        row = {"start_time": came, "end_time": ended, "attributes": told}
+        if i < 9:
+            told |= {"error.type": "TimeoutError"}
+        rows.append(json.dumps(row | {"status": {"status_code": "UNSET"}}))
+    run = read_log("\n".join(rows), "a")
+    assert run.columns["ttft_s"][:2] == pytest.approx([slower * 0.1, slower * 0.101])
+    assert run.columns["prompt_tokens"].tolist() == [counted] * 60
+    found = run.columns.get("cached_tokens")
+    assert (found is None) == (counted == 40)
+    assert found is None or found.tolist() == [300] * 60
+    assert np.unique(run.columns["session"]).size == 20
+    assert run.tenants == ("a", "b")
+    assert run.columns["failed"].sum() == 9
+    assert "attempt" not in run.columns
+
+
 def test_what_nginx_writes_is_in_seconds_and_at_the_end() -> None:
     rows = [f"2026-01-05T10:00:{i:02}+00:00,{2.5 if i % 2 else 3.5},2.4" for i in range(20)]
     run = read_log("\n".join(["time,request_time,upstream_response_time", *rows]), "a.csv")

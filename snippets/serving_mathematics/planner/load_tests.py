@@ -1,7 +1,7 @@
 """Results of load tests, whatever tool wrote them, as runs that calibrate the step model.
 
-Known are vLLM's `bench serve` (JSON, also with --save-detailed and --append-result, or what it
-prints, which SGLang's `bench_serving` prints nearly alike), AIPerf
+Known are vLLM's `bench serve` (JSON, also with --save-detailed and --append-result, or in a list as
+`bench sweep` has it, or what it prints, which SGLang's `bench_serving` prints nearly alike), AIPerf
 (`profile_export_aiperf.json` and `.csv`) and GuideLLM (`benchmarks.json`); and measurements that
 are typed. What is read are means: of prompts and answers in tokens, of the time to first token, and
 of the time per later token. GuideLLM's `time_per_output_token_ms` has the first token in it and is
@@ -63,6 +63,9 @@ PRINTED_AS = {  # in what vLLM and SGLang print: the name of the same number in 
     "Request throughput (req/s)": "request_throughput",
     "Output token throughput (tok/s)": "output_throughput",
     "Mean E2E Latency (ms)": "mean_e2e_latency_ms",
+    "Drafts": "spec_decode_num_drafts",
+    "Draft tokens": "spec_decode_draft_tokens",
+    "Accepted tokens": "spec_decode_accepted_tokens",
 }
 LIKE_DEVICE = ("gpu", "gpu_name", "gpu_type", "device", "hardware", "accelerator")
 
@@ -352,6 +355,8 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
         values = values or json_values(text)
     except ValueError as error:
         raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
+    listed = [value if isinstance(value, list) and value else [value] for value in values]
+    values = [one for several in listed for one in several]
     for value in values:
         each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
         if isinstance(value, Mapping) and "completed" in value and "duration" in value:

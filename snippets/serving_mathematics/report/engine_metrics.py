@@ -9,9 +9,9 @@ First tokens of SGLang are those of streamed answers.
 Assumes: scrapes in the order in which they are given; a scrape does not say when it was made, so
 between two of them only ratios are told, unless each begins with its time in a comment.
 
-Source: vLLM documentation, production metrics (0.32), and pull requests 33290 and 48860; SGLang
+Source: vLLM documentation, production metrics (0.33), and pull requests 33290 and 48860; SGLang
 documentation, production metrics, and pull requests 17026 and 40255; TensorRT-LLM,
-`metrics/collector.py` and pull requests 12132 and 18583; Triton, text-generation-inference and
+`metrics/collector.py`, `py_executor.py`, pull requests 12132 and 18583; Triton, TGI and
 llama.cpp, metrics; LMDeploy 0.18, `metrics/loggers.py`; AIBrix 0.8, `metrics/engine_rules.py`;
 Dynamo 1.6, `prometheus_names.py`; NVIDIA NIM for LLMs, observability; vLLM's production stack,
 `metrics_service`; DCGM, field identifiers 155 and 156; nvidia-smi --help-query-gpu; Prometheus
@@ -79,7 +79,7 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
         "num_requests_running",
         "num_running_reqs",
         "batch_current_size",
-        *("requests_running", "requests_processing"),
+        *("requests_running", "requests_processing", "num_scheduled_requests"),
     ),
     "waiting": (
         *("num_requests_waiting", "num_queue_reqs", "queue_size", "requests_waiting"),
@@ -142,8 +142,9 @@ _LOADED = "vllm:external_prefix_cache_hits_total"  # from a tier: beside what th
 _LOOKED_UP = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total", _LOADED)
 _ONCE = ("vllm:prompt_tokens_cached_total", "vllm:prompt_tokens_total")
 _TOKENS_FOUND = "trtllm_prompt_cached_tokens_total"
+_IN_STEP, _ACTIVE = "trtllm_num_scheduled_requests", "trtllm_num_requests_running"
 _STEPS = "sglang:realtime_tokens_total"
-_BY_PLACE = "vllm:spec_decode_num_accepted_tokens_per_pos_total"
+_BY_PLACE = "spec_decode_num_accepted_tokens_per_pos_total"  # of vLLM and LMDeploy
 _ROUTED = re.compile(r'(?:^|,)server="')  # what vLLM's router tells again of its engines
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _PLACE = re.compile(r'position="(\d{1,3})"')  # from 0
@@ -213,7 +214,7 @@ def _of_labels(name: str, labels: str) -> list[str]:
     Triton tells under one name."""
     if name in ADDS_TO:
         return ADDS_TO[name]
-    if name == _BY_PLACE and (place := _PLACE.search(labels)):
+    if name.endswith(_BY_PLACE) and (place := _PLACE.search(labels)):
         return [f"accepted_at_{int(place[1]) + 1}"]
     if name == _ENDED:
         return ["aborted"] if 'finished_reason="abort"' in labels else []
@@ -227,9 +228,11 @@ def _of_labels(name: str, labels: str) -> list[str]:
 def _passed_over(names: Collection[str], steps: bool) -> set[str]:
     """Counters beside which a better one stands: of vLLM lookups, which a request that waits for
     memory did in each step until July 2026; of SGLang what requests had found when they ended, by
-    which one that was aborted found nothing; of TensorRT-LLM blocks, where it tells tokens."""
+    which one that was aborted found nothing; of TensorRT-LLM blocks, where it tells tokens, and
+    active requests, which have places and may wait for memory, where it tells those in a step."""
     passed = set(_LOOKED_UP) if set(_ONCE) <= set(names) else {_ONCE[0]}
     passed |= {name for name in ADDS_TO if "blocks" in name and _TOKENS_FOUND in names}
+    passed |= {_ACTIVE} if _IN_STEP in names else set()
     return passed | ({"sglang:cached_tokens_total"} if steps else set())
 
 
@@ -313,10 +316,12 @@ def _levels_apart(text: str) -> dict[str, dict[str, float]]:
     {'0': {'running': 3.0}, '1': {'running': 4.0}}
     """
     found: dict[str, dict[str, float]] = {}
-    for name, labels, value in _samples(text):
-        counter, told = _canonical(name)[1], dict(_LABEL.findall(labels))
+    samples = _samples(text)
+    counted = _counters_of([(name, labels) for name, labels, _ in samples])
+    for (_, labels, value), counters_of in zip(samples, counted, strict=True):
+        told = dict(_LABEL.findall(labels))
         of = " ".join(told[x] for x in ENGINE_LABELS if told.get(x))
-        if of and counter in ("running", "waiting", "cache"):
+        for counter in {"running", "waiting", "cache"} & set(counters_of) if of else ():
             own = found.setdefault(of, {})
             own[counter] = own.get(counter, 0.0) + value
     return found

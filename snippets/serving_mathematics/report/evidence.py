@@ -61,6 +61,7 @@ TOLD = {  # of a run, as its tool says
     "delay_mean_s": "mean of how late requests left the client",
     "delay_p99_s": "99th percentile of the same",
     "power_w": "mean of all devices",
+    "draft_tokens": "guessed; accepted_tokens, drafts, accepted_at_1, … too, as engines count",
 }
 MOST_GUESSED = 16  # places of a round of guesses that are looked at
 COUNTERS = {  # of an engine; those that only grow, and levels

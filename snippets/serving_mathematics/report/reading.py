@@ -57,6 +57,7 @@ from serving_mathematics.report.engine_metrics import (
 from serving_mathematics.report.evidence import (
     DAY_S,
     GROWING,
+    MOST_GUESSED,
     FloatArray,
     Run,
     _known_mean,
@@ -75,6 +76,7 @@ from serving_mathematics.support.require import require
 
 YAML = re.compile(r"(#.*\n|---\n|[\w-]+: [^,\n]*\n)*[\w-]+:\n(  |- )")
 _NAME = re.compile(r"[\w ./\\:~-]{0,999}\.(json|jsonl|csv|txt|log|gz)")  # instead of a text
+MOST_COUNTED = 1e12  # seconds, requests or guesses of a run
 LARGEST_READ = 1e30  # of what a file may say, so that sums of it are finite
 VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies and times in line
     "ttft_s": "ttfts",
@@ -84,6 +86,11 @@ VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies a
     "sent_s": "start_times",
     "waited_s": "queue_times",
     "queue_s": "server_queue_times",
+}
+VLLM_GUESSES = {  # what it counts of the engine's guesses meanwhile
+    "draft_tokens": "spec_decode_draft_tokens",
+    "accepted_tokens": "spec_decode_accepted_tokens",
+    "drafts": "spec_decode_num_drafts",
 }
 VLLM_LISTS = (*VLLM_COLUMNS.values(), "itls", "errors")
 INSTEAD = {  # of what tells less than another file of its tool, or of no server: that file
@@ -107,6 +114,7 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
     r'total_time="[^"]*" validation_time=': "TGI's /metrics",
     r"^prompt eval time =": "llama.cpp's /metrics, which it has with --metrics",
     r'^\[\d{4}-\d\d-\d\dT[^\]\n]*\] "[A-Z]+ /': "Envoy's access log as JSON (json_format)",
+    r"\A[^\n]*,duration,completed,failed,total_input_tokens,": "vLLM's results, as in run=0.json",
     r'"resourceSpans"': "its spans as JSON, as OpenTelemetry's ConsoleSpanExporter writes them",
 }
 PROMPTED = re.compile(  # at a prompt, before what it printed, and a date between
@@ -182,6 +190,7 @@ def read_file(text: str | os.PathLike[str], where: str = "", columns: str = "") 
     except ValueError as error:
         raise ValueError(f"{where}: {error} (is the file whole?)") from None
     runs: list[Run] = []
+    values = [one for value in values for one in (value if isinstance(value, list) else [value])]
     for value in values:
         each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
         runs += _of_report(value, each)
@@ -296,7 +305,7 @@ def _plausible_run(run: Run) -> Run:
         require(low <= value <= high, where, rule, f"{value:g} s")
     for name in ("prompt_tokens", "output_tokens", "duration_s", "completed", "failed"):
         value = run.told.get(name, 0.0)
-        most = MOST_TOKENS if name.endswith("tokens") else 1e12
+        most = MOST_TOKENS if name.endswith("tokens") else MOST_COUNTED
         require(0 <= value <= most, f"{run.where}: {name}", f"from 0 to {most:g}", f"{value:g}")
     require(run.said("duration_s") != 0, f"{run.where}: duration", "positive", "0")
     for name, column in run.columns.items():
@@ -363,6 +372,7 @@ def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
     if sglang:
         whole = 1e-3 * _json_number(data.get("mean_e2e_latency_ms"))
         told |= _told({"latency_s": whole})
+    told |= _guesses_told(data)
     lists = {name: _list(data, name, where) for name in VLLM_LISTS}
     count = len(lists["ttfts"] or lists["latencies"])
     run = Run(where, "SGLang bench_serving" if sglang else "vLLM bench serve", told=told)
@@ -391,6 +401,15 @@ def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
         return replace(run, columns=columns)
     columns["latency_s"] = ttft + np.array([float(one.sum()) for one in gaps])
     return _with_gaps(replace(run, columns=columns), gaps)
+
+
+def _guesses_told(data: Mapping[str, Any]) -> dict[str, float]:
+    """What vLLM's benchmark counts of guesses, in all and at each place."""
+    found = _told({ours: data.get(theirs) for ours, theirs in VLLM_GUESSES.items()})
+    shares = data.get("spec_decode_per_position_acceptance_rates")
+    for place, share in enumerate(shares[:MOST_GUESSED] if isinstance(shares, list) else []):
+        found |= _told({f"accepted_at_{place + 1}": _json_number(share) * found.get("drafts", 0.0)})
+    return {name: value for name, value in found.items() if 0 <= value <= MOST_COUNTED}
 
 
 def _with_gaps(run: Run, gaps_s: Sequence[FloatArray]) -> Run:
@@ -731,10 +750,10 @@ def joined(runs: Sequence[Run]) -> list[Run]:
 
 
 def _once(runs: Sequence[Run]) -> list[Run]:
-    """Runs without those summaries that say in another form what one before them says."""
+    """Runs without those that say in another form what one before them says."""
     found: list[Run] = []
     for run in runs:
-        same = [one for one in found if not one.size and not run.size and _same(one, run)]
+        same = [one for one in found if one.size == run.size and _same(one, run)]
         if same:
             place = found.index(same[0])
             found[place] = replace(same[0], told={**run.told, **same[0].told})
@@ -744,12 +763,13 @@ def _once(runs: Sequence[Run]) -> list[Run]:
 
 
 def _same(one: Run, other: Run) -> bool:
-    """Whether two summaries of a tool count the same requests and their times."""
+    """Whether two summaries of a tool count the same requests and their times, or two results
+    hold the same ones."""
     names = ("ttft_s", "tpot_s", "prompt_tokens", "output_tokens")
     pairs = [(one.said(name), other.said(name)) for name in names]
     known = [(a, b) for a, b in pairs if math.isfinite(a + b)]
-    alike = all(abs(a - b) <= 1e-3 * abs(a) for a, b in known)
-    # the places that a table prints
+    alike = all(abs(a - b) <= 1e-3 * abs(a) for a, b in known)  # the places that a table prints
+    alike &= np.array_equal(one.column("ttft_s"), other.column("ttft_s"), equal_nan=True)
     return one.tool == other.tool and 0 < _count(one) == _count(other) and len(known) > 2 and alike
 
 

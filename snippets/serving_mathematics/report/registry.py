@@ -234,7 +234,7 @@ FINDINGS = (
         "Are prefixes found?",
         (("engine:prefix_found",), ("cached_tokens",), ("shares_prefix",)),
     ),
-    Rule(guesses, "Are guesses accepted?", (("engine:draft_tokens",),)),
+    Rule(guesses, "Are guesses accepted?", (("engine:draft_tokens",), ("told:draft_tokens",))),
     Rule(stalls, "Do answers stall?", (("gaps:",),)),
     Rule(bursts, "Does it burst?", (("sent_s",),), FEW),
     Rule(paced, "Is it too even?", (("sent_s",),), FEW),

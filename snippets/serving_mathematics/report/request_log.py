@@ -11,10 +11,10 @@ What never ended has no end: an empty cell, −1, or a moment of 0. What is left
 
 Assumes: moments of one column come from one clock.
 
-Source: OpenTelemetry semantic conventions for generative AI, for names of columns, and its trace
-API, for words of a status; SGLang, `req_time_stats.py` and `request_logger.py`; vLLM documentation,
-per-request metrics; nginx, `ngx_http_log_module`; the planner's `trace_formats` and `trace_times`,
-which read times and tokens.
+Source: OpenTelemetry semantic conventions for generative AI (0.66b2), for names of columns and
+units, and its trace API, for words of a status; SGLang, `req_time_stats.py` and
+`request_logger.py`; vLLM documentation, per-request metrics; nginx, `ngx_http_log_module`; the
+planner's `trace_formats` and `trace_times`, which read times and tokens.
 """
 
 # In one piece: one table read from its names to its requests: what a column means is decided by the
@@ -87,6 +87,7 @@ DURATIONS = {
     "ttft": (
         *("ttft", "timetofirsttoken", "firsttokenlatency", "prefilltime", "ttfb"),
         *("timetofirstbyte", "genaiservertimetofirsttoken", "firstchunklatency"),
+        "timetofirstchunk",
     ),
     "latency": (
         *("latency", "e2e", "e2el", "e2elatency", "duration", "requestlatency", "responsetime"),
@@ -112,7 +113,7 @@ WORDS = {
     "success": ("success", "ok", "succeeded", "successful"),
     "session": ("session", "sessionid", "conversation", "conversationid", "chatid", "threadid"),
     "request": ("requestid", "reqid", "xrequestid", "rid", *ANY_ID),
-    "finish": ("finishreason", "finishedreason", "stopreason"),
+    "finish": ("finishreason", "finishedreason", "stopreason", "finishreasons"),
     "model": ("model", "modelname", "modelid"),
     "tenant": (
         *("tenant", "tenantid", "tenantname", "customer", "customerid", "org", "orgid"),
@@ -319,17 +320,22 @@ def _is_dated(cells: Sequence[Any]) -> bool:
 
 
 def _known_as(name: str) -> list[str]:
-    """What a column's name may be known by, in compared form; of what is counted in tokens by the
-    name around it, and a total only where it has a unit of time.
+    """What a column's name may be known by, in compared form; of what is counted in tokens, of an
+    id and of a cache by the name around it, and a total only where it has a unit of time.
 
     >>> _known_as("usage.input"), _known_as("usage.total"), _known_as("total_ms")
     (['usageinput', 'inputtokens'], ['usagetotal', 'totaltokens'], ['totalms', 'total'])
+    >>> _known_as("gen_ai.conversation.id")
+    ['genaiconversationid', 'conversationid']
     """
     around, _, last = name.rpartition(".")
     around, plain = compared(around.rpartition(".")[2]), "token" in last.lower()
     short = [last, _unit_of_name(last)[0]]
     if ("usage" in around or "token" in around) and not plain:
         short = [f"{last}_tokens"]
+    whose = compared(around + last)
+    if whose in KNOWN_FORMS and (last in ("id", "type") or "cache" in around):
+        short = [whose]
     found = [compared(form) for form in (name, _unit_of_name(name)[0], *short)]
     timed = _unit_of_name(last)[1]
     return [form for form in dict.fromkeys(found) if form not in WITH_UNIT or timed]
@@ -546,6 +552,8 @@ def _seconds(
         if len(fits) == 1:
             return values / PER_S[fits[0]], f"{column} in {fits[0]}, as the moments say"
     fits = [u for u, n in PER_S.items() if low <= median / n <= high]
+    if "gen_ai." in column and "s" in fits:
+        fits = ["s"]  # as OpenTelemetry's conventions have it
     if len(fits) != 1:
         which = " or ".join(fits) or "s, ms, us or ns"
         say = f"rename it to {last}_ms, or say columns …,unit=ms"
@@ -738,7 +746,7 @@ def _run(
     notes += _gaps(columns) + _too_fast(columns)
     _leave_endless(columns, chosen, first, notes)
     _leave_whole_answers(columns, notes)
-    share = _reusable(columns, chosen, first)
+    share = _reusable(columns, chosen, first, notes)
     if any(isinstance(one, list) for one in hashes) and "prompt" in chosen:
         prompts = columns["prompt_tokens"]
         found = np.minimum(_seen(hashes, prompts, first)[0], prompts)
@@ -1140,14 +1148,21 @@ def _leave_whole_answers(columns: dict[str, FloatArray], notes: list[str]) -> No
         notes.append(f"{int(none.sum()):,} answers came whole, without a time to a first token")
 
 
-def _reusable(columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int) -> float:
+def _reusable(
+    columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int, notes: list[str]
+) -> float:
     """Share of the prompt tokens that a cache could have, where a column tells that and not what
-    was found; NaN elsewhere. Refuses more found than there is."""
+    was found; NaN elsewhere. Refuses more found than there is, but in spans, of which some count
+    prompts without it: of these it is left out."""
     if not {"cached_tokens", "prompt_tokens"} <= set(columns):
         return math.nan
     cached, prompt = columns["cached_tokens"], columns["prompt_tokens"]
     more = np.flatnonzero(cached > prompt)
     if more.size > 0.01 * prompt.size:
+        if "gen_ai." in chosen["cached"]:
+            del columns["cached_tokens"]
+            notes.append(f"{chosen['cached']} is more than the prompt, and was not used")
+            return math.nan
         at = f"row {int(more[0]) + first}, column {chosen['cached']}"
         rule = "no more than its prompt (does the prompt leave out what was found? add it)"
         require(False, at, rule, f"{cached[more[0]]:g} of {prompt[more[0]]:g}")

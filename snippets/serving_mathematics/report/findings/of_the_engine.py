@@ -633,7 +633,7 @@ def _hits_fell(run: Run) -> tuple[float, float, float] | None:
 def guesses(run: Run, _asked: Asked) -> Finding | None:
     """How many guessed tokens are accepted, and how many should be guessed.
 
-    run: with the engine's counts of guesses.
+    run: with the counts of guesses, of the engine or of a benchmark.
 
     >>> from serving_mathematics.report.evidence import Series
     >>> told = {"draft_tokens": np.array([0.0, 5e4]), "accepted_tokens": np.array([0.0, 1e4])}
@@ -641,15 +641,14 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
     >>> guesses(run, Asked()).level
     'warning'
     """
-    if run.series is None:
-        return None
-    drafted, accepted = run.series.grown("draft_tokens"), run.series.grown("accepted_tokens")
-    rounds = run.series.grown("drafts")
+    series = run.series
+    counted = series.grown if series is not None and series.grown("drafts") > 0 else run.said
+    drafted, accepted, rounds = map(counted, ("draft_tokens", "accepted_tokens", "drafts"))
     if not (drafted > 0 and accepted >= 0 and rounds > 0):
         return None
     length, yields = drafted / rounds, 1 + accepted / rounds
     share = wilson_interval(round(min(accepted, drafted)), round(drafted))
-    chances = _accepted_at(run.series, rounds)
+    chances = _accepted_at(counted, rounds)
     if chances.size:
         last = chances[-1] / max(float(chances[-2]), 1e-9) if chances.size > 1 else chances[0]
         more = chances[-1] * min(last, 1.0) ** np.arange(1, MOST_GUESSED - chances.size + 1)
@@ -677,9 +676,9 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
     )
 
 
-def _accepted_at(series: Series, rounds: float) -> FloatArray:
+def _accepted_at(counted: Callable[[str], float], rounds: float) -> FloatArray:
     """Share of the rounds in which the guess at each place was accepted; empty where not told."""
-    grown = [series.grown(f"accepted_at_{place}") for place in range(1, MOST_GUESSED + 1)]
+    grown = [counted(f"accepted_at_{place}") for place in range(1, MOST_GUESSED + 1)]
     told = np.array([one for one in grown if one >= 0])
     return np.asarray(np.minimum(told / rounds, 1.0))
 
