@@ -33,7 +33,7 @@ from builder.filling import expand
 from builder.maths import to_mathml
 from builder.pages import Page
 from builder.runner import Progress, Run, failures, run_all
-from builder.source import Sources, holds_exercises, module_names, module_path
+from builder.source import Sources, holds_exercises, module_names, module_path, path_of
 
 LIMIT_S = 17.0
 MORE_TIME = "give more: `.venv/bin/python -m author.chapter_check NAME --seconds 90`"
@@ -396,7 +396,7 @@ def _advice(page: Chapter) -> list[str]:
         length = contracts.source_of(name).count("\n")
         if length > LONG_MODULE and not holds_exercises(name):
             found.append(
-                f"{contracts.file_of(name)} has {length} lines: move a concept to a module of its"
+                f"{path_of(name)} has {length} lines: move a concept to a module of its"
                 " own beside it."
             )
     return found

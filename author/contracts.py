@@ -40,10 +40,10 @@ from builder.source import (
     SUPPORT,
     Sources,
     holds_exercises,
-    is_core,
     module_names,
     module_path,
     package_of,
+    path_of,
     self_contained,
 )
 
@@ -168,9 +168,9 @@ def borrowing(page: Chapter, pages: Sequence[Chapter]) -> str:
 # What lies where
 
 
-def file_of(name: str) -> str:
-    """A module's file, as messages name it."""
-    return f"{SOURCES}/{name.replace('.', '/')}.py"
+def is_core(name: str) -> bool:
+    """Whether chapters stand on a module, which need not be taught whole by any page."""
+    return name.startswith(f"{CORE}.")
 
 
 def tests_of(name: str) -> Path:
@@ -226,13 +226,13 @@ def files_problems(page: Chapter, _records: Records) -> list[str]:
     others = {*page.modules} - {solutions}
     if not any(name.startswith(f"{page.package}.") for name in others):
         slug = page.package.rpartition(".")[2]
-        file = file_of(f"{page.package}.{slug}")
+        file = path_of(f"{page.package}.{slug}")
         problems.append(f"{file} is not there: write the chapter's module.")
     if solutions not in page.modules:
         told = "write the solutions of its exercises"
-        problems.append(f"{file_of(solutions)} is not there: {told}.")
+        problems.append(f"{path_of(solutions)} is not there: {told}.")
     return problems + [
-        f"{_tested_in(name)} is not there: test {file_of(name)} in it."
+        f"{_tested_in(name)} is not there: test {path_of(name)} in it."
         for name in page.modules
         if not tests_of(name).is_file()
     ]
@@ -299,7 +299,7 @@ def reference_page_problems(page: Chapter, _records: Records) -> list[str]:
     if shown != bool(page.modules):
         problems.append(f"{where}: has `{{{{ checks }}}}` {shown} times; once shows every check.")
     return problems + [
-        f"{_tested_in(name)} is not there: test {file_of(name)} in it."
+        f"{_tested_in(name)} is not there: test {path_of(name)} in it."
         for name in page.modules
         if not tests_of(name).is_file()
     ]
@@ -405,14 +405,14 @@ def exercise_problems(page: Chapter, _records: Records) -> list[str]:
     solutions = {n for n, node in public_definitions(name).items() if n in _functions(node)}
     for function in sorted(solutions & {n for line in shown for n in line.split()}):
         if function not in hints:
-            problems.append(f"{file_of(name)}: `HINTS` has no sentence for `{function}`.")
+            problems.append(f"{path_of(name)}: `HINTS` has no sentence for `{function}`.")
         elif not HINT[0] <= len(hints[function]) <= HINT[1]:
             problems.append(
-                f"{file_of(name)}: the hint for `{function}` has {len(hints[function])} characters;"
+                f"{path_of(name)}: the hint for `{function}` has {len(hints[function])} characters;"
                 f" write {HINT[0]} to {HINT[1]}."
             )
     problems += [
-        f"{file_of(name)}: `HINTS` has a sentence for `{hint}`, which is no function of the module."
+        f"{path_of(name)}: `HINTS` has a sentence for `{hint}`, which is no function of the module."
         for hint in sorted(hints.keys() - solutions)
     ]
     return problems
@@ -537,7 +537,7 @@ def shown_problems(page: Chapter, _records: Records) -> list[str]:
     shown = page.names_in("code") | page.names_in("solution")
     shown |= replace(page, text=page.elsewhere).names_in("code")
     return [
-        f"docs/{page.path}: `{function}` of {file_of(name)} is not shown: put `{{{{"
+        f"docs/{page.path}: `{function}` of {path_of(name)} is not shown: put `{{{{"
         f" {'solution' if holds_exercises(name) else 'code'} {function} }}}}` where the text"
         " explains it, or begin its name with an underscore."
         for name in page.modules
@@ -572,7 +572,7 @@ def figure_problems(page: Chapter, records: Records) -> list[str]:
                 f" another `figure_…` in a module of `{page.package}` and show it."
             )
     for name, figure in found:
-        function = f"{file_of(name)}: `figure_{figure['name']}`"
+        function = f"{path_of(name)}: `figure_{figure['name']}`"
         if not figure["caption"]:
             problems.append(f"{function} has no caption: begin its docstring with the finding.")
         if len(figure["alt"]) < ALT:
@@ -607,7 +607,7 @@ def slider_problems(page: Chapter, records: Records) -> list[str]:
         for name in sorted(shown & page.names_in("figure"))
     ]
     for name, (module, slider) in sliders.items():
-        data, function = slider["data"], f"{file_of(module)}: `slider_{name}`"
+        data, function = slider["data"], f"{path_of(module)}: `slider_{name}`"
         if not slider["lead"].endswith((".", "?")):
             problems.append(f"{function}: begin its docstring with a sentence, shown above it.")
         axes = [panel[axis] for panel in data["panels"] for axis in "xy" if axis in panel]
@@ -628,7 +628,7 @@ def slider_problems(page: Chapter, records: Records) -> list[str]:
 def example_problems(page: Chapter, records: Records) -> list[str]:
     """Every number of `example()` is quoted."""
     return [
-        f"docs/{page.path}: `{field}` of {file_of(name)} is quoted nowhere: write"
+        f"docs/{page.path}: `{field}` of {path_of(name)} is quoted nowhere: write"
         f" `{{{{ {field}:.1f }}}}` into a sentence, or take it out of `example()`."
         for name in page.modules
         if name in records
@@ -647,7 +647,7 @@ def check_problems(page: Chapter, records: Records) -> list[str]:
             " `check_…` that compare with something independent."
         )
     for name, check in found:
-        function = f"{file_of(name)}:{check['line']}: `{check['name']}`"
+        function = f"{path_of(name)}:{check['line']}: `{check['name']}`"
         if not check["claim"].endswith("."):
             problems.append(f"{function}: begin its docstring with the claim, a sentence.")
         refusal = all(row["got"].startswith("ValueError") for row in check["comparisons"])
@@ -697,7 +697,7 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
 
 def definition_problems(name: str) -> list[str]:
     """Public definitions are documented, shown by an example, and tested."""
-    where, problems = file_of(name), []
+    where, problems = path_of(name), []
     if "Source:" not in (ast.get_docstring(tree_of(name)) or ""):
         problems.append(f"{where}: the module's docstring names no source: add `Source: …`.")
     tests = tests_of(name).read_text(encoding="utf-8") if tests_of(name).is_file() else ""
@@ -725,7 +725,7 @@ def copy_problems(name: str, sources: Sources | None = None, *, examples: bool =
     sources, problems = sources or Sources(ROOT), []
     linecache.clearcache()  # for each example, `doctest` looks whether a file in it has changed
     for function, node in public_definitions(name).items():
-        place = f"{file_of(name)}:{node.lineno}: `{function}`"
+        place = f"{path_of(name)}:{node.lineno}: `{function}`"
         try:
             text = self_contained(sources.module(name), [function], sources.module)
         except BuildError as problem:
@@ -831,7 +831,7 @@ def style_problems(name: str) -> list[str]:
     if not _FORBIDDEN.search(text):
         return []
     return [
-        f"{file_of(name)}:{number}: {reason}."
+        f"{path_of(name)}:{number}: {reason}."
         for number, line in enumerate(text.split("\n"), 1)
         for pattern, reason in FORBIDDEN.items()
         if re.search(pattern, line)
@@ -843,7 +843,7 @@ def length_problems(name: str) -> list[str]:
     parts, and so does a long module below its docstring.
     """
     lines = source_of(name).split("\n")
-    problems = long_module_problems(file_of(name), source_of(name))
+    problems = long_module_problems(path_of(name), source_of(name))
     for node in tree_of(name).body:
         functions = ast.FunctionDef | ast.AsyncFunctionDef
         if not isinstance(node, functions) or node.name.startswith("check_"):
@@ -853,7 +853,7 @@ def length_problems(name: str) -> list[str]:
         length = (node.end_lineno or 0) - first.lineno + 1
         if length > LONGEST and not lines[above].startswith("# In one piece: "):
             problems.append(
-                f"{file_of(name)}:{node.lineno}: `{node.name}` has {length} lines: take it apart,"
+                f"{path_of(name)}:{node.lineno}: `{node.name}` has {length} lines: take it apart,"
                 f" or say above it why it cannot be: `# In one piece: …`; up to {LONGEST} need not."
             )
     return problems
@@ -895,8 +895,8 @@ def body_problems(names: Sequence[str], of: Collection[str] = ()) -> list[str]:
         for name, function, body in several if len(several) > 1 else ():
             bodies[tuple(ast.dump(part) for part in body)].append((name, function))
     return [
-        f"{file_of(places[0][0])}: `{places[0][1]}` has the same body as"
-        f" {', '.join(f'`{function}` in {file_of(name)}' for name, function in places[1:])}:"
+        f"{path_of(places[0][0])}: `{places[0][1]}` has the same body as"
+        f" {', '.join(f'`{function}` in {path_of(name)}' for name, function in places[1:])}:"
         " write it once and import it."
         for places in bodies.values()
         if len(places) > 1 and (not of or any(name in of for name, _ in places))
@@ -989,7 +989,7 @@ def belonging_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[s
     """Every module but those of core belongs to a page, every test file to a module."""
     shown = {name for page in pages for name in page.modules}
     problems = [
-        f"{file_of(name)}: no page shows it: list it under `modules:` in the front matter of one."
+        f"{path_of(name)}: no page shows it: list it under `modules:` in the front matter of one."
         for name in names
         if name not in shown and not is_core(name)
     ]
@@ -1010,7 +1010,7 @@ def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
     chapters = {page.package for page in pages if page.asks}
     sources = Sources(ROOT)
     return [
-        f"{file_of(name)} imports {_place_of(imported)}: what two chapters need belongs in core/."
+        f"{path_of(name)} imports {_place_of(imported)}: what two chapters need belongs in core/."
         for name in names
         for package in [name.rpartition(".")[0]]
         if package in chapters or is_core(name)
@@ -1030,7 +1030,7 @@ def _imported(name: str, sources: Sources) -> set[str]:
 
 def _place_of(name: str) -> str:
     """A module's file or a package's folder, as messages name it."""
-    file = file_of(name)
+    file = path_of(name)
     return file if (ROOT / file).is_file() else f"{file.removesuffix('.py')}/"
 
 

@@ -7,8 +7,6 @@ against Erlang C and Pollaczek–Khinchine in the same run, and a simulator that
 than three standard errors ends the benchmark.
 """
 
-# In one piece: one benchmark, whose rounds take turns between all that it times.
-
 from __future__ import annotations
 
 import argparse

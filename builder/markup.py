@@ -7,17 +7,18 @@ import html
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Environment, FileSystemLoader
 from markdown.extensions.toc import slugify
 from markupsafe import Markup, escape
+from serving_mathematics.support.checks import Kind
 from serving_mathematics.support.digits import one_of_many
 
 from builder import PACKAGE, SOURCES
 
 HERE = FileSystemLoader(Path(__file__).parent)  # where the templates are
-KINDS = ("identity", "published", "simulation", "measured", "stated")  # of comparisons
+KINDS = get_args(Kind)  # of comparisons
 
 
 def block(*pieces: str) -> str:

@@ -197,7 +197,7 @@ def _clock(given: object, shape: tuple[int, ...]) -> dict[str, Any]:
     told = _fields("clock", given, {"label", "unit", "values", "start"}, {"decimals", "events"})
     times, start = _values("clock", told)
     plain = {name: told[name] for name in told if name not in ("start", "events")}
-    found = _quantity("clock", plain, [(len(times),)], False)
+    found = _quantity("clock", plain, [(len(times),)])
     _check_increase("clock", found["values"])
     runs: list[Any] = []
     if events := told.get("events"):
@@ -213,7 +213,7 @@ def _clock(given: object, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _quantity(
-    part: str, given: object, shapes: Sequence[tuple[int, ...]], absent: bool
+    part: str, given: object, shapes: Sequence[tuple[int, ...]], absent: bool = False
 ) -> dict[str, Any]:
     told = _fields(part, given, {"label", "unit", "values"}, {"decimals", "state"})
     decimals = told.get("decimals", 1)
@@ -223,7 +223,7 @@ def _quantity(
         "label": told["label"],
         "unit": told["unit"],
         "decimals": decimals,
-        "values": _numbers(f"{part} ({told['label']})", told["values"], shapes, absent=absent),
+        "values": _numbers(f"{part} ({told['label']})", told["values"], shapes, absent),
         **({"state": _one_of(f"{part} state", STATES, told["state"])} if "state" in told else {}),
     }
 
@@ -257,7 +257,7 @@ def _curves(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
 
 def _along(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """The axis of the first control, with its values."""
-    along = _numbers("controls[0]", runs.along, [runs.controls[:1]], absent=False)
+    along = _numbers("controls[0]", runs.along, [runs.controls[:1]])
     _check_increase("controls[0], which runs along the axis,", along)
     return _axis(f"{part} x", told["x"], along, {"log", "range"}) | {"values": along}
 
@@ -282,7 +282,7 @@ def _lanes(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
             lane, start, end, state, *words = bar
             where = f"{part} bars ({lane}, {start}, {end}, {state})"
             _one_of(f"{where} lane", lanes, lane)
-            span = _numbers(where, [start, end], [(2,)], absent=False)
+            span = _numbers(where, [start, end], [(2,)])
             if not (start < end and times[0] <= span[0] and span[1] <= times[-1]):
                 raise ValueError(f"{where} must start before its end, in {times[0], times[-1]}")
             texts = [_text(f"{where} text", word) for word in words]
@@ -306,7 +306,7 @@ def _cells(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
 def _dots(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     """Values along the axis of the first control, as many for each setting of the others."""
     shape = (*runs.controls[1:], np.shape(told["dots"])[-1])
-    dots = _numbers(f"{part} dots", told["dots"], [shape], absent=False)
+    dots = _numbers(f"{part} dots", told["dots"], [shape])
     return {"label": told["label"], "x": _along(part, told, runs), "dots": dots}
 
 
@@ -325,7 +325,7 @@ def _engine(part: str, told: Mapping[str, Any], runs: _Runs) -> dict[str, Any]:
     found: dict[str, Any] = {"label": told.get("label", ""), "engines": engines}
     for name in [n for n in ("places", "running", "prompts", "waiting") if n in told]:
         shapes = [(), runs.controls, full] if name == "places" else [full]
-        found[name] = _numbers(f"{part} {name}", told[name], shapes, absent=False)
+        found[name] = _numbers(f"{part} {name}", told[name], shapes)
         for value in found[name]:
             if not 0 <= value <= 1e4 or not isinstance(value, int):
                 raise ValueError(f"{part} {name} must be integers to 10000, got {value}")
@@ -369,7 +369,7 @@ def _check_increase(part: str, values: Sequence[float]) -> None:
 
 
 def _numbers(
-    part: str, given: object, shapes: Sequence[tuple[int, ...]], *, absent: bool
+    part: str, given: object, shapes: Sequence[tuple[int, ...]], absent: bool = False
 ) -> list[Any]:
     """The numbers in one list, to four digits; None where there is none, if that may be."""
     values = np.asarray(given, dtype=object)

@@ -1,7 +1,5 @@
 """What can be known about a snippet module without running it: symbols, imports, digest."""
 
-# In one piece: one walk over imports, and what is copied, zipped and hashed along it.
-
 from __future__ import annotations
 
 import functools
@@ -58,11 +56,6 @@ def package_of(page: str) -> str:
     'capacity.tail_latency'
     """
     return page.removesuffix(".md").replace("-", "_").replace("/", ".") if "/" in page else ""
-
-
-def is_core(name: str) -> bool:
-    """Whether chapters stand on a module, which need not be taught whole by any page."""
-    return name.startswith(f"{CORE}.")
 
 
 def holds_exercises(name: str) -> bool:
@@ -131,7 +124,6 @@ def to_copy(module: Module, names: Iterable[str], find: Callable[[str], Module])
     return _joined(imports, [text for _, text in sorted(blocks.items())])
 
 
-# In one piece: two walks that call each other, and what both fill.
 def self_contained(module: Module, names: Iterable[str], find: Callable[[str], Module]) -> str:
     """The named definitions with the imports and definitions that they need, from whichever modules
     of the package, ready for an empty file or below other code: what is needed first stands first.

@@ -21,7 +21,7 @@ from author.contracts import (
 from builder import ROOT, SOURCES
 from builder.expansion import front_matter
 from builder.runner import Run
-from builder.source import IN_COPIES, Sources, module_names, module_path
+from builder.source import IN_COPIES, Sources, module_names, module_path, path_of
 
 from . import keep
 from .conftest import CHAPTERS, PAGES, REFERENCES, Chapter
@@ -236,7 +236,7 @@ def test_a_long_module_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert contracts.length_problems(name) == []
     file.write_text(f"{text}{lines}X = 1\n", encoding="utf-8")
     (told,) = contracts.length_problems(name)
-    assert told.startswith(f"{contracts.file_of(name)} has 401 lines: take a concept out of it")
+    assert told.startswith(f"{path_of(name)} has 401 lines: take a concept out of it")
     reason = "# In one piece: a table.\n\nfrom __future__"
     file.write_text((text + lines).replace("from __future__", f"{reason}", 1), encoding="utf-8")
     assert contracts.length_problems(name) == []

@@ -19,7 +19,7 @@ def test_a_drawing_is_told_from_another() -> None:
 
 
 def test_a_comparison_is_kept_with_both_of_its_sides() -> None:
-    row = Comparison("waits", "identity", "2.5", "2.4", "± 0.2", "by hand", True)
+    row = Comparison("waits", "identity", "2.5", "2.4", "± 0.2", True)
     assert page_numbers.told(row) == "waits: 2.4, 2.5 (± 0.2)"
     assert page_numbers.told(replace(row, expected="0")) == "waits: about 0, 0 (± 0.2)"
     assert (

@@ -29,7 +29,6 @@ COMPARISON = {
     "expected": "4",
     "got": "4",
     "tolerance": "exact",
-    "source": "",
     "passed": True,
 }
 CHECK = {

@@ -14,6 +14,7 @@ serving_mathematics.engine.answers_measurement` writes records/changed_answers.j
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 from collections.abc import Sequence
@@ -21,16 +22,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from serving_mathematics.engine.engine_measurement import _written
 from serving_mathematics.engine.gguf_file import read_gguf
 from serving_mathematics.engine.language_measurement import PACKAGES, TEXT, _files_of
 from serving_mathematics.engine.token_engine import (
     Ask,
-    EngineMissing,
     Settings,
     TokenEngine,
     model_path,
 )
-from serving_mathematics.support.measuring import provenance, write_record
+from serving_mathematics.support.measuring import provenance
 from serving_mathematics.support.require import require_positive_integer
 
 COMMAND = "python -m serving_mathematics.engine.answers_measurement"
@@ -110,13 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tokens", type=int, default=TOKENS, help="of an answer")
     parser.add_argument("--folder", type=Path, help="for the record; by default that of the pages")
     given = parser.parse_args(arguments)
-    try:
-        record = _measured(given.questions, given.tokens)
-    except EngineMissing as problem:
-        print(problem, file=sys.stderr)
-        return 2
-    print(f"wrote {write_record('changed_answers', record, given.folder)}")
-    return 0
+    measured = functools.partial(_measured, given.questions, given.tokens)
+    return _written("changed_answers", measured, given.folder)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ serving_mathematics.engine.engine_measurement` takes ten minutes where no run is
 writes records/token_engine.json.
 """
 
-# In one piece: a bench and what is measured with it, each a few lines, in one record.
-
 from __future__ import annotations
 
 import argparse
@@ -22,7 +20,7 @@ import itertools
 import multiprocessing
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
@@ -347,15 +345,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--memory", action="store_true", help="that alone, beside what is recorded")
     parser.add_argument("--folder", type=Path, help="for the record; by default that of the pages")
     given = parser.parse_args(arguments)
-    try:
+
+    def measured() -> dict[str, Any]:
         if given.memory:
-            record = read_record(RECORD) | {"memory": _memory()}
-        else:
-            record = _measure(given.repeats, given.run_s)
+            return read_record(RECORD) | {"memory": _memory()}
+        return _measure(given.repeats, given.run_s)
+
+    return _written(RECORD, measured, given.folder)
+
+
+def _written(name: str, measured: Callable[[], dict[str, Any]], folder: Path | None) -> int:
+    """Measure and write a record; 1 when the machine was not quiet, 2 without an engine."""
+    try:
+        record = measured()
     except (NotQuiet, EngineMissing) as problem:
         print(problem, file=sys.stderr)
         return 1 if isinstance(problem, NotQuiet) else 2
-    print(f"wrote {write_record(RECORD, record, given.folder)}")
+    print(f"wrote {write_record(name, record, folder)}")
     return 0
 
 

@@ -6,8 +6,6 @@ Source: records/token_engine.json, written by `python -m
 serving_mathematics.engine.engine_measurement`.
 """
 
-# In one piece: one record, its tables, figures and checks, each a few lines.
-
 from __future__ import annotations
 
 from types import SimpleNamespace

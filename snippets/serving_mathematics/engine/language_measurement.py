@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.engine.engine_measurement import Bench
+from serving_mathematics.engine.engine_measurement import Bench, _written
 from serving_mathematics.engine.gguf_file import (
     GgufFile,
     Tensor,
@@ -48,9 +48,9 @@ from serving_mathematics.engine.gguf_file import (
 )
 from serving_mathematics.engine.llama_model import Llama, expectations, llama_of, rescaled, rotated
 from serving_mathematics.engine.measured_loads import NotQuiet
-from serving_mathematics.engine.token_engine import EngineMissing, Settings, TokenEngine, model_path
+from serving_mathematics.engine.token_engine import Settings, TokenEngine, model_path
 from serving_mathematics.optimization.quantization.language_formats import Format, weight_formats
-from serving_mathematics.support.measuring import FOLDER, provenance, write_record
+from serving_mathematics.support.measuring import FOLDER, provenance
 from serving_mathematics.support.require import require, require_all_positive
 
 COMMAND = "python -m serving_mathematics.engine.language_measurement"
@@ -311,18 +311,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the speed")
     parser.add_argument("--folder", type=Path, help="for the record; by default that of the pages")
     given = parser.parse_args(arguments)
-    try:
-        if given.part == "weights":
-            record = _measure_weights()
-        elif given.part == "quality":
-            record = _measure_quality(given.passages)
-        else:
-            record = _measure_speed(given.rounds)
-    except (NotQuiet, EngineMissing) as problem:
-        print(problem, file=sys.stderr)
-        return 1 if isinstance(problem, NotQuiet) else 2
-    print(f"wrote {write_record(f'language_{given.part}', record, given.folder)}")
-    return 0
+    measured = {
+        "weights": _measure_weights,
+        "quality": lambda: _measure_quality(given.passages),
+        "speed": lambda: _measure_speed(given.rounds),
+    }
+    return _written(f"language_{given.part}", measured[given.part], given.folder)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import (
     Served,
@@ -32,7 +31,6 @@ from serving_mathematics.support.require import (
     require_positive,
 )
 
-FloatArray = npt.NDArray[np.float64]
 MEAN_PROMPT, MEAN_OUTPUT = 64.0, 24.0  # tokens; geometric, cut where the context ends
 QUANTILES = (0.5, 0.95)
 MOST_REQUESTS = 10**6  # of a run, in the mean

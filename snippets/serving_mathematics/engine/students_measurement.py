@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.engine.answers_measurement import _questions_of
+from serving_mathematics.engine.engine_measurement import _written
 from serving_mathematics.engine.gguf_file import read_gguf
 from serving_mathematics.engine.language_measurement import PACKAGES, TEXT
 from serving_mathematics.engine.llama_model import _final_states, llama_of
@@ -42,12 +43,11 @@ from serving_mathematics.engine.small_student import (
 )
 from serving_mathematics.engine.token_engine import (
     Ask,
-    EngineMissing,
     Settings,
     TokenEngine,
     model_path,
 )
-from serving_mathematics.support.measuring import provenance, write_record
+from serving_mathematics.support.measuring import provenance
 
 COMMAND = "python -m serving_mathematics.engine.students_measurement"
 QUESTIONS, TOKENS, TEMPERATURE, HELD = 240, 96, 0.7, 5  # two of five questions are held out
@@ -199,13 +199,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tokens", type=int, default=TOKENS, help="of an answer")
     parser.add_argument("--folder", type=Path, help="for the record; by default that of the pages")
     given = parser.parse_args(arguments)
-    try:
-        lessons = _lessons(given.questions, given.tokens)
-    except EngineMissing as problem:
-        print(problem, file=sys.stderr)
-        return 2
-    print(f"wrote {write_record('students', _measured(lessons), given.folder)}")
-    return 0
+    return _written(
+        "students", lambda: _measured(_lessons(given.questions, given.tokens)), given.folder
+    )
 
 
 if __name__ == "__main__":

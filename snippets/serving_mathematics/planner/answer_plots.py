@@ -9,8 +9,6 @@ and the page has.
 Source: SVG 2 for the elements; WAI-ARIA Graphics Module for what a screen reader is told.
 """
 
-# In one piece: three drawings of the same axes, marks and words.
-
 from __future__ import annotations
 
 import functools

@@ -196,6 +196,15 @@ def _vllm(data: Mapping[str, Any], where: str) -> LoadRun:
     return _held_fits(run, rate) if steady else run
 
 
+def _aiperf_settings(data: Mapping[str, Any]) -> Any:
+    """What AIPerf was told to do, with its phases by their names."""
+    settings: Any = data.get("input_config")
+    phases = _at(settings, "phases")
+    if isinstance(phases, list):  # of schema 1.4, with their names inside
+        return dict(settings) | {"phases": {str(_at(one, "name")): one for one in phases}}
+    return settings
+
+
 def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
     completed = _completed(_finite(data, where, "request_count.avg"), where)
     prompt = _finite(data, where, "input_sequence_length.avg")
@@ -208,10 +217,7 @@ def _aiperf(data: Mapping[str, Any], where: str) -> LoadRun:
         scale = {"us": 1e-6, "ms": 1e-3}.get(unit, 1.0)
         times[name] = scale * _finite(data, where, f"{name}.avg", f"{name}.p50")
     ttft_s, tpot_s = times.values()
-    settings: Any = data.get("input_config")
-    phases = _at(settings, "phases")
-    if isinstance(phases, list):  # of schema 1.4, with their names inside
-        settings = dict(settings) | {"phases": {str(_at(one, "name")): one for one in phases}}
+    settings = _aiperf_settings(data)
     limit = _json_number(_at(settings, "loadgen.concurrency", "phases.profiling.concurrency"))
     rate_set = _at(settings, "loadgen.request_rate", "phases.profiling.rate")
     steady = limit % 1 == 0 and not rate_set
@@ -373,18 +379,21 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
     return [_plausible(run) for run in runs]
 
 
+def _require_time(what: str, value: float, span: tuple[float, float]) -> None:
+    """Refuse a time [s] that can only be a mistake of a unit."""
+    low, high = span
+    rule = f"from {low:g} to {high:g} s"
+    if value > high and low <= value / 1000 <= high:
+        rule += f" (did you mean {value / 1000:g} s, for {value:g} ms?)"
+    if value < low and low <= 1000 * value <= high:
+        rule += f" (did you mean {1000 * value:g} s?)"
+    require(low <= value <= high, what, rule, f"{value:g} s")
+
+
 def _plausible(run: LoadRun) -> LoadRun:
     """Refuse times and lengths that can only be mistakes of a unit."""
-    for name, value, (low, high) in (
-        ("TPOT", run.tpot_s, TPOT_S),
-        ("TTFT", run.ttft_s, TTFT_S),
-    ):
-        rule = f"from {low:g} to {high:g} s"
-        if value > high and low <= value / 1000 <= high:
-            rule += f" (did you mean {value / 1000:g} s, for {value:g} ms?)"
-        if value < low and low <= 1000 * value <= high:
-            rule += f" (did you mean {1000 * value:g} s?)"
-        require(low <= value <= high, f"{run.where}: {name}", rule, f"{value:g} s")
+    _require_time(f"{run.where}: TPOT", run.tpot_s, TPOT_S)
+    _require_time(f"{run.where}: TTFT", run.ttft_s, TTFT_S)
     for name, value in (("tokens of a prompt", run.prompt_tokens), ("answer", run.output_tokens)):
         rule = f"from 1 to {MOST_TOKENS:,}"
         require(1 <= value <= MOST_TOKENS, f"{run.where}: {name}", rule, f"{value:g}")

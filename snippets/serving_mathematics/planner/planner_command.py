@@ -255,13 +255,13 @@ def _executor(
         with cluster:
             yield executor
         return
-    worth = questions // WORTH_A_PROCESS if workers is None else questions
-    asked = str(worth) if workers is None else workers
-    if workers is not None and not (
-        workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= 1024
-    ):
+    if workers is None:
+        most = questions // WORTH_A_PROCESS
+    elif workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= 1024:
+        most = min(int(workers), questions)
+    else:
         raise _Wrong(f"--workers must be a whole number from 1 to 1024, got {workers!r}")
-    count = min(int(asked), worth, processors())
+    count = min(most, processors())
     if count < 2:
         yield None
         return

@@ -858,7 +858,6 @@ def _none_behind() -> Infeasible:
     )
 
 
-# In one piece: parts of the answer in the order in which each needs those before it.
 def routed_answer(
     choices: Sequence[Question],
     error_of: Callable[[Question], ModelError],

@@ -15,9 +15,6 @@ Source: Graham (1966) for the last task; Chan, Golub and LeVeque (1982) for merg
 documentation, parallel random number generation.
 """
 
-# In one piece: one model of handing work out; half are its pictures and checks, which stand beside
-# what they show.
-
 from __future__ import annotations
 
 import functools
@@ -47,7 +44,6 @@ from serving_mathematics.support.require import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FloatArray = npt.NDArray[np.float64]
 
 RECORD = "scale_out"
 GOAL = 0.05  # share of the workers' time that overhead may take, and waiting at the end
@@ -221,7 +217,6 @@ def _busy_question_s() -> float:
     return float(planner["question_s"]) / float(_record()["efficiency"])
 
 
-# In one piece: a line for each number that the page quotes.
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     record = _record()

@@ -38,11 +38,13 @@ from serving_mathematics.planner.load_tests import (
     MOST_TOKENS,
     TPOT_S,
     TTFT_S,
+    _aiperf_settings,
     _aiperf_table,
     _at,
     _json_number,
     _name,
     _printed_results,
+    _require_time,
 )
 from serving_mathematics.report.engine_log import _logging_engine, log_lines_run
 from serving_mathematics.report.engine_metrics import (
@@ -292,17 +294,10 @@ def _told(pairs: Mapping[str, Any]) -> dict[str, float]:
 
 def _plausible_run(run: Run) -> Run:
     """Refuse what cannot be a time or a count: a unit was taken for another."""
-    for name, (low, high) in (("ttft_s", TTFT_S), ("tpot_s", TPOT_S), ("latency_s", TTFT_S)):
+    for name, span in (("ttft_s", TTFT_S), ("tpot_s", TPOT_S), ("latency_s", TTFT_S)):
         value = run.said(name)
-        if math.isnan(value) or value == 0:
-            continue
-        rule = f"from {low:g} to {high:g} s"
-        if value > high and low <= value / 1000 <= high:
-            rule += f" (did you mean {value / 1000:g} s, for {value:g} ms?)"
-        if value < low and low <= 1000 * value <= high:
-            rule += f" (did you mean {1000 * value:g} s?)"
-        where = f"{run.where}: mean {name.removesuffix('_s')}"
-        require(low <= value <= high, where, rule, f"{value:g} s")
+        if not (math.isnan(value) or value == 0):
+            _require_time(f"{run.where}: mean {name.removesuffix('_s')}", value, span)
     for name in ("prompt_tokens", "output_tokens", "duration_s", "completed", "failed"):
         value = run.told.get(name, 0.0)
         most = MOST_TOKENS if name.endswith("tokens") else MOST_COUNTED
@@ -344,7 +339,6 @@ def _json_column(values: Sequence[Any]) -> FloatArray:
     return found
 
 
-# In one piece: a file's fields in their order, each read or refused.
 def _vllm_run(data: Mapping[str, Any], where: str) -> Run:
     sglang = "total_output_tokens_retokenized" in data or "mean_e2e_latency_ms" in data
     completed = _json_number(data.get("completed"))
@@ -432,10 +426,7 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
         value = next((x for w in which if (x := _at(data, f"{name}.{w}")) is not None), None)
         return SECONDS_OF.get(str(_at(data, f"{name}.unit")), 1.0) * _json_number(value)
 
-    settings: Any = data.get("input_config")
-    phases = _at(settings, "phases")
-    if isinstance(phases, list):
-        settings = dict(settings) | {"phases": {str(_at(one, "name")): one for one in phases}}
+    settings = _aiperf_settings(data)
     rate = _at(settings, "loadgen.request_rate", "phases.profiling.rate", "request_rate")
     limit = _at(settings, "loadgen.concurrency", "phases.profiling.concurrency", "concurrency")
     limit = _at(settings, "perf_analyzer.stimulus.concurrency") if limit is None else limit

@@ -47,7 +47,6 @@ class Comparison:
     expected: str
     got: str
     tolerance: str
-    source: str
     passed: bool
 
     def __str__(self) -> str:
@@ -89,7 +88,6 @@ def close(
     atol: float = 0.0,
     rtol: float = 0.0,
     kind: Kind = "identity",
-    source: str = "",
 ) -> None:
     """Assert |got − expected| ≤ atol + rtol·|expected|, elementwise for arrays of one shape.
 
@@ -111,7 +109,6 @@ def close(
         _text(expected),
         _text(got),
         "± " + " + ".join(terms) if terms else "exact",
-        source,
         passed,
     )
 
@@ -123,7 +120,6 @@ def covers(
     *,
     sigmas: float = 3.0,
     kind: Kind = "simulation",
-    source: str = "",
 ) -> None:
     """Assert that an estimate lies within `sigmas` standard errors of the expectation."""
     error, distance = float(estimate.standard_error), float(estimate.mean) - float(expected)
@@ -134,14 +130,11 @@ def covers(
         _text(expected),
         f"{estimate.mean:.6g} ± {error:.2g}",
         f"{sigmas:g} standard errors",
-        source,
         passed,
     )
 
 
-def inside(
-    label: str, got: float, low: float, high: float, *, kind: Kind = "stated", source: str = ""
-) -> None:
+def inside(label: str, got: float, low: float, high: float, *, kind: Kind = "stated") -> None:
     """Assert low ≤ got ≤ high."""
     _report(
         label,
@@ -149,18 +142,15 @@ def inside(
         f"{_text(low)} … {_text(high)}",
         _text(got),
         "interval",
-        source,
         bool(low <= got <= high) and math.isfinite(got),
     )
 
 
-def equal(
-    label: str, got: object, expected: object, *, kind: Kind = "identity", source: str = ""
-) -> None:
+def equal(label: str, got: object, expected: object, *, kind: Kind = "identity") -> None:
     """Assert that two values that are not measured on a scale (names, orders, sets, counts) are the
     same.
     """
-    _report(label, kind, _text(expected), _text(got), "exact", source, bool(got == expected))
+    _report(label, kind, _text(expected), _text(got), "exact", bool(got == expected))
 
 
 def holds(
@@ -169,7 +159,6 @@ def holds(
     *,
     got: object = "",
     kind: Kind = "stated",
-    source: str = "",
 ) -> None:
     """Assert a truth that has no number on its right-hand side: an order, a sign, a shape."""
     if not isinstance(condition, bool | np.bool_):
@@ -180,7 +169,6 @@ def holds(
         "true",
         _text(got) if got != "" else str(bool(condition)).lower(),
         "exact",
-        source,
         bool(condition),
     )
 
@@ -200,7 +188,7 @@ def raises(
         got, passed = f"{error.__name__}: {refusal}", match in str(refusal)
     else:
         got, passed = f"returned {_text(result)}", False
-    _report(label, "identity", f"{error.__name__} with “{match}”", got, "exact", "", passed)
+    _report(label, "identity", f"{error.__name__} with “{match}”", got, "exact", passed)
 
 
 def _text(value: object) -> str:
@@ -222,13 +210,11 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _report(
-    label: str, kind: Kind, expected: str, got: str, tolerance: str, source: str, passed: bool
-) -> None:
+def _report(label: str, kind: Kind, expected: str, got: str, tolerance: str, passed: bool) -> None:
     if kind not in get_args(Kind):
         raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
     label = one_of_many(str(label))
-    row = Comparison(label, kind, expected, got, tolerance, str(source), bool(passed))
+    row = Comparison(label, kind, expected, got, tolerance, bool(passed))
     for rows in _listeners:
         rows.append(row)
     print(f"{'PASS' if passed else 'FAIL'} {row}")

@@ -23,6 +23,11 @@ def test_it_is_the_simulators_answer() -> None:
     around = run.ttft_s - (run.first_token_s - run.arrival_s)
     assert around == pytest.approx(CHAT.made.around_s)
     assert np.array_equal(np.isnan(run.tpot_s), run.output_tokens == 1)
+    for warm in (0, 150):
+        later = run.output_tokens[warm:] - 1
+        each = np.nan_to_num(run.tpot_s[warm:])
+        assert run.token_s(warm) == pytest.approx(np.average(each, weights=later))
+    assert run_engine(READER, 2.0, 20, np.random.default_rng(2)).token_s() == 0.0  # of one token
 
 
 @settings(max_examples=15, deadline=None)

@@ -64,7 +64,6 @@ def figure_night(figure: Figure) -> None:
     axes.set(xlabel="shards", ylabel="over after [min]", ylim=(50, 200))
 
 
-# In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_night() -> dict[str, Any]:
     """Four engines and a night of rows. Kill one, then cut the rows into more shards; then let
     every shard start an engine of its own."""

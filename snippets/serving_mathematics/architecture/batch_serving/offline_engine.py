@@ -42,7 +42,6 @@ from serving_mathematics.support.require import require_non_negative, require_po
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 RECORD = "offline_engine"
 COMMAND = "python -m serving_mathematics.architecture.batch_serving.offline_engine"

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Engine, Workload
 from serving_mathematics.core.fleet.design import Fleet
@@ -53,7 +52,6 @@ from serving_mathematics.support.require import (
     require_positive,
 )
 
-FloatArray = npt.NDArray[np.float64]
 Route = Callable[[int, View], int]
 WARM = 5  # of the requests, the first fifth only warms the caches
 

@@ -338,8 +338,7 @@ def check_load_magnifies_slower_steps() -> None:
 
     def token_s(times: float) -> float:
         run = run_engine(CHAT, rate, 20_000, np.random.default_rng(12), slowness=times)
-        spent = (run.completion_s - run.first_token_s)[2000:]
-        return float(spent.sum() / (run.output_tokens - 1.0)[2000:].sum())
+        return run.token_s(2000)
 
     now = token_s(1.0)
     for times, atol in ((SLOWER, 0.002), (1.05, 0.01)):

@@ -35,7 +35,6 @@ from serving_mathematics.support.measuring import provenance, read_record, write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 RECORD = "split_traffic"
 COMMAND = "python -m serving_mathematics.architecture.shadow_canary.split_traffic"

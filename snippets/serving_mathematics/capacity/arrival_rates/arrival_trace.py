@@ -15,9 +15,6 @@ Source: Azure Public Dataset, AzureLLMInferenceDataset2023.md for the trace and 
 (CC-BY); Patel et al. (2024).
 """
 
-# In one piece: the statistics of one log, how they are recorded, and what the page says of the
-# record.
-
 from __future__ import annotations
 
 import functools

@@ -44,7 +44,6 @@ class _FleetRun:
     waiting: FloatArray
 
 
-# In one piece: one loop, whose numbers are all of its state: as locals they are read fastest.
 def _run_fleet(
     load_per_s: npt.ArrayLike,
     policy: Policy,

@@ -214,7 +214,6 @@ def figure_spike(figure: Figure) -> None:
         axes.set(ylim=(MOST + 0.8, 0.2), ylabel="replica", xlabel="time [min]", xlim=(0, 40))
 
 
-# In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_spike() -> dict[str, Any]:
     """The load jumps after three minutes. Change the signal, then the start-up."""
     clock = np.arange(0, CLIP_S + 1, FRAME_S) / 60

@@ -19,7 +19,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.capacity.tail_latency.tail_record import TOGETHER, _recorded
 from serving_mathematics.support import checks
@@ -27,8 +26,6 @@ from serving_mathematics.support.require import require_in, require_positive_int
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def fan_out_slow_share(slow_probability: float, fan_out: int) -> float:

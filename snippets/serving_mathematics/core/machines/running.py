@@ -87,6 +87,12 @@ class Run:
         held &= ~(self.tpot_s > machine.promise.tpot_s)
         return float(held.mean())
 
+    def token_s(self, warm: int = 0) -> float:
+        """Mean time per token after the first [s], over all tokens of the requests after the first
+        `warm`; 0 where there is none."""
+        spent, later = self.completion_s - self.first_token_s, self.output_tokens - 1.0
+        return float(spent[warm:].sum() / max(later[warm:].sum(), 1.0))
+
     def series(self, times_s: npt.ArrayLike) -> Series:
         """What a monitor shows at these moments [s], in any order, shape (moments,).
 

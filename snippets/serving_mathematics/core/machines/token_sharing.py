@@ -124,11 +124,10 @@ class _Simulated(NamedTuple):
 def _simulated(machine: Machine, load: float, requests: int = 40_000) -> _Simulated:
     """A machine at a share of its ceiling, without the first tenth of the requests."""
     run = run_engine(machine, load * machine.ceiling_per_s, requests, np.random.default_rng(3))
-    kept = slice(requests // 10, None)
-    spent, later = run.completion_s - run.first_token_s, run.output_tokens - 1.0
-    seen = run.series(np.nextafter(run.arrival_s[kept], 0.0))
+    warm = requests // 10
+    seen = run.series(np.nextafter(run.arrival_s[warm:], 0.0))
     taken = float((seen.running >= machine.places).mean())
-    return _Simulated(float(spent[kept].sum() / later[kept].sum()), taken)
+    return _Simulated(run.token_s(warm), taken)
 
 
 def check_time_per_token_against_the_simulator() -> None:

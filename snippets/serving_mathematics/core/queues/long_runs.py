@@ -14,8 +14,6 @@ Stone (1990) for pieces of time simulated side by side from a guessed state, and
 simulating a little of each again.
 """
 
-# In one piece: two walks over the same lanes, and the runs that both are there for.
-
 from __future__ import annotations
 
 import itertools

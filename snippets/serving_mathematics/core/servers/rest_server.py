@@ -16,8 +16,6 @@ for paths and bodies; uvicorn's settings. `python -m serving_mathematics.core.se
 serves the classifier of digits until SIGTERM.
 """
 
-# In one piece: routes, bodies and the end of one server, which share its limits and its model.
-
 from __future__ import annotations
 
 import argparse

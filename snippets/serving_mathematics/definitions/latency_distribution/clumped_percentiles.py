@@ -13,9 +13,6 @@ Assumes: windows that are long against the memory of the queue; a service that s
 Source: Kish (1965) for the design effect; order statistics for the rest.
 """
 
-# In one piece: one simulated table; half are its picture and checks, which stand beside what they
-# show.
-
 from __future__ import annotations
 
 import functools

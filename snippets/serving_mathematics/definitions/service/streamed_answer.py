@@ -94,8 +94,7 @@ def _mixture_over_true(share: float) -> float:
     run = run_engine(MIXTURE, rate, 6000, np.random.default_rng(5))
     spent, later = run.completion_s - run.first_token_s, run.output_tokens - 1
     rng = np.random.default_rng(13)
-    token_s = float(spent.sum() / later.sum())
-    composed = rng.permutation(run.ttft_s) + rng.permutation(later) * token_s
+    composed = rng.permutation(run.ttft_s) + rng.permutation(later) * run.token_s()
     return float(np.quantile(composed, share) / np.quantile(run.ttft_s + spent, share))
 
 

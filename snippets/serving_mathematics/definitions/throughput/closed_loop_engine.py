@@ -223,7 +223,6 @@ def figure_closed_loop(figure: Figure) -> None:
     axes.set(xlabel="clients", ylabel="answer tokens a second")
 
 
-# In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_closed_loop() -> dict[str, Any]:
     """Add clients, then send them away between answers: when are all places taken?"""
 

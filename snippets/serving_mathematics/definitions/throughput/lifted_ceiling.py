@@ -27,7 +27,7 @@ from serving_mathematics.core.batching.continuous_batching import (
     Engine,
     StepTable,
 )
-from serving_mathematics.core.machines.machines import CHAT, SHORT_MIXTURE, Machine
+from serving_mathematics.core.machines.machines import CHAT, LARGE, SHORT_MIXTURE, Machine
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.definitions.throughput.closed_loop_engine import _simulated, loop_rate
 from serving_mathematics.support import checks
@@ -178,11 +178,10 @@ def check_four_bits_end_where_products_take_as_long() -> None:
     Source: the step model; operations for a byte at which an H100's two roofs meet, by its data
     sheet: one for each sequence, as a weight has two bytes and takes two operations.
     """
-    large = replace(CHAT, model="Llama-3.1-70B", devices=4)
     for machine, other, sequences, low, high in (
         (CHAT, "bf16", 64, 0.25, 0.5),
         (CHAT, "bf16", 256, 0.0, 0.02),
-        (large, "bf16", 256, 0.0, 0.02),
+        (LARGE, "bf16", 256, 0.0, 0.02),
         (SHORT_MIXTURE, "fp8", 256, 0.05, 0.25),
     ):
         four, more = (
@@ -203,12 +202,11 @@ def check_where_memory_ends_first_places_lack() -> None:
     Source: ceilings by the closed form, of models of 8, 32 and 70 billion parameters on devices of
     24 and 80 GB; prompts of 400 and answers of 1,500 tokens.
     """
-    large = replace(CHAT, model="Llama-3.1-70B")
     for name, machine, filled in (
         ("32B", FILLED, True),
         ("8B on an L4", replace(CHAT, device="L4"), True),
-        ("70B on two", replace(large, devices=2), True),
-        ("70B on four", replace(large, devices=4), False),
+        ("70B on two", replace(LARGE, devices=2), True),
+        ("70B on four", LARGE, False),
         ("8B", CHAT, False),
     ):
         few = machine.limited(machine.sequences_at_most)

@@ -77,7 +77,6 @@ def load_limit(loads: npt.ArrayLike, kept: npt.ArrayLike, share: float) -> float
 def _seen(machine: Machine, run: Run) -> dict[str, float]:
     """What a run shows after its first tenth."""
     warm = run.arrival_s.size // 10
-    spent, later = run.completion_s - run.first_token_s, run.output_tokens - 1.0
     moments = np.linspace(run.arrival_s[warm], run.arrival_s[-1], 4000)
     shown = run.series(moments)
     seen = run.series(np.nextafter(run.arrival_s[warm:], 0.0))
@@ -85,7 +84,7 @@ def _seen(machine: Machine, run: Run) -> dict[str, float]:
     fast, quick = ((soon & ~(run.tpot_s > limit))[warm:] for limit in PROMISES_S)
     return {
         "first": float(np.quantile(run.ttft_s[warm:], 0.99)),
-        "token": float(spent[warm:].sum() / later[warm:].sum()),
+        "token": run.token_s(warm),
         "taken": float((seen.running >= run.places).mean()),
         "running": float(shown.running.mean()) / run.places,
         "cache": float(shown.cache_share.mean()),

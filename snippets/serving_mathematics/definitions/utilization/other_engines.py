@@ -23,17 +23,16 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.machines.customers import LONGEST as LONGEST_CHAT
 from serving_mathematics.core.machines.customers import _long_chat
-from serving_mathematics.core.machines.machines import AGENTS, CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, LARGE, MIXTURE, Machine
 from serving_mathematics.core.machines.reader import READER, Reader
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
 
-LARGE = replace(CHAT, name="large", model="Llama-3.1-70B", devices=4)
 OTHERS = (
     replace(CHAT, name="A100", device="A100"),
     replace(CHAT, name="L40S", device="L40S"),
-    replace(CHAT, name="large on eight", model="Llama-3.1-70B", devices=8),
+    replace(LARGE, name="large on eight", devices=8),
     LARGE,
 )
 LARGE_LOADS = 50, 60, 70, 85  # in percent of its ceiling
@@ -69,19 +68,18 @@ def _run(
     """A machine at a load in percent of its ceiling."""
     rate, rng = load / 100 * machine.ceiling_per_s, np.random.default_rng(seed)
     run = run_engine(machine, rate, requests, rng, slowness=slowness)
-    late = slice(run.arrival_s.size // 10, None)
-    first, last = run.arrival_s[late][[0, -1]].tolist()
+    warm = run.arrival_s.size // 10
+    first, last = run.arrival_s[[warm, -1]].tolist()
     running = run.series(np.linspace(first, last, 2000)).running
-    spent, later = (run.completion_s - run.first_token_s)[late], run.output_tokens[late] - 1.0
     asked = run.arrival_s <= requests / rate  # those who come later come to an engine that empties
     return _Seen(
         run.kept(machine),
         float(run.cached_tokens[asked].sum() / run.prompt_tokens[asked].sum()),
         float(running.mean()) / machine.places,
         float((running >= machine.places).mean()),
-        float(np.quantile(run.ttft_s[late], 0.99)),
-        float(spent.sum() / max(later.sum(), 1.0)),
-        float((run.admitted_s - run.arrival_s)[late].mean()),
+        float(np.quantile(run.ttft_s[warm:], 0.99)),
+        run.token_s(warm),
+        float((run.admitted_s - run.arrival_s)[warm:].mean()),
     )
 
 

@@ -27,7 +27,7 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.book import promised_load
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
-from serving_mathematics.core.machines.traffic import draw_lengths, trace_record
+from serving_mathematics.core.machines.traffic import Lengths, draw_lengths, trace_record
 from serving_mathematics.intuition.batch_vs_online.deadline_scheduling import daily_profile
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
@@ -103,6 +103,21 @@ def _online(machine: Machine, real: bool, rng: np.random.Generator) -> tuple[Flo
     return np.interp(drawn, passed, np.linspace(0, span, shape.size + 1)), span
 
 
+def _below(online: FloatArray, lengths: Lengths, in_flight: int) -> Requests:
+    """Batch requests of lower priority, so many in flight, and those of who is online, when these
+    arrive [s]. lengths: of the first ones, then of the others."""
+    place = np.arange(lengths.prompt_tokens.size)
+    batch = place < place.size - online.size
+    return Requests(
+        np.append(np.zeros(batch.sum()), online),
+        lengths.prompt_tokens,
+        lengths.output_tokens,
+        cached_tokens=lengths.cached_tokens,
+        priority=batch.astype(int),
+        after=np.where(batch & (place >= in_flight), place - in_flight, -1),
+    )
+
+
 def _run(
     machine: Machine, rule: _Rule, seed: int, real: bool = False, batch_is: str = ""
 ) -> dict[str, float]:
@@ -115,18 +130,10 @@ def _run(
     minutes = (online / REAL_MINUTE_S).astype(np.int64)
     of = np.append(rng.choice(minutes, size), minutes) if real else None
     lengths = draw_lengths(rng, machine.traffic, size + online.size, of)
-    place = np.arange(size + online.size)
-    batch = place < size
     if batch_is:
-        lengths.prompt_tokens[batch], lengths.output_tokens[batch] = LONGER[batch_is]
-    asked = Requests(
-        np.append(np.zeros(size), online),
-        lengths.prompt_tokens,
-        lengths.output_tokens,
-        cached_tokens=lengths.cached_tokens,
-        priority=batch.astype(int),
-        after=np.where(batch & (place >= many), place - many, -1),
-    )
+        lengths.prompt_tokens[:size], lengths.output_tokens[:size] = LONGER[batch_is]
+    asked = _below(online, lengths, many)
+    batch = asked.priority > 0
     rank = by_priority if rule.priority else None
     engine = machine.limited(rule.places).engine
     seen = simulate_fleet(asked, Fleet([engine], schedule=rank, preempt=rank))

@@ -30,11 +30,11 @@ import numpy as np
 from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.policies import by_priority
-from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.customers import _long_chat
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
+from serving_mathematics.intuition.batch_vs_online.engine_backfill import _below
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import require_non_negative
@@ -99,20 +99,11 @@ def _run(shape: str, load: float, places: int, in_flight: int) -> _Seen:
     rng, span, ceiling = np.random.default_rng(17), SPANS_S[shape], _ended_per_s(shape, CHAT.places)
     online = np.sort(rng.random(rng.poisson(load * ceiling * span))) * span
     size = in_flight * (2 + int(1.2 * ceiling * span / in_flight))
-    asked = _drawn(shape, size + online.size, rng)
-    place = np.arange(size + online.size)
-    batch = place < size
-    requests = Requests(
-        np.append(np.zeros(size), online),
-        asked.prompt_tokens,
-        asked.output_tokens,
-        cached_tokens=asked.cached_tokens,
-        priority=batch.astype(int),
-        after=np.where(batch & (place >= in_flight), place - in_flight, -1),
-    )
+    asked = _below(online, _drawn(shape, size + online.size, rng), in_flight)
+    batch = asked.priority > 0
     engine = replace(_long_chat(), max_sequences=places)
-    seen = simulate_fleet(requests, Fleet([engine], schedule=by_priority, preempt=by_priority))
-    first = (seen.first_token_s - requests.arrival_s)[~batch] + CHAT.made.around_s
+    seen = simulate_fleet(asked, Fleet([engine], schedule=by_priority, preempt=by_priority))
+    first = (seen.first_token_s - asked.arrival_s)[~batch] + CHAT.made.around_s
     gap = (seen.completion_s - seen.first_token_s)[~batch] / (asked.output_tokens[~batch] - 1)
     warm = (online > 0.2 * span) & (online < 0.9 * span)
     ended = (seen.completion_s > 0.2 * span) & (seen.completion_s < 0.9 * span)

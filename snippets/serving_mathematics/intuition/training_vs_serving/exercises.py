@@ -175,10 +175,9 @@ def check_headroom_of_an_engine() -> None:
         run."""
         requests = 3_000 if machine is AGENTS else 10_000
         run = run_engine(machine, rate, requests, np.random.default_rng(5))
-        spent = (run.completion_s - run.first_token_s).sum() / (run.output_tokens - 1.0).sum()
         late = float(np.mean(run.ttft_s > machine.promise.ttft_s))
         running = rate * float((run.completion_s - run.admitted_s).mean())
-        return float(spent), float(run.ttft_s.mean()), late, running
+        return run.token_s(), float(run.ttft_s.mean()), late, running
 
     def told(load: float, machine: Machine, limit_s: float) -> float:
         """What an engine at a share of its ceiling may take."""

@@ -136,7 +136,6 @@ def figure_experts_touched(figure: Figure) -> None:
         axes.set(xlim=(1, TOKENS), xlabel="tokens in a step")
 
 
-# In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_experts_touched() -> dict[str, Any]:
     """Play it, token by token: how many new experts does the next token touch? Experts are only a
     part of a step."""

@@ -51,7 +51,13 @@ def static_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
 
 def _mean_s(rate: float, window_s: float, requests: int = 4_000) -> float:
     """Mean latency of an encoder's requests that come at random [s]."""
-    arrivals = np.cumsum(np.random.default_rng(16).exponential(1 / rate, requests))
+    return _batched_s(
+        np.cumsum(np.random.default_rng(16).exponential(1 / rate, requests)), window_s
+    )
+
+
+def _batched_s(arrivals: npt.NDArray[np.float64], window_s: float) -> float:
+    """The same of requests that come at these times [s]."""
     return float((form_batches(arrivals, _linear_s, 20, window_s)[1] - arrivals).mean())
 
 
@@ -121,11 +127,7 @@ def _group_gain(rate: float, members: int = 4, within_s: float = 0.001) -> float
     rng, count = np.random.default_rng(6), 3000
     starts = np.cumsum(rng.exponential(members / rate, count))
     arrivals = np.sort(np.repeat(starts, members) + rng.uniform(0, within_s, count * members))
-    greedy, caught = (
-        float((form_batches(arrivals, _linear_s, 20, window_s)[1] - arrivals).mean())
-        for window_s in (0.0, within_s)
-    )
-    return 1 - caught / greedy
+    return 1 - _batched_s(arrivals, within_s) / _batched_s(arrivals, 0.0)
 
 
 def _shared_queue_s(rate: float, window_s: float, instances: int, requests: int = 10_000) -> float:
@@ -196,10 +198,7 @@ def check_a_window_pays_for_groups_only() -> None:
             ("Poisson", np.cumsum(rng.exponential(1 / rate, count))),
             ("bursts", np.sort(bursts)),
         ):
-            none, *windowed = (
-                1000 * float((form_batches(arrivals, _linear_s, 20, w)[1] - arrivals).mean())
-                for w in (0.0, 0.005, 0.02)
-            )
+            none, *windowed = (1000 * _batched_s(arrivals, w) for w in (0.0, 0.005, 0.02))
             order = f"{none:.2f} ≤ {windowed[0]:.2f} ≤ {windowed[1]:.2f} ms"
             right = none <= windowed[0] + 1e-9 and windowed[0] <= windowed[1]
             checks.holds(f"{name}, {rate:g}/s", right and none < windowed[1], got=order)

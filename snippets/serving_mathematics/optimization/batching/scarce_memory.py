@@ -21,7 +21,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
@@ -37,7 +36,6 @@ from serving_mathematics.support import checks
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FloatArray = npt.NDArray[np.float64]
 
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15)  # of the blocks, left free
 # vLLM pull request 44594: Qwen2.5-7B on one GB200, 299,584 tokens of cache, 450 prompts of 800 to

@@ -19,7 +19,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import (
     Workload,
@@ -36,7 +35,6 @@ from serving_mathematics.support.require import as_number, require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FloatArray = npt.NDArray[np.float64]
 
 BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
 LOADS = (0.4, 0.6, 0.8)

@@ -41,6 +41,17 @@ def soften(logits: npt.ArrayLike, temperature: float = 1.0) -> FloatArray:
     return weights
 
 
+def _distributions(p: npt.ArrayLike, q: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Both as arrays of one shape."""
+    first, second = as_floats(p=p), as_floats(q=q)
+    for name, x in (("p", first), ("q", second)):
+        good = x.ndim >= 1 and x.size > 0 and np.all(x >= 0)
+        good = good and np.all(np.abs(x.sum(axis=-1) - 1) < 1e-9)
+        require(good, name, "a distribution along its last axis", x)
+    require(first.shape == second.shape, "q", f"of shape {first.shape}", second.shape)
+    return first, second
+
+
 def kl_divergence(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     """KL(p‖q) = Σp·ln(p/q) along the last axis [nat]; infinite where q misses what p does.
 
@@ -50,12 +61,7 @@ def kl_divergence(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     >>> float(kl_divergence([0.5, 0.5], [0.25, 0.75]).round(6))  # ½·ln 2 + ½·ln ⅔
     0.143841
     """
-    first, second = as_floats(p=p), as_floats(q=q)
-    for name, x in (("p", first), ("q", second)):
-        good = x.ndim >= 1 and x.size > 0 and np.all(x >= 0)
-        good = good and np.all(np.abs(x.sum(axis=-1) - 1) < 1e-9)
-        require(good, name, "a distribution along its last axis", x)
-    require(first.shape == second.shape, "q", f"of shape {first.shape}", second.shape)
+    first, second = _distributions(p, q)
     with np.errstate(divide="ignore"):
         ratio = np.log(np.where(first > 0, first, 1.0)) - np.log(np.where(first > 0, second, 1.0))
     return np.asarray((first * ratio).sum(axis=-1))

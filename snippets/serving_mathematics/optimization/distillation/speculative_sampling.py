@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.batching.speculative_decoding import expected_tokens
+from serving_mathematics.optimization.distillation.distillation import _distributions
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
     as_floats,
@@ -38,17 +39,6 @@ BoolArray = npt.NDArray[np.bool_]
 FALSE_ALARM = 1e-3  # chance that the χ² check refuses a sampler that is right
 TOY_TARGET = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.4, 0.4, 0.2]])
 TOY_DRAFT = np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4], [0.2, 0.2, 0.6]])
-
-
-def _distributions(p: npt.ArrayLike, q: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Both as arrays of one shape."""
-    target, draft = as_floats(p=p), as_floats(q=q)
-    for name, x in (("p", target), ("q", draft)):
-        good = x.ndim >= 1 and x.size > 0 and np.all(x >= 0)
-        good = good and np.all(np.abs(x.sum(axis=-1) - 1) < 1e-9)
-        require(good, name, "a distribution along its last axis", x)
-    require(target.shape == draft.shape, "q", f"of shape {target.shape}", draft.shape)
-    return target, draft
 
 
 def acceptance_rate(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:

@@ -108,10 +108,10 @@ def pay_back_tokens(
     return taught_price / saved * 1e6
 
 
-def _taught_price(student: str, base: Machine = CHAT) -> float:
+def _taught_price(student: str) -> float:
     """What the teacher's answers and the training cost [$]."""
-    answers = TAUGHT_TOKENS / 1e6 * _price(TEACHER, base)
-    return answers + training_price(STUDENTS[student], TAUGHT_TOKENS, base.device_price_per_hour)
+    answers = TAUGHT_TOKENS / 1e6 * _price(TEACHER)
+    return answers + training_price(STUDENTS[student], TAUGHT_TOKENS, CHAT.device_price_per_hour)
 
 
 def _drafted() -> Deployment:

@@ -35,7 +35,6 @@ from serving_mathematics.support.require import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FloatArray = npt.NDArray[np.float64]
 FILES = ("F16", "Q8_0", "Q4_0", "Q4_1")
 TABLE = [name for name, form in weight_formats().items() if form.rows is None]
 SHORT = (  # of the page: format, and the same with products in it, where there are any
