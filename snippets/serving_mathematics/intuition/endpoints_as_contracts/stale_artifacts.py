@@ -162,12 +162,10 @@ def figure_stale_set(figure: Figure) -> None:
 
 
 def check_chain() -> None:
-    """The chain of five nodes has four edges, one order, and goes stale from the change onwards.
+    """The chain of five nodes has one order, and goes stale from the change onwards.
 
     Source: by hand.
     """
-    checks.equal("nodes", len(CHAIN), 5, kind="published")
-    checks.equal("edges", sum(map(len, CHAIN.values())), 4, kind="published")
     order = ["raw", "clean", "features", "model", "endpoint"]
     checks.equal("order", _topological_order(CHAIN), order)
     stale = ["features", "model", "endpoint"]
@@ -183,8 +181,7 @@ def check_checksum_collides() -> None:
     """
     values = ([17, 23, 42, 99, 101], [19, 22, 42, 99, 101])
     one, other = (sum(i * value for i, value in enumerate(some, 1)) for some in values)
-    checks.equal("checksum", one, 1090, kind="published")
-    checks.equal("another array", other, 1090)
+    checks.equal("both checksums", [one, other], [1090, 1090])
     hashes = [lineage_fingerprints({"a": []}, {"a": bytes(some)})["a"] for some in values]
     checks.holds("SHA-256 tells the two apart", hashes[0] != hashes[1])
 

@@ -247,7 +247,7 @@ def check_blocks_beat_reservations_and_sharing_beats_blocks() -> None:
             ):
                 least = min(h / one for one, h in zip(ended[low], ended[high], strict=True))
                 label = f"{shared} tokens, draw {seed}: {name}"
-                checks.inside(label, least, due, 1e9, kind="simulation")
+                checks.inside(label, least, due, 1e9)
 
 
 def check_what_fits_against_the_engine() -> None:
