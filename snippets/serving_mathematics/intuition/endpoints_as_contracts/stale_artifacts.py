@@ -162,12 +162,14 @@ def figure_stale_set(figure: Figure) -> None:
 
 
 def check_chain() -> None:
-    """The chain of five nodes has one order, and goes stale from the change onwards.
+    """The chain of five nodes has four edges, one order, and goes stale from the change onwards.
 
     Source: by hand.
     """
-    order = ["raw", "clean", "features", "model", "endpoint"]
-    checks.equal("order", _topological_order(CHAIN), order)
+    found, order = _topological_order(CHAIN), ["raw", "clean", "features", "model", "endpoint"]
+    checks.equal("nodes", len(found), 5)
+    checks.equal("edges", sum(map(len, CHAIN.values())), 4)
+    checks.equal("order", found, order)
     stale = ["features", "model", "endpoint"]
     checks.equal("stale after clean", stale_after(CHAIN, ["clean"]), stale)
     checks.equal("stale after endpoint", stale_after(CHAIN, ["endpoint"]), [])
@@ -181,7 +183,8 @@ def check_checksum_collides() -> None:
     """
     values = ([17, 23, 42, 99, 101], [19, 22, 42, 99, 101])
     one, other = (sum(i * value for i, value in enumerate(some, 1)) for some in values)
-    checks.equal("both checksums", [one, other], [1090, 1090])
+    checks.equal("checksum", one, 17 + 46 + 126 + 396 + 505)
+    checks.equal("another array", other, one)
     hashes = [lineage_fingerprints({"a": []}, {"a": bytes(some)})["a"] for some in values]
     checks.holds("SHA-256 tells the two apart", hashes[0] != hashes[1])
 
