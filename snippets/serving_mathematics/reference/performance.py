@@ -342,5 +342,7 @@ def check_ratios_are_ratios() -> None:
         for queue in QUEUES:
             ours = run[queue]["engines"]["long_run"]["ns"]["median"]
             for engine, cell in run[queue]["engines"].items():
+                if engine == "long_run":  # the ratio to itself
+                    continue
                 quotient = math.log(cell["ns"]["median"] / ours / cell["ratio"]["median"])
-                checks.inside(f"{queue}, {engine}", quotient, -0.3, 0.3, kind="measured")
+                checks.inside(f"{queue}, {engine}: logarithm", quotient, -0.3, 0.3, kind="measured")

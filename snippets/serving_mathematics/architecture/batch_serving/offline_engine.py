@@ -225,7 +225,9 @@ def check_a_shard_costs_its_overhead() -> None:
                 continue
             share = rows / float(np.mean(_of("mixed")[name][place])) / rate
             told = fed_share(rows, rate, overhead_s)
-            checks.close(f"{name}, {rows:,} rows", told, share, rtol=0.1, kind="simulation")
+            checks.close(
+                f"{name}, {rows:,} rows: of the rate", told, share, rtol=0.1, kind="simulation"
+            )
 
 
 def check_rows_are_served_again() -> None:

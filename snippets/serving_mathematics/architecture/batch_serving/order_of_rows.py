@@ -134,7 +134,7 @@ def check_sorting_by_length_does_not_pay() -> None:
             ratio = _sorted_over_mixed(name, order, SIZES[-1])
             checks.inside(f"{name}, {order}: over mixed", ratio, 1.002, 1.1)
         few = _sorted_over_mixed(name, "longest first", 1024)
-        checks.inside(f"{name}, 1,024 rows longest first", few, 0.9, 1.05)
+        checks.inside(f"{name}, 1,024 rows longest first: over mixed", few, 0.9, 1.05)
     few = _few_over_mixed()
     checks.inside("thinking, four rows a place: over mixed", few, 0.75, 0.9)
 
@@ -163,8 +163,10 @@ def check_rows_that_begin_alike_want_one_engine() -> None:
     """
     mixed, grouped = (row["found"] for row in _of("alike")[next(iter(CUSTOMERS))])
     cut, spread = (_found_on_many(route) for route in (_in_parts, least_requests))
-    checks.close("in parts", cut, grouped, atol=0.02, kind="simulation")
-    checks.close("by the fewest requests", spread, mixed, atol=0.05, kind="simulation")
+    checks.close("in parts: tokens found", cut, grouped, atol=0.02, kind="simulation")
+    checks.close(
+        "by the fewest requests: tokens found", spread, mixed, atol=0.05, kind="simulation"
+    )
     more = _found_on_many(least_requests, MANY)
     checks.inside("five times the rows, of in parts", more / cut, 0.95, 1.0)
 

@@ -325,7 +325,7 @@ def check_longer_answers_slow_tokens() -> None:
         spent = (run.completion_s - run.first_token_s)[kept]
         per_token_s.append(float(spent.sum() / (answers - 1.0)[kept].sum()))
     got = per_token_s[1] / per_token_s[0]
-    checks.close("slower", got, _slowed_by_longer(1.1), atol=0.01, kind="simulation")
+    checks.close("tokens, times as slow", got, _slowed_by_longer(1.1), atol=0.01, kind="simulation")
 
 
 def check_load_magnifies_slower_steps() -> None:

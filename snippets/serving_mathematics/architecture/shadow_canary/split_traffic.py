@@ -233,8 +233,8 @@ def check_a_draw_of_customers_may_still_differ() -> None:
     for arm in ARMS[:2]:
         ratios = [one[arm] for one in draws]
         near = sum(abs(ratio - 1) < 0.05 for ratio in ratios)
-        checks.inside(f"near the {arm}", near, len(draws) - 2, len(draws) - 1)
-        checks.inside(f"farthest from the {arm}", max(ratios), 1.05, 1.2)
+        checks.inside(f"draws near the {arm}", near, len(draws) - 2, len(draws) - 1)
+        checks.inside(f"largest ratio to the {arm}", max(ratios), 1.05, 1.2)
 
 
 def check_a_small_canary_is_fast() -> None:

@@ -434,7 +434,7 @@ def check_chance_makes_a_busy_minute() -> None:
         due = 1 + sigmas * float(np.sqrt(spread / requests))
         for seed in (5, 6):
             told = _peak_by_chance(span, seed)
-            label = f"{span} min, draw {seed}"
+            label = f"{span} min, draw {seed}: peak over mean"
             checks.inside(label, told, low, high)
             checks.close(f"{label}, by normal sums", told, due, rtol=0.12, kind="simulation")
 

@@ -147,7 +147,9 @@ def check_orders_and_limits_beat_copies() -> None:
                 ("unread tokens", 45.0, 100.0),
                 ("copy", -50.0, 15.0),
             ):
-                checks.inside(f"{mix} at {load:g}, {name}", _cut(mix, load, name), least, most)
+                checks.inside(
+                    f"{mix} at {load:g}, {name}: cut [%]", _cut(mix, load, name), least, most
+                )
 
 
 def check_unread_tokens_cost_nobody() -> None:
@@ -171,7 +173,12 @@ def check_unread_tokens_cost_nobody() -> None:
             more = _remedy(*given)["kept"] - _remedy(mix, load, "none")["kept"]
             checks.inside(f"{mix} at {load:g}, kept: more", more, 0.0, 0.1)
             copied = mix, load, "copy behind unread tokens", "short_p99", "unread tokens"
-            checks.inside(f"{mix} at {load:g}, with copies", _over(*copied), 1.02, 10.0)
+            checks.inside(
+                f"{mix} at {load:g}, with copies: short p99, times as late",
+                _over(*copied),
+                1.02,
+                10.0,
+            )
         shortest = _over(mix, 0.7, "shortest", "short_p99", "unread tokens")
         low, high = (0.9, 1.1) if mix == "documents" else (0.1, 0.5)
         checks.inside(f"{mix} at 0.7, shortest over unread", shortest, low, high)
@@ -195,7 +202,7 @@ def check_two_engines_gain_less() -> None:
     cuts = {2: 100 * (1 - late_s["tokens"] / late_s["requests"])}
     cuts[ENGINES] = _cut("documents", 0.7, "unread tokens")
     for engines, low, high in ((2, 20.0, 40.0), (ENGINES, 50.0, 75.0)):
-        checks.inside(f"{engines} engines [%]", cuts[engines], low, high)
+        checks.inside(f"{engines} engines: cut [%]", cuts[engines], low, high)
 
 
 def check_ties_go_to_the_fewest_requests() -> None:
@@ -268,7 +275,7 @@ def check_whom_the_order_costs() -> None:
     for mix in MIXES:
         for load in (0.5, 0.7):
             later = _over(mix, load, "shortest", "long_p50")
-            checks.inside(f"{mix} at {load:g}", later, 0.5, 1.34)
+            checks.inside(f"{mix} at {load:g}: long prompts, times as late", later, 0.5, 1.34)
             slower = _over(mix, load, "shortest", "token_p90")
             checks.inside(f"{mix} at {load:g}: time per token", slower, 0.95, 1.125)
 

@@ -340,8 +340,8 @@ def check_equal_releases_look_unequal() -> None:
         checks.inside(f"{label}: alone", cried["alone"], 0.2, 1)
         checks.inside(f"{label}: n/D", cried["by_effect"], 0, 0.19)
     few, many = _row("chat", BUSY["chat"])["seen"], _long()["chat"]["seen"]
-    checks.inside(f"seen with {COUNT:,}", few, 0.27, 0.37)
-    checks.inside(f"seen with {ENOUGH:,}", many, 0.17, 0.24)
+    checks.inside(f"slowdown that is seen with {COUNT:,}", few, 0.27, 0.37)
+    checks.inside(f"slowdown that is seen with {ENOUGH:,}", many, 0.17, 0.24)
 
 
 def check_a_changing_load_is_no_sample() -> None:
@@ -352,7 +352,7 @@ def check_a_changing_load_is_no_sample() -> None:
     """
     row = next(row for row in _recorded() if row["minutes"] and row["machine"] == "chat")
     worth = COUNT / row["effect"]
-    checks.inside("worth", worth, 1, 10)
+    checks.inside("independent requests they are worth", worth, 1, 10)
     checks.equal("upper rank", quantile_ranks(int(worth), 0.99).upper, None)
 
 

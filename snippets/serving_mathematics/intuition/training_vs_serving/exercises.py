@@ -199,8 +199,8 @@ def check_headroom_of_an_engine() -> None:
     late = seen(most, few)[2]
     checks.inside("16 places, at that rate: first tokens late", late, 0.1, 0.3)
     for label, machine, low, high in (
-        ("a mixture with short contexts", SHORT_MIXTURE, 0.6, 0.75),
-        ("agents", AGENTS, 2.0, 4.0),
+        ("a mixture with short contexts: of the limit", SHORT_MIXTURE, 0.6, 0.75),
+        ("agents: of the limit", AGENTS, 2.0, 4.0),
     ):
         limit_s = 4 * float(machine.step_s(1))
         ratio = seen(told(0.3, machine, limit_s), machine)[0] / limit_s

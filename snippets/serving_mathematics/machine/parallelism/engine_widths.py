@@ -316,7 +316,9 @@ def check_points_beside_the_lines() -> None:
         for requests in drawn:
             seen, told = _over_four(names, requests)
             for n, ratio in zip(WIDTHS, (seen / told).tolist(), strict=True):
-                label = f"{names[0]}, {requests} requests a device, engines of {n}"
+                label = (
+                    f"{names[0]}, {requests} requests a device, engines of {n}: measured over drawn"
+                )
                 large = names == (LARGE,)
                 least, most = 1.13 if large and n == 1 else 0.9, 1.35 if large else 1.1
                 checks.inside(label, ratio, least, most, kind="measured")

@@ -221,7 +221,7 @@ def check_gains_of_devices() -> None:
         checks.close(f"{name}, fitted", fitted, measured, rtol=0.12, kind="measured")
         checks.close(f"{name}, kernels alone", kernels, measured, rtol=0.25, kind="measured")
         gains.append(measured)
-    checks.close("1 to 8", gains[3], 2.59, atol=0.005, kind="stated")
+    checks.close("gain from 1 to 8", gains[3], 2.59, atol=0.005, kind="stated")
     checks.holds("less each time", gains[0] > gains[1] > gains[2], got=gains[2])
 
 

@@ -168,7 +168,7 @@ def check_a_window_spaces_instances() -> None:
     """
     for load in (0.1, 0.3, 0.6):
         gain = _spaced_gain(load, 4)
-        checks.inside(f"four at {load:.0%}", gain, 0.08, 0.2)
+        checks.inside(f"four at {load:.0%}: gain", gain, 0.08, 0.2)
         checks.close(f"one at {load:.0%}", _spaced_gain(load, 1), 0.0, atol=0.01, kind="simulation")
     arrivals = np.cumsum(np.random.default_rng(16).exponential(0.002, 10_000))
     ends = form_batches(arrivals, lambda i, j: FIXED_S + (j - i) * PER_ITEM_S / 20, 64, 0.001)[1]
@@ -184,7 +184,7 @@ def check_a_window_pays_for_groups_only() -> None:
     Source: 10,000 simulated requests of each kind, the same for every window.
     """
     gains = [_group_gain(rate) for rate in (20.0, 100.0, 300.0, 600.0)]
-    checks.inside("groups of four within 1 ms, 100/s", gains[1], 0.1, 0.25)
+    checks.inside("groups of four within 1 ms, 100/s: gain", gains[1], 0.1, 0.25)
     checks.holds("and less with more load", bool(np.all(np.diff(gains) < 0) and gains[-1] > 0))
     rng = np.random.default_rng(6)
     count = 10_000

@@ -305,7 +305,7 @@ def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
     """
     for way, least, most in (("host", 1.48, 2.0), ("as large", 1.0, 1.2)):
         for run, ratio in enumerate(_limits(way) / _limits("none"), 1):
-            checks.inside(f"{way}, run {run}", float(ratio), least, most)
+            checks.inside(f"{way}, run {run}: over no tier", float(ratio), least, most)
 
 
 def check_a_single_run_may_end_earlier() -> None:
@@ -315,8 +315,8 @@ def check_a_single_run_may_end_earlier() -> None:
     Source: this record, and that of the book's machines.
     """
     ends = _limits("none") / (100 * promised_load("agents"))
-    checks.inside("earliest", float(ends.min()), 0.78, 0.88)
-    checks.inside("latest", float(ends.max()), 1.0, 1.125)
+    checks.inside("earliest end, over the mean's", float(ends.min()), 0.78, 0.88)
+    checks.inside("latest end, over the mean's", float(ends.max()), 1.0, 1.125)
 
 
 def check_lifetime_by_hand() -> None:

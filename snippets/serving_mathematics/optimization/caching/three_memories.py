@@ -261,7 +261,7 @@ def check_what_fits_against_the_engine() -> None:
     running = float(seen.running[-10:].mean())
     checks.close("sequences", running, told, rtol=0.2, kind="simulation")
     taken = (seen.common + seen.own + seen.empty)[-10:].mean() / CHAT.cache_tokens
-    checks.close("memory", float(taken), 1.0, atol=0.1, kind="simulation")
+    checks.close("memory taken", float(taken), 1.0, atol=0.1, kind="simulation")
 
 
 def check_it_holds_for_long_conversations() -> None:

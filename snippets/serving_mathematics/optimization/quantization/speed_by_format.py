@@ -278,7 +278,7 @@ def check_floors_take_what_few_bytes_gain() -> None:
         ("Qwen3-14B", 1, "h200", 1.3, 1.6),
     ):
         gains = _fewer_gain(model, devices, system, BATCHES)
-        label = f"{model} on {devices} {system}"
+        label = f"{model} on {devices} {system}: gain"
         checks.inside(label, float(gains[0]), low, high)
         if low > 1:
             checks.inside(f"{label}, any batch", float(gains.min()), 1.0, high)
