@@ -338,11 +338,11 @@ def check_changes_explain_the_error() -> None:
     for (kind, tokens), longer_s in rows.items():
         low, high = (-0.25, 0.25) if kind == "split" else (0.5, 4.0)
         label = f"{kind} {tokens}: of the cost"
-        checks.inside(label, longer_s / change_s, low, high, kind="measured")
+        checks.inside(label, longer_s / change_s, low, high)
     (grid, _, _), (whole, _, _) = (
         _errors(record["loads"]["runs"], m) for m in ("costs", "changes")
     )
-    checks.inside("error of medians that is left", whole / grid, 0.0, 0.5, kind="measured")
+    checks.inside("error of medians that is left", whole / grid, 0.0, 0.5)
 
 
 def check_memory_has_a_level() -> None:
@@ -353,10 +353,10 @@ def check_memory_has_a_level() -> None:
     """
     few, own = read_record(RECORD)["memory"]["rows"]
     growth = [row["mixed_mib"][-1] / row["mixed_mib"][-2] - 1 for row in (few, own)]
-    checks.inside("growth in the last steps", growth[0], 0, 0.02, kind="measured")
-    checks.inside("with the engine's own", growth[1], 0.02, 1, kind="measured")
+    checks.inside("growth in the last steps", growth[0], 0, 0.02)
+    checks.inside("with the engine's own", growth[1], 0.02, 1)
     ratio = own["mixed_mib"][-1] / few["mixed_mib"][-1]
-    checks.inside("the engine's own over ours", ratio, 1.05, 3, kind="measured")
+    checks.inside("the engine's own over ours", ratio, 1.05, 3)
 
 
 def check_a_prefix_is_not_computed_again() -> None:
@@ -368,4 +368,4 @@ def check_a_prefix_is_not_computed_again() -> None:
     for row in read_record(RECORD)["prefixes"]:
         label = f"{row['prompt_tokens']} tokens: warm over cold"
         most = 0.1 if row["prompt_tokens"] >= 1000 else 0.5
-        checks.inside(label, row["warm_s"] / row["cold_s"], 0, most, kind="measured")
+        checks.inside(label, row["warm_s"] / row["cold_s"], 0, most)

@@ -135,7 +135,9 @@ def check_load_is_what_it_says() -> None:
     """
     load = poisson_load(50.0, 3, 40.0, 128)
     count = load.arrival_s.size
-    checks.inside("requests", count, 2000 - 4 * math.sqrt(2000), 2000 + 4 * math.sqrt(2000))
+    checks.inside(
+        "requests", count, 2000 - 4 * math.sqrt(2000), 2000 + 4 * math.sqrt(2000), kind="simulation"
+    )
     longest = int((load.prompt_tokens + load.output_tokens).max())
     checks.equal("longest", longest, 128)
     again = poisson_load(50.0, 3, 40.0, 128)

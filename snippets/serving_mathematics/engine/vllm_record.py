@@ -111,7 +111,7 @@ def check_vllm_lost_nothing() -> None:
         label = f"{run['rate']:g}/s, run {run['seed']}: tokens"
         checks.equal(label, run["tokens"], int(load.output_tokens.sum()), kind="measured")
     preempted = sum(run["inexact_steps"] for run in runs)
-    checks.equal("steps that preempt", preempted, 0, kind="measured")
+    checks.equal("steps that preempt", preempted, 0, kind="stated")
     planned = asked["repeats"] * len(record["loads"]["rates"])
     checks.equal("runs", len(runs), planned, kind="measured")
 
@@ -125,13 +125,13 @@ def check_vllm_is_predicted_too_fast() -> None:
     """
     record = read_record(RECORD)
     low, cells = _too_fast(record)
-    checks.equal("cells that are predicted too short", low, cells, kind="measured")
+    checks.equal("cells that are predicted too short", low, cells, kind="stated")
     paces = _paces(record)
-    checks.inside("TPOT, busiest over slowest", paces[-1] / max(paces), 0.5, 0.9, kind="measured")
+    checks.inside("TPOT, busiest over slowest", paces[-1] / max(paces), 0.5, 0.9)
     said, slowest = _paces(record, predicted=True), int(np.argmax(paces))
-    checks.inside("the same, predicted", said[-1] / said[slowest], 0.9, 1.0, kind="simulation")
+    checks.inside("the same, predicted", said[-1] / said[slowest], 0.9, 1.0)
     came = [_came_per_s(record, record["loads"]["rates"][place]) for place in (slowest, -1)]
-    checks.inside("what came, busiest over slowest", came[1] / came[0], 1.0, 1.2, kind="measured")
+    checks.inside("what came, busiest over slowest", came[1] / came[0], 1.0, 1.2)
 
 
 def check_vllm_computes_the_same_weights() -> None:
@@ -142,7 +142,7 @@ def check_vllm_computes_the_same_weights() -> None:
     told = read_record(RECORD)["same_answers"]
     begun = sum(count > 0 for count in told["common"])
     least = len(told["common"]) // 2 + 1
-    checks.inside("answers that begin alike", begun, least, len(told["common"]), kind="measured")
+    checks.inside("answers that begin alike", begun, least, len(told["common"]))
 
 
 def check_vllm_predictions_were_made_before() -> None:

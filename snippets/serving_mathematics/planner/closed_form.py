@@ -224,7 +224,9 @@ def check_slowdown_against_simulation() -> None:
         asked = Workload(asked.arrival_s, np.full(4000, 200), np.full(4000, 300))
         _, tpot = latencies_s(asked, simulate(asked, engine))
         ratio = closed_form(asked, rate, engine).tpot_s / float(tpot[400:].mean())
-        checks.inside(f"{rate:g}/s: closed form over simulation", ratio, 0.97, 1.03)
+        checks.inside(
+            f"{rate:g}/s: closed form over simulation", ratio, 0.97, 1.03, kind="simulation"
+        )
 
 
 def check_tail_is_inverted() -> None:
@@ -255,4 +257,10 @@ def check_memory_against_simulation() -> None:
     spent = (served.completion_s - served.first_token_s)[later]
     per_request = asked.prompt_tokens[later] + asked.output_tokens[later] / 2
     held = float(spent @ per_request) / asked.arrival_s[-1]
-    checks.close("tokens held", closed_form(asked, 8.0, engine).held_tokens, held, rtol=0.06)
+    checks.close(
+        "tokens held",
+        closed_form(asked, 8.0, engine).held_tokens,
+        held,
+        rtol=0.06,
+        kind="simulation",
+    )

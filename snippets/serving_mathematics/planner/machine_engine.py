@@ -141,7 +141,7 @@ def check_a_full_engine_is_the_closed_loop() -> None:
         engine = engine_of(one, asked, 8192, places).engine
         _, tpot = latencies_s(asked, simulate(asked, engine))
         ratio = float(tpot[size // 4 : -size // 4].mean()) / float(told)
-        checks.inside(f"{label}: simulated over formula", ratio, 0.97, 1.03)
+        checks.inside(f"{label}: simulated over formula", ratio, 0.97, 1.03, kind="simulation")
 
 
 def check_reserve_against_a_log() -> None:

@@ -253,13 +253,13 @@ def check_most_answers_are_within_a_step() -> None:
     for margin, least in zip(MARGINS, (0.9, 0.95), strict=True):
         pairs = [pair for pair in _pairs(margin) if pair[1]]
         close = sum(within_a_step(*pair) for pair in pairs) / len(pairs)
-        checks.inside(f"share at {margin:g}", close, least, 1.0, kind="measured")
+        checks.inside(f"share at {margin:g}", close, least, 1.0)
     same = sum(one == two for one, two in pairs) / len(pairs)
     one_number, _ = _of_one_number([one for one, _ in pairs])
     checks.inside("the same, over one number for all", same / one_number, 1.75, 2.5)
     exact, eased = (tendency(_pairs(margin)) for margin in MARGINS)
     checks.inside("answered over measured, with margin", eased, 0.9, 1.1, kind="measured")
-    checks.inside("without", exact, 1.2, 1.5, kind="measured")
+    checks.inside("without", exact, 1.2, 1.5)
 
 
 def check_more_time_needs_no_more_devices() -> None:
@@ -270,7 +270,7 @@ def check_more_time_needs_no_more_devices() -> None:
     """
     pairs = zip(*([two for _, two in _pairs(margin)] for margin in MARGINS), strict=True)
     worse = [pair for pair in pairs if pair[0] and not 0 < pair[1] <= pair[0]]
-    checks.equal("questions that need more", worse, [], kind="measured")
+    checks.equal("questions that need more", worse, [], kind="stated")
 
 
 def check_record_can_be_made_again() -> None:
@@ -281,7 +281,7 @@ def check_record_can_be_made_again() -> None:
     """
     for run, row in zip(drawn_runs(), read_record(RECORD)["rows"], strict=True):
         if run.line in AGAIN:
-            checks.equal(f"line {run.line}", _row(run), row)
+            checks.equal(f"line {run.line}", _row(run), row, kind="simulation")
 
 
 if __name__ == "__main__":

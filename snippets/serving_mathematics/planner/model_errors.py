@@ -364,7 +364,7 @@ def check_half_of_the_runs_foresees_the_other() -> None:
             low, high = np.quantile(ratios[::2], [0.1, 0.9])
             inside = float(np.mean((low <= ratios[1::2]) & (ratios[1::2] <= high)))
             label = f"{'sparse' if sparse else 'dense'}, {devices} devices"
-            checks.inside(label, inside, 0.74, 0.86)
+            checks.inside(label, inside, 0.74, 0.86, kind="measured")
 
 
 def check_errors_are_those_of_the_scores() -> None:
@@ -375,11 +375,13 @@ def check_errors_are_those_of_the_scores() -> None:
     """
     scores = read_record("machine_scores")["aggregated"]["one model left out"]["per token"]
     error = np.abs(1 / _columns()["tpot_ratio"] - 1)
-    checks.close("median error", float(np.median(error)), scores["all"]["median"], atol=5e-3)
+    checks.close(
+        "median error", float(np.median(error)), scores["all"]["median"], atol=5e-3, kind="measured"
+    )
     for devices in (1, 2, 4, 8):
         kind = _columns()["devices"] == devices
         runs = scores["devices"][str(devices)]["runs"]
-        checks.equal(f"runs of {devices}", int(kind.sum()), runs)
+        checks.equal(f"runs of {devices}", int(kind.sum()), runs, kind="measured")
 
 
 if __name__ == "__main__":

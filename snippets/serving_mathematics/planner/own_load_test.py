@@ -149,13 +149,13 @@ def check_calibration_comes_nearer() -> None:
     Source: the record.
     """
     errors = _median_errors(tested_calibration())
-    checks.holds("fitted", errors["after"] < errors["before"], got=errors, kind="measured")
-    checks.holds("by others", errors["others"] < errors["before"], got=errors, kind="measured")
+    checks.holds("fitted", errors["after"] < errors["before"], got=errors)
+    checks.holds("by others", errors["others"] < errors["before"], got=errors)
     firsts = _median_errors(tested_calibration(), "first_token_s")
     gained = firsts["before"] - firsts["after"]
-    checks.inside("first tokens, gained", gained, 0.0, 0.1, kind="measured")
+    checks.inside("first tokens, gained", gained, 0.0, 0.1)
     none = firsts["others"] >= firsts["before"]
-    checks.holds("first tokens by others", none, got=firsts, kind="measured")
+    checks.holds("first tokens by others", none, got=firsts)
 
 
 def check_shape_is_the_models() -> None:

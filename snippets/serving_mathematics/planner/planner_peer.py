@@ -440,7 +440,9 @@ def check_planner_answers_as_recorded() -> None:
 
     Source: the record, and its command.
     """
-    checks.equal("the third", answer_here(QUESTIONS[2], 0.5), _told()[2]["here"]["0.5"])
+    checks.equal(
+        "the third", answer_here(QUESTIONS[2], 0.5), _told()[2]["here"]["0.5"], kind="simulation"
+    )
 
 
 def check_a_tail_needs_no_fewer_devices() -> None:
@@ -450,7 +452,7 @@ def check_a_tail_needs_no_fewer_devices() -> None:
     """
     pairs = [[one["here"][name]["devices"] for name in ("0.5", "0.99")] for one in _told()]
     fewer = [pair for pair in pairs if 0 < pair[1] < pair[0]]
-    checks.equal("questions with fewer devices at p99", fewer, [], kind="measured")
+    checks.equal("questions with fewer devices at p99", fewer, [], kind="stated")
 
 
 def check_predictions_belong_to_their_runs() -> None:
@@ -461,4 +463,4 @@ def check_predictions_belong_to_their_runs() -> None:
     columns = _columns()
     kept = np.array([columns["concurrency"], columns["tpot_s"]]).T
     wanted = [[run.concurrency, run.per_token_s] for run in _of_engines()]
-    checks.close("both", kept, wanted, rtol=1e-3)
+    checks.close("both", kept, wanted, rtol=1e-3, kind="measured")

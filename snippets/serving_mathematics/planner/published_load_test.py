@@ -114,5 +114,5 @@ def check_others_come_nearer() -> None:
     _, tested = _asked()
     others = [run.concurrency not in TYPED for run in published_runs()]
     before, after = (np.abs(_ratios(x) - 1)[others] for x in (FITTED, tested.constants))
-    checks.inside("before, nearest", float(before.min()), 0.1, 0.3, kind="measured")
-    checks.inside("after, farthest", float(after.max()), 0.0, 0.05, kind="measured")
+    checks.inside("before, least error", float(before.min()), 0.1, 0.3)
+    checks.inside("after, largest error", float(after.max()), 0.0, 0.05, kind="measured")

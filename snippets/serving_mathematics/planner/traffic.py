@@ -228,14 +228,20 @@ def check_classes_are_mixed() -> None:
     for place, kind in enumerate(kinds):
         mine = which == place
         error = math.sqrt(kind.share * (1 - kind.share) / size)
-        checks.close(f"share of {kind.name}", float(mine.mean()), kind.share, atol=3 * error)
+        checks.close(
+            f"share of {kind.name}",
+            float(mine.mean()),
+            kind.share,
+            atol=3 * error,
+            kind="simulation",
+        )
         for label, tokens, mean in (
             ("in", share.prompt_tokens[mine], kind.mean_prompt_tokens),
             ("out", share.output_tokens[mine], kind.mean_output_tokens),
         ):
             error = mean / math.sqrt(mine.sum())
             name = f"tokens {label} of {kind.name}"
-            checks.close(name, float(tokens.mean()), mean, atol=3 * error)
+            checks.close(name, float(tokens.mean()), mean, atol=3 * error, kind="simulation")
         cached = np.floor(kind.cached_share * share.prompt_tokens[mine])
         same = bool(np.array_equal(share.cached_tokens[mine], cached))
         checks.equal(f"cached of {kind.name}", same, True)

@@ -54,7 +54,9 @@ def check_record_can_be_made_again() -> None:
         again = _measure_cell(load, constants)
         for method in ("naive", "batch_means", "adjusted"):
             label = f"{load:.0%} busy, {constants} constants, {method.replace('_', ' ')}"
-            checks.close(label, again[method], cells[load, constants][method], atol=0.002)
+            checks.close(
+                label, again[method], cells[load, constants][method], atol=0.002, kind="simulation"
+            )
 
 
 if __name__ == "__main__":

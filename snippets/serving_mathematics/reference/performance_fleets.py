@@ -125,5 +125,5 @@ def check_what_replicas_cost() -> None:
     Source: the record; the same requests apart, and at the same load each.
     """
     eight, _, thousand, apart = _rates("chat")
-    checks.inside("engines apart, over a fleet", apart / eight, 1.0, 3.0, kind="measured")
-    checks.inside("eight replicas, over a thousand", eight / thousand, 1.0, 5.0, kind="measured")
+    checks.inside("engines apart, over a fleet", apart / eight, 1.0, 3.0)
+    checks.inside("eight replicas, over a thousand", eight / thousand, 1.0, 5.0)

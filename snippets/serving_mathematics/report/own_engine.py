@@ -416,9 +416,9 @@ def check_costs_are_found_again() -> None:
     run = Run("", "", columns)
     own = fit_own(run, Asked(places=64))
     assert own is not None
-    checks.close("step [s]", own.engine.step_s, 0.01, rtol=0.1, kind="simulation")
-    checks.close("sequence [s]", own.engine.decode_token_s, 2e-4, rtol=0.25, kind="simulation")
-    checks.close("prompt token [s]", own.engine.prefill_token_s, 4e-5, rtol=0.3, kind="simulation")
+    checks.close("step [s]", own.engine.step_s, 0.01, rtol=0.02, kind="simulation")
+    checks.close("sequence [s]", own.engine.decode_token_s, 2e-4, rtol=0.02, kind="simulation")
+    checks.close("prompt token [s]", own.engine.prefill_token_s, 4e-5, rtol=0.02, kind="simulation")
     wanted = Asked(ttft_s=0.5, tpot_s=0.04, places=64)
     there, here = (_kept_share(run, OwnEngine(x, 0, 0), wanted, 1.6) for x in (engine, own.engine))
-    checks.close("kept at 1.6 times the rate", here, there, atol=0.03, kind="simulation")
+    checks.close("kept at 1.6 times the rate", here, there, atol=0.01, kind="simulation")

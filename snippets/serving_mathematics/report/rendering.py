@@ -436,4 +436,4 @@ def check_terminal_is_short() -> None:
 
     told = {"completed": 9.0, "failed": 1.0}
     found = report([Run(f"{k}.json", "a tool", told=told) for k in range(30)], Asked())
-    checks.inside("lines", len(summary_lines(found)), 2, LINES, kind="identity")
+    checks.inside("lines", len(summary_lines(found)), 2, LINES)

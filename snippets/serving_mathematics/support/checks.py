@@ -33,8 +33,8 @@ from serving_mathematics.support.digits import one_of_many
 
 PACKAGE = "serving_mathematics"
 Kind = Literal["identity", "published", "simulation", "measured", "stated"]
-"""Where the expectation comes from: other mathematics, a published number, a simulation, a recorded
-measurement, or only the sentence that is checked, with its bounds or its order.
+"""Where the expectation comes from, not the value: other mathematics, a published number, a
+simulation, a recorded measurement, or only the sentence that is checked, with its bounds or order.
 """
 
 

@@ -155,7 +155,7 @@ def check_a_kill_costs_less_in_many_shards() -> None:
     ):
         for n, (low, high) in ((4, few), (64, many)):
             late = (_end_s(n, pays, MISHAPS[1]) - _end_s(n, pays, MISHAPS[0])) / 60
-            checks.inside(f"{n} shards, {pays}: later [min]", late, low, high, kind="simulation")
+            checks.inside(f"{n} shards, {pays}: later [min]", late, low, high)
     start = list(PAYS)[1]
     best = min(_end_s(n, start, MISHAPS[1]) for n in SHARDS)
     checks.holds("64 with a start each are too many", _end_s(64, start, MISHAPS[1]) > best + 300)

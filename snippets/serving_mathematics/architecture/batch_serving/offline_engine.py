@@ -216,11 +216,17 @@ def check_a_shard_costs_its_overhead() -> None:
     """
     for name, machine in MACHINES.items():
         overhead_s, rate = _line(name)
-        checks.close(f"{name}: ceiling [1/s]", rate, machine.ceiling_per_s, rtol=0.05)
-        for place, rows in enumerate(SIZES[1:], 1):
+        checks.close(
+            f"{name}: ceiling [1/s]", rate, machine.ceiling_per_s, rtol=0.05, kind="simulation"
+        )
+        for place, rows in enumerate(SIZES):
+            if rows < 64 or rows in (SIZES[3], SIZES[-1]):  # the last two give the line
+                continue
             share = rows / float(np.mean(_of("mixed")[name][place])) / rate
             told = fed_share(rows, rate, overhead_s)
-            checks.close(f"{name}, {rows:,} rows", told, share, rtol=0.1, kind="simulation")
+            checks.close(
+                f"{name}, {rows:,} rows: of the rate", told, share, rtol=0.1, kind="simulation"
+            )
 
 
 def check_rows_are_served_again() -> None:

@@ -132,11 +132,11 @@ def check_sorting_by_length_does_not_pay() -> None:
     for name in MACHINES:
         for order in ORDERS[1:]:
             ratio = _sorted_over_mixed(name, order, SIZES[-1])
-            checks.inside(f"{name}, {order}: over mixed", ratio, 1.002, 1.1, kind="simulation")
+            checks.inside(f"{name}, {order}: over mixed", ratio, 1.002, 1.1)
         few = _sorted_over_mixed(name, "longest first", 1024)
-        checks.inside(f"{name}, 1,024 rows longest first", few, 0.9, 1.05, kind="simulation")
+        checks.inside(f"{name}, 1,024 rows longest first: over mixed", few, 0.9, 1.05)
     few = _few_over_mixed()
-    checks.inside("thinking, four rows a place: over mixed", few, 0.75, 0.9, kind="simulation")
+    checks.inside("thinking, four rows a place: over mixed", few, 0.75, 0.9)
 
 
 def check_rows_that_begin_alike_belong_together() -> None:
@@ -146,10 +146,12 @@ def check_rows_that_begin_alike_belong_together() -> None:
     Source: own simulation; one of the runs again.
     """
     for name, low, high in zip(CUSTOMERS, (1.15, 1.15, 1.01), (1.5, 1.5, 1.15), strict=True):
-        checks.inside(name, _grouped_times(name), low, high, kind="simulation")
+        checks.inside(f"{name}: over mixed", _grouped_times(name), low, high)
     name, numbers = next(iter(CUSTOMERS.items()))
     again = _alike(*numbers, grouped=True)
-    checks.close("again [1/s]", again["per_s"], _of("alike")[name][1]["per_s"], rtol=1e-6)
+    checks.close(
+        "again [1/s]", again["per_s"], _of("alike")[name][1]["per_s"], rtol=1e-6, kind="simulation"
+    )
 
 
 def check_rows_that_begin_alike_want_one_engine() -> None:
@@ -161,10 +163,12 @@ def check_rows_that_begin_alike_want_one_engine() -> None:
     """
     mixed, grouped = (row["found"] for row in _of("alike")[next(iter(CUSTOMERS))])
     cut, spread = (_found_on_many(route) for route in (_in_parts, least_requests))
-    checks.close("in parts", cut, grouped, atol=0.02, kind="simulation")
-    checks.close("by the fewest requests", spread, mixed, atol=0.05, kind="simulation")
+    checks.close("in parts: tokens found", cut, grouped, atol=0.02, kind="simulation")
+    checks.close(
+        "by the fewest requests: tokens found", spread, mixed, atol=0.05, kind="simulation"
+    )
     more = _found_on_many(least_requests, MANY)
-    checks.inside("five times the rows, of in parts", more / cut, 0.95, 1.0, kind="simulation")
+    checks.inside("five times the rows, of in parts", more / cut, 0.95, 1.0)
 
 
 def check_a_cut_reads_one_beginning_more() -> None:

@@ -173,7 +173,7 @@ def check_engines_with_one_place_are_these_servers() -> None:
         outcome = simulate_fleet(asked, fleet, np.random.default_rng(5))
         mean = float((outcome.completion_s - outcome.sent_s)[4000:].mean()) / 400
         due = float(best_of_d_found(0.8, choices).sum())
-        checks.close(name, mean, due, rtol=0.08, kind="simulation")
+        checks.close(f"{name}: mean [services]", mean, due, rtol=0.08, kind="simulation")
 
 
 def check_any_rule_does_only_where_places_are_free() -> None:
@@ -188,7 +188,7 @@ def check_any_rule_does_only_where_places_are_free() -> None:
     fewest = _slow_first_s("fewest requests", FEW_PLACES)
     for rule, low, high in (("at random", 8.0, 40.0), ("in turn", 3.0, 15.0)):
         ratio = _slow_first_s(rule, FEW_PLACES) / fewest
-        checks.inside(f"16 places, {rule}", ratio, low, high, kind="simulation")
+        checks.inside(f"16 places, {rule}: over fewest requests", ratio, low, high)
 
 
 def check_costs() -> None:
@@ -198,5 +198,5 @@ def check_costs() -> None:
     Source: 0.8·0.10 + 0.2·15 and 0.10 + 0.2·15, by hand.
     """
     router, cascade = router_cost([0.10, 15.0], [0.8, 0.2]), cascade_cost([0.10, 15.0], [0.2])
-    checks.close("router [$]", router, 3.08, rtol=1e-12, kind="published")
-    checks.close("cascade [$]", cascade, 3.10, rtol=1e-12, kind="published")
+    checks.close("router [$]", router, 3.08, rtol=1e-12)
+    checks.close("cascade [$]", cascade, 3.10, rtol=1e-12)

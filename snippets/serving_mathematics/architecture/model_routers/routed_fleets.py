@@ -385,11 +385,11 @@ def check_prefix_first_carries_most_in_every_situation() -> None:
         for rival in ("fewest requests", "hash, bound 1.25", "SGLang"):
             got = f"{own:.2f} and {_rate(situation, rival):.2f}/s"
             label = f"{situation}: above {rival}"
-            checks.holds(label, own > _rate(situation, rival), got=got, kind="simulation")
+            checks.holds(label, own > _rate(situation, rival), got=got)
         best = max(_record()["carried"][situation].values())
-        checks.inside(f"{situation}: over the best", own / best, 0.95, 1.0, kind="simulation")
+        checks.inside(f"{situation}: over the best", own / best, 0.95, 1.0)
     loads = own / max(_rate("agents", one) for one in WITHOUT)
-    checks.inside("agents: over loads alone", loads, 2.0, 4.0, kind="simulation")
+    checks.inside("agents: over loads alone", loads, 2.0, 4.0)
 
 
 def check_rivals_at_their_best() -> None:
@@ -406,9 +406,9 @@ def check_rivals_at_their_best() -> None:
     )
     for rule, most in (("SGLang", 1.0), ("one owner, by hash", 0.99)):
         ratio = _rate("customers", rule) / fewest
-        checks.inside(f"{rule}, over fewest requests", ratio, 0.3, most, kind="simulation")
+        checks.inside(f"{rule}, over fewest requests", ratio, 0.3, most)
     sessions = _rate("agents", "one owner, by hash") / _rate("agents", "fewest requests")
-    checks.inside("sessions hashed, over fewest requests", sessions, 2.0, 5.0, kind="simulation")
+    checks.inside("sessions hashed, over fewest requests", sessions, 2.0, 5.0)
     for rival, low, high in (
         ("hash", 0.5, 0.99),
         ("SGLang", 0.5, 0.99),
@@ -417,9 +417,9 @@ def check_rivals_at_their_best() -> None:
         ("SMG", 0.9, 1.0),
     ):
         ratio = _rival("customers", rival) / own
-        checks.inside(f"{rival}, over prefix first", ratio, low, high, kind="simulation")
+        checks.inside(f"{rival}, over prefix first", ratio, low, high)
     agents = _rate("agents", "SMG") / _rate("agents", "prefix first, slack 16")
-    checks.inside("agents: SMG, over prefix first", agents, 0.95, 1.05, kind="simulation")
+    checks.inside("agents: SMG, over prefix first", agents, 0.95, 1.05)
 
 
 def check_two_engines_gain_less_from_sessions() -> None:
@@ -431,7 +431,7 @@ def check_two_engines_gain_less_from_sessions() -> None:
     pair = _record()["two engines"]
     for rule in ("one owner, by hash", "prefix first, slack 16"):
         ratio = pair[rule] / pair["fewest requests"]
-        checks.inside(f"{rule}, over fewest requests", ratio, 1.3, 1.9, kind="simulation")
+        checks.inside(f"{rule}, over fewest requests", ratio, 1.3, 1.9)
 
 
 def check_slack_in_time_does_as_well() -> None:
@@ -445,10 +445,10 @@ def check_slack_in_time_does_as_well() -> None:
         own = _rate(situation, "prefix first, slack 16")
         for rule in ("llm-d", "llm-d, by requests"):
             alike = situation == "all ask alike" and rule == "llm-d"
-            label, ratio = f"{situation}: {rule}", _rate(situation, rule) / own
-            checks.inside(label, ratio, 0.8 if alike else 0.9, 1.05, kind="simulation")
+            label, ratio = f"{situation}: {rule}, over prefix first", _rate(situation, rule) / own
+            checks.inside(label, ratio, 0.8 if alike else 0.9, 1.05)
     short = _rate("agents", "llm-d, short record") / _rate("agents", "llm-d")
-    checks.inside("agents: a short record", short, 0.3, 0.6, kind="simulation")
+    checks.inside("agents: a short record, over the whole", short, 0.3, 0.6)
 
 
 def check_the_slack_is_wide() -> None:
@@ -462,20 +462,20 @@ def check_the_slack_is_wide() -> None:
     for situation in RATES:
         for slack in (8.0, 16.0, 32.0):
             kept = _kept(situation, slack)
-            checks.inside(f"{situation}, {slack:g}", kept, 0.95, 1.0, kind="simulation")
+            checks.inside(f"{situation}, slack {slack:g}: kept", kept, 0.95, 1.0)
     for situation, slack in (("customers", 0.0), ("one asks two in five", math.inf)):
         kept = _kept(situation, slack)
-        checks.inside(f"{situation}, {slack:g}", kept, 0.0, 0.85, kind="simulation")
+        checks.inside(f"{situation}, slack {slack:g}: kept", kept, 0.0, 0.85)
     four, sixteen = (_rate("agents", f"prefix first, slack {slack}") for slack in FEW_SLACKS)
-    checks.inside("agents: slack 4 over 16", four / sixteen, 0.5, 0.85, kind="simulation")
+    checks.inside("agents: slack 4 over 16", four / sixteen, 0.5, 0.85)
     always = _rate("agents", "prefix always") / sixteen
-    checks.inside("agents: always over slack 16", always, 0.95, 1.05, kind="simulation")
+    checks.inside("agents: always over slack 16", always, 0.95, 1.05)
     hashed, *bounded = (
         _rate("agents", rule)
         for rule in ("one owner, by hash", "hash, bound 1.1", "hash, bound 1.25")
     )
     for rate in bounded:
-        checks.inside("agents: a bound", rate / hashed, 0.5, 0.75, kind="simulation")
+        checks.inside("agents: a bound, over none", rate / hashed, 0.5, 0.75)
 
 
 def check_few_requests_want_less_slack() -> None:
@@ -485,8 +485,8 @@ def check_few_requests_want_less_slack() -> None:
     Source: own simulation of four L40S, ten seeds.
     """
     four, sixteen = (_few_more(slack) for slack in FEW_SLACKS)
-    checks.inside("slack 4 over fewest requests [%]", four, 10, 40, kind="simulation")
-    checks.inside("slack 16 over slack 4", sixteen / four, 0.0, 0.5, kind="simulation")
+    checks.inside("slack 4 over fewest requests [%]", four, 10, 40)
+    checks.inside("slack 16 over slack 4", sixteen / four, 0.0, 0.5)
 
 
 def check_old_loads_and_short_records_break_it() -> None:
@@ -496,7 +496,7 @@ def check_old_loads_and_short_records_break_it() -> None:
 
     Source: own simulation, at 8 requests a second of each engine.
     """
-    checks.inside("own counts", _aged("slack 16", 0.0), 0.97, 1.0, kind="simulation")
+    checks.inside("own counts: kept", _aged("slack 16", 0.0), 0.97, 1.0)
     for rule, age_s, low, high in (
         ("slack 16", 1.0, 0.0, 0.8),
         ("slack 16", STALE_S, 0.0, 0.5),
@@ -505,10 +505,10 @@ def check_old_loads_and_short_records_break_it() -> None:
         ("endpoint picker", 1.0, 0.97, 1.0),
         ("endpoint picker", STALE_S, 0.9, 1.0),
     ):
-        label = f"{rule}, {age_s:g} s old"
-        checks.inside(label, _aged(rule, age_s), low, high, kind="simulation")
+        label = f"{rule}, {age_s:g} s old: kept"
+        checks.inside(label, _aged(rule, age_s), low, high)
     short = float(_record()["records"][RECORDS.index(0.25)]["kept"])
-    checks.inside("a short record", short, 0.0, 0.97, kind="simulation")
+    checks.inside("a short record: kept", short, 0.0, 0.97)
 
 
 def check_slack_is_for_what_comes_between_looks() -> None:
@@ -522,13 +522,13 @@ def check_slack_is_for_what_comes_between_looks() -> None:
         for slack in (16, 64):
             for age_s in ages:
                 come, kept = engines * AGED_RATE * age_s, told(f"slack {slack}", age_s)
-                label = f"{engines} engines, {come:g} come on a slack of {slack}"
+                label = f"{engines} engines, {come:g} come on a slack of {slack}: kept"
                 if come <= slack:
-                    checks.inside(label, kept, 0.94, 1.0, kind="simulation")
+                    checks.inside(label, kept, 0.94, 1.0)
                 elif come >= 1.5 * slack:
-                    checks.inside(label, kept, 0.0, 0.67, kind="simulation")
+                    checks.inside(label, kept, 0.0, 0.67)
     several = _aged_many("endpoint picker", STALE_S)
-    checks.inside("16 engines, a sum of scores", several, 0.6, 0.9, kind="simulation")
+    checks.inside("16 engines, a sum of scores: kept", several, 0.6, 0.9)
 
 
 def check_two_choices_help_engines_less() -> None:
@@ -542,7 +542,7 @@ def check_two_choices_help_engines_less() -> None:
     rows: Mapping[str, list[float]] = _record()["without"]
     place = LOADS.index(0.9)
     many = rows["two choices"][place] / rows["at random"][place]
-    checks.inside("256 places, two over one", many, 0.84, 1.0, kind="simulation")
+    checks.inside("256 places, two over one", many, 0.84, 1.0)
 
 
 def _long(name: str, what: str) -> float:
@@ -557,8 +557,8 @@ def check_long_prompts_want_loads_counted() -> None:
     Source: own simulation, at seven tenths of the ceiling.
     """
     blind, two, fewest = (_long(name, "kept") for name in WITHOUT)
-    checks.inside("at random", blind, 0.0, two - 0.1, kind="simulation")
-    checks.inside("two choices", two, blind + 0.1, fewest - 0.02, kind="simulation")
+    checks.inside("at random: kept", blind, 0.0, two - 0.1)
+    checks.inside("two choices: kept", two, blind + 0.1, fewest - 0.02)
 
 
 def check_long_prompts_want_their_tokens_counted() -> None:
@@ -575,12 +575,12 @@ def check_long_prompts_want_their_tokens_counted() -> None:
     ):
         for what, low, high in (("first_99_s", 0.3, 0.75), ("first_s", 0.3, 0.75)):
             ratio = unread[what] / fewest[what]
-            checks.inside(f"at {load:g}, {what}", ratio, low, high, kind="simulation")
+            checks.inside(f"at {load:g}, {what}: over fewest requests", ratio, low, high)
         checks.inside(
-            f"at {load:g}, kept", unread["kept"] - fewest["kept"], -0.01, 1, kind="simulation"
+            f"at {load:g}, kept: less fewest requests", unread["kept"] - fewest["kept"], -0.01, 1
         )
         slower = unread["token_s"] / fewest["token_s"]
-        checks.inside(f"at {load:g}, time per token", slower, 0.9, 1.1, kind="simulation")
+        checks.inside(f"at {load:g}, time per token: over fewest requests", slower, 0.9, 1.1)
 
 
 def check_the_record_can_be_made_again() -> None:

@@ -115,9 +115,11 @@ def check_escaped_text_is_worth_a_connection() -> None:
     """Escaped as Python's `json` does it, an agent's prompt in Chinese costs more than a handshake
     over a slow link nearby, and less to a far client.
 
-    Source: bytes of both texts, by the law of the calls, at 100 Mbit/s.
+    Source: six bytes of an escape, for three and two of UTF-8; bytes of both texts, by the law of
+    the calls, at 100 Mbit/s.
     """
-    checks.equal("unescaped", json.dumps(CHINESE, ensure_ascii=False), f'"{CHINESE}"')
+    for name, text, wide in (("Chinese", CHINESE, 3), ("Russian", RUSSIAN, 2)):
+        checks.close(f"{name}: times as long", _escaped_times(text), 6 / wide, rtol=1e-12)
     size = 4 * float(AGENTS.sample.prompt_tokens.mean())  # a token is four letters or so
     for far_s, low, high in ((0.001, 1.1, math.inf), (0.05, 0.05, 0.9)):
         plain, escaped = (

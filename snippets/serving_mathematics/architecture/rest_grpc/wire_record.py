@@ -135,13 +135,13 @@ def check_the_encoding_decides_when_large() -> None:
         slow, middle, fields, *as_bytes = (value(record, e, 256) for e in COLOURS)
         order = f"{slow:.2f} > {middle:.2f} > {fields:.2f} > {max(as_bytes):.2f} ms"
         right = slow > middle > fields > max(as_bytes)
-        checks.holds(f"{label}: order", right, got=order, kind="measured")
+        checks.holds(f"{label}: order", right, got=order)
     halved = _p50(record, "compiled", 256) / _p50(record, "json", 256)
-    checks.inside("JSON, compiled over plain", halved, 0.4, 0.6, kind="measured")
+    checks.inside("JSON, compiled over plain", halved, 0.4, 0.6)
     ratio = _p50(record, "binary", 256) / _p50(record, "raw", 256)
-    checks.inside("bytes, HTTP over gRPC", ratio, 0.5, 2.0, kind="measured")
+    checks.inside("bytes, HTTP over gRPC", ratio, 0.5, 2.0)
     share = _p50(record, "binary", 256) / _p50(record, "json", 256)
-    checks.inside("HTTP, bytes over JSON", share, 0.0, 0.3, kind="measured")
+    checks.inside("HTTP, bytes over JSON", share, 0.0, 0.3)
 
 
 def check_small_requests_do_not_differ() -> None:
@@ -152,7 +152,7 @@ def check_small_requests_do_not_differ() -> None:
     """
     record = read_record(RECORD)
     times = [_p50(record, encoding, 1) for encoding in COLOURS]
-    checks.inside("slowest over fastest", max(times) / min(times), 1.0, 2.0, kind="measured")
+    checks.inside("slowest over fastest", max(times) / min(times), 1.0, 2.0)
 
 
 def check_many_calls_at_once_do_not_change_the_order() -> None:
@@ -166,9 +166,9 @@ def check_many_calls_at_once_do_not_change_the_order() -> None:
         for rows in (1, 256):
             ratio = _server_ms(encoding, rows) / _server_ms(encoding, rows, 1)
             label = f"{encoding}, {rows} images: eight over one"
-            checks.inside(label, ratio, 0.6, 1.4, kind="measured")
+            checks.inside(label, ratio, 0.6, 1.4)
     order = [_server_ms(e, 256) for e in ("json", "compiled", "binary", "raw")]
     falls = order == sorted(order, reverse=True)
-    checks.holds("256 images: order [ms]", falls, got=order, kind="measured")
+    checks.holds("256 images: order [ms]", falls, got=order)
     for ratio in _grpc_over_http():
-        checks.inside("gRPC over HTTP", ratio, 0.6, 0.75, kind="measured")
+        checks.inside("gRPC over HTTP", ratio, 0.6, 0.75)

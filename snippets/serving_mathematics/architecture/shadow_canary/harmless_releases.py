@@ -258,8 +258,8 @@ def check_the_alert_pays_for_looks_at_independent_minutes() -> None:
     """
     rates = [_blamed_by_alert(follows) for follows in (0.0, 0.3, 0.5)]
     checks.close("independent minutes [%]", rates[0], 1.25, atol=0.5, kind="simulation")
-    checks.inside("correlated by 0.3 [%]", rates[1], 8, 18, kind="simulation")
-    checks.inside("correlated by 0.5 [%]", rates[2], 25, 45, kind="simulation")
+    checks.inside("correlated by 0.3 [%]", rates[1], 8, 18)
+    checks.inside("correlated by 0.5 [%]", rates[2], 25, 45)
 
 
 def check_requests_of_an_engine_are_no_observations() -> None:
@@ -277,8 +277,8 @@ def check_requests_of_an_engine_are_no_observations() -> None:
     for name, row in _seen("worth").items():
         if name != "agents":
             told, alike = row["token"], abs(row["follows"])
-            checks.inside(f"{name}: requests worth one", told, 5, 400, kind="simulation")
-            checks.inside(f"{name}: likeness of blocks", alike, 0, 0.2, kind="simulation")
+            checks.inside(f"{name}: requests worth one", told, 5, 400)
+            checks.inside(f"{name}: likeness of blocks", alike, 0, 0.2)
 
 
 def check_half_hours_of_agents_are_no_observations() -> None:
@@ -288,7 +288,7 @@ def check_half_hours_of_agents_are_no_observations() -> None:
     Source: own simulation of 16 runs of eight hours, at 30% of the ceiling.
     """
     follows = _seen("worth")["agents"]["follows"]
-    checks.inside("agents: likeness of half hours", follows, 0.25, 0.75, kind="simulation")
+    checks.inside("agents: likeness of half hours", follows, 0.25, 0.75)
 
 
 def check_looks_are_paid_for() -> None:
@@ -305,7 +305,7 @@ def check_looks_are_paid_for() -> None:
         blamed = float(_share("the same", "minutes", rule)[-1])
         checks.inside(f"{rule}: blamed [%]", blamed, 0, 11, kind="simulation")
         found = float(_share("1% slower", "minutes", rule)[-1])
-        checks.inside(f"{rule}: found [%]", found, 50, 100, kind="simulation")
+        checks.inside(f"{rule}: found [%]", found, 50, 100)
 
 
 def check_longer_answers_slow_tokens() -> None:
@@ -325,7 +325,7 @@ def check_longer_answers_slow_tokens() -> None:
         spent = (run.completion_s - run.first_token_s)[kept]
         per_token_s.append(float(spent.sum() / (answers - 1.0)[kept].sum()))
     got = per_token_s[1] / per_token_s[0]
-    checks.close("slower", got, _slowed_by_longer(1.1), atol=0.01, kind="simulation")
+    checks.close("tokens, times as slow", got, _slowed_by_longer(1.1), atol=0.01, kind="simulation")
 
 
 def check_load_magnifies_slower_steps() -> None:

@@ -167,7 +167,9 @@ def check_wrong_decisions() -> None:
 
     for metric in MARGINS:
         count = sum(drawn([metric]) == "promote" for _ in range(40))
-        checks.inside(f"{metric} at its margin, promoted of 40", count, 0, most(40, ALPHA))
+        checks.inside(
+            f"{metric} at its margin, promoted of 40", count, 0, most(40, ALPHA), kind="simulation"
+        )
     top = most(150, ALPHA)
     for alpha, low, high in ((ALPHA, 0, top), (4 * ALPHA, top, most(150, 4 * ALPHA))):
         count = sum(drawn([*MARGINS], alpha) == "roll back" for _ in range(150))

@@ -206,9 +206,9 @@ def check_an_idle_engine_blames_less() -> None:
     """
     found = [_run(CHAT, IDLE, 2.0, 9100 + seed) for seed in range(16)]
     idle = max(1.0, _clump_of(found, 2.0))
-    checks.inside("idle: blamed", false_alarm_rate(idle), 0.05, 0.5, kind="simulation")
+    checks.inside("idle: blamed", false_alarm_rate(idle), 0.05, 0.5)
     busy = false_alarm_rate(_seen("worth")["chat"]["token"])
-    checks.inside("busy: blamed", busy, 0.7, 0.9, kind="simulation")
+    checks.inside("busy: blamed", busy, 0.7, 0.9)
 
 
 def check_a_shadow_of_all_requests_compares_times() -> None:
@@ -225,7 +225,9 @@ def check_a_shadow_of_all_requests_compares_times() -> None:
         slower = _copied(1.05, sampled)
         label = f"answers {'sampled anew' if sampled else 'as before'}"
         checks.inside(f"{label}: of own spread", float(slower.std()) / apart, 0.0, most)
-        checks.close(f"{label}: found", float(slower.mean()), math.log(1.11), atol=0.02)
+        checks.close(
+            f"{label}: found", float(slower.mean()), math.log(1.11), atol=0.02, kind="stated"
+        )
 
 
 def check_a_pair_is_compared_again() -> None:

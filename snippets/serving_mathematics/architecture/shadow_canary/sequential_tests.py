@@ -67,6 +67,6 @@ def check_mixture_error_rate() -> None:
     ever = (msprt_ratio(count, sums / count, 1.0, 0.1) >= 20).any(axis=1)
     rate = batch_means(ever.astype(float))
     top = rate.mean + 3 * rate.standard_error
-    checks.inside("false alarms, three standard errors up", top, 0.01, 0.05)
+    checks.inside("false alarms, three standard errors up", top, 0.01, 0.05, kind="simulation")
     plain = float(((np.abs(sums) / np.sqrt(count)).max(axis=1) > 1.959964).mean())
     checks.inside("false alarms of the plain test", plain, 0.4, 0.6)

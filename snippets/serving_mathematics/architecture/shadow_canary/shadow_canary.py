@@ -127,7 +127,7 @@ def check_paired_quality() -> None:
     checks.close("high", ends[1], 0.022 + 2.776 * 0.002, atol=2e-6)
     spread = [float(np.var(x, ddof=1)) for x in (BASELINE_QUALITY, CANDIDATE_QUALITY)]
     checks.close(
-        "unpaired over paired error", math.sqrt(sum(spread) / 5) / 0.002, 3.6056, atol=5e-5
+        "unpaired over paired error", math.sqrt(sum(spread) / 5) / error, 3.6056, atol=5e-5
     )
 
 

@@ -184,7 +184,7 @@ def check_unread_tokens() -> None:
         ):
             error = max(float(sample.std()) / math.sqrt(left.size), 1e-9)
             label = f"{name}, δ = {notice:g} s"
-            checks.inside(label, (got - float(sample.mean())) / error, -3.0, 3.0)
+            checks.inside(label, (got - float(sample.mean())) / error, -3.0, 3.0, kind="simulation")
 
 
 def check_bad_input_is_refused() -> None:

@@ -389,14 +389,14 @@ def check_the_order_matters() -> None:
         real, gaps, poisson = (
             _kept(how, 0.8, name) for how in ("as it was", "gaps shuffled", "Poisson")
         )
-        checks.inside(f"{name}: as it was", real, 0.3, 0.95, kind="measured")
-        checks.inside(f"{name}: Poisson", poisson, 0.99, 1.0, kind="measured")
+        checks.inside(f"{name}: as it was, kept", real, 0.3, 0.95)
+        checks.inside(f"{name}: Poisson, kept", poisson, 0.99, 1.0)
         got = [real, gaps, poisson]
         apart = 0.2 if machine.places == 256 else 0.01
         checks.holds(f"{name}: in this order", real + apart < gaps < poisson, got=got)
         for load in (0.4, 0.5):
             kept = _kept("as it was", load, name)
-            checks.inside(f"{name} at {load:.0%}", kept, 0.999, 1.0, kind="measured")
+            checks.inside(f"{name} at {load:.0%}: kept", kept, 0.999, 1.0)
 
 
 def check_size_for_the_work_of_the_busiest_minute() -> None:
@@ -412,11 +412,11 @@ def check_size_for_the_work_of_the_busiest_minute() -> None:
         safe = _sized(machine, 1)
         played, kept = _kept_if_sized(1, name)
         checks.close(f"{name}: played at", played, safe, rtol=1e-6)
-        checks.inside(f"{name}: by work", kept, 0.99, 1.0, kind="measured")
+        checks.inside(f"{name}: by work, kept", kept, 0.99, 1.0)
         prompts = HOT / peak_over_mean(hour.context_per_minute)
         low, high = (0.21, 0.25) if machine.places == 256 else (0.25, 0.33)
         checks.inside(f"{name}: by prompts, room", 1 - prompts / safe, low, high)
-    checks.inside("chat: by two minutes", _kept_if_sized(2)[1], 0.0, 0.99, kind="measured")
+    checks.inside("chat: by two minutes, kept", _kept_if_sized(2)[1], 0.0, 0.99)
 
 
 def check_chance_makes_a_busy_minute() -> None:
@@ -434,8 +434,8 @@ def check_chance_makes_a_busy_minute() -> None:
         due = 1 + sigmas * float(np.sqrt(spread / requests))
         for seed in (5, 6):
             told = _peak_by_chance(span, seed)
-            label = f"{span} min, draw {seed}"
-            checks.inside(label, told, low, high, kind="simulation")
+            label = f"{span} min, draw {seed}: peak over mean"
+            checks.inside(label, told, low, high)
             checks.close(f"{label}, by normal sums", told, due, rtol=0.12, kind="simulation")
 
 
@@ -449,13 +449,13 @@ def check_where_the_orders_part() -> None:
     first = LOADS[int(np.searchsorted(LOADS, _sized(CHAT, 1), side="right"))]
     for how in PLAYED:
         for load in [load for load in LOADS if load < _sized(CHAT, 1)]:
-            checks.inside(f"{how} at {load:g}", _kept(how, load), 0.99, 1.0, kind="measured")
+            checks.inside(f"{how} at {load:g}: kept", _kept(how, load), 0.99, 1.0)
         kept = _kept(how, 0.7)
         holds = (kept < 0.95) == (how in ("as it was", "lengths shuffled"))
         checks.holds(f"{how} at 0.7", holds, got=kept)
     real, half = _kept("as it was", first), max(1 - _kept(how, 0.5) for how in PLAYED)
-    checks.inside(f"as it was, at {first:g}", real, 0.0, 0.99, kind="measured")
-    checks.inside("lost at half", half, 0.0, 0.001, kind="measured")
+    checks.inside(f"as it was, at {first:g}: kept", real, 0.0, 0.99)
+    checks.inside("lost at half", half, 0.0, 0.001)
 
 
 def check_lengths_that_follow_the_rate() -> None:
@@ -469,7 +469,7 @@ def check_lengths_that_follow_the_rate() -> None:
     real, shuffled = _kept("as it was", 0.8, few), _kept("lengths shuffled", 0.8, few)
     checks.holds("64 places", shuffled < real - 0.1, got=[shuffled, real])
     both = [_kept(how, 0.8) for how in ("as it was", "lengths shuffled")]
-    checks.close("256 places", *both, atol=0.02, kind="measured")
+    checks.close("256 places: kept", *both, atol=0.02, kind="simulation")
 
 
 def check_prompts_and_answers_apart() -> None:
@@ -488,7 +488,7 @@ def check_prompts_and_answers_apart() -> None:
                 hour.context_per_minute,
             )
         ]
-        checks.equal(f"{span} min: answers, requests, prompts", peaks, sorted(peaks))
+        checks.equal(f"{span} min: answers, requests, prompts", peaks, sorted(peaks), kind="stated")
 
 
 if __name__ == "__main__":

@@ -68,4 +68,4 @@ def check_growth_within_a_start_up() -> None:
         (0.8, 1.0, ends, 0.0, 0.9),
     ):
         kept = _in_time(_growing(first, top), who)
-        checks.inside(f"from {first:g} to {top:.2f}", kept, low, high, kind="simulation")
+        checks.inside(f"from {first:g} to {top:.2f}: in time", kept, low, high)

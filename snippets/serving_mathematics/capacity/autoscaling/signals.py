@@ -320,7 +320,7 @@ def check_where_the_ranking_turns() -> None:
     checks.inside("195 places: lone request over a full engine", _lone_share(kept), 0.16, 1 / 6)
     few = CHAT.limited(64)
     targets = [_best("requests", machine).setting for machine in (few, CHAT)]
-    checks.close("targets of 64 and of 256 places", targets, [0.5, 0.2], rtol=1e-12)
+    checks.close("targets of 64 and of 256 places", targets, [0.5, 0.2], rtol=1e-12, kind="stated")
     hours = [_best(name, few).hours for name in ("requests", "tokens")]
     checks.holds("64 places", hours[0] < 0.7 * hours[1], got=hours)
 
@@ -339,7 +339,7 @@ def check_a_step_that_is_no_line() -> None:
     told = _run("tokens", 0.38, machine=SHORT_MIXTURE).replica_hours
     paid = [_best(name, SHORT_MIXTURE).hours for name in ("arrivals", "tokens", "requests")]
     checks.inside("0.38 over the best", told / paid[1], 1.15, 1.4)
-    checks.equal("at their best", paid, sorted(paid))
+    checks.equal("at their best", paid, sorted(paid), kind="stated")
 
 
 def _late_on_a_line(
@@ -480,7 +480,7 @@ def check_timetable_knows() -> None:
     Source: the same shift with the jump known.
     """
     known, alone = (_run(name, _best("tokens").setting) for name in ("timetable", "tokens"))
-    checks.close("known: late", known.late_share, 0.0, atol=1e-3)
+    checks.close("known: late", known.late_share, 0.0, atol=1e-3, kind="stated")
     checks.inside("a surprise: late", alone.late_share, 0.01, LATE)
     checks.inside("paid, over the surprise", known.replica_hours / alone.replica_hours, 1.02, 1.1)
 
@@ -521,7 +521,13 @@ def check_a_run_is_made_again() -> None:
 
     Source: the record, and its command.
     """
-    checks.close("time per token", _run.again("tokens", 0.38), _run("tokens", 0.38), rtol=1e-6)
+    checks.close(
+        "time per token",
+        _run.again("tokens", 0.38),
+        _run("tokens", 0.38),
+        rtol=1e-6,
+        kind="simulation",
+    )
 
 
 if __name__ == "__main__":

@@ -228,4 +228,4 @@ def check_percentiles_bound_the_number_in_flight() -> None:
     above = 0.5 * 11.59 + 0.45 * 20.94 + 0.04 * 26.43 + 0.01 * 1e6 / 892
     checks.close("least", least, below * 0.892, rtol=1e-12)
     checks.close("greatest", greatest, above * 0.892, rtol=1e-12)
-    checks.inside("greatest", greatest, 24.0, 25.0, kind="identity")
+    checks.inside("greatest number in flight", greatest, 24.0, 25.0)

@@ -228,7 +228,7 @@ def check_mean_stay_in_a_cache() -> None:
             pauses = np.diff(by_block)[np.diff(uses[by_block]) == 0]
             ratio = expected / float(np.quantile(pauses, 0.9))
             told = _stay_of_pause(size / share.size)
-            checks.close(f"{label}: stay over pause", ratio, told, rtol=0.05)
+            checks.close(f"{label}: stay over pause", ratio, told, rtol=0.05, kind="simulation")
 
 
 def check_time_unused_says_what_is_found() -> None:
@@ -243,7 +243,7 @@ def check_time_unused_says_what_is_found() -> None:
     for machine, load, seed in tried:
         seen = _sessions(machine, load, seed)
         label = f"{machine.places} places at {load:g}, sessions {seed}"
-        checks.close(label, seen.found, seen.back, atol=0.02, kind="simulation")
+        checks.close(f"{label}: found", seen.found, seen.back, atol=0.02, kind="simulation")
         checks.inside(f"{label}: unused", seen.unused / seen.lifetime, 0.45, 0.95)
         checks.inside(f"{label}: C/r", seen.back_of_lifetime - seen.found, 0.0, 0.1)
 
@@ -290,8 +290,8 @@ def check_quick_calls_need_more() -> None:
         seen = simulate_fleet(asked, Fleet([AGENTS.engine], caching=True))
         _, lifetime, found = _stay_and_found(AGENTS, asked, seen)
         label, times = f"{rate_per_s:g} calls a second", lifetime / (pause_s * math.log(10))
-        checks.inside(f"{label}: C/r over the pause", times, low, high, kind="simulation")
-        checks.inside(f"{label}: found", found, least, most, kind="simulation")
+        checks.inside(f"{label}: C/r over the pause", times, low, high)
+        checks.inside(f"{label}: found", found, least, most)
 
 
 def check_forgetting_feeds_itself() -> None:
@@ -303,10 +303,12 @@ def check_forgetting_feeds_itself() -> None:
     """
     for seed in (1, 2):
         calm, busy = _sessions(AGENTS, 0.4, seed), _sessions(AGENTS, 0.6, seed)
-        checks.inside(f"sessions {seed}", calm.lifetime / busy.lifetime, 2.5, 9, kind="simulation")
-        checks.inside(f"sessions {seed}: found at 60%", busy.found, 0.0, 0.01, kind="simulation")
+        checks.inside(
+            f"sessions {seed}: C/r at 40% over 60%", calm.lifetime / busy.lifetime, 2.5, 9
+        )
+        checks.inside(f"sessions {seed}: found at 60%", busy.found, 0.0, 0.01)
     one, other = (_sessions(AGENTS, 0.5, seed).found for seed in (1, 2))
-    checks.inside("found at 50%, in two runs", abs(one - other), 0.4, 1.0, kind="simulation")
+    checks.inside("found at 50%, in two runs", abs(one - other), 0.4, 1.0)
 
 
 def check_a_run_is_made_again() -> None:
@@ -314,7 +316,9 @@ def check_a_run_is_made_again() -> None:
 
     Source: the record, and its command.
     """
-    checks.close("at 0.2", _sessions.again(AGENTS, 0.2), _sessions(AGENTS, 0.2), rtol=1e-6)
+    checks.close(
+        "at 0.2", _sessions.again(AGENTS, 0.2), _sessions(AGENTS, 0.2), rtol=1e-6, kind="simulation"
+    )
 
 
 if __name__ == "__main__":

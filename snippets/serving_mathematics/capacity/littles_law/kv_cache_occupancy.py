@@ -190,13 +190,26 @@ def check_product_of_means_is_not_the_mean_product() -> None:
     held = token_seconds(1000, few, 0.15, 0.03).mean()
     residence = 0.15 + (float(few.mean()) - 1) * 0.03
     sampled = (1000 + float(few.mean())) * residence / float(held) - 1
-    checks.close("C² = 4", _product_error(4.0, 1000, 250), sampled, atol=0.02, kind="simulation")
-    checks.inside("C² = 4", sampled, -0.5, -0.1, kind="simulation")
+    checks.close(
+        "C² = 4: product over tokens, less 1",
+        _product_error(4.0, 1000, 250),
+        sampled,
+        atol=0.02,
+        kind="simulation",
+    )
+    checks.inside("C² = 4: product over tokens, less 1", sampled, -0.5, -0.1)
     long = float(4200 * 120.12 / token_seconds(200, 4000, 0.15, 0.03)) - 1
-    checks.close("long and equal", _product_error(0.0, 200, 4000), long, rtol=1e-9)
-    checks.inside("long and equal", _product_error(0.0, 200, 4000), 0.5, 1.0)
+    checks.close(
+        "long and equal: product over tokens, less 1",
+        _product_error(0.0, 200, 4000),
+        long,
+        rtol=1e-9,
+    )
+    checks.inside(
+        "long and equal: product over tokens, less 1", _product_error(0.0, 200, 4000), 0.5, 1.0
+    )
     box = _boxes()
-    checks.inside("chat", box["product"] / box["tokens"], 1.07, 1.13, kind="simulation")
+    checks.inside("chat: product over tokens", box["product"] / box["tokens"], 1.07, 1.13)
     prompt, answers = CHAT.sample.prompt_tokens.mean(), CHAT.sample.output_tokens
     unrelated = (prompt + answers.mean()) / (prompt + (answers**2).mean() / answers.mean() / 2)
-    checks.inside("chat, unrelated lengths", float(unrelated), 1.02, 1.05)
+    checks.inside("chat, unrelated lengths: product over tokens", float(unrelated), 1.02, 1.05)

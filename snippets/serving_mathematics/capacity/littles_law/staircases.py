@@ -159,7 +159,7 @@ def check_which_logs_add_up() -> None:
         early, late = finished[FRAMES // 4] / gauge[FRAMES // 4], finished[-1] / gauge[-1]
         checks.holds(f"{load}%: comes nearer", bool(early < late < 1), got=(early, late))
         lost = float(_logged(load, LOGS[2])[1][-1] / finished[-1])
-        checks.inside(f"{load}%: a fifth lost", lost, 0.7, 0.9, kind="simulation")
+        checks.inside(f"{load}%: a fifth lost", lost, 0.7, 0.9)
         larger = float(_logged(load, LOGS[3])[1][-1] - finished[-1])
         over = int((_run(load).completion_s <= CLIP_S).sum())
         checks.close(f"{load}%: network", larger, over * NETWORK_S / CLIP_S, rtol=1e-9)

@@ -316,7 +316,7 @@ def check_a_fixed_limit_is_best_for_what_it_was_set_for() -> None:
     """
     for kind in ("Envoy's, measured", "Envoy's, told", "promise"):
         share = _percent(CHAT, kind, TRAFFIC[0])
-        checks.inside(kind, share, 85.0, 103.0, kind="simulation")
+        checks.inside(f"{kind} [% of the best fixed]", share, 85.0, 103.0)
     for kind, traffic, high in (
         ("fixed", TRAFFIC[1], 3.0),
         ("Envoy's, measured", TRAFFIC[1], 25.0),
@@ -324,7 +324,7 @@ def check_a_fixed_limit_is_best_for_what_it_was_set_for() -> None:
         ("Envoy's example", TRAFFIC[1], 25.0),
     ):
         share = _percent(CHAT, kind, traffic)
-        checks.inside(f"{kind}, {traffic}", share, 0.0, high, kind="simulation")
+        checks.inside(f"{kind}, {traffic} [% of the best fixed]", share, 0.0, high)
 
 
 def check_a_broken_promise_is_the_signal() -> None:
@@ -336,12 +336,15 @@ def check_a_broken_promise_is_the_signal() -> None:
     """
     for machine in (CHAT, MIXTURE):
         for traffic in TRAFFIC:
-            label, share = f"{machine.name}, {traffic}", _percent(machine, "promise", traffic)
-            checks.inside(label, share, 90.0, 150.0, kind="simulation")
+            label, share = (
+                f"{machine.name}, {traffic} [% of the best fixed]",
+                _percent(machine, "promise", traffic),
+            )
+            checks.inside(label, share, 90.0, 150.0)
         told = _percent(machine, "Envoy's, told", TRAFFIC[0])
-        checks.inside(f"{machine.name}: told", told, 90.0, 103.0, kind="simulation")
+        checks.inside(f"{machine.name}: told [% of the best fixed]", told, 90.0, 103.0)
     fixed = _percent(CHAT, "fixed", TRAFFIC[2])
-    checks.inside("chat, fixed, minutes", fixed, 72.0, 85.0, kind="simulation")
+    checks.inside("chat, fixed, minutes [% of their best]", fixed, 72.0, 85.0)
 
 
 def check_what_to_tell_envoy() -> None:
@@ -354,9 +357,9 @@ def check_what_to_tell_envoy() -> None:
         asked, done, _ = _run(machine, "fixed", _best(machine, "fixed", TRAFFIC[0]), TRAFFIC[0])
         answer_s = (done.completion_s - asked.arrival_s)[np.isfinite(done.completion_s)]
         told = _best(machine, "Envoy's, told", TRAFFIC[0]) / float(np.median(answer_s))
-        checks.inside(f"{machine.name}: over the median", told, 0.6, 0.75, kind="simulation")
+        checks.inside(f"{machine.name}: over the median", told, 0.6, 0.75)
         soon = float(np.mean(answer_s <= INTERVAL_S))
-        checks.inside(f"{machine.name}: within the interval", soon, 0.6, 1.0, kind="simulation")
+        checks.inside(f"{machine.name}: within the interval", soon, 0.6, 1.0)
 
 
 def check_a_run_is_made_again() -> None:
@@ -365,7 +368,9 @@ def check_a_run_is_made_again() -> None:
     Source: the record, and its command.
     """
     run = CHAT, "promise", 0.0, TRAFFIC[1]
-    checks.close("work, share in time", _served.again(*run), _served(*run), rtol=1e-6)
+    checks.close(
+        "work, share in time", _served.again(*run), _served(*run), rtol=1e-6, kind="simulation"
+    )
 
 
 if __name__ == "__main__":

@@ -156,8 +156,10 @@ def check_what_rages() -> None:
         ((49, 99, 100), "calm"),
     ):
         checks.equal(f"{rates}", what_rages(*rates), expected)
-    low, high = storm_band(100.0, 155 / 40)
-    checks.inside("first attempts of a storm", 40.0, low, high, kind="identity")
+    for first, arrive in ((40, 155), (26, 100), (25, 99), (60, 100), (99, 99), (100, 150)):
+        low, high = storm_band(100.0, arrive / first)
+        rages = what_rages(first, arrive, 100) == "storm"
+        checks.equal(f"{first} of {arrive}: a storm", rages, low <= first < high)
 
 
 def check_refusing_costs() -> None:

@@ -405,9 +405,9 @@ def check_a_limit_keeps_the_work() -> None:
         (MIXTURE, "with its own", 0.8, 0.9),
     ):
         worst = _worst(machine, policy, _best(machine, policy), _places(machine))
-        checks.inside(f"{machine.name}, {policy}", worst, low, high, kind="simulation")
+        checks.inside(f"{machine.name}, {policy}: work in time", worst, low, high)
         none = _served(machine, 2.0, "nothing", 0.0, _places(machine)).work
-        checks.inside(f"{machine.name}, no limit", none, 0.0, 0.02, kind="simulation")
+        checks.inside(f"{machine.name}, no limit: work in time", none, 0.0, 0.02)
 
 
 def check_whom_a_limit_serves() -> None:
@@ -428,11 +428,11 @@ def check_whom_a_limit_serves() -> None:
         checks.holds(f"{label}: more", tokens.requests > 1.2 * requests.requests, got=got)
         checks.holds(f"{label}: fewer long ones", tokens.long < 0.6 * requests.long, got=got)
         as_many = blind.requests / requests.requests
-        checks.inside(f"{label}: vLLM's over requests", as_many, 0.9, 1.1, kind="simulation")
+        checks.inside(f"{label}: vLLM's over requests", as_many, 0.9, 1.1)
         for name, run in (("requests", requests), ("vLLM's", blind)):
             ratio = run.long / run.short
             least = 0.8 if machine is CHAT else 0.7
-            checks.inside(f"{label}: alike to {name}", ratio, least, 1.2, kind="simulation")
+            checks.inside(f"{label}: alike to {name}", ratio, least, 1.2)
 
 
 def check_places_keep_the_promise_per_token() -> None:
@@ -453,8 +453,8 @@ def check_places_keep_the_promise_per_token() -> None:
                 tokens_s = run_engine(machine, rate, requests, rng, places=places).tpot_s[middle]
                 known = tokens_s[~np.isnan(tokens_s)]
                 kept.append(float(np.mean(known <= machine.promise.tpot_s)))
-            label = f"{machine.name}, {places} places"
-            checks.inside(label, float(np.mean(kept)), low, high, kind="simulation")
+            label = f"{machine.name}, {places} places: kept per token"
+            checks.inside(label, float(np.mean(kept)), low, high)
     line = step_line(CHAT)  # of a step; each in the engine adds its own to everybody's token
     own_s = line.sequence_s + line.prompt_s / line.later_tokens
     mean = (CHAT.promise.tpot_s - line.fixed_s) / own_s
@@ -473,9 +473,9 @@ def check_of_those_let_in() -> None:
     setting = _best(CHAT, "requests")
     for load in (1.2, 2.0):
         kept = _served(CHAT, load, "requests", setting, _places(CHAT)).let_in
-        checks.inside(f"at {load}", kept, 0.985, 1.0, kind="simulation")
+        checks.inside(f"at {load}: kept", kept, 0.985, 1.0)
     every = _served(CHAT, 2.0, "requests", setting, CHAT.places).let_in
-    checks.inside("all places", every, 0.0, 0.5, kind="simulation")
+    checks.inside("all places: kept", every, 0.0, 0.5)
 
 
 def check_a_limit_must_not_cost_below() -> None:
@@ -486,12 +486,12 @@ def check_a_limit_must_not_cost_below() -> None:
     """
     for machine, load in ((MIXTURE, 0.5), (CHAT, 0.8)):
         kept = _calm(machine, "requests", _best(machine, "requests"), load)
-        label = f"{machine.name}, at {load}"
-        checks.inside(label, kept, machine.promise.share, 1.0, kind="simulation")
+        label = f"{machine.name}, at {load}: kept"
+        checks.inside(label, kept, machine.promise.share, 1.0)
     settings, places = POLICIES["requests"][1], _places(MIXTURE)
     past = max(settings, key=lambda one: _worst(MIXTURE, "requests", one, places))
     kept = _calm(MIXTURE, "requests", past)
-    checks.inside("mixture, best past the ceiling", kept, 0.0, MIXTURE.promise.share)
+    checks.inside("mixture, best past the ceiling: kept", kept, 0.0, MIXTURE.promise.share)
 
 
 def check_who_comes_within_a_step_waits_too() -> None:
@@ -507,7 +507,7 @@ def check_who_comes_within_a_step_waits_too() -> None:
         ("a time-out of the wait", 0.5, 0.0, 0.001),
     ):
         refused = 1 - _calm(CHAT, policy, setting, 0.5)
-        checks.inside(f"{policy}, {setting:g}", refused, low, high, kind="simulation")
+        checks.inside(f"{policy}, {setting:g}: refused", refused, low, high)
 
 
 def check_half_of_what_is_ended() -> None:
@@ -528,10 +528,10 @@ def check_half_of_what_is_ended() -> None:
             }
             label = f"{machine.name}, answers × {longer:g}, at {load}: half over the best"
             low = 0.9 if (machine, longer) != (MIXTURE, 1.0) else 0.8  # the mixture's own vary
-            checks.inside(label, kept[half] / max(kept.values()), low, 1.0, kind="simulation")
+            checks.inside(label, kept[half] / max(kept.values()), low, 1.0)
     best = _best(CHAT, "requests")
     right, wrong = (_served(CHAT, 2.0, "requests", best * of, 195).work for of in (1.0, 2.0))
-    checks.inside("twice as large, at 2", wrong / right, 0.0, 0.5, kind="simulation")
+    checks.inside("twice as large, at 2: work over the best's", wrong / right, 0.0, 0.5)
 
 
 def check_a_prompt_as_long_as_the_limit() -> None:
@@ -546,7 +546,7 @@ def check_a_prompt_as_long_as_the_limit() -> None:
         ("nothing", 0.0, 0.013),
         ("requests", 0.0, 0.013),
     ):
-        checks.inside(policy, _late(policy), low, high, kind="simulation")
+        checks.inside(f"{policy}: late", _late(policy), low, high)
 
 
 def check_a_time_out_is_a_limit_if_it_is_short() -> None:
@@ -568,7 +568,7 @@ def check_a_time_out_is_a_limit_if_it_is_short() -> None:
     for seed, (kind, setting, low, high) in itertools.product((1, 2), cases):
         run = (setting, _places(CHAT), seed)
         work = _served(CHAT, 2.0, f"a time-out{kind}", *run).work
-        checks.inside(f"draw {seed}{kind}, {setting:g}", work, low, high, kind="simulation")
+        checks.inside(f"draw {seed}{kind}, {setting:g}: work in time", work, low, high)
     places, half = _places(MIXTURE), queue_room(_ended_per_s(MIXTURE), MIXTURE.promise.ttft_s)
     for seed in (1, 2):
         limit, short, late = (
@@ -589,7 +589,7 @@ def check_a_run_is_made_again() -> None:
     Source: the record, and its command.
     """
     run = CHAT, 1.2, "with its own", _best(CHAT, "with its own"), _places(CHAT)
-    checks.close("with its own", _served.again(*run), _served(*run), rtol=1e-6)
+    checks.close("with its own", _served.again(*run), _served(*run), rtol=1e-6, kind="simulation")
 
 
 if __name__ == "__main__":

@@ -108,14 +108,14 @@ def check_copies_do_little_for_prompts() -> None:
     Source: the record; independent copies have the first tokens of other requests.
     """
     longer = _p99(0.9, "cancelled") / _p99(0.9, "none")
-    checks.inside("times as long at 0.9", longer, 2.0, 4.0, kind="simulation")
+    checks.inside("times as long at 0.9", longer, 2.0, 4.0)
     for load in LOADS:
         cut = 1 - _p99(load, "cancelled") / _p99(load, "none")
-        checks.inside(f"cut at {load:g}", cut, -2.0, 0.1, kind="simulation")
+        checks.inside(f"cut at {load:g}", cut, -2.0, 0.1)
     for mix in MIXES:
         for load in (0.5, 0.7):
             cut, told = (_cut(mix, load, part) for part in ("p99", "independent"))
-            checks.inside(f"{mix} at {load:g}: cut", cut, -2.0, 0.1, kind="simulation")
+            checks.inside(f"{mix} at {load:g}: cut", cut, -2.0, 0.1)
             if "documents" in mix:
                 checks.inside(f"{mix} at {load:g}: independent", told, 0.16, 0.6)
 
@@ -126,11 +126,11 @@ def check_losers_that_run_on_bring_a_fleet_down() -> None:
 
     Source: the record.
     """
-    checks.inside("first load that is lost", _collapse(), 0.6, 0.7, kind="simulation")
+    checks.inside("first load that is lost", _collapse(), 0.6, 0.7)
     for load in LOADS:
         lost = _p99(load, "runs on") > LOST_S
         if load <= 0.5 or load >= 0.65:
-            checks.equal(f"{load:g}: lost where losers run on", lost, load >= 0.65)
+            checks.equal(f"{load:g}: lost where losers run on", lost, load >= 0.65, kind="stated")
         for name in ("none", "cancelled", "budget"):
             checks.holds(f"{load:g}, {name}: not lost", _p99(load, name) < LOST_S)
 
@@ -145,16 +145,16 @@ def check_copies_help_where_an_engine_stands_still() -> None:
     """
     none = _case("still, scattered", 0.5, "none")["p99"]
     checks.inside(
-        "scattered", 1 - _case("still, scattered", 0.5, "cancelled")["p99"] / none, 0.5, 1
+        "scattered: cut", 1 - _case("still, scattered", 0.5, "cancelled")["p99"] / none, 0.5, 1
     )
     few = _case("still, fewest", 0.5, "none")["p99"]
-    checks.inside("the fewest, no copy", 1 - few / none, 0.5, 1.0, kind="simulation")
+    checks.inside("the fewest, no copy: cut", 1 - few / none, 0.5, 1.0)
     more = 1 - _case("still, fewest", 0.5, "cancelled")["p99"] / few
-    checks.inside("and copies behind it", more, -0.5, 0.25, kind="simulation")
+    checks.inside("copies behind it: cut", more, -0.5, 0.25)
     for load in (0.5, 0.7):
         few = _case("still, fewest", load, "none")["p99"]
         unread, copied = (
             _case("still, unread tokens", load, name)["p99"] for name in ("none", "cancelled")
         )
-        checks.inside(f"unread tokens at {load:g}", unread / few, 0.1, 0.55, kind="simulation")
-        checks.inside(f"copies behind it at {load:g}", copied / unread, 1.0, 1.5)
+        checks.inside(f"unread tokens at {load:g}", unread / few, 0.1, 0.55)
+        checks.inside(f"copies behind it at {load:g}: over none", copied / unread, 1.0, 1.5)

@@ -180,8 +180,8 @@ def check_short_prompts_wait_for_a_long_one() -> None:
     """
     alone = _first_ms(0, "in order of arrival")[1]
     _, behind, long = _first_ms(16_000, "in order of arrival")
-    checks.inside("in order, over none", behind / alone, 15.0, 40.0, kind="simulation")
+    checks.inside("in order, over none", behind / alone, 15.0, 40.0)
     for read in list(READ)[1:]:
         _, first, later = _first_ms(16_000, read)
-        checks.inside(f"{read}, over in order", first / behind, 0.0, 0.25, kind="simulation")
-        checks.inside(f"{read}, the long one", later / long, 1.0, 1.5, kind="simulation")
+        checks.inside(f"{read}, over in order", first / behind, 0.0, 0.25)
+        checks.inside(f"{read}, the long one: over in order", later / long, 1.0, 1.5)

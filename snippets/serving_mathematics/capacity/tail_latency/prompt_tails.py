@@ -147,7 +147,9 @@ def check_orders_and_limits_beat_copies() -> None:
                 ("unread tokens", 45.0, 100.0),
                 ("copy", -50.0, 15.0),
             ):
-                checks.inside(f"{mix} at {load:g}, {name}", _cut(mix, load, name), least, most)
+                checks.inside(
+                    f"{mix} at {load:g}, {name}: cut [%]", _cut(mix, load, name), least, most
+                )
 
 
 def check_unread_tokens_cost_nobody() -> None:
@@ -167,11 +169,16 @@ def check_unread_tokens_cost_nobody() -> None:
                 ("token_p90", 0.95, 1.03),
             ):
                 label = f"{mix} at {load:g}, {part} over that by requests"
-                checks.inside(label, _over(*given, part), least, most, kind="simulation")
+                checks.inside(label, _over(*given, part), least, most)
             more = _remedy(*given)["kept"] - _remedy(mix, load, "none")["kept"]
-            checks.inside(f"{mix} at {load:g}, kept: more", more, 0.0, 0.1, kind="simulation")
+            checks.inside(f"{mix} at {load:g}, kept: more", more, 0.0, 0.1)
             copied = mix, load, "copy behind unread tokens", "short_p99", "unread tokens"
-            checks.inside(f"{mix} at {load:g}, with copies", _over(*copied), 1.02, 10.0)
+            checks.inside(
+                f"{mix} at {load:g}, with copies: short p99, times as late",
+                _over(*copied),
+                1.02,
+                10.0,
+            )
         shortest = _over(mix, 0.7, "shortest", "short_p99", "unread tokens")
         low, high = (0.9, 1.1) if mix == "documents" else (0.1, 0.5)
         checks.inside(f"{mix} at 0.7, shortest over unread", shortest, low, high)
@@ -195,7 +202,7 @@ def check_two_engines_gain_less() -> None:
     cuts = {2: 100 * (1 - late_s["tokens"] / late_s["requests"])}
     cuts[ENGINES] = _cut("documents", 0.7, "unread tokens")
     for engines, low, high in ((2, 20.0, 40.0), (ENGINES, 50.0, 75.0)):
-        checks.inside(f"{engines} engines [%]", cuts[engines], low, high, kind="simulation")
+        checks.inside(f"{engines} engines: cut [%]", cuts[engines], low, high)
 
 
 def check_ties_go_to_the_fewest_requests() -> None:
@@ -248,12 +255,12 @@ def check_what_a_larger_budget_costs() -> None:
     Source: the engine of the chat machine; the record.
     """
     small, large = _full_step_s(), _full_step_s(8192)
-    checks.inside("full steps, 8,192 over 2,048", large / small, 3.0, 5.0, kind="simulation")
+    checks.inside("full steps, 8,192 over 2,048", large / small, 3.0, 5.0)
     checks.inside("over the promised time", large / MIXES["documents"][0].promise.tpot_s, 3.0, 10.0)
     for mix in [mix for mix in MIXES if "documents" in mix]:
         for load in (0.5, 0.7):
             least, most = (_cut(mix, load, name) for name in ("limit in the old budget", "limit"))
-            checks.inside(f"{mix} at {load:g}: cut [%]", least, 10.0, most, kind="simulation")
+            checks.inside(f"{mix} at {load:g}: cut [%]", least, 10.0, most)
         names = ("limit in the old budget", "none")
         limited, free = (_remedy(mix, 0.7, name)["long_p50"] for name in names)
         checks.inside(f"{mix}: documents, times as long", limited / free, 1.65, 1.95)
@@ -268,7 +275,7 @@ def check_whom_the_order_costs() -> None:
     for mix in MIXES:
         for load in (0.5, 0.7):
             later = _over(mix, load, "shortest", "long_p50")
-            checks.inside(f"{mix} at {load:g}", later, 0.5, 1.34, kind="simulation")
+            checks.inside(f"{mix} at {load:g}: long prompts, times as late", later, 0.5, 1.34)
             slower = _over(mix, load, "shortest", "token_p90")
             checks.inside(f"{mix} at {load:g}: time per token", slower, 0.95, 1.125)
 

@@ -165,7 +165,8 @@ def check_costs_are_found_again() -> None:
     checks.close("a pair", found.pair_s, 4e-7, rtol=1e-6)
     ratio = noisy.predict_s(rows) / known.predict_s(rows)
     checks.close("predicted over true step", ratio, np.ones(200), atol=0.03, kind="simulation")
-    checks.inside("median residual", noisy.median_error, 0.015, 0.025, kind="simulation")
+    due = 0.6745 * 0.03  # the median size of what was drawn
+    checks.close("median residual", noisy.median_error, due, rtol=0.2, kind="simulation")
 
 
 def check_no_cost_is_negative() -> None:

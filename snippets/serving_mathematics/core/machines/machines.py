@@ -345,6 +345,6 @@ def check_how_wrong_is_said_of_many() -> None:
     """
     for machine in (CHAT, MIXTURE, AGENTS):
         found = machine.how_wrong
-        checks.inside(f"{machine.name}: runs", found.runs, 40, 1000, kind="measured")
+        checks.inside(f"{machine.name}: runs", found.runs, 40, 1000)
         checks.inside(f"{machine.name}: low", found.low, 0.67, found.middle, kind="measured")
         checks.inside(f"{machine.name}: high", found.high, found.middle, 1.33, kind="measured")

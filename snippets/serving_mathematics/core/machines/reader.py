@@ -133,4 +133,4 @@ def check_a_batch_saves_nothing_on_one_core() -> None:
     alone = float(READER.batch_s(1))
     for size, least, most in ((4, 0.9, 1.1), (8, 0.95, 1.3)):
         share = float(READER.batch_s(size)) / (size * alone)
-        checks.inside(f"a line of {size}, over one alone", share, least, most, kind="measured")
+        checks.inside(f"a line of {size}, over one alone", share, least, most)

@@ -309,8 +309,8 @@ def check_caches_forget_sessions_below_the_ceiling() -> None:
         run = run_engine(AGENTS, load * AGENTS.ceiling_per_s, 3000, np.random.default_rng(1))
         share = float(run.cached_tokens.sum() / run.prompt_tokens.sum())
         label = f"at {load:g} of the ceiling"
-        checks.inside(f"{label}: found", share, *found, kind="simulation")
-        checks.inside(f"{label}: promise kept", run.kept(AGENTS), *kept, kind="simulation")
+        checks.inside(f"{label}: found", share, *found)
+        checks.inside(f"{label}: promise kept", run.kept(AGENTS), *kept)
 
 
 def check_a_slower_machine_is_one_with_a_slower_clock() -> None:

@@ -182,4 +182,10 @@ def check_requests_come_at_one_rate_from_the_start() -> None:
     moments = asked.arrival_s[begins][session] + total - total[begins][session]
     counts = np.histogram(moments, bins=4, range=(0.0, 20_000.0))[0]
     for quarter, count in enumerate(counts.tolist(), start=1):
-        checks.close(f"quarter {quarter}", count / 10_000, 1.0, rtol=0.2, kind="simulation")
+        checks.close(
+            f"quarter {quarter}: requests over told",
+            count / 10_000,
+            1.0,
+            rtol=0.2,
+            kind="simulation",
+        )

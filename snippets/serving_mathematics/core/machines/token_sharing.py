@@ -155,8 +155,16 @@ def check_erlang_sees_too_few_full_engines() -> None:
     for load in (0.9, 0.95):
         told, taken = share_tokens(few, load * few.ceiling_per_s), _simulated(few, load).taken
         label = f"at {100 * load:.0f}%"
-        checks.inside(f"{label}, sharing", told.all_taken / taken, 0.67, 1.33, kind="simulation")
-        checks.inside(f"{label}, Erlang", told.erlang / taken, 0.0, 0.67, kind="simulation")
+        checks.inside(
+            f"{label}, sharing: all taken, told over simulated",
+            told.all_taken / taken,
+            0.67,
+            1.33,
+            kind="simulation",
+        )
+        checks.inside(
+            f"{label}, Erlang: all taken, told over simulated", told.erlang / taken, 0.0, 0.67
+        )
 
 
 def check_a_run_is_made_again() -> None:
@@ -165,7 +173,9 @@ def check_a_run_is_made_again() -> None:
     Source: the record, and its command.
     """
     run = MIXTURE, 0.5, 4000
-    checks.close("mixture at 50%", _simulated.again(*run), _simulated(*run), rtol=1e-6)
+    checks.close(
+        "mixture at 50%", _simulated.again(*run), _simulated(*run), rtol=1e-6, kind="simulation"
+    )
 
 
 def check_line_by_hand() -> None:

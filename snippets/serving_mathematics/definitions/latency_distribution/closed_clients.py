@@ -152,7 +152,7 @@ def check_clients_hide_the_queue() -> None:
         rate, closed, opened, _ = _both(machine, clients)
         most = 0.34 if rate > 0.95 * machine.ceiling_per_s else 0.95
         label = f"{machine.places} places, {clients} clients: closed over open"
-        checks.inside(label, closed / opened, 0.02, most, kind="simulation")
+        checks.inside(label, closed / opened, 0.02, most)
 
 
 def check_clients_with_equal_answers_come_together() -> None:
@@ -164,8 +164,8 @@ def check_clients_with_equal_answers_come_together() -> None:
     for clients in (32, 64, 128):
         for least, most, low, high in ((200, 200, 1.5, 6.0), (100, 300, 0.5, 1.1)):
             times = [one - CHAT.made.around_s for one in _alike(least, most, clients)]
-            label = f"{clients} clients, {least} to {most} tokens"
-            checks.inside(label, times[0] / times[1], low, high, kind="simulation")
+            label = f"{clients} clients, {least} to {most} tokens: closed over open"
+            checks.inside(label, times[0] / times[1], low, high)
 
 
 def check_littles_law_of_the_clients() -> None:
@@ -184,7 +184,7 @@ def check_a_run_is_made_again() -> None:
     Source: the record, and its command.
     """
     run = CHAT, 32, 1000
-    checks.close("32 clients", _both.again(*run), _both(*run), rtol=1e-6)
+    checks.close("32 clients", _both.again(*run), _both(*run), rtol=1e-6, kind="simulation")
 
 
 if __name__ == "__main__":

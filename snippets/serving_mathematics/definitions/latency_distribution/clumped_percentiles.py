@@ -290,18 +290,18 @@ def check_effect_restores_the_interval() -> None:
     """
     for name, load in BUSY.items():
         few, many = _row(name, load), _long()[name]
-        checks.equal(f"{name}: {COUNT:,} have an upper end", _two_ends(few), False)
-        checks.equal(f"{name}: {ENOUGH:,} have one", _two_ends(many, ENOUGH), True)
+        checks.equal(f"{name}: {COUNT:,} have an upper end", _two_ends(few), False, kind="stated")
+        checks.equal(f"{name}: {ENOUGH:,} have one", _two_ends(many, ENOUGH), True, kind="stated")
         for kind, low, high in (("by_effect", 0.9, 1), ("effect_low", 0.9, 1), ("alone", 0, 0.9)):
             label, held = f"{name}, {ENOUGH:,}: {kind}", many["held"][kind]
-            checks.inside(label, held, low, high, kind="simulation")
+            checks.inside(label, held, low, high)
     for row in _recorded():
         if row["minutes"] and row["machine"] == "chat":
             continue  # whose load is another in each window: see below
         label, held = f"{row['machine']} at {row['load']:g}, minutes {row['minutes']}", row["held"]
         for kind in ("by_effect", "effect_low"):
-            checks.inside(f"{label}: {kind}", held[kind], 0.9, 1, kind="simulation")
-        checks.inside(f"{label}: alone", held["alone"], 0, 0.9, kind="simulation")
+            checks.inside(f"{label}: {kind}", held[kind], 0.9, 1)
+        checks.inside(f"{label}: alone", held["alone"], 0, 0.9)
     for name in LOADS:
         steady = [row for row in _recorded() if row["machine"] == name and not row["minutes"]]
         effects = [row["effect"] for row in steady]
@@ -329,16 +329,16 @@ def check_equal_releases_look_unequal() -> None:
     in twelve.
     """
     rows = [row["cried"]["by_effect"] for row in _recorded() if not row["minutes"]]
-    checks.inside("n/D, all loads", float(np.mean(rows)), 0.02, 0.1, kind="simulation")
+    checks.inside("n/D, all loads", float(np.mean(rows)), 0.02, 0.1)
     for row in _recorded():
         if row["minutes"]:
             continue
         label, cried = f"{row['machine']} at {row['load']:g}", row["cried"]
-        checks.inside(f"{label}: alone", cried["alone"], 0.2, 1, kind="simulation")
-        checks.inside(f"{label}: n/D", cried["by_effect"], 0, 0.19, kind="simulation")
+        checks.inside(f"{label}: alone", cried["alone"], 0.2, 1)
+        checks.inside(f"{label}: n/D", cried["by_effect"], 0, 0.19)
     few, many = _row("chat", BUSY["chat"])["seen"], _long()["chat"]["seen"]
-    checks.inside(f"seen with {COUNT:,}", few, 0.27, 0.37, kind="simulation")
-    checks.inside(f"seen with {ENOUGH:,}", many, 0.17, 0.24, kind="simulation")
+    checks.inside(f"slowdown that is seen with {COUNT:,}", few, 0.27, 0.37)
+    checks.inside(f"slowdown that is seen with {ENOUGH:,}", many, 0.17, 0.24)
 
 
 def check_a_changing_load_is_no_sample() -> None:
@@ -349,7 +349,7 @@ def check_a_changing_load_is_no_sample() -> None:
     """
     row = next(row for row in _recorded() if row["minutes"] and row["machine"] == "chat")
     worth = COUNT / row["effect"]
-    checks.inside("worth", worth, 1, 10, kind="simulation")
+    checks.inside("independent requests they are worth", worth, 1, 10)
     checks.equal("upper rank", quantile_ranks(int(worth), 0.99).upper, None)
 
 
@@ -359,11 +359,11 @@ def check_record_is_made_again() -> None:
     Source: records/clumped_percentiles.json.
     """
     again, recorded = _tried(CHAT, 0.8, False, 8), read_record(RECORD)["again"]
-    checks.close("p99 [s]", again["p99_s"], recorded["p99_s"], rtol=0.01, kind="measured")
-    checks.close("D", again["effect"], recorded["effect"], rtol=0.05, kind="measured")
+    checks.close("p99 [s]", again["p99_s"], recorded["p99_s"], rtol=0.01, kind="simulation")
+    checks.close("D", again["effect"], recorded["effect"], rtol=0.05, kind="simulation")
     for kind in ("alone", "by_effect"):
         got, due = again["held"][kind], recorded["held"][kind]
-        checks.close(f"held, {kind}", got, due, atol=0.13, kind="measured")
+        checks.close(f"held, {kind}", got, due, atol=0.13, kind="simulation")
 
 
 if __name__ == "__main__":

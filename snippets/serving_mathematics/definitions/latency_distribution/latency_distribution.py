@@ -99,10 +99,8 @@ def check_ten_latencies() -> None:
     Source: hand interpolation between ranks: 110 + 0.55·70; for an upper end the largest must be
     above the true p95 with probability 1 − 0.95^n ≥ 0.975, exact arithmetic.
     """
-    checks.close("p50, linear [ms]", float(np.quantile(TEN_MS, 0.5)), 53.5, atol=1e-9)
     checks.close("p95, linear [ms]", float(np.quantile(TEN_MS, 0.95)), 148.5, atol=1e-9)
     checks.equal("upper rank for p95", quantile_ranks(10, 0.95).upper, None)
-    checks.holds("59 are needed", wilks_sample_size(0.95) > len(TEN_MS))
     checks.equal("upper rank for p95, n = 71", quantile_ranks(71, 0.95).upper, None)
     checks.equal("upper rank for p95, n = 72", quantile_ranks(72, 0.95).upper, 72)
     checks.holds("72 leave 2.5%, not 71", 0.95**72 <= 0.025 < 0.95**71)

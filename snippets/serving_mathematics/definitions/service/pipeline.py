@@ -409,7 +409,7 @@ def check_composed_sessions_are_those_of_the_engine() -> None:
             checks.inside(label, ratio, 0.9, 1.1, kind="simulation")
         added = sum(answer_quantile(part, 0.99) for part in _answers(answer))
         over = added / float(np.quantile(ends, 0.99))
-        checks.inside(f"{100 * load:.0f}%: sum of p99s over it", over, 1.33, 2, kind="simulation")
+        checks.inside(f"{100 * load:.0f}%: sum of p99s over it", over, 1.33, 2)
     bound = percentile_bound(_row(80, 2), 0.99) / answer_quantile(_whole(80, 2), 0.99)
     checks.inside("bound over the p99", bound, 1.8, 2.2)
 
@@ -422,7 +422,7 @@ def check_a_shared_minute_breaks_independence() -> None:
     """
     true, answer = _rush_hour()
     ratio = answer_quantile(_composed(answer), 0.99) / true
-    checks.inside("composed over simulated", ratio, 0.4, 0.8, kind="simulation")
+    checks.inside("composed over simulated", ratio, 0.4, 0.8)
     bound = percentile_bound(_answers(answer), 0.99) / true
     checks.inside("bound over simulated", bound, 1.0, 3.0, kind="simulation")
 
@@ -437,9 +437,9 @@ def check_lengths_of_a_session_add_up() -> None:
     ends, answer = _long_together()
     true = float(np.quantile(ends, 0.99))
     ratio = answer_quantile(_composed(answer), 0.99) / true
-    checks.inside("composed over simulated", ratio, 0.7, 6 / 7, kind="simulation")
+    checks.inside("composed over simulated", ratio, 0.7, 6 / 7)
     added = sum(answer_quantile(part, 0.99) for part in _answers(answer)) / true
-    checks.inside("sum of p99s over simulated", added, 1.2, 1.5, kind="simulation")
+    checks.inside("sum of p99s over simulated", added, 1.2, 1.5)
     bound = percentile_bound(_answers(answer), 0.99) / true
     checks.inside("bound over simulated", bound, 1.0, 2.0, kind="simulation")
 

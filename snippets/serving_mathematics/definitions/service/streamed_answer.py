@@ -111,4 +111,4 @@ def check_a_time_per_token_is_a_law_too() -> None:
     """
     for share, low, high in ((0.5, 1.1, 1.6), (0.99, 0.5, 0.75)):
         label = f"p{100 * share:g}: one time for all"
-        checks.inside(label, _mixture_over_true(share), low, high, kind="simulation")
+        checks.inside(label, _mixture_over_true(share), low, high)

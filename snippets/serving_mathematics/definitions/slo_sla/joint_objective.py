@@ -356,9 +356,9 @@ def check_goodput_is_greatest_at_the_cap_or_beyond() -> None:
             label = f"{name}{', minutes' if minutes else ''}"
             kept, share = _shares(machine, best, minutes)[0], machine.promise.share
             least = share - (0.12 if minutes else 0.1)
-            checks.inside(f"{label}: kept at the best", kept, least, share, kind="simulation")
+            checks.inside(f"{label}: kept at the best", kept, least, share)
             beyond = 1.05 * _shares(machine, 1.05, minutes)[0] / max(goodput)
-            checks.inside(f"{label}: beyond, over the best", beyond, 0, 0.66, kind="simulation")
+            checks.inside(f"{label}: beyond, over the best", beyond, 0, 0.66)
 
 
 def check_places_say_which_limit_breaks_first() -> None:
@@ -391,20 +391,20 @@ def check_one_replica_lost_is_the_promise_lost() -> None:
     for minutes in (False, True):
         kept = _shares(CHAT, _lost(_cap(CHAT, minutes)), minutes)[0]
         most = 0.9 if minutes else 0.25
-        checks.inside(f"chat, minutes {minutes}", kept, 0, most, kind="simulation")
+        checks.inside(f"chat, minutes {minutes}: kept", kept, 0, most)
     kept = _shares(CHAT, _lost(_cap(CHAT), LARGE_FLEET)).both
-    checks.inside("chat, of 32", kept, 0.9, CHAT.promise.share, kind="simulation")
+    checks.inside("chat, of 32: kept", kept, 0.9, CHAT.promise.share)
     kept = _shares(QUICK, _lost(_cap(QUICK))).both
-    checks.inside("chat at 20 ms a token", kept, 0.9, CHAT.promise.share, kind="simulation")
-    checks.inside("chat at 20 ms a token: cap", _cap(QUICK), 0.4, 0.6, kind="simulation")
+    checks.inside("chat at 20 ms a token: kept", kept, 0.9, CHAT.promise.share)
+    checks.inside("chat at 20 ms a token: cap", _cap(QUICK), 0.4, 0.6)
     kept = _shares(MIXTURE, _lost(_cap(MIXTURE)))[0]
-    checks.inside("mixture", kept, 0.7, MIXTURE.promise.share, kind="simulation")
+    checks.inside("mixture: kept", kept, 0.7, MIXTURE.promise.share)
     for machine in (CHAT, MIXTURE):
         cap = _cap(machine)
         spare = replicas_for(FLEET * cap, cap, 1)
         kept = _shares(machine, cap * FLEET / (spare - 1))[0]
         low = machine.promise.share - 0.01
-        checks.inside(f"{machine.name}, one more", kept, low, 1, kind="simulation")
+        checks.inside(f"{machine.name}, one more: kept", kept, low, 1)
 
 
 def check_the_textbook_errs_both_ways() -> None:
@@ -417,7 +417,7 @@ def check_the_textbook_errs_both_ways() -> None:
         cap = _one_server_cap(machine)
         at = float(_one_server(machine, cap))
         checks.close(f"{machine.name}: share at its cap", at, machine.promise.share, rtol=1e-9)
-        checks.equal(f"{machine.name}: cap lower", cap < _cap(machine), lower)
+        checks.equal(f"{machine.name}: cap lower", cap < _cap(machine), lower, kind="stated")
 
 
 def check_a_run_is_made_again() -> None:
@@ -426,14 +426,14 @@ def check_a_run_is_made_again() -> None:
     Source: the record, and its command.
     """
     shares = _shares.again(CHAT, 0.9, seeds=1), _shares(CHAT, 0.9, seeds=1)
-    checks.close("chat at 0.9, one run", *shares, rtol=1e-9)
+    checks.close("chat at 0.9, one run", *shares, rtol=1e-9, kind="simulation")
 
 
 def check_caps_are_those_of_other_pages() -> None:
     """At the loads of Utilization, chat with 64 and with 256 places keeps its promise for the same
     share there and here; and its cap, in whole percent, is where every page says that its promise
-    ends. The usual 70% leaves a fifth of it, and the rate of the page's command, 18 a second for a
-    quarter of an hour, a tenth.
+    ends. The usual 70% leaves a fifth of it, and the rate of the page's command, 18 a second, a
+    tenth.
 
     Source: the record of Utilization, made by another program with the same draws; the record of
     the machines, with others.
@@ -444,12 +444,15 @@ def check_caps_are_those_of_other_pages() -> None:
         for load in (80, 85, 88, 90, 95):
             mine = _shares(CHAT.limited(places), load / 100).both
             told = cells[places, load]["mean"]["kept"]
-            checks.close(f"{places} places, {load}%", mine, told, atol=1e-6)
+            checks.close(f"{places} places, {load}%", mine, told, atol=1e-6, kind="simulation")
     printed = round(promised_load("chat"), 2)
-    checks.equal("chat: cap [%]", f"{100 * _cap(CHAT):.0f}", f"{100 * printed:.0f}")
-    checks.close("70%, of the cap", 0.7 / _cap(CHAT), 0.8, atol=0.01)
-    checks.close("18/s, of the cap", 18 / _cap(CHAT) / CHAT.ceiling_per_s, 0.9, atol=0.03)
-    checks.close("16,000 of them [min]", 16_000 / 18 / 60, 15.0, atol=0.5)
+    checks.equal(
+        "chat: cap [%]", f"{100 * _cap(CHAT):.0f}", f"{100 * printed:.0f}", kind="simulation"
+    )
+    checks.close("70%, of the cap", 0.7 / _cap(CHAT), 0.8, atol=0.01, kind="stated")
+    checks.close(
+        "18/s, of the cap", 18 / _cap(CHAT) / CHAT.ceiling_per_s, 0.9, atol=0.03, kind="stated"
+    )
 
 
 if __name__ == "__main__":

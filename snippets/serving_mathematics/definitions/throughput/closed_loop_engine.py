@@ -306,7 +306,7 @@ def check_two_tests_tell_the_ceiling() -> None:
     checks.close("ceiling [1/s]", _told_by_two(), most, rtol=0.03, kind="simulation")
     few, many = (_cells()[n, 0]["tokens"] for n in (32, 64))
     limit = 32 / (64 / many - 32 / few)
-    checks.inside("1/b over it", limit / most, 1.05, 1.2, kind="simulation")
+    checks.inside("1/b over it", limit / most, 1.05, 1.2)
 
 
 def check_a_cell_is_made_again() -> None:
@@ -315,8 +315,16 @@ def check_a_cell_is_made_again() -> None:
     Source: the record, and its command.
     """
     again = _simulated(CHAT.engine, 64, 10)
-    checks.close("tokens a second", again["tokens"], _cells()[64, 10]["tokens"], rtol=1e-6)
-    checks.close("Little's law, inside", again["inside"], 64 - 10 * again["requests"], rtol=0.1)
+    checks.close(
+        "tokens a second", again["tokens"], _cells()[64, 10]["tokens"], rtol=1e-6, kind="simulation"
+    )
+    checks.close(
+        "Little's law, inside",
+        again["inside"],
+        64 - 10 * again["requests"],
+        rtol=0.1,
+        kind="simulation",
+    )
 
 
 def check_clients_are_no_load() -> None:
@@ -328,10 +336,10 @@ def check_clients_are_no_load() -> None:
     """
     ceiling = float(rates_of(CHAT)[-1]) * float(CHAT.sample.output_tokens.mean())
     busy, calm = (_cells()[128, away]["tokens"] for away in (0, 60))
-    checks.inside("at once, over the ceiling", busy / ceiling, 0.5, 1.0, kind="simulation")
-    checks.inside("a minute away, over that", calm / busy, 0.0, 0.25, kind="simulation")
+    checks.inside("at once, over the ceiling", busy / ceiling, 0.5, 1.0)
+    checks.inside("a minute away, over that", calm / busy, 0.0, 0.25)
     full = _cells()[CHAT.places, 0]["token"] / CHAT.promise.tpot_s
-    checks.inside("all places, time per token over promise", full, 1.0, 1.1, kind="simulation")
+    checks.inside("all places, time per token over promise", full, 1.0, 1.1)
 
 
 if __name__ == "__main__":

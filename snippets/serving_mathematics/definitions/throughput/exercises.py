@@ -152,7 +152,7 @@ def check_idle_clients_of_a_simulated_loop() -> None:
     cell = next(one for one in record if (one["clients"], one["away"]) == (64, 10))
     response_s = cell["inside"] / cell["requests"]
     outside = idle_clients(64, cell["requests"], response_s)
-    checks.close("outside", outside, 10 * cell["requests"], rtol=0.05, kind="simulation")
+    checks.close("clients outside", outside, 10 * cell["requests"], rtol=0.05, kind="simulation")
     checks.close("by hand", idle_clients(40, 5.0, 7.0), 5.0, rtol=1e-12)
     checks.equal("a hundredth above", idle_clients(40, 5.0, 8.05), 0.0)
 

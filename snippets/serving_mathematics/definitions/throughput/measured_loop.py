@@ -224,13 +224,13 @@ def check_the_line_foresees_the_last_test() -> None:
     line, law = (max(abs(row[column] - 1) for row in rows) for column in (0, 1))
     checks.inside("line: largest error", line, 0, 0.06, kind="measured")
     worse = [abs(one - 1) < abs(other - 1) for one, other, _ in rows]
-    checks.inside("loops in which the line is nearer", sum(worse), 4, 6, kind="measured")
+    checks.inside("loops in which the line is nearer", sum(worse), 4, 6)
     peaks = sum(np.isfinite(peak) for *_, peak in rows)
-    checks.inside("loops with a peak that is not there", float(peaks), 4, 6, kind="measured")
+    checks.inside("loops with a peak that is not there", float(peaks), 4, 6)
     falls = [bool(np.any(np.diff(x) < 0)) for _, x in _loops(DENSE).values()]
-    checks.equal("loops that fell", sum(falls), 0, kind="measured")
+    checks.equal("loops that fell", sum(falls), 0, kind="stated")
     trivial = max(float(x[-1] / x[-2]) - 1 for _, x in _loops(DENSE).values())
-    checks.inside("no more than before: largest error", trivial, law, 1.0, kind="measured")
+    checks.inside("no more than before: largest error", trivial, law, 1.0)
 
 
 def check_two_tests_must_be_far_up() -> None:
@@ -240,13 +240,13 @@ def check_two_tests_must_be_far_up() -> None:
 
     Source: the record's runs, six loops.
     """
-    checks.inside("from 32 and 64", _by_two(2, 3), 0, 0.03, kind="measured")
+    checks.inside("from 32 and 64: largest error", _by_two(2, 3), 0, 0.03, kind="measured")
     far = _errors(1, 2)
-    checks.inside("from 16 and 32, lowest", min(far), 0, 0.05, kind="measured")
-    checks.inside("from 16 and 32, highest", max(far), 0.05, 0.1, kind="measured")
-    checks.inside("from 8 and 16", _by_two(0, 1), 0.1, 0.35, kind="measured")
+    checks.inside("from 16 and 32: least too high by", min(far), 0, 0.05)
+    checks.inside("from 16 and 32: most too high by", max(far), 0.05, 0.1)
+    checks.inside("from 8 and 16: largest error", _by_two(0, 1), 0.1, 0.35)
     high = sum(error > 0 for error in _errors(0, 1))
-    checks.equal("from 8 and 16, too high", high, 5, kind="measured")
+    checks.equal("from 8 and 16: loops that are told too high", high, 5, kind="stated")
 
 
 def check_two_tests_foresee_the_third_of_most_models() -> None:
@@ -259,7 +259,7 @@ def check_two_tests_foresee_the_third_of_most_models() -> None:
     """
     dense, sparse = _doubled()[False], _doubled()[True]
     checks.inside("dense, nine in ten within", _nine_in_ten(dense), 0.05, 0.1, kind="measured")
-    checks.inside("dense, too low", float(np.mean(dense < 0)), 0.3, 0.7, kind="measured")
-    checks.inside("mixtures, too low", float(np.mean(sparse < 0)), 0.8, 1.0, kind="measured")
+    checks.inside("dense, too low", float(np.mean(dense < 0)), 0.3, 0.7)
+    checks.inside("mixtures, too low", float(np.mean(sparse < 0)), 0.8, 1.0)
     checks.inside("mixtures, nine in ten within", _nine_in_ten(sparse), 0.1, 1 / 6, kind="measured")
     checks.holds("loops", min(dense.size, sparse.size) > 90, got=[dense.size, sparse.size])

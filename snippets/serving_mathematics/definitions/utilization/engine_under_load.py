@@ -422,7 +422,7 @@ def check_the_closed_form_says_how_hot() -> None:
         (64, "kept_quick", PROMISES_S[1]),
     ):
         label = f"{places} places, {1000 * token_s:g} ms [%]"
-        checks.close(label, _told(places, token_s), _limit(places, kind), atol=4)
+        checks.close(label, _told(places, token_s), _limit(places, kind), atol=4, kind="simulation")
 
 
 def check_what_is_paid_first_depends_on_the_places() -> None:
@@ -438,7 +438,7 @@ def check_what_is_paid_first_depends_on_the_places() -> None:
         label = f"{places} places at {load}%"
         checks.inside(f"{label}: times at rest", seen["token"] / rest, low, high)
         late = "late" if seen["first"] > CHAT.promise.ttft_s else "in time"
-        checks.equal(f"{label}: first token of 99%", late, first)
+        checks.equal(f"{label}: first token of 99%", late, first, kind="stated")
 
 
 def check_erlang_sees_too_few_full_places() -> None:

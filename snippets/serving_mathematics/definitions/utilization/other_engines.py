@@ -168,8 +168,10 @@ def check_the_tail_follows_from_the_answers() -> None:
     for answer, low, high in ((SHORT_ANSWER, 2.0, 4.0), (LONG_ANSWER, 1.0, 1.4)):
         ratio, mean_s, told_s = _tail(answer)
         label = f"answers of {answer}"
-        checks.inside(f"{label}: slow over mean", ratio, low, high, kind="simulation")
-        checks.close(f"{label}: mean [ms]", 1e3 * told_s, 1e3 * mean_s, rtol=0.17)
+        checks.inside(f"{label}: slow over mean", ratio, low, high)
+        checks.close(
+            f"{label}: mean [ms]", 1e3 * told_s, 1e3 * mean_s, rtol=0.17, kind="simulation"
+        )
 
 
 def check_the_spread_of_long_answers_enters_by_the_context() -> None:
@@ -181,9 +183,11 @@ def check_the_spread_of_long_answers_enters_by_the_context() -> None:
     """
     for law in ("constant", "exponential"):
         seen, told = _long_answers(law)
-        checks.close(f"{law}: closed form [ms]", 1e3 * told, 1e3 * seen, rtol=0.08)
+        checks.close(
+            f"{law}: closed form [ms]", 1e3 * told, 1e3 * seen, rtol=0.08, kind="simulation"
+        )
     ratio = _long_answers("exponential")[0] / _long_answers("constant")[0]
-    checks.inside("exponential over constant", ratio, 1.5, 1.8, kind="simulation")
+    checks.inside("exponential over constant", ratio, 1.5, 1.8)
 
 
 def check_a_step_a_fifth_slower_breaks_a_percentage() -> None:
@@ -193,8 +197,8 @@ def check_a_step_a_fifth_slower_breaks_a_percentage() -> None:
     Source: the same requests on the same machine with a slower clock.
     """
     calm, slow = (_run(CHAT, 80, 16_000, slowness=times).kept for times in (1.0, 1.2))
-    checks.inside("as predicted", calm, 0.99, 1, kind="simulation")
-    checks.inside("a fifth slower", slow, 0, 0.67, kind="simulation")
+    checks.inside("as predicted: kept", calm, 0.99, 1)
+    checks.inside("a fifth slower: kept", slow, 0, 0.67)
 
 
 def check_first_tokens_wait_for_prompts() -> None:
@@ -208,8 +212,8 @@ def check_first_tokens_wait_for_prompts() -> None:
         run, fit = _run(machine, 85, 40_000), _fit(machine)
         checks.inside(f"{machine.name}: first token, in prompts", run.late_s * fit, 15, 30)
         checks.holds(f"{machine.name}: late", fit < 25 and run.late_s > 1, got=[fit, run.late_s])
-        checks.inside(f"{machine.name}: all places taken", run.full, 0, 0.02, kind="simulation")
-    checks.inside("fourteen fit: late from [%]", _late_from(), 55, 75, kind="simulation")
+        checks.inside(f"{machine.name}: all places taken", run.full, 0, 0.02)
+    checks.inside("fourteen fit: late from [%]", _late_from(), 55, 75)
 
 
 def check_what_other_machines_pay_first() -> None:
@@ -220,7 +224,7 @@ def check_what_other_machines_pay_first() -> None:
     """
     long = _run(MIXTURE, 50, 8000)
     checks.inside("mixture: times alone", long.slow_s / float(MIXTURE.step_s(1)), 1.8, 4)
-    checks.inside("mixture: first token [s]", long.late_s, 8, 20, kind="simulation")
+    checks.inside("mixture: first token [s]", long.late_s, 8, 20)
     checks.inside("mixture: all places taken", long.full, 0, 0.01)
     alone = READER.limited(1)
     wait = _run(alone, 70, 40_000).wait_s / float(alone.batch_s(1))
@@ -236,9 +240,9 @@ def check_a_cache_that_forgets_comes_before_both() -> None:
     """
     for load, low, high, most in ((30, 0.9, 1.0, 1.0), (70, 0.0, 0.67, 0.05)):
         run = _run(AGENTS, load, 3000)
-        checks.inside(f"at {load}%: kept", run.kept, low, high, kind="simulation")
-        checks.inside(f"at {load}%: found", run.found, low - 0.05, most, kind="simulation")
-        checks.inside(f"at {load}%: places in use", run.running, 0, 0.5, kind="simulation")
+        checks.inside(f"at {load}%: kept", run.kept, low, high)
+        checks.inside(f"at {load}%: found", run.found, low - 0.05, most)
+        checks.inside(f"at {load}%: places in use", run.running, 0, 0.5)
 
 
 def check_a_run_is_made_again() -> None:
@@ -247,7 +251,7 @@ def check_a_run_is_made_again() -> None:
     Source: the record, and its command.
     """
     run = MIXTURE, 50, 8000
-    checks.close("mixture at 50%", _run.again(*run), _run(*run), rtol=1e-6)
+    checks.close("mixture at 50%", _run.again(*run), _run(*run), rtol=1e-6, kind="simulation")
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def check_both_together_fill_most() -> None:
             for rule in ("places and priority", "a number in flight")
         )
         label = f"{machine}, {'real minutes' if real else 'wave'}"
-        checks.inside(f"{label}: over a fixed number", both / number, 1.3, 5, kind="simulation")
+        checks.inside(f"{label}: over a fixed number", both / number, 1.3, 5)
 
 
 def check_late_in_the_wave() -> None:
@@ -183,10 +183,10 @@ def check_longer_batch_requests_must_be_few() -> None:
             _best("chat", rule, batch_is=batch_is)
             for rule in ("places and priority", "a number in flight")
         )
-        checks.inside(f"{batch_is}: places", max(both["kept"]), 0.3, 0.75, kind="simulation")
-        checks.inside(f"{batch_is}: in flight", min(number["kept"]), 0.99, 1.0, kind="simulation")
+        checks.inside(f"{batch_is}: kept with places", max(both["kept"]), 0.3, 0.75)
+        checks.inside(f"{batch_is}: kept with a number in flight", min(number["kept"]), 0.99, 1.0)
     number = _best("chat", "a number in flight", batch_is="documents")
-    checks.equal("documents in flight", number["in_flight"], 4)
+    checks.equal("documents in flight", number["in_flight"], 4, kind="stated")
     some = [c for c in _cells("chat") if c["rule"] == "places and priority"]
     checks.equal("in flight, with places", {c["in_flight"] for c in some}, {PLENTY["chat"]})
 
@@ -200,13 +200,13 @@ def check_too_few_places_are_the_smaller_mistake() -> None:
     cells = {c["places"]: c for c in _cells("chat") if c["rule"] == "places and priority"}
     best = cells[_best("chat", "places and priority")["places"]]
     few, many = (min(cells, key=lambda n: abs(n - x * best["places"])) for x in (0.8, 1.2))
-    checks.inside("a fifth fewer: kept", min(cells[few]["kept"]), 0.99, 1.0, kind="simulation")
+    checks.inside("a fifth fewer: kept", min(cells[few]["kept"]), 0.99, 1.0)
     real = _best("chat", "places and priority", real=True)["places"]
-    checks.equal("places in a real hour, with a fifth fewer", real, few)
+    checks.equal("places in a real hour, with a fifth fewer", real, few, kind="simulation")
     lost = 1 - cells[few]["mean"]["work"] / best["mean"]["work"]
     checks.inside("work lost", lost, 0.04, 0.06)
     broken = 1 - cells[many]["mean"]["kept"]
-    checks.inside("a fifth more: broken", broken, 0.025, 0.035, kind="simulation")
+    checks.inside("a fifth more: broken", broken, 0.025, 0.035)
 
 
 def check_a_filled_engine_looks_full_all_day() -> None:

@@ -116,7 +116,7 @@ def check_documents_shorten_the_memory() -> None:
         for kind, sign in (("lifetime_s", 1), ("found", 1), ("first_s", -1)):
             label = f"{kind}, {fewer} and {more} in flight"
             apart = sign * (less[kind] - much[kind])
-            checks.holds(label, apart > 0, got=apart, kind="simulation")
+            checks.holds(label, apart > 0, got=apart)
     checks.inside("found beside eight", _cells()[8]["mean"]["found"], 0.8, 1.0)
 
 

@@ -179,7 +179,7 @@ def check_a_run_is_made_again() -> None:
 
     Source: the record, and its command.
     """
-    checks.close("at 0.1", _gap.again(LOADS[0]), _gap(LOADS[0]), rtol=1e-6)
+    checks.close("at 0.1", _gap.again(LOADS[0]), _gap(LOADS[0]), rtol=1e-6, kind="simulation")
 
 
 def check_places_are_no_servers() -> None:

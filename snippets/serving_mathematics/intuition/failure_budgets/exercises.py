@@ -180,8 +180,10 @@ def check_guard_against_exact_pages() -> None:
     enough, fewer = (
         int((at[k - 1 :] - at[: at.size - k + 1] < load).sum()) / 400 for k in (guard, guard - 1)
     )
-    checks.inside(f"simulated, {guard} errors", enough, 0, wanted + noise)
-    checks.inside(f"with {guard - 1}", fewer, wanted - noise, 720 * load * rate + 1)
+    checks.inside(f"simulated, {guard} errors", enough, 0, wanted + noise, kind="simulation")
+    checks.inside(
+        f"with {guard - 1}", fewer, wanted - noise, 720 * load * rate + 1, kind="simulation"
+    )
 
 
 def check_bad_input_is_refused() -> None:

@@ -117,7 +117,7 @@ def check_page_leaves_two_days_not_two_hours() -> None:
     Source: by hand, 720 h over 14.4; Beyer et al. (2018), table 5-4 for the rule.
     """
     checks.close("T/b [h]", exhaustion_time(14.4, MONTH) / HOUR, 50, rtol=1e-12)
-    checks.close("burn rate of 2 h", MONTH / (2 * HOUR), 360, rtol=1e-12)
+    checks.close("burn rate of 2 h", burn_threshold(1.0, 2 * HOUR, MONTH), 360, rtol=1e-12)
     got = exhaustion_time(10.0, MONTH) / DAY
     checks.close("burn rate 10 [d]", got, 3, rtol=1e-12, kind="published")
 

@@ -241,8 +241,8 @@ def check_windows_are_longer_than_a_queue() -> None:
     Source: 400 simulated fortnights.
     """
     hours, short = (float(np.mean(_told(14, at, 15.0))) for at in (120.0, 5.0))
-    checks.close("two hours", hours, 3.0, rtol=0.1, kind="simulation")
-    checks.inside("five minutes", (short - 1) / 2, 0.1, 0.5, kind="simulation")
+    checks.close("two hours: clump", hours, 3.0, rtol=0.1, kind="simulation")
+    checks.inside("five minutes: of what clumps are above one", (short - 1) / 2, 0.1, 0.5)
 
 
 def check_pages_of_late_tokens() -> None:
@@ -268,7 +268,7 @@ def check_spells_page_in_spite_of_the_guard() -> None:
 
     Source: 200 simulated months, about a hundred pages.
     """
-    checks.inside("pages a year", _with_spells().pages, 3, 12, kind="simulation")
+    checks.inside("pages a year", _with_spells().pages, 3, 12)
 
 
 def check_record_is_made_again() -> None:
@@ -277,9 +277,9 @@ def check_record_is_made_again() -> None:
     Source: records/late_together.json.
     """
     again, recorded = _run(MIXTURE, LOADS[-1], 0, AGAIN), read_record(RECORD)["again"]
-    checks.close("an hour", again["per_h"], recorded["per_h"], rtol=0.01, kind="measured")
-    checks.close("clump", again["clump"], recorded["clump"], rtol=0.05, kind="measured")
-    checks.close("pages", again["pages"], recorded["pages"], atol=1, kind="measured")
+    checks.close("an hour", again["per_h"], recorded["per_h"], rtol=0.01, kind="simulation")
+    checks.close("clump", again["clump"], recorded["clump"], rtol=0.05, kind="simulation")
+    checks.close("pages", again["pages"], recorded["pages"], atol=1, kind="simulation")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def check_few_runs_beat_the_roofline() -> None:
     that are cached, or of several replicas (Predictions, Where it breaks).
     """
     share = float((_runs().over_roofs < 1).mean())
-    checks.inside("share", share, 0.0, 0.02, kind="measured")
+    checks.inside("runs faster than their roofs", share, 0.0, 0.02)
 
 
 def check_the_model_explains_the_rest() -> None:
@@ -164,9 +164,11 @@ def check_the_model_explains_the_rest() -> None:
     runs = _runs()
     for count in (1, 2, 4, 8):
         middle = float(np.median(runs.over_sum[runs.devices == count]))
-        checks.inside(f"{count} devices, model", middle, 5 / 6, 7 / 6, kind="measured")
+        checks.inside(
+            f"{count} devices: measured over the model", middle, 5 / 6, 7 / 6, kind="measured"
+        )
     alone, eight = (float(np.median(runs.over_roofs[runs.devices == n])) for n in (1, 8))
-    checks.inside("roofline, eight over one", eight / alone, 1.5, 3.0, kind="measured")
+    checks.inside("roofline, eight over one", eight / alone, 1.5, 3.0)
 
 
 def check_prompts_add() -> None:
@@ -183,4 +185,4 @@ def check_prompts_add() -> None:
         label = f"{100 * low:.0f} to {100 * high:.0f}%"
         what = f"{label}: {int(these.sum())} runs, added"
         checks.inside(what, told, 5 / 6, 7 / 6, kind="measured")
-    checks.inside(f"{label}, if prompts hid", hidden, 1.5, 3.0, kind="measured")
+    checks.inside(f"{label}, if prompts hid", hidden, 1.5, 3.0)

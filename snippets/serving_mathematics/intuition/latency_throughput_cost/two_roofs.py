@@ -107,7 +107,8 @@ def check_ridges() -> None:
         ("TPU v5e", 197, 0.82, 240.2),
     ):
         got = ridge_intensity(peak * 1e12, bandwidth * 1e12)
-        checks.close(name, got, expected, atol=0.05, kind="published")
+        checks.close(name, got, expected, atol=0.05)
+    checks.close("TPU v5e, printed", got, 240, atol=0.5, kind="published")
 
 
 def check_scaling_book_table() -> None:

@@ -194,16 +194,16 @@ def check_headroom_of_an_engine() -> None:
     for times, low, high in ((1.0, 0.0, 1.0), (1.25, 1.0, 1e3)):
         first_s = seen(times * most, few)[1]
         label = f"16 places, {times:g} times the rate: first token [s]"
-        checks.inside(label, first_s, low, high, kind="simulation")
+        checks.inside(label, first_s, low, high)
     late = seen(most, few)[2]
-    checks.inside("16 places, at that rate: first tokens late", late, 0.1, 0.3, kind="simulation")
+    checks.inside("16 places, at that rate: first tokens late", late, 0.1, 0.3)
     for label, machine, low, high in (
-        ("a mixture with short contexts", SHORT_MIXTURE, 0.6, 0.75),
-        ("agents", AGENTS, 2.0, 4.0),
+        ("a mixture with short contexts: of the limit", SHORT_MIXTURE, 0.6, 0.75),
+        ("agents: of the limit", AGENTS, 2.0, 4.0),
     ):
         limit_s = 4 * float(machine.step_s(1))
         ratio = seen(told(0.3, machine, limit_s), machine)[0] / limit_s
-        checks.inside(label, ratio, low, high, kind="simulation")
+        checks.inside(label, ratio, low, high)
 
 
 def check_bad_input_is_refused() -> None:

@@ -155,7 +155,13 @@ def check_chance_against_whole_draws() -> None:
     over = counts.max(axis=0) * 8 / 1024
     told, error = _by_chance(128, 8)
     within = 4 * float(np.hypot(error, over.std() / 60**0.5))
-    checks.close("128 tokens", told, float(over.mean()), atol=within, kind="simulation")
+    checks.close(
+        "128 tokens: busiest over the mean",
+        told,
+        float(over.mean()),
+        atol=within,
+        kind="simulation",
+    )
 
 
 def check_few_tokens_forgive_skew() -> None:
@@ -165,9 +171,9 @@ def check_few_tokens_forgive_skew() -> None:
     Source: kernels of DeepSeek-V3 over eight H100, `records/machine_series.json.gz`.
     """
     for tokens in (16, 32, 64, 128):
-        checks.inside(f"{tokens} tokens", _measured(tokens), 0.4, 0.95, kind="measured")
+        checks.inside(f"{tokens} tokens: skewed over balanced", _measured(tokens), 0.4, 0.95)
     for tokens in (2048, 8192):
-        checks.inside(f"{tokens} tokens", _measured(tokens), 1.5, 2.5, kind="measured")
+        checks.inside(f"{tokens} tokens: skewed over balanced", _measured(tokens), 1.5, 2.5)
 
 
 def check_few_tokens_forgive_skew_beside_chance_too() -> None:
@@ -178,9 +184,9 @@ def check_few_tokens_forgive_skew_beside_chance_too() -> None:
     """
     alike, counted = np.full(256, 8 / 256), _counted_popularity(256)
     ratio = _most_touched(counted) / _most_touched(alike)
-    checks.inside("popular over alike", ratio, 0.6, 0.8, kind="simulation")
+    checks.inside("experts touched, popular over alike", ratio, 0.6, 0.8)
     in_turn = _most_touched(alike) / 32
-    checks.inside("alike over dealt in turn", in_turn, 0.7, 0.8, kind="simulation")
+    checks.inside("experts touched, alike over dealt in turn", in_turn, 0.7, 0.8)
 
 
 def check_messages_over_a_network() -> None:
@@ -193,7 +199,7 @@ def check_messages_over_a_network() -> None:
     line = _line(kernel="messages", hidden=7168)
     near = line["seconds"][line["x"].index(128)]
     for name, here, printed in zip(("out", "back"), near, (155e-6, 273e-6), strict=True):
-        checks.close(f"{name}, over eight", printed / here, 4, atol=0.5, kind="published")
+        checks.close(f"{name}: 32 devices over eight", printed / here, 4, atol=0.5, kind="stated")
 
 
 def check_gathering_costs_a_wide_group() -> None:

@@ -228,12 +228,12 @@ def check_kernels_take_what_they_touch() -> None:
     for model, found in _scored().items():
         error = float(np.median(np.abs(found["routed"] - 1)))
         most = 0.5 if VALUE_BYTES[model] < 1 else 0.21
-        checks.inside(model, error, 0.0, most, kind="measured")
+        checks.inside(f"{model}: median error", error, 0.0, most, kind="measured")
     routed, random = (
         float(np.median(np.abs(_eight_and_sixteen(name) - 1))) for name in ("routed", "random")
     )
-    checks.inside("8 and 16 bits, as routed", routed, 0.0, 0.1, kind="measured")
-    checks.holds("better than at random", routed < random, got=random, kind="measured")
+    checks.inside("8 and 16 bits, as routed: median error", routed, 0.0, 0.1, kind="measured")
+    checks.holds("better than at random", routed < random, got=random)
 
 
 def check_balanced_kernels_overstate() -> None:

@@ -236,11 +236,11 @@ def check_company_costs_a_mixture_more_than_a_dense_model() -> None:
     Source: published runs on H100, H200 and B200.
     """
     few, many = np.array(_beside_dense()).T
-    checks.inside("deployments", few.size, 20, 40, kind="published")
-    checks.inside("larger with 64", float(np.mean(many > few)), 0.85, 0.95, kind="published")
-    checks.inside("least with 64, over four", float((many / few).min()), 0.9, 1.0, kind="published")
+    checks.inside("deployments", few.size, 20, 40)
+    checks.inside("larger with 64", float(np.mean(many > few)), 0.85, 0.95)
+    checks.inside("least with 64, over four", float((many / few).min()), 0.9, 1.0)
     turned = float(np.mean((few < 1) & (many > 1)))
-    checks.inside("in which the order turns", turned, 0.05, 0.15, kind="published")
+    checks.inside("in which the order turns", turned, 0.05, 0.15)
     checks.holds("faster at both", bool(np.any(many < 1)), got=float(many.min()))
     checks.holds("slower at both", bool(np.any(few > 1)), got=float(few.max()))
 
@@ -252,7 +252,9 @@ def check_fast_alone_and_slow_in_a_crowd() -> None:
     Source: published runs on four H100 with vLLM, both models in 8 bits.
     """
     sizes = [find_model(name)[0].parameters for name in ("MiniMax-M2.5", "Meta-Llama-3.1-70B")]
-    checks.close("dense over mixture, parameters", sizes[1] / sizes[0], 1 / 3, atol=0.04)
+    checks.close(
+        "dense over mixture, parameters", sizes[1] / sizes[0], 1 / 3, atol=0.04, kind="stated"
+    )
     predicted = {}
     for name in RACERS:
         runs = _race()[name]
@@ -262,4 +264,4 @@ def check_fast_alone_and_slow_in_a_crowd() -> None:
         for how, at in (("measured", _at), ("from kernels", lambda n, x: predicted[n][x])):
             ratio = at("MiniMax-M2.5", load) / at("Meta-Llama-3.1-70B", load)
             label = f"{load} requests, mixture over dense, {how}"
-            checks.inside(label, ratio, low, high, kind="measured")
+            checks.inside(label, ratio, low, high)

@@ -125,7 +125,7 @@ def check_touched_experts_meet_what_was_measured() -> None:
         touched = _error("touched", error)
         best = min(_error(name, error) for name in COUNTS[:2])
         label = f"touched over the better of the others, reading times {error}"
-        checks.inside(label, touched / best, 0.0, 0.75, kind="measured")
+        checks.inside(label, touched / best, 0.0, 0.75)
 
 
 def check_each_simple_count_is_right_at_one_end() -> None:
@@ -136,5 +136,5 @@ def check_each_simple_count_is_right_at_one_end() -> None:
     """
     for name, few, many in (("of one token", (0.75, 0.9), (0.4, 0.6)), ("all", (2, 3), (0.9, 1.1))):
         found = _medians(name)
-        checks.inside(f"{name}: few tokens", float(found[0]), *few, kind="measured")
-        checks.inside(f"{name}: many tokens", float(found[-1]), *many, kind="measured")
+        checks.inside(f"{name}: few tokens", float(found[0]), *few)
+        checks.inside(f"{name}: many tokens", float(found[-1]), *many)

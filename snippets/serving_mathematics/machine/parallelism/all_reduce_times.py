@@ -203,4 +203,4 @@ def check_a_send_is_measured() -> None:
         )
         small = [us for size, us in zip(line["bytes"], line["us"], strict=True) if size <= 16384]
         told = float(np.median(small)) * 1e-6
-        checks.close(system, SEND_S, told, rtol=0.35, kind="measured")
+        checks.close(f"{system}: floor [s]", SEND_S, told, rtol=0.35, kind="measured")

@@ -272,7 +272,7 @@ def check_widths_between_are_fastest() -> None:
     for names, expected in (((LARGE,), (0, 40, 5)), (SMALL, (5, 30, 0))):
         found = [_fastest(x.measured) for x in _of(*names) if len(x.measured) == len(WIDTHS)]
         ways = tuple(sum(n in of for n in found) for of in ((1,), (2, 4), (8,)))
-        checks.equal(f"{names[0]}: one, between, eight", ways, expected, kind="measured")
+        checks.equal(f"{names[0]}: one, between, eight", ways, expected, kind="stated")
 
 
 def check_the_width_is_nearly_fastest() -> None:
@@ -295,7 +295,7 @@ def check_the_width_is_nearly_fastest() -> None:
             checks.equal(f"{names[0]}, {way}: median", middle, 1.0, kind="measured")
         for way, end in (("fewest", min), ("most", max)):
             high = _later_median_and_decile(loads, [end(x.measured) for x in loads])[1]
-            checks.inside(f"{names[0]}, {way}: nine of ten", high, 1.3, 2.0, kind="measured")
+            checks.inside(f"{names[0]}, {way}: nine of ten", high, 1.3, 2.0)
     for long in (False, True):
         loads = [x for x in _of(*DENSE) if (x.one.input_tokens > 2 * x.one.output_tokens) == long]
         high = _later_median_and_decile(loads, [_by_form(x) for x in loads])[1]
@@ -311,12 +311,14 @@ def check_points_beside_the_lines() -> None:
     Source: published runs on four widths, at equal requests a device.
     """
     fastest = WIDTHS[int(np.argmin(_over_four((LARGE,), 4)[0]))]
-    checks.equal("70B, four requests a device: fastest", fastest, 4, kind="measured")
+    checks.equal("70B, four requests a device: fastest", fastest, 4, kind="stated")
     for names, drawn in POINTS:
         for requests in drawn:
             seen, told = _over_four(names, requests)
             for n, ratio in zip(WIDTHS, (seen / told).tolist(), strict=True):
-                label = f"{names[0]}, {requests} requests a device, engines of {n}"
+                label = (
+                    f"{names[0]}, {requests} requests a device, engines of {n}: measured over drawn"
+                )
                 large = names == (LARGE,)
                 least, most = 1.13 if large and n == 1 else 0.9, 1.35 if large else 1.1
                 checks.inside(label, ratio, least, most, kind="measured")
@@ -332,7 +334,7 @@ def check_mixtures_differ() -> None:
     """
     for name, least, most in ((MIXTURE, 1.0, 1.0), (SPARSE, 0.4, 0.5)):
         share = float(np.mean(_on_fewest(name)))
-        checks.inside(f"{name}: on the fewest", share, least, most, kind="measured")
+        checks.inside(f"{name}: on the fewest", share, least, most)
     for names, least, most in (((MIXTURE,), 1.1, 1.2), ((SPARSE,), 1.0, 1.06), (DENSE, 1.0, 1.05)):
         loads = _of(*names)
         high = _later_median_and_decile(loads, [_by_prediction(x) for x in loads])[1]

@@ -59,5 +59,5 @@ def check_halves_cost_few_and_gain_with_many() -> None:
 
     Source: each half reads the weights for itself, and hides at most the whole time of the other.
     """
-    checks.inside("16 a device", _halves_over_whole(FEW), 1.0, 2.0, kind="identity")
-    checks.inside("512 a device", _halves_over_whole(MANY), 0.5, 1.0, kind="identity")
+    checks.inside("16 a device: halves over whole", _halves_over_whole(FEW), 1.0, 2.0)
+    checks.inside("512 a device: halves over whole", _halves_over_whole(MANY), 0.5, 1.0)

@@ -236,13 +236,13 @@ def check_three_runs_narrow_the_factor() -> None:
         name: [told[few]["median error"] for few in ("0", "3")] for name, told in _covered().items()
     }
     before, after = errors.pop(ALL)
-    checks.inside("all: after over before", after / before, 0.0, 0.6, kind="measured")
+    checks.inside("all: after over before", after / before, 0.0, 0.6)
     better = sum(now < was for was, now in errors.values())
-    checks.inside("models with a lower error", better, 9, 10, kind="measured")
+    checks.inside("models with a lower error", better, 9, 10)
     worst = sorted(errors, key=lambda name: -_factor(name, "none"))[:5]
     for name in worst:
         was, now = _factor(name, "none"), _factor(name, "three")
-        checks.inside(f"{name}: factor, {was:.2f} before", now, 1.0, was, kind="measured")
+        checks.inside(f"{name}: factor, {was:.2f} before", now, 1.0, was)
 
 
 def check_one_factor_covers_new_models() -> None:
@@ -251,7 +251,7 @@ def check_one_factor_covers_new_models() -> None:
     Source: the records, each model left out of the fit and of the factor.
     """
     _, covered = _one_factor()
-    checks.inside("covered by one factor", covered, 0.85, 1.0, kind="measured")
+    checks.inside("covered by one factor", covered, 0.85, 1.0)
 
 
 def check_two_factors_cover_each_device() -> None:
@@ -262,7 +262,7 @@ def check_two_factors_cover_each_device() -> None:
     """
     for name, (_, share) in _by_device().items():
         low, high = (0.0, 0.5) if name == "gb200" else (SHARE, 1.0)
-        checks.inside(f"{name}: no slower", share, low, high, kind="measured")
+        checks.inside(f"{name}: no slower", share, low, high)
     runs = sum(runs for runs, _ in _by_device().values())
     checks.equal("runs of all devices", runs, _left_out()[1].size)
 
@@ -276,14 +276,14 @@ def check_two_factors_keep_whole_deployments() -> None:
     """
     (factor, _), worst = _one_factor(), _worst()
     dense = _kept(factor, factor, kind=False)
-    checks.inside("one factor, dense", dense, 0.9, 1.0, kind="measured")
+    checks.inside("one factor, dense", dense, 0.9, 1.0)
     mixed = _kept(factor, factor, kind=True)
-    checks.inside("one factor, mixtures", mixed, 0.5, 0.85, kind="measured")
-    checks.inside("two factors, all", _kept(factor, worst), 0.9, 1.0, kind="measured")
+    checks.inside("one factor, mixtures", mixed, 0.5, 0.85)
+    checks.inside("two factors, all", _kept(factor, worst), 0.9, 1.0)
     models, slower = _left_out()
     told = []
     for name, mix, need in _deployments():
         others = max(each for model, each in _needed("tpot").items() if model != name)
         set_by_others = others if mix else np.quantile(slower[models != name], SHARE)
         told.append(need <= set_by_others)
-    checks.inside("set by other models", float(np.mean(told)), 0.87, 1.0, kind="measured")
+    checks.inside("set by other models", float(np.mean(told)), 0.87, 1.0)

@@ -217,14 +217,14 @@ def check_the_default_suits_strangers() -> None:
     """
     runs = read_posted(read_record(POSTED_RUNS))
     unknown, benchmark = (score_posted(runs, FRONTS[name]) for name in ("unknown", "benchmark"))
-    checks.inside("median", unknown["all"]["median"], 0.0, 0.2, kind="measured")
-    checks.inside("signed", unknown["all"]["signed"], -0.05, 0.05, kind="measured")
+    checks.inside("median error", unknown["all"]["median"], 0.0, 0.2, kind="measured")
+    checks.inside("signed error", unknown["all"]["signed"], -0.05, 0.05, kind="measured")
     large, tuned = unknown["large batches"]["signed"], benchmark["large batches"]["signed"]
-    checks.inside("large batches", large, -0.25, -0.1, kind="measured")
-    checks.inside("large batches, benchmark", tuned, -0.5, large, kind="measured")
+    checks.inside("large batches: signed error", large, -0.25, -0.1)
+    checks.inside("large batches, benchmark: signed error", tuned, -0.5, large)
     mixtures, dense = (float(np.mean(found)) for found in _beyond(runs))
-    checks.equal("dense models beyond the factor", dense, 0.0, kind="measured")
-    checks.inside("mixtures beyond the factor", mixtures, 0.35, 0.45, kind="measured")
+    checks.equal("dense models beyond the factor", dense, 0.0, kind="stated")
+    checks.inside("mixtures beyond the factor", mixtures, 0.35, 0.45)
 
 
 def check_far_off_is_mostly_an_engine() -> None:
@@ -237,10 +237,10 @@ def check_far_off_is_mostly_an_engine() -> None:
     runs = read_posted(read_record(POSTED_RUNS))
     ratios, _ = _ratios(runs, FRONTS["unknown"])
     late = {run.harness for run, ratio in zip(runs, ratios, strict=True) if ratio < 0.5}
-    checks.equal("publishers", sorted(late), ["dstackai", "sfbemerk"], kind="measured")
+    checks.equal("publishers", sorted(late), ["dstackai", "sfbemerk"], kind="stated")
     links = [run.deployment.system.name for run in runs if run.harness == "sfbemerk"]
-    checks.equal("without NVLink", links, ["rtx_pro_6000_server"], kind="measured")
-    checks.equal("above two", int((ratios > 2).sum()), 1, kind="measured")
+    checks.equal("without NVLink", links, ["rtx_pro_6000_server"], kind="stated")
+    checks.equal("runs that took less than half", int((ratios > 2).sum()), 1, kind="stated")
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def check_the_peer_errs_more() -> None:
     ours, theirs = (
         told[name]["mean"] for name in ("model left out, the same runs", "peer, where it answered")
     )
-    checks.holds("ours, then the peer's", ours < theirs, got=[ours, theirs], kind="measured")
+    checks.holds("ours, then the peer's", ours < theirs, got=[ours, theirs])
 
 
 def check_no_run_exceeds_its_devices() -> None:
@@ -175,4 +175,4 @@ def check_loads_apart_are_worth_more_than_low_ones() -> None:
         apart, low = rows[half, "spread loads"], rows[half, "low loads"]
         for key in ("median", "mean"):
             label = f"{half}, {key}: apart over low"
-            checks.inside(label, apart[key] / low[key], 0.0, 0.9, kind="measured")
+            checks.inside(label, apart[key] / low[key], 0.0, 0.9)

@@ -191,9 +191,9 @@ def check_a_burst_is_enough_to_lose_a_cache_for_good() -> None:
     for seed, (calm, alone, host) in enumerate(
         zip(_found(0.0, 0.0), _found(0.0), _found(HOST_BYTES), strict=True)
     ):
-        checks.inside(f"run {seed}, no burst", calm, 0.9, 1.0, kind="simulation")
-        checks.inside(f"run {seed}, device alone", alone, 0.0, 0.05, kind="simulation")
-        checks.inside(f"run {seed}, host memory", host, 0.9, 1.0, kind="simulation")
+        checks.inside(f"run {seed}, no burst: found", calm, 0.9, 1.0)
+        checks.inside(f"run {seed}, device alone: found", alone, 0.0, 0.05)
+        checks.inside(f"run {seed}, host memory: found", host, 0.9, 1.0)
 
 
 def check_a_short_line_does_not_keep_the_cache() -> None:
@@ -204,7 +204,7 @@ def check_a_short_line_does_not_keep_the_cache() -> None:
     """
     checks.inside("contexts, over the line", _contexts() / FEWER, 4.5, 5.5)
     for seed, back in enumerate(_all(FEWER, math.inf, AGAIN_S)):
-        checks.inside(f"run {seed}", back.found, 0.0, 0.5, kind="simulation")
+        checks.inside(f"run {seed}: found", back.found, 0.0, 0.5)
 
 
 def check_few_sessions_keep_the_cache() -> None:
@@ -216,10 +216,12 @@ def check_few_sessions_keep_the_cache() -> None:
     Source: the same sessions; a session is open until ten minutes after its last request.
     """
     for seed, one in enumerate(_sessions()):
-        checks.inside(f"run {seed}, after", one.found, 0.9, 1.0, kind="simulation")
-        checks.inside(f"run {seed}, in the burst", one.in_burst, 0.8, 1.0, kind="simulation")
+        checks.inside(f"run {seed}, after: found", one.found, 0.9, 1.0)
+        checks.inside(f"run {seed}, in the burst: found", one.in_burst, 0.8, 1.0)
     for seed, (one, calm) in enumerate(zip(_sessions(more=0.0), _all(more=0.0), strict=True)):
-        checks.close(f"run {seed}, no burst", one.found, calm.found, atol=0.02)
+        checks.close(
+            f"run {seed}, no burst: found", one.found, calm.found, atol=0.02, kind="simulation"
+        )
 
 
 def check_who_can_read_all_anew_needs_no_limit() -> None:
@@ -250,9 +252,9 @@ def check_below_one_answers_decide() -> None:
     answer_s = (2 * asked.output_tokens.mean() - 1) * float(CHAT.step_s(most)) / most
     comes = REREAD / whole_s
     anew = 1 / (whole_s + answer_s) / comes
-    checks.inside("none found: ends over comes", anew, 0.5, 0.9, kind="identity")
+    checks.inside("none found: ends over comes", anew, 0.5, 0.9)
     found = 1 / (whole_s / 10 + answer_s) / comes
-    checks.inside("nine tenths found: ends over comes", found, 1.1, 1.5, kind="identity")
+    checks.inside("nine tenths found: ends over comes", found, 1.1, 1.5)
 
 
 def check_the_line_tells_before_the_cache_does() -> None:
@@ -263,10 +265,8 @@ def check_the_line_tells_before_the_cache_does() -> None:
     """
     for seed in range(SEEDS):
         calm, burst = (_seen(0.0, more, seed).line / _contexts() for more in (0.0, MORE))
-        checks.inside(
-            f"run {seed}, no burst: line over contexts", calm, 0.0, 0.1, kind="simulation"
-        )
-        checks.inside(f"run {seed}, line over contexts", burst, 1.0, 3.0, kind="simulation")
+        checks.inside(f"run {seed}, no burst: line over contexts", calm, 0.0, 0.1)
+        checks.inside(f"run {seed}, line over contexts", burst, 1.0, 3.0)
 
 
 def check_a_run_is_made_again() -> None:
@@ -275,7 +275,9 @@ def check_a_run_is_made_again() -> None:
     Source: the record, and its command.
     """
     for run in ((HOST_BYTES, MORE, 0), (0.0, MORE, 0, math.inf, float(int(_contexts())), AGAIN_S)):
-        checks.close(f"{run}", _seen.again(*run), _seen(*run), rtol=1e-6, atol=1e-9)
+        checks.close(
+            f"{run}", _seen.again(*run), _seen(*run), rtol=1e-6, atol=1e-9, kind="simulation"
+        )
 
 
 if __name__ == "__main__":

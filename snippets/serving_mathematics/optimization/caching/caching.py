@@ -170,7 +170,8 @@ def check_published_bytes_per_token() -> None:
         ("Llama-3-8B", 131_072),
         ("Mistral-7B-v0.1", 131_072),
     ):
-        checks.equal(name, int(_per_token(models[name])), expected, kind="published")
+        printed: checks.Kind = "published" if name == "OPT-13B" else "identity"
+        checks.equal(name, int(_per_token(models[name])), expected, kind=printed)
 
 
 def check_published_slots() -> None:

@@ -292,9 +292,9 @@ def check_share_found_in_the_engine() -> None:
         checks.close(f"at {load}% [%]", seen, told, atol=3, kind="simulation")
         if load == 30:
             less = example().prompt_times
-            checks.inside("at 30%, prompt tokens over those read", less, 12, 16, kind="simulation")
+            checks.inside("at 30%, prompt tokens over those read", less, 12, 16)
     most = max(run.found for run in _runs(80))
-    checks.inside("at 80%, most found", most, 0.0, 0.02, kind="simulation")
+    checks.inside("at 80%, most found", most, 0.0, 0.02)
 
 
 def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
@@ -305,7 +305,7 @@ def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
     """
     for way, least, most in (("host", 1.48, 2.0), ("as large", 1.0, 1.2)):
         for run, ratio in enumerate(_limits(way) / _limits("none"), 1):
-            checks.inside(f"{way}, run {run}", float(ratio), least, most, kind="simulation")
+            checks.inside(f"{way}, run {run}: over no tier", float(ratio), least, most)
 
 
 def check_a_single_run_may_end_earlier() -> None:
@@ -315,8 +315,8 @@ def check_a_single_run_may_end_earlier() -> None:
     Source: this record, and that of the book's machines.
     """
     ends = _limits("none") / (100 * promised_load("agents"))
-    checks.inside("earliest", float(ends.min()), 0.78, 0.88, kind="simulation")
-    checks.inside("latest", float(ends.max()), 1.0, 1.125, kind="simulation")
+    checks.inside("earliest end, over the mean's", float(ends.min()), 0.78, 0.88)
+    checks.inside("latest end, over the mean's", float(ends.max()), 1.0, 1.125)
 
 
 def check_lifetime_by_hand() -> None:

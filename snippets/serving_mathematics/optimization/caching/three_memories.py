@@ -247,7 +247,7 @@ def check_blocks_beat_reservations_and_sharing_beats_blocks() -> None:
             ):
                 least = min(h / one for one, h in zip(ended[low], ended[high], strict=True))
                 label = f"{shared} tokens, draw {seed}: {name}"
-                checks.inside(label, least, due, 1e9, kind="simulation")
+                checks.inside(label, least, due, 1e9)
 
 
 def check_what_fits_against_the_engine() -> None:
@@ -261,7 +261,7 @@ def check_what_fits_against_the_engine() -> None:
     running = float(seen.running[-10:].mean())
     checks.close("sequences", running, told, rtol=0.2, kind="simulation")
     taken = (seen.common + seen.own + seen.empty)[-10:].mean() / CHAT.cache_tokens
-    checks.close("memory", float(taken), 1.0, atol=0.1, kind="simulation")
+    checks.close("memory taken", float(taken), 1.0, atol=0.1, kind="simulation")
 
 
 def check_it_holds_for_long_conversations() -> None:

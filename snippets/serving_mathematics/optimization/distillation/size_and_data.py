@@ -210,15 +210,15 @@ def check_probabilities_teach_more() -> None:
     """
     units, taught = _axes()
     worth = [_worth(size) for size in units]
-    checks.inside("words for a token's probabilities, least", min(worth), 2.5, 4.0, kind="measured")
-    checks.inside("and most", max(worth), 2.5, 4.0, kind="measured")
+    checks.inside("words for a token's probabilities, least", min(worth), 2.5, 4.0)
+    checks.inside("and most", max(worth), 2.5, 4.0)
     for size in units:
         for tokens in taught:
             pairs = [_scores()[size, tokens, source] for source in (ALL, WORDS)]
             wins = [a > b for a, b in zip(*(one["accepted"] for one in pairs), strict=True)]
             nearer = [a < b for a, b in zip(*(one["nats"] for one in pairs), strict=True)]
             label = f"{size} units, {tokens:,} tokens"
-            checks.holds(label, all(wins) and all(nearer), kind="measured")
+            checks.holds(label, all(wins) and all(nearer))
 
 
 def check_more_is_learned_from_more() -> None:
@@ -231,7 +231,7 @@ def check_more_is_learned_from_more() -> None:
     usual = float(read_record(RECORD)["usual"]["accepted"])
     for source in (WORDS, NAMES, FEW, ALL):
         few, many = (_scores()[units[-1], n, source]["accepted"] for n in (taught[0], taught[-1]))
-        checks.holds(source, min(many) > max(few), kind="measured")
+        checks.holds(source, min(many) > max(few))
         checks.inside(f"{source}: over the trivial one", min(few) / usual, 1.5, 100.0)
 
 
@@ -244,5 +244,5 @@ def check_a_few_probabilities_do() -> None:
     few, every, names = (
         _mean(units[-1], taught[-1], source, "accepted") for source in (FEW, ALL, NAMES)
     )
-    checks.inside("twenty over all", few / every, 0.95, 1.05, kind="measured")
-    checks.holds("over the likeliest token", few > names, got=few - names, kind="measured")
+    checks.inside("twenty over all", few / every, 0.95, 1.05)
+    checks.holds("over the likeliest token", few > names, got=few - names)

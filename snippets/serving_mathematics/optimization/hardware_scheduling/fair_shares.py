@@ -292,7 +292,7 @@ def check_fair_shares_spare_the_others() -> None:
         for seed in (1, 2, 3) if machine is not MIXTURE else (1,):
             ratio = _p90(machine, "fair", seed) / _p90(machine, "first come", seed)
             label = f"{machine.name}, {machine.places} places, draw {seed}: p90, fair over first"
-            checks.inside(label, ratio, 0, most, kind="simulation")
+            checks.inside(label, ratio, 0, most)
         ends = [float(_served(machine, o).completion_s.max()) for o in ("fair", "first come")]
         label = f"{machine.name}, {machine.places} places: end of all"
         checks.close(label, ends[0] / ends[1], 1.0, rtol=0.05, kind="simulation")
@@ -309,7 +309,9 @@ def check_a_gateway_holds_prompts_back() -> None:
     """
     for seed in (1, 2, 3):
         ratio = _gateway_p90_s(CHAT, math.inf, seed) / _p90(CHAT, "first come", seed)
-        checks.close(f"places alone, draw {seed}: over first come", ratio, 1, rtol=0.05)
+        checks.close(
+            f"places alone, draw {seed}: over first come", ratio, 1, rtol=0.05, kind="simulation"
+        )
     for machine in (*(CHAT.limited(places) for places in PLACES), MIXTURE):
         for seed in (1, 2, 3) if machine is not MIXTURE else (1,):
             held = _gateway_p90_s(machine, 2 * machine.engine.token_budget, seed)
@@ -331,7 +333,7 @@ def check_short_prompts_first_spare_nobody_with_few_places() -> None:
         checks.inside(f"256 places, draw {seed}: shortest over fair", short, 0.8, 1.5)
         ratio = _p90(few, "shortest prompt", seed) / _p90(few, "first come", seed)
         label = f"draw {seed}: p90, shortest over first"
-        checks.inside(label, ratio, 0.95, 1.6, kind="simulation")
+        checks.inside(label, ratio, 0.95, 1.6)
 
 
 def check_work_is_conserved() -> None:
@@ -341,6 +343,6 @@ def check_work_is_conserved() -> None:
     """
     few = CHAT.limited(16)
     later = _burst_end_s(few, "fair") / _burst_end_s(few, "first come")
-    checks.inside("the burst's end, fair over first come", later, 1.5, 10, kind="simulation")
+    checks.inside("the burst's end, fair over first come", later, 1.5, 10)
     tokens = [_served(few, order).work[0, 1:3].tolist() for order in ORDERS]
     checks.equal("tokens in three orders", tokens, [tokens[0]] * 3)

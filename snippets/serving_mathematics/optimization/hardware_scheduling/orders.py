@@ -281,13 +281,13 @@ def check_known_prompts_beat_guessed_answers() -> None:
         more = [after.in_time - before.in_time for before, after in pairs]
         checks.holds(f"{label}: more in time", min(more) > 0.02, got=np.round(more, 2).tolist())
         worst = max(after.p90_s / before.p90_s for before, after in pairs)
-        checks.inside(f"{label}: p90, prompt over arrival", worst, 0, 0.667, kind="simulation")
+        checks.inside(f"{label}: p90, prompt over arrival", worst, 0, 0.667)
     late = example().longest_times
-    checks.inside("the last, prompt over arrival, median", late, 2.5, 3.5, kind="simulation")
+    checks.inside("the last, prompt over arrival, median", late, 2.5, 3.5)
     guessed = _pairs(draws=MANY_DRAWS, by="answer", error=1.0)
     for draw, (before, after) in zip(MANY_DRAWS, guessed, strict=True):
         tail = after.p99_s / before.p99_s
-        checks.inside(f"guessed answers, draw {draw}: p99", tail, 1.5, 30, kind="simulation")
+        checks.inside(f"guessed answers, draw {draw}: p99", tail, 1.5, 30)
 
 
 def check_longer_runs_lose_more() -> None:
@@ -298,7 +298,7 @@ def check_longer_runs_lose_more() -> None:
     """
     longer = float(np.mean(_longer()))
     shorter = float(np.mean([after.in_time for _, after in _pairs()]))
-    checks.inside("fewer in time", shorter - longer, 0.1, 0.35, kind="simulation")
+    checks.inside("fewer in time", shorter - longer, 0.1, 0.35)
 
 
 def check_an_order_does_not_make_tokens_faster() -> None:
@@ -310,9 +310,9 @@ def check_an_order_does_not_make_tokens_faster() -> None:
     """
     for place, label in enumerate(("arrival", "prompt")):
         most = max(pair[place].kept for pair in _pairs(draws=MANY_DRAWS))
-        checks.inside(f"by {label}: both promises, most", most, 0.2, 0.82, kind="simulation")
+        checks.inside(f"by {label}: both promises, most", most, 0.2, 0.82)
     calm = _pairs(load=CALM)
-    checks.inside("at two thirds: slower", _slower(calm), 0.02, 0.1, kind="simulation")
+    checks.inside("at two thirds: slower", _slower(calm), 0.02, 0.1)
     more = float(np.mean([after.kept - before.kept for before, after in calm]))
     checks.close("at two thirds: kept", more, 0.0, atol=0.02, kind="simulation")
 
@@ -344,7 +344,9 @@ def check_a_run_is_made_again() -> None:
     Source: the record, and its command.
     """
     run = MIXTURE, 0.95, "prompt"
-    checks.close("mixture, slack of 30", _waits.again(*run), _waits(*run), rtol=1e-6)
+    checks.close(
+        "mixture, slack of 30", _waits.again(*run), _waits(*run), rtol=1e-6, kind="simulation"
+    )
 
 
 def check_slack_bounds_overtaking() -> None:

@@ -145,7 +145,8 @@ def check_cache_transfer() -> None:
     per_token = 2 * 64 * 9216 * 2
     size = cache_bandwidth(1.0, 512, per_token)
     checks.close("one request [GiB]", size / 2**30, 1.13, atol=0.005, kind="published")
-    checks.close("as printed [Gbit/s]", 10 * 1.13 * 8, 90, atol=0.5, kind="published")
+    printed = cache_bandwidth(10.0, 512, 1.13e9 / 512) * 8 / 1e9
+    checks.close("as printed [Gbit/s]", printed, 90, atol=0.5, kind="published")
     exact = cache_bandwidth(10.0, 512, per_token) * 8 / 1e9
     checks.close("ten a second [Gbit/s]", exact, 96.6, atol=0.05)
 
@@ -168,7 +169,7 @@ def check_chunks_leave_a_share() -> None:
             work = min(backlog, 0.015)
             backlog, done, clock = backlog - work, done + work, clock + 0.025 + work
         label = f"{share:.0%} of it offered: done over capacity"
-        checks.inside(label, done / 0.1 / clock / capacity, low, high)
+        checks.inside(label, done / 0.1 / clock / capacity, low, high, kind="simulation")
 
 
 def check_overlap_leaves_more_than_the_share() -> None:
@@ -209,4 +210,4 @@ def check_machines_apart_carry_less() -> None:
             checks.inside(f"{MANY} mixtures [%]", eight, 99.0, 100.0)
         both = 1 / (1 / prefill + 1 / decode)
         label = f"{machine.name}: one after the other, over the ceiling"
-        checks.close(label, both / machine.ceiling_per_s, 1.0, rtol=0.15)
+        checks.close(label, both / machine.ceiling_per_s, 1.0, rtol=0.005)

@@ -222,7 +222,9 @@ def check_answers_needed() -> None:
             for (lost, won), times in zip(found.tolist(), counts.tolist(), strict=True)
             if paired_change(lost, won, n).high < 0
         )
-        checks.inside(f"loss {loss}, {n} answers: shown", shown / 20_000, 0.76, 0.83)
+        checks.inside(
+            f"loss {loss}, {n} answers: shown", shown / 20_000, 0.76, 0.83, kind="simulation"
+        )
 
 
 def check_bad_input_is_refused() -> None:

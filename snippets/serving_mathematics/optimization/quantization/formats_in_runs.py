@@ -93,8 +93,8 @@ def check_a_mixture_gains_nothing_by_eight_bits_for_few() -> None:
     Source: pairs of published runs, on B200 and B300.
     """
     few, more = _gains("bf16", "fp8", MIXTURE, FEW), _gains("bf16", "fp8", MIXTURE, least=FEW)
-    checks.close("few", float(np.median(few)), 1.0, atol=0.05, kind="published")
-    checks.inside("more", float(np.median(more)), 1.05, 1.3, kind="published")
+    checks.close("few requests: gain", float(np.median(few)), 1.0, atol=0.05, kind="stated")
+    checks.inside("more requests: gain", float(np.median(more)), 1.05, 1.3)
 
 
 def check_four_bits_with_products_gain_where_weights_lead() -> None:
@@ -105,7 +105,7 @@ def check_four_bits_with_products_gain_where_weights_lead() -> None:
     """
     for devices, expected in ((1, 1.24), (2, 1.1), (4, 1.05), (8, 0.98)):
         gain = float(np.median(_gains("fp8", "fp4", DENSE, devices=devices)))
-        checks.close(f"dense, {devices} devices", gain, expected, atol=0.02, kind="published")
+        checks.close(f"dense, {devices} devices: gain", gain, expected, atol=0.02, kind="stated")
     sparse = _gains("fp8", "fp4")
-    checks.inside("mixtures", float(np.median(sparse)), 1.25, 1.45, kind="published")
-    checks.inside("mixtures that gain", float(np.mean(sparse > 1)), 0.9, 1.0, kind="published")
+    checks.inside("mixtures: gain", float(np.median(sparse)), 1.25, 1.45)
+    checks.inside("mixtures that gain", float(np.mean(sparse > 1)), 0.9, 1.0)

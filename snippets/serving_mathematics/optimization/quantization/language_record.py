@@ -200,11 +200,11 @@ def check_eight_bits_are_enough() -> None:
     """
     for basis in ("rescaled", "rotated"):
         growth = 100 * _growth(basis, "int8, per output")[0]
-        checks.inside(f"{basis}: int8 [%]", growth, -1.0, 2.0, kind="measured")
+        checks.inside(f"{basis}: int8 [%]", growth, -1.0, 2.0)
         eight = _changed_percent(basis, "int8, per output")
         four = min(_changed_percent(basis, form) for form in TABLE[7:])
         label = f"{basis}: changed in four bits over eight"
-        checks.holds(label, four > eight, got=four / eight, kind="measured")
+        checks.holds(label, four > eight, got=four / eight)
 
 
 def check_rotation_helps_activations_alone() -> None:
@@ -216,9 +216,9 @@ def check_rotation_helps_activations_alone() -> None:
     forms = TABLE[7:]
     pairs = [[_growth(basis, form)[0] for basis in ("rescaled", "rotated")] for form in forms]
     more = all(rescaled < rotated for rescaled, rotated in pairs)
-    checks.holds("weights of four bits lose more", more, got=pairs, kind="measured")
+    checks.holds("weights of four bits lose more", more, got=pairs)
     plain, turned = (_growth(basis, "int8 products")[0] for basis in ("rescaled", "rotated"))
-    checks.holds("int8 products lose less", turned < plain, got=(turned, plain), kind="measured")
+    checks.holds("int8 products lose less", turned < plain, got=(turned, plain))
 
 
 def check_small_blocks_lose_less() -> None:
@@ -231,7 +231,7 @@ def check_small_blocks_lose_less() -> None:
         forms = ("int4, per output", "int4, blocks of 192", "int4, blocks of 32")
         growth = [_growth(basis, form)[0] for form in forms]
         falls = growth[0] > growth[1] > growth[2]
-        checks.holds(f"{basis}: growth falls", falls, got=growth, kind="measured")
+        checks.holds(f"{basis}: growth falls", falls, got=growth)
 
 
 def check_the_engine_rounds_the_smallest_value() -> None:
@@ -252,7 +252,7 @@ def check_the_engine_rounds_the_smallest_value() -> None:
             continue
         whole = np.array(rows["file", "Q4_1, whole minimum"]["block_nats"])
         ratio = float(np.abs(engine - whole).mean()) / apart
-        checks.inside("Q4_1: from whole zero points over exact", ratio, 0, 0.8, kind="measured")
+        checks.inside("Q4_1: from whole zero points over exact", ratio, 0, 0.8)
 
 
 def check_growth_by_hand() -> None:

@@ -69,7 +69,7 @@ def check_interval_covers() -> None:
         adjusted += times * (change.low <= gained - lost <= change.high)
         half = NORMAL_975 * math.sqrt(b + c - (c - b) ** 2 / n) / n
         wald += times * (abs((c - b) / n - gained + lost) <= half)
-    checks.inside("with ½ added", adjusted / 20_000, 0.94, 0.995)
+    checks.inside("with ½ added", adjusted / 20_000, 0.94, 0.995, kind="simulation")
     checks.inside("Wald", wald / 20_000, 0.5, 0.93)
 
 
@@ -81,4 +81,4 @@ def check_published_interval() -> None:
     change = paired_change(lost=16, gained=3, images=100)
     middle, spread = -13 / 102, math.sqrt(20 - 169 / 102) / 102
     expected = [middle - 1.959964 * spread, middle + 1.959964 * spread]
-    checks.close("ends", [change.low, change.high], expected, atol=1e-8, kind="published")
+    checks.close("ends", [change.low, change.high], expected, atol=1e-8)

@@ -278,7 +278,7 @@ def check_floors_take_what_few_bytes_gain() -> None:
         ("Qwen3-14B", 1, "h200", 1.3, 1.6),
     ):
         gains = _fewer_gain(model, devices, system, BATCHES)
-        label = f"{model} on {devices} {system}"
+        label = f"{model} on {devices} {system}: gain"
         checks.inside(label, float(gains[0]), low, high)
         if low > 1:
             checks.inside(f"{label}, any batch", float(gains.min()), 1.0, high)
@@ -295,7 +295,7 @@ def check_room_is_a_ceiling_where_memory_is_short() -> None:
     for form, low, high in (("BF16", 1.0, 1.0), ("FP8", 3.0, 4.0), ("int4", 2.0, 3.0)):
         machine = _machine(form, SHORT)
         room = 0.9 * 80 * 2**30 - 4 * 2**30 - weight_bytes(machine.deployment)
-        checks.close(f"{form}: tokens", machine.cache_tokens, room / token, rtol=0.05)
+        checks.close(f"{form}: tokens", machine.cache_tokens, room / token, atol=16)  # a block
         gain = machine.ceiling_per_s / _machine("BF16", SHORT).ceiling_per_s
         checks.inside(f"{form}: ceiling over BF16", gain, low, high)
 
@@ -336,9 +336,9 @@ def check_products_where_memory_is_short() -> None:
         told["told apart"] = told["FP8" if many else "int4"]
         for name in worst:
             worst[name] = min(worst[name], told[name] / max(told.values()))
-    checks.inside("told apart, over the better", worst["told apart"], 0.9, 1.0, kind="simulation")
+    checks.inside("told apart, over the better", worst["told apart"], 0.9, 1.0)
     for form, low, high in (("FP8", 0.84, 0.9), ("int4", 0.7, 0.8)):
-        checks.inside(f"always {form}", worst[form], low, high, kind="simulation")
+        checks.inside(f"always {form}, over the better", worst[form], low, high)
 
 
 def check_the_gain_shrinks_in_a_measured_engine_too() -> None:
@@ -355,5 +355,5 @@ def check_the_gain_shrinks_in_a_measured_engine_too() -> None:
             ratios.append(times["F16"] / times["Q4_0"])
         gains.append(float(np.median(ratios)))
     falls = bool(np.all(np.diff(gains) < 0))
-    checks.holds("gain falls", falls, got=np.round(gains, 2).tolist(), kind="measured")
-    checks.inside("alone", gains[0], 1.5, 3.0, kind="measured")
+    checks.holds("gain falls", falls, got=np.round(gains, 2).tolist())
+    checks.inside("alone: F16 over Q4_0", gains[0], 1.5, 3.0)
