@@ -128,6 +128,8 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.closed_clients
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles
+	$(BIN)/python -m serving_mathematics.definitions.service.pipeline
+	$(BIN)/python -m serving_mathematics.definitions.service.streamed_answer
 	$(BIN)/python -m serving_mathematics.definitions.slo_sla.joint_objective
 	$(BIN)/python -m serving_mathematics.definitions.throughput.closed_loop_engine
 	$(BIN)/python -m serving_mathematics.definitions.throughput.lifted_ceiling
