@@ -116,6 +116,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.calls_in_flight
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.number_digits
+	$(BIN)/python -m serving_mathematics.architecture.model_routers.model_routers
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
 	$(BIN)/python -m serving_mathematics.architecture.batch_serving.offline_engine
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.same_version
@@ -140,6 +141,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.optimization.batching.token_budget
 	$(BIN)/python -m serving_mathematics.optimization.caching.kept_sessions
 	$(BIN)/python -m serving_mathematics.optimization.caching.after_a_burst
+	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.fair_shares
 	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.orders
 	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.one_place
 	$(BIN)/python -m serving_mathematics.capacity.littles_law.block_lifetime
