@@ -116,8 +116,10 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.wire_measurement
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.calls_in_flight
 	$(BIN)/python -m serving_mathematics.architecture.rest_grpc.number_digits
+	$(BIN)/python -m serving_mathematics.architecture.model_routers.model_routers
 	$(BIN)/python -m serving_mathematics.architecture.model_routers.routed_fleets
 	$(BIN)/python -m serving_mathematics.architecture.batch_serving.offline_engine
+	$(BIN)/python -m serving_mathematics.architecture.streaming.stalls
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.same_version
 	$(BIN)/python -m serving_mathematics.architecture.shadow_canary.split_traffic
 	$(BIN)/python -m serving_mathematics.core.machines.book
@@ -128,6 +130,8 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.intuition.failure_budgets.late_together
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.closed_clients
 	$(BIN)/python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles
+	$(BIN)/python -m serving_mathematics.definitions.service.pipeline
+	$(BIN)/python -m serving_mathematics.definitions.service.streamed_answer
 	$(BIN)/python -m serving_mathematics.definitions.slo_sla.joint_objective
 	$(BIN)/python -m serving_mathematics.definitions.throughput.closed_loop_engine
 	$(BIN)/python -m serving_mathematics.definitions.throughput.lifted_ceiling
@@ -138,6 +142,7 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.optimization.batching.token_budget
 	$(BIN)/python -m serving_mathematics.optimization.caching.kept_sessions
 	$(BIN)/python -m serving_mathematics.optimization.caching.after_a_burst
+	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.fair_shares
 	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.orders
 	$(BIN)/python -m serving_mathematics.optimization.hardware_scheduling.one_place
 	$(BIN)/python -m serving_mathematics.capacity.littles_law.block_lifetime

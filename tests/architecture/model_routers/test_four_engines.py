@@ -41,8 +41,8 @@ def test_the_slider_shows_what_is_recorded() -> None:
     assert running.max() <= CHAT.places
     assert np.array(first["curves"][0]["values"]).shape == running.shape[:3]
     kept = np.array(slider["readouts"][2]["values"])
-    asked = _record()["slack"]["customers"]
-    assert kept[2, 0] == pytest.approx(100 * asked[SLACKS.index(16)]["kept"])
+    again = _record()["again"]  # of the run that is played
+    assert kept[2, 0] == pytest.approx(100 * again["kept"])
     assert kept[2].min() > 95 > kept[0, 0]
     token_ms = np.array(first["curves"][0]["values"]).mean(axis=2)
     assert ((token_ms > first["y"]["limit"]["at"]) == (kept < 80)).all()  # what fails is drawn

@@ -47,7 +47,7 @@ RECORD = "offline_engine"
 COMMAND = "python -m serving_mathematics.architecture.batch_serving.offline_engine"
 MACHINES = {machine.name: machine for machine in (CHAT, MIXTURE)}
 SIZES = (16, 64, 256, 1024, 4096, 16_384)
-SEEDS = 6
+SEEDS, THINKING_SEEDS = 6, 32
 ORDERS = ("mixed", "longest first", "shortest first", "guessed longest first")
 GUESS = 0.5  # σ of the logarithm of guessed over true lengths
 ROWS = 4000  # of customers
@@ -86,9 +86,11 @@ def _ordered(outputs: IntArray, order: str, rng: np.random.Generator) -> IntArra
     return np.argsort(guess if order == "shortest first" else -guess, kind="stable")
 
 
-def _thinking_s(order: str, rows: int) -> float:
-    """How long the mixture takes for rows whose answers think [s]: log-normal, σ = 1, cut."""
-    rng, (prompt, answer, longest) = np.random.default_rng([83, 0]), THINKING
+def _thinking_s(order: str, seed: int = 0) -> float:
+    """How long the mixture takes for four rows a place whose answers think [s]: log-normal, σ = 1,
+    cut."""
+    rng, (prompt, answer, longest) = np.random.default_rng([83, seed]), THINKING
+    rows = 4 * MIXTURE.places
     drawn = answer * rng.lognormal(-0.5, 1.0, rows)
     outputs = np.clip(drawn, 1, longest).astype(np.int64)
     at = _ordered(outputs, order, rng)
@@ -144,6 +146,10 @@ def main() -> None:
                 for order in ORDERS[1:]
             }
             for name, machine in MACHINES.items()
+        },
+        "thinking": {
+            order: [_thinking_s(order, seed) for seed in range(THINKING_SEEDS)]
+            for order in ORDERS[:2]
         },
         "alike": {
             name: [_alike(*numbers, grouped=grouped) for grouped in (False, True)]

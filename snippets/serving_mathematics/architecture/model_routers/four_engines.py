@@ -92,7 +92,7 @@ def figure_four_engines(figure: Figure) -> None:
     """A little slack serves nearly all in time, whoever asks; with none caches are wasted, and with
     too much one engine is overloaded when one customer sends two requests in five.
 
-    Four chat machines; a request is in time if it gets all that is promised.
+    Four chat machines, means of eight draws; a request is in time if it gets all that is promised.
 
     Alt: Line chart with two lines. Both begin low without slack, rise to nearly all within a few
     requests and stay there over a wide range; the line with one large customer falls steeply at the
@@ -150,7 +150,7 @@ def figure_carried(figure: Figure) -> None:
 def figure_aged(figure: Figure) -> None:
     """Old loads make a small slack useless: until the next look, the engine that was idle gets all.
 
-    Four chat machines, by how often their router asks them for their loads.
+    Four chat machines, means of eight draws, by how often their router asks them for their loads.
 
     Alt: Line chart of the share of kept promises against the age of loads. All three lines begin
     near the top. The rule with a small slack falls to nothing within seconds, the one with a large
@@ -181,11 +181,9 @@ def slider_four_engines() -> dict[str, Any]:
     def shown(part: str) -> list[list[list[list[int]]]]:
         return [[clips[one][place][part] for one in asked] for place in range(len(CLIP_SLACKS))]
 
-    def of(what: str, scale: float = 1.0) -> list[list[float]]:
-        rows = _record()["slack"]
+    def of(what: str) -> list[list[float]]:
         return [
-            [scale * float(rows[one][SLACKS.index(slack)][what]) for one in asked]
-            for slack in CLIP_SLACKS
+            [100 * clips[one][place][what] for one in asked] for place in range(len(CLIP_SLACKS))
         ]
 
     return {
@@ -236,9 +234,9 @@ def slider_four_engines() -> dict[str, Any]:
             },
         ],
         "readouts": [
-            {"label": "found", "unit": "%", "decimals": 0, "values": of("found", 100)},
+            {"label": "found", "unit": "%", "decimals": 0, "values": of("found")},
             {"label": "a first token", "unit": "s", "decimals": 1, "values": shown("first")},
-            {"label": "in time", "unit": "%", "decimals": 0, "values": of("kept", 100)},
+            {"label": "in time", "unit": "%", "decimals": 0, "values": of("kept")},
         ],
         "reading": "{in time} of the requests keep both promises. After {time} a token takes"
         f" {{a token}} (promised: {1000 * CHAT.promise.tpot_s:.0f}), a first token"

@@ -132,7 +132,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         looked_percent=100 * crossing_probability([1.959964] * LOOKS),
         one_look_requests=100 * false_alarm_rate(worth["chat"]["token"]),
-        worth_60=worth["chat"]["token"],
+        worth_60=round(worth["chat"]["token"], -1),  # of 128 runs known to an eighth
         minute_spread=100 * spread,
         shadow_spread=100 * float(_copied(1.05, sampled=True).std()),
         longer_percent=100 * (_slowed_by_longer(1.1) - 1),

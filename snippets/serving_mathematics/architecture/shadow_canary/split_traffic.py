@@ -162,7 +162,7 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         split_fleet_found=100 * _mean(mixed["fleet"], "found"),
         split_canary_found=100 * _mean(mixed["canary"], "found"),
-        split_first_percent=100 * (_over("by request", "first") - 1),
+        split_first_percent=round(100 * (_over("by request", "first") - 1), -1),  # of one draw
         split_preamble=PREAMBLE,
         split_short_percent=100 * (_over("short preambles", "first") - 1),
         small_token_times=1 / _over("a hundredth", "token"),

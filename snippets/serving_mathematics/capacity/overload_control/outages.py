@@ -6,8 +6,8 @@ decides the rest. If it does not learn of it, it serves it, for nobody. If the c
 cancels the request, it leaves the line, or the step that reads it. A limit on the line refuses what
 could not be served in time, at once.
 
-`python -m serving_mathematics.capacity.overload_control.outages` runs the engine through each, in a
-minute, and writes records/outages.json.
+`python -m serving_mathematics.capacity.overload_control.outages` runs the engine through each, in
+three minutes, and writes records/outages.json.gz and records/outages_ended.json.gz.
 
 Assumes: refusals cost nothing; clients that wait for the first token, as long as each other; the
 places of `limits`, and what `limits` assumes.
@@ -50,7 +50,7 @@ OUTAGE_S = (30, 60)  # when the engine stands still [s]
 CLIP_S, BIN_S = 300, 10  # what is shown, and counted together [s]
 LATER_S, HOUR_S = 900, 3600  # for how long storms are watched [s]
 LATE_S = 2.0  # until SGLang ends a stream whose client has left: `create_abort_task` [s]
-SEEDS = (1, 2, 3)
+SEEDS = tuple(range(1, 17))
 GUARDS = ["nothing", "cancels", "refuses"]
 HABITS = ["none", "three each", "a budget of a tenth"]
 
@@ -151,7 +151,8 @@ def _storm(
     answered = ~np.isnan(first)
     came = np.histogram(due, edges)[0]
     missed = np.flatnonzero(np.histogram(due[answered], edges)[0] < 0.95 * came)
-    back = float(edges[missed[-1] + 1] - OUTAGE_S[1]) if missed.size else 0.0
+    last = float(edges[missed[-1] + 1] - OUTAGE_S[1]) if missed.size else 0.0
+    back = max(last, 0.0)  # whom a limit serves through the outage is back at once
     percent = 100 / CHAT.ceiling_per_s / BIN_S
     seen = np.searchsorted(run.line[:, 0], edges[1:]) - 1
     return _Storm(
@@ -163,11 +164,34 @@ def _storm(
     )
 
 
-def _back_s(load: float, guard: str, habit: str, seconds: int = LATER_S, **more: Any) -> float:
-    """Mean over three draws of when requests are answered again, after the outage [s]; infinite if
-    in one of them they never are."""
-    runs = [_storm(load, guard, habit, seconds, seed=seed, **more).back_s for seed in SEEDS]
-    return math.inf if min(runs) < 0 else float(np.mean(runs))
+class _Backs(NamedTuple):
+    """When requests are answered again, in each draw [s]; −1 for never."""
+
+    each_s: list[float]
+
+
+@recorded(_Backs, "outages_ended")
+def _backs(
+    load: float, guard: str, habit: str, seconds: int, pause_s: float, hears_s: float
+) -> _Backs:
+    """The chat machine through many outages."""
+    times = {"pause_s": pause_s, "hears_s": hears_s}
+    runs = (_storm.again(load, guard, habit, seconds, seed=seed, **times) for seed in SEEDS)
+    return _Backs([run.back_s for run in runs])
+
+
+def _back_s(
+    load: float,
+    guard: str,
+    habit: str,
+    seconds: int = LATER_S,
+    pause_s: float = 0.5,
+    hears_s: float = 0.0,
+) -> float:
+    """When requests are answered again, after the outage, in the mean of draws [s]; infinite if in
+    one of them they never are."""
+    each_s = _backs(load, guard, habit, seconds, pause_s, hears_s).each_s
+    return math.inf if min(each_s) < 0 else float(np.mean(each_s))
 
 
 def _carried() -> float:
@@ -179,6 +203,7 @@ def example() -> SimpleNamespace:
     """Numbers of the page, in percent of the ceiling, seconds and minutes."""
     return SimpleNamespace(
         band_low=100 * storm_band(_carried(), 1 + RETRIES)[0],
+        back_draws=len(SEEDS),
         refuse_back_s=_back_s(0.9, "refuses", HABITS[1], CLIP_S),
         budget_back_s=_back_s(0.5, "nothing", HABITS[2]),
         budget_band_low=100 * storm_band(_carried(), 1 + BUDGET)[0],
@@ -327,7 +352,7 @@ def check_refusing_ends_it() -> None:
     any load up to nine tenths, with three retries. At nine tenths chance may refuse some later:
     four minutes are watched.
 
-    Source: the engine, request by request, three draws.
+    Source: the engine, request by request, sixteen draws.
     """
     for load, seconds in ((0.3, LATER_S), (0.5, LATER_S), (0.9, CLIP_S)):
         back = _back_s(load, "refuses", HABITS[1], seconds)
@@ -352,7 +377,7 @@ def check_who_hears_late_cancels_in_vain() -> None:
     load, a quarter of an hour after the outage, nor at 70%: the next client has left by then. At a
     fifth of the ceiling everybody is.
 
-    Source: the engine, request by request, three draws.
+    Source: the engine, request by request, sixteen draws.
     """
     for load in (0.5, 0.7):
         back = _back_s(load, "cancels", HABITS[1], hears_s=LATE_S)
@@ -419,4 +444,5 @@ def check_a_run_is_made_again() -> None:
 
 
 if __name__ == "__main__":
+    _backs.make()
     _storm.make()

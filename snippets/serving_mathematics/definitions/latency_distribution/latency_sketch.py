@@ -180,8 +180,8 @@ def example() -> SimpleNamespace:
 def figure_averaged_percentiles(figure: Figure) -> None:
     """The average of the replicas' percentiles hides the hot replica, and merged histograms do not.
 
-    First tokens of eight simulated chat machines, one of which gets more load than the others.
-    Points are their histograms, merged, with a relative error of a hundredth.
+    First tokens of eight simulated chat machines, one of which gets more load than the others, in
+    one draw. Points are their histograms, merged, with a relative error of a hundredth.
 
     Alt: First token against the percentile, from p50 to p99.9. Two curves agree up to about p90;
     from there the fleet's curve rises above that of the averages. Points lie on the fleet's curve.

@@ -33,7 +33,7 @@ from serving_mathematics.support.measuring import provenance, read_record, write
 
 RECORD = "forgotten_prefixes"
 COMMAND = "python -m serving_mathematics.intuition.batch_vs_online.forgotten_prefixes"
-LOAD, REQUESTS, SEEDS = 0.3, 3000, 2
+LOAD, REQUESTS, SEEDS = 0.3, 3000, 16
 IN_FLIGHT = (0, 2, 4, 8)
 FASTEST_S = 5.0  # that a document takes, at least: as many are drawn
 
