@@ -219,12 +219,12 @@ def _ends(
 
 
 def _death(name: str, folder: Path, status: int, timeout_s: float) -> str:
-    """What is told of a module that left no record, and nothing else in its folder: it hung, exited
-    or crashed.
+    """What is told of a module that left no record, whose folder is emptied: it hung, exited or
+    crashed, or still runs and writes there, whose parent was ended.
     """
     line, _, function = (folder / worker.STEP).read_text(encoding="utf-8").partition(" ")
-    shutil.rmtree(folder)
-    folder.mkdir()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
     if status == -signal.SIGALRM:
         told = f"ran longer than the limit of {timeout_s:.3g} s and was ended"
     elif status < 0:
