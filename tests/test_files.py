@@ -26,6 +26,7 @@ from serving_mathematics.support.files import (
     base64_text,
     file_bytes,
     inputs_noted,
+    json_items,
     json_values,
     read_json,
     read_table,
@@ -152,6 +153,7 @@ def test_brackets_in_text_are_not_deep() -> None:
     assert read_json("[" * 100 + "]" * 100)
     assert read_json("9" * 1001) == "9" * 1001
     assert json_values("\ufeff 1 [2]\n") == [1, [2]]
+    assert json_items("\ufeff 1 [2, [3]]\n[]") == [1, 2, [3], []]
 
 
 @given(st.recursive(st.text(max_size=4) | st.integers(), lambda x: st.lists(x, max_size=3)))

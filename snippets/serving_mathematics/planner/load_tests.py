@@ -35,7 +35,7 @@ from typing import Any
 from serving_mathematics.core.hardware.catalogue import compared, find_model, find_system
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.machine.predictions.own_runs import OwnRun
-from serving_mathematics.support.files import json_values, read_text
+from serving_mathematics.support.files import json_items, read_text
 from serving_mathematics.support.log_lines import unwrapped
 from serving_mathematics.support.require import require, require_in, require_positive
 
@@ -358,11 +358,9 @@ def read_load_test(text: str, where: str) -> list[LoadRun]:
     runs: list[LoadRun] = []
     values: list[Any] = _printed_results(text, where)
     try:
-        values = values or json_values(text)
+        values = values or json_items(text)
     except ValueError as error:
         raise ValueError(f"{where}: must be JSON or CSV, got {error}") from None
-    listed = [value if isinstance(value, list) and value else [value] for value in values]
-    values = [one for several in listed for one in several]
     for value in values:
         each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
         if isinstance(value, Mapping) and "completed" in value and "duration" in value:

@@ -72,7 +72,7 @@ from serving_mathematics.report.request_log import (
     read_log,
 )
 from serving_mathematics.support import checks
-from serving_mathematics.support.files import json_values, read_text
+from serving_mathematics.support.files import json_items, json_values, read_text
 from serving_mathematics.support.log_lines import unwrapped
 from serving_mathematics.support.require import require
 
@@ -188,11 +188,10 @@ def read_file(text: str | os.PathLike[str], where: str = "", columns: str = "") 
             raise OtherFileError(f"{told} {', '.join(first)[:60] or 'nothing'}")
         return [read_log(text, where, columns)]
     try:
-        values = json_values(text)
+        values = json_items(text)
     except ValueError as error:
         raise ValueError(f"{where}: {error} (is the file whole?)") from None
     runs: list[Run] = []
-    values = [one for value in values for one in (value if isinstance(value, list) else [value])]
     for value in values:
         each = f"{where}, run {len(runs) + 1}" if len(values) > 1 else where
         runs += _of_report(value, each)

@@ -269,6 +269,20 @@ def json_values(text: str) -> list[Any]:
     return values
 
 
+def json_items(text: str) -> list[Any]:
+    """The values of JSON that stand one after the other, and in the place of a list what is in it,
+    if anything is.
+
+    text: of all of them. Raises ValueError as read_json does.
+
+    >>> json_items('{"a": 1}\\n[2, 3]\\n[]')
+    [{'a': 1}, 2, 3, []]
+    """
+    values = json_values(text)
+    lists = (value if isinstance(value, list) and value else [value] for value in values)
+    return [one for some in lists for one in some]
+
+
 def require_shallow(text: str) -> None:
     """Raise ValueError where JSON is deeper, or has more parts, than a parser should be given.
 

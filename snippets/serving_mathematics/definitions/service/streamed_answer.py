@@ -106,8 +106,7 @@ def _over_true(draws: int = 24) -> _Over:
         run = run_engine(MIXTURE, rate, 6000, np.random.default_rng(draw))
         spent, later = run.completion_s - run.first_token_s, run.output_tokens - 1
         rng = np.random.default_rng([13, draw])
-        token_s = float(spent.sum() / later.sum())
-        composed = rng.permutation(run.ttft_s) + rng.permutation(later) * token_s
+        composed = rng.permutation(run.ttft_s) + rng.permutation(later) * run.token_s()
         ends = np.quantile(run.ttft_s + spent, [0.5, 0.99])
         found.append(np.quantile(composed, [0.5, 0.99]) / ends)
     return _Over(*np.mean(found, axis=0).tolist())
