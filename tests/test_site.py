@@ -298,6 +298,7 @@ def test_no_directive_and_no_slot_is_left(site: Path) -> None:
         assert not re.search(r"\{\{ ?[a-z]", body), file
         assert "build-error" not in body, file
         assert "arithmatex" not in body, file
+        assert "<p><p" not in body, f"{file}: `<` before a letter in a formula, which begins a tag"
 
 
 def test_formula_font_has_every_character(site: Path) -> None:
