@@ -126,9 +126,11 @@ def test_identities_that_lie() -> None:
         (([-1], [4], [1], [-1]), r"node\[0\] must be from −1 to 0, got 1"),
         (([-1], [4], [0], [3]), r"answer_node\[0\] must be a node, got 3"),
         (([-1], [4, 4], [0], [-1]), r"tokens must be of shape \(1,\), got \(2,\)"),
+        (([-1], [4.5], [0], [-1]), r"tokens must be whole numbers, of shape \(n,\)"),
+        (([-1], [[4]], [0], [-1]), r"tokens must be whole numbers, of shape \(n,\)"),
     ],
 )
-def test_what_is_no_tree(columns: tuple[list[int], ...], told: str) -> None:
+def test_what_is_no_tree(columns: tuple[list[float], ...], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         Prefixes(*(np.array(column) for column in columns))
 
