@@ -135,6 +135,12 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     "compressed": {"compress_ratios": [4, 128, 0], "q_lora_rank": 64, "o_lora_rank": 64}
     | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
     | {"index_topk": 64},
+    "in words of DeepSeek": {"model_type": "deepseek_v4", "q_lora_rank": 64, "o_lora_rank": 64}
+    | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
+    | {"index_topk": 64, "mlp_layer_types": ["hash_moe", "moe", "moe"], "num_experts": 8}
+    | {"num_experts_per_tok": 2, "compress_rates": {"compressed_sparse_attention": 4}}
+    | {"layer_types": ["sliding_attention", *["compressed_sparse_attention"] * 2]}
+    | {"quantization_config": {"quant_method": "fp8", "expert_dtype": "fp4"}},
     "latent": {"linear_attn_config": {"kda_layers": [1, 2], "num_heads": 8, "head_dim": 128}}
     | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
     "blocks that are chosen": {
@@ -471,6 +477,53 @@ def test_a_layer_of_deepseek_v4_that_compresses_nothing_is_a_window() -> None:
     assert (coarse.state_values, coarse.cached_values) == (32 * 88 // 4, 1)
     assert coarse.waiting_values == 16 * 2 * 16
     assert model.cached_values(100) == 32 * 16 + 32 * 88 // 4 + 16 * 2 * 16 + 100
+
+
+DEEPSEEK_V4 = {  # Flash
+    "model_type": "deepseek_v4", "hidden_size": 4096, "num_hidden_layers": 43, "head_dim": 512,
+    "num_attention_heads": 64, "q_lora_rank": 1024, "o_lora_rank": 1024, "o_groups": 8,
+    "sliding_window": 128, "index_n_heads": 64, "index_head_dim": 128, "index_topk": 512,
+    "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1,
+    "num_experts_per_tok": 6, "vocab_size": 129_280, "max_position_embeddings": 1_048_576,
+    "mlp_layer_types": ["hash_moe"] * 3 + ["moe"] * 40,
+    "layer_types": (["heavily_compressed_attention", "compressed_sparse_attention"] * 22)[1:],
+}  # fmt: skip
+
+
+def test_deepseek_v4_as_its_makers_and_as_transformers_write_it() -> None:
+    """284,325,869,015 parameters in the class of transformers 5.25; names of layers tell what the
+    ratios of the makers do."""
+    model = read_architecture(DEEPSEEK_V4)
+    assert model.parameters == pytest.approx(284_325_869_015, rel=0.002)
+    ratios = {"compress_ratios": [4, 128] * 21 + [4], "layer_types": None, "mlp_layer_types": None}
+    assert read_architecture(DEEPSEEK_V4 | ratios) == model
+    rates = {"compressed_sparse_attention": 8, "heavily_compressed_attention": 64}
+    other = {"compress_ratios": [8, 64] * 21 + [8]}
+    told = read_architecture(DEEPSEEK_V4 | {"compress_rates": rates})
+    assert told == read_architecture(DEEPSEEK_V4 | ratios | other) != model
+    windows = DEEPSEEK_V4 | {"layer_types": ["sliding_attention"] * 43}
+    assert {one.kind for _, one, _ in read_architecture(windows).layers} == {"window"}
+    for part, words in (
+        ({"layer_types": ["odd"] * 43}, "entry 1 of 'layer_types' must be one of sliding_atten"),
+        ({"layer_types": ["sliding_attention"]}, "'layer_types' must have 43 entries"),
+        ({"mlp_layer_types": ["thick"] * 43}, "entry 1 of 'mlp_layer_types' must be one of sparse"),
+        ({"compress_rates": {"compressed_sparse_attention": 0.5}}, "'compressed_sparse_attention'"),
+    ):
+        with pytest.raises(ValueError, match=f"a: {words}"):
+            read_architecture(DEEPSEEK_V4 | part, "a")
+
+
+def test_four_bits_of_experts_are_told_beside_the_model_or_with_its_format() -> None:
+    """DeepSeek-V4.1 tells it in its `quantization_config`, into which transformers 5.25 moves it
+    for V4 too."""
+    fp8 = DEEPSEEK_V4 | {"quantization_config": {"quant_method": "fp8"}}
+    inside = {"quantization_config": {"quant_method": "fp8", "expert_dtype": "fp4"}}
+    model = read_architecture(fp8 | {"expert_dtype": "fp4"})
+    assert (model.four_bit_experts, model.eight_bit_rest) == (True, True)
+    assert read_architecture(fp8 | inside) == model
+    assert not read_architecture(fp8 | inside | {"expert_dtype": "fp8"}).four_bit_experts
+    with pytest.raises(ValueError, match="'expert_dtype' must be one of fp4, fp8, bf16, got 'odd'"):
+        read_architecture(fp8 | {"quantization_config": {"expert_dtype": "odd"}})
 
 
 def test_a_selecting_layer_by_hand() -> None:
@@ -1508,6 +1561,12 @@ BEAM = {
     "moe_intermediate_size": 2560, "num_experts": 256, "num_experts_per_tok": 8,
     "vocab_size": 151_936, "mlp_layer_types": ["dense"] * 3 + ["sparse"] * 49,
 }  # fmt: skip
+MINICPM5 = {
+    "model_type": "minicpm5_moe", "hidden_size": 2048, "intermediate_size": 8192, "head_dim": 128,
+    "num_hidden_layers": 28, "num_attention_heads": 32, "num_key_value_heads": 2,
+    "moe_intermediate_size": 512, "n_routed_experts": 160, "n_shared_experts": 1,
+    "num_experts_per_tok": 16, "first_k_dense_replace": 1, "vocab_size": 130_560,
+}  # fmt: skip
 AXK2 = {
     "model_type": "axk2", "hidden_size": 2048, "intermediate_size": 5120, "num_hidden_layers": 48,
     "num_attention_heads": 32, "kv_lora_rank": 128, "q_lora_rank": 384, "qk_rope_head_dim": 32,
@@ -1522,6 +1581,7 @@ AXK2 = {
     ("config", "beside"),
     [
         (BEAM, 501_267_599_808 - 493_250_150_400 - 2 * 777_912_320),
+        (MINICPM5, 15_002_552_320 - 13_589_544_960 - 2 * 267_386_880),
         (AXK2, 20_314_494_976 - 18_924_699_648 - 2 * 335_544_320),
     ],
 )

@@ -10,7 +10,7 @@ Counts leave out norms, biases and rotary tables (below one part in a thousand).
 Source: Hugging Face `config.json` files as published by their models' authors; multi-head latent
 attention is DeepSeek-AI (2024), arXiv 2405.04434, section 2.1; the sparse selection of
 DeepSeek-V3.2 is its report, section 2.1; what a family leaves out is the default of its class in
-transformers 5.24; where vLLM 0.33 and SGLang 0.5.23 keep states in 16 bits is their
+transformers 5.24 or 5.25; where vLLM 0.33 and SGLang 0.5.23 keep states in 16 bits is their
 `mamba_utils.py`, and TensorRT-LLM's `validate_and_set_mamba_ssm_cache_dtype` and `config_utils.py`;
 what they keep of DeepSeek-V4 is vLLM's `compressor.py` and SGLang's `deepseek_v4_memory_pool.py`.
 """
@@ -103,7 +103,7 @@ HALF_STATES = (
     *("mamba", "falcon_mamba", "mamba2", "bailing_moe_v2_5"),
 )
 TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps as other values
-GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_", "beam"  # whose attention has a gate, said or not
+GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_", "beam", "minicpm5_moe"  # which no key need tell
 PLAIN_TYPES = (
     None,
     "",
@@ -1057,6 +1057,25 @@ def _mamba_alone(read: _Reader) -> dict[str, Any]:
     return found | {"mamba_dt_rank": -(-hidden // 16) if rank == "auto" else rank}
 
 
+def _deepseek_v4(read: _Reader) -> dict[str, Any]:
+    """DeepSeek-V4 as transformers writes it: kinds of layers in the place of ratios, and mixtures
+    whose experts are chosen by a word or by a router, as in all others."""
+    mixed = {"mlp_layer_types": ["sparse"] * read.layers}
+    found = mixed if set(map(str, read.items("mlp_layer_types"))) <= {"hash_moe", "moe"} else {}
+    if read.has("compress_ratios") or not read.has("layer_types"):
+        return found
+    rates = read.inside("compress_rates")
+    ratios = {WINDOW_KINDS[0]: 0} | {
+        kind: rates.whole(kind, default=usual)
+        for kind, usual in (
+            ("compressed_sparse_attention", 4),
+            ("heavily_compressed_attention", 128),
+        )
+    }
+    kinds = read.of_layers("layer_types", read.layers, tuple(ratios))
+    return found | {"compress_ratios": [ratios[kind] for kind in kinds]}
+
+
 def _longcat(read: _Reader) -> dict[str, Any]:
     """LongCat-Flash: a layer is two of others, and a mixture beside both; of its experts, some
     return what they get, so that a token takes as much less of the others."""
@@ -1128,6 +1147,7 @@ OWN_WORDS = {  # families that say some of it in words of their own
     **dict.fromkeys(("gemma4", "gemma4_text", "gemma3n", "gemma3n_text"), _small_gemma),
     **dict.fromkeys(("gemma4_unified", "gemma4_unified_text"), _small_gemma),
     **dict.fromkeys(("mamba", "falcon_mamba", "mamba2"), _mamba_alone),
+    "deepseek_v4": _deepseek_v4,
     "longcat_flash": _longcat,
     **dict.fromkeys(("inkling_text", "inkling_model"), _inkling),
     **dict.fromkeys(("gpt2", "gptj", "gpt_bigcode", "codegen", "bloom"), _four_widths),
@@ -1340,7 +1360,8 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         published = published_precision(read.config)
     except _UnknownFormat as problem:
         published = f"{name}: {problem}"
-    experts = read.get("expert_dtype", default="")
+    told = read.config.get("quantization_config") or {}  # in which DeepSeek-V4.1 says it
+    experts = read.get("expert_dtype", default=told.get("expert_dtype") or "")
     if experts not in ("", "fp4", "fp8", "bf16", "bfloat16"):
         raise read._wrong("'expert_dtype'", "one of fp4, fp8, bf16", experts)
     four_bit = published == "mxfp4" or experts == "fp4"
