@@ -135,6 +135,12 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     "compressed": {"compress_ratios": [4, 128, 0], "q_lora_rank": 64, "o_lora_rank": 64}
     | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
     | {"index_topk": 64},
+    "in words of Qwen4": {"model_type": "qwen4_exp_text", "hc_count": 2, "hc_lowrank": 16}
+    | {"indexer_n_heads": 2, "indexer_head_dim": 64, "indexer_budget": 256, "ngram_size": 3}
+    | {"indexer_compress_ratio": 4, "ple_layer_ids": [2], "ple_embed_dim": 512}
+    | {"ngram_vocab_size_base": 1000, "linear_num_key_heads": 4, "linear_num_value_heads": 8}
+    | {"linear_key_head_dim": 128, "linear_value_head_dim": 128}
+    | {"layer_types": ["linear_attention", "full_attention", "indexed_attention"]},
     "in words of DeepSeek": {"model_type": "deepseek_v4", "q_lora_rank": 64, "o_lora_rank": 64}
     | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
     | {"index_topk": 64, "mlp_layer_types": ["hash_moe", "moe", "moe"], "num_experts": 8}
@@ -524,6 +530,50 @@ def test_four_bits_of_experts_are_told_beside_the_model_or_with_its_format() -> 
     assert not read_architecture(fp8 | inside | {"expert_dtype": "fp8"}).four_bit_experts
     with pytest.raises(ValueError, match="'expert_dtype' must be one of fp4, fp8, bf16, got 'odd'"):
         read_architecture(fp8 | {"quantization_config": {"expert_dtype": "odd"}})
+
+
+QWEN3_8 = {  # Flash-Next
+    "model_type": "qwen4_exp_text", "hidden_size": 2560, "num_hidden_layers": 48, "head_dim": 256,
+    "num_attention_heads": 24, "num_key_value_heads": 2, "hc_count": 4, "hc_lowrank": 320,
+    "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 128, "indexer_budget": 2048,
+    "indexer_compress_ratio": 4, "linear_num_key_heads": 16, "linear_num_value_heads": 48,
+    "linear_key_head_dim": 128, "linear_value_head_dim": 128, "num_experts": 512,
+    "num_experts_per_tok": 10, "moe_intermediate_size": 640, "vocab_size": 248_320,
+    "shared_expert_intermediate_size": 640, "ple_layer_ids": [2], "ple_embed_dim": 2560,
+    "ngram_vocab_size_base": 20_000_000,
+}  # fmt: skip
+
+
+def test_qwen4_as_its_class_makes_it() -> None:
+    """Qwen3.8-Flash-Next in the class of transformers 5.25: 176,943,899,520 parameters, of which
+    51,200,245,760 are of a table, which engines keep in the host; beside experts and words a token
+    passes 3,676,300,160. Twelve layers of 48 keep two heads of 256 of each token, and of four
+    tokens one row of 128 to choose by."""
+    model = read_architecture(QWEN3_8)
+    table, experts, words = 51_200_245_760, 48 * 512 * 3 * 2560 * 640, 2 * 248_320 * 2560
+    assert model.beside == ("a table of 51.2·10⁹ values in the host's memory",)
+    assert model.parameters == pytest.approx(176_943_899_520 - table, rel=0.0002)
+    passed = model.attention_parameters + model.dense_parameters
+    assert passed == pytest.approx(176_943_899_520 - table - experts - words, rel=0.003)
+    assert (model.routed_parameters, model.embedding_parameters) == (experts, words)
+    (states, _, _), (count, full, _) = model.layers
+    assert (states, count) == (36, 12)
+    assert (full.cached_values, full.index_values, full.selected_tokens) == (1024, 32, 2048)
+    assert full.index_width == 4 * 128 // 4
+    assert bytes_of(model) == 2 * 12 * (1024 + 32)
+    kinds = ["full_attention" if i % 4 == 3 else "linear_attention" for i in range(48)]
+    for part in (
+        {"layer_types": kinds},
+        {"layer_types": [one.replace("full", "indexed") for one in kinds]},
+        {"full_attention_interval": 4},
+    ):
+        assert read_architecture(QWEN3_8 | part) == model
+    plain = read_architecture(QWEN3_8 | {"indexer_budget": None, "indexer_n_heads": None})
+    assert plain.layers[1][1].selected_tokens == 0
+    assert plain.parameters == pytest.approx(model.parameters - 12 * 2560 * 5 * 128, abs=48)
+    without = read_architecture(QWEN3_8 | {"ple_layer_ids": []})
+    assert without.beside == ()
+    assert without.parameters == pytest.approx(model.parameters - 2560 * 2560 * 5, abs=48)
 
 
 def test_a_selecting_layer_by_hand() -> None:
@@ -1328,6 +1378,8 @@ def test_parts_that_see_and_hear_are_told() -> None:
     [
         ({}, ()),
         ({"model_type": "qwen3_next"}, ("vllm", "trtllm")),
+        ({"model_type": "qwen4_exp_text"}, ("vllm",)),
+        ({"model_type": "qwen4_exp_text", "mamba_ssm_dtype": "float32"}, ()),
         ({"model_type": "qwen3_next", "mamba_ssm_dtype": "float32"}, ("vllm", "trtllm")),
         ({"model_type": "olmo_hybrid"}, ("vllm",)),
         ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "float32"}, ("trtllm",)),

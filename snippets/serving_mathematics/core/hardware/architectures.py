@@ -103,7 +103,10 @@ HALF_STATES = (
     *("mamba", "falcon_mamba", "mamba2", "bailing_moe_v2_5"),
 )
 TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps as other values
-GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_", "beam", "minicpm5_moe"  # which no key need tell
+GATED = (  # families whose attention has a gate that no key need tell
+    *("qwen3_next", "qwen3_5", "qwen4_exp", "afmoe", "muse_", "beam", "minicpm5_moe"),
+)
+IN_HOST = "in the host's memory"  # what ends the name of a table that stands there
 PLAIN_TYPES = (
     None,
     "",
@@ -567,7 +570,8 @@ def _half_states(read: _Reader) -> tuple[str, ...]:
     family = str(read.get("model_type"))
     key = "mamba_ssm_cache_dtype" if family == "nemotron_h" else "mamba_ssm_dtype"
     half = "bfloat16", "float16"
-    found = ["vllm"] if family in HALF_STATES or read.get(key) in half else []
+    usual = half[0] if family.startswith("qwen4_exp") else None
+    found = ["vllm"] if family in HALF_STATES or read.get(key, default=usual) in half else []
     found += ["sglang"] * (read.get("mamba_ssm_dtype") in half)
     whole = read.get("mamba_ssm_cache_dtype") == "float32" or not family.startswith(TRTLLM_STATES)
     return (*found, *["trtllm"] * (not whole))
@@ -853,6 +857,7 @@ def _with_tables(
     around = read.whole("laurel_rank", default=64) if read.has("laurel_rank") else 0
     copies = 2 * (read.whole("copies", default=1) - 1) * hidden * hidden // max(1, len(layers))
     more = hidden * (3 * width + 2 * around) + copies
+    more += read.whole("passed_beside", default=0, least=0, most=10**12)
     if not more:
         return layers, 0
     passed = [
@@ -1133,6 +1138,40 @@ def _small_gemma(read: _Reader) -> dict[str, Any]:
     }
 
 
+def _qwen4(read: _Reader) -> dict[str, Any]:
+    """Qwen4-Exp, as Qwen3.8-Flash-Next: layers without a state choose blocks of what they see,
+    streams are mixed before and after all parts of a layer, and what stands of several words in a
+    table comes from the host, as vLLM 0.34 and SGLang 0.5.23 have it unless they are told."""
+    hidden, layers = read.whole("hidden_size"), read.layers
+    every = read.whole("full_attention_interval", default=4)
+    full = {LAYER_KINDS[0], "indexed_attention", "qwen_sparse_attention"}
+    kinds = [LAYER_KINDS[0] if one in full else one for one in map(str, read.items("layer_types"))]
+    kinds = kinds or [LAYER_KINDS[(i + 1) % every != 0] for i in range(layers)]
+    streams, rank = read.whole("hc_count", default=4), read.whole("hc_lowrank", default=320)
+    passed = 2 * layers * streams * hidden * (2 * rank + streams)
+    found: dict[str, Any] = {"full_attention_interval": None, "layer_types": kinds}
+    if read.has("indexer_budget"):
+        size, ratio = read.whole("indexer_head_dim"), read.whole("indexer_compress_ratio")
+        heads = read.whole("indexer_n_heads")
+        passed += kinds.count(LAYER_KINDS[0]) * hidden * (heads + 1) * size
+        found |= dict.fromkeys(("indexer_budget", "indexer_n_heads"))
+        found["sparse_attention_config"] = {
+            "sparse_attention_freq": [1] * layers,
+            "sparse_topk_blocks": -(-read.whole("indexer_budget") // ratio),
+            "sparse_block_size": ratio,
+            "sparse_index_dim": -(-size // ratio),
+            "sparse_num_index_heads": heads,
+        }
+    tables = len(read.wholes("ple_layer_ids"))
+    width = read.whole("ple_embed_dim", default=hidden)
+    rows = read.whole("ngram_vocab_size_base", default=20_000_000)
+    if tables:
+        passed += tables * width * hidden * (streams + 1)
+        values = f"a table of {tables * rows * width / 1e9:.3g}·10⁹ values {IN_HOST}"
+        found |= {"ple_layer_ids": None, "beside": (*read.get("beside"), values)}
+    return found | {"passed_beside": passed // layers}
+
+
 def _first_qwen(read: _Reader) -> dict[str, Any]:
     """Qwen of 2023 and Molmo count both halves of a gated layer."""
     return {"intermediate_size": read.whole("intermediate_size", least=2) // 2}
@@ -1157,6 +1196,7 @@ OWN_WORDS = {  # families that say some of it in words of their own
     "aria_text": _aria,
     "bailing_hybrid": _bailing,
     **dict.fromkeys(("qwen", "molmo"), _first_qwen),
+    **dict.fromkeys(("qwen4_exp", "qwen4_exp_text"), _qwen4),
 }
 
 
