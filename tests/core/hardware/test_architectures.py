@@ -465,8 +465,9 @@ def test_deepseek_v4_by_hand() -> None:
     assert (fine.score_width, coarse.score_width) == (2 * 128 * 512 // 4, 2 * 128 * 512 // 128)
     assert fine.prompt_score_width == fine.score_width
     beside = 7168 * 1536 + 1536 * 128 * 512 + 7168 * 512 + 128 * 512 * 1024 + 16 * 1024 * 7168
-    assert coarse.parameters == beside
-    assert fine.parameters == beside + 1536 * 64 * 128
+    assert coarse.parameters == beside + 7168 * 2 * 512  # values of a block, and their weights
+    index = 1536 * 64 * 128 + 7168 * 64 + 7168 * 4 * 128
+    assert fine.parameters == beside + 7168 * 4 * 512 + index  # of two blocks that overlap
 
 
 def test_a_layer_of_deepseek_v4_that_compresses_nothing_is_a_window() -> None:
@@ -497,10 +498,12 @@ DEEPSEEK_V4 = {  # Flash
 
 
 def test_deepseek_v4_as_its_makers_and_as_transformers_write_it() -> None:
-    """284,325,869,015 parameters in the class of transformers 5.25; names of layers tell what the
-    ratios of the makers do."""
+    """284,325,869,015 parameters in the class of transformers 5.25, 6,241,416,663 of them beside
+    experts and words; names of layers tell what the ratios of the makers do."""
     model = read_architecture(DEEPSEEK_V4)
-    assert model.parameters == pytest.approx(284_325_869_015, rel=0.002)
+    assert model.parameters == pytest.approx(284_325_869_015, rel=0.0002)
+    passed = model.attention_parameters + model.dense_parameters
+    assert passed == pytest.approx(6_241_416_663, rel=0.006)  # but for what mixes four streams
     ratios = {"compress_ratios": [4, 128] * 21 + [4], "layer_types": None, "mlp_layer_types": None}
     assert read_architecture(DEEPSEEK_V4 | ratios) == model
     rates = {"compressed_sparse_attention": 8, "heavily_compressed_attention": 64}

@@ -470,13 +470,16 @@ def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention
         )
     index_width = index_values = selected = 0
     waiting = 2 * ratio * width
+    pooled = 2 * width  # what a token adds to a block, and how much of it
     if ratio <= 8:  # finely compressed layers select, coarse ones read everything
-        index_size = read.whole("index_head_dim")
-        index_width = read.whole("index_n_heads") * index_size // ratio
+        index_size, index_heads = read.whole("index_head_dim"), read.whole("index_n_heads")
+        index_width = index_heads * index_size // ratio
         index_values = -(-index_size // ratio)
         selected = read.whole("index_topk") * ratio
-        parameters += q_rank * read.whole("index_n_heads") * index_size
+        parameters += (q_rank * index_size + hidden) * index_heads
+        pooled = 4 * (width + index_size)
         waiting = 4 * 2 * ratio * (width + index_size)
+    parameters += hidden * pooled
     return Attention(
         "latent",
         parameters,
