@@ -135,6 +135,12 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     "compressed": {"compress_ratios": [4, 128, 0], "q_lora_rank": 64, "o_lora_rank": 64}
     | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
     | {"index_topk": 64},
+    "in words of DeepSeek-V4.1": {"model_type": "deepseek_v41_text", "q_lora_rank": 64}
+    | {"o_lora_rank": 64, "o_groups": 2, "sliding_window": 128, "index_n_heads": 4}
+    | {"index_head_dim": 64, "index_topk": 64, "compress_ratios": [0, 2, 1], "hc_mult": 4}
+    | {"kv_source_layer_ids": [1], "index_source_layer_ids": [1, 2], "engram_layer_ids": [1]}
+    | {"engram_num_embeddings": [1000], "engram_head_dim": 64, "engram_n_heads": 2}
+    | {"engram_max_ngram_size": 3},
     "in words of Qwen4": {"model_type": "qwen4_exp_text", "hc_count": 2, "hc_lowrank": 16}
     | {"indexer_n_heads": 2, "indexer_head_dim": 64, "indexer_budget": 256, "ngram_size": 3}
     | {"indexer_compress_ratio": 4, "ple_layer_ids": [2], "ple_embed_dim": 512}
@@ -533,6 +539,50 @@ def test_four_bits_of_experts_are_told_beside_the_model_or_with_its_format() -> 
     assert not read_architecture(fp8 | inside | {"expert_dtype": "fp8"}).four_bit_experts
     with pytest.raises(ValueError, match="'expert_dtype' must be one of fp4, fp8, bf16, got 'odd'"):
         read_architecture(fp8 | {"quantization_config": {"expert_dtype": "odd"}})
+
+
+DEEPSEEK_V4_1 = {  # Flash
+    "model_type": "deepseek_v41_text", "hidden_size": 5120, "num_hidden_layers": 40,
+    "num_attention_heads": 64, "head_dim": 512, "q_lora_rank": 1280, "sliding_window": 128,
+    "compress_ratios": [0, 0] + [2] * 18 + [1] * 20 + [0] * 3, "index_topk": 512,
+    "kv_source_layer_ids": [2, 8, 14, 20], "index_n_heads": 32, "index_head_dim": 128,
+    "index_source_layer_ids": [2, 8, 14, 20, 24, 28, 32, 36], "o_groups": 8, "o_lora_rank": 1024,
+    "moe_intermediate_size": 2304, "n_routed_experts": 384, "n_shared_experts": 1,
+    "num_experts_per_tok": 6, "vocab_size": 129_280, "hc_mult": 4, "engram_layer_ids": [1, 14],
+    "engram_num_embeddings": [384_006_168, 384_016_682], "engram_max_ngram_size": 4,
+    "engram_n_heads": 8, "engram_head_dim": 256,
+}  # fmt: skip
+
+
+def test_deepseek_v4_1_as_published() -> None:
+    """Flash: 552 billion parameters beside 197 of a table, 16 for a token of an answer. As vLLM
+    0.34 has it in deepseek_v41/attention.py, four layers keep what all others read, three of them
+    one row of two tokens, and each its window; eight choose 512 rows."""
+    model = read_architecture(DEEPSEEK_V4_1)
+    assert model.parameters / 1e9 == pytest.approx(552, rel=0.001)
+    assert model.active_parameters / 1e9 == pytest.approx(16, rel=0.01)
+    assert model.beside == (
+        "a table of 197·10⁹ values in the host's memory",
+        "that the last 20 layers see the ends of prompts alone",
+    )
+    assert model.cached_values(1001) - model.cached_values(1000) == 2.5 * (512 + 128)
+    windows = (2 * 128 * 512 + 38 * 128 * 584 // 4) + 3 * 2 * 2 * 512
+    assert model.cached_values(1000) == windows + 1000 * 2.5 * (512 + 128)
+    beside = 5120 * (1280 + 512) + 1280 * 64 * 512 + 64 * 512 * 1024 + 8 * 1024 * 5120
+    index, pooled = (1280 * 128 + 5120) * 32, 5120 * (2 * 512 + 128)
+    found = {(one.parameters, one.index_width, one.borrowed) for _, one, _ in model.layers}
+    assert found == {
+        (beside, 0, False),  # of windows alone
+        (beside, 0, True),
+        (beside + index, 32 * 128, True),
+        (beside + index + pooled, 32 * 128, False),
+        (beside + index + pooled, 32 * 128 // 2, False),
+    }
+    unsaid = DEEPSEEK_V4_1 | {"engram_num_embeddings": None, "engram_vocab_size": 16_000_000}
+    assert read_architecture(unsaid) == model
+    without = read_architecture(DEEPSEEK_V4_1 | {"engram_layer_ids": []})
+    projected = 2 * 6144 * 5120 * 5
+    assert without.parameters == pytest.approx(model.parameters - projected, abs=40)
 
 
 QWEN3_8 = {  # Flash-Next

@@ -106,7 +106,8 @@ TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps a
 GATED = (  # families whose attention has a gate that no key need tell
     *("qwen3_next", "qwen3_5", "qwen4_exp", "afmoe", "muse_", "beam", "minicpm5_moe"),
 )
-IN_HOST = "in the host's memory"  # what ends the name of a table that stands there
+IN_HOST, ENDS = "in the host's memory", "the ends of prompts alone"
+UNSEEN = IN_HOST, ENDS  # what ends the names of parts that neither see nor hear
 PLAIN_TYPES = (
     None,
     "",
@@ -496,6 +497,27 @@ def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention
     )
 
 
+def _shared_blocks(
+    read: _Reader, hidden: int, heads: int, ratio: int, keeps: bool, chooses: bool
+) -> Attention:
+    """Attention of DeepSeek-V4.1: the same of blocks that do not overlap, which a few layers keep,
+    and a few choose of, for all that come after them."""
+    one, plain = (_compressed(read, hidden, heads, blocks) for blocks in (ratio, 0))
+    if not ratio:
+        return plain
+    width, size = read.whole("head_dim"), read.whole("index_head_dim")
+    parameters = plain.parameters + keeps * hidden * (2 * width + size)
+    index = read.whole("q_lora_rank") * size + hidden
+    return replace(
+        one,
+        parameters=parameters + chooses * read.whole("index_n_heads") * index,
+        index_values=chooses * one.index_values,
+        index_width=chooses * one.index_width,
+        waiting_values=2 * ratio * width if keeps and ratio > 1 else 0,
+        borrowed=not keeps,
+    )
+
+
 def _delta(hidden: int, key_heads: int, value_heads: int, key: int, value: int) -> Attention:
     """A gated delta rule (Qwen3-Next, Kimi Linear): a state in the place of a cache."""
     keys, values = key_heads * key, value_heads * value
@@ -648,7 +670,13 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         if len(ratios) < layers:
             raise ValueError(f"{read.name}: 'compress_ratios' must have {layers} entries")
         ratios = ratios[:layers]
-        return [_compressed(read, hidden, heads, ratio) for ratio in ratios]
+        if not read.has("keeping_layers"):
+            return [_compressed(read, hidden, heads, ratio) for ratio in ratios]
+        keep, choose = read.wholes("keeping_layers"), read.wholes("choosing_layers")
+        return [
+            _shared_blocks(read, hidden, heads, ratio, i in keep, i in choose)
+            for i, ratio in enumerate(ratios)
+        ]
     if read.has("kv_lora_rank") and read.flag("use_mla", default=True):
         if set(map(str, read.items("layer_types"))) & set(WINDOW_KINDS):
             raise read.unread("layer_types", "layers without a window where kv_lora_rank is")
@@ -1084,6 +1112,27 @@ def _deepseek_v4(read: _Reader) -> dict[str, Any]:
     return found | {"compress_ratios": [ratios[kind] for kind in kinds]}
 
 
+def _deepseek_v41(read: _Reader) -> dict[str, Any]:
+    """DeepSeek-V4.1: few layers keep blocks, and vLLM 0.34 passes prompts, but for their ends, no
+    further than the last of them; its tables of several words stand as those of Qwen4."""
+    keep, tables = read.wholes("kv_source_layer_ids"), len(read.wholes("engram_layer_ids"))
+    found: dict[str, Any] = {"kv_source_layer_ids": None, "keeping_layers": keep}
+    found["choosing_layers"] = read.wholes("index_source_layer_ids")
+    beside = list(read.get("beside"))
+    if tables:
+        width, streams = read.whole("engram_head_dim"), read.whole("hc_mult", default=4)
+        most = read.whole("engram_max_ngram_size", default=4, least=2)
+        heads = (most - 1) * read.whole("engram_n_heads", default=8)
+        rows = sum(read.wholes("engram_num_embeddings"))
+        rows = rows or tables * heads * read.whole("engram_vocab_size")
+        passed = tables * heads * width * read.whole("hidden_size") * (streams + 1)
+        found |= {"engram_layer_ids": None, "passed_beside": passed // read.layers}
+        beside.append(f"a table of {rows * width / 1e9:.3g}·10⁹ values {IN_HOST}")
+    if keep and max(keep) < read.layers:
+        beside.append(f"that the last {read.layers - max(keep)} layers see {ENDS}")
+    return found | {"beside": tuple(beside)}
+
+
 def _longcat(read: _Reader) -> dict[str, Any]:
     """LongCat-Flash: a layer is two of others, and a mixture beside both; of its experts, some
     return what they get, so that a token takes as much less of the others."""
@@ -1190,6 +1239,7 @@ OWN_WORDS = {  # families that say some of it in words of their own
     **dict.fromkeys(("gemma4_unified", "gemma4_unified_text"), _small_gemma),
     **dict.fromkeys(("mamba", "falcon_mamba", "mamba2"), _mamba_alone),
     "deepseek_v4": _deepseek_v4,
+    **dict.fromkeys(("deepseek_v41", "deepseek_v41_text"), _deepseek_v41),
     "longcat_flash": _longcat,
     **dict.fromkeys(("inkling_text", "inkling_model"), _inkling),
     **dict.fromkeys(("gpt2", "gptj", "gpt_bigcode", "codegen", "bloom"), _four_widths),
