@@ -216,6 +216,14 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     | {"share_expert_dim": 512, "moe_intermediate_size": 512, "sliding_window": 128}
     | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
     | {"attention_other_setting": {"num_attention_heads": 24}},
+    "in words of Step 5": {"model_type": "step5", "num_attention_groups": 8, "moe_top_k": 2}
+    | {"num_key_value_heads": None, "moe_num_experts": 8, "moe_layers_enum": [1, 2]}
+    | {"share_expert_dim": 512, "moe_intermediate_size": 512, "sliding_window": 128}
+    | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
+    | {
+        "sparse_config": {"enabled": True, "proxy_dim": 256, "region_block_size": 8, "topk": 64}
+        | {"sparse_indexer_num_heads": 4}
+    },
     "in words of Gemma": {"model_type": "gemma4_text", "sliding_window": 128}
     | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
     | {"per_layer_config": {"00": {"head_dim": 128, "num_key_value_heads": 4}}},
@@ -1153,6 +1161,20 @@ def test_heads_are_those_of_each_layer() -> None:
     assert [bool(one.experts) for _, _, one in listed.layers] == [False, True]
 
 
+def test_step_5_by_hand() -> None:
+    """Of each region of eight tokens one row of 256 for 16 heads to choose by, in layers without a
+    window; queries, a row and its weight of each token, and weights of the heads."""
+    step = PLAIN | NESTED["in words of Step 5"]
+    full, window = (one for _, one, _ in read_architecture(step).layers)
+    assert (full.selected_tokens, full.index_values, full.index_width) == (64 * 8, 32, 4 * 32)
+    assert (window.selected_tokens, window.index_values, window.window_tokens) == (0, 0, 128)
+    plain = read_architecture(step | {"sparse_config": {"enabled": False}})
+    assert [one.selected_tokens for _, one, _ in plain.layers] == [0, 0]
+    more = read_architecture(step).parameters - plain.parameters
+    assert more == pytest.approx(1024 * (4 * 256 + 4 + 2 * 256), abs=3)
+    assert read_architecture(step | {"sparse_config": None}) == plain
+
+
 def test_layers_that_see_images_keep_nothing_of_the_text() -> None:
     plain, seeing = read_architecture(PLAIN), read_architecture(PLAIN | NESTED["images"])
     assert seeing.parameters == plain.parameters
@@ -1556,6 +1578,11 @@ INKLING = {
                     "sconv_kernel_size": 4, "model_type": "inkling_model",
                     "local_layer_ids": [i for i in range(66) if (i + 1) % 6]},
          975_340_270_146, 247_808, 4 * (66 * 2 * 6144 + 247_808) // 2),
+        ({"model_type": "inkling2_text", "hidden_size": 4608, "num_hidden_layers": 48,
+          "num_attention_heads": 48, "num_key_value_heads": 8, "head_dim": 128, "d_rel": 16,
+          "sliding_window_size": 1024, "conv_kernel_size": 4, "moe_intermediate_size": 2304,
+          "n_routed_experts": 384, "num_experts_per_tok": 8, "vocab_size": 201_024},
+         593_718_478_848, 98_304, 4 * (48 * 2 * 4608 + 98_304) // 2),
     ],
 )  # fmt: skip
 def test_families_that_keep_what_others_do_not(

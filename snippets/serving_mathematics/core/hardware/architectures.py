@@ -104,7 +104,7 @@ HALF_STATES = (
 )
 TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps as other values
 GATED = (  # families whose attention has a gate that no key need tell
-    *("qwen3_next", "qwen3_5", "qwen4_exp", "afmoe", "muse_", "beam", "minicpm5_moe"),
+    *("qwen3_next", "qwen3_5", "qwen4_exp", "afmoe", "muse_", "beam", "minicpm5_moe", "inkling2_"),
 )
 IN_HOST, ENDS = "in the host's memory", "the ends of prompts alone"
 UNSEEN = IN_HOST, ENDS  # what ends the names of parts that neither see nor hear
@@ -128,7 +128,9 @@ NO_DECODERS = (  # families that do not answer token by token, or not alone; and
 MISSING = {  # families of which something has no place in what is read here
     **dict.fromkeys(("zamba", "zamba2"), "weights that stand once and are read in several layers"),
     "voxtral_realtime": "sound that comes in beside each token of the answer",
-    "dory": "layers that a token passes several times",
+    **dict.fromkeys(
+        ("dory", "inkling2_loop", "inkling2_loop_text"), "layers that a token passes several times"
+    ),
     "zaya": "attention to what a convolution has mixed",
 }
 MASKED = "ForMaskedLM", "ForPreTraining"  # as classes of encoders end
@@ -1008,6 +1010,30 @@ def _step(read: _Reader) -> dict[str, Any]:
     }
 
 
+def _step5(read: _Reader) -> dict[str, Any]:
+    """Step 5: the same, and layers without a window choose regions of what they see, each by one
+    row of an index, as vLLM 0.34 has it in step5/common/config.py."""
+    found, sparse = _step(read), read.inside("sparse_config")
+    if not sparse.config or not sparse.flag("enabled", default=True):
+        return found
+    size, region = (
+        sparse.whole("proxy_dim", default=256),
+        sparse.whole("region_block_size", default=8),
+    )
+    heads = sparse.whole("sparse_indexer_num_heads", default=16)
+    full = read.items("layer_types")[: read.layers].count(LAYER_KINDS[0])
+    index = full * read.whole("hidden_size") * (heads * (size + 1) + 2 * size)
+    found["passed_beside"] = index // read.layers
+    found["sparse_attention_config"] = {
+        "sparse_attention_freq": [1] * read.layers,
+        "sparse_topk_blocks": sparse.whole("topk", default=512),
+        "sparse_block_size": region,
+        "sparse_index_dim": -(-size // region),
+        "sparse_num_index_heads": heads,
+    }
+    return found
+
+
 def _gemma4(read: _Reader) -> dict[str, Any]:
     """Gemma 4 as transformers writes it: layers without a window have heads of their own."""
     parts = read.inside("per_layer_config").config
@@ -1235,13 +1261,14 @@ OWN_WORDS = {  # families that say some of it in words of their own
     **dict.fromkeys(("lfm2", "lfm2_moe", "lfm3"), _lfm2),
     **dict.fromkeys(("hunyuan", "hunyuan_v1_moe"), _hunyuan),
     **dict.fromkeys(("step3p5", "step3p7"), _step),
+    "step5": _step5,
     **dict.fromkeys(("gemma4", "gemma4_text", "gemma3n", "gemma3n_text"), _small_gemma),
     **dict.fromkeys(("gemma4_unified", "gemma4_unified_text"), _small_gemma),
     **dict.fromkeys(("mamba", "falcon_mamba", "mamba2"), _mamba_alone),
     "deepseek_v4": _deepseek_v4,
     **dict.fromkeys(("deepseek_v41", "deepseek_v41_text"), _deepseek_v41),
     "longcat_flash": _longcat,
-    **dict.fromkeys(("inkling_text", "inkling_model"), _inkling),
+    **dict.fromkeys(("inkling_text", "inkling_model", "inkling2_text"), _inkling),
     **dict.fromkeys(("gpt2", "gptj", "gpt_bigcode", "codegen", "bloom"), _four_widths),
     "falcon": _falcon,
     "mimo_v2_flash": _mimo,
