@@ -202,6 +202,9 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     "in words of ERNIE": {"model_type": "ernie4_5_moe", "moe_num_experts": 8, "moe_k": 2}
     | {"moe_num_shared_experts": 1, "moe_layer_start_index": 1, "moe_layer_end_index": 2}
     | {"moe_layer_interval": 2, "moe_intermediate_size": 512},
+    "in words of ERNIE that sees": {"model_type": "ernie4_5_moe_vl", "moe_num_experts": [8, 4]}
+    | {"moe_k": 2, "moe_num_shared_experts": 1, "moe_layer_start_index": [1, 2]}
+    | {"moe_layer_end_index": [2, 1], "moe_intermediate_size": [512, 256]},
     "in words of Granite": {"model_type": "granitemoehybrid", "num_local_experts": 0}
     | {"layer_types": ["mamba", "attention", "mamba"], "shared_intermediate_size": 2048}
     | {"mamba_n_heads": 32, "mamba_d_head": "auto", "mamba_expand": 2, "mamba_n_groups": 1}
@@ -993,6 +996,12 @@ GLM_5_3_FLASH = LATENT | {
     "index_n_heads": 32, "index_kpool": 16,
     "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 11 + ["linear_attention"],
 }  # fmt: skip
+SEEING_ERNIE = {
+    "model_type": "ernie4_5_moe_vl", "hidden_size": 2560, "num_hidden_layers": 28,
+    "num_attention_heads": 20, "num_key_value_heads": 4, "intermediate_size": 12288,
+    "vocab_size": 103_424, "moe_num_experts": [64, 64], "moe_intermediate_size": [1536, 512],
+    "moe_layer_start_index": [1, 1], "moe_layer_end_index": [29, 28], "moe_k": 6,
+}  # fmt: skip
 SMALL_HYBRID = HYBRID | {
     "hidden_size": 4096, "intermediate_size": 768, "shared_intermediate_size": 1536,
     "num_local_experts": 72, "num_experts_per_tok": 10, "mamba_n_heads": 128,
@@ -1018,6 +1027,10 @@ NO_EXPERTS = HYBRID | {
                  "num_dense_layers": 2, "full_attn_idxs": [2, 6, 10, 14, 18, 21]},
          8_339_929_856, 6144),
         (ERNIE, 299_484_163_264, 110_592),
+        (SEEING_ERNIE, 28_624_635_776, 28_672),
+        (SEEING_ERNIE | {"moe_layer_start_index": None, "moe_layer_end_index": None,
+                         "model_type": "ernie4_5_vl_moe_text", "moe_num_experts": 64},
+         28_624_635_776, 28_672),
         (HUNYUAN, 80_393_183_232, 65_536),
         (STEP, 196_956_118_272, 92_160),
         (LAGUNA, 33_442_617_088, 81_920),
@@ -1094,6 +1107,16 @@ def test_which_layers_of_ernie_are_mixtures(part: dict[str, Any], mixed: list[in
     assert kinds[True][0] == len(mixed)
     assert kinds[False][0] == 6 - len(mixed)
     assert kinds[True][1].dense_parameters == 3 * 1024 * 3 * 512 + 8 * 1024  # shared, and a router
+
+
+def test_experts_of_images_are_held_and_not_passed() -> None:
+    """ERNIE-4.5-VL-28B-A3B: three billion parameters for a token of a text."""
+    model = read_architecture(SEEING_ERNIE)
+    assert model.looked_up == 27 * 64 * 3 * 2560 * 512
+    assert model.active_parameters / 1e9 == pytest.approx(3, rel=0.12)
+    fewer = read_architecture(SEEING_ERNIE | {"moe_num_experts": [64, 32]})
+    assert model.parameters - fewer.parameters == model.looked_up / 2
+    assert fewer.active_parameters == model.active_parameters
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ TIED = (  # families whose vocabulary stands once, where a file says nothing els
     *("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "cohere", "cohere2"),
     *("smollm3", "ernie4_5", "ernie4_5_moe", "minicpm", "minicpm3", "lfm2", "lfm2_moe"),
     *("gpt2", "gpt_bigcode", "bloom", "falcon", "opt", "mamba", "falcon_mamba", "lfm3"),
-    *("gemma3n", "gemma3n_text"),
+    *("gemma3n", "gemma3n_text", "ernie4_5_vl_moe", "ernie4_5_vl_moe_text", "ernie4_5_moe_vl"),
 )
 SIZES = (  # which files of a model of language inside another leave out where they are as usual
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
@@ -891,14 +891,15 @@ def _with_tables(
     copies = 2 * (read.whole("copies", default=1) - 1) * hidden * hidden // max(1, len(layers))
     more = hidden * (3 * width + 2 * around) + copies
     more += read.whole("passed_beside", default=0, least=0, most=10**12)
+    held = read.whole("held_beside", default=0, least=0, most=10**13)
     if not more:
-        return layers, 0
+        return layers, held
     passed = [
         (attention, replace(part, dense_parameters=part.dense_parameters + more))
         for attention, part in layers
     ]
     rows = read.whole("vocab_size_per_layer_input", "vocab_size")
-    return passed, rows * width * len(layers)
+    return passed, rows * width * len(layers) + held
 
 
 def _require_decoder(read: _Reader, outer: Mapping[str, Any]) -> None:
@@ -933,6 +934,25 @@ def _ernie(read: _Reader) -> dict[str, Any]:
             "sparse" if i in mixed and (i + 1) % every == 0 else "dense" for i in range(read.layers)
         ],
     }
+
+
+def _seeing_ernie(read: _Reader) -> dict[str, Any]:
+    """ERNIE 4.5 that sees: a second mixture of each layer is for images, and held all the same."""
+
+    def of(which: int) -> _Reader:
+        parts = {key: value for key, value in read.config.items() if key.startswith("moe_")}
+        pairs = {
+            key: one[which] for key, one in parts.items() if type(one) is list and len(one) == 2
+        }
+        return type(read)({**read.config, **pairs}, read.name)
+
+    text, images = of(0), of(1)
+    experts = images.whole("moe_num_experts", default=64) * _ernie(images)["mlp_layer_types"].count(
+        "sparse"
+    )
+    held = experts * 3 * images.whole("hidden_size") * images.whole("moe_intermediate_size")
+    width = text.whole("moe_intermediate_size")
+    return _ernie(text) | {"moe_intermediate_size": width, "held_beside": held}
 
 
 def _granite_hybrid(read: _Reader) -> dict[str, Any]:
@@ -1257,6 +1277,7 @@ def _first_qwen(read: _Reader) -> dict[str, Any]:
 
 OWN_WORDS = {  # families that say some of it in words of their own
     "ernie4_5_moe": _ernie,
+    **dict.fromkeys(("ernie4_5_moe_vl", "ernie4_5_vl_moe", "ernie4_5_vl_moe_text"), _seeing_ernie),
     "granitemoehybrid": _granite_hybrid,
     **dict.fromkeys(("lfm2", "lfm2_moe", "lfm3"), _lfm2),
     **dict.fromkeys(("hunyuan", "hunyuan_v1_moe"), _hunyuan),
