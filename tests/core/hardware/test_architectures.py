@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.architectures import (
+    SKETCH,
     Architecture,
     Attention,
     FeedForward,
@@ -798,6 +799,10 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"model_type": "zamba2"}, "'model_type' 'zamba2' is not read: it has weights that stand"),
         ({"model_type": "voxtral_realtime", "text_config": {"model_type": "own"}},
          "'model_type' 'voxtral_realtime' is not read: it has sound that comes in beside each"),
+        ({"model_type": "dory"}, "'dory' is not read: it has layers that a token passes several "
+         "times; for an estimate, a file is read that has 'hidden_size', .* 'moe_intermediate_size"
+         "'; count each passing as a layer"),
+        ({"kv_channels": 128}, "known are lists of .*; for an estimate, a file is read that has"),
         ({"v_channels": 128}, "'v_channels' says of layers what is not read"),
         ({"block_attn_res_block_size": 8}, "'block_attn_res_block_size' says of layers what is no"),
         ({"ngram_vocab_size_ratio": 30}, "'ngram_vocab_size_ratio' says of layers what is not re"),
@@ -1031,6 +1036,10 @@ NO_EXPERTS = HYBRID | {
         (SEEING_ERNIE | {"moe_layer_start_index": None, "moe_layer_end_index": None,
                          "model_type": "ernie4_5_vl_moe_text", "moe_num_experts": 64},
          28_624_635_776, 28_672),
+        ({"model_type": "zaya", "hidden_size": 2048, "num_hidden_layers": 40, "head_dim": 128,
+          "num_attention_heads": 8, "num_key_value_heads": 2, "moe_intermediate_size": 2048,
+          "num_experts": 16, "num_experts_per_tok": 1, "router_hidden_size": 256,
+          "vocab_size": 262_272, "layer_types": ["hybrid"] * 40}, 8_840_488_784, 20_480),
         (HUNYUAN, 80_393_183_232, 65_536),
         (STEP, 196_956_118_272, 92_160),
         (LAGUNA, 33_442_617_088, 81_920),
@@ -1107,6 +1116,15 @@ def test_which_layers_of_ernie_are_mixtures(part: dict[str, Any], mixed: list[in
     assert kinds[True][0] == len(mixed)
     assert kinds[False][0] == 6 - len(mixed)
     assert kinds[True][1].dense_parameters == 3 * 1024 * 3 * 512 + 8 * 1024  # shared, and a router
+
+
+def test_what_stands_in_a_sketch_is_read() -> None:
+    """What a refusal says is read is enough."""
+    said = re.findall("'(\\w+)'", SKETCH)
+    config = {key: PLAIN.get(key, 8) for key in said if "expert" not in key and "moe" not in key}
+    assert read_architecture(config).layers == read_architecture(PLAIN).layers
+    mixed = {key: 8 for key in said if key not in config}
+    assert read_architecture(config | mixed).expert_counts == (8,)
 
 
 def test_experts_of_images_are_held_and_not_passed() -> None:

@@ -67,6 +67,7 @@ TIED = (  # families whose vocabulary stands once, where a file says nothing els
     *("smollm3", "ernie4_5", "ernie4_5_moe", "minicpm", "minicpm3", "lfm2", "lfm2_moe"),
     *("gpt2", "gpt_bigcode", "bloom", "falcon", "opt", "mamba", "falcon_mamba", "lfm3"),
     *("gemma3n", "gemma3n_text", "ernie4_5_vl_moe", "ernie4_5_vl_moe_text", "ernie4_5_moe_vl"),
+    "zaya",
 )
 SIZES = (  # which files of a model of language inside another leave out where they are as usual
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
@@ -125,14 +126,22 @@ NO_DECODERS = (  # families that do not answer token by token, or not alone; and
     *("nystromformer", "roformer", "tapas", "xmod", "yoso", "splinter", "canine", "dpr", "new"),
     *("diffusion_gemma", "llada", "llada2_moe", "Dream", "sdar", "sdar_moe", "vilt", "vibevoice"),
 )
-MISSING = {  # families of which something has no place in what is read here
-    **dict.fromkeys(("zamba", "zamba2"), "weights that stand once and are read in several layers"),
-    "voxtral_realtime": "sound that comes in beside each token of the answer",
+MISSING = {  # families of which something has no place in what is read here, and what is done
     **dict.fromkeys(
-        ("dory", "inkling2_loop", "inkling2_loop_text"), "layers that a token passes several times"
+        ("zamba", "zamba2"),
+        ("weights that stand once and are read in several layers", "; count each as one"),
     ),
-    "zaya": "attention to what a convolution has mixed",
+    **dict.fromkeys(
+        ("dory", "inkling2_loop", "inkling2_loop_text"),
+        ("layers that a token passes several times", "; count each passing as a layer"),
+    ),
+    "voxtral_realtime": ("sound that comes in beside each token of the answer", ""),
 }
+SKETCH = (  # what is read of any model
+    "a file is read that has 'hidden_size', 'num_hidden_layers', 'num_attention_heads', "
+    "'num_key_value_heads', 'head_dim', 'intermediate_size' and 'vocab_size' alone, and of a "
+    "mixture 'num_experts', 'num_experts_per_tok' and 'moe_intermediate_size'"
+)
 MASKED = "ForMaskedLM", "ForPreTraining"  # as classes of encoders end
 QUANT_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
 FOUR_BITS = "gptq", "awq", "gptq_marlin", "awq_marlin", "auto-round"  # by whole numbers of `bits`
@@ -373,7 +382,8 @@ class _Reader:
     def unread(self, key: str, known: str) -> ValueError:
         """Of a key that changes what a layer is, in a way that is not known here."""
         return ValueError(
-            f"{self.name}: {key!r} says of layers what is not read here; known are {known}"
+            f"{self.name}: {key!r} says of layers what is not read here; known are {known}; for an "
+            f"estimate, {SKETCH}"
         )
 
     def _whole(self, what: str, value: Any, least: int, most: int) -> int:
@@ -1236,6 +1246,20 @@ def _small_gemma(read: _Reader) -> dict[str, Any]:
     }
 
 
+def _zaya(read: _Reader) -> dict[str, Any]:
+    """ZAYA1: queries and keys are mixed with those of two tokens before, and a router is a network
+    of its own."""
+    names = {"hybrid": LAYER_KINDS[0], "hybrid_sliding": WINDOW_KINDS[0]}
+    hidden, inner = read.whole("hidden_size"), read.whole("router_hidden_size", default=256)
+    width = read.whole("head_dim")
+    heads = read.whole("num_attention_heads") + read.whole("num_key_value_heads")
+    return {
+        "layer_types": [names.get(str(one), one) for one in read.items("layer_types")] or None,
+        "passed_beside": inner * (hidden + 2 * inner)
+        + heads * width * width * read.whole("cca_time1", default=2),
+    }
+
+
 def _qwen4(read: _Reader) -> dict[str, Any]:
     """Qwen4-Exp, as Qwen3.8-Flash-Next: layers without a state choose blocks of what they see,
     streams are mixed before and after all parts of a layer, and what stands of several words in a
@@ -1297,6 +1321,7 @@ OWN_WORDS = {  # families that say some of it in words of their own
     "aria_text": _aria,
     "bailing_hybrid": _bailing,
     **dict.fromkeys(("qwen", "molmo"), _first_qwen),
+    "zaya": _zaya,
     **dict.fromkeys(("qwen4_exp", "qwen4_exp_text"), _qwen4),
 }
 
@@ -1326,8 +1351,10 @@ def _language_model(config: Mapping[str, Any], name: str) -> _Reader:
     _require_decoder(_Reader(merged, name), config)
     for one in (whole.get("model_type"), family):
         if str(one) in MISSING:
+            what, instead = MISSING[str(one)]
             raise ValueError(
-                f"{name}: 'model_type' {one!r} is not read: it has {MISSING[str(one)]}"
+                f"{name}: 'model_type' {one!r} is not read: it has {what}; for an estimate, "
+                f"{SKETCH}{instead}"
             )
     merged |= _known_words(_Reader(merged, name))
     if whole.has("tie_word_embeddings"):  # vLLM asks the whole whether its words stand once
