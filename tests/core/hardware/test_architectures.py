@@ -802,6 +802,8 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"model_type": "dory"}, "'dory' is not read: it has layers that a token passes several "
          "times; for an estimate, a file is read that has 'hidden_size', .* 'moe_intermediate_size"
          "'; count each passing as a layer"),
+        ({"model_type": "zaya", "head_dim": 64, "zaya_layers": ["a", 16, "a"]},
+         "'zaya_layers' says of layers what is not read here; known are files of transformers 5"),
         ({"kv_channels": 128}, "known are lists of .*; for an estimate, a file is read that has"),
         ({"v_channels": 128}, "'v_channels' says of layers what is not read"),
         ({"block_attn_res_block_size": 8}, "'block_attn_res_block_size' says of layers what is no"),
@@ -1001,6 +1003,12 @@ GLM_5_3_FLASH = LATENT | {
     "index_n_heads": 32, "index_kpool": 16,
     "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 11 + ["linear_attention"],
 }  # fmt: skip
+ZAYA = {
+    "model_type": "zaya", "hidden_size": 2048, "num_hidden_layers": 40, "head_dim": 128,
+    "num_attention_heads": 8, "num_key_value_heads": 2, "moe_intermediate_size": 2048,
+    "num_experts": 16, "num_experts_per_tok": 1, "router_hidden_size": 256,
+    "vocab_size": 262_272, "layer_types": ["hybrid"] * 40,
+}  # fmt: skip
 SEEING_ERNIE = {
     "model_type": "ernie4_5_moe_vl", "hidden_size": 2560, "num_hidden_layers": 28,
     "num_attention_heads": 20, "num_key_value_heads": 4, "intermediate_size": 12288,
@@ -1036,10 +1044,10 @@ NO_EXPERTS = HYBRID | {
         (SEEING_ERNIE | {"moe_layer_start_index": None, "moe_layer_end_index": None,
                          "model_type": "ernie4_5_vl_moe_text", "moe_num_experts": 64},
          28_624_635_776, 28_672),
-        ({"model_type": "zaya", "hidden_size": 2048, "num_hidden_layers": 40, "head_dim": 128,
-          "num_attention_heads": 8, "num_key_value_heads": 2, "moe_intermediate_size": 2048,
-          "num_experts": 16, "num_experts_per_tok": 1, "router_hidden_size": 256,
-          "vocab_size": 262_272, "layer_types": ["hybrid"] * 40}, 8_840_488_784, 20_480),
+        (ZAYA, 8_840_488_784, 20_480),
+        (ZAYA | {"num_hidden_layers": 80, "ffn_hidden_size": 4096, "kv_channels": 128,
+                 "moe_router_topk": 1, "num_experts_per_tok": None, "moe_intermediate_size": None,
+                 "layer_types": None}, 8_840_488_784, 20_480),
         (HUNYUAN, 80_393_183_232, 65_536),
         (STEP, 196_956_118_272, 92_160),
         (LAGUNA, 33_442_617_088, 81_920),

@@ -1248,15 +1248,24 @@ def _small_gemma(read: _Reader) -> dict[str, Any]:
 
 def _zaya(read: _Reader) -> dict[str, Any]:
     """ZAYA1: queries and keys are mixed with those of two tokens before, and a router is a network
-    of its own."""
+    of its own; in files before transformers 5.13 attention and experts are a layer each, and both
+    halves of an expert are one width."""
     names = {"hybrid": LAYER_KINDS[0], "hybrid_sliding": WINDOW_KINDS[0]}
-    hidden, inner = read.whole("hidden_size"), read.whole("router_hidden_size", default=256)
-    width = read.whole("head_dim")
+    hidden, width = read.whole("hidden_size"), read.whole("head_dim")
+    inner = read.whole("router_hidden_size", "zaya_mlp_expansion", default=256)
     heads = read.whole("num_attention_heads") + read.whole("num_key_value_heads")
-    return {
-        "layer_types": [names.get(str(one), one) for one in read.items("layer_types")] or None,
-        "passed_beside": inner * (hidden + 2 * inner)
-        + heads * width * width * read.whole("cca_time1", default=2),
+    mixed = heads * width * width * read.whole("cca_time1", default=2)
+    found: dict[str, Any] = {"passed_beside": inner * (hidden + 2 * inner) + mixed}
+    found["layer_types"] = [names.get(str(one), one) for one in read.items("layer_types")] or None
+    if read.has("zaya_layers"):
+        raise read.unread("zaya_layers", "files of transformers 5.13 and later")
+    if not read.has("ffn_hidden_size"):
+        return found
+    return found | {
+        "kv_channels": None,
+        "num_hidden_layers": read.whole("num_hidden_layers", least=2, most=MOST_LAYERS) // 2,
+        "moe_intermediate_size": read.whole("ffn_hidden_size", least=2) // 2,
+        "num_experts_per_tok": read.get("moe_router_topk"),
     }
 
 
