@@ -1483,6 +1483,15 @@ def _fewest_bits(found: list[str | None]) -> str | None:
     return min((one for one in found if one), key=lambda one: one == "fp8")
 
 
+def _type_of_experts(read: _Reader) -> str:
+    """What a file says of its experts' numbers, in DeepSeek-V4.1's beside their format; or ''."""
+    told = read.inside("quantization_config").get("expert_dtype", default="")
+    experts = read.get("expert_dtype", default=told)
+    if experts not in ("", "fp4", "fp8", "bf16", "bfloat16"):
+        raise read._wrong("'expert_dtype'", "one of fp4, fp8, bf16", experts)
+    return str(experts)
+
+
 def read_architecture(config: Mapping[str, Any], name: str = "model") -> Architecture:
     """The architecture that a published `config.json` describes.
 
@@ -1537,11 +1546,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         published = published_precision(read.config)
     except _UnknownFormat as problem:
         published = f"{name}: {problem}"
-    told = read.config.get("quantization_config") or {}  # in which DeepSeek-V4.1 says it
-    experts = read.get("expert_dtype", default=told.get("expert_dtype") or "")
-    if experts not in ("", "fp4", "fp8", "bf16", "bfloat16"):
-        raise read._wrong("'expert_dtype'", "one of fp4, fp8, bf16", experts)
-    four_bit = published == "mxfp4" or experts == "fp4"
+    four_bit = published == "mxfp4" or _type_of_experts(read) == "fp4"
     return Architecture(
         name=name,
         hidden=hidden,
