@@ -228,6 +228,12 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
         "sparse_config": {"enabled": True, "proxy_dim": 256, "region_block_size": 8, "topk": 64}
         | {"sparse_indexer_num_heads": 4}
     },
+    "in words of dots": {"model_type": "dots3_note", "kv_lora_rank": 64, "qk_rope_head_dim": 16}
+    | {"qk_nope_head_dim": 32, "v_head_dim": 32, "swa_qk_nope_head_dim": 48, "swa_head_dim": 64}
+    | {"swa_num_attention_heads": 8, "swa_q_lora_rank": 64, "swa_kv_lora_rank": 128}
+    | {"swa_v_head_dim": 32, "sliding_window_size": 128, "use_dsa": True, "index_topk": 64}
+    | {"index_head_dim": 32, "index_n_heads": 4, "q_lora_rank": 64}
+    | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]},
     "in words of Gemma": {"model_type": "gemma4_text", "sliding_window": 128}
     | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
     | {"per_layer_config": {"00": {"head_dim": 128, "num_key_value_heads": 4}}},
@@ -1009,6 +1015,16 @@ ZAYA = {
     "num_experts": 16, "num_experts_per_tok": 1, "router_hidden_size": 256,
     "vocab_size": 262_272, "layer_types": ["hybrid"] * 40,
 }  # fmt: skip
+DOTS = {
+    "model_type": "dots3_note", "hidden_size": 5120, "intermediate_size": 13824,
+    "num_hidden_layers": 46, "num_attention_heads": 128, "n_shared_experts": 1,
+    "moe_intermediate_size": 1536, "n_routed_experts": 256, "num_experts_per_tok": 8,
+    "first_k_dense_replace": 1, "kv_lora_rank": 512, "q_lora_rank": 1024, "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 128, "v_head_dim": 128, "index_topk": 2048, "index_head_dim": 128,
+    "index_n_heads": 64, "swa_num_attention_heads": 64, "swa_q_lora_rank": 1024,
+    "swa_kv_lora_rank": 1024, "swa_qk_nope_head_dim": 192, "swa_head_dim": 256,
+    "swa_v_head_dim": 128, "sliding_window_size": 512, "vocab_size": 152_064,
+}  # fmt: skip
 SEEING_ERNIE = {
     "model_type": "ernie4_5_moe_vl", "hidden_size": 2560, "num_hidden_layers": 28,
     "num_attention_heads": 20, "num_key_value_heads": 4, "intermediate_size": 12288,
@@ -1048,6 +1064,13 @@ NO_EXPERTS = HYBRID | {
         (ZAYA | {"num_hidden_layers": 80, "ffn_hidden_size": 4096, "kv_channels": 128,
                  "moe_router_topk": 1, "num_experts_per_tok": None, "moe_intermediate_size": None,
                  "layer_types": None}, 8_840_488_784, 20_480),
+        (DOTS, 279_551_718_016, 13 * 576 + 33 * 1088),
+        (DOTS | {"model_type": "dots3_note_text", "layer_types": [
+                 "sliding_attention" if i > 1 and i % 4 != 1 else "indexed_attention"
+                 for i in range(46)], "per_layer_config": {
+                 f"{i:02}": {"kv_lora_rank": 1024, "num_attention_heads": 64,
+                             "qk_nope_head_dim": 192} for i in range(2, 46) if i % 4 != 1},
+                 "swa_kv_lora_rank": None}, 279_551_718_016, 13 * 576 + 33 * 1088),
         (HUNYUAN, 80_393_183_232, 65_536),
         (STEP, 196_956_118_272, 92_160),
         (LAGUNA, 33_442_617_088, 81_920),
@@ -1208,6 +1231,20 @@ def test_heads_are_those_of_each_layer() -> None:
     listed = read_architecture(step | {"moe_layers_enum": [1, 2]})
     assert listed.layers == read_architecture(step).layers
     assert [bool(one.experts) for _, _, one in listed.layers] == [False, True]
+
+
+def test_latents_of_windows_in_dots() -> None:
+    """They end; what chooses is in the others alone, and nowhere where a file says so."""
+    full, window = ([one for _, one, _ in read_architecture(DOTS).layers][at] for at in (0, -1))
+    assert (full.selected_tokens, full.index_values, full.window_tokens) == (2048, 128, 0)
+    assert (window.selected_tokens, window.index_values, window.window_tokens) == (0, 0, 512)
+    assert window.score_width == 64 * (2 * 1024 + 64)
+    model = read_architecture(DOTS | {"use_dsa": False})
+    assert {one.selected_tokens for _, one, _ in model.layers} == {0}
+    assert model.cached_values(600) == 600 * 13 * 576 + 512 * 33 * 1088
+    odd = {"per_layer_config": {"02": {"kv_lora_rank": 9}}, "layer_types": None}
+    with pytest.raises(ValueError, match="'per_layer_config' says of layers what is not read"):
+        read_architecture(DOTS | odd)
 
 
 def test_step_5_by_hand() -> None:

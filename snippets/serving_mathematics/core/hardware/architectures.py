@@ -690,15 +690,17 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             for i, ratio in enumerate(ratios)
         ]
     if read.has("kv_lora_rank") and read.flag("use_mla", default=True):
-        if set(map(str, read.items("layer_types"))) & set(WINDOW_KINDS):
+        looking_back = read.inside("words_of_windows").config
+        if set(map(str, read.items("layer_types"))) & set(WINDOW_KINDS) and not looking_back:
             raise read.unread("layer_types", "layers without a window where kv_lora_rank is")
+        behind = type(read)({**read.config, **looking_back, "index_topk": None}, read.name)
         rotated = read.items("no_rope_layers")  # 1 where it is
         rotated = read.of_layers("no_rope_layers", len(rotated), (0, 1))
         types = read.items("indexer_types")
         types = read.of_layers("indexer_types", len(types), ("full", "shared"))
         linear = read.inside("linear_attn_config")
         state_layers = {i - 1 for i in linear.wholes("kda_layers")}
-        named = read.items("layer_types") if read.has("linear_num_heads") else []
+        named = read.items("layer_types") if read.has("linear_num_heads") or looking_back else []
         found = []
         for i in range(layers):
             if i in state_layers:
@@ -713,6 +715,9 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
                     if light
                     else _own_rates(hidden, count, size, whole)
                 )
+            elif i < len(named) and named[i] == WINDOW_KINDS[0]:
+                one = _latent(behind, hidden, behind.whole("num_attention_heads"), False)
+                found.append(replace(one, window_tokens=read.whole("sliding_window")))
             else:
                 full = i >= len(types) or types[i] == "full"
                 turned = i >= len(rotated) or rotated[i] == 1
@@ -1064,6 +1069,37 @@ def _step5(read: _Reader) -> dict[str, Any]:
     return found
 
 
+def _dots(read: _Reader) -> dict[str, Any]:
+    """dots 3, as its makers and as transformers write it: layers with a window have a latent and
+    heads of their own, and all have a gate for each head."""
+    kinds = [
+        LAYER_KINDS[0] if one == "indexed_attention" else one for one in read.items("layer_types")
+    ]
+    kinds = kinds or [
+        LAYER_KINDS[0] if i < 2 or i % 4 == 1 else WINDOW_KINDS[0] for i in range(read.layers)
+    ]
+    parts = read.inside("per_layer_config").config
+    words = next(iter(parts.values()), None)
+    windows = {f"{i:02}" for i, kind in enumerate(kinds[: read.layers]) if kind == WINDOW_KINDS[0]}
+    if parts and (set(parts) != windows or any(part != words for part in parts.values())):
+        return {}
+    if not parts:
+        nope = read.whole("swa_qk_nope_head_dim")
+        turned = read.get("swa_qk_rope_head_dim", default=read.whole("swa_head_dim") - nope)
+        words = {"qk_nope_head_dim": nope, "qk_rope_head_dim": turned}
+        for key in ("num_attention_heads", "q_lora_rank", "kv_lora_rank", "v_head_dim"):
+            words[key] = read.whole(f"swa_{key}")
+    return {
+        **dict.fromkeys(("per_layer_config", "swa_kv_lora_rank")),
+        "words_of_windows": words,
+        "layer_types": kinds,
+        "sliding_window": read.get("sliding_window", "sliding_window_size", default=512),
+        "gated_mla": True,
+        "gating_type": "headwise",
+        "index_topk": read.get("index_topk") if read.flag("use_dsa", default=True) else None,
+    }
+
+
 def _gemma4(read: _Reader) -> dict[str, Any]:
     """Gemma 4 as transformers writes it: layers without a window have heads of their own."""
     parts = read.inside("per_layer_config").config
@@ -1316,6 +1352,7 @@ OWN_WORDS = {  # families that say some of it in words of their own
     **dict.fromkeys(("hunyuan", "hunyuan_v1_moe"), _hunyuan),
     **dict.fromkeys(("step3p5", "step3p7"), _step),
     "step5": _step5,
+    **dict.fromkeys(("dots3_note", "dots3_note_text"), _dots),
     **dict.fromkeys(("gemma4", "gemma4_text", "gemma3n", "gemma3n_text"), _small_gemma),
     **dict.fromkeys(("gemma4_unified", "gemma4_unified_text"), _small_gemma),
     **dict.fromkeys(("mamba", "falcon_mamba", "mamba2"), _mamba_alone),
