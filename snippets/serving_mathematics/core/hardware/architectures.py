@@ -405,7 +405,7 @@ def _grouped(
     gate = more.get("gate", 0) * hidden * heads * value
     return Attention(
         "window" if window else "full",
-        parameters + gate,
+        parameters + gate + more.get("beside", 0),
         cached_values=kv_heads * (key + value),
         score_width=heads * (key + value),
         prompt_score_width=heads * (key + value),
@@ -763,10 +763,15 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             more = {"gate": gate}
             if sparse_layers[i]:
                 index = sparse.whole("sparse_index_dim")
-                blocks = sparse.whole("sparse_topk_blocks")
+                row = sparse.whole("sparse_index_tokens", default=1)  # for which one row stands
+                blocks, many_index = (
+                    sparse.whole("sparse_topk_blocks"),
+                    sparse.whole("sparse_num_index_heads"),
+                )
                 more["selected_tokens"] = blocks * sparse.whole("sparse_block_size")
-                more["index_values"] = index
-                more["index_width"] = sparse.whole("sparse_num_index_heads") * index
+                more["index_values"] = -(-index // row)
+                more["index_width"] = many_index * index // row
+                more["beside"] = hidden * (many_index + 1) * index
             value = size if read.has("global_head_dim") else read.whole("v_head_dim", default=size)
             found.append(_grouped(hidden, many, shared, size, value, **more))
         else:
@@ -1051,22 +1056,17 @@ def _step5(read: _Reader) -> dict[str, Any]:
     found, sparse = _step(read), read.inside("sparse_config")
     if not sparse.config or not sparse.flag("enabled", default=True):
         return found
-    size, region = (
-        sparse.whole("proxy_dim", default=256),
-        sparse.whole("region_block_size", default=8),
-    )
-    heads = sparse.whole("sparse_indexer_num_heads", default=16)
-    full = read.items("layer_types")[: read.layers].count(LAYER_KINDS[0])
-    index = full * read.whole("hidden_size") * (heads * (size + 1) + 2 * size)
-    found["passed_beside"] = index // read.layers
-    found["sparse_attention_config"] = {
-        "sparse_attention_freq": [1] * read.layers,
-        "sparse_topk_blocks": sparse.whole("topk", default=512),
-        "sparse_block_size": region,
-        "sparse_index_dim": -(-size // region),
-        "sparse_num_index_heads": heads,
+    region = sparse.whole("region_block_size", default=8)
+    return found | {
+        "sparse_attention_config": {
+            "sparse_attention_freq": [1] * read.layers,
+            "sparse_topk_blocks": sparse.whole("topk", default=512),
+            "sparse_block_size": region,
+            "sparse_index_dim": sparse.whole("proxy_dim", default=256),
+            "sparse_index_tokens": region,
+            "sparse_num_index_heads": sparse.whole("sparse_indexer_num_heads", default=16),
+        }
     }
-    return found
 
 
 def _dots(read: _Reader) -> dict[str, Any]:
@@ -1318,16 +1318,15 @@ def _qwen4(read: _Reader) -> dict[str, Any]:
     passed = 2 * layers * streams * hidden * (2 * rank + streams)
     found: dict[str, Any] = {"full_attention_interval": None, "layer_types": kinds}
     if read.has("indexer_budget"):
-        size, ratio = read.whole("indexer_head_dim"), read.whole("indexer_compress_ratio")
-        heads = read.whole("indexer_n_heads")
-        passed += kinds.count(LAYER_KINDS[0]) * hidden * (heads + 1) * size
+        ratio = read.whole("indexer_compress_ratio")
         found |= dict.fromkeys(("indexer_budget", "indexer_n_heads"))
         found["sparse_attention_config"] = {
             "sparse_attention_freq": [1] * layers,
             "sparse_topk_blocks": -(-read.whole("indexer_budget") // ratio),
             "sparse_block_size": ratio,
-            "sparse_index_dim": -(-size // ratio),
-            "sparse_num_index_heads": heads,
+            "sparse_index_dim": read.whole("indexer_head_dim"),
+            "sparse_index_tokens": ratio,
+            "sparse_num_index_heads": read.whole("indexer_n_heads"),
         }
     tables = len(read.wholes("ple_layer_ids"))
     width = read.whole("ple_embed_dim", default=hidden)
