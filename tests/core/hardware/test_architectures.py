@@ -1757,6 +1757,31 @@ def test_longcat_as_published() -> None:
         read_architecture(config | {"moe_topk": 11})
 
 
+def test_gigachat_as_published() -> None:
+    """GigaChat 3.5: 432 billion parameters, 28 for a token; of 40 layers ten keep a latent, and the
+    others have the states of Qwen3-Next."""
+    config = LATENT | {
+        "model_type": "gigachat3_5", "hidden_size": 7168, "intermediate_size": 18432,
+        "num_hidden_layers": 40, "num_attention_heads": 64, "q_lora_rank": 1536,
+        "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1,
+        "num_experts_per_tok": 8, "first_k_dense_replace": 3, "vocab_size": 128_256,
+        "linear_key_head_dim": 128, "linear_value_head_dim": 128, "linear_num_key_heads": 32,
+        "linear_num_value_heads": 64, "full_attention_layers": list(range(3, 40, 4)),
+    }  # fmt: skip
+    model = read_architecture(config)
+    assert model.parameters / 1e9 == pytest.approx(432, rel=0.005)
+    both = model.active_parameters + 128_256 * 7168  # words, as makers count; and a draft's layer
+    assert both / 1e9 == pytest.approx(28, rel=0.06)
+    assert bytes_of(model) == 2 * 10 * 576
+    states = {one.state_values for _, one, _ in model.layers}
+    assert states == {0, 64 * 128 * 128}
+    kinds = ["attention" if i % 4 == 3 else "linear_attention" for i in range(40)]
+    named = {"full_attention_layers": None, "layer_types": kinds}
+    assert read_architecture(config | named) == model
+    ungated = read_architecture(config | {"gated_attention": False})
+    assert model.parameters - ungated.parameters == 10 * 7168 * 64 * 128
+
+
 def bytes_of(model: Architecture) -> float:
     return 2 * (model.cached_values(2) - model.cached_values(1))
 

@@ -700,12 +700,15 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         types = read.of_layers("indexer_types", len(types), ("full", "shared"))
         linear = read.inside("linear_attn_config")
         state_layers = {i - 1 for i in linear.wholes("kda_layers")}
-        named = read.items("layer_types") if read.has("linear_num_heads") or looking_back else []
+        told = looking_back or read.has("linear_num_heads", "linear_num_value_heads")
+        named = read.items("layer_types") if told else []
         found = []
         for i in range(layers):
             if i in state_layers:
                 count, size = linear.whole("num_heads"), linear.whole("head_dim")
                 found.append(_delta(hidden, count, count, size, size))
+            elif i < len(named) and named[i] == LAYER_KINDS[1] and not read.has("linear_num_heads"):
+                found.append(_linear(read, hidden, heads, 0))
             elif i < len(named) and named[i] == LAYER_KINDS[1]:
                 count, size = read.whole("linear_num_heads"), read.whole("linear_head_dim")
                 whole = read.get("model_type") == "bailing_hybrid"
@@ -1100,6 +1103,14 @@ def _dots(read: _Reader) -> dict[str, Any]:
     }
 
 
+def _gigachat(read: _Reader) -> dict[str, Any]:
+    """GigaChat 3.5 lists the layers that have a latent; the others are of Qwen3-Next."""
+    full = read.wholes("full_attention_layers")
+    kinds = [LAYER_KINDS[0] if one == "attention" else one for one in read.items("layer_types")]
+    kinds = kinds or [LAYER_KINDS[i not in full] for i in range(read.layers)]
+    return {"layer_types": kinds, "gated_mla": read.flag("gated_attention", default=True)}
+
+
 def _gemma4(read: _Reader) -> dict[str, Any]:
     """Gemma 4 as transformers writes it: layers without a window have heads of their own."""
     parts = read.inside("per_layer_config").config
@@ -1361,6 +1372,7 @@ OWN_WORDS = {  # families that say some of it in words of their own
     **dict.fromkeys(("inkling_text", "inkling_model", "inkling2_text"), _inkling),
     **dict.fromkeys(("gpt2", "gptj", "gpt_bigcode", "codegen", "bloom"), _four_widths),
     "falcon": _falcon,
+    "gigachat3_5": _gigachat,
     "mimo_v2_flash": _mimo,
     "opt": _opt,
     "aria_text": _aria,
