@@ -662,6 +662,33 @@ def test_a_selecting_layer_by_hand() -> None:
     assert every.cached_values == 576
 
 
+def test_an_index_of_kimi_by_hand() -> None:
+    """Kimi K3.1 as vLLM 0.34 reads it: in layers with a latent alone, from what queries come from;
+    what a file leaves out is as `KimiLinearDSAConfig` has it."""
+    config = PLAIN | NESTED["latent"] | {"model_type": "kimi_linear", "q_lora_rank": 64}
+    told = {"dsa_layers": [3], "index_topk": 512, "index_head_dim": 128, "index_num_heads": 32}
+    (_, states, _), (_, plain, _) = read_architecture(config).layers
+    (_, same, _), (_, latent, _) = read_architecture(config | {"dsa_config": told}).layers
+    assert same == states
+    assert (latent.selected_tokens, latent.index_values, latent.index_width) == (512, 128, 32 * 128)
+    assert latent.parameters - plain.parameters == 64 * 32 * 128 + 1024 * (128 + 32)
+    (_, usual, _) = read_architecture(config | {"dsa_config": {"layers": [3]}}).layers[1]
+    assert (usual.selected_tokens, usual.index_values, usual.index_width) == (2048, 64, 16 * 64)
+
+
+def test_a_gate_is_told_by_other_words() -> None:
+    """Ricursive and MiniCPM5 say it so; of the first, no key is needed."""
+    plain = read_architecture(PLAIN)
+    for part, gates in (
+        ({"use_gated_attention": True}, 3),
+        ({"use_gated_attention": False}, 0),
+        ({"model_type": "ricursive"}, 3),
+        ({"model_type": "ricursive", "use_gated_attention": False}, 0),
+    ):
+        more = read_architecture(PLAIN | part).parameters - plain.parameters
+        assert more == gates * 1024 * 1024
+
+
 def test_an_index_of_blocks_by_hand() -> None:
     """MiniMax-M3: of 60 layers 57 choose 16 blocks of 128 by four heads of 128, for which queries
     and keys have matrices of their own, as in `MiniMaxM3VLIndexer` of transformers 5.25."""

@@ -105,7 +105,8 @@ HALF_STATES = (
 )
 TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps as other values
 GATED = (  # families whose attention has a gate that no key need tell
-    *("qwen3_next", "qwen3_5", "qwen4_exp", "afmoe", "muse_", "beam", "minicpm5_moe", "inkling2_"),
+    *("qwen3_next", "qwen3_5", "qwen4_exp", "afmoe", "muse_", "beam", "minicpm5_moe"),
+    *("inkling2_", "ricursive"),
 )
 IN_HOST, ENDS = "in the host's memory", "the ends of prompts alone"
 UNSEEN = IN_HOST, ENDS  # what ends the names of parts that neither see nor hear
@@ -748,7 +749,8 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         window = 0
     kinds = _layer_kinds(read, layers, window)
     gated = str(read.get("model_type")).startswith(GATED) or read.has("attention_gate_func")
-    gate = 1 if read.flag("attn_output_gate", "attention_output_gate", default=gated) else 0
+    gates = "attn_output_gate", "attention_output_gate", "use_gated_attention"
+    gate = 1 if read.flag(*gates, default=gated) else 0
     sparse = read.inside("sparse_attention_config")
     sparse_layers = [0] * layers
     if sparse.has("sparse_attention_freq"):
@@ -1103,6 +1105,18 @@ def _dots(read: _Reader) -> dict[str, Any]:
     }
 
 
+def _kimi(read: _Reader) -> dict[str, Any]:
+    """Kimi K3.1 says in one place what its latent layers choose by."""
+    dsa = read.inside("dsa_config")
+    if not dsa.config:
+        return {}
+    return {
+        "index_topk": dsa.whole("index_topk", default=2048),
+        "index_head_dim": dsa.whole("index_head_dim", default=64),
+        "index_n_heads": dsa.whole("index_num_heads", default=16),
+    }
+
+
 def _gigachat(read: _Reader) -> dict[str, Any]:
     """GigaChat 3.5 lists the layers that have a latent; the others are of Qwen3-Next."""
     full = read.wholes("full_attention_layers")
@@ -1368,6 +1382,7 @@ OWN_WORDS = {  # families that say some of it in words of their own
     **dict.fromkeys(("mamba", "falcon_mamba", "mamba2"), _mamba_alone),
     "deepseek_v4": _deepseek_v4,
     **dict.fromkeys(("deepseek_v41", "deepseek_v41_text"), _deepseek_v41),
+    **dict.fromkeys(("kimi_linear", "kimi_k3"), _kimi),
     "longcat_flash": _longcat,
     **dict.fromkeys(("inkling_text", "inkling_model", "inkling2_text"), _inkling),
     **dict.fromkeys(("gpt2", "gptj", "gpt_bigcode", "codegen", "bloom"), _four_widths),
