@@ -393,6 +393,10 @@ def test_what_a_reader_may_take_for_counted_is_said() -> None:
     assert encodes not in said
     seeing = read_question({"rate_per_s": 5, "model": "Qwen3-VL-8B-Instruct"})
     assert encodes in answer_summary(replace(PLAIN, question=seeing))
+    one = seeing.deployment
+    table = replace(one.architecture, beside=("a table of 51.2·10⁹ values in the host's memory",))
+    looking_up = replace(seeing, deployment=replace(one, architecture=table))
+    assert encodes not in answer_summary(replace(PLAIN, question=looking_up))
     assert not any(words in answer_summary(PLAIN) for words in (cached, encodes, taken))
     kinds = "chat:0.5:prompt=1000,cached=0.5; agents:0.5:prompt=3000"
     mixed = read_question({"rate_per_s": 5, "classes": kinds})

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.hardware.architectures import UNSEEN
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import OWN_HEADS
 from serving_mathematics.core.hardware.fronts import FRONTS, untuned
@@ -254,7 +255,7 @@ def _left_out(question: Question) -> list[str]:
             f"That caches hold {100 * cached:.0f}% of the prompt tokens, whichever "
             f"replica they come to, is taken as given: replicas: auto{like} simulates caches."
         )
-    if question.deployment.architecture.beside:
+    if not all(part.endswith(UNSEEN) for part in question.deployment.architecture.beside):
         notes.append(
             "Images and sound are tokens of the prompt here: the time and the memory of what "
             "encodes them are not counted."

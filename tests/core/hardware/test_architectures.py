@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.architectures import (
+    SKETCH,
     Architecture,
     Attention,
     FeedForward,
@@ -135,6 +136,24 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     "compressed": {"compress_ratios": [4, 128, 0], "q_lora_rank": 64, "o_lora_rank": 64}
     | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
     | {"index_topk": 64},
+    "in words of DeepSeek-V4.1": {"model_type": "deepseek_v41_text", "q_lora_rank": 64}
+    | {"o_lora_rank": 64, "o_groups": 2, "sliding_window": 128, "index_n_heads": 4}
+    | {"index_head_dim": 64, "index_topk": 64, "compress_ratios": [0, 2, 1], "hc_mult": 4}
+    | {"kv_source_layer_ids": [1], "index_source_layer_ids": [1, 2], "engram_layer_ids": [1]}
+    | {"engram_num_embeddings": [1000], "engram_head_dim": 64, "engram_n_heads": 2}
+    | {"engram_max_ngram_size": 3},
+    "in words of Qwen4": {"model_type": "qwen4_exp_text", "hc_count": 2, "hc_lowrank": 16}
+    | {"indexer_n_heads": 2, "indexer_head_dim": 64, "indexer_budget": 256, "ngram_size": 3}
+    | {"indexer_compress_ratio": 4, "ple_layer_ids": [2], "ple_embed_dim": 512}
+    | {"ngram_vocab_size_base": 1000, "linear_num_key_heads": 4, "linear_num_value_heads": 8}
+    | {"linear_key_head_dim": 128, "linear_value_head_dim": 128}
+    | {"layer_types": ["linear_attention", "full_attention", "indexed_attention"]},
+    "in words of DeepSeek": {"model_type": "deepseek_v4", "q_lora_rank": 64, "o_lora_rank": 64}
+    | {"o_groups": 2, "sliding_window": 128, "index_n_heads": 4, "index_head_dim": 64}
+    | {"index_topk": 64, "mlp_layer_types": ["hash_moe", "moe", "moe"], "num_experts": 8}
+    | {"num_experts_per_tok": 2, "compress_rates": {"compressed_sparse_attention": 4}}
+    | {"layer_types": ["sliding_attention", *["compressed_sparse_attention"] * 2]}
+    | {"quantization_config": {"quant_method": "fp8", "expert_dtype": "fp4"}},
     "latent": {"linear_attn_config": {"kda_layers": [1, 2], "num_heads": 8, "head_dim": 128}}
     | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128},
     "blocks that are chosen": {
@@ -184,6 +203,9 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     "in words of ERNIE": {"model_type": "ernie4_5_moe", "moe_num_experts": 8, "moe_k": 2}
     | {"moe_num_shared_experts": 1, "moe_layer_start_index": 1, "moe_layer_end_index": 2}
     | {"moe_layer_interval": 2, "moe_intermediate_size": 512},
+    "in words of ERNIE that sees": {"model_type": "ernie4_5_moe_vl", "moe_num_experts": [8, 4]}
+    | {"moe_k": 2, "moe_num_shared_experts": 1, "moe_layer_start_index": [1, 2]}
+    | {"moe_layer_end_index": [2, 1], "moe_intermediate_size": [512, 256]},
     "in words of Granite": {"model_type": "granitemoehybrid", "num_local_experts": 0}
     | {"layer_types": ["mamba", "attention", "mamba"], "shared_intermediate_size": 2048}
     | {"mamba_n_heads": 32, "mamba_d_head": "auto", "mamba_expand": 2, "mamba_n_groups": 1}
@@ -198,6 +220,20 @@ NESTED: dict[str, dict[str, Any]] = {  # parts of a file that are no number, by 
     | {"share_expert_dim": 512, "moe_intermediate_size": 512, "sliding_window": 128}
     | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
     | {"attention_other_setting": {"num_attention_heads": 24}},
+    "in words of Step 5": {"model_type": "step5", "num_attention_groups": 8, "moe_top_k": 2}
+    | {"num_key_value_heads": None, "moe_num_experts": 8, "moe_layers_enum": [1, 2]}
+    | {"share_expert_dim": 512, "moe_intermediate_size": 512, "sliding_window": 128}
+    | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
+    | {
+        "sparse_config": {"enabled": True, "proxy_dim": 256, "region_block_size": 8, "topk": 64}
+        | {"sparse_indexer_num_heads": 4}
+    },
+    "in words of dots": {"model_type": "dots3_note", "kv_lora_rank": 64, "qk_rope_head_dim": 16}
+    | {"qk_nope_head_dim": 32, "v_head_dim": 32, "swa_qk_nope_head_dim": 48, "swa_head_dim": 64}
+    | {"swa_num_attention_heads": 8, "swa_q_lora_rank": 64, "swa_kv_lora_rank": 128}
+    | {"swa_v_head_dim": 32, "sliding_window_size": 128, "use_dsa": True, "index_topk": 64}
+    | {"index_head_dim": 32, "index_n_heads": 4, "q_lora_rank": 64}
+    | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]},
     "in words of Gemma": {"model_type": "gemma4_text", "sliding_window": 128}
     | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
     | {"per_layer_config": {"00": {"head_dim": 128, "num_key_value_heads": 4}}},
@@ -453,8 +489,9 @@ def test_deepseek_v4_by_hand() -> None:
     assert (fine.score_width, coarse.score_width) == (2 * 128 * 512 // 4, 2 * 128 * 512 // 128)
     assert fine.prompt_score_width == fine.score_width
     beside = 7168 * 1536 + 1536 * 128 * 512 + 7168 * 512 + 128 * 512 * 1024 + 16 * 1024 * 7168
-    assert coarse.parameters == beside
-    assert fine.parameters == beside + 1536 * 64 * 128
+    assert coarse.parameters == beside + 7168 * 2 * 512  # values of a block, and their weights
+    index = 1536 * 64 * 128 + 7168 * 64 + 7168 * 4 * 128
+    assert fine.parameters == beside + 7168 * 4 * 512 + index  # of two blocks that overlap
 
 
 def test_a_layer_of_deepseek_v4_that_compresses_nothing_is_a_window() -> None:
@@ -473,6 +510,143 @@ def test_a_layer_of_deepseek_v4_that_compresses_nothing_is_a_window() -> None:
     assert model.cached_values(100) == 32 * 16 + 32 * 88 // 4 + 16 * 2 * 16 + 100
 
 
+DEEPSEEK_V4 = {  # Flash
+    "model_type": "deepseek_v4", "hidden_size": 4096, "num_hidden_layers": 43, "head_dim": 512,
+    "num_attention_heads": 64, "q_lora_rank": 1024, "o_lora_rank": 1024, "o_groups": 8,
+    "sliding_window": 128, "index_n_heads": 64, "index_head_dim": 128, "index_topk": 512,
+    "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1,
+    "num_experts_per_tok": 6, "vocab_size": 129_280, "max_position_embeddings": 1_048_576,
+    "mlp_layer_types": ["hash_moe"] * 3 + ["moe"] * 40,
+    "layer_types": (["heavily_compressed_attention", "compressed_sparse_attention"] * 22)[1:],
+}  # fmt: skip
+
+
+def test_deepseek_v4_as_its_makers_and_as_transformers_write_it() -> None:
+    """284,325,869,015 parameters in the class of transformers 5.25, 6,241,416,663 of them beside
+    experts and words; names of layers tell what the ratios of the makers do."""
+    model = read_architecture(DEEPSEEK_V4)
+    assert model.parameters == pytest.approx(284_325_869_015, rel=0.0002)
+    passed = model.attention_parameters + model.dense_parameters
+    assert passed == pytest.approx(6_241_416_663, rel=0.006)  # but for what mixes four streams
+    ratios = {"compress_ratios": [4, 128] * 21 + [4], "layer_types": None, "mlp_layer_types": None}
+    assert read_architecture(DEEPSEEK_V4 | ratios) == model
+    rates = {"compressed_sparse_attention": 8, "heavily_compressed_attention": 64}
+    other = {"compress_ratios": [8, 64] * 21 + [8]}
+    told = read_architecture(DEEPSEEK_V4 | {"compress_rates": rates})
+    assert told == read_architecture(DEEPSEEK_V4 | ratios | other) != model
+    windows = DEEPSEEK_V4 | {"layer_types": ["sliding_attention"] * 43}
+    assert {one.kind for _, one, _ in read_architecture(windows).layers} == {"window"}
+    for part, words in (
+        ({"layer_types": ["odd"] * 43}, "entry 1 of 'layer_types' must be one of sliding_atten"),
+        ({"layer_types": ["sliding_attention"]}, "'layer_types' must have 43 entries"),
+        ({"mlp_layer_types": ["thick"] * 43}, "entry 1 of 'mlp_layer_types' must be one of sparse"),
+        ({"compress_rates": {"compressed_sparse_attention": 0.5}}, "'compressed_sparse_attention'"),
+    ):
+        with pytest.raises(ValueError, match=f"a: {words}"):
+            read_architecture(DEEPSEEK_V4 | part, "a")
+
+
+def test_four_bits_of_experts_are_told_beside_the_model_or_with_its_format() -> None:
+    """DeepSeek-V4.1 tells it in its `quantization_config`, into which transformers 5.25 moves it
+    for V4 too."""
+    fp8 = DEEPSEEK_V4 | {"quantization_config": {"quant_method": "fp8"}}
+    inside = {"quantization_config": {"quant_method": "fp8", "expert_dtype": "fp4"}}
+    model = read_architecture(fp8 | {"expert_dtype": "fp4"})
+    assert (model.four_bit_experts, model.eight_bit_rest) == (True, True)
+    assert read_architecture(fp8 | inside) == model
+    assert not read_architecture(fp8 | inside | {"expert_dtype": "fp8"}).four_bit_experts
+    with pytest.raises(ValueError, match="'expert_dtype' must be one of fp4, fp8, bf16, got 'odd'"):
+        read_architecture(fp8 | {"quantization_config": {"expert_dtype": "odd"}})
+
+
+DEEPSEEK_V4_1 = {  # Flash
+    "model_type": "deepseek_v41_text", "hidden_size": 5120, "num_hidden_layers": 40,
+    "num_attention_heads": 64, "head_dim": 512, "q_lora_rank": 1280, "sliding_window": 128,
+    "compress_ratios": [0, 0] + [2] * 18 + [1] * 20 + [0] * 3, "index_topk": 512,
+    "kv_source_layer_ids": [2, 8, 14, 20], "index_n_heads": 32, "index_head_dim": 128,
+    "index_source_layer_ids": [2, 8, 14, 20, 24, 28, 32, 36], "o_groups": 8, "o_lora_rank": 1024,
+    "moe_intermediate_size": 2304, "n_routed_experts": 384, "n_shared_experts": 1,
+    "num_experts_per_tok": 6, "vocab_size": 129_280, "hc_mult": 4, "engram_layer_ids": [1, 14],
+    "engram_num_embeddings": [384_006_168, 384_016_682], "engram_max_ngram_size": 4,
+    "engram_n_heads": 8, "engram_head_dim": 256,
+}  # fmt: skip
+
+
+def test_deepseek_v4_1_as_published() -> None:
+    """Flash: 552 billion parameters beside 197 of a table, 16 for a token of an answer. As vLLM
+    0.34 has it in deepseek_v41/attention.py, four layers keep what all others read, three of them
+    one row of two tokens, and each its window; eight choose 512 rows."""
+    model = read_architecture(DEEPSEEK_V4_1)
+    assert model.parameters / 1e9 == pytest.approx(552, rel=0.001)
+    assert model.active_parameters / 1e9 == pytest.approx(16, rel=0.01)
+    assert model.beside == (
+        "a table of 197·10⁹ values in the host's memory",
+        "that the last 20 layers see the ends of prompts alone",
+    )
+    assert model.cached_values(1001) - model.cached_values(1000) == 2.5 * (512 + 128)
+    windows = (2 * 128 * 512 + 38 * 128 * 584 // 4) + 3 * 2 * 2 * 512
+    assert model.cached_values(1000) == windows + 1000 * 2.5 * (512 + 128)
+    beside = 5120 * (1280 + 512) + 1280 * 64 * 512 + 64 * 512 * 1024 + 8 * 1024 * 5120
+    index, pooled = (1280 * 128 + 5120) * 32, 5120 * (2 * 512 + 128)
+    found = {(one.parameters, one.index_width, one.borrowed) for _, one, _ in model.layers}
+    assert found == {
+        (beside, 0, False),  # of windows alone
+        (beside, 0, True),
+        (beside + index, 32 * 128, True),
+        (beside + index + pooled, 32 * 128, False),
+        (beside + index + pooled, 32 * 128 // 2, False),
+    }
+    unsaid = DEEPSEEK_V4_1 | {"engram_num_embeddings": None, "engram_vocab_size": 16_000_000}
+    assert read_architecture(unsaid) == model
+    without = read_architecture(DEEPSEEK_V4_1 | {"engram_layer_ids": []})
+    projected = 2 * 6144 * 5120 * 5
+    assert without.parameters == pytest.approx(model.parameters - projected, abs=40)
+
+
+QWEN3_8 = {  # Flash-Next
+    "model_type": "qwen4_exp_text", "hidden_size": 2560, "num_hidden_layers": 48, "head_dim": 256,
+    "num_attention_heads": 24, "num_key_value_heads": 2, "hc_count": 4, "hc_lowrank": 320,
+    "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 128, "indexer_budget": 2048,
+    "indexer_compress_ratio": 4, "linear_num_key_heads": 16, "linear_num_value_heads": 48,
+    "linear_key_head_dim": 128, "linear_value_head_dim": 128, "num_experts": 512,
+    "num_experts_per_tok": 10, "moe_intermediate_size": 640, "vocab_size": 248_320,
+    "shared_expert_intermediate_size": 640, "ple_layer_ids": [2], "ple_embed_dim": 2560,
+    "ngram_vocab_size_base": 20_000_000,
+}  # fmt: skip
+
+
+def test_qwen4_as_its_class_makes_it() -> None:
+    """Qwen3.8-Flash-Next in the class of transformers 5.25: 176,943,899,520 parameters, of which
+    51,200,245,760 are of a table, which engines keep in the host; beside experts and words a token
+    passes 3,676,300,160. Twelve layers of 48 keep two heads of 256 of each token, and of four
+    tokens one row of 128 to choose by."""
+    model = read_architecture(QWEN3_8)
+    table, experts, words = 51_200_245_760, 48 * 512 * 3 * 2560 * 640, 2 * 248_320 * 2560
+    assert model.beside == ("a table of 51.2·10⁹ values in the host's memory",)
+    assert model.parameters == pytest.approx(176_943_899_520 - table, rel=0.0002)
+    passed = model.attention_parameters + model.dense_parameters
+    assert passed == pytest.approx(176_943_899_520 - table - experts - words, rel=0.003)
+    assert (model.routed_parameters, model.embedding_parameters) == (experts, words)
+    (states, _, _), (count, full, _) = model.layers
+    assert (states, count) == (36, 12)
+    assert (full.cached_values, full.index_values, full.selected_tokens) == (1024, 32, 2048)
+    assert full.index_width == 4 * 128 // 4
+    assert bytes_of(model) == 2 * 12 * (1024 + 32)
+    kinds = ["full_attention" if i % 4 == 3 else "linear_attention" for i in range(48)]
+    for part in (
+        {"layer_types": kinds},
+        {"layer_types": [one.replace("full", "indexed") for one in kinds]},
+        {"full_attention_interval": 4},
+    ):
+        assert read_architecture(QWEN3_8 | part) == model
+    plain = read_architecture(QWEN3_8 | {"indexer_budget": None, "indexer_n_heads": None})
+    assert plain.layers[1][1].selected_tokens == 0
+    assert plain.parameters == pytest.approx(model.parameters - 12 * 2560 * 5 * 128, abs=48)
+    without = read_architecture(QWEN3_8 | {"ple_layer_ids": []})
+    assert without.beside == ()
+    assert without.parameters == pytest.approx(model.parameters - 2560 * 2560 * 5, abs=48)
+
+
 def test_a_selecting_layer_by_hand() -> None:
     """DeepSeek-V3.2: an index of 64 heads of 128 values beside every latent layer."""
     model = find_model("DeepSeek-V3.2")[0]
@@ -486,6 +660,42 @@ def test_a_selecting_layer_by_hand() -> None:
     assert chosen.parameters - every.parameters == 1536 * 64 * 128 + 7168 * (128 + 64)
     assert (chosen.score_width, chosen.prompt_score_width) == (128 * (2 * 512 + 64), 128 * 320)
     assert every.cached_values == 576
+
+
+def test_an_index_of_kimi_by_hand() -> None:
+    """Kimi K3.1 as vLLM 0.34 reads it: in layers with a latent alone, from what queries come from;
+    what a file leaves out is as `KimiLinearDSAConfig` has it."""
+    config = PLAIN | NESTED["latent"] | {"model_type": "kimi_linear", "q_lora_rank": 64}
+    told = {"dsa_layers": [3], "index_topk": 512, "index_head_dim": 128, "index_num_heads": 32}
+    (_, states, _), (_, plain, _) = read_architecture(config).layers
+    (_, same, _), (_, latent, _) = read_architecture(config | {"dsa_config": told}).layers
+    assert same == states
+    assert (latent.selected_tokens, latent.index_values, latent.index_width) == (512, 128, 32 * 128)
+    assert latent.parameters - plain.parameters == 64 * 32 * 128 + 1024 * (128 + 32)
+    (_, usual, _) = read_architecture(config | {"dsa_config": {"layers": [3]}}).layers[1]
+    assert (usual.selected_tokens, usual.index_values, usual.index_width) == (2048, 64, 16 * 64)
+
+
+def test_a_gate_is_told_by_other_words() -> None:
+    """Ricursive and MiniCPM5 say it so; of the first, no key is needed."""
+    plain = read_architecture(PLAIN)
+    for part, gates in (
+        ({"use_gated_attention": True}, 3),
+        ({"use_gated_attention": False}, 0),
+        ({"model_type": "ricursive"}, 3),
+        ({"model_type": "ricursive", "use_gated_attention": False}, 0),
+    ):
+        more = read_architecture(PLAIN | part).parameters - plain.parameters
+        assert more == gates * 1024 * 1024
+
+
+def test_an_index_of_blocks_by_hand() -> None:
+    """MiniMax-M3: of 60 layers 57 choose 16 blocks of 128 by four heads of 128, for which queries
+    and keys have matrices of their own, as in `MiniMaxM3VLIndexer` of transformers 5.25."""
+    (_, every, _), (count, chosen, _) = find_model("MiniMax-M3")[0].layers
+    assert (count, chosen.selected_tokens, chosen.index_values) == (57, 2048, 128)
+    assert chosen.index_width == 4 * 128
+    assert chosen.parameters - every.parameters == 6144 * (4 + 1) * 128
 
 
 def test_a_gate_of_latent_attention_is_a_matrix_of_each_layer() -> None:
@@ -631,6 +841,12 @@ MIXED = PLAIN | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_s
         ({"model_type": "zamba2"}, "'model_type' 'zamba2' is not read: it has weights that stand"),
         ({"model_type": "voxtral_realtime", "text_config": {"model_type": "own"}},
          "'model_type' 'voxtral_realtime' is not read: it has sound that comes in beside each"),
+        ({"model_type": "dory"}, "'dory' is not read: it has layers that a token passes several "
+         "times; for an estimate, a file is read that has 'hidden_size', .* 'moe_intermediate_size"
+         "'; count each passing as a layer"),
+        ({"model_type": "zaya", "head_dim": 64, "zaya_layers": ["a", 16, "a"]},
+         "'zaya_layers' says of layers what is not read here; known are files of transformers 5"),
+        ({"kv_channels": 128}, "known are lists of .*; for an estimate, a file is read that has"),
         ({"v_channels": 128}, "'v_channels' says of layers what is not read"),
         ({"block_attn_res_block_size": 8}, "'block_attn_res_block_size' says of layers what is no"),
         ({"ngram_vocab_size_ratio": 30}, "'ngram_vocab_size_ratio' says of layers what is not re"),
@@ -829,6 +1045,28 @@ GLM_5_3_FLASH = LATENT | {
     "index_n_heads": 32, "index_kpool": 16,
     "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 11 + ["linear_attention"],
 }  # fmt: skip
+ZAYA = {
+    "model_type": "zaya", "hidden_size": 2048, "num_hidden_layers": 40, "head_dim": 128,
+    "num_attention_heads": 8, "num_key_value_heads": 2, "moe_intermediate_size": 2048,
+    "num_experts": 16, "num_experts_per_tok": 1, "router_hidden_size": 256,
+    "vocab_size": 262_272, "layer_types": ["hybrid"] * 40,
+}  # fmt: skip
+DOTS = {
+    "model_type": "dots3_note", "hidden_size": 5120, "intermediate_size": 13824,
+    "num_hidden_layers": 46, "num_attention_heads": 128, "n_shared_experts": 1,
+    "moe_intermediate_size": 1536, "n_routed_experts": 256, "num_experts_per_tok": 8,
+    "first_k_dense_replace": 1, "kv_lora_rank": 512, "q_lora_rank": 1024, "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 128, "v_head_dim": 128, "index_topk": 2048, "index_head_dim": 128,
+    "index_n_heads": 64, "swa_num_attention_heads": 64, "swa_q_lora_rank": 1024,
+    "swa_kv_lora_rank": 1024, "swa_qk_nope_head_dim": 192, "swa_head_dim": 256,
+    "swa_v_head_dim": 128, "sliding_window_size": 512, "vocab_size": 152_064,
+}  # fmt: skip
+SEEING_ERNIE = {
+    "model_type": "ernie4_5_moe_vl", "hidden_size": 2560, "num_hidden_layers": 28,
+    "num_attention_heads": 20, "num_key_value_heads": 4, "intermediate_size": 12288,
+    "vocab_size": 103_424, "moe_num_experts": [64, 64], "moe_intermediate_size": [1536, 512],
+    "moe_layer_start_index": [1, 1], "moe_layer_end_index": [29, 28], "moe_k": 6,
+}  # fmt: skip
 SMALL_HYBRID = HYBRID | {
     "hidden_size": 4096, "intermediate_size": 768, "shared_intermediate_size": 1536,
     "num_local_experts": 72, "num_experts_per_tok": 10, "mamba_n_heads": 128,
@@ -854,6 +1092,21 @@ NO_EXPERTS = HYBRID | {
                  "num_dense_layers": 2, "full_attn_idxs": [2, 6, 10, 14, 18, 21]},
          8_339_929_856, 6144),
         (ERNIE, 299_484_163_264, 110_592),
+        (SEEING_ERNIE, 28_624_635_776, 28_672),
+        (SEEING_ERNIE | {"moe_layer_start_index": None, "moe_layer_end_index": None,
+                         "model_type": "ernie4_5_vl_moe_text", "moe_num_experts": 64},
+         28_624_635_776, 28_672),
+        (ZAYA, 8_840_488_784, 20_480),
+        (ZAYA | {"num_hidden_layers": 80, "ffn_hidden_size": 4096, "kv_channels": 128,
+                 "moe_router_topk": 1, "num_experts_per_tok": None, "moe_intermediate_size": None,
+                 "layer_types": None}, 8_840_488_784, 20_480),
+        (DOTS, 279_551_718_016, 13 * 576 + 33 * 1088),
+        (DOTS | {"model_type": "dots3_note_text", "layer_types": [
+                 "sliding_attention" if i > 1 and i % 4 != 1 else "indexed_attention"
+                 for i in range(46)], "per_layer_config": {
+                 f"{i:02}": {"kv_lora_rank": 1024, "num_attention_heads": 64,
+                             "qk_nope_head_dim": 192} for i in range(2, 46) if i % 4 != 1},
+                 "swa_kv_lora_rank": None}, 279_551_718_016, 13 * 576 + 33 * 1088),
         (HUNYUAN, 80_393_183_232, 65_536),
         (STEP, 196_956_118_272, 92_160),
         (LAGUNA, 33_442_617_088, 81_920),
@@ -932,6 +1185,25 @@ def test_which_layers_of_ernie_are_mixtures(part: dict[str, Any], mixed: list[in
     assert kinds[True][1].dense_parameters == 3 * 1024 * 3 * 512 + 8 * 1024  # shared, and a router
 
 
+def test_what_stands_in_a_sketch_is_read() -> None:
+    """What a refusal says is read is enough."""
+    said = re.findall("'(\\w+)'", SKETCH)
+    config = {key: PLAIN.get(key, 8) for key in said if "expert" not in key and "moe" not in key}
+    assert read_architecture(config).layers == read_architecture(PLAIN).layers
+    mixed = {key: 8 for key in said if key not in config}
+    assert read_architecture(config | mixed).expert_counts == (8,)
+
+
+def test_experts_of_images_are_held_and_not_passed() -> None:
+    """ERNIE-4.5-VL-28B-A3B: three billion parameters for a token of a text."""
+    model = read_architecture(SEEING_ERNIE)
+    assert model.looked_up == 27 * 64 * 3 * 2560 * 512
+    assert model.active_parameters / 1e9 == pytest.approx(3, rel=0.12)
+    fewer = read_architecture(SEEING_ERNIE | {"moe_num_experts": [64, 32]})
+    assert model.parameters - fewer.parameters == model.looked_up / 2
+    assert fewer.active_parameters == model.active_parameters
+
+
 @pytest.mark.parametrize(
     ("part", "width"),
     [
@@ -995,6 +1267,34 @@ def test_heads_are_those_of_each_layer() -> None:
     listed = read_architecture(step | {"moe_layers_enum": [1, 2]})
     assert listed.layers == read_architecture(step).layers
     assert [bool(one.experts) for _, _, one in listed.layers] == [False, True]
+
+
+def test_latents_of_windows_in_dots() -> None:
+    """They end; what chooses is in the others alone, and nowhere where a file says so."""
+    full, window = ([one for _, one, _ in read_architecture(DOTS).layers][at] for at in (0, -1))
+    assert (full.selected_tokens, full.index_values, full.window_tokens) == (2048, 128, 0)
+    assert (window.selected_tokens, window.index_values, window.window_tokens) == (0, 0, 512)
+    assert window.score_width == 64 * (2 * 1024 + 64)
+    model = read_architecture(DOTS | {"use_dsa": False})
+    assert {one.selected_tokens for _, one, _ in model.layers} == {0}
+    assert model.cached_values(600) == 600 * 13 * 576 + 512 * 33 * 1088
+    odd = {"per_layer_config": {"02": {"kv_lora_rank": 9}}, "layer_types": None}
+    with pytest.raises(ValueError, match="'per_layer_config' says of layers what is not read"):
+        read_architecture(DOTS | odd)
+
+
+def test_step_5_by_hand() -> None:
+    """Of each region of eight tokens one row of 256 for four heads to choose by, in layers without
+    a window."""
+    step = PLAIN | NESTED["in words of Step 5"]
+    full, window = (one for _, one, _ in read_architecture(step).layers)
+    assert (full.selected_tokens, full.index_values, full.index_width) == (64 * 8, 32, 4 * 32)
+    assert (window.selected_tokens, window.index_values, window.window_tokens) == (0, 0, 128)
+    plain = read_architecture(step | {"sparse_config": {"enabled": False}})
+    assert [one.selected_tokens for _, one, _ in plain.layers] == [0, 0]
+    more = read_architecture(step).parameters - plain.parameters
+    assert more == 1024 * (4 * 256 + 256)
+    assert read_architecture(step | {"sparse_config": None}) == plain
 
 
 def test_layers_that_see_images_keep_nothing_of_the_text() -> None:
@@ -1275,6 +1575,8 @@ def test_parts_that_see_and_hear_are_told() -> None:
     [
         ({}, ()),
         ({"model_type": "qwen3_next"}, ("vllm", "trtllm")),
+        ({"model_type": "qwen4_exp_text"}, ("vllm",)),
+        ({"model_type": "qwen4_exp_text", "mamba_ssm_dtype": "float32"}, ()),
         ({"model_type": "qwen3_next", "mamba_ssm_dtype": "float32"}, ("vllm", "trtllm")),
         ({"model_type": "olmo_hybrid"}, ("vllm",)),
         ({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "float32"}, ("trtllm",)),
@@ -1398,6 +1700,11 @@ INKLING = {
                     "sconv_kernel_size": 4, "model_type": "inkling_model",
                     "local_layer_ids": [i for i in range(66) if (i + 1) % 6]},
          975_340_270_146, 247_808, 4 * (66 * 2 * 6144 + 247_808) // 2),
+        ({"model_type": "inkling2_text", "hidden_size": 4608, "num_hidden_layers": 48,
+          "num_attention_heads": 48, "num_key_value_heads": 8, "head_dim": 128, "d_rel": 16,
+          "sliding_window_size": 1024, "conv_kernel_size": 4, "moe_intermediate_size": 2304,
+          "n_routed_experts": 384, "num_experts_per_tok": 8, "vocab_size": 201_024},
+         593_718_478_848, 98_304, 4 * (48 * 2 * 4608 + 98_304) // 2),
     ],
 )  # fmt: skip
 def test_families_that_keep_what_others_do_not(
@@ -1477,6 +1784,31 @@ def test_longcat_as_published() -> None:
         read_architecture(config | {"moe_topk": 11})
 
 
+def test_gigachat_as_published() -> None:
+    """GigaChat 3.5: 432 billion parameters, 28 for a token; of 40 layers ten keep a latent, and the
+    others have the states of Qwen3-Next."""
+    config = LATENT | {
+        "model_type": "gigachat3_5", "hidden_size": 7168, "intermediate_size": 18432,
+        "num_hidden_layers": 40, "num_attention_heads": 64, "q_lora_rank": 1536,
+        "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1,
+        "num_experts_per_tok": 8, "first_k_dense_replace": 3, "vocab_size": 128_256,
+        "linear_key_head_dim": 128, "linear_value_head_dim": 128, "linear_num_key_heads": 32,
+        "linear_num_value_heads": 64, "full_attention_layers": list(range(3, 40, 4)),
+    }  # fmt: skip
+    model = read_architecture(config)
+    assert model.parameters / 1e9 == pytest.approx(432, rel=0.005)
+    both = model.active_parameters + 128_256 * 7168  # words, as makers count; and a draft's layer
+    assert both / 1e9 == pytest.approx(28, rel=0.06)
+    assert bytes_of(model) == 2 * 10 * 576
+    states = {one.state_values for _, one, _ in model.layers}
+    assert states == {0, 64 * 128 * 128}
+    kinds = ["attention" if i % 4 == 3 else "linear_attention" for i in range(40)]
+    named = {"full_attention_layers": None, "layer_types": kinds}
+    assert read_architecture(config | named) == model
+    ungated = read_architecture(config | {"gated_attention": False})
+    assert model.parameters - ungated.parameters == 10 * 7168 * 64 * 128
+
+
 def bytes_of(model: Architecture) -> float:
     return 2 * (model.cached_values(2) - model.cached_values(1))
 
@@ -1508,6 +1840,12 @@ BEAM = {
     "moe_intermediate_size": 2560, "num_experts": 256, "num_experts_per_tok": 8,
     "vocab_size": 151_936, "mlp_layer_types": ["dense"] * 3 + ["sparse"] * 49,
 }  # fmt: skip
+MINICPM5 = {
+    "model_type": "minicpm5_moe", "hidden_size": 2048, "intermediate_size": 8192, "head_dim": 128,
+    "num_hidden_layers": 28, "num_attention_heads": 32, "num_key_value_heads": 2,
+    "moe_intermediate_size": 512, "n_routed_experts": 160, "n_shared_experts": 1,
+    "num_experts_per_tok": 16, "first_k_dense_replace": 1, "vocab_size": 130_560,
+}  # fmt: skip
 AXK2 = {
     "model_type": "axk2", "hidden_size": 2048, "intermediate_size": 5120, "num_hidden_layers": 48,
     "num_attention_heads": 32, "kv_lora_rank": 128, "q_lora_rank": 384, "qk_rope_head_dim": 32,
@@ -1522,6 +1860,7 @@ AXK2 = {
     ("config", "beside"),
     [
         (BEAM, 501_267_599_808 - 493_250_150_400 - 2 * 777_912_320),
+        (MINICPM5, 15_002_552_320 - 13_589_544_960 - 2 * 267_386_880),
         (AXK2, 20_314_494_976 - 18_924_699_648 - 2 * 335_544_320),
     ],
 )

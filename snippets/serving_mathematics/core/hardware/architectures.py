@@ -10,7 +10,7 @@ Counts leave out norms, biases and rotary tables (below one part in a thousand).
 Source: Hugging Face `config.json` files as published by their models' authors; multi-head latent
 attention is DeepSeek-AI (2024), arXiv 2405.04434, section 2.1; the sparse selection of
 DeepSeek-V3.2 is its report, section 2.1; what a family leaves out is the default of its class in
-transformers 5.24; where vLLM 0.33 and SGLang 0.5.23 keep states in 16 bits is their
+transformers 5.24 or 5.25; where vLLM 0.33 and SGLang 0.5.23 keep states in 16 bits is their
 `mamba_utils.py`, and TensorRT-LLM's `validate_and_set_mamba_ssm_cache_dtype` and `config_utils.py`;
 what they keep of DeepSeek-V4 is vLLM's `compressor.py` and SGLang's `deepseek_v4_memory_pool.py`.
 """
@@ -66,7 +66,8 @@ TIED = (  # families whose vocabulary stands once, where a file says nothing els
     *("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "cohere", "cohere2"),
     *("smollm3", "ernie4_5", "ernie4_5_moe", "minicpm", "minicpm3", "lfm2", "lfm2_moe"),
     *("gpt2", "gpt_bigcode", "bloom", "falcon", "opt", "mamba", "falcon_mamba", "lfm3"),
-    *("gemma3n", "gemma3n_text"),
+    *("gemma3n", "gemma3n_text", "ernie4_5_vl_moe", "ernie4_5_vl_moe_text", "ernie4_5_moe_vl"),
+    "zaya",
 )
 SIZES = (  # which files of a model of language inside another leave out where they are as usual
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
@@ -103,7 +104,12 @@ HALF_STATES = (
     *("mamba", "falcon_mamba", "mamba2", "bailing_moe_v2_5"),
 )
 TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps as other values
-GATED = "qwen3_next", "qwen3_5", "afmoe", "muse_", "beam"  # whose attention has a gate, said or not
+GATED = (  # families whose attention has a gate that no key need tell
+    *("qwen3_next", "qwen3_5", "qwen4_exp", "afmoe", "muse_", "beam", "minicpm5_moe"),
+    *("inkling2_", "ricursive"),
+)
+IN_HOST, ENDS = "in the host's memory", "the ends of prompts alone"
+UNSEEN = IN_HOST, ENDS  # what ends the names of parts that neither see nor hear
 PLAIN_TYPES = (
     None,
     "",
@@ -121,12 +127,22 @@ NO_DECODERS = (  # families that do not answer token by token, or not alone; and
     *("nystromformer", "roformer", "tapas", "xmod", "yoso", "splinter", "canine", "dpr", "new"),
     *("diffusion_gemma", "llada", "llada2_moe", "Dream", "sdar", "sdar_moe", "vilt", "vibevoice"),
 )
-MISSING = {  # families of which something has no place in what is read here
-    **dict.fromkeys(("zamba", "zamba2"), "weights that stand once and are read in several layers"),
-    "voxtral_realtime": "sound that comes in beside each token of the answer",
-    "dory": "layers that a token passes several times",
-    "zaya": "attention to what a convolution has mixed",
+MISSING = {  # families of which something has no place in what is read here, and what is done
+    **dict.fromkeys(
+        ("zamba", "zamba2"),
+        ("weights that stand once and are read in several layers", "; count each as one"),
+    ),
+    **dict.fromkeys(
+        ("dory", "inkling2_loop", "inkling2_loop_text"),
+        ("layers that a token passes several times", "; count each passing as a layer"),
+    ),
+    "voxtral_realtime": ("sound that comes in beside each token of the answer", ""),
 }
+SKETCH = (  # what is read of any model
+    "a file is read that has 'hidden_size', 'num_hidden_layers', 'num_attention_heads', "
+    "'num_key_value_heads', 'head_dim', 'intermediate_size' and 'vocab_size' alone, and of a "
+    "mixture 'num_experts', 'num_experts_per_tok' and 'moe_intermediate_size'"
+)
 MASKED = "ForMaskedLM", "ForPreTraining"  # as classes of encoders end
 QUANT_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "mxfp4": "mxfp4"}
 FOUR_BITS = "gptq", "awq", "gptq_marlin", "awq_marlin", "auto-round"  # by whole numbers of `bits`
@@ -367,7 +383,8 @@ class _Reader:
     def unread(self, key: str, known: str) -> ValueError:
         """Of a key that changes what a layer is, in a way that is not known here."""
         return ValueError(
-            f"{self.name}: {key!r} says of layers what is not read here; known are {known}"
+            f"{self.name}: {key!r} says of layers what is not read here; known are {known}; for an "
+            f"estimate, {SKETCH}"
         )
 
     def _whole(self, what: str, value: Any, least: int, most: int) -> int:
@@ -389,7 +406,7 @@ def _grouped(
     gate = more.get("gate", 0) * hidden * heads * value
     return Attention(
         "window" if window else "full",
-        parameters + gate,
+        parameters + gate + more.get("beside", 0),
         cached_values=kv_heads * (key + value),
         score_width=heads * (key + value),
         prompt_score_width=heads * (key + value),
@@ -467,13 +484,16 @@ def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention
         )
     index_width = index_values = selected = 0
     waiting = 2 * ratio * width
+    pooled = 2 * width  # what a token adds to a block, and how much of it
     if ratio <= 8:  # finely compressed layers select, coarse ones read everything
-        index_size = read.whole("index_head_dim")
-        index_width = read.whole("index_n_heads") * index_size // ratio
+        index_size, index_heads = read.whole("index_head_dim"), read.whole("index_n_heads")
+        index_width = index_heads * index_size // ratio
         index_values = -(-index_size // ratio)
         selected = read.whole("index_topk") * ratio
-        parameters += q_rank * read.whole("index_n_heads") * index_size
+        parameters += (q_rank * index_size + hidden) * index_heads
+        pooled = 4 * (width + index_size)
         waiting = 4 * 2 * ratio * (width + index_size)
+    parameters += hidden * pooled
     return Attention(
         "latent",
         parameters,
@@ -487,6 +507,27 @@ def _compressed(read: _Reader, hidden: int, heads: int, ratio: int) -> Attention
         index_width=index_width,
         own_bytes=token_bytes / width,
         waiting_values=waiting,
+    )
+
+
+def _shared_blocks(
+    read: _Reader, hidden: int, heads: int, ratio: int, keeps: bool, chooses: bool
+) -> Attention:
+    """Attention of DeepSeek-V4.1: the same of blocks that do not overlap, which a few layers keep,
+    and a few choose of, for all that come after them."""
+    one, plain = (_compressed(read, hidden, heads, blocks) for blocks in (ratio, 0))
+    if not ratio:
+        return plain
+    width, size = read.whole("head_dim"), read.whole("index_head_dim")
+    parameters = plain.parameters + keeps * hidden * (2 * width + size)
+    index = read.whole("q_lora_rank") * size + hidden
+    return replace(
+        one,
+        parameters=parameters + chooses * read.whole("index_n_heads") * index,
+        index_values=chooses * one.index_values,
+        index_width=chooses * one.index_width,
+        waiting_values=2 * ratio * width if keeps and ratio > 1 else 0,
+        borrowed=not keeps,
     )
 
 
@@ -567,7 +608,8 @@ def _half_states(read: _Reader) -> tuple[str, ...]:
     family = str(read.get("model_type"))
     key = "mamba_ssm_cache_dtype" if family == "nemotron_h" else "mamba_ssm_dtype"
     half = "bfloat16", "float16"
-    found = ["vllm"] if family in HALF_STATES or read.get(key) in half else []
+    usual = half[0] if family.startswith("qwen4_exp") else None
+    found = ["vllm"] if family in HALF_STATES or read.get(key, default=usual) in half else []
     found += ["sglang"] * (read.get("mamba_ssm_dtype") in half)
     whole = read.get("mamba_ssm_cache_dtype") == "float32" or not family.startswith(TRTLLM_STATES)
     return (*found, *["trtllm"] * (not whole))
@@ -641,22 +683,33 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         if len(ratios) < layers:
             raise ValueError(f"{read.name}: 'compress_ratios' must have {layers} entries")
         ratios = ratios[:layers]
-        return [_compressed(read, hidden, heads, ratio) for ratio in ratios]
+        if not read.has("keeping_layers"):
+            return [_compressed(read, hidden, heads, ratio) for ratio in ratios]
+        keep, choose = read.wholes("keeping_layers"), read.wholes("choosing_layers")
+        return [
+            _shared_blocks(read, hidden, heads, ratio, i in keep, i in choose)
+            for i, ratio in enumerate(ratios)
+        ]
     if read.has("kv_lora_rank") and read.flag("use_mla", default=True):
-        if set(map(str, read.items("layer_types"))) & set(WINDOW_KINDS):
+        looking_back = read.inside("words_of_windows").config
+        if set(map(str, read.items("layer_types"))) & set(WINDOW_KINDS) and not looking_back:
             raise read.unread("layer_types", "layers without a window where kv_lora_rank is")
+        behind = type(read)({**read.config, **looking_back, "index_topk": None}, read.name)
         rotated = read.items("no_rope_layers")  # 1 where it is
         rotated = read.of_layers("no_rope_layers", len(rotated), (0, 1))
         types = read.items("indexer_types")
         types = read.of_layers("indexer_types", len(types), ("full", "shared"))
         linear = read.inside("linear_attn_config")
         state_layers = {i - 1 for i in linear.wholes("kda_layers")}
-        named = read.items("layer_types") if read.has("linear_num_heads") else []
+        told = looking_back or read.has("linear_num_heads", "linear_num_value_heads")
+        named = read.items("layer_types") if told else []
         found = []
         for i in range(layers):
             if i in state_layers:
                 count, size = linear.whole("num_heads"), linear.whole("head_dim")
                 found.append(_delta(hidden, count, count, size, size))
+            elif i < len(named) and named[i] == LAYER_KINDS[1] and not read.has("linear_num_heads"):
+                found.append(_linear(read, hidden, heads, 0))
             elif i < len(named) and named[i] == LAYER_KINDS[1]:
                 count, size = read.whole("linear_num_heads"), read.whole("linear_head_dim")
                 whole = read.get("model_type") == "bailing_hybrid"
@@ -666,6 +719,9 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
                     if light
                     else _own_rates(hidden, count, size, whole)
                 )
+            elif i < len(named) and named[i] == WINDOW_KINDS[0]:
+                one = _latent(behind, hidden, behind.whole("num_attention_heads"), False)
+                found.append(replace(one, window_tokens=read.whole("sliding_window")))
             else:
                 full = i >= len(types) or types[i] == "full"
                 turned = i >= len(rotated) or rotated[i] == 1
@@ -693,7 +749,8 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
         window = 0
     kinds = _layer_kinds(read, layers, window)
     gated = str(read.get("model_type")).startswith(GATED) or read.has("attention_gate_func")
-    gate = 1 if read.flag("attn_output_gate", "attention_output_gate", default=gated) else 0
+    gates = "attn_output_gate", "attention_output_gate", "use_gated_attention"
+    gate = 1 if read.flag(*gates, default=gated) else 0
     sparse = read.inside("sparse_attention_config")
     sparse_layers = [0] * layers
     if sparse.has("sparse_attention_freq"):
@@ -711,10 +768,15 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             more = {"gate": gate}
             if sparse_layers[i]:
                 index = sparse.whole("sparse_index_dim")
-                blocks = sparse.whole("sparse_topk_blocks")
+                row = sparse.whole("sparse_index_tokens", default=1)  # for which one row stands
+                blocks, many_index = (
+                    sparse.whole("sparse_topk_blocks"),
+                    sparse.whole("sparse_num_index_heads"),
+                )
                 more["selected_tokens"] = blocks * sparse.whole("sparse_block_size")
-                more["index_values"] = index
-                more["index_width"] = sparse.whole("sparse_num_index_heads") * index
+                more["index_values"] = -(-index // row)
+                more["index_width"] = many_index * index // row
+                more["beside"] = hidden * (many_index + 1) * index
             value = size if read.has("global_head_dim") else read.whole("v_head_dim", default=size)
             found.append(_grouped(hidden, many, shared, size, value, **more))
         else:
@@ -853,14 +915,16 @@ def _with_tables(
     around = read.whole("laurel_rank", default=64) if read.has("laurel_rank") else 0
     copies = 2 * (read.whole("copies", default=1) - 1) * hidden * hidden // max(1, len(layers))
     more = hidden * (3 * width + 2 * around) + copies
+    more += read.whole("passed_beside", default=0, least=0, most=10**12)
+    held = read.whole("held_beside", default=0, least=0, most=10**13)
     if not more:
-        return layers, 0
+        return layers, held
     passed = [
         (attention, replace(part, dense_parameters=part.dense_parameters + more))
         for attention, part in layers
     ]
     rows = read.whole("vocab_size_per_layer_input", "vocab_size")
-    return passed, rows * width * len(layers)
+    return passed, rows * width * len(layers) + held
 
 
 def _require_decoder(read: _Reader, outer: Mapping[str, Any]) -> None:
@@ -895,6 +959,25 @@ def _ernie(read: _Reader) -> dict[str, Any]:
             "sparse" if i in mixed and (i + 1) % every == 0 else "dense" for i in range(read.layers)
         ],
     }
+
+
+def _seeing_ernie(read: _Reader) -> dict[str, Any]:
+    """ERNIE 4.5 that sees: a second mixture of each layer is for images, and held all the same."""
+
+    def of(which: int) -> _Reader:
+        parts = {key: value for key, value in read.config.items() if key.startswith("moe_")}
+        pairs = {
+            key: one[which] for key, one in parts.items() if type(one) is list and len(one) == 2
+        }
+        return type(read)({**read.config, **pairs}, read.name)
+
+    text, images = of(0), of(1)
+    experts = images.whole("moe_num_experts", default=64) * _ernie(images)["mlp_layer_types"].count(
+        "sparse"
+    )
+    held = experts * 3 * images.whole("hidden_size") * images.whole("moe_intermediate_size")
+    width = text.whole("moe_intermediate_size")
+    return _ernie(text) | {"moe_intermediate_size": width, "held_beside": held}
 
 
 def _granite_hybrid(read: _Reader) -> dict[str, Any]:
@@ -970,6 +1053,76 @@ def _step(read: _Reader) -> dict[str, Any]:
         "num_experts_per_tok": read.get("moe_top_k", "num_experts_per_tok"),
         "mlp_layer_types": kinds if listed else read.get("mlp_layer_types"),
     }
+
+
+def _step5(read: _Reader) -> dict[str, Any]:
+    """Step 5: the same, and layers without a window choose regions of what they see, each by one
+    row of an index, as vLLM 0.34 has it in step5/common/config.py."""
+    found, sparse = _step(read), read.inside("sparse_config")
+    if not sparse.config or not sparse.flag("enabled", default=True):
+        return found
+    region = sparse.whole("region_block_size", default=8)
+    return found | {
+        "sparse_attention_config": {
+            "sparse_attention_freq": [1] * read.layers,
+            "sparse_topk_blocks": sparse.whole("topk", default=512),
+            "sparse_block_size": region,
+            "sparse_index_dim": sparse.whole("proxy_dim", default=256),
+            "sparse_index_tokens": region,
+            "sparse_num_index_heads": sparse.whole("sparse_indexer_num_heads", default=16),
+        }
+    }
+
+
+def _dots(read: _Reader) -> dict[str, Any]:
+    """dots 3, as its makers and as transformers write it: layers with a window have a latent and
+    heads of their own, and all have a gate for each head."""
+    kinds = [
+        LAYER_KINDS[0] if one == "indexed_attention" else one for one in read.items("layer_types")
+    ]
+    kinds = kinds or [
+        LAYER_KINDS[0] if i < 2 or i % 4 == 1 else WINDOW_KINDS[0] for i in range(read.layers)
+    ]
+    parts = read.inside("per_layer_config").config
+    words = next(iter(parts.values()), None)
+    windows = {f"{i:02}" for i, kind in enumerate(kinds[: read.layers]) if kind == WINDOW_KINDS[0]}
+    if parts and (set(parts) != windows or any(part != words for part in parts.values())):
+        return {}
+    if not parts:
+        nope = read.whole("swa_qk_nope_head_dim")
+        turned = read.get("swa_qk_rope_head_dim", default=read.whole("swa_head_dim") - nope)
+        words = {"qk_nope_head_dim": nope, "qk_rope_head_dim": turned}
+        for key in ("num_attention_heads", "q_lora_rank", "kv_lora_rank", "v_head_dim"):
+            words[key] = read.whole(f"swa_{key}")
+    return {
+        **dict.fromkeys(("per_layer_config", "swa_kv_lora_rank")),
+        "words_of_windows": words,
+        "layer_types": kinds,
+        "sliding_window": read.get("sliding_window", "sliding_window_size", default=512),
+        "gated_mla": True,
+        "gating_type": "headwise",
+        "index_topk": read.get("index_topk") if read.flag("use_dsa", default=True) else None,
+    }
+
+
+def _kimi(read: _Reader) -> dict[str, Any]:
+    """Kimi K3.1 says in one place what its latent layers choose by."""
+    dsa = read.inside("dsa_config")
+    if not dsa.config:
+        return {}
+    return {
+        "index_topk": dsa.whole("index_topk", default=2048),
+        "index_head_dim": dsa.whole("index_head_dim", default=64),
+        "index_n_heads": dsa.whole("index_num_heads", default=16),
+    }
+
+
+def _gigachat(read: _Reader) -> dict[str, Any]:
+    """GigaChat 3.5 lists the layers that have a latent; the others are of Qwen3-Next."""
+    full = read.wholes("full_attention_layers")
+    kinds = [LAYER_KINDS[0] if one == "attention" else one for one in read.items("layer_types")]
+    kinds = kinds or [LAYER_KINDS[i not in full] for i in range(read.layers)]
+    return {"layer_types": kinds, "gated_mla": read.flag("gated_attention", default=True)}
 
 
 def _gemma4(read: _Reader) -> dict[str, Any]:
@@ -1057,6 +1210,46 @@ def _mamba_alone(read: _Reader) -> dict[str, Any]:
     return found | {"mamba_dt_rank": -(-hidden // 16) if rank == "auto" else rank}
 
 
+def _deepseek_v4(read: _Reader) -> dict[str, Any]:
+    """DeepSeek-V4 as transformers writes it: kinds of layers in the place of ratios, and mixtures
+    whose experts are chosen by a word or by a router, as in all others."""
+    mixed = {"mlp_layer_types": ["sparse"] * read.layers}
+    found = mixed if set(map(str, read.items("mlp_layer_types"))) <= {"hash_moe", "moe"} else {}
+    if read.has("compress_ratios") or not read.has("layer_types"):
+        return found
+    rates = read.inside("compress_rates")
+    ratios = {WINDOW_KINDS[0]: 0} | {
+        kind: rates.whole(kind, default=usual)
+        for kind, usual in (
+            ("compressed_sparse_attention", 4),
+            ("heavily_compressed_attention", 128),
+        )
+    }
+    kinds = read.of_layers("layer_types", read.layers, tuple(ratios))
+    return found | {"compress_ratios": [ratios[kind] for kind in kinds]}
+
+
+def _deepseek_v41(read: _Reader) -> dict[str, Any]:
+    """DeepSeek-V4.1: few layers keep blocks, and vLLM 0.34 passes prompts, but for their ends, no
+    further than the last of them; its tables of several words stand as those of Qwen4."""
+    keep, tables = read.wholes("kv_source_layer_ids"), len(read.wholes("engram_layer_ids"))
+    found: dict[str, Any] = {"kv_source_layer_ids": None, "keeping_layers": keep}
+    found["choosing_layers"] = read.wholes("index_source_layer_ids")
+    beside = list(read.get("beside"))
+    if tables:
+        width, streams = read.whole("engram_head_dim"), read.whole("hc_mult", default=4)
+        most = read.whole("engram_max_ngram_size", default=4, least=2)
+        heads = (most - 1) * read.whole("engram_n_heads", default=8)
+        rows = sum(read.wholes("engram_num_embeddings"))
+        rows = rows or tables * heads * read.whole("engram_vocab_size")
+        passed = tables * heads * width * read.whole("hidden_size") * (streams + 1)
+        found |= {"engram_layer_ids": None, "passed_beside": passed // read.layers}
+        beside.append(f"a table of {rows * width / 1e9:.3g}·10⁹ values {IN_HOST}")
+    if keep and max(keep) < read.layers:
+        beside.append(f"that the last {read.layers - max(keep)} layers see {ENDS}")
+    return found | {"beside": tuple(beside)}
+
+
 def _longcat(read: _Reader) -> dict[str, Any]:
     """LongCat-Flash: a layer is two of others, and a mixture beside both; of its experts, some
     return what they get, so that a token takes as much less of the others."""
@@ -1114,6 +1307,62 @@ def _small_gemma(read: _Reader) -> dict[str, Any]:
     }
 
 
+def _zaya(read: _Reader) -> dict[str, Any]:
+    """ZAYA1: queries and keys are mixed with those of two tokens before, and a router is a network
+    of its own; in files before transformers 5.13 attention and experts are a layer each, and both
+    halves of an expert are one width."""
+    names = {"hybrid": LAYER_KINDS[0], "hybrid_sliding": WINDOW_KINDS[0]}
+    hidden, width = read.whole("hidden_size"), read.whole("head_dim")
+    inner = read.whole("router_hidden_size", "zaya_mlp_expansion", default=256)
+    heads = read.whole("num_attention_heads") + read.whole("num_key_value_heads")
+    mixed = heads * width * width * read.whole("cca_time1", default=2)
+    found: dict[str, Any] = {"passed_beside": inner * (hidden + 2 * inner) + mixed}
+    found["layer_types"] = [names.get(str(one), one) for one in read.items("layer_types")] or None
+    if read.has("zaya_layers"):
+        raise read.unread("zaya_layers", "files of transformers 5.13 and later")
+    if not read.has("ffn_hidden_size"):
+        return found
+    return found | {
+        "kv_channels": None,
+        "num_hidden_layers": read.whole("num_hidden_layers", least=2, most=MOST_LAYERS) // 2,
+        "moe_intermediate_size": read.whole("ffn_hidden_size", least=2) // 2,
+        "num_experts_per_tok": read.get("moe_router_topk"),
+    }
+
+
+def _qwen4(read: _Reader) -> dict[str, Any]:
+    """Qwen4-Exp, as Qwen3.8-Flash-Next: layers without a state choose blocks of what they see,
+    streams are mixed before and after all parts of a layer, and what stands of several words in a
+    table comes from the host, as vLLM 0.34 and SGLang 0.5.23 have it unless they are told."""
+    hidden, layers = read.whole("hidden_size"), read.layers
+    every = read.whole("full_attention_interval", default=4)
+    full = {LAYER_KINDS[0], "indexed_attention", "qwen_sparse_attention"}
+    kinds = [LAYER_KINDS[0] if one in full else one for one in map(str, read.items("layer_types"))]
+    kinds = kinds or [LAYER_KINDS[(i + 1) % every != 0] for i in range(layers)]
+    streams, rank = read.whole("hc_count", default=4), read.whole("hc_lowrank", default=320)
+    passed = 2 * layers * streams * hidden * (2 * rank + streams)
+    found: dict[str, Any] = {"full_attention_interval": None, "layer_types": kinds}
+    if read.has("indexer_budget"):
+        ratio = read.whole("indexer_compress_ratio")
+        found |= dict.fromkeys(("indexer_budget", "indexer_n_heads"))
+        found["sparse_attention_config"] = {
+            "sparse_attention_freq": [1] * layers,
+            "sparse_topk_blocks": -(-read.whole("indexer_budget") // ratio),
+            "sparse_block_size": ratio,
+            "sparse_index_dim": read.whole("indexer_head_dim"),
+            "sparse_index_tokens": ratio,
+            "sparse_num_index_heads": read.whole("indexer_n_heads"),
+        }
+    tables = len(read.wholes("ple_layer_ids"))
+    width = read.whole("ple_embed_dim", default=hidden)
+    rows = read.whole("ngram_vocab_size_base", default=20_000_000)
+    if tables:
+        passed += tables * width * hidden * (streams + 1)
+        values = f"a table of {tables * rows * width / 1e9:.3g}·10⁹ values {IN_HOST}"
+        found |= {"ple_layer_ids": None, "beside": (*read.get("beside"), values)}
+    return found | {"passed_beside": passed // layers}
+
+
 def _first_qwen(read: _Reader) -> dict[str, Any]:
     """Qwen of 2023 and Molmo count both halves of a gated layer."""
     return {"intermediate_size": read.whole("intermediate_size", least=2) // 2}
@@ -1121,22 +1370,31 @@ def _first_qwen(read: _Reader) -> dict[str, Any]:
 
 OWN_WORDS = {  # families that say some of it in words of their own
     "ernie4_5_moe": _ernie,
+    **dict.fromkeys(("ernie4_5_moe_vl", "ernie4_5_vl_moe", "ernie4_5_vl_moe_text"), _seeing_ernie),
     "granitemoehybrid": _granite_hybrid,
     **dict.fromkeys(("lfm2", "lfm2_moe", "lfm3"), _lfm2),
     **dict.fromkeys(("hunyuan", "hunyuan_v1_moe"), _hunyuan),
     **dict.fromkeys(("step3p5", "step3p7"), _step),
+    "step5": _step5,
+    **dict.fromkeys(("dots3_note", "dots3_note_text"), _dots),
     **dict.fromkeys(("gemma4", "gemma4_text", "gemma3n", "gemma3n_text"), _small_gemma),
     **dict.fromkeys(("gemma4_unified", "gemma4_unified_text"), _small_gemma),
     **dict.fromkeys(("mamba", "falcon_mamba", "mamba2"), _mamba_alone),
+    "deepseek_v4": _deepseek_v4,
+    **dict.fromkeys(("deepseek_v41", "deepseek_v41_text"), _deepseek_v41),
+    **dict.fromkeys(("kimi_linear", "kimi_k3"), _kimi),
     "longcat_flash": _longcat,
-    **dict.fromkeys(("inkling_text", "inkling_model"), _inkling),
+    **dict.fromkeys(("inkling_text", "inkling_model", "inkling2_text"), _inkling),
     **dict.fromkeys(("gpt2", "gptj", "gpt_bigcode", "codegen", "bloom"), _four_widths),
     "falcon": _falcon,
+    "gigachat3_5": _gigachat,
     "mimo_v2_flash": _mimo,
     "opt": _opt,
     "aria_text": _aria,
     "bailing_hybrid": _bailing,
     **dict.fromkeys(("qwen", "molmo"), _first_qwen),
+    "zaya": _zaya,
+    **dict.fromkeys(("qwen4_exp", "qwen4_exp_text"), _qwen4),
 }
 
 
@@ -1165,8 +1423,10 @@ def _language_model(config: Mapping[str, Any], name: str) -> _Reader:
     _require_decoder(_Reader(merged, name), config)
     for one in (whole.get("model_type"), family):
         if str(one) in MISSING:
+            what, instead = MISSING[str(one)]
             raise ValueError(
-                f"{name}: 'model_type' {one!r} is not read: it has {MISSING[str(one)]}"
+                f"{name}: 'model_type' {one!r} is not read: it has {what}; for an estimate, "
+                f"{SKETCH}{instead}"
             )
     merged |= _known_words(_Reader(merged, name))
     if whole.has("tie_word_embeddings"):  # vLLM asks the whole whether its words stand once
@@ -1286,6 +1546,15 @@ def _fewest_bits(found: list[str | None]) -> str | None:
     return min((one for one in found if one), key=lambda one: one == "fp8")
 
 
+def _type_of_experts(read: _Reader) -> str:
+    """What a file says of its experts' numbers, in DeepSeek-V4.1's beside their format; or ''."""
+    told = read.inside("quantization_config").get("expert_dtype", default="")
+    experts = read.get("expert_dtype", default=told)
+    if experts not in ("", "fp4", "fp8", "bf16", "bfloat16"):
+        raise read._wrong("'expert_dtype'", "one of fp4, fp8, bf16", experts)
+    return str(experts)
+
+
 def read_architecture(config: Mapping[str, Any], name: str = "model") -> Architecture:
     """The architecture that a published `config.json` describes.
 
@@ -1340,10 +1609,7 @@ def read_architecture(config: Mapping[str, Any], name: str = "model") -> Archite
         published = published_precision(read.config)
     except _UnknownFormat as problem:
         published = f"{name}: {problem}"
-    experts = read.get("expert_dtype", default="")
-    if experts not in ("", "fp4", "fp8", "bf16", "bfloat16"):
-        raise read._wrong("'expert_dtype'", "one of fp4, fp8, bf16", experts)
-    four_bit = published == "mxfp4" or experts == "fp4"
+    four_bit = published == "mxfp4" or _type_of_experts(read) == "fp4"
     return Architecture(
         name=name,
         hidden=hidden,
