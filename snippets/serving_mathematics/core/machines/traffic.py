@@ -9,7 +9,7 @@ trace's own rate of each minute; then classes are as frequent as they were in th
 
     python -m serving_mathematics.core.machines.traffic AZURE.csv MOONCAKE.jsonl.gz
 
-writes records/machine_traffic.json from the files as published.
+writes records/machine_traffic.json.gz from the files as published.
 
 Assumes: requests that do not depend on each other but for what their class says; hits that do not
 depend on the load.
