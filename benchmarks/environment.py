@@ -34,19 +34,17 @@ PATIENCE_S = 5.0
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def peers_python(
-    folder: Path = FOLDER, name: str = "peers", packages: Mapping[str, str] = PEERS
-) -> Path:
+def peers_python(name: str = "peers", packages: Mapping[str, str] = PEERS) -> Path:
     """The Python of an environment, made by pip on first use, with the numpy that we have."""
-    python = folder / name / "bin" / "python"
+    python = FOLDER / name / "bin" / "python"
     wanted = [f"numpy=={np.__version__}", *(f"{one}{span}" for one, span in packages.items())]
-    done = folder / f"{name}.txt"
+    done = FOLDER / f"{name}.txt"
     if done.is_file() and done.read_text("utf-8").split() == wanted and python.exists():
         return python
-    folder.mkdir(parents=True, exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     done.unlink(missing_ok=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for command in ([sys.executable, "-m", "venv", str(folder / name)], [*pip, *wanted]):
+    for command in ([sys.executable, "-m", "venv", str(FOLDER / name)], [*pip, *wanted]):
         made = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if made.returncode:
             raise BenchmarkError(f"{command[:6]} failed:\n{made.stderr[-2000:]}")

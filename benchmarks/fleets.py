@@ -153,10 +153,10 @@ def most_memory_gb() -> float:
     return round(most / 1e9, 3)
 
 
-def day(requests: int, seconds: float = DAY_S) -> dict[str, Any]:
+def day(requests: int) -> dict[str, Any]:
     """A day of the chat machines: minutes of a real hour over and over, lengths of the whole."""
     rng = np.random.default_rng(1)
-    arrivals, _ = draw_minutes(rng, requests / seconds, requests, CHAT.traffic)
+    arrivals, _ = draw_minutes(rng, requests / DAY_S, requests, CHAT.traffic)
     lengths = draw_lengths(rng, CHAT.traffic, requests)
     asked = Requests(arrivals, lengths.prompt_tokens, lengths.output_tokens)
     del arrivals, lengths

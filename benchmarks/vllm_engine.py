@@ -48,10 +48,10 @@ class ServedBench:
 
     takes_two = False
 
-    def __init__(self, server: Server, settings: Settings, seed: int = 0) -> None:
+    def __init__(self, server: Server, settings: Settings) -> None:
         """Reads the log from where it ends now."""
         self.settings, self._port, self._model = settings, server.port, str(server.model)
-        self._rng, self._log = np.random.default_rng(seed), server.steps
+        self._rng, self._log = np.random.default_rng(0), server.steps
         self._read_bytes = self._log.stat().st_size
 
     def new_steps(self) -> list[Step]:

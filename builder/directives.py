@@ -97,9 +97,8 @@ def _listed(page: Page, text: str) -> str:
     """The place of what a button copies in a list of its page, which docs/assets/handbook.js loads
     when somebody goes to the button: in the page it would be a third of its weight.
     """
-    if text not in page.copies:
-        page.copies.append(text)
-    return f"{page.base}{page.copies_address}#{page.copies.index(text)}"
+    page.copies.append(text)
+    return f"{page.base}{page.copies_address}#{len(page.copies) - 1}"
 
 
 def _in_browser(page: Page, run: Run) -> bool:

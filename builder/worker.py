@@ -6,9 +6,6 @@ comparisons, figures with caption and alt text, sliders with their grids, the nu
 `example()`, the data files that it read.
 """
 
-# In one piece: what a process does from its start to its end; a change of any of it makes every
-# record old.
-
 from __future__ import annotations
 
 import contextlib

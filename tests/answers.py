@@ -56,6 +56,7 @@ from .test_bad_input import (
     is_number,
     is_sequence,
     public,
+    ring,
 )
 
 MOST = 6  # answers of a function that are kept
@@ -356,15 +357,11 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
             raise _Effect(event)
 
 
-def _ring(*_: object) -> None:
-    raise TooSlow
-
-
 def watched() -> None:
     """From here on to the end of the process, `limited` sees what happens."""
     sys.dont_write_bytecode = True  # of what a function imports
     sys.addaudithook(_watch)
-    signal.signal(signal.SIGPROF, _ring)
+    signal.signal(signal.SIGPROF, ring(TooSlow))
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, resource.RLIM_INFINITY))
 
 

@@ -22,6 +22,7 @@ import copy
 import dataclasses
 import doctest
 import functools
+import gc
 import importlib
 import inspect
 import io
@@ -32,6 +33,7 @@ import random
 import re
 import resource
 import signal
+import time
 import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -75,6 +77,7 @@ PROBES = (
     2**63,
 )  # make a function say its rules
 PROBE_S = 0.06  # of processor time; refusals come within 8 ms of a fast one
+SOON_S = 0.01  # of processor time, after which a call is ended that could not be at once
 FARTHEST = 10_000  # end of a range that is tried: what is beyond is large for the sake of work
 SAMPLE = 0.12  # of the calls, where not all are made
 ELEMENTWISE = {  # of the loop of a fit: what has no answer makes no answer, element by element
@@ -144,6 +147,22 @@ LEFT_OUT = {
 
 class TooSlow(BaseException):
     """A call is not ended by what it catches."""
+
+
+def ring(problem: type[BaseException]) -> Callable[[int, types.FrameType | None], None]:
+    """A signal's handler that ends a call. Where it falls into what Python calls while it looks for
+    garbage, which would print the error and go on, it rings again soon."""
+
+    def rings(_: int, frame: types.FrameType | None) -> None:
+        of_garbage = {getattr(one, "__code__", None) for one in gc.callbacks}
+        while frame:
+            if frame.f_code in of_garbage:
+                signal.setitimer(signal.ITIMER_PROF, SOON_S)
+                return
+            frame = frame.f_back
+        raise problem
+
+    return rings
 
 
 class _Called(BaseException):
@@ -353,16 +372,12 @@ def computing_modules() -> list[str]:
 def limited() -> Iterator[None]:
     """A signal that ends a call, whose handler stays for one that comes late, and a limit on what
     memory it takes: an array may be too large for the machine and not for numpy."""
-
-    def ring(*_: object) -> None:
-        raise TooSlow
-
     memory = Path("/proc/self/statm")
     if memory.is_file():
         held = int(memory.read_text().split()[0]) * resource.getpagesize()
         kept = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (held + MORE_BYTES, kept[1]))
-    signal.signal(signal.SIGPROF, ring)
+    signal.signal(signal.SIGPROF, ring(TooSlow))
     yield
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.signal(signal.SIGPROF, signal.SIG_IGN)
@@ -394,6 +409,26 @@ def test_bad_numbers_are_refused_by_name(name: str) -> None:
                 if wrong:
                     found.append(f"{title}({argument}={bad}): {wrong}")
     assert not found, "\n".join(found)
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_call_is_ended_too_that_looks_for_garbage() -> None:
+    def slow(*_: object) -> None:
+        began = time.process_time()
+        while time.process_time() < began + 3 * SOON_S:
+            pass
+
+    def collects() -> None:
+        gc.collect()
+        while True:
+            pass
+
+    gc.callbacks.append(slow)  # where Python would lose an error
+    try:
+        with pytest.raises(TooSlow):
+            answered(collects, inspect.signature(collects).bind(), SOON_S)
+    finally:
+        gc.callbacks.remove(slow)
 
 
 def test_what_holds_arrays_equals_itself_alone() -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ from serving_mathematics.exercises import (
 from builder import ROOT, SOURCES
 
 from .profiles import todays
-from .test_bad_input import example_call
+from .test_bad_input import example_call, ring
 
 ALL = [(chapter, name) for chapter in chapters() for name in exercises.exercises(chapter)[1]]
 OTHER_SIDE: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -168,14 +168,10 @@ def _off(function: Callable[..., Any], call: inspect.BoundArguments) -> Callable
     return lucky
 
 
-def _out_of_time(_number: int, _frame: FrameType | None) -> None:
-    raise TimeoutError("looped")
-
-
 @pytest.fixture
 def limited() -> Iterator[Callable[[str, str, Callable[..., Any], float], Verdict]]:
     """`verify`, ended when an answer loops."""
-    signal.signal(signal.SIGPROF, _out_of_time)
+    signal.signal(signal.SIGPROF, ring(TimeoutError))
 
     def run(chapter: str, name: str, answer: Callable[..., Any], limit_s: float) -> Verdict:
         signal.setitimer(signal.ITIMER_PROF, limit_s)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import pytest
 from serving_mathematics.support import measuring
 
+from builder import ROOT, SOURCES
+
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -158,3 +160,9 @@ def test_recorded_function_is_asked_anew_when_its_record_is_made(asking: ModuleT
     assert asking.slow(1.0, 5).total == 0.0
     asking.slow.make()
     assert asking.slow(1.0, 5).total == 6.0
+
+
+def test_records_that_a_module_names_are_there() -> None:
+    for file in (ROOT / SOURCES).rglob("*.py"):
+        for name in re.findall(r"\brecords/\w+\.json(?:\.gz)?", file.read_text(encoding="utf-8")):
+            assert (ROOT / SOURCES / name).is_file(), f"{file} names {name}"

@@ -20,6 +20,7 @@ from serving_mathematics.support.require import (
     require,
     require_all_positive,
     require_all_sorted,
+    require_finite,
     require_in,
     require_non_negative,
     require_positive,
@@ -150,6 +151,10 @@ def test_sizes_end_where_products_would(rule: Callable[..., Any]) -> None:
     assert require_non_negative(x=5e-324) == 5e-324
     with pytest.raises(ValueError, match="p must be at least 1e-100"):
         require_in("(0, 1)", p=5e-324)
+    with pytest.raises(ValueError, match=r"x must be at most 1e100 in size, got -1\.1e"):
+        require_finite(x=-1.1e100)
+    with pytest.raises(ValueError, match=r"interval must be such as \[0, 1\), got '0 to 1'"):
+        require_in("0 to 1", p=0.5)
 
 
 def test_sizes_of_arrays_end_there_too() -> None:

@@ -79,7 +79,6 @@ export function open(form) {
     const first = unknown[0].slice(0, 40);
     sure.textContent = `This address asks for ${first} = “${given[unknown[0]].slice(0, 40)}”, of which this sentence has no answer: what stands above answers the sentence as it reads. The planner computes others.`;
   };
-  form.addEventListener("submit", (event) => event.preventDefault());
   copy(form.querySelector("button"), () => new URL(say(), location.href).href);
   for (const blank of blanks) blank.addEventListener("change", () => history.replaceState(history.state, "", say()));
   recall();

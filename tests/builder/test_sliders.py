@@ -347,6 +347,7 @@ WRONG = [
     ({"readouts__0__label": "wait"}, "labels must differ, got"),
     ({FIRST + "x__values": [1, 2, 3]}, "x has unknown fields: values"),
     ({FIRST + "x__limit": {"at": 1, "label": "SLO"}}, "x has unknown fields: limit"),
+    ({VALUES: [[None, None]] * 3, "absent": "none"}, r"y has no value anywhere"),
     ({FIRST + "y__range": (3, 1)}, r"y range must be finite and increase, got \(3, 1\)"),
     ({FIRST + "x__log": True}, "x is logarithmic and must be positive, got 0"),
     ({FIRST + "y__limit": {"at": 9, "label": "SLO"}}, r"y limit must be in \(0, 4.8\), got 9"),

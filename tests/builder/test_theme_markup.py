@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from builder import ROOT
 from builder.markup import markup
 from builder.theme_markup import (
     content,
@@ -197,3 +198,13 @@ def test_policy_names_inline_scripts_by_their_hash_and_where_python_comes_from(
             "blob:",
         ]
         assert rules["connect-src"] == f"'self'{where}"
+
+
+def test_what_the_builder_marks_is_styled_or_read() -> None:
+    removed = {"anchor-link", "arithmatex", "clipboard-copy-txt"}  # what others mark
+    reads = [*ROOT.glob("docs/assets/*.[cj]s*"), *ROOT.glob("overrides/**/*.html")]
+    told = "".join(file.read_text("utf-8") for file in reads if file.name != "codemirror.js")
+    for file in [*ROOT.glob("builder/*.py"), *ROOT.glob("builder/*.html")]:
+        for classes in re.findall(r"class=[\"']([\w -]+)[\"']", file.read_text("utf-8")):
+            for name in {*classes.split()} - removed:
+                assert re.search(rf"(?<![\w-]){name}(?![\w-])", told), f"{file.name}: {name}"

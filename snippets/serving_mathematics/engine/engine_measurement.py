@@ -295,17 +295,15 @@ def _most_mib() -> float:
     return round(most / (2**20 if sys.platform == "darwin" else 1024), 1)
 
 
-def _memory(
-    settings: Settings = SETTINGS, sizes: int = SIZES, mixed: int = MIXED
-) -> dict[str, Any]:
+def _memory() -> dict[str, Any]:
     """What memory an engine comes to, each in a process of its own."""
     rows = []
     for kernels in (KERNELS, OWN_KERNELS):
         with futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            rows.append(pool.submit(_levels, kernels, settings, sizes, mixed).result())
+            rows.append(pool.submit(_levels, kernels, SETTINGS, SIZES, MIXED).result())
         print(rows[-1], file=sys.stderr, flush=True)
     date = provenance(COMMAND)["date"]
-    return {"date": date, "sizes": sizes, "mixed_steps": mixed, "rows": rows}
+    return {"date": date, "sizes": SIZES, "mixed_steps": MIXED, "rows": rows}
 
 
 def _measure(repeats: int = REPEATS, run_s: float = RUN_S) -> dict[str, Any]:

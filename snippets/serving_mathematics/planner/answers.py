@@ -103,7 +103,6 @@ from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.trace_formats import ReadRequests
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import priced, sized
-from serving_mathematics.support.require import require_positive_integer
 
 WIDTH = 100  # characters of a line in a terminal
 SAID = {"replicas", "a replica", "steps are those of", "price of the fleet"}  # in the sentence
@@ -517,12 +516,11 @@ def summary_text(told: Answered) -> str:
     return "\n".join([*sentence, table_text(rows)])
 
 
-def table_text(rows: Sequence[Sequence[str]], width: int = WIDTH) -> str:
+def table_text(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells as text, in columns as wide as their widest cell, or less: the widest are
-    broken until a row has so many characters.
+    broken until a row fits a terminal, and none to less than eight characters.
 
-    rows: all of one length, at least one row. width: positive; no column gets less than eight.
-    Raises ValueError otherwise.
+    rows: all of one length, at least one row. Raises ValueError otherwise.
 
     >>> print(table_text([["a", "b"], ["long", "c"]]))
     a     b
@@ -530,9 +528,8 @@ def table_text(rows: Sequence[Sequence[str]], width: int = WIDTH) -> str:
     """
     if not rows or len({len(row) for row in rows}) != 1:
         raise ValueError(f"rows must be of one length, got {[len(row) for row in rows]}")
-    width = require_positive_integer(width=width)
     widths = [max(1, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
-    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 8:
+    while sum(widths) + 2 * (len(widths) - 1) > WIDTH and max(widths) > 8:
         widths[widths.index(max(widths))] -= 1
     lines = []
     for row in rows:

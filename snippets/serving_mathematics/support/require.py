@@ -164,7 +164,7 @@ def require_in(interval: str, **numbers: Any) -> Any:
     Traceback (most recent call last):
     ValueError: utilization must be in [0, 1), got 1.0
     """
-    smallest = SMALLEST if interval.startswith("(0,") else -math.inf
+    smallest = SMALLEST if interval.startswith("(0,") else -LARGEST
     return _checked(_interval(interval), f"in {interval}", numbers, smallest)
 
 
@@ -297,7 +297,7 @@ def widen_fields(record: Any) -> None:
 
 
 def _checked(
-    keeps: Callable[[float], bool], rule: str, numbers: dict[str, Any], smallest: float = -math.inf
+    keeps: Callable[[float], bool], rule: str, numbers: dict[str, Any], smallest: float = -LARGEST
 ) -> Any:
     """Each as an int or a float of Python, which keep a rule: one, or a tuple of several."""
     used = []
@@ -308,9 +308,7 @@ def _checked(
             one = "one number, " if many and not rule.startswith("a ") else ""
             _refuse(name, one + rule, _as_given(value))
         if not smallest <= number <= LARGEST:
-            _refuse(name, SMALL if number < smallest else LARGE, value)
-        if number < -LARGEST:
-            _refuse(name, LARGE, value)
+            _refuse(name, SMALL if -LARGEST < number < smallest else LARGE, value)
         used.append(number)
     return used[0] if len(used) == 1 else tuple(used)
 

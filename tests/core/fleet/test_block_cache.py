@@ -105,6 +105,7 @@ def test_chains_turn_off_only_at_their_ends() -> None:
 
 def test_identities_that_lie() -> None:
     assert prefixes_of_ids([[1], [1, 2]], [[4], [4, 4]]).tokens.tolist() == [4, 4]
+    assert prefixes_of_ids([[], []], [[], []]).node.tolist() == [-1, -1]
     with pytest.raises(ValueError, match="row 2: block 1 must be 4 tokens, as in row 1, got 3"):
         prefixes_of_ids([[1], [1]], [[4], [3]])
     with pytest.raises(ValueError, match="row 2: block 2 must be another beginning, as in row 1"):

@@ -7,7 +7,7 @@ of the customers and in one of the agents; what slack, old loads and short recor
 of eight draws; and a clip.
 
 `python -m serving_mathematics.architecture.model_routers.routed_fleets` simulates them, in ten
-minutes, and writes records/routed_fleets.json.
+minutes, and writes records/routed_fleets.json.gz.
 
 Assumes: what `prefix_routing` and `core.fleet` assume; Poisson arrivals but where it is said.
 

@@ -6,7 +6,7 @@ setting it then meets what it was not set for: requests with half as much more w
 a real trace, and a number that is wrong by a fifth. Other surprises ask for other settings.
 
 `python -m serving_mathematics.capacity.autoscaling.signals` lets each policy run, in some seconds,
-and writes records/scaling_signals.json.
+and writes records/scaling_signals.json.gz.
 
 Assumes: `fluid_fleet`; signals that are means over a minute, but for counts; at most three times
 the replicas that the top of the wave needs.

@@ -8,7 +8,7 @@ many different tokens are used as the cache holds. A session finds its prefix if
 within T, which is no longer than C/r, and the shorter the oftener prefixes are found.
 
 `python -m serving_mathematics.capacity.littles_law.block_lifetime` runs the agents, in some
-seconds, and writes records/block_lifetime.json.
+seconds, and writes records/block_lifetime.json.gz.
 
 Assumes: a full cache that lets go of what was used longest ago; the book's agents.
 

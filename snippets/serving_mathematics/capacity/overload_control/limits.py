@@ -14,7 +14,7 @@ it, and counts the prompts of all who have no first token, as long as they are. 
 long as the limit shuts the door until it is read.
 
 `python -m serving_mathematics.capacity.overload_control.limits` runs the engine under each limit,
-in some seconds, and writes records/queue_limits.json.
+in some seconds, and writes records/queue_limits.json.gz.
 
 Assumes: Poisson arrivals at a constant rate; the engine of `core.machines`.
 

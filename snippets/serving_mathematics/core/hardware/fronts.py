@@ -201,7 +201,6 @@ def fit_front(
     work: Work,
     per_token_s: Array,
     front: Front,
-    constants: Constants = FITTED,
     latencies: Callable[[Work, Constants], Latencies] = steps_alone,
 ) -> Front:
     """A front with the scale and host time that are most likely after some measured steps.
@@ -228,7 +227,7 @@ def fit_front(
         return replace(front, scale=float(scale), sequence_s=float(host))
 
     def residuals(logs: Array) -> Array:
-        found = latencies(work, front_constants(moved(logs), constants))
+        found = latencies(work, front_constants(moved(logs)))
         return np.asarray(np.log(found.per_token_s / per_token_s))
 
     start = np.log([front.scale, front.sequence_s])

@@ -15,7 +15,7 @@ are as likely as n times λ/X(n + 1), with X(c) for all beyond. It is the sharin
 whose answer does not depend on the law of lengths.
 
 `python -m serving_mathematics.core.machines.token_sharing` simulates 320,000 requests, in a few
-seconds, and writes records/token_sharing.json.
+seconds, and writes records/token_sharing.json.gz.
 
 Assumes: Poisson arrivals, prompts spread evenly, memory that lasts.
 

@@ -9,7 +9,7 @@ trace's own rate of each minute; then classes are as frequent as they were in th
 
     python -m serving_mathematics.core.machines.traffic AZURE.csv MOONCAKE.jsonl.gz
 
-writes records/machine_traffic.json from the files as published.
+writes records/machine_traffic.json.gz from the files as published.
 
 Assumes: requests that do not depend on each other but for what their class says; hits that do not
 depend on the load.
@@ -218,11 +218,10 @@ def found_tokens(requests: Requests, cache_tokens: int, block_tokens: int = BLOC
     return np.asarray(np.minimum(found, requests.prompt_tokens - 1))
 
 
-def tabulate(requests: Requests, cache_tokens: int = CACHE_TOKENS) -> dict[str, Any]:
+def tabulate(requests: Requests) -> dict[str, Any]:
     """What the record keeps of a trace.
 
-    requests: the trace, 320 or more. cache_tokens: as for found_tokens. Raises ValueError for
-    fewer.
+    requests: the trace, 320 or more. Raises ValueError for fewer.
 
     >>> asked = Requests(np.arange(320.0), np.full(320, 9), np.full(320, 4))
     >>> tabulate(asked)["mean_output_tokens"]
@@ -232,7 +231,7 @@ def tabulate(requests: Requests, cache_tokens: int = CACHE_TOKENS) -> dict[str, 
     least = CLASSES * VALUES
     rule = f"a trace of {least} requests or more"
     require(prompts.size >= least, "requests", rule, prompts.size)
-    cached = found_tokens(requests, cache_tokens)
+    cached = found_tokens(requests, CACHE_TOKENS)
     parts = np.array_split(np.argsort(prompts, kind="stable"), CLASSES)
 
     def values(lengths: npt.NDArray[Any], digits: int) -> list[list[float]]:

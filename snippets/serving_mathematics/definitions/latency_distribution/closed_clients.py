@@ -6,7 +6,7 @@ engine runs. The same requests at the same mean rate, sent when they are due, do
 with answers of one length end together and ask together, which nobody does who comes at random.
 
 `python -m serving_mathematics.definitions.latency_distribution.closed_clients` runs both, in
-a minute or two, and writes records/closed_clients.json.
+a minute or two, and writes records/closed_clients.json.gz.
 
 Assumes: clients without a pause between answer and request; the book's chat machine.
 

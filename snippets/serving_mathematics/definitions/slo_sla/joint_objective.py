@@ -6,7 +6,7 @@ least their sum less one. It falls with the load, so the load cap is found by ha
 the rate of requests that keep both: it follows the load a little beyond the cap, and then falls.
 
 `python -m serving_mathematics.definitions.slo_sla.joint_objective` simulates 40 million requests,
-in three minutes or four, and writes records/joint_objective.json.
+in three minutes or four, and writes records/joint_objective.json.gz.
 
 Assumes: the book's machines with their promises; Poisson arrivals, unless the trace's minutes are
 asked for, which are played for whole hours; nobody is refused. Near the ceiling and beyond it there

@@ -5,7 +5,7 @@ costs whatever it holds, and what it adds. Each of these is most at another numb
 fixed part with few, its own tokens and its prompt with many.
 
 `python -m serving_mathematics.definitions.throughput.lifted_ceiling` simulates loops, in a few
-seconds, and writes records/lifted_ceiling.json.
+seconds, and writes records/lifted_ceiling.json.gz.
 
 Assumes: what `closed_loop_engine` assumes; formats as the step model has them, other changes that
 touch one term and nothing else.

@@ -5,7 +5,7 @@ each load a record has the mean time per token, the first token that 99% have, h
 are taken, what gauges show in the mean, which share keeps a promise, and a clip of the engine.
 
 `python -m serving_mathematics.definitions.utilization.engine_under_load` simulates six million
-requests, in half a minute, and writes records/engine_under_load.json.
+requests, in half a minute, and writes records/engine_under_load.json.gz.
 
 Assumes: what `core.machines.running` assumes; Poisson arrivals; load in percent of what the engine
 carries with its own places.

@@ -3,7 +3,7 @@
 The same question for other machines of the book, for long answers, and for a step a fifth slower.
 
 `python -m serving_mathematics.definitions.utilization.other_engines` runs these engines, in half a
-minute, and writes records/other_engines.json.
+minute, and writes records/other_engines.json.gz.
 
 Assumes: what `core.machines.running` assumes.
 

@@ -8,7 +8,7 @@ X, so that it is longer than t for the share
     e^(−(X − λ)t).
 
 `python -m serving_mathematics.intuition.batch_vs_online.freed_places` simulates steady loads, in
-half a minute, and writes records/freed_places.json.
+half a minute, and writes records/freed_places.json.gz.
 
 Assumes: batch requests as long as online ones, which never run out; Poisson arrivals; answers that
 end independently of each other; places that memory holds.

@@ -5,7 +5,7 @@ between tokens is a step that the budget fills. Too small a budget is a ceiling:
 that takes t(B) passes B/t(B) tokens a second, prompts and answers together, and no more come in.
 
 `python -m serving_mathematics.optimization.batching.token_budget` runs each budget, in some
-seconds, and writes records/token_budget.json.
+seconds, and writes records/token_budget.json.gz.
 
 Assumes: what `Engine` assumes; Poisson arrivals.
 

@@ -5,7 +5,7 @@ that wait come back late, find nothing, and their prompts make others wait: that
 load is what it was.
 
 `python -m serving_mathematics.optimization.caching.after_a_burst` runs the book's agents, in some
-seconds, and writes records/after_a_burst.json.
+seconds, and writes records/after_a_burst.json.gz.
 
 Assumes: what `core.fleet` assumes; sessions that go on as their answers come; nobody gives up, and
 who is turned away comes back, unless it says otherwise.

@@ -13,7 +13,7 @@ The length of an answer is not known; going by a guess of it shortens the mean a
 lengthens the tail.
 
 `python -m serving_mathematics.optimization.hardware_scheduling.orders` lets an engine serve in each
-order, in some seconds, and writes records/queue_orders.json.
+order, in some seconds, and writes records/queue_orders.json.gz.
 
 Assumes: what `core.fleet` assumes; Poisson arrivals, or the minutes of a trace.
 
