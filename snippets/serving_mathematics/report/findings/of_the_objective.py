@@ -45,6 +45,7 @@ from serving_mathematics.report.findings.finding import (
     Finding,
     _alike,
     _share_ends,
+    _sure_of,
     duration,
     percent,
 )
@@ -178,11 +179,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
 
 def _sure(kept: FloatArray, ends: tuple[float, float] | None) -> str:
     """How a share is known that has these ends of its interval, or none."""
-    if ends is None:
-        some = {0.0: "all were late", 1.0: "none was late"}
-        return f"no interval: {some.get(float(kept.mean()), 'late requests came about once')}"
-    worth = sized(_alike(kept), 2)
-    return "95%" + f"; late requests come together, so that {worth} are worth one" * (worth != "1")
+    some = {0.0: "all were late", 1.0: "none was late"}.get(float(kept.mean()))
+    return f"no interval: {some}" if some else _sure_of(ends, _alike(kept), "late requests")
 
 
 def _of_summary(run: Run, asked: Asked) -> Finding | None:
