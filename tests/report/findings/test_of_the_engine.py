@@ -195,6 +195,18 @@ def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:
     assert kept.change.startswith("look for what made the engine slower from")
 
 
+@pytest.mark.parametrize(("seed", "last"), [(0, 1.5), (1, 1.3), (2, 1 / 1.5)])
+def test_an_engine_that_becomes_slower_little_by_little_is_told(seed: int, last: float) -> None:
+    """A run whose clock goes faster and faster."""
+    run = served(np.random.default_rng(seed), 1000, load=0.5)
+    sent, ttft, lasted = (run.columns[x] for x in ("sent_s", "ttft_s", "latency_s"))
+    moments = [x + (last - 1) * x**2 / (2 * sent[-1]) for x in (sent, sent + ttft, sent + lasted)]
+    times = {"ttft_s": moments[1] - moments[0], "latency_s": moments[2] - moments[0]}
+    found = engine_changed(Run("", "", {**run.columns, "sent_s": moments[0], **times}), Asked())
+    told = float(found.seen.removeprefix("little by little a token came to take about ").split()[0])
+    assert told == pytest.approx(last, rel=0.1)
+
+
 def test_a_log_of_days_says_dates() -> None:
     """Whoever was on duty looks at a clock, not at 120,000 s."""
     sent = np.arange(0.0, 2.5e5, 100.0)

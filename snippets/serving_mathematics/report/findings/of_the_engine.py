@@ -510,16 +510,24 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
         return None
     begins, times = told
     at, after = _clock_of(run)
-    since = at(begins - float(np.nanmin(run.column("sent_s"))))
+    slow, engines = math.isnan(begins), "two engines"
+    change = "report the two parts by themselves, and look for a deploy, a replica that came or "
+    change += "went, a prefix cache that was lost, a clock that was lowered or a neighbour on the "
+    change += "device then"
+    if slow:
+        seen, engines = "little by little a token came to take", "no one engine"
+        change = "report its beginning and its end by themselves, and look for a device that "
+        change += "became warm, a neighbour on it or contexts that grew"
+    else:
+        since = at(begins - float(np.nanmin(run.column("sent_s"))))
+        seen = f"from {since}{after} on, a token takes"
     return Finding(
         "warning",
-        f"from {since}{after} on, a token takes about {sized(times, 2)} times as "
-        "long with as many inside and as long prompts",
-        "the log is of two engines, so nothing is said of the costs of a step or of the load that "
+        f"{seen} about {sized(times, 2)} times as long with as many inside and as long prompts",
+        f"the log is of {engines}, so nothing is said of the costs of a step or of the load that "
         "it carries",
-        "report the two parts by themselves, and look for a deploy, a replica that came or went, a "
-        "prefix cache that was lost, a clock that was lowered or a neighbour on the device then",
-        "least squares with one factor from a moment on, of seven moments tried",
+        change,
+        "least squares with one factor from a moment on, of seven moments tried, or one that grows",
         "machine/step-time",
     )
 
