@@ -97,6 +97,7 @@ COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
 IDLE = 0.3  # of the time without a request, which is paid all the same
 ROOM = 1.2  # times the rate of the log, below which more is to be planned for
 ELSEWHERE = 1.5  # the same, from which the engine's speed is not the cause
+WITH_MEMORY = ", within a tenth where memory binds, as work of preempted requests is left out"
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -660,8 +661,8 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
         f"engine of {_places_said(own)} carries{lasting}{minute}{fewer}",
         "this is its utilization: GPU utilization is 100% from the first request on",
         change,
-        f"from the costs of a step in the log{_those(run)}, if it has every request of one engine; "
-        f"{_error(own)}",
+        f"from the costs of a step in the log{_those(run)}, if it has every request of one engine"
+        f"{WITH_MEMORY * (fit < count)}; {_error(own)}",
         "definitions/utilization",
     )
 
