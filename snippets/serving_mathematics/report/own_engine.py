@@ -250,7 +250,7 @@ def _changed(run: Run) -> tuple[float, float] | None:
         return max(float(np.median(part)) for part in (off[:at], off[at:]))
 
     begins = [each.size * part // 8 for part in range(1, 8)]
-    ways = [(at, (np.arange(each.size) >= at) * 1.0) for at in begins]
+    ways = [(at, (np.arange(each.size) >= at).astype(float)) for at in begins]
     ways.append((each.size // 2, (sent - sent[0]) / max(float(sent[-1] - sent[0]), 1e-9)))
     least, times, place = min(
         (left(times, changed, at), times, place)

@@ -109,6 +109,10 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
     r"\A# AIPerf Server Metrics|^\s*NVIDIA [\w-]+ \||^\*\*\* Measurement Settings|^┃ *Statistic": (
         "AIPerf's profile_export_aiperf.json, or genai-perf's profile_export_genai_perf.json"
     ),
+    r'^ +"aggregation_type": "|^metric,mean,std,min,max,cv,|^Pareto Optimal Points|'
+    r'^ +"timeslices": \[|\ATimeslice,Start_NS,': (
+        "AIPerf's profile_export_aiperf.json of each run, which the folder has"
+    ),
     r'"last_gen_throughput"|"median_decode_latency"|^last_ttft: |^\W*Offline Throughput Bench|'
     r'\A\{\n\s+"(elapsed_time|avg_latency)"|^Throughput: [\d.]+ requests/s': (
         "a test of a server, as vllm bench serve or SGLang's bench_serving make it"
@@ -257,7 +261,8 @@ def _is_report(value: Any) -> bool:
 def _is_record(value: Any) -> bool:
     """Of AIPerf or inference-perf, a request each."""
     keys = set(value) if isinstance(value, Mapping) else set()
-    return {"metadata", "metrics"} <= keys or {"info", "start_time"} <= keys
+    of_runs = "aiperf_version" in keys  # AIPerf's aggregates of several
+    return ({"metadata", "metrics"} <= keys and not of_runs) or {"info", "start_time"} <= keys
 
 
 def _of_report(value: Any, where: str) -> list[Run]:

@@ -202,7 +202,7 @@ def _alike_times(times: FloatArray) -> float:
     >>> _alike_times(np.arange(300) % 7.0), round(_alike_times(np.repeat([1.0, 2.0, 1.5], 40)))
     (1.0, 33)
     """
-    many = max(_alike((times > np.quantile(times, x)) * 1.0) for x in SLOW)
+    many = max(_alike((times > np.quantile(times, x)).astype(float)) for x in SLOW)
     return many if many > 1 + BY_CHANCE / math.sqrt(times.size) else 1.0
 
 

@@ -496,7 +496,7 @@ def _percentile(times: FloatArray, quantile: float, name: str, of: str) -> Findi
     why = "a change within that interval is noise"
     change = f"send about {4 * times.size:,} requests to halve it"
     if alike > 1:
-        alike = max(alike, _alike((times > here) * 1.0))
+        alike = max(alike, _alike((times > here).astype(float)))
         ends = _ends_of(1 - quantile, times.size, alike)
         sure = _sure_of(ends, alike, "slow requests")
         above = ends or (0.0, 2 * min(quantile, 1 - quantile))  # as many beyond as it counts
@@ -522,10 +522,10 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     """
     bad = int(np.nansum(run.column("failed"))) if run.has("failed") else run.said("failed")
     total = run.size if run.has("failed") else run.said("completed") + run.said("failed")
-    gave_up = int(np.nansum(run.column("gave_up")))
+    gave_up, refused = int(np.nansum(run.column("gave_up"))), 0
     if not (bad > 0 and total > 0):
-        bad, total = _aborted(run)
-        gave_up = int(np.nan_to_num(bad))
+        gave_up, refused, total = _not_served(run)
+        bad = gave_up + refused
     if not (bad > 0 and total > 0):
         return None
     share = wilson_interval(int(bad), int(total))
@@ -539,6 +539,9 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     seen += f", {of_failed} of them of {whose}, which sent {of_all} of all" if whose else ""
     if gave_up > 0.5 * bad:
         seen += f"; {'all' if gave_up == bad else f'{gave_up:,}'} because their clients gave up"
+    if refused:
+        some = "all" if refused == bad else f"{refused:,}"
+        seen += f"; {some} at the queue's limit, by each try"
     fast = False
     if run.has("failed", "latency_s"):
         failed = run.column("latency_s")[~run.good()]
@@ -564,6 +567,9 @@ def failures(run: Run, asked: Asked) -> Finding | None:
         if np.isfinite(run.column("ttft_s")[run.column("gave_up") > 0]).sum() > 0.5 * gave_up:
             change = "look at what they had when they left: most had their first token"
         change += "; count each as a broken promise, whose whole time is in no percentile"
+    if refused > 0.5 * bad:
+        change = "add capacity, or let more wait as long as they are in time; have clients pause "
+        change += "before they try again"
     return Finding(
         level,
         seen,
@@ -574,12 +580,12 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     )
 
 
-def _aborted(run: Run) -> tuple[float, float]:
-    """Requests that an engine counts as given up, and these and those with a first token."""
-    if run.series is None:
-        return math.nan, math.nan
-    aborted, answered = run.series.grown("aborted"), run.series.grown("ttft_count")
-    return aborted, aborted + np.nan_to_num(answered)
+def _not_served(run: Run) -> tuple[int, int, float]:
+    """Requests that an engine counts as given up, tries that a queue limit turned away, and these
+    and the requests with a first token."""
+    names = ("aborted", "refused", "ttft_count")
+    grown = [np.nan_to_num(run.series.grown(x) if run.series else 0.0) for x in names]
+    return int(grown[0]), int(grown[1]), float(sum(grown))
 
 
 def empty_answers(run: Run, _asked: Asked) -> Finding | None:
@@ -597,7 +603,7 @@ def empty_answers(run: Run, _asked: Asked) -> Finding | None:
     empty = _known_numbers(ordered.column("output_tokens")[ordered.good()]) <= 0
     if wilson_interval(int(empty.sum()), max(1, empty.size)).low <= 0.002:
         return None
-    told, sure = _share_told(empty * 1.0, "they")
+    told, sure = _share_told(empty.astype(float), "they")
     return Finding(
         "warning",
         f"{empty.sum():,} answers that count as whole have no token: {told}",
