@@ -159,7 +159,8 @@ def read_file(text: str | os.PathLike[str], where: str = "", columns: str = "") 
         return [_plausible_run(_vllm_run(*pair)) for pair in zip(results, names, strict=True)]
     begin = text.lstrip()[:1] if _is_json(text) else ""
     require(bool(text.strip()), where, "a load test, a log or a scrape", "an empty file")
-    require("\0" not in text[:1000], where, "text", "something else (unpack it first?)")
+    told = "something else (unpack it first, or save it as UTF-8?)"
+    require("\0" not in text[:1000], where, "text", told)
     first: Any = _first_value(text, where) if begin else None
     known = _is_report(first) or _is_record(first) or bool(_logging_engine(lines))
     for mark, rule in () if known else INSTEAD.items():
