@@ -604,8 +604,8 @@ def test_a_request_that_lasted_while_a_clock_was_set_back_tells_no_time() -> Non
     sent = 10.0 * np.arange(400)
     ends = sent + np.where(np.arange(400) % 50 == 0, 12.0, 3.0)
     wall = [np.where(x < 2001.0, x, x - 3600.0) for x in (sent, ends)]
-    text = "start_s,end_s\n" + "\n".join(f"{1.7e9 + a},{1.7e9 + b}" for a, b in zip(*wall, strict=True))
-    run = read_log(text, "a")
+    rows = [f"{1.7e9 + a},{1.7e9 + b}" for a, b in zip(*wall, strict=True)]
+    run = read_log("\n".join(["start_s,end_s", *rows]), "a")
     assert np.flatnonzero(np.isnan(run.columns["latency_s"])).tolist() == [200]
     assert "; times of 1 that lasted across it are left out" in " ".join(run.notes)
 
