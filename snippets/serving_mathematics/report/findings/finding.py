@@ -185,8 +185,8 @@ def _alike(flags: FloatArray) -> float:
     size, share = flags.size, float(flags.mean())
     if not 0 < share < 1:
         return 1.0
-    power = np.abs(np.fft.rfft(flags - share, 2 * size)) ** 2
-    lags = np.fft.irfft(power, 2 * size)[: size // 2 * 2]
+    wide = 1 << (2 * size - 1).bit_length()  # of no large prime, which takes ten times as long
+    lags = np.fft.irfft(np.abs(np.fft.rfft(flags - share, wide)) ** 2, wide)[: size // 2 * 2]
     pairs = (lags[0::2] + lags[1::2]) / lags[0]
     until = int(np.argmax(pairs < 1e-9)) or pairs.size
     many = max(1.0, 2 * float(pairs[:until].sum()) - 1)
