@@ -7,15 +7,16 @@ of the cache, of which the largest counts, and their levels are kept apart too.
 First tokens of SGLang are those of streamed answers.
 
 Assumes: scrapes in the order in which they are given; a scrape does not say when it was made, so
-between two of them only ratios are told, unless each begins with its time in a comment.
+between two of them only ratios are told, unless each begins with its time in a comment. Of
+TensorRT-LLM's pipelines what runs is one micro-batch, which --max_batch_size bounds too.
 
 Source: vLLM documentation, production metrics (0.34), and pull requests 33290 and 48860; SGLang
 documentation, production metrics, and pull requests 17026 and 40255; TensorRT-LLM,
 `metrics/collector.py`, `py_executor.py`, pull requests 12132 and 18583; Triton, TGI and
-llama.cpp, metrics; LMDeploy 0.18, `metrics/loggers.py`; AIBrix 0.8, `metrics/engine_rules.py`;
-Dynamo 1.6, `prometheus_names.py`; NVIDIA NIM for LLMs, observability; vLLM's production stack,
-`metrics_service`; DCGM, field identifiers 155 and 156; nvidia-smi --help-query-gpu; Prometheus
-documentation, text format and HTTP API.
+llama.cpp, metrics; LMDeploy 0.18, `metrics/loggers.py` and `metrics/stats.py`; AIBrix 0.8,
+`metrics/engine_rules.py`; Dynamo 1.6, `prometheus_names.py`; NVIDIA NIM for LLMs, observability;
+vLLM's production stack, `metrics_service`; DCGM, field identifiers 155 and 156; nvidia-smi
+--help-query-gpu; Prometheus documentation, text format and HTTP API.
 """
 
 # In one piece: one table of names, and the scrape, the range query and the table that read by it.
