@@ -119,7 +119,7 @@ def _there(run: Run, asked: Asked, name: str) -> bool:
         return run.gaps_s.size > 0
     if kind == "engine":
         level = run.series.level(counter) if run.series is not None else np.zeros(0)
-        may_stay_0 = counter in ("aborted", "refused")
+        may_stay_0 = counter in ("aborted", "refused")  # where nothing counts them
         return bool((level > 0).any() if may_stay_0 else level.size)
     if kind == "told":
         return counter in run.told
@@ -243,12 +243,7 @@ FINDINGS = (
     Rule(stalls, "Do answers stall?", (("gaps:",),)),
     Rule(bursts, "Does it burst?", (("sent_s",),), FEW),
     Rule(paced, "Is it too even?", (("sent_s",),), FEW),
-    Rule(
-        lengths_follow_load,
-        "Do lengths follow the load?",
-        (("sent_s", "prompt_tokens"),),
-        FEW,
-    ),
+    Rule(lengths_follow_load, "Do lengths follow the load?", (("sent_s", "prompt_tokens"),), FEW),
     Rule(few_carry_most, "Do few bring most?", (("prompt_tokens",),), 5 * FEW),
     Rule(sessions, "Do requests follow each other?", (("session",),), FEW),
     Rule(tenants, "Who makes whom wait?", (("tenant",),), FEW),
