@@ -169,6 +169,17 @@ def test_aiperf_in_three_forms_is_one_run() -> None:
     )
 
 
+@pytest.mark.parametrize("cut", [{"was_cancelled": True}, {"is_complete": False}, {}])
+def test_a_run_that_aiperf_calls_incomplete_says_so(cut: dict[str, bool]) -> None:
+    data = json.loads((REAL / "aiperf.json").read_text()) | cut
+    data |= {"incomplete_reason": "the records stalled"} if "is_complete" in cut else {}
+    summary = read_file(json.dumps(data), "a")
+    (run,) = joined([*_real("aiperf.csv"), *summary, *_real("aiperf.jsonl")])
+    told = [note for note in run.notes if "did not come to its end" in note]
+    assert len(told) == bool(cut)
+    assert all(("(the records stalled)" in one) == ("is_complete" in cut) for one in told)
+
+
 def test_power_that_aiperf_saw_is_of_all_devices() -> None:
     data = json.loads((REAL / "aiperf.json").read_text())
     gpus = {str(i): {"metrics": {"nvidia_power_usage": {"avg": 300.0 + i}}} for i in range(2)}

@@ -466,7 +466,11 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
     require("ttft_s" in told or "latency_s" in told, where, "with latencies", ", ".join(data)[:80])
     tool = "AIPerf" if "aiperf_version" in data or "schema_version" in data else "genai-perf"
     names = _at(settings, "endpoint.model_names", "models.items.0.name", "model_names")
-    return Run(where, tool, told=told, model=_name(names))
+    notes = []
+    if data.get("is_complete") is False or data.get("was_cancelled") is True:
+        why = _name(data.get("incomplete_reason"))[:100]
+        notes = [f"{tool} says that this run did not come to its end" + f" ({why})" * bool(why)]
+    return Run(where, tool, told=told, model=_name(names), notes=tuple(notes))
 
 
 def _telemetry_w(data: Mapping[str, Any]) -> float:
@@ -752,7 +756,8 @@ def _once(runs: Sequence[Run]) -> list[Run]:
         same = [one for one in found if one.size == run.size and _same(one, run)]
         if same:
             place = found.index(same[0])
-            found[place] = replace(same[0], told={**run.told, **same[0].told})
+            notes = tuple(dict.fromkeys((*same[0].notes, *run.notes)))
+            found[place] = replace(same[0], told={**run.told, **same[0].told}, notes=notes)
         else:
             found.append(run)
     return found
@@ -791,7 +796,8 @@ def _with_summaries(runs: Sequence[Run], tool: str) -> list[Run]:
         said = dict(record.told)
         for one in whole:
             said = {**one.told, **said}
-        parts = [replace(record, told=said, model=record.model or whole[0].model)]
+        notes = (*whole[0].notes, *record.notes)
+        parts = [replace(record, told=said, model=record.model or whole[0].model, notes=notes)]
         stages = []
     else:
         return list(runs)
