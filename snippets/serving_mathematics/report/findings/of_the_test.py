@@ -408,7 +408,7 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
         change
         or "lower the rate until the last tenth is as fast as the middle, or say the rate that was "
         "served and no latency",
-        "ten blocks in order, 1 in 2,000 by chance",
+        "ten blocks in order, 1 in 2,000 by chance if none waited for the one before",
         "definitions/utilization",
     )
 
