@@ -122,3 +122,11 @@ def test_an_interval_of_dispersion_holds_the_true_one(length: int, least: float)
         )
         held.append(abs(index - true) <= half * index)
     assert np.mean(held) >= least
+
+
+def test_a_rate_that_only_fell_has_a_dispersion_and_no_interval() -> None:
+    """Half of a day: of its windows not two are worth something."""
+    sent = np.cumsum(0.1 / (1 + 0.8 * np.cos(np.linspace(0, np.pi, 4000))))
+    found = bursts(Run("", "", {"sent_s": sent}), Asked())
+    assert found is not None
+    assert "(1 is Poisson)" in found.seen

@@ -76,7 +76,8 @@ def bursts(run: Run, asked: Asked) -> Finding | None:
                 shown.append(f"{sized(own)} in {word}")
     peak = float(counts.max() / counts.mean())
     worth = counts.size / _alike_times(counts)
-    spread = f"; ± {sized(_half_of_dispersion(worth) * index, 2)}" * (worth >= FEWEST_CLUMPS)
+    told = worth >= FEWEST_CLUMPS
+    spread = f"; ± {sized(_half_of_dispersion(worth) * index, 2)}" if told else ""
     return Finding(
         "warning" if run.tool == "a trace" or index > 3 else "note",
         f"dispersion over {duration(window)} is {', '.join(shown)} (1 is Poisson"
