@@ -247,13 +247,14 @@ PAGES = {  # of today's releases, or of their sources, cut to what is read
         "LMDeploy",
         [
             "lmdeploy:num_requests_running 3",
-            "lmdeploy:num_api_requests_waiting 4",
+            'lmdeploy:num_api_requests_waiting{engine="0"} 4',  # for one of its handles
+            'lmdeploy:num_api_requests_waiting{engine="1"} -1',  # while a last token is sent
             "lmdeploy:num_requests_waiting 1",
             "lmdeploy:gpu_cache_usage_perc 0.5",
             "lmdeploy:cached_tokens_total 5",
             "lmdeploy:time_per_output_token_seconds_sum 2",
         ],
-        {"running": 3.0, "waiting": 1.0, "cache": 0.5, "prefix_found": 5.0, "tpot_s": 2.0},
+        {"running": 3.0, "waiting": 5.0, "cache": 0.5, "prefix_found": 5.0, "tpot_s": 2.0},
     ),
     "llama.cpp": (
         "llama.cpp",
@@ -508,6 +509,20 @@ def test_requests_that_clients_gave_up_are_failures(name: str) -> None:
         assert bool(seen) == told
         assert all("400 of 1,000" in one and "clients gave up" in one for one in seen)
         assert "failures" not in found.quiet
+
+
+def test_requests_that_a_limit_turned_away_are_failures() -> None:
+    """As vLLM 0.34 counts them: by the limit that it was, 0 of those that were not met."""
+    name, lines = "vllm:admission_rejections_total", ["vllm:time_to_first_token_seconds_count 600"]
+    limits = ("max_num_queued_reqs", "max_num_queued_tokens")
+    for counts, told in (((300, 100), "400 of 1,000 requests failed"), ((0, 0), "")):
+        pairs = zip(limits, counts, strict=True)
+        scrape = [*lines, *(f'{name}{{model_name="m",reason="{x}"}} {y}' for x, y in pairs)]
+        found = report([scrape_run("\n".join(scrape), "a")], Asked())
+        seen = [one for one in found.findings if one.name == "failures"]
+        assert [one.seen.partition(":")[0] for one in seen] == [told] * bool(told)
+        assert all("all at the queue's limit" in one.seen for one in seen)
+        assert all(one.change.startswith("add capacity") for one in seen)
 
 
 def test_a_table_by_the_second() -> None:

@@ -169,6 +169,17 @@ def test_aiperf_in_three_forms_is_one_run() -> None:
     )
 
 
+@pytest.mark.parametrize("cut", [{"was_cancelled": True}, {"is_complete": False}, {}])
+def test_a_run_that_aiperf_calls_incomplete_says_so(cut: dict[str, bool]) -> None:
+    data = json.loads((REAL / "aiperf.json").read_text()) | cut
+    data |= {"incomplete_reason": "the records stalled"} if "is_complete" in cut else {}
+    summary = read_file(json.dumps(data), "a")
+    (run,) = joined([*_real("aiperf.csv"), *summary, *_real("aiperf.jsonl")])
+    told = [note for note in run.notes if "did not come to its end" in note]
+    assert len(told) == bool(cut)
+    assert all(("(the records stalled)" in one) == ("is_complete" in cut) for one in told)
+
+
 def test_power_that_aiperf_saw_is_of_all_devices() -> None:
     data = json.loads((REAL / "aiperf.json").read_text())
     gpus = {str(i): {"metrics": {"nvidia_power_usage": {"avg": 300.0 + i}}} for i in range(2)}
@@ -277,6 +288,16 @@ def test_other_files_are_refused_by_name(text: str, told: str) -> None:
         ('{"batch_size": 4, "latency": 1.5, "last_gen_throughput": 80.0}', "a test of a server"),
         ("batch size: 16\nlatency: 1.25 s\nlast_ttft: 0.40 s\n", "a test of a server"),
         ('{\n "elapsed_time": 9.5,\n "num_requests": 9\n}', "a test of a server"),
+        (
+            '{\n  "schema_version": "1.0",\n  "aiperf_version": "0.13.0",\n  "metadata": {\n'
+            '    "aggregation_type": "confidence"\n  },\n  "metrics": {}\n}',
+            "aiperf.json of each run",
+        ),
+        ('{\n  "aggregation_type": "sweep",\n  "metadata": {}\n}', "aiperf.json of each run"),
+        ('{\n  "timeslices": [\n    {"start_ns": 1}\n  ]\n}', "aiperf.json of each run"),
+        ("metric,mean,std,min,max,cv,se\r\nttft_avg,1,1,1,1,1,1\r\n", "aiperf.json of each run"),
+        ("c,ttft_avg_mean\r\n1,2\r\n\r\nPareto Optimal Points\r\nc\r\n", "of each run"),
+        ("Timeslice,Start_NS,End_NS,Metric,Unit,Stat,Value\r\n", "aiperf.json of each run"),
     ],
 )
 def test_what_tells_less_names_the_file_that_tells_more(text: str, told: str) -> None:

@@ -599,6 +599,17 @@ def test_stretches_of_replicas_stand_side_by_side() -> None:
     assert "(sort the rows of engines side by side)" in " ".join(joined.notes)
 
 
+def test_a_request_that_lasted_while_a_clock_was_set_back_tells_no_time() -> None:
+    """In the night in which an hour comes twice, as clocks on the wall write it."""
+    sent = 10.0 * np.arange(400)
+    ends = sent + np.where(np.arange(400) % 50 == 0, 12.0, 3.0)
+    wall = [np.where(x < 2001.0, x, x - 3600.0) for x in (sent, ends)]
+    rows = [f"{1.7e9 + a},{1.7e9 + b}" for a, b in zip(*wall, strict=True)]
+    run = read_log("\n".join(["start_s,end_s", *rows]), "a")
+    assert np.flatnonzero(np.isnan(run.columns["latency_s"])).tolist() == [200]
+    assert "; times of 1 that lasted across it are left out" in " ".join(run.notes)
+
+
 def test_latencies_over_which_a_clock_was_put_forward_are_left_out() -> None:
     local = [f"2026-03-29T{'01:59' if i < 60 else '03:00'}:{i % 60:02d}" for i in range(120)]
     ends = [*local[3:], "2026-03-29T03:01:00", "2026-03-29T03:01:01", "2026-03-29T03:01:02"]

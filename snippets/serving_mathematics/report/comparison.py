@@ -2,7 +2,8 @@
 
 Two runs are compared by blocks in order and not by requests, because those that stand in one queue
 are slow together: the mean of each of ten blocks is a replication, and Welch's test compares them;
-so is a percentile of first tokens and of whole answers.
+so is a percentile of first tokens and of whole answers. Blocks are fewer where a tenth is not worth
+two independent requests, because neighbours in one queue are slow together too.
 A difference that it does not tell from chance, all numbers together, is noise. Runs of other rates
 or other tokens are not compared by their times: a time per token is held against what the first
 run's costs of a step give at the second's load. An engine's counters tell means and no spread:
@@ -25,7 +26,14 @@ import numpy as np
 from serving_mathematics.machine.predictions.own_runs import calibrate, calibration_text
 from serving_mathematics.planner.load_tests import LoadRun, runs_of
 from serving_mathematics.report.evidence import FloatArray, Run, _rates_told
-from serving_mathematics.report.findings.finding import FEW, Asked, Finding, _blocks_of, duration
+from serving_mathematics.report.findings.finding import (
+    FEW,
+    Asked,
+    Finding,
+    _alike_times,
+    _blocks_of,
+    duration,
+)
 from serving_mathematics.report.findings.of_the_test import (
     _requests,
     _sent_rate,
@@ -39,7 +47,7 @@ from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import student_quantile
 from serving_mathematics.support.require import require
 
-RUN_BLOCKS = 10
+RUN_BLOCKS, BLOCK_WORTH = 10, 2.0  # at most; requests that each is worth at least
 ANY_CHANCE = 0.05  # of two runs alike, in which one of their numbers is told to differ
 WORSE = 0.1  # slower beyond chance, from which that is a problem
 OTHER_LOAD, OTHER_SIGMAS = 0.1, 3.0  # by which rates or tokens differ, and in standard errors
@@ -117,7 +125,7 @@ def differences(first: Run, second: Run) -> list[Difference]:
         fewest = min(x.size for x in values)
         if fewest < FEW:
             continue
-        blocks = [_blocks_of(x, RUN_BLOCKS) for x in values]
+        blocks = [_blocks_of(x, _blocks_worth(values)) for x in values]
         one, other = (np.array([x.mean() for x in each]) for each in blocks)
         pairs.append((f"{title}, mean", one, other, _unit(name)))
         if name in TAILED:
@@ -248,11 +256,24 @@ def _values(run: Run, name: str) -> FloatArray:
     return np.asarray(values[np.isfinite(values)])
 
 
+def _blocks_worth(values: Sequence[FloatArray]) -> int:
+    """How many blocks runs are cut into: ten, or as many as are worth `BLOCK_WORTH` each in both;
+    two at least, which tell apart what differs many times.
+
+    values: of each run, in order.
+
+    >>> _blocks_worth([np.arange(200) % 7.0]), _blocks_worth([np.repeat([1.0, 2.0, 1.5], 40)])
+    (10, 2)
+    """
+    worth = min(one.size / _alike_times(one) for one in values)
+    return max(2, min(RUN_BLOCKS, int(worth / BLOCK_WORTH)))
+
+
 def _welch(title: str, one: FloatArray, other: FloatArray, wrong: float) -> Difference:
     """Two numbers by their blocks; wrong: share of intervals that leave out what is true."""
     errors = [float(x.var(ddof=1)) / x.size for x in (one, other)]
     error = math.sqrt(sum(errors))
-    freedom = sum(errors) ** 2 / max(sum(e**2 / (RUN_BLOCKS - 1) for e in errors), 1e-300)
+    freedom = sum(errors) ** 2 / max(sum(e**2 / (one.size - 1) for e in errors), 1e-300)
     quantile = student_quantile(1 - wrong / 2, max(1.0, freedom)) if error > 0 else 0.0
     a, b = float(one.mean()), float(other.mean())
     base = a if a > 0 else 1.0

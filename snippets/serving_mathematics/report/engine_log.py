@@ -1,13 +1,17 @@
-"""An engine's own log, in which vLLM and SGLang say every few seconds how many requests run and
-wait and how much of the cache they take, as levels over time.
+"""An engine's own log, in which vLLM, SGLang and LMDeploy say every few seconds how many requests
+run and wait and how much of the cache they take, as levels over time.
 
 A line is of one engine; a line of each makes a moment, in which what runs and waits is added up and
 the fullest cache counts. An engine that has nothing to do prints nothing and counts as empty.
 
-Assumes: a log of one process, in its order. vLLM prints no year, so times are of one.
+In LMDeploy requests beyond its places wait before the engine, for a handle.
+
+Assumes: a log of one process, in its order. vLLM prints no year, so times are of one. Few clients
+left while they waited for a handle of LMDeploy, which goes on counting them.
 
 Source: vLLM, vllm/v1/metrics/loggers.py, and before 2025 vllm/engine/metrics.py; SGLang, the lines
-of its scheduler about decode batches (2024 to 2026).
+of its scheduler about decode batches (2024 to 2026); LMDeploy 0.18, lmdeploy/metrics/loggers.py and
+stats.py.
 """
 
 from __future__ import annotations
@@ -35,6 +39,12 @@ SAID = {  # by an engine: its number, what runs, what waits and the cache in use
         r"Decode batch(?: \[\d+\])?[.,] "
         r"#running-req: (?P<running>\d{1,9}), (?:.*?token usage: (?P<share>\d(?:\.\d+)?))?"
         r".*#queue-req: (?P<waiting>\d{1,9})"
+    ),
+    "LMDeploy": re.compile(
+        r"(?:DP(?P<engine>\d{1,6})\] )?Avg thr \(in/out\): [^,\n]*, Server \([a-z/]+\): "
+        r"\d+ / \d+ / -?\d+ / (?P<before>-?\d{1,9}), "  # below 0 while the last token is sent
+        r"Engine \(running/waiting\): (?P<running>\d{1,9}) / (?P<waiting>\d{1,9})"
+        r"(?:.*?KV cache: (?P<percent>\d{1,3}(?:\.\d+)?)%)?"
     ),
 }
 AT = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
@@ -64,7 +74,8 @@ def log_lines_run(text: str, where: str) -> Run:
     ([1.0, 2.0], [0.948, 0.948])
     """
     engine = _logging_engine(text)
-    rule = "an engine's log with lines that say Running: 3 reqs or #running-req: 3"
+    rule = "an engine's log with lines that say Running: 3 reqs, #running-req: 3 or Engine "
+    rule += "(running/waiting): 3 / 0"
     require(engine, where, rule, text[:40].split("\n")[0])
     lines = [(line, said) for line in text.splitlines() if (said := SAID[engine].search(line))]
     places = [
@@ -111,6 +122,7 @@ def _line_levels(said: Mapping[str, str | None], others: Mapping[str, float]) ->
     percent, share = said.get("percent"), said.get("share")
     cache = float(percent) / 100 if percent else float(share) if share else math.nan
     running, waiting = (float(said[name] or 0) for name in ("running", "waiting"))
+    waiting += max(0.0, float(said.get("before") or 0))
     levels = (running + others["running"], max(waiting, others["waiting"]))
     return dict(zip(SAYS_NOTHING, (*levels, float(np.fmax(cache, others["cache"]))), strict=True))
 
@@ -129,7 +141,7 @@ def _moment_s(line: str) -> float:
     return (at - datetime(LEAP_YEAR, 1, 1)).total_seconds()
 
 
-def check_both_engines_say_the_same() -> None:
+def check_engines_say_the_same() -> None:
     """Two engines of which one is full, as each log has them, are the same levels.
 
     Source: the numbers that were written.
@@ -139,12 +151,14 @@ def check_both_engines_say_the_same() -> None:
     vllm += "reqs, Deferred: 1 reqs, GPU KV cache usage: {:.1f}%, Prefix cache hit rate: 1.0%"
     sglang = "[2026-03-01 10:00:{:02} DP{} TP0] Decode batch. #running-req: {}, #token: 9, token "
     sglang += "usage: {:.2f}, cuda graph: True, gen throughput (token/s): 9.1, #queue-req: {}, "
-    for engine in SAID:
+    lmdeploy = "[2026-03-01 10:00:{0:02} DP{1}] Avg thr (in/out): 1.0 / 9.1 tokens/s, Server "
+    lmdeploy += "(succeeded/failed/routed/waiting): 7 / 0 / 8 / {3}, Engine (running/waiting): {2} "
+    lmdeploy += "/ 0, KV cache: {4:.1f}%, "
+    for engine, form in (("vLLM", vllm), ("SGLang", sglang), ("LMDeploy", lmdeploy)):
         lines = []
         for second in (0, 10, 20):
             for of, running, waiting, share in ((0, 8, 30 + second, 0.95), (1, 3, 0, 0.2)):
-                last = (waiting, 100 * share) if engine == "vLLM" else (share, waiting)
-                form = vllm if engine == "vLLM" else sglang
+                last = (share, waiting) if engine == "SGLang" else (waiting, 100 * share)
                 lines.append(form.format(second, of, running, *last))
         series = log_lines_run("\n".join(lines), "a.log").series
         assert series is not None

@@ -7,15 +7,16 @@ of the cache, of which the largest counts, and their levels are kept apart too.
 First tokens of SGLang are those of streamed answers.
 
 Assumes: scrapes in the order in which they are given; a scrape does not say when it was made, so
-between two of them only ratios are told, unless each begins with its time in a comment.
+between two of them only ratios are told, unless each begins with its time in a comment. Of
+TensorRT-LLM's pipelines what runs is one micro-batch, which --max_batch_size bounds too.
 
-Source: vLLM documentation, production metrics (0.33), and pull requests 33290 and 48860; SGLang
+Source: vLLM documentation, production metrics (0.34), and pull requests 33290 and 48860; SGLang
 documentation, production metrics, and pull requests 17026 and 40255; TensorRT-LLM,
 `metrics/collector.py`, `py_executor.py`, pull requests 12132 and 18583; Triton, TGI and
-llama.cpp, metrics; LMDeploy 0.18, `metrics/loggers.py`; AIBrix 0.8, `metrics/engine_rules.py`;
-Dynamo 1.6, `prometheus_names.py`; NVIDIA NIM for LLMs, observability; vLLM's production stack,
-`metrics_service`; DCGM, field identifiers 155 and 156; nvidia-smi --help-query-gpu; Prometheus
-documentation, text format and HTTP API.
+llama.cpp, metrics; LMDeploy 0.18, `metrics/loggers.py` and `metrics/stats.py`; AIBrix 0.8,
+`metrics/engine_rules.py`; Dynamo 1.6, `prometheus_names.py`; NVIDIA NIM for LLMs, observability;
+vLLM's production stack, `metrics_service`; DCGM, field identifiers 155 and 156; nvidia-smi
+--help-query-gpu; Prometheus documentation, text format and HTTP API.
 """
 
 # In one piece: one table of names, and the scrape, the range query and the table that read by it.
@@ -123,6 +124,7 @@ NAMES = {  # of each counter, as engines have or had it, without the engine's ow
     "tpot_s": ("inter_token_latency_seconds_sum", "time_per_output_token_seconds_sum"),
     "tpot_count": ("inter_token_latency_seconds_count", "time_per_output_token_seconds_count"),
     "aborted": ("num_aborted_requests_total",),
+    "refused": ("admission_rejections_total",),
     "power_w": ("POWER_USAGE", "power_usage"),
     "joules": ("TOTAL_ENERGY_CONSUMPTION", "consumption"),
 }
@@ -137,6 +139,7 @@ ADDS_TO = {  # what adds to more than one, whatever else does
     "llamacpp:prompt_tokens_cached_total": ["prefix_found", "prefix_asked"],
     "trtllm_kv_cache_reused_blocks_total": ["prefix_found", "prefix_asked"],  # of a block's tokens
     "trtllm_kv_cache_missed_blocks_total": ["prefix_asked"],
+    "lmdeploy:num_api_requests_waiting": ["waiting"],  # for a handle, of which places have one each
 }
 _LOADED = "vllm:external_prefix_cache_hits_total"  # from a tier: beside what the device holds
 _LOOKED_UP = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total", _LOADED)
@@ -197,9 +200,11 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     found: dict[str, float] = {}
     told = _counters_of([(name, labels) for name, labels, _ in samples])
     for (name, _, value), of in zip(samples, told, strict=True):
-        require(not (of and value < 0), name, "not negative, as counters are", f"{value:g}")
+        own = value * COUNTED_IN.get(name, 1.0)
+        own = max(own, 0.0) if of == ["waiting"] else own  # LMDeploy's may be below for a moment
+        require(not (of and own < 0), name, "not negative, as counters are", f"{value:g}")
         for counter in of:
-            own, before = value * COUNTED_IN.get(name, 1.0), found.get(counter, 0.0)
+            before = found.get(counter, 0.0)
             found[counter] = max(own, before) if counter == "cache" else before + own
     if found.get("cache", 0.0) > PERCENT_ABOVE:
         found["cache"] /= 100
@@ -323,7 +328,7 @@ def _levels_apart(text: str) -> dict[str, dict[str, float]]:
         of = " ".join(told[x] for x in ENGINE_LABELS if told.get(x))
         for counter in {"running", "waiting", "cache"} & set(counters_of) if of else ():
             own = found.setdefault(of, {})
-            own[counter] = own.get(counter, 0.0) + value
+            own[counter] = own.get(counter, 0.0) + max(value, 0.0)
     return found
 
 
@@ -448,6 +453,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         if not told:
             continue
         rows = _rows_of(one, COUNTED_IN.get(name, 1.0), f"{where}: result {place + 1}")
+        rows = [(at, max(x, 0.0)) for at, x in rows] if told == ["waiting"] else rows
         of = " ".join(str(metric[x]) for x in ENGINE_LABELS if metric.get(x))
         if of and told[0] in ("running", "waiting", "cache"):
             level = levels.setdefault(of, {}).setdefault(told[0], {})

@@ -86,6 +86,7 @@ COUNTERS = {  # of an engine; those that only grow, and levels
     "power_w": "of all devices",
     "joules": "of all devices, so far",
     "aborted": "requests that their clients gave up, so far",
+    "refused": "those that a queue limit turned away, so far, each try",
     "started_s": "when its process started",
     "others_running": "in the batch of each other engine, in the mean",
     "others_waiting": "before each other engine, in the mean",

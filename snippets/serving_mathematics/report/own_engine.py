@@ -215,8 +215,9 @@ def _step_costs(run: Run) -> FloatArray | None:
 
 @functools.lru_cache(maxsize=2)  # several findings ask it of one log
 def _changed(run: Run) -> tuple[float, float] | None:
-    """From when on an engine was slower or faster at the same batch and prompts [s], and how many
-    times as slow; None where one engine explains the log as well, or nothing tells.
+    """From when on an engine was slower or faster at the same batch and prompts [s], NaN where that
+    came little by little, and how many times as slow; None where one engine explains the log as
+    well, or nothing tells.
 
     run: with when requests were sent, their times and tokens.
 
@@ -240,22 +241,30 @@ def _changed(run: Run) -> tuple[float, float] | None:
     sent, batch, read, each = sent[few], batch[few], read[few], each[few]
     terms = np.column_stack([np.ones(each.size), batch, read]) / each[:, None]
 
-    def left(times: float, begins: int) -> float:
+    def left(times: float, changed: FloatArray, at: int) -> float:
         """What is unexplained, in the median of the worse part, where steps are so many times as
-        long from then."""
-        scaled = np.where(np.arange(each.size) >= begins, times, 1.0)[:, None] * terms
+        long as far as they have changed."""
+        scaled = (1 + (times - 1) * changed)[:, None] * terms
         costs = np.linalg.lstsq(scaled, np.ones(each.size), rcond=None)[0]
         off = np.abs(scaled @ costs - 1)
-        return max(float(np.median(part)) for part in (off[:begins], off[begins:]))
+        return max(float(np.median(part)) for part in (off[:at], off[at:]))
 
     begins = [each.size * part // 8 for part in range(1, 8)]
-    found = min((left(times, x), times, x) for x in begins for times in TRIED_TIMES)
-    least, times, at = found
+    ways = [(at, (np.arange(each.size) >= at).astype(float)) for at in begins]
+    ways.append((each.size // 2, (sent - sent[0]) / max(float(sent[-1] - sent[0]), 1e-9)))
+    least, times, place = min(
+        (left(times, changed, at), times, place)
+        for place, (at, changed) in enumerate(ways)
+        for times in TRIED_TIMES
+    )
+    at = ways[place][0]
     both = [np.quantile(x, (0.02, 0.98)) for x in (batch[:at], batch[at:])]
     alike = max(x[0] for x in both) < min(x[1] for x in both)  # else another load looks the same
-    if not (alike and max(times, 1 / times) > CHANGED and least < EXPLAINS * left(1.0, at)):
+    if not (alike and max(times, 1 / times) > CHANGED):
         return None
-    return float(sent[at]), float(times)
+    if not least < EXPLAINS * left(1.0, ways[place][1], at):
+        return None
+    return float(sent[at]) if place < len(begins) else math.nan, float(times)
 
 
 def _tried(run: Run, costs: FloatArray, places: float, memory: float) -> OwnEngine:

@@ -109,6 +109,10 @@ INSTEAD = {  # of what tells less than another file of its tool, or of no server
     r"\A# AIPerf Server Metrics|^\s*NVIDIA [\w-]+ \||^\*\*\* Measurement Settings|^┃ *Statistic": (
         "AIPerf's profile_export_aiperf.json, or genai-perf's profile_export_genai_perf.json"
     ),
+    r'^ +"aggregation_type": "|^metric,mean,std,min,max,cv,|^Pareto Optimal Points|'
+    r'^ +"timeslices": \[|\ATimeslice,Start_NS,': (
+        "AIPerf's profile_export_aiperf.json of each run, which the folder has"
+    ),
     r'"last_gen_throughput"|"median_decode_latency"|^last_ttft: |^\W*Offline Throughput Bench|'
     r'\A\{\n\s+"(elapsed_time|avg_latency)"|^Throughput: [\d.]+ requests/s': (
         "a test of a server, as vllm bench serve or SGLang's bench_serving make it"
@@ -155,7 +159,8 @@ def read_file(text: str | os.PathLike[str], where: str = "", columns: str = "") 
         return [_plausible_run(_vllm_run(*pair)) for pair in zip(results, names, strict=True)]
     begin = text.lstrip()[:1] if _is_json(text) else ""
     require(bool(text.strip()), where, "a load test, a log or a scrape", "an empty file")
-    require("\0" not in text[:1000], where, "text", "something else (unpack it first?)")
+    told = "something else (unpack it first, or save it as UTF-8?)"
+    require("\0" not in text[:1000], where, "text", told)
     first: Any = _first_value(text, where) if begin else None
     known = _is_report(first) or _is_record(first) or bool(_logging_engine(lines))
     for mark, rule in () if known else INSTEAD.items():
@@ -257,7 +262,8 @@ def _is_report(value: Any) -> bool:
 def _is_record(value: Any) -> bool:
     """Of AIPerf or inference-perf, a request each."""
     keys = set(value) if isinstance(value, Mapping) else set()
-    return {"metadata", "metrics"} <= keys or {"info", "start_time"} <= keys
+    of_runs = "aiperf_version" in keys  # AIPerf's aggregates of several
+    return ({"metadata", "metrics"} <= keys and not of_runs) or {"info", "start_time"} <= keys
 
 
 def _of_report(value: Any, where: str) -> list[Run]:
@@ -460,7 +466,11 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
     require("ttft_s" in told or "latency_s" in told, where, "with latencies", ", ".join(data)[:80])
     tool = "AIPerf" if "aiperf_version" in data or "schema_version" in data else "genai-perf"
     names = _at(settings, "endpoint.model_names", "models.items.0.name", "model_names")
-    return Run(where, tool, told=told, model=_name(names))
+    notes = []
+    if data.get("is_complete") is False or data.get("was_cancelled") is True:
+        why = _name(data.get("incomplete_reason"))[:100]
+        notes = [f"{tool} says that this run did not come to its end" + f" ({why})" * bool(why)]
+    return Run(where, tool, told=told, model=_name(names), notes=tuple(notes))
 
 
 def _telemetry_w(data: Mapping[str, Any]) -> float:
@@ -746,7 +756,8 @@ def _once(runs: Sequence[Run]) -> list[Run]:
         same = [one for one in found if one.size == run.size and _same(one, run)]
         if same:
             place = found.index(same[0])
-            found[place] = replace(same[0], told={**run.told, **same[0].told})
+            notes = tuple(dict.fromkeys((*same[0].notes, *run.notes)))
+            found[place] = replace(same[0], told={**run.told, **same[0].told}, notes=notes)
         else:
             found.append(run)
     return found
@@ -785,7 +796,8 @@ def _with_summaries(runs: Sequence[Run], tool: str) -> list[Run]:
         said = dict(record.told)
         for one in whole:
             said = {**one.told, **said}
-        parts = [replace(record, told=said, model=record.model or whole[0].model)]
+        notes = (*whole[0].notes, *record.notes)
+        parts = [replace(record, told=said, model=record.model or whole[0].model, notes=notes)]
         stages = []
     else:
         return list(runs)

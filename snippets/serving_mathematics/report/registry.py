@@ -119,7 +119,8 @@ def _there(run: Run, asked: Asked, name: str) -> bool:
         return run.gaps_s.size > 0
     if kind == "engine":
         level = run.series.level(counter) if run.series is not None else np.zeros(0)
-        return bool((level > 0).any() if counter == "aborted" else level.size)  # vLLM's may stay 0
+        may_stay_0 = counter in ("aborted", "refused")  # where nothing counts them
+        return bool((level > 0).any() if may_stay_0 else level.size)
     if kind == "told":
         return counter in run.told
     if name == "shares_prefix":
@@ -186,7 +187,11 @@ FINDINGS = (
         (("told:rate_asked",), ("sent_s", "latency_s")),
         20,
     ),
-    Rule(failures, "Did requests fail?", (("failed",), ("told:failed",), ("engine:aborted",))),
+    Rule(
+        failures,
+        "Did requests fail?",
+        (("failed",), ("told:failed",), ("engine:aborted",), ("engine:refused",)),
+    ),
     Rule(warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",)), FEW),
     Rule(
         too_few,
@@ -238,12 +243,7 @@ FINDINGS = (
     Rule(stalls, "Do answers stall?", (("gaps:",),)),
     Rule(bursts, "Does it burst?", (("sent_s",),), FEW),
     Rule(paced, "Is it too even?", (("sent_s",),), FEW),
-    Rule(
-        lengths_follow_load,
-        "Do lengths follow the load?",
-        (("sent_s", "prompt_tokens"),),
-        FEW,
-    ),
+    Rule(lengths_follow_load, "Do lengths follow the load?", (("sent_s", "prompt_tokens"),), FEW),
     Rule(few_carry_most, "Do few bring most?", (("prompt_tokens",),), 5 * FEW),
     Rule(sessions, "Do requests follow each other?", (("session",),), FEW),
     Rule(tenants, "Who makes whom wait?", (("tenant",),), FEW),

@@ -160,6 +160,7 @@ OWN_ENGINE, UNLIKE = 50, 1.5  # requests of a model, and times the time per toke
 FIRST_LEAST_S = 1e-3  # of a time to the first token in the median: no engine is faster
 SAMPLE = 2000  # moments that say a unit
 MOST_SIZE = 1e100  # number of a column
+EARLY_S = 0.001  # before it was sent, from which clocks disagree
 PUT_S = 1500.0  # by which a clock is put forward, or more: half an hour, and an hour
 ENDLESS = 10.0  # times the longest other latency
 NEVER = (0, -1, "0", "-1", "0.0", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z")  # no moment
@@ -694,7 +695,7 @@ def _run(
             if role in absolute:
                 columns[name] = absolute[role] - absolute[base]
         notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
-        notes += [back] if back else []
+        notes += [back + _leave_across(columns)] if back else []
         if "first" in absolute:
             notes += _ahead(columns["ttft_s"], chosen["first"], chosen[base])
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
@@ -942,6 +943,23 @@ def _one_after_another(
     later = np.zeros(moments.size)
     np.add.at(later, back + 1, float(np.median(steps)) - steps[back])
     return moments + np.cumsum(later), told
+
+
+def _leave_across(columns: dict[str, FloatArray]) -> str:
+    """Take out the times of a few requests that end before they begin, as those that lasted while a
+    clock was set back, and say how many.
+
+    >>> columns = {"latency_s": np.r_[np.ones(499), -3598.0]}
+    >>> _leave_across(columns), float(np.nansum(columns["latency_s"]))
+    ('; times of 1 that lasted across it are left out', 499.0)
+    """
+    timed = [x for x in ("queue_s", "ttft_s", "latency_s") if x in columns]
+    across = np.any([columns[x] < -EARLY_S for x in timed], axis=0) if timed else np.zeros(1)
+    if not 0 < across.sum() <= 0.01 * across.size:
+        return ""
+    for name in timed:
+        columns[name] = np.where(across, math.nan, columns[name])
+    return f"; times of {across.sum()} that lasted across it are left out"
 
 
 def _emptiness(columns: Mapping[str, FloatArray], zero_at_s: float | None) -> list[str]:
@@ -1235,7 +1253,7 @@ def _require_sense(columns: dict[str, FloatArray], chosen: Mapping[str, str], fi
         values = columns.get(name)
         if values is None:
             continue
-        early = np.flatnonzero(values < -0.001)
+        early = np.flatnonzero(values < -EARLY_S)
         share = early.size / max(1, int(np.isfinite(values).sum()))
         if early.size:
             at = f"row {int(early[0]) + first}: {name[:-2]}"

@@ -10,6 +10,7 @@ from serving_mathematics.core.batching.speculative_decoding import (
     best_draft_length,
     expected_tokens,
 )
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import _made_slower, served
@@ -17,6 +18,7 @@ from serving_mathematics.report.findings.finding import Asked, percent
 from serving_mathematics.report.findings.of_the_engine import (
     _acceptance,
     _cause,
+    _half_of_ratio,
     _own_prefill,
     _stopped,
     binding,
@@ -33,6 +35,7 @@ from serving_mathematics.report.findings.of_the_objective import (
     goodput,
     load_kept,
 )
+from serving_mathematics.support.intervals import half_width
 
 from ..example_runs import clean, functions_of
 
@@ -58,6 +61,22 @@ def test_queue_share_is_estimated_as_it_is_counted() -> None:
     both = [float(one.seen.split("%")[0]) for one in (told, guess)]
     assert both[1] == pytest.approx(both[0], abs=15)
     assert "estimated" in guess.sure
+
+
+def test_an_interval_of_the_share_that_waits_holds_the_true_one() -> None:
+    """Waits at one server that is 80% busy, four fifths of what passes there: of the intervals of
+    300 fewer than one of ten leaves that out, where those by tenths do in one of five."""
+    rng = np.random.default_rng(8)
+    held, by_tenths = [], []
+    for _ in range(300):
+        services = rng.exponential(1.0, 4000)
+        waits = fifo_waits(np.cumsum(rng.exponential(1.25, 4000)), services)[3700:]
+        whole = waits + services[3700:]
+        off = abs(waits.sum() / whole.sum() - 0.8)
+        held.append(off <= _half_of_ratio(waits, whole))
+        by_tenths.append(off <= half_width(lambda a, b: a.sum() / b.sum(), waits, whole))
+    assert np.mean(held) > 0.9
+    assert np.mean(by_tenths) < 0.85
 
 
 def test_own_times_grow_with_prompts() -> None:
@@ -174,6 +193,18 @@ def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:
     assert [f(run, objective) for f in (ceiling, breaking_load, load_kept)] == [None] * 3
     kept = goodput(run, Asked(tpot_s=float(np.quantile(run.tpot_s()[:500], 0.999))))
     assert kept.change.startswith("look for what made the engine slower from")
+
+
+@pytest.mark.parametrize(("seed", "last"), [(0, 1.5), (1, 1.3), (2, 1 / 1.5)])
+def test_an_engine_that_becomes_slower_little_by_little_is_told(seed: int, last: float) -> None:
+    """A run whose clock goes faster and faster."""
+    run = served(np.random.default_rng(seed), 1000, load=0.5)
+    sent, ttft, lasted = (run.columns[x] for x in ("sent_s", "ttft_s", "latency_s"))
+    moments = [x + (last - 1) * x**2 / (2 * sent[-1]) for x in (sent, sent + ttft, sent + lasted)]
+    times = {"ttft_s": moments[1] - moments[0], "latency_s": moments[2] - moments[0]}
+    found = engine_changed(Run("", "", {**run.columns, "sent_s": moments[0], **times}), Asked())
+    told = float(found.seen.removeprefix("little by little a token came to take about ").split()[0])
+    assert told == pytest.approx(last, rel=0.1)
 
 
 def test_a_log_of_days_says_dates() -> None:

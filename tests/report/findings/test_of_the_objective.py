@@ -12,12 +12,13 @@ import yaml
 from scipy import stats
 from serving_mathematics.capacity.autoscaling import signals
 from serving_mathematics.capacity.overload_control import limits
-from serving_mathematics.core.batching.continuous_batching import Workload
+from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
+from serving_mathematics.report import faults
 from serving_mathematics.report.artefacts import queue_flags
 from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run, Series
@@ -297,6 +298,25 @@ def test_an_engine_of_one_place_is_one() -> None:
     found = ceiling(run, Asked())
     assert "that one engine of 1 place carries" in found.seen
     assert float(found.seen.split(" came, ")[1].split("%")[0]) == pytest.approx(80, abs=8)
+
+
+def test_the_ceiling_of_a_small_memory_is_the_simulators_to_a_tenth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Requests that all come at once, of which the beginning and the end are left out."""
+    engines: list[Engine] = []
+    monkeypatch.setattr(
+        faults, "simulate", lambda asked, engine: engines.append(engine) or simulate(asked, engine)
+    )
+    for seed in range(3):
+        prompts = np.ceil(600 * np.random.default_rng(seed).lognormal(-0.32, 0.8, 2500))
+        run = served(np.random.default_rng(seed), 2500, 0.9, None, prompts, 256, blocks=1000)
+        found = ceiling(run, Asked(places=256))
+        assert "within a tenth where memory binds" in found.sure
+        told = float(found.seen.split("of the ")[1].split()[0])
+        again = Workload(np.zeros(2500), prompts, run.columns["output_tokens"])
+        ends = np.sort(simulate(again, engines[-1]).completion_s)
+        assert told == pytest.approx(1750 / (ends[2124] - ends[374]), rel=0.1)
 
 
 @pytest.mark.parametrize("load", [0.4, 0.8])

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import served
+from serving_mathematics.report.findings import of_the_test
 from serving_mathematics.report.findings.finding import Asked, duration
 from serving_mathematics.report.findings.of_the_test import (
+    _percentile,
     _unserved,
     all_at_once,
     closed_loop,
@@ -278,6 +281,48 @@ def test_the_interval_of_a_percentile_lies_between_two_of_the_times(
     assert found.seen == (
         f"p{100 * quantile:g} of the time to first token is {here}, with 95% from "
         f"{duration(times[low - 1])} to {duration(times[high])}"
+    )
+
+
+def test_the_interval_of_a_percentile_holds_the_true_one_where_slow_requests_come_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Waits at one server that is half busy: of the intervals of 4,000 one of ten at most leaves
+    p95 out, where those of independent ones do in nearly half."""
+    monkeypatch.setattr(of_the_test, "WIDE", 0.0)
+    rng = np.random.default_rng(8)
+    true = math.log(0.5 / 0.05) / 0.5  # M/M/1 with services of 1: P(W > t) = 0.5 exp(-0.5 t)
+    held, by_order = [], []
+    low, high = (int(stats.binom.ppf(x, 4000, 0.95)) for x in (0.025, 0.975))
+    for _ in range(200):
+        waits = fifo_waits(np.cumsum(rng.exponential(2.0, 5000)), rng.exponential(1.0, 5000))[1000:]
+        found, ordered = _percentile(waits, 0.95, "p95", "wait"), np.sort(waits)
+        by_order.append(ordered[low - 1] <= true <= ordered[high])
+        if found and found.sure.startswith("95%"):
+            ends = [float(x.split()[0]) for x in found.seen.split(" from ")[1].split(" to ")]
+            held.append(ends[0] <= true <= ends[1])
+    assert len(held) > 150
+    assert np.mean(held) > 0.9
+    assert np.mean(by_order) < 0.6
+
+
+def test_slow_or_failed_or_empty_once_has_no_interval() -> None:
+    once = (np.arange(3000) // 300 == 4) * 1.0
+    often = (np.isin(np.arange(3000) // 10, np.arange(7, 300, 19))) * 1.0
+    for which, told in (
+        (once, "no interval: {} came about once"),
+        (often, "95%; {} come together"),
+    ):
+        other = {"ttft_s": 1 + 9 * which + 1e-4 * np.arange(3000.0) % 1e-2}
+        found = too_few(Run("", "", other), Asked(quantile=0.95))
+        assert found is None or found.sure.startswith(told.format("slow requests"))
+        failed = failures(Run("", "", {"failed": which}), Asked())
+        assert failed.sure.startswith(told.format("failures"))
+        empty = empty_answers(Run("", "", {"output_tokens": 9 - 9 * which}), Asked())
+        assert empty.sure.startswith(told.format("they"))
+        assert ("(" in failed.seen) == ("(" in empty.seen) == (which is often)
+    assert failures(Run("", "", told={"failed": 9.0, "completed": 9.0}), Asked()).sure.startswith(
+        "Wilson's interval, 95%, as if each failed by itself"
     )
 
 

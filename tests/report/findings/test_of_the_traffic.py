@@ -4,9 +4,12 @@ import statistics
 
 import numpy as np
 import pytest
+from serving_mathematics.capacity.arrival_rates.arrival_rates import dispersion_index
 from serving_mathematics.report.evidence import Run
-from serving_mathematics.report.findings.finding import Asked
+from serving_mathematics.report.findings.finding import Asked, _alike_times
 from serving_mathematics.report.findings.of_the_traffic import (
+    _half_of_dispersion,
+    _in_windows,
     bursts,
     few_carry_most,
     lengths_follow_load,
@@ -99,3 +102,31 @@ def test_dispersion_is_what_counting_says(step_ms: int) -> None:
         f"dispersion over 10 s is {sized(statistics.variance(counts) / mean)} in requests"
     )
     assert f"the busiest 10 s brings {sized(max(counts) / mean, 2)} times the mean" in found.seen
+
+
+@pytest.mark.parametrize(("length", "least"), [(1, 0.93), (200, 0.9)])
+def test_an_interval_of_dispersion_holds_the_true_one(length: int, least: float) -> None:
+    """Of Poisson arrivals, and of dense and thin stretches of so many that outlast a window."""
+    rng, size = np.random.default_rng(2), 20_000
+    gaps, held = rng.exponential(0.1, 100 * size), []
+    if length > 1:
+        lengths = rng.geometric(1 / length, 150 * size // length)
+        gaps *= np.repeat(np.resize([0.35, 1.65], lengths.size), lengths)[: gaps.size]
+    sent = np.cumsum(gaps)
+    true = dispersion_index(_in_windows(sent, 1.0))
+    for some in np.split(sent, 100):
+        counts = _in_windows(some, 1.0)
+        index, half = (
+            dispersion_index(counts),
+            _half_of_dispersion(len(counts) / _alike_times(counts)),
+        )
+        held.append(abs(index - true) <= half * index)
+    assert np.mean(held) >= least
+
+
+def test_a_rate_that_only_fell_has_a_dispersion_and_no_interval() -> None:
+    """Half of a day: of its windows not two are worth something."""
+    sent = np.cumsum(0.1 / (1 + 0.8 * np.cos(np.linspace(0, np.pi, 4000))))
+    found = bursts(Run("", "", {"sent_s": sent}), Asked())
+    assert found is not None
+    assert "(1 is Poisson)" in found.seen

@@ -6,12 +6,14 @@ A function of a theme makes one of a run, or None where there is nothing to say.
 What stands in one queue is late together. The interval of a share is Wilson's for as many requests
 as these are worth, n over the sum of their autocorrelations, and as much wider as Student's t is
 for the clumps that were seen. Where these are fewer than two there is none: of logs that saw the
-first long queue, or none yet, hardly any would hold the true share.
+first long queue, or none yet, hardly any would hold the true share. The same of a percentile, whose
+slowest few hide how long a queue lasts, is told by those above lower ones too.
 
 Source: the five parts are those of an incident review: Beyer et al. (2016), *Site Reliability
 Engineering*, chapter 15. Korn and Graubard (1998), *Confidence intervals for proportions with small
 expected number of positive counts estimated from survey data*, for requests that are worth fewer;
-Geyer (1992), section 3.3, for the sum, which ends with the first pair that is not positive.
+Geyer (1992), section 3.3, for the sum, which ends with the first pair that is not positive;
+Woodruff (1952), *Confidence intervals for medians and other position measures*, for percentiles.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ LEVELS = ("problem", "warning", "note")  # worst first
 LARGEST_BATCH = 100_000  # of an engine's batch
 FEW = 100  # requests below which nothing is said of their order
 FEWEST_CLUMPS = 2.0  # of what comes together, of which an interval is told
+SLOW = (0.5, 0.75, 0.9)  # quantiles, above which it is looked how long slow requests are together
+BY_CHANCE = 17.0  # over √n: by how many independent ones seem worth one more, in one log of forty
 
 
 @dataclass(frozen=True)
@@ -181,29 +185,75 @@ def _alike(flags: FloatArray) -> float:
     size, share = flags.size, float(flags.mean())
     if not 0 < share < 1:
         return 1.0
-    power = np.abs(np.fft.rfft(flags - share, 2 * size)) ** 2
-    lags = np.fft.irfft(power, 2 * size)[: size // 2 * 2]
+    wide = 1 << (2 * size - 1).bit_length()  # of no large prime, which takes ten times as long
+    lags = np.fft.irfft(np.abs(np.fft.rfft(flags - share, wide)) ** 2, wide)[: size // 2 * 2]
     pairs = (lags[0::2] + lags[1::2]) / lags[0]
     until = int(np.argmax(pairs < 1e-9)) or pairs.size
     many = max(1.0, 2 * float(pairs[:until].sum()) - 1)
     return min(1 + (many - 1) * (1 + 2 * (2 * until - 1) / size), float(size))
 
 
+def _alike_times(times: FloatArray) -> float:
+    """How many in a row are worth one, by their times: the most of those above the quantiles of
+    `SLOW`; 1 where independent ones may seem as many.
+
+    times: in order.
+
+    >>> _alike_times(np.arange(300) % 7.0), round(_alike_times(np.repeat([1.0, 2.0, 1.5], 40)))
+    (1.0, 33)
+    """
+    many = max(_alike((times > np.quantile(times, x)).astype(float)) for x in SLOW)
+    return many if many > 1 + BY_CHANCE / math.sqrt(times.size) else 1.0
+
+
+def _ends_of(share: float, size: int, alike: float) -> tuple[float, float] | None:
+    """A 95% interval of a share of so many, of which some in a row are worth one; None where the
+    rarer of the two kinds came in fewer than `FEWEST_CLUMPS`, which tell no spread.
+
+    >>> _ends_of(0.01, 1000, 9.0), [round(end, 4) for end in _ends_of(0.01, 1000, 1.0)]
+    (None, [0.005, 0.02])
+    """
+    clumps = min(share, 1 - share) * size / alike
+    if clumps < FEWEST_CLUMPS:
+        return None
+    wider = student_quantile(0.975, min(clumps - 1, 1e6)) / NORMAL_975
+    return _score_ends(share, size / alike / wider**2)
+
+
 def _share_ends(flags: FloatArray) -> tuple[float, float] | None:
-    """A 95% interval of the share of which some were seen in order; None where the rarer of the two
-    kinds came in fewer than `FEWEST_CLUMPS`, which tell no spread.
+    """The same of a share of which some were seen in order.
 
     flags: 0 or 1 in order.
 
     >>> _share_ends(np.zeros(300)), _share_ends(np.repeat([0.0, 1.0, 0.0], 40))
     (None, None)
     """
-    alike, seen = _alike(flags), float(flags.sum())
-    clumps = min(seen, flags.size - seen) / alike
-    if clumps < FEWEST_CLUMPS:
-        return None
-    wider = student_quantile(0.975, min(clumps - 1, 1e6)) / NORMAL_975
-    return _score_ends(seen / flags.size, flags.size / alike / wider**2)
+    return _ends_of(float(flags.mean()), flags.size, _alike(flags))
+
+
+def _sure_of(ends: tuple[float, float] | None, alike: float, who: str) -> str:
+    """How an interval is known of those who come together, or why there is none.
+
+    >>> _sure_of((0.1, 0.2), 9.0, "late requests"), _sure_of(None, 9.0, "failures")
+    ('95%; late requests come together, so that 9 are worth one', 'no interval: failures came \
+about once')
+    """
+    if ends is None:
+        return f"no interval: {who} came about once"
+    worth = sized(alike, 2)
+    return "95%" + f"; {who} come together, so that {worth} are worth one" * (worth != "1")
+
+
+def _share_told(flags: FloatArray, who: str) -> tuple[str, str]:
+    """A share in words, with its interval where there is one, and how that is known.
+
+    flags: 0 or 1 in order. who: what the ones are called.
+
+    >>> _share_told(np.repeat([0.0, 1.0, 0.0], 40), "failures")
+    ('33%', 'no interval: failures came about once')
+    """
+    ends = _share_ends(flags)
+    return percent(float(flags.mean()), *(ends or (None, None))), _sure_of(ends, _alike(flags), who)
 
 
 def check_numbers_are_said() -> None:

@@ -36,7 +36,15 @@ from serving_mathematics.report.evidence import (
     _since_first,
     _tick_s,
 )
-from serving_mathematics.report.findings.finding import FEW, Asked, Finding, duration, percent
+from serving_mathematics.report.findings.finding import (
+    FEW,
+    FEWEST_CLUMPS,
+    Asked,
+    Finding,
+    _alike_times,
+    duration,
+    percent,
+)
 from serving_mathematics.report.own_engine import LEAST_TOLD, _changed
 from serving_mathematics.report.waiting import (
     FEWEST_LATE,
@@ -52,7 +60,7 @@ from serving_mathematics.report.waiting import (
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
-from serving_mathematics.support.intervals import half_width
+from serving_mathematics.support.intervals import student_quantile
 
 HALF = 0.5  # of those who wait in the mean of such times, from which it is looked what binds
 WAITS = 0.1  # share of the time with a queue, from which something binds
@@ -272,7 +280,8 @@ def queue_or_prefill(run: Run, asked: Asked) -> Finding | None:
     if ttft.size < FEW or not ttft.sum() > 0:
         return None
     share = float(queue.sum() / ttft.sum())
-    half = float(half_width(lambda q, t: q.sum() / max(t.sum(), 1e-9), queue, ttft))
+    order = np.argsort(run.column("sent_s")[good], kind="stable")
+    half = _half_of_ratio(queue[order], ttft[order])
     then = ""
     if run.has("sent_s"):
         order = np.argsort(-queue, kind="stable")
@@ -395,6 +404,23 @@ def _crowd(sent: FloatArray, mean_rate: float) -> tuple[float, float]:
     return float(count[at] / (sent[at] - sent[0] or 1e-9) / mean_rate), float(sent[at])
 
 
+def _half_of_ratio(parts: FloatArray, wholes: FloatArray) -> float:
+    """Half of a 95% interval of a ratio of sums, by as many as they are worth; 0 where these are
+    fewer than tell a spread.
+
+    parts, wholes: in order.
+
+    >>> round(_half_of_ratio(np.arange(100) % 2.0, np.ones(100)), 3)
+    0.099
+    """
+    worth = parts.size / _alike_times(parts)
+    if worth < FEWEST_CLUMPS:
+        return 0.0
+    off = parts - parts.sum() / wholes.sum() * wholes
+    error = float(off.std()) / float(wholes.mean()) / math.sqrt(worth)
+    return student_quantile(0.975, min(worth - 1, 1e6)) * error
+
+
 def _left_waiting(series: Series) -> str:
     """Those who waited at the last of a few scrapes, in words, where they are many."""
     running, waiting = series.level("running"), series.level("waiting")
@@ -484,16 +510,24 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
         return None
     begins, times = told
     at, after = _clock_of(run)
-    since = at(begins - float(np.nanmin(run.column("sent_s"))))
+    slow, engines = math.isnan(begins), "two engines"
+    change = "report the two parts by themselves, and look for a deploy, a replica that came or "
+    change += "went, a prefix cache that was lost, a clock that was lowered or a neighbour on the "
+    change += "device then"
+    if slow:
+        seen, engines = "little by little a token came to take", "no one engine"
+        change = "report its beginning and its end by themselves, and look for a device that "
+        change += "became warm, a neighbour on it or contexts that grew"
+    else:
+        since = at(begins - float(np.nanmin(run.column("sent_s"))))
+        seen = f"from {since}{after} on, a token takes"
     return Finding(
         "warning",
-        f"from {since}{after} on, a token takes about {sized(times, 2)} times as "
-        "long with as many inside and as long prompts",
-        "the log is of two engines, so nothing is said of the costs of a step or of the load that "
+        f"{seen} about {sized(times, 2)} times as long with as many inside and as long prompts",
+        f"the log is of {engines}, so nothing is said of the costs of a step or of the load that "
         "it carries",
-        "report the two parts by themselves, and look for a deploy, a replica that came or went, a "
-        "prefix cache that was lost, a clock that was lowered or a neighbour on the device then",
-        "least squares with one factor from a moment on, of seven moments tried",
+        change,
+        "least squares with one factor from a moment on, of seven moments tried, or one that grows",
         "machine/step-time",
     )
 
@@ -665,9 +699,8 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
     change = f"{kept}{'guessing' if kept else 'guess'} {best} at a time"
     return Finding(
         "warning" if low else "note",
-        f"of {sized(length)} guessed tokens {percent(share.share, share.low, share.high)} are "
-        "accepted: a "
-        f"step that guesses yields {yields:.2f} tokens",
+        f"of {sized(length)} guessed tokens {percent(share.share)} are accepted: a step that "
+        f"guesses yields {yields:.2f} tokens",
         "each refused token was computed for nothing, and at high load that is somebody "
         "else's step",
         change if best else "switch guesses off",

@@ -45,6 +45,7 @@ from serving_mathematics.report.findings.finding import (
     Finding,
     _alike,
     _share_ends,
+    _sure_of,
     duration,
     percent,
 )
@@ -96,6 +97,7 @@ COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
 IDLE = 0.3  # of the time without a request, which is paid all the same
 ROOM = 1.2  # times the rate of the log, below which more is to be planned for
 ELSEWHERE = 1.5  # the same, from which the engine's speed is not the cause
+WITH_MEMORY = ", within a tenth where memory binds, as work of preempted requests is left out"
 WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
@@ -178,11 +180,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
 
 def _sure(kept: FloatArray, ends: tuple[float, float] | None) -> str:
     """How a share is known that has these ends of its interval, or none."""
-    if ends is None:
-        some = {0.0: "all were late", 1.0: "none was late"}
-        return f"no interval: {some.get(float(kept.mean()), 'late requests came about once')}"
-    worth = sized(_alike(kept), 2)
-    return "95%" + f"; late requests come together, so that {worth} are worth one" * (worth != "1")
+    some = {0.0: "all were late", 1.0: "none was late"}.get(float(kept.mean()))
+    return f"no interval: {some}" if some else _sure_of(ends, _alike(kept), "late requests")
 
 
 def _of_summary(run: Run, asked: Asked) -> Finding | None:
@@ -662,8 +661,8 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
         f"engine of {_places_said(own)} carries{lasting}{minute}{fewer}",
         "this is its utilization: GPU utilization is 100% from the first request on",
         change,
-        f"from the costs of a step in the log{_those(run)}, if it has every request of one engine; "
-        f"{_error(own)}",
+        f"from the costs of a step in the log{_those(run)}, if it has every request of one engine"
+        f"{WITH_MEMORY * (fit < count)}; {_error(own)}",
         "definitions/utilization",
     )
 

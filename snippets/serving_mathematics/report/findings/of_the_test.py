@@ -42,7 +42,12 @@ from serving_mathematics.report.findings.finding import (
     FEW,
     Asked,
     Finding,
+    _alike,
+    _alike_times,
     _blocks_of,
+    _ends_of,
+    _share_told,
+    _sure_of,
     duration,
     percent,
 )
@@ -61,6 +66,7 @@ TREND_BLOCKS, TREND_S, TREND_GROWTH = 10, 31, 1.5  # Mann's statistic of ten blo
 LEFT_OVER = 0.01  # seconds of wait that a second adds, from which more comes than is served
 LARGEST_FAILED = 0.01
 WIDE = 0.5  # of a percentile, from which its interval is told
+INDEPENDENT = "order statistics, 95%, as if requests were independent"
 TPOT_FACTOR, TPOT_SHARE = (0.7, 1.4), 0.05  # of means of means; of the requests themselves
 HELD_LEAST, HELD_MOST = 0.9, 1.05  # requests inside over those held
 
@@ -402,7 +408,7 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
         change
         or "lower the rate until the last tenth is as fast as the middle, or say the rate that was "
         "served and no latency",
-        "ten blocks in order, 1 in 2,000 by chance",
+        "ten blocks in order, 1 in 2,000 by chance if none waited for the one before",
         "definitions/utilization",
     )
 
@@ -451,17 +457,16 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
     'warning'
     """
     timed, of = ("ttft_s", "time to first token") if run.has("ttft_s") else ("latency_s", "latency")
-    values = np.sort(_known_numbers(run.column(timed)[run.good()]))
+    ordered = run.in_order()
+    values = _known_numbers(ordered.column(timed)[ordered.good()])
     count = values.size or (int(run.good().sum()) if run.size else run.said("completed"))
     if not 1 <= count < 1e9:
         return None
     quantile = asked.quantile
     ranks = quantile_ranks(int(count), quantile)
     needed = math.ceil(math.log(0.025) / math.log(quantile))
-    name, sure = f"p{100 * quantile:g}", "order statistics, 95%, as if requests were independent"
-    low = high = math.nan
+    name = f"p{100 * quantile:g}"
     if ranks.upper is None:
-        level = "warning"
         bounded = math.floor(1000 * 0.025 ** (1 / count)) / 10  # the quantile that so many bound
         seen = (
             f"{int(count):,} request{'s do' if count > 1 else ' does'} not bound {name} from above"
@@ -472,17 +477,39 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
             seen += f"; they bound p{bounded:g}"
             change += f", or quote p{min(bounded, 95):g}"
     elif values.size >= FEW:
-        level, here = "note", float(np.quantile(values, quantile))
-        low, high = float(values[(ranks.lower or 1) - 1]), float(values[ranks.upper - 1])
-        if not high - low > WIDE * here:
-            return None
-        seen = f"{name} of the {of} is {duration(here)}, with 95% from "
-        seen += f"{duration(low)} to {duration(high)}"
-        why = "a change within that interval is noise"
-        change = f"send about {4 * values.size:,} requests to halve it"
+        return _percentile(values, quantile, name, of)
     else:
         return None
-    return Finding(level, seen, why, change, sure, "definitions/latency-distribution")
+    return Finding("warning", seen, why, change, INDEPENDENT, "definitions/latency-distribution")
+
+
+def _percentile(times: FloatArray, quantile: float, name: str, of: str) -> Finding | None:
+    """What is said of a percentile whose interval is wide, or of which there is none, because slow
+    requests came together about once; None elsewhere.
+
+    times: in order, enough to bound it if they were independent.
+    """
+    here, ordered = float(np.quantile(times, quantile)), np.sort(times)
+    ranks, sure, alike = quantile_ranks(times.size, quantile), INDEPENDENT, _alike_times(times)
+    low, high = ordered[[(ranks.lower or 1) - 1, (ranks.upper or times.size) - 1]].tolist()
+    told = f", with 95% from {duration(low)} to {duration(high)}"
+    why = "a change within that interval is noise"
+    change = f"send about {4 * times.size:,} requests to halve it"
+    if alike > 1:
+        alike = max(alike, _alike((times > here).astype(float)))
+        ends = _ends_of(1 - quantile, times.size, alike)
+        sure = _sure_of(ends, alike, "slow requests")
+        above = ends or (0.0, 2 * min(quantile, 1 - quantile))  # as many beyond as it counts
+        low, high = np.quantile(ordered, [1 - above[1], 1 - above[0]]).tolist()
+        told = f", with 95% from {duration(low)} to {duration(high)}"
+        if ends is None:
+            told = ", by slow requests that came together"
+            why = "the next run may have none of them, or twice as many"
+            change = "test longer, until they come several times"
+    if not high - low > WIDE * here:
+        return None
+    seen = f"{name} of the {of} is {duration(here)}{told}"
+    return Finding("note", seen, why, change, sure, "definitions/latency-distribution")
 
 
 def failures(run: Run, asked: Asked) -> Finding | None:
@@ -495,21 +522,26 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     """
     bad = int(np.nansum(run.column("failed"))) if run.has("failed") else run.said("failed")
     total = run.size if run.has("failed") else run.said("completed") + run.said("failed")
-    gave_up = int(np.nansum(run.column("gave_up")))
+    gave_up, refused = int(np.nansum(run.column("gave_up"))), 0
     if not (bad > 0 and total > 0):
-        bad, total = _aborted(run)
-        gave_up = int(np.nan_to_num(bad))
+        gave_up, refused, total = _not_served(run)
+        bad = gave_up + refused
     if not (bad > 0 and total > 0):
         return None
     share = wilson_interval(int(bad), int(total))
-    seen = (
-        f"{int(bad):,} of {int(total):,} requests failed: "
-        f"{percent(share.share, share.low, share.high)}"
-    )
+    told = percent(share.share, share.low, share.high)
+    sure = "Wilson's interval, 95%, as if each failed by itself"
+    flags = np.nan_to_num(run.in_order().column("failed"))
+    if flags.sum() == bad:  # else they are but counted
+        told, sure = _share_told(flags, "failures")
+    seen = f"{int(bad):,} of {int(total):,} requests failed: {told}"
     whose, of_failed, of_all = _mostly_of(run, ~run.good())
     seen += f", {of_failed} of them of {whose}, which sent {of_all} of all" if whose else ""
     if gave_up > 0.5 * bad:
         seen += f"; {'all' if gave_up == bad else f'{gave_up:,}'} because their clients gave up"
+    if refused:
+        some = "all" if refused == bad else f"{refused:,}"
+        seen += f"; {some} at the queue's limit, by each try"
     fast = False
     if run.has("failed", "latency_s"):
         failed = run.column("latency_s")[~run.good()]
@@ -535,22 +567,25 @@ def failures(run: Run, asked: Asked) -> Finding | None:
         if np.isfinite(run.column("ttft_s")[run.column("gave_up") > 0]).sum() > 0.5 * gave_up:
             change = "look at what they had when they left: most had their first token"
         change += "; count each as a broken promise, whose whole time is in no percentile"
+    if refused > 0.5 * bad:
+        change = "add capacity, or let more wait as long as they are in time; have clients pause "
+        change += "before they try again"
     return Finding(
         level,
         seen,
         f"at {percent(asked.quantile)} the budget is {percent(1 - asked.quantile)} of the requests",
         change,
-        "Wilson's interval, 95%",
+        sure,
         "definitions/slo-sla",
     )
 
 
-def _aborted(run: Run) -> tuple[float, float]:
-    """Requests that an engine counts as given up, and these and those with a first token."""
-    if run.series is None:
-        return math.nan, math.nan
-    aborted, answered = run.series.grown("aborted"), run.series.grown("ttft_count")
-    return aborted, aborted + np.nan_to_num(answered)
+def _not_served(run: Run) -> tuple[int, int, float]:
+    """Requests that an engine counts as given up, tries that a queue limit turned away, and these
+    and the requests with a first token."""
+    names = ("aborted", "refused", "ttft_count")
+    grown = [np.nan_to_num(run.series.grown(x) if run.series else 0.0) for x in names]
+    return int(grown[0]), int(grown[1]), float(sum(grown))
 
 
 def empty_answers(run: Run, _asked: Asked) -> Finding | None:
@@ -564,18 +599,17 @@ def empty_answers(run: Run, _asked: Asked) -> Finding | None:
     """
     if not run.has("output_tokens") or run.tool == "a trace":
         return None
-    good = run.good() & np.isfinite(run.column("output_tokens"))
-    empty = int((run.column("output_tokens")[good] <= 0).sum())
-    share = wilson_interval(empty, max(1, int(good.sum())))
-    if share.low <= 0.002:
+    ordered = run.in_order()
+    empty = _known_numbers(ordered.column("output_tokens")[ordered.good()]) <= 0
+    if wilson_interval(int(empty.sum()), max(1, empty.size)).low <= 0.002:
         return None
+    told, sure = _share_told(empty.astype(float), "they")
     return Finding(
         "warning",
-        f"{empty:,} answers that count as whole have no token: "
-        f"{percent(share.share, share.low, share.high)}",
+        f"{empty.sum():,} answers that count as whole have no token: {told}",
         "an answer of nothing is the fastest of all, and lowers every mean",
         "look at them: a filter, a stop word or an error that the client takes for an answer",
-        "Wilson's interval, 95%",
+        sure,
         "definitions/latency-distribution",
     )
 

@@ -23,8 +23,10 @@ from serving_mathematics.capacity.arrival_rates.arrival_trace import token_dispe
 from serving_mathematics.report.evidence import FloatArray, Run, _pause, _tick_s
 from serving_mathematics.report.findings.finding import (
     FEW,
+    FEWEST_CLUMPS,
     Asked,
     Finding,
+    _alike_times,
     _minus,
     duration,
     percent,
@@ -33,6 +35,7 @@ from serving_mathematics.report.findings.of_the_tenants import _rank_correlation
 from serving_mathematics.report.findings.of_the_test import closed_loop
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
+from serving_mathematics.support.intervals import student_quantile
 
 WINDOWS_S = (1.0, 10.0, 60.0, 600.0)
 LEAST_WINDOWS, LEAST_COUNT = 20, 5.0
@@ -72,12 +75,13 @@ def bursts(run: Run, asked: Asked) -> Finding | None:
                 own = token_dispersion(_early(sent), np.r_[0.0, tokens], window)
                 shown.append(f"{sized(own)} in {word}")
     peak = float(counts.max() / counts.mean())
-    half = 1.96 * math.sqrt(2 / (counts.size - 1)) * index
+    worth = counts.size / _alike_times(counts)
+    told = worth >= FEWEST_CLUMPS
+    spread = f"; ± {sized(_half_of_dispersion(worth) * index, 2)}" if told else ""
     return Finding(
         "warning" if run.tool == "a trace" or index > 3 else "note",
-        f"dispersion over {duration(window)} is {', '.join(shown)} (1 is Poisson; ± "
-        f"{sized(half, 2)}); the "
-        f"busiest {duration(window)} brings {sized(peak, 2)} times the mean",
+        f"dispersion over {duration(window)} is {', '.join(shown)} (1 is Poisson"
+        f"{spread}); the busiest {duration(window)} brings {sized(peak, 2)} times the mean",
         "a fleet for the mean rate is short in every burst, and bursts of requests need not be "
         "bursts of work",
         "plan with the trace itself (serving-mathematics plan --trace), or with the rate of its "
@@ -86,6 +90,15 @@ def bursts(run: Run, asked: Asked) -> Finding | None:
         "lengths tried",
         "capacity/arrival-rates",
     )
+
+
+def _half_of_dispersion(worth: float) -> float:
+    """Half of a 95% interval of a dispersion, over it, by as many windows as they are worth.
+
+    >>> round(_half_of_dispersion(51.0), 2)
+    0.4
+    """
+    return student_quantile(0.975, min(worth - 1, 1e6)) * math.sqrt(2 / (worth - 1))
 
 
 def paced(run: Run, _asked: Asked) -> Finding | None:
