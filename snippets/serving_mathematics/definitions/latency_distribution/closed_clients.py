@@ -171,9 +171,9 @@ def check_clients_hide_the_queue() -> None:
 
 
 def check_clients_with_equal_answers_come_together() -> None:
-    """With prompts and answers of 200 tokens each, 32 to 128 clients who start together see a longer
-    p99 than requests of the same rate that come at random; with lengths of 100 to 300, or if they
-    start within three seconds, they see no longer one.
+    """With prompts and answers of 200 tokens each, 32 to 128 clients who start together see a
+    longer p99 than requests of the same rate that come at random; with lengths of 100 to 300, or if
+    they start within three seconds, they see no longer one.
 
     Source: the simulated machine, 4,000 requests each way, without the time around it.
     """
