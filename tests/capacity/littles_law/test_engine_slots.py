@@ -18,6 +18,6 @@ def test_poisson_is_scipys(mean: float) -> None:
 def test_places_that_suffice() -> None:
     page = engine_slots.example()
     assert page.slots_poisson == stats.poisson.ppf(0.999, page.mean_inside)
-    ratio = page.mean_inside / (1 + page.mean_inside)
-    assert ratio**page.slots_server <= 0.001 < ratio ** (page.slots_server - 1)
+    server = stats.geom(1 / (1 + page.mean_inside), loc=-1)
+    assert page.slots_server == server.ppf(0.999)
     assert page.slots_poisson < page.slots_engine < page.slots_server

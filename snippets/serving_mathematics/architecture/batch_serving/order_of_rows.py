@@ -80,6 +80,7 @@ def example() -> SimpleNamespace:
     mixed, grouped = _of("alike")[first]
     return SimpleNamespace(
         few_thinking_percent=100 * (1 - _few_over_mixed()),
+        alike_rows=ROWS,
         grouped_percent=100 * (_grouped_times(first) - 1),
         mixed_found=100 * mixed["found"],
         grouped_found=100 * grouped["found"],
@@ -94,7 +95,8 @@ def figure_orders(figure: Figure) -> None:
     """Rows that begin alike should follow each other; conversations of one length need not.
 
     Rows a second, over those of the same rows mixed: 16,384 conversations on two machines, sorted
-    by the length of their answers; customers whose prompts begin alike, one after the other.
+    by the length of their answers; 4,000 rows of customers whose prompts begin alike, one customer
+    after the other.
 
     Alt: Bar chart of orders around the line of mixed rows. Longest first, shortest first and
     guessed longest first, on either machine, lie a little below it. Customers one after the other

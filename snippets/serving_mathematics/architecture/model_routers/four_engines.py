@@ -115,8 +115,8 @@ def figure_carried(figure: Figure) -> None:
     """For customers, rules that follow the prefix and look at the load carry most; for agents the
     prefix alone is enough. Hashing customers' names carries least.
 
-    Requests a second of each engine up to which the promise is kept, to within 0.4 for customers,
-    with the best of the settings tried for each rule.
+    Requests a second of each engine up to which the promise is kept in one draw, to within 0.4 for
+    customers, with the best of the settings tried for each rule.
 
     Alt: Two bar charts of rules, for customers and for agents. Prefix first with slack, llm-d and
     the sum of scores have the longest bars in both; rules that look at loads alone have shorter

@@ -190,7 +190,7 @@ def check_engines_with_one_place_are_these_servers() -> None:
 
 
 def check_any_rule_does_only_where_places_are_free() -> None:
-    """At 90% load first tokens of engines with 256 places are in time whatever the rule, though
+    """At 90% load first tokens of ten engines with 256 places are in time whatever the rule, though
     nobody looks at loads; with 16 places random choice takes eight times as long as the fewest
     requests, or more, and turns three times.
 

@@ -58,7 +58,7 @@ def example() -> SimpleNamespace:
         mean_inside=mean,
         slots_engine=round(int(np.quantile(numbers, 0.999)), -1),
         slots_poisson=int(np.searchsorted(np.cumsum(_poisson(mean, 400)), 0.999)),
-        slots_server=math.ceil(math.log(0.001) / math.log(mean / (1 + mean))),
+        slots_server=math.ceil(math.log(0.001) / math.log(mean / (1 + mean))) - 1,  # P(N > n)
     )
 
 

@@ -5,8 +5,8 @@ design effect of surveys, 1 where each is slow by itself. An interval for a perc
 the difference of two, then takes its ranks from n/D independent requests instead of n.
 
 `python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles` simulates two
-of the book's machines at several loads, in a minute, and writes records/clumped_percentiles.json;
-a part of it is run again here.
+of the book's machines at several loads, in some minutes, and writes
+records/clumped_percentiles.json; a part of it is run again here.
 
 Assumes: windows that are long against the memory of the queue; a service that stays the same.
 
@@ -45,7 +45,8 @@ FloatArray = npt.NDArray[np.float64]
 RECORD = "clumped_percentiles"
 COMMAND = "python -m serving_mathematics.definitions.latency_distribution.clumped_percentiles"
 LOADS = {"chat": (0.3, 0.5, 0.6, 0.7, 0.8, 0.875), "mixture": (0.2, 0.3, 0.4, 0.5, 0.625)}
-COUNT, WINDOWS = 2000, 100  # requests of a percentile, and how many of them are tried
+COUNT, WINDOWS = 2000, 100  # requests of a percentile, and how many of them a run tries
+RUNS = 8  # of each machine at each load: near the ceiling the D of one is off by a sixth
 ENOUGH = 8000  # requests that are worth an interval with two ends, at the loads of `BUSY`
 BUSY = {"chat": 0.8, "mixture": 0.5}
 WITHIN = 4  # windows of each such percentile, in which slow requests are counted
@@ -146,22 +147,24 @@ def _tried(
     the slowdown from which a pair would be, half the width of the interval of their difference over
     the p99, in the median.
 
-    count: requests of a window. Another run of as many says D and, with the first, the true p99.
+    count: requests of a window. D and the true p99 are those of all runs.
     """
     rng, runs = np.random.default_rng([9, round(1000 * load)]), []
-    for _ in range(2):
+    for _ in range(RUNS):
         rate, requests = load * machine.ceiling_per_s, count * (windows + 1)
         run = run_engine(machine, rate, requests, rng, real_minutes=minutes)
         runs.append(run.ttft_s[count:])
     p99 = float(np.quantile(runs, 0.99))
-    slow = (runs[1] > p99).reshape(-1, count // WITHIN).sum(axis=1)
-    effect, held, cried = design_effect(slow), np.zeros((windows, 3)), np.zeros((windows // 2, 2))
-    parts, widths, own = runs[0].reshape(windows, count), list[float](), list[float]()
+    effect = design_effect((np.array(runs) > p99).reshape(-1, count // WITHIN).sum(axis=1))
+    parts = np.reshape(runs, (-1, count))
+    half = len(parts) // 2
+    held, cried = np.zeros((len(parts), 3)), np.zeros((half, 2))
+    widths, own = list[float](), list[float]()
     for row, part in zip(held, parts, strict=True):
         every = [clumped_interval(part, 0.99, max(1.0, d)) for d in (1, effect, 0.8 * effect)]
         row[:] = [low < p99 < high for low, high in every]
         own.append(_own_effect(part))
-    for row, old, new in zip(cried, parts[: windows // 2], parts[windows // 2 :], strict=False):
+    for row, old, new in zip(cried, parts[:half], parts[half:], strict=True):
         alone, by_effect = (
             quantile_difference(rng, old, new, 0.99, d, draws=500) for d in (1.0, effect)
         )
@@ -193,8 +196,9 @@ def _measure() -> dict[str, Any]:
         for load in (loads if not minutes else loads[-2:-1])
     ]
     what = f"intervals of the p99 of {COUNT:,} first tokens, in simulated runs at constant load"
-    long = [_tried(machines[name], load, False, WINDOWS, ENOUGH) for name, load in BUSY.items()]
-    told = {"what": what, "rows": rows, "long": long, "again": _tried(CHAT, 0.8, False, 8)}
+    few = WINDOWS * COUNT // ENOUGH  # as many requests
+    long = [_tried(machines[name], load, False, few, ENOUGH) for name, load in BUSY.items()]
+    told = {"what": what, "rows": rows, "long": long, "again": _tried(CHAT, 0.8, False, 2)}
     return provenance(COMMAND, ["numpy"]) | told
 
 
@@ -227,7 +231,8 @@ def _row(machine: str, load: float) -> dict[str, Any]:
 
 
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text; shares in percent."""
+    """Numbers quoted in the text; shares in percent, and what requests are worth to ten, because
+    eight other runs differ by as much."""
     chat, mixture = _row("chat", 0.8), _row("mixture", 0.5)
     rows = [row for row in _recorded() if not row["minutes"]]
     trace = next(row for row in _recorded() if row["minutes"] and row["machine"] == "chat")
@@ -235,7 +240,7 @@ def example() -> SimpleNamespace:
         window=COUNT,
         chat_effect=chat["effect"],
         chat_own_effect=chat["own_effect"],
-        chat_worth=int(COUNT / chat["effect"]),
+        chat_worth=10 * round(COUNT / chat["effect"] / 10),
         chat_held=100 * chat["held"]["alone"],
         chat_held_by_effect=100 * chat["held"]["by_effect"],
         mixture_effect=mixture["effect"],
@@ -244,7 +249,7 @@ def example() -> SimpleNamespace:
         enough=ENOUGH,
         seen=100 * chat["seen"],
         seen_enough=100 * _long()["chat"]["seen"],
-        trace_worth=int(COUNT / trace["effect"]),
+        trace_worth=round(COUNT / trace["effect"]),
     )
 
 
@@ -266,7 +271,7 @@ def figure_held(figure: Figure) -> None:
         loads = [100 * row["load"] for row in rows]
         for kind, colour in (("alone", "C3"), ("by_effect", "C0")):
             share = np.array([row["held"][kind] for row in rows])
-            half = 1.96 * np.sqrt(np.maximum(share * (1 - share), 0.02) / WINDOWS)
+            half = 1.96 * np.sqrt(np.maximum(share * (1 - share), 0.02) / (RUNS * WINDOWS))
             axes.plot(loads, 100 * share, color=colour)
             for load, held, room, row in zip(loads, 100 * share, 100 * half, rows, strict=True):
                 face, size = (colour, 4) if kind == "alone" or _two_ends(row) else ("none", 7)
@@ -285,8 +290,8 @@ def check_effect_restores_the_interval() -> None:
     the load. On the busy machines of the text 2,000 requests leave the interval without an upper
     end; 8,000 give it one, and it holds the p99 as often.
 
-    Source: the recorded runs, 100 windows each; constant load, and for the mixture the trace's
-    minutes.
+    Source: the recorded runs, 800 windows each, or 200 long ones; constant load, and for the
+    mixture the trace's minutes.
     """
     for name, load in BUSY.items():
         few, many = _row(name, load), _long()[name]
@@ -320,22 +325,22 @@ def check_a_test_does_not_know_its_own_effect() -> None:
 
 
 def check_equal_releases_look_unequal() -> None:
-    """Two windows of one engine differ by the plain interval of their difference in more than a
-    fifth of the pairs, and by that of n/D in fewer, at every load: in one of ten or fewer over all
-    loads, where a 95% interval promises one of twenty. On the busy chat machine it sees a slowdown
-    of a third with 2,000 requests each, and of a fifth with 8,000.
+    """Two windows of one engine differ by the plain interval of their difference in an eighth of
+    the pairs or more at every load, and in more than half on the busy chat machine. By that of n/D
+    they do in one of twenty, as a 95% interval promises; there it sees a slowdown of a third with
+    2,000 requests each, and of a fifth with 8,000.
 
-    Source: the recorded runs, 50 pairs each; at one load three binomial standard errors beyond one
-    in twelve.
+    Source: the recorded runs, 400 pairs each; three binomial standard errors about one in twenty.
     """
     rows = [row["cried"]["by_effect"] for row in _recorded() if not row["minutes"]]
-    checks.inside("n/D, all loads", float(np.mean(rows)), 0.02, 0.1)
+    checks.inside("n/D, all loads", float(np.mean(rows)), 0.04, 0.06)
+    checks.inside("chat, busy: alone", _row("chat", BUSY["chat"])["cried"]["alone"], 0.5, 1)
     for row in _recorded():
         if row["minutes"]:
             continue
         label, cried = f"{row['machine']} at {row['load']:g}", row["cried"]
-        checks.inside(f"{label}: alone", cried["alone"], 0.2, 1)
-        checks.inside(f"{label}: n/D", cried["by_effect"], 0, 0.19)
+        checks.inside(f"{label}: alone", cried["alone"], 0.125, 1)
+        checks.inside(f"{label}: n/D", cried["by_effect"], 0.017, 0.083)
     few, many = _row("chat", BUSY["chat"])["seen"], _long()["chat"]["seen"]
     checks.inside(f"slowdown that is seen with {COUNT:,}", few, 0.27, 0.37)
     checks.inside(f"slowdown that is seen with {ENOUGH:,}", many, 0.17, 0.24)
@@ -358,7 +363,7 @@ def check_record_is_made_again() -> None:
 
     Source: records/clumped_percentiles.json.
     """
-    again, recorded = _tried(CHAT, 0.8, False, 8), read_record(RECORD)["again"]
+    again, recorded = _tried(CHAT, 0.8, False, 2), read_record(RECORD)["again"]
     checks.close("p99 [s]", again["p99_s"], recorded["p99_s"], rtol=0.01, kind="simulation")
     checks.close("D", again["effect"], recorded["effect"], rtol=0.05, kind="simulation")
     for kind in ("alone", "by_effect"):

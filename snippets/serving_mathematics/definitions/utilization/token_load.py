@@ -105,12 +105,16 @@ def _most(machine: Machine, mix: tuple[float, float]) -> tuple[float, float, flo
     return rate, float(prompts.mean()), float(answers.mean()) - 1
 
 
+def _beside_s(machine: Machine) -> float:
+    """What a token of a prompt adds to a step that is made for answers anyway [s]."""
+    prompts = machine.sample.prompt_tokens
+    return float(machine.prompt_s(prompts).mean()) / float(prompts.mean())
+
+
 def _ceilings(machine: Machine) -> tuple[float, float]:
     """P and Q as two load tests read them: prompts alone fill the budget of each step, and each
     step reads the weights."""
-    prompts = machine.sample.prompt_tokens
-    own_s = float(machine.prompt_s(prompts).mean()) / float(prompts.mean())
-    alone = 1 / (own_s + float(machine.step_s(0)) / machine.token_budget)
+    alone = 1 / (_beside_s(machine) + float(machine.step_s(0)) / machine.token_budget)
     rate, prompt, answer = _most(machine, (1.0, 1.0))
     return alone, answer_ceiling(rate * prompt, rate * answer, alone)
 
@@ -139,15 +143,17 @@ def example() -> SimpleNamespace:
     return SimpleNamespace(
         prompt_ceiling=prompts,
         answer_ceiling=answers,
+        beside_us=1e6 * _beside_s(CHAT),
         load_factor=worst["load"],
         requests_factor=worst["requests"],
     )
 
 
 def check_ceilings_are_those_of_load_tests() -> None:
-    """P is what prompts alone reach, with answers of one token, for 16, 64 and 256 places. Q is up
-    to a quarter more than a step writes with all places taken, because P has paid for the weights,
-    which prompts and answers share.
+    """P is what prompts alone reach, with answers of one token, for 16, 64 and 256 places, and 1/P
+    less a lone request's time per token over the budget is what a token of a prompt adds to a step.
+    Q is up to a quarter more than a step writes with all places taken, because P has paid for the
+    weights, which prompts and answers share.
 
     Source: the simulator, 2,000 prompts that are there at once; the step with all places taken.
     """
@@ -159,6 +165,9 @@ def check_ceilings_are_those_of_load_tests() -> None:
         read = float(prompts.sum() / served.completion_s.max())
         label = f"{machine.places} places"
         checks.close(f"{label}: P [tokens/s]", alone, read, rtol=0.02, kind="simulation")
+        beside = 1 / read - float(machine.step_s(1)) / machine.token_budget
+        due = _beside_s(machine)
+        checks.close(f"{label}: beside answers [s]", beside, due, rtol=0.02, kind="simulation")
         full = machine.places / float(machine.step_s(machine.places))
         checks.inside(f"{label}: Q, of a full step's", answers / full, 1.0, 1.25)
 

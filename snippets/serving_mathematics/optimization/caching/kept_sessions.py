@@ -209,11 +209,13 @@ def _limits(way: str) -> FloatArray:
 def example() -> SimpleNamespace:
     """Numbers quoted in the text; seconds to a hundred, because samples differ by as much."""
     stays, told = _told(AGENTS.cache_tokens, 0.3)
+    found = float(np.mean([run.found for run in _runs(30)]))
     return SimpleNamespace(
         load_percent=30,
         stays_s=round(stays, -2),
         told_percent=100 * told,
-        prompt_times=1 / (1 - float(np.mean([run.found for run in _runs(30)]))),
+        found_percent=100 * found,
+        prompt_times=1 / (1 - found),
     )
 
 

@@ -50,6 +50,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 PLACES = (16, 64, 256)
 STEADY, BURST, OTHERS = 500, 150, 9  # requests of nine tenants, of the tenth at once; these nine
+BEFORE = STEADY // 8  # of the nine, before the burst: a percentile is of those that come with it on
 LOAD = 0.7  # of the nine
 DRAWS = 40  # of a burst and its others, whose means the page tells
 FRAMES, CLIP_S = 101, 80.0  # until nobody waits
@@ -63,7 +64,7 @@ def _asked(machine: Machine, seed: int = 1) -> tuple[Requests, BoolArray, float]
     rng = np.random.default_rng(seed)
     steady, burst = (draw_lengths(rng, machine.traffic, count) for count in (STEADY, BURST))
     arrivals = draw_arrivals(rng, LOAD * machine.ceiling_per_s, STEADY)
-    at = float(arrivals[STEADY // 8])
+    at = float(arrivals[BEFORE])
     times = np.concatenate([arrivals, np.full(BURST, at)])
     whose = np.concatenate([rng.integers(0, OTHERS, STEADY), np.full(BURST, OTHERS)])
     order = np.argsort(times, kind="stable")
@@ -213,6 +214,8 @@ def example() -> SimpleNamespace:
     every, few = _bursts(CHAT), _bursts(CHAT.limited(16))
     return SimpleNamespace(
         burst=BURST,
+        others_next=STEADY - BEFORE,
+        others_load=100 * LOAD,
         bursts=DRAWS,
         places=CHAT.places,
         first_p90_s=every.first_p90_s,
