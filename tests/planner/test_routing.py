@@ -505,6 +505,18 @@ def test_what_no_number_of_replicas_keeps_is_refused(monkeypatch: pytest.MonkeyP
         told(replicas="auto", rate_per_s=150, ttft_s=0.2)
 
 
+def test_the_nearest_refusal_is_told_whatever_comes_first() -> None:
+    """Agents were told of 9 s on one device in 16 bits, where eight in 8 bits take 1.6."""
+    said = []
+    for splits in ("tp1,tp8", "tp8,tp1"):
+        with pytest.raises(Infeasible) as refused:
+            told(replicas="auto", tpot_s=0.001, ttft_s=0.01, parallelism=splits)
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert said[0].startswith("no fleet keeps a TTFT of 0.01 s at p90: a replica without other")
+    assert said[0].endswith(" s, on 8 × H100 SXM (tp8) in FP8, the nearest")
+
+
 def test_too_few_requests_and_too_long_ones_are_refused(tmp_path: Path) -> None:
     classes = {"classes": "a:0.9;b:0.1", "requests": 400}
     with pytest.raises(ValueError, match="requests must be at least 1,000, so that 100 of each"):

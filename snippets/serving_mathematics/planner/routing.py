@@ -72,7 +72,7 @@ from serving_mathematics.planner.capacity_planner import (
 from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import RequestTimes
-from serving_mathematics.planner.question import FEW_CUT, Question
+from serving_mathematics.planner.question import FEW_CUT, Question, _nearest_is
 from serving_mathematics.planner.routed_requests import (
     AGENTS_KIND,
     Below,
@@ -597,9 +597,13 @@ def _may_keep(limits: _Limits) -> bool:
 
 
 def _more_telling(one: ValueError | None, other: ValueError) -> ValueError:
-    """Of two deployments' refusals that of the one that holds the requests, else the first."""
-    told = isinstance(one, Infeasible) or not isinstance(other, Infeasible)
-    return one if one and told else other
+    """Of two deployments' refusals that of the one that holds the requests, then that of the one
+    with which a lone request comes nearer, else the first."""
+
+    def far(problem: ValueError) -> tuple[bool, float]:
+        return not isinstance(problem, Infeasible), getattr(problem, "over", math.inf)
+
+    return one if one and far(one) <= far(other) else other
 
 
 def _cheapest(
@@ -633,15 +637,19 @@ def _cheapest(
 
 def _refuse_alone(limits: _Limits) -> None:
     """Refuse what a request misses that meets no other."""
-    question = limits.question
-    for one in _once(limits, SPREAD)[0]:
+    question, problem = limits.question, None
+    alone = _once(limits, SPREAD)[0]
+    for one in alone:
         whose = f" of {one.name}" if len(question.goals) > 1 else ""
         for goal, run in zip(one.promise, one.got, strict=True):
-            if run.value > goal.limit:
-                raise Infeasible(
+            if run.value > goal.limit and problem is None:
+                problem = Infeasible(
                     f"no fleet keeps {goal.kept}{whose}: a replica without other requests takes "
                     f"{goal.measure.plain(run.value, goal.limit)}"
                 )
+    if problem is not None:
+        problem.over = max(one.worse for one in alone)
+        raise problem
 
 
 class _Behind:
@@ -809,7 +817,11 @@ def _smallest_fleet(
                 found = _settled_behind(fleet, cheaper)
                 best = found or best
         except Infeasible as problem:
-            refused = _more_telling(refused, problem)
+            told_of = problem
+            if len(choices) > 1 and math.isfinite(problem.over):
+                told_of = Infeasible(f"{problem}{_nearest_is(limits.question)}")
+                told_of.over = problem.over
+            refused = _more_telling(refused, told_of)
     if best is None:
         assert refused is not None
         raise refused
