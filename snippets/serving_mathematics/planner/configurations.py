@@ -375,11 +375,10 @@ def _by_cost(
 
 
 def _is_below(one: Ranked, usd_per_hour: float) -> bool:
-    """Whether fewer replicas than short runs found do by longer ones and cost less than so much."""
+    """Whether so few replicas that they cost less than so much do by longer runs, where short ones
+    found more."""
     assert isinstance(one.run, Performance)
-    fewer = one.run.replicas - 1
-    if not fewer or one.question.usd_per_hour(fewer) >= usd_per_hour:
-        return False
+    fewer = min(one.run.replicas - 1, one.question.replicas_below(usd_per_hour))
     with contextlib.suppress(Infeasible):
         fleet = Fleets(one.question)
         near = fewer >= fleet.least and fleet.near(fewer)
