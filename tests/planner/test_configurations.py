@@ -395,6 +395,16 @@ def test_more_devices_are_no_dearer() -> None:
     assert (found.question.deployment.system.name, found.plan.best.replicas) == ("h100_sxm", 2)
 
 
+def test_what_short_runs_find_far_too_dear_is_looked_at_again() -> None:
+    """Short runs, of few agents, took nine of two H200 ($36), and long ones take three ($12): two
+    of four ($16) were the answer, and two alone were cheaper."""
+    asked: dict[str, object] = {"rate_per_s": 20, "device": "H200", "precision": "fp8"}
+    asked["classes"] = "chat:0.7:prompt=800,ttft=1;agents:0.3:prompt=8000,ttft=5"
+    found = answer(read_choices(asked | {"parallelism": "tp2,tp4"}))
+    assert (found.question.deployment.devices, found.plan.best.replicas) == (2, 3)
+    assert found.plan.best.usd_per_hour == 12
+
+
 @pytest.mark.parametrize(
     ("asked", "one", "two"),
     [

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.planner.fields import (
+    CALLED,
     FIELDS,
     Field,
     find_field,
@@ -91,9 +92,13 @@ def test_numbers_and_their_text_read_alike(field: Field, data: st.DataObject) ->
 
 def test_a_name_that_is_none_is_refused_with_the_one_that_was_meant() -> None:
     assert find_field("seed") is FIELDS["seed"]
+    assert set(CALLED.values()) < set(FIELDS)
+    assert not set(CALLED) & set(FIELDS)
     for name, words in (
         ("sede", "did you mean seed"),
         ("xyz", "fields are model, "),
+        ("region", "fields are model, "),
+        *((name, rf"did you mean {field}\?$") for name, field in CALLED.items()),
         ("users", "give rate_per_s, .* included: 60 who each ask once a minute are 1 a second"),
     ):
         with pytest.raises(ValueError, match=f"there is no field '{name}'; {words}"):

@@ -224,12 +224,16 @@ def test_what_is_carried_at_no_rate_says_what_would_do() -> None:
     late = {"requests": 200, "tpot_s": 0.003, "precision": "bf16"}
     told = (
         r"^no fleet keeps a TPOT of 0.003 s at p99: a replica without other requests takes "
-        r"0.00\d+ s; with 8 GPUs one request alone would be in time$"
+        r"0.00\d+ s, on 2 × H100 SXM \(tp2\) in BF16, the nearest; with 8 GPUs one request alone "
+        r"would be in time$"
     )
     with pytest.raises(Infeasible, match=told):
         most_carried(read_choices(late | {"gpus": 2}))
-    with pytest.raises(Infeasible, match=r"takes 0.0\d+ s$"):
+    with pytest.raises(Infeasible, match=r"0\d+ s, on 8 × H100 SXM \(tp8\) in BF16, the nearest$"):
         most_carried(read_choices(late | {"gpus": 800, "tpot_s": 0.0005}))
+    one = late | {"gpus": 800, "tpot_s": 0.0005, "parallelism": "tp1"}
+    with pytest.raises(Infeasible, match=r"takes 0.0\d+ s$"):
+        most_carried(read_choices(one))
 
 
 def test_more_gpus_than_carry_what_can_be_asked_for_are_refused_with_how_many_would_do() -> None:

@@ -84,6 +84,8 @@ def test_what_is_left_over_and_what_is_sure() -> None:
     said = given_more(replace(made(), question=replace(made().question, gpus=11)))
     assert said[0] == "At 100 requests/s they keep both."
     assert "2 of the GPUs are left over." in said
+    left = answer_summary(replace(made(), question=replace(made().question, gpus=11)))
+    assert ", at $18.00 an hour for 9 GPUs, $2.00 a GPU" in left
     spare = replace(made().question, gpus=11, spare_replicas=1)
     assert "1 of the GPUs is left over." in given_more(replace(made(), question=spare))
     for sure in (0.0, 163.0):

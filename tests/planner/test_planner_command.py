@@ -245,7 +245,9 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--rate-per-s", "1", "--parallelism", "tp3"], "must be a divisor of the 32 heads"),
         (["--rate", "1"], "there is no option --rate; did you mean --rate-per-s?"),
         (["--devices=2"], "there is no option --devices; did you mean --device?"),
-        (["--rps", "9"], "there is no option --rps; --help lists those there are"),
+        (["--xyz", "9"], "there is no option --xyz; --help lists those there are"),
+        (["--rps", "9"], "there is no option --rps; did you mean --rate-per-s?"),
+        (["--input-tokens=9"], "no option --input-tokens; did you mean --mean-prompt-tokens?"),
         (
             ["--users", "500"],
             "give --rate-per-s, users divided by the seconds between two requests",

@@ -316,6 +316,7 @@ ASKED: dict[str, object] = {"rate_per_s": 1}
         (lambda: read_classes(LONG), f"got '{'x' * 60}'"),
         (lambda: read_classes(f"{LONG}:0.5:z=1"), "got 'z=1'"),
         (lambda: read_classes(f"a:0.5:{LONG}"), f"got '{'x' * 60}'"),
+        (lambda: read_classes(f"a:{LONG}"), f"got '{'x' * 60}'"),
         (lambda: read_classes(f"{LONG}:2"), f"the share of {'x' * 40} must be in (0, 1], got '2'"),
         (lambda: read_question(ASKED | {"cache_precision": LONG}), f"got '{'x' * 60}'"),
         (lambda: read_question(ASKED | {"fleets": LONG}), f"got '{'x' * 60}'"),
@@ -394,6 +395,8 @@ def test_what_guesses_is_a_word_or_a_model() -> None:
             {"rate_per_s": 1, "device": "H100 94GB"},
             "is known with 80 GiB only; or leave it out",
         ),
+        ({"gpus": 1, "spare_replicas": 1}, "takes 1, and so does the one that may fail, got 1"),
+        ({"gpus": 1, "spare_replicas": 2}, "and so does each of the 2 that may fail, got 1"),
         ({"rate_per_s": 1, "device": "V100"}, "device: system 'V100' is too old .* T4 has it$"),
         ({"rate_per_s": 1, "device": "5080"}, "or leave it out and give peak_tflops.*memory_gib$"),
         *(

@@ -455,6 +455,36 @@ def test_the_fewest_replicas_behind_a_router_by_brute_force(more: dict[str, obje
     assert ("may keep" in answer_summary(found)) == (not found.sure)
 
 
+@pytest.mark.parametrize(
+    ("model", "device", "seed", "more"),
+    [
+        ("gpt-oss-120b", "H200", 8, {"rate_per_s": 30, "tpot_s": 0.02757, "requests": 1000}),
+        ("Llama-3.1-8B", "H200", 1, {"rate_per_s": 30, "tpot_s": 0.008601, "quantile": 0.95}),
+        (
+            "Qwen3-30B-A3B",
+            "H100",
+            38,
+            {"tpot_s": 0.03565, "mean_output_tokens": 500, "routers": "random"},
+        ),
+    ],
+)
+def test_one_draw_does_not_choose_the_limits(
+    model: str, device: str, seed: int, more: dict[str, object]
+) -> None:
+    """Limits that keep the promise in one draw, and not in all, ended the search: a fleet that was
+    given did not keep it, where one that was sought did with others; or one that was sought took a
+    replica more, because its first draw missed by less than its interval."""
+    asked = {"model": model, "device": device, "seed": seed, "rate_per_s": 10, "requests": 400}
+    asked |= {"parallelism": "tp1", "mean_prompt_tokens": 500} | more
+    found, *given = (
+        routed_answer(read_choices(asked | {"replicas": count}), lambda _: UNKNOWN)
+        for count in ("auto", 1, 2)
+    )
+    keeping = [one.replicas for one in given if one.keeps]
+    assert found.replicas == keeping[0]
+    assert found.usd_per_hour == given[found.replicas - 1].usd_per_hour
+
+
 def test_the_fewest_behind_a_router_are_of_the_cheapest_deployment() -> None:
     asked = SMALL | {"replicas": "auto", "rate_per_s": 140, "ttft_s": 0.2, "parallelism": "tp1,tp2"}
     found = whole_answer(read_choices(asked), asked)
@@ -473,6 +503,18 @@ def test_what_no_number_of_replicas_keeps_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(routing, "MOST_BEHIND", 1)
     with pytest.raises(Infeasible, match="no fleet of up to 1 replicas keeps the objective behind"):
         told(replicas="auto", rate_per_s=150, ttft_s=0.2)
+
+
+def test_the_nearest_refusal_is_told_whatever_comes_first() -> None:
+    """Agents were told of 9 s on one device in 16 bits, where eight in 8 bits take 1.6."""
+    said = []
+    for splits in ("tp1,tp8", "tp8,tp1"):
+        with pytest.raises(Infeasible) as refused:
+            told(replicas="auto", tpot_s=0.001, ttft_s=0.01, parallelism=splits)
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert said[0].startswith("no fleet keeps a TTFT of 0.01 s at p90: a replica without other")
+    assert said[0].endswith(" s, on 8 × H100 SXM (tp8) in FP8, the nearest")
 
 
 def test_too_few_requests_and_too_long_ones_are_refused(tmp_path: Path) -> None:
@@ -588,7 +630,7 @@ def test_the_fewest_replicas_are_found_from_above_and_below(
     """None fewer keep the promise, behind the router that is taken or that it would be."""
     monkeypatch.setattr(routing, "reaches", lambda classes, _: classes)
     monkeypatch.setattr(routing, "_sought_by", lambda _: (None, 0.0))
-    monkeypatch.setattr(routing, "_keeps_once", lambda _: True)
+    monkeypatch.setattr(routing, "_may_keep", lambda _: True)
     monkeypatch.setattr(routing, "_of_interest", lambda _, cheaper: 256 if cheaper is None else 5)
     stub: Any = Stub(begin, own, others)
     settled = _settled_behind(stub, None)

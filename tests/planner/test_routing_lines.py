@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from serving_mathematics.planner.answers import answer_head
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed, _limits, _of_parts, _sample
@@ -147,6 +148,7 @@ def test_what_is_paid_for_is_told() -> None:
     text = routed_parts(replace(told(), question=question))[0]
     assert "keep both, with 1 replica more that may fail, at $6.00 an hour, $2.00 a GPU" in text
     assert routed_main(replace(told(), question=question))[0].value == "2 and 1 that may fail"
+    assert answer_head(replace(told(), question=question)) == ("3 × H100 SXM", "$6.00 an hour")
     wide = replace(question, deployment=replace(question.deployment, tensor=2))
     text = routed_parts(replace(told(), question=wide))[0]
     assert ", at $12.00 an hour for 6 GPUs, $2.00 a GPU" in text

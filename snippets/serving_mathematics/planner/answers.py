@@ -356,17 +356,13 @@ def answer_head(told: Answered) -> tuple[str, str]:
     ('1 × H100 SXM', '$2.00 an hour')
     """
     question = told.question
-    if isinstance(told, Routed):
-        replicas, usd_per_hour = told.replicas, told.usd_per_hour
-    else:
-        best = told.plan.best
-        replicas, usd_per_hour = best.replicas + question.spare_replicas, best.usd_per_hour
-    devices = question.deployment.devices * replicas
-    fleet = f"{question.gpus or devices:,} × {question.deployment.system.shown}"
-    dollars = f"${priced(usd_per_hour)} an hour"
+    fleet = told if isinstance(told, Routed) else told.plan.best
+    devices = question.deployment.devices * (fleet.replicas + question.spare_replicas)
+    gpus = f"{question.gpus or devices:,} × {question.deployment.system.shown}"
+    dollars = f"${priced(fleet.usd_per_hour)} an hour"
     if question.gpus:
-        return _per_second(_asked_rate(question)), f"{fleet}, {dollars}"
-    return fleet, dollars
+        return _per_second(_asked_rate(question)), f"{gpus}, {dollars}"
+    return gpus, dollars
 
 
 def answer_parts(told: Answered) -> tuple[str, list[str]]:

@@ -68,7 +68,13 @@ from serving_mathematics.planner.model_errors import (
     model_error,
     nearest_runs,
 )
-from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
+from serving_mathematics.planner.question import (
+    Question,
+    _asked_rate,
+    _at_rate,
+    _nearest_is,
+    _split_name,
+)
 from serving_mathematics.planner.questions import other_choices, read_choices
 from serving_mathematics.planner.routing import Routed, routed_answer
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
@@ -180,14 +186,6 @@ def _cheapest_elsewhere(choices: Sequence[Question]) -> tuple[Question, int] | N
         with contextlib.suppress(Infeasible):
             found = question, fleet.count(most or 0, most)
     return found
-
-
-def _split_name(question: Question) -> str:
-    """How a replica is split, in short, such as "tp4 ep4"; "tp1" for one device."""
-    one = question.deployment
-    widths = (("tp", one.tensor), ("pp", one.pipeline), ("dp", one.attention_data))
-    words = [f"{name}{width}" for name, width in (*widths, ("ep", one.expert)) if width > 1]
-    return " ".join(words) or "tp1"
 
 
 def _devices_and_split(question: Question) -> tuple[str, str]:
@@ -343,9 +341,7 @@ def _nearest_problem(ranked: Sequence[Ranked]) -> str:
     one = min(single, key=lambda one: one.over)
     if math.isinf(one.over) or len(single) == 1:
         return one.problem
-    devices, split = _devices_and_split(one.question)
-    weights = one.question.deployment.precision.upper()
-    return f"{one.problem}, on {devices} ({split}) in {weights}, the nearest"
+    return f"{one.problem}{_nearest_is(one.question)}"
 
 
 def _by_cost(
@@ -379,11 +375,10 @@ def _by_cost(
 
 
 def _is_below(one: Ranked, usd_per_hour: float) -> bool:
-    """Whether fewer replicas than short runs found do by longer ones and cost less than so much."""
+    """Whether so few replicas that they cost less than so much do by longer runs, where short ones
+    found more."""
     assert isinstance(one.run, Performance)
-    fewer = one.run.replicas - 1
-    if not fewer or one.question.usd_per_hour(fewer) >= usd_per_hour:
-        return False
+    fewer = min(one.run.replicas - 1, one.question.replicas_below(usd_per_hour))
     with contextlib.suppress(Infeasible):
         fleet = Fleets(one.question)
         near = fewer >= fleet.least and fleet.near(fewer)

@@ -351,6 +351,25 @@ FIELDS = {
     field.name: replace(field, group=group) for group, fields in _TABLE.items() for field in fields
 }
 
+CALLED = {  # what engines and load generators call a field, which is spelt like others here
+    **dict.fromkeys(("qps", "rps", "request_rate", "requests_per_second"), "rate_per_s"),
+    **dict.fromkeys(("isl", "input_tokens", "input_len"), "mean_prompt_tokens"),
+    **dict.fromkeys(("osl", "output_len", "answer_tokens"), "mean_output_tokens"),
+    **dict.fromkeys(("itl", "inter_token_latency"), "tpot_s"),
+    **dict.fromkeys(("tp", "tensor_parallel_size"), "parallelism"),
+    **dict.fromkeys(("dtype", "quantization"), "precision"),
+    **dict.fromkeys(("gpu_count", "num_gpus"), "gpus"),
+    **dict.fromkeys(("batch_size", "max_batch_size", "max_num_seqs"), "batch_limit"),
+    "model_name": "model",
+    "hardware": "device",
+    "vram": "memory_gib",
+    "percentile": "quantile",
+    "kv_cache_dtype": "cache_precision",
+    "max_num_batched_tokens": "token_budget",
+    "gpu_memory_utilization": "memory_share",
+    "gpu_price": "price_per_hour",
+    "spares": "spare_replicas",
+}
 GIVEN, LIKE = "given", "H100"  # a device by its numbers, and whose links and kernels it has
 SHEET = ("peak_tflops", "bandwidth_gb_per_s", "memory_gib")  # instead of `device`
 LENGTHS = ("mean_prompt_tokens", "mean_output_tokens")
@@ -450,7 +469,8 @@ def find_field(name: str) -> Field:
         raise ValueError(f"there is no field 'users'; {_users_as_rate()}")
     if name not in FIELDS:
         begun = [field for field in FIELDS if name and field.startswith(name)]
-        near = begun or difflib.get_close_matches(name, FIELDS, 1)
+        begun = [CALLED[name]] if name in CALLED else begun
+        near = begun or difflib.get_close_matches(name, FIELDS, 1, 0.7)
         hint = f"; did you mean {near[0]}?" if near else f"; fields are {', '.join(FIELDS)}"
         raise ValueError(f"there is no field {name[:60]!r}{hint}")
     return FIELDS[name]

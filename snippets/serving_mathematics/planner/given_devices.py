@@ -45,7 +45,12 @@ from serving_mathematics.planner.capacity_planner import (
     plan,
 )
 from serving_mathematics.planner.fields import FIELDS
-from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
+from serving_mathematics.planner.question import (
+    Question,
+    _asked_rate,
+    _at_rate,
+    _nearest_is,
+)
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
@@ -69,6 +74,7 @@ class Carried(Generic[Run]):
     question: Question
     run: Run | None
     problem: str
+    over: float = math.inf  # of a lone request, times its limit, where that is the problem
 
     @property
     def rate_per_s(self) -> float:
@@ -176,7 +182,8 @@ def most_carried(
         try:
             bounds.append((-_bound(question), place))
         except (Impossible, Infeasible) as problem:
-            nothing.append(Carried(question, None, str(problem)))
+            over = getattr(problem, "over", math.inf)
+            nothing.append(Carried(question, None, str(problem), over))
     bounds.sort()
     found: list[Carried[Performance]] = []
     left_out: list[Carried[Performance]] = []
@@ -194,8 +201,11 @@ def most_carried(
         if progress:
             progress(len(nothing) + len(found) + len(left_out), len(choices))
     if not found:
-        first_problem = next(one.problem for one in nothing if one.question.replicas_there)
-        raise Infeasible(f"{first_problem}{_would_do(choices)}")
+        able = [one for one in nothing if one.question.replicas_there]
+        one = min(able, key=lambda one: one.over)
+        several = len(able) > 1 and math.isfinite(one.over)
+        nearest = _nearest_is(one.question) if several else ""
+        raise Infeasible(f"{one.problem}{nearest}{_would_do(choices)}")
     found.sort(key=lambda one: (-one.rate_per_s, one.run.usd_per_hour if one.run else 0.0))
     return [*found, *left_out, *nothing]
 

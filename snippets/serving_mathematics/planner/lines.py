@@ -153,8 +153,8 @@ def _promised(question: Question) -> str:
     return ", ".join(f"{what} for {name}" for name, what in zip(names, said, strict=True))
 
 
-def _count(replicas: int) -> str:
-    return "1 replica" if replicas == 1 else f"{replicas:,} replicas"
+def _count(many: int, what: str = "replica") -> str:
+    return f"1 {what}" if many == 1 else f"{many:,} {what}s"
 
 
 def _per_second(rate_per_s: float) -> str:
@@ -271,8 +271,8 @@ def _left_out(question: Question) -> list[str]:
 def _paid_said(question: Question, replicas: int) -> str:
     """What a fleet costs, and for how many GPUs, where that is not told before."""
     paid, devices = replicas + question.spare_replicas, question.deployment.devices
-    told = question.gpus is not None or min(paid, devices) == 1
-    gpus = "" if told else f" for {paid * devices:,} GPUs"
+    told = question.gpus == paid * devices if question.gpus else min(paid, devices) == 1
+    gpus = "" if told else f" for {_count(paid * devices, 'GPU')}"
     return f"at ${priced(question.usd_per_hour(replicas))} an hour{gpus}, {_price_said(question)}"
 
 

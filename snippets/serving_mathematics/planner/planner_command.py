@@ -55,7 +55,7 @@ from serving_mathematics.planner.answers import (
 )
 from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import Answered, whole_answer
-from serving_mathematics.planner.fields import FIELDS, _users_as_rate
+from serving_mathematics.planner.fields import CALLED, FIELDS, _users_as_rate
 from serving_mathematics.planner.launch import (
     ELSEWHERE,
     _launch_notes,
@@ -90,9 +90,10 @@ example:
 
 class _Parser(OneLineParser):
     def meant(self, option: str, *value: str) -> str:
-        """The same, and how users become a rate."""
+        """The same, what others call a field, and how users become a rate."""
+        field = CALLED.get(option.removeprefix("--").replace("-", "_"))
         if option != "--users":
-            return super().meant(option)
+            return f"did you mean {FIELDS[field].option}?" if field else super().meant(option)
         return _users_as_rate(*value[:1]).replace("rate_per_s", FIELDS["rate_per_s"].option)
 
 

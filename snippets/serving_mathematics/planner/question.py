@@ -218,6 +218,21 @@ class Question:
         return _started_limits(self.deployment.system)
 
 
+def _split_name(question: Question) -> str:
+    """How a replica is split, in short, such as "tp4 ep4"; "tp1" for one device."""
+    one = question.deployment
+    widths = (("tp", one.tensor), ("pp", one.pipeline), ("dp", one.attention_data))
+    words = [f"{name}{width}" for name, width in (*widths, ("ep", one.expert)) if width > 1]
+    return " ".join(words) or "tp1"
+
+
+def _nearest_is(question: Question) -> str:
+    """Which of several deployments that are refused comes nearest, as the end of its refusal."""
+    one = question.deployment
+    on = f"{one.devices} × {one.system.shown} ({_split_name(question)})"
+    return f", on {on} in {one.precision.upper()}, the nearest"
+
+
 def _started_limits(system: System) -> tuple[int, int]:
     """Token budget and batch limit that vLLM's server starts with on a device."""
     few = system.generation == "tpu" or any(one in system.name for one in ("a100", "gb10"))

@@ -195,7 +195,9 @@ def read_classes(
             number = float(share)
         except ValueError:
             number = math.nan
-        require(0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share))
+        require(
+            0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share[:60])
+        )
         like = str(told["like"]).strip().lower()
         require(like in KINDS, f"classes: {name[:40]}: like", _one_of(KINDS), repr(like[:60]))
         other = {key: told[key] for key in LENGTHS if told[key] != before[key]}
@@ -467,7 +469,8 @@ def _require_a_replica(gpus: int, spare: int, choices: Sequence[Deployment]) -> 
     least = min(choices, key=lambda one: one.devices)
     need = least.devices * (1 + spare)
     rule = f"at least {need:,}: a replica of {least.architecture.name} takes {least.devices:,}"
-    rule += f", and so does each of the {spare:,} that may fail" if spare else ""
+    those = "the one" if spare == 1 else f"each of the {spare:,}"
+    rule += f", and so does {those} that may fail" if spare else ""
     require(gpus >= need, "gpus", rule, f"{gpus:,}")
 
 

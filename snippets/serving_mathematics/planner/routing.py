@@ -6,10 +6,11 @@ The engine is the planned one: steps, memory and split of the deployment. All wa
 requests (common random numbers), several draws of them or one trace in ten sections, and two ways
 are compared by the differences of these parts. The hit rate is a result: of the prompt tokens of
 the requests that count, those that were found on the device or in host memory. Where several
-deployments or limits would do, the cheapest that keeps the promise in one draw is taken. Where no
-number of replicas is given, each deployment gets the fewest that do so, and that of the cheapest is
-settled by all draws: none fewer keep it behind the router that is taken. In the way that is taken
-steps err once more as measured runs did, and a replica is lost where that is asked.
+deployments or limits would do, the cheapest that keeps the promise is taken. Where no number of
+replicas is given, that is the fewest of each deployment: none fewer keep it behind the router that
+is taken. One draw says which may keep it, by its intervals, and all draws whether they do. In the
+way that is taken steps err once more as measured runs did, and a replica is lost where that is
+asked.
 
 Assumes: what `core.fleet` assumes; routers that know loads as of now; host memory that is written
 at no cost and read over the link of each device; caches that are empty when a run begins, the
@@ -71,7 +72,7 @@ from serving_mathematics.planner.capacity_planner import (
 from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import RequestTimes
-from serving_mathematics.planner.question import FEW_CUT, Question
+from serving_mathematics.planner.question import FEW_CUT, Question, _nearest_is
 from serving_mathematics.planner.routed_requests import (
     AGENTS_KIND,
     Below,
@@ -587,24 +588,30 @@ def _once(limits: _Limits, apart: float = 1.0) -> tuple[tuple[ClassRun, ...], fl
     return goals, float(_kept(question, seen).mean())
 
 
-def _keeps_once(limits: _Limits) -> bool:
-    """Whether that way keeps the promise in one draw, and would in a longer one."""
-    if not reaches(_once(limits)[0], limits.question.goals):
+def _may_keep(limits: _Limits) -> bool:
+    """Whether that way may keep the promise by one draw, and the fleet is not full."""
+    if not reaches(_once(limits)[0], limits.question.goals, -1.0):
         return False
     (seen,) = _serve(limits, 0, (_sought_by(limits),), 1.0, None, 1.0, "")
     return _load(limits, seen) < STEADY
 
 
 def _more_telling(one: ValueError | None, other: ValueError) -> ValueError:
-    """Of two deployments' refusals that of the one that holds the requests, else the first."""
-    told = isinstance(one, Infeasible) or not isinstance(other, Infeasible)
-    return one if one and told else other
+    """Of two deployments' refusals that of the one that holds the requests, then that of the one
+    with which a lone request comes nearer, else the first."""
+
+    def far(problem: ValueError) -> tuple[bool, float]:
+        return not isinstance(problem, Infeasible), getattr(problem, "over", math.inf)
+
+    return one if one and far(one) <= far(other) else other
 
 
-def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
-    """The cheapest deployment whose limits keep the promise in one draw; else the one that keeps
-    most."""
-    best: tuple[float, _Limits] | None = None
+def _cheapest(
+    choices: Sequence[Question], told: Told, executor: futures.Executor | None
+) -> _Behind:
+    """The cheapest deployment whose limits keep the promise; else the one that keeps most in one
+    draw."""
+    best: tuple[float, _Behind] | None = None
     refused: ValueError | None = None
     for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
         try:
@@ -613,14 +620,15 @@ def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
             refused = _more_telling(refused, problem)
             continue
         for limits in tried:
+            fleet = _Behind(limits, told, executor)
             if len(choices) == len(tried) == 1:
-                return limits
+                return fleet
             told(limits.replicas, limits.places)
-            if _keeps_once(limits):
-                return limits
+            if _may_keep(limits) and fleet.keeps:
+                return fleet
             kept = _once(limits)[1]
             if best is None or kept > best[0]:
-                best = kept, limits
+                best = kept, fleet
     if best is None:
         assert refused is not None
         raise refused
@@ -629,15 +637,19 @@ def _cheapest(choices: Sequence[Question], told: Told) -> _Limits:
 
 def _refuse_alone(limits: _Limits) -> None:
     """Refuse what a request misses that meets no other."""
-    question = limits.question
-    for one in _once(limits, SPREAD)[0]:
+    question, problem = limits.question, None
+    alone = _once(limits, SPREAD)[0]
+    for one in alone:
         whose = f" of {one.name}" if len(question.goals) > 1 else ""
         for goal, run in zip(one.promise, one.got, strict=True):
-            if run.value > goal.limit:
-                raise Infeasible(
+            if run.value > goal.limit and problem is None:
+                problem = Infeasible(
                     f"no fleet keeps {goal.kept}{whose}: a replica without other requests takes "
                     f"{goal.measure.plain(run.value, goal.limit)}"
                 )
+    if problem is not None:
+        problem.over = max(one.worse for one in alone)
+        raise problem
 
 
 class _Behind:
@@ -757,20 +769,16 @@ class _Behind:
 
 def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way | None] | None:
     """The fewest replicas of which the way that is taken keeps the promise in all draws, from those
-    that do so in one; and what it comes to with one fewer, None where one is the least. None where
+    that may by one; and what it comes to with one fewer, None where one is the least. None where
     these are not cheaper. Raises Infeasible where no number does."""
     goals, most = fleet.question.goals, _of_interest(fleet.question, cheaper)
     way, count = _sought_by(fleet.limits), fleet.limits.replicas
 
     def enough(replicas: int) -> bool:
         one = fleet.of(replicas)
-        return reaches(one.alone(*way).classes, goals) and _keeps_once(one.limits)
+        return _may_keep(one.limits) and reaches(one.alone(*way).classes, goals)
 
-    while count < most and not enough(count):
-        count += 1
-    while count > 1 and enough(count - 1):
-        count -= 1
-    fleet = fleet.of(count)
+    fleet = fleet.of(min(most, _smallest(enough, 1, most, count)))
     while not fleet.keeps:
         if fleet.limits.replicas >= most:
             if cheaper is None:
@@ -809,7 +817,11 @@ def _smallest_fleet(
                 found = _settled_behind(fleet, cheaper)
                 best = found or best
         except Infeasible as problem:
-            refused = _more_telling(refused, problem)
+            told_of = problem
+            if len(choices) > 1 and math.isfinite(problem.over):
+                told_of = Infeasible(f"{problem}{_nearest_is(limits.question)}")
+                told_of.over = problem.over
+            refused = _more_telling(refused, told_of)
     if best is None:
         assert refused is not None
         raise refused
@@ -833,8 +845,8 @@ def _of_interest(question: Question, cheaper: float | None) -> int:
 
 
 def _fewest_behind(limits: _Limits, near: int, cheaper: float | None, told: Told) -> int:
-    """The fewest replicas of a deployment that keep the promise in one draw, 0 where these are not
-    cheaper. Raises Infeasible where no number does."""
+    """The fewest replicas of a deployment that may keep the promise by one draw, 0 where these are
+    not cheaper. Raises Infeasible where no number does."""
     question = limits.question
     most = _of_interest(question, cheaper)
     if most < 1:
@@ -842,7 +854,7 @@ def _fewest_behind(limits: _Limits, near: int, cheaper: float | None, told: Told
 
     def kept(replicas: int) -> bool:
         told(replicas, limits.places)
-        return _keeps_once(replace(limits, replicas=replicas))
+        return _may_keep(replace(limits, replicas=replicas))
 
     if cheaper is None:
         _refuse_alone(limits)
@@ -883,7 +895,7 @@ def routed_answer(
         _require_enough_of_each(question)
     fewer: Way | None = None
     if _routing(choices[0]).replicas:
-        fleet = _Behind(_cheapest(choices, heard), heard, executor)
+        fleet = _cheapest(choices, heard, executor)
     else:
         fleet, fewer = _smallest_fleet(choices, heard, executor)
     limits, question = fleet.limits, fleet.question

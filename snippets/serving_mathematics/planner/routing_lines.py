@@ -147,7 +147,7 @@ def routed_lines(told: Routed) -> list[Line]:
     if isinstance(question.traffic, Workload):
         lines.append(Line("what was read", _read_of(told), "capacity/arrival-rates"))
     if told.tried > 1:
-        said = f"the cheapest of {told.tried} that keeps the promise in one draw, or keeps most"
+        said = f"the cheapest of {told.tried} that keeps the promise, or what keeps most"
         lines.append(Line("deployment", said, "machine/predictions"))
     what = f"{told.simulated:,} that count, the same for all; fewer of those that are far behind"
     lines.append(Line("requests of each router", what, ROUTERS_PAGE))
