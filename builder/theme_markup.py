@@ -46,6 +46,7 @@ _TOGETHER = re.compile(  # a number with its unit, its error, or what there are 
     r"|(?<=\d) (?=(?:[mnµ]?s|min|h|[kMGT]i?B|k?Wh?|J)\b))(?![^<>]*(?:>|</code>))"
 )
 _PASSED = re.compile(r"(?:\nPASS [^\n]*)+(?=\n)")  # lines of a notebook's output
+_FIRST = re.compile(r"(<tr>\s*)<td\b([^>]*)>(.*?)</td>", re.DOTALL)
 _TO_THE_RIGHT = ' style="text-align: right;"'
 _NUMBER = re.compile(r"\(?(?:[<>≤≥≈~]\s*)?[+\u2212-]?\$?\d(?!.*(?:[^\W\d_]{4}|[A-Z]\d)).{0,28}$")
 _NOTHING = {"", "–", "—", "-", "none", "no", "yes"}
@@ -76,7 +77,8 @@ def plain_names(content: str) -> str:
 
 def with_tables(content: str) -> str:
     """A rendered page whose plain tables can be scrolled and name their columns of numbers, for the
-    style sheet, with breaks in the long names of metrics.
+    style sheet, and their rows by the first column, for a screen reader, with breaks in the long
+    names of metrics.
     """
 
     def table(match: re.Match[str]) -> str:
@@ -94,6 +96,8 @@ def with_tables(content: str) -> str:
         if 3 <= len(columns) <= 4 and not names and all(first) and max(map(len, first)) > 12:
             names = "apart"  # on a phone: words before words
         told = match[0].replace(_TO_THE_RIGHT, "").replace("<table>", '<table class="data">', 1)
+        if len(columns) > 1 and all(first):
+            told = _FIRST.sub(r'\1<th scope="row"\2>\3</th>', told)
         told = _LONG_CODE.sub(lambda code: _BREAKS.sub(r"\g<0><wbr>", code[0]), told)
         return f'<div class="table {names}">{told}</div>'
 

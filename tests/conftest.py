@@ -132,5 +132,5 @@ def page(tab: Page) -> Iterator[Page]:
         tab.evaluate("localStorage.clear(); sessionStorage.clear()")  # what a reader chose or wrote
     tab.goto("about:blank")  # before the size, at which a page would be laid out again
     tab.unroute_all()
-    tab.emulate_media(media="null", color_scheme="null")
+    tab.emulate_media(media="null", color_scheme="null", contrast="null", forced_colors="null")
     tab.set_viewport_size(DESK)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from .visits import PHONE, UNFOLD, WIDTH, addresses, tab_of_many
+from .contrast import colour, ratio
+from .visits import PHONE, SCHEMES, UNFOLD, WIDTH, addresses, tab_of_many, turned
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,40 @@ def test_colours_follow_the_system_or_the_reader_from_the_first_look(
     is_dark(False)
 
 
+def test_who_asks_for_more_contrast_has_it(page: Page, origin: str) -> None:
+    """Source: WCAG 2.2, 1.4.6, seven to one for words, and 1.4.11, three to one for lines."""
+    page.goto(f"{origin}planner/")
+    page.emulate_media(contrast="more")
+    for scheme in SCHEMES:
+        turned(page, scheme)
+        quiet, link, line, paper = (
+            colour(page.locator(selector).first.evaluate(f"one => getComputedStyle(one).{what}"))
+            for selector, what in (
+                (".planner-of", "color"),
+                ("article li a", "color"),
+                ("form.planner", "borderTopColor"),
+                ("body", "backgroundColor"),
+            )
+        )
+        assert min(ratio(quiet, paper), ratio(link, paper)) >= 7, scheme
+        assert ratio(line, paper) >= 3, scheme
+
+
+def test_with_the_systems_own_colours_one_way_is_marked_and_what_comes_is_seen(
+    page: Page, origin: str
+) -> None:
+    page.emulate_media(forced_colors="active")
+    page.goto(f"{origin}optimization/batching/")
+    lines = page.locator(".ways a").evaluate_all(
+        "(all) => all.map((one) => getComputedStyle(one).borderBottomColor)"
+    )
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert sorted(line == paper for line in lines) == [False, True, True, True]
+    coming = page.locator(".slider .future .bar").first
+    expect(coming).to_be_attached()
+    assert coming.evaluate("one => getComputedStyle(one).stroke") not in ("none", paper)
+
+
 def test_everything_reads_without_javascript(plain: Page, origin: str) -> None:
     """And nothing is there that does nothing."""
     dead = (".snippet-fold", ".snippet-copy", ".slider", ".live", ".md-top")
@@ -253,6 +288,13 @@ def test_a_phone_whose_letters_are_twice_as_large_reads_whole_words(
         page.evaluate("document.fonts.ready")
         page.wait_for_function(f"() => {WIDTH} <= {PHONE['width'] // 2}")  # with pictures
         assert page.evaluate(WIDTH) == PHONE["width"] // 2, slug
+        onward = page.locator(".md-footer__link--next .md-ellipsis")
+        assert onward.evaluate("one => one.scrollWidth <= one.clientWidth"), slug
+        if slug == "planner":  # two names of one field do not lie on each other
+            names = page.locator("form.planner p:has(> .field-file) > label").evaluate_all(
+                "(all) => all.map((one) => one.getBoundingClientRect().toJSON())"
+            )
+            assert names[0]["bottom"] <= names[1]["top"] or names[0]["right"] <= names[1]["left"]
     words = page.locator(".cards a > :not(img)").first.bounding_box()
     assert words is not None
     assert words["width"] > PHONE["width"] // 3

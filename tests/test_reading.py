@@ -30,7 +30,7 @@ CONTRAST = """() => {
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
     const found = {};
-    const words = "article :is(p, a, h1, h2, h3, figcaption, code span, .kind, td)";
+    const words = "article :is(p, a, h1, h2, h3, figcaption, code span, .kind, td, th)";
     for (const element of document.querySelectorAll(words)) {
         if (!element.checkVisibility() || !element.textContent.trim()) continue;
         const ratio = 1.05 / (light(getComputedStyle(element).color) + 0.05);

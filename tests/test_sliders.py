@@ -361,6 +361,24 @@ def test_letters_of_a_picture_grow_with_those_of_the_page_as_far_as_there_is_roo
             assert moving.locator(".slider-controls input").first.input_value() == "0", shown
 
 
+@pytest.mark.parametrize("height", [225, 568])
+def test_controls_come_from_below_the_picture_in_a_window_at_400_percent_too(
+    page: Page, origin: str, site: Path, height: int
+) -> None:
+    """Source: WCAG 2.2, 1.4.10, 320 by 256 pixels, and 2.4.11; a desk's 1,280 by 900 enlarged."""
+    page.set_viewport_size({"width": 320, "height": height})
+    slider, _ = opened(page, origin, PLOT, site)
+    for control in slider.locator("input").all():
+        assert control.evaluate(
+            """async (one) => {
+                one.scrollIntoView({ block: "end", behavior: "instant" });
+                await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+                const { left, top, width, height } = one.getBoundingClientRect();
+                return document.elementFromPoint(left + width / 2, top + height / 2) === one;
+            }"""
+        )
+
+
 def unnamed(found: dict[str, Any]) -> list[object]:
     """Marks that have no name in view, or that neither contrast nor shape tells from another.
 

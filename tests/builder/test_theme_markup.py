@@ -65,10 +65,20 @@ def test_tables_name_their_columns_of_numbers() -> None:
         assert with_tables(words.format(first, last)).startswith(f'<div class="table {name}">')
 
 
+def test_rows_are_named_by_their_first_cell_where_each_has_one() -> None:
+    rows = "<table><tr>\n<td{}>{}</td>\n<td>two</td></tr><tr><td>3</td><td>4</td></tr></table>"
+    right = ' style="text-align: right;"'
+    named = '<tr>\n<th scope="row">one</th>\n<td>two</td></tr><tr><th scope="row">3</th><td>4</td>'
+    assert named in with_tables(rows.format("", "one"))
+    assert named in with_tables(rows.format(right, "one"))
+    assert "<th" not in with_tables(rows.format("", ""))
+
+
 def test_only_long_names_in_tables_may_break() -> None:
     code = '<td><code id="late_as_ever">{}</code></td>'
     short, long = "late_poll", "sum(rate(vllm:prefix_hits_totalIn{c}[15m]),a=b)"
-    page = with_tables(f"<table><tr>{code.format(short)}{code.format(long)}</tr></table>{long}")
+    row = f"<tr><td></td>{code.format(short)}{code.format(long)}</tr>"
+    page = with_tables(f"<table>{row}</table>{long}")
     broken = (
         "sum(<wbr>rate(<wbr>vllm:<wbr>prefix_<wbr>hits_<wbr>total<wbr>In{<wbr>c}[15m]),a=<wbr>b)"
     )
