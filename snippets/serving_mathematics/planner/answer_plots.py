@@ -24,7 +24,6 @@ from serving_mathematics.planner.configurations import (
     Answered,
     Ranked,
     _devices_and_split,
-    _split_name,
     answer,
 )
 from serving_mathematics.planner.lines import overloaded
@@ -45,7 +44,7 @@ from serving_mathematics.planner.plot_axes import (
     axis_over,
     axis_ticks,
 )
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _split_name
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.routing_lines import routed_rows

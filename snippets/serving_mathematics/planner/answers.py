@@ -40,7 +40,6 @@ from serving_mathematics.planner.configurations import (
     _drafter_name,
     _other_formats,
     _pair_text,
-    _split_name,
     answer,
 )
 from serving_mathematics.planner.costs import (
@@ -88,7 +87,7 @@ from serving_mathematics.planner.lines import (
     unmeasured,
     with_interval,
 )
-from serving_mathematics.planner.question import Question, _asked_rate
+from serving_mathematics.planner.question import Question, _asked_rate, _split_name
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.routing_lines import (

@@ -16,11 +16,10 @@ from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import OWN_HEADS
 from serving_mathematics.core.hardware.fronts import FRONTS, untuned
 from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
-from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.fields import GIVEN, LIKE
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import Objective, promise_text
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _split_name
 from serving_mathematics.planner.traffic import KINDS, Traffic
 from serving_mathematics.support.digits import priced, sized
 from serving_mathematics.support.require import require, require_positive

@@ -30,9 +30,9 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
-from serving_mathematics.planner.configurations import _split_name, rank
+from serving_mathematics.planner.configurations import rank
 from serving_mathematics.planner.objectives import METRICS, promised
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _split_name
 from serving_mathematics.planner.questions import _possible_splits
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
@@ -60,7 +60,7 @@ def question_of(run: Run, margin: float = 1.0) -> list[Question]:
     ValueError when no split is possible.
 
     >>> from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
-    >>> from serving_mathematics.planner.configurations import _split_name
+    >>> from serving_mathematics.planner.question import _split_name
     >>> run = read_runs(read_lines()[:1])[0]
     >>> [_split_name(one) for one in question_of(run)][:3]
     ['tp1', 'tp2', 'tp4']

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner.capacity_planner import EDGE, QUANTILES, STEADY
-from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.costs import _api_said
 from serving_mathematics.planner.lines import (
     NOT_KNOWN,
@@ -37,6 +36,7 @@ from serving_mathematics.planner.lines import (
     unmeasured,
     with_interval,
 )
+from serving_mathematics.planner.question import _split_name
 from serving_mathematics.planner.routed_requests import _begins_alone
 from serving_mathematics.planner.routing import (
     HOST,

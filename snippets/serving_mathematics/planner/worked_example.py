@@ -32,7 +32,8 @@ from serving_mathematics.planner.capacity_planner import (
     requests_to_judge,
     settled,
 )
-from serving_mathematics.planner.configurations import Answer, _few_and_many, _split_name, answer
+from serving_mathematics.planner.configurations import Answer, _few_and_many, answer
+from serving_mathematics.planner.question import _split_name
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import checks
