@@ -13,8 +13,8 @@ from unittest import mock
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.machine.predictions.own_runs import OwnRun
 from serving_mathematics.planner import questions
-from serving_mathematics.planner.configurations import _split_name
 from serving_mathematics.planner.load_tests import read_load_runs, read_load_test, runs_of
+from serving_mathematics.planner.question import _split_name
 from serving_mathematics.planner.trace_formats import read_requests
 
 from ..variants import differing, near_cells, near_json

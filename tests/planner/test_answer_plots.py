@@ -21,8 +21,9 @@ from serving_mathematics.planner.answer_plots import (
     routers_plot,
 )
 from serving_mathematics.planner.answers import comparison_rows
-from serving_mathematics.planner.configurations import Answer, _split_name, answer, whole_answer
+from serving_mathematics.planner.configurations import Answer, answer, whole_answer
 from serving_mathematics.planner.plot_axes import ABOVE, LEFT, PANEL, RIGHT, WIDTH
+from serving_mathematics.planner.question import _split_name
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed
 

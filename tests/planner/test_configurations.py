@@ -24,7 +24,6 @@ from serving_mathematics.planner.configurations import (
     Ranked,
     Separate,
     _drafter_name,
-    _split_name,
     answer,
     elsewhere,
     least_cost,
@@ -35,7 +34,7 @@ from serving_mathematics.planner.configurations import (
 )
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import promised
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.question import Question, _split_name
 from serving_mathematics.planner.questions import other_choices, read_choices, read_question
 from serving_mathematics.planner.separate_fleets import Apart
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner import measured_questions
-from serving_mathematics.planner.configurations import Ranked, _split_name
+from serving_mathematics.planner.configurations import Ranked
 from serving_mathematics.planner.measured_questions import (
     CLASSES,
     RECORD,
@@ -23,6 +23,7 @@ from serving_mathematics.planner.measured_questions import (
     tendency,
     within_a_step,
 )
+from serving_mathematics.planner.question import _split_name
 from serving_mathematics.support.measuring import read_record
 
 
