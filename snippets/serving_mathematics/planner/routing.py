@@ -606,35 +606,6 @@ def _more_telling(one: ValueError | None, other: ValueError) -> ValueError:
     return one if one and far(one) <= far(other) else other
 
 
-def _cheapest(
-    choices: Sequence[Question], told: Told, executor: futures.Executor | None
-) -> _Behind:
-    """The cheapest deployment whose limits keep the promise; else the one that keeps most in one
-    draw."""
-    best: tuple[float, _Behind] | None = None
-    refused: ValueError | None = None
-    for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
-        try:
-            tried = _with_budgets(question)
-        except (Impossible, Infeasible) as problem:
-            refused = _more_telling(refused, problem)
-            continue
-        for limits in tried:
-            fleet = _Behind(limits, told, executor)
-            if len(choices) == len(tried) == 1:
-                return fleet
-            told(limits.replicas, limits.places)
-            if _may_keep(limits) and fleet.keeps:
-                return fleet
-            kept = _once(limits)[1]
-            if best is None or kept > best[0]:
-                best = kept, fleet
-    if best is None:
-        assert refused is not None
-        raise refused
-    return best[1]
-
-
 def _refuse_alone(limits: _Limits) -> None:
     """Refuse what a request misses that meets no other."""
     question, problem = limits.question, None
@@ -765,6 +736,35 @@ class _Behind:
     def usd_per_hour(self) -> float:
         """Of the fleet."""
         return self.question.usd_per_hour(self.limits.replicas)
+
+
+def _cheapest(
+    choices: Sequence[Question], told: Told, executor: futures.Executor | None
+) -> _Behind:
+    """The cheapest deployment whose limits keep the promise; else the one that keeps most in one
+    draw."""
+    best: tuple[float, _Behind] | None = None
+    refused: ValueError | None = None
+    for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
+        try:
+            tried = _with_budgets(question)
+        except (Impossible, Infeasible) as problem:
+            refused = _more_telling(refused, problem)
+            continue
+        for limits in tried:
+            fleet = _Behind(limits, told, executor)
+            if len(choices) == len(tried) == 1:
+                return fleet
+            told(limits.replicas, limits.places)
+            if _may_keep(limits) and fleet.keeps:
+                return fleet
+            kept = _once(limits)[1]
+            if best is None or kept > best[0]:
+                best = kept, fleet
+    if best is None:
+        assert refused is not None
+        raise refused
+    return best[1]
 
 
 def _settled_behind(fleet: _Behind, cheaper: float | None) -> tuple[_Behind, Way | None] | None:
