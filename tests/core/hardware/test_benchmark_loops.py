@@ -191,6 +191,15 @@ def test_prompts_that_cannot_keep_up_set_the_rate() -> None:
     assert float(fleets(256, prompts=4).first_token_s[0]) < float(found.first_token_s[0]) / 2
 
 
+def test_prompts_that_set_the_rate_feed_fewer_sequences_where_guesses_hasten_them() -> None:
+    """Those that decode are the rate of the prompts times their stay (Little)."""
+    work, one = count_work([replace(LARGE, draft_tokens=3, accepted_tokens=2.5)]), np.ones(1)
+    found = fleet_latencies(work, work, one, one, 256 * one, FITTED)
+    prompt = prompt_s(work, FITTED) + FITTED.prompt_s
+    assert found.running * prompt == pytest.approx(499 * found.per_token_s, rel=1e-3)
+    assert 1 < float(found.running[0]) < float(fleets(256, prompts=1).running[0])
+
+
 def test_two_engines_that_answer_pass_twice_as_much() -> None:
     """With 400 requests and room for fewer, each holds what fits; the rest waits (Little)."""
     tight = replace(LARGE, tensor=1, precision="fp8")
