@@ -45,12 +45,7 @@ from serving_mathematics.planner.capacity_planner import (
     plan,
 )
 from serving_mathematics.planner.fields import FIELDS
-from serving_mathematics.planner.question import (
-    Question,
-    _asked_rate,
-    _at_rate,
-    _nearest_is,
-)
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate, _nearest_is
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks

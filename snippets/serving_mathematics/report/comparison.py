@@ -125,7 +125,8 @@ def differences(first: Run, second: Run) -> list[Difference]:
         fewest = min(x.size for x in values)
         if fewest < FEW:
             continue
-        blocks = [_blocks_of(x, _blocks_worth(values)) for x in values]
+        many = _blocks_worth(values)
+        blocks = [_blocks_of(x, many) for x in values]
         one, other = (np.array([x.mean() for x in each]) for each in blocks)
         pairs.append((f"{title}, mean", one, other, _unit(name)))
         if name in TAILED:

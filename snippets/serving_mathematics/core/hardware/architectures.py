@@ -769,10 +769,8 @@ def _attention_layers(read: _Reader, layers: int, hidden: int, heads: int) -> li
             if sparse_layers[i]:
                 index = sparse.whole("sparse_index_dim")
                 row = sparse.whole("sparse_index_tokens", default=1)  # for which one row stands
-                blocks, many_index = (
-                    sparse.whole("sparse_topk_blocks"),
-                    sparse.whole("sparse_num_index_heads"),
-                )
+                many_index = sparse.whole("sparse_num_index_heads")
+                blocks = sparse.whole("sparse_topk_blocks")
                 more["selected_tokens"] = blocks * sparse.whole("sparse_block_size")
                 more["index_values"] = -(-index // row)
                 more["index_width"] = many_index * index // row
@@ -1210,6 +1208,11 @@ def _mamba_alone(read: _Reader) -> dict[str, Any]:
     return found | {"mamba_dt_rank": -(-hidden // 16) if rank == "auto" else rank}
 
 
+def _table_in_host(values: int) -> str:
+    """The name of a part that engines keep outside the device."""
+    return f"a table of {values / 1e9:.3g}·10⁹ values {IN_HOST}"
+
+
 def _deepseek_v4(read: _Reader) -> dict[str, Any]:
     """DeepSeek-V4 as transformers writes it: kinds of layers in the place of ratios, and mixtures
     whose experts are chosen by a word or by a router, as in all others."""
@@ -1244,7 +1247,7 @@ def _deepseek_v41(read: _Reader) -> dict[str, Any]:
         rows = rows or tables * heads * read.whole("engram_vocab_size")
         passed = tables * heads * width * read.whole("hidden_size") * (streams + 1)
         found |= {"engram_layer_ids": None, "passed_beside": passed // read.layers}
-        beside.append(f"a table of {rows * width / 1e9:.3g}·10⁹ values {IN_HOST}")
+        beside.append(_table_in_host(rows * width))
     if keep and max(keep) < read.layers:
         beside.append(f"that the last {read.layers - max(keep)} layers see {ENDS}")
     return found | {"beside": tuple(beside)}
@@ -1358,7 +1361,7 @@ def _qwen4(read: _Reader) -> dict[str, Any]:
     rows = read.whole("ngram_vocab_size_base", default=20_000_000)
     if tables:
         passed += tables * width * hidden * (streams + 1)
-        values = f"a table of {tables * rows * width / 1e9:.3g}·10⁹ values {IN_HOST}"
+        values = _table_in_host(tables * rows * width)
         found |= {"ple_layer_ids": None, "beside": (*read.get("beside"), values)}
     return found | {"passed_beside": passed // layers}
 

@@ -17,6 +17,7 @@ closed against open systems.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
@@ -96,8 +97,7 @@ def _alike(
     rng, size = np.random.default_rng(2), 4000
     tokens = rng.integers(least, most + 1, (2, size))
     starts = np.append(np.linspace(0.0, spread_s, clients), np.zeros(size - clients))
-    after = closed_loop(tokens[0], tokens[1], clients).after
-    asked = Requests(starts, tokens[0], tokens[1], after=after)
+    asked = replace(closed_loop(tokens[0], tokens[1], clients), arrival_s=starts)
     looped = simulate_fleet(asked, Fleet([CHAT.engine]))
     middle = slice(size // 5, 4 * size // 5)
     done = np.sort(looped.completion_s)[middle]

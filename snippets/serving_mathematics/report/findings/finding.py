@@ -206,6 +206,15 @@ def _alike_times(times: FloatArray) -> float:
     return many if many > 1 + BY_CHANCE / math.sqrt(times.size) else 1.0
 
 
+def _t_of(worth: float) -> float:
+    """Student's t of a 95% interval by so many independent ones, more than one.
+
+    >>> round(_t_of(10.0), 2), round(_t_of(1e9), 2)
+    (2.26, 1.96)
+    """
+    return student_quantile(0.975, min(worth - 1, 1e6))
+
+
 def _ends_of(share: float, size: int, alike: float) -> tuple[float, float] | None:
     """A 95% interval of a share of so many, of which some in a row are worth one; None where the
     rarer of the two kinds came in fewer than `FEWEST_CLUMPS`, which tell no spread.
@@ -216,7 +225,7 @@ def _ends_of(share: float, size: int, alike: float) -> tuple[float, float] | Non
     clumps = min(share, 1 - share) * size / alike
     if clumps < FEWEST_CLUMPS:
         return None
-    wider = student_quantile(0.975, min(clumps - 1, 1e6)) / NORMAL_975
+    wider = _t_of(clumps) / NORMAL_975
     return _score_ends(share, size / alike / wider**2)
 
 
@@ -252,8 +261,9 @@ def _share_told(flags: FloatArray, who: str) -> tuple[str, str]:
     >>> _share_told(np.repeat([0.0, 1.0, 0.0], 40), "failures")
     ('33%', 'no interval: failures came about once')
     """
-    ends = _share_ends(flags)
-    return percent(float(flags.mean()), *(ends or (None, None))), _sure_of(ends, _alike(flags), who)
+    share, alike = float(flags.mean()), _alike(flags)
+    ends = _ends_of(share, flags.size, alike)
+    return percent(share, *(ends or (None, None))), _sure_of(ends, alike, who)
 
 
 def check_numbers_are_said() -> None:

@@ -42,6 +42,7 @@ from serving_mathematics.report.findings.finding import (
     Asked,
     Finding,
     _alike_times,
+    _t_of,
     duration,
     percent,
 )
@@ -60,7 +61,6 @@ from serving_mathematics.report.waiting import (
 )
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
-from serving_mathematics.support.intervals import student_quantile
 
 HALF = 0.5  # of those who wait in the mean of such times, from which it is looked what binds
 WAITS = 0.1  # share of the time with a queue, from which something binds
@@ -418,7 +418,7 @@ def _half_of_ratio(parts: FloatArray, wholes: FloatArray) -> float:
         return 0.0
     off = parts - parts.sum() / wholes.sum() * wholes
     error = float(off.std()) / float(wholes.mean()) / math.sqrt(worth)
-    return student_quantile(0.975, min(worth - 1, 1e6)) * error
+    return _t_of(worth) * error
 
 
 def _left_waiting(series: Series) -> str:

@@ -28,6 +28,7 @@ from serving_mathematics.report.findings.finding import (
     Finding,
     _alike_times,
     _minus,
+    _t_of,
     duration,
     percent,
 )
@@ -35,7 +36,6 @@ from serving_mathematics.report.findings.of_the_tenants import _rank_correlation
 from serving_mathematics.report.findings.of_the_test import closed_loop
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
-from serving_mathematics.support.intervals import student_quantile
 
 WINDOWS_S = (1.0, 10.0, 60.0, 600.0)
 LEAST_WINDOWS, LEAST_COUNT = 20, 5.0
@@ -98,7 +98,7 @@ def _half_of_dispersion(worth: float) -> float:
     >>> round(_half_of_dispersion(51.0), 2)
     0.4
     """
-    return student_quantile(0.975, min(worth - 1, 1e6)) * math.sqrt(2 / (worth - 1))
+    return _t_of(worth) * math.sqrt(2 / (worth - 1))
 
 
 def paced(run: Run, _asked: Asked) -> Finding | None:
