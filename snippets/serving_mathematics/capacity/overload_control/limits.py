@@ -344,7 +344,7 @@ def example() -> SimpleNamespace:
         one_refused=100 * (1 - _calm(CHAT, "requests", 1.0, 0.5)),
         twice_work=100 * _told(2.0, "requests", 2.0 * most, places).work,
         half_wait_work=100 * _told(2.0, "a time-out of the wait", 0.5, places).work,
-        oldest_work=100 * _told(2.0, "a time-out of the wait", 0.9, places).work,
+        whole_wait_work=100 * _told(2.0, "a time-out of the wait", 1.0, places).work,
         reading_work=100 * _told(2.0, "a time-out", 0.5, places).work,
         requests_let_in=100 * kept,
         all_let_in=100 * every,
