@@ -79,6 +79,19 @@ def test_every_metric_that_is_named_is_one_of_the_engine(engine: str) -> None:
     assert named_there - known == set()
 
 
+def test_a_query_of_a_page_is_one_as_it_is_copied() -> None:
+    """Its lines end in open brackets or at an operator; Prometheus refuses two in one field."""
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md")]
+    queries = [text for page in pages for text in re.findall(r"```promql\n(.*?)```", page, re.S)]
+    assert len(queries) > 3
+    for query in queries:
+        lines = query.strip().splitlines()
+        for at, after in enumerate(lines[1:], 1):
+            before = " ".join(lines[:at])
+            inside = before.count("(") > before.count(")")
+            assert inside or re.search(r"[-+*/]$", before) or re.match(r"[-+*/]|and|or", after)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_who_takes_engines_by_their_address_says_of_which(name: str) -> None:
     """Other engines are held to numbers that are not theirs, and two clusters may each have one at
