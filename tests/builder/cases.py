@@ -36,6 +36,7 @@ from builder.outline import Outline, read
 from builder.runner import Run
 from builder.source import Sources, module_names, module_path
 
+from ..cases import SHORT
 from . import small_chapter, small_runs, small_site
 
 CONFIG = """\
@@ -86,7 +87,7 @@ def _site(folder: Path) -> dict[str, Any]:
     return {
         "site": dataclasses.asdict(site),
         "plain": plain.replace(str(folder), "…"),
-        "problems": made.problems,
+        "problems": _legible(made.problems),
         "figures": made.figures,
         "pages": made.pages,
         "files": {path: _told(path, made.files[path], folder) for path in sorted(made.files)},
@@ -180,14 +181,19 @@ def _rules(folder: Path) -> dict[str, Any]:
             small_chapter.write_chapter(folder)
             records = small_chapter.records_of(folder)
             _changed(folder, faults)
-            told[name] = _complaints(records)
+            told[name] = _legible(_complaints(records))
         small_chapter.write_chapter(folder)
         for name, changes in small_chapter.RECORD_FAULTS.items():
             records = small_chapter.records_of(folder)
             for module, way, value in changes:
                 small_chapter.changed(records[f"capacity.first.{module}"].record, way, value)
-            told[name] = _complaints(records)
+            told[name] = _legible(_complaints(records))
     return told
+
+
+def _legible(complaints: list[str]) -> list[str] | dict[int, str]:
+    """Many of them by number, as each is then kept as it is."""
+    return complaints if len("".join(complaints)) < SHORT else dict(enumerate(complaints, 1))
 
 
 REPORT = """\
@@ -502,7 +508,8 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """What a worker records of checks, figures, sliders and examples of every kind."""
     (folder / SOURCES).mkdir(parents=True)
     shutil.copy(ROOT / SOURCES / "house.mplstyle", folder / SOURCES)
-    told: dict[str, Any] = {"whole": small_runs.record_of(folder, small_runs.MODULE)}
+    record = small_runs.record_of(folder, small_runs.MODULE)
+    told: dict[str, Any] = {"failures": _legible(record.pop("failures")), "whole": record}
     head = "import numpy as np\nfrom types import SimpleNamespace\n"
     for odd in small_runs.ODD:
         text = f"{head}\n\ndef example():\n    return {odd}\n"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from builder.source import Sources
-
 from .project import FIGURE, GOOD, Project
 
 PLAIN = GOOD.replace(FIGURE, "")
@@ -54,32 +52,3 @@ def test_who_reads_docstrings_runs_again_for_them(project: Project) -> None:
     outcome = project.run()
     assert outcome.ran == {"part.twice"}
     assert outcome.status == 1
-
-
-BASE = """\
-def used(value):
-    return value
-
-
-def idle(value):
-    return value
-"""
-
-
-@pytest.mark.parametrize(
-    "way",
-    [
-        "from serving_mathematics.lib.base import used\n",
-        "from serving_mathematics.lib.through import START\n",
-    ],
-)
-def test_what_executes_in_a_file_counts_for_all_that_reach_it(way: str, project: Project) -> None:
-    """By an import, also of another module."""
-    project.module("lib.through", "from serving_mathematics.lib import base\n\nSTART = 1\n")
-    project.module("lib.base", BASE)
-    project.module("part.user", way)
-    before = Sources(project.root).digest("part.user")
-    project.module("lib.base", BASE.replace("def idle", "# A comment.\n\n\ndef idle"))
-    assert Sources(project.root).digest("part.user") == before
-    project.module("lib.base", BASE.replace("idle(value)", "idle(value, more=1)"))
-    assert Sources(project.root).digest("part.user") != before

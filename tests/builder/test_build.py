@@ -216,18 +216,6 @@ def test_failures_are_counted(failed: tuple[Project, Outcome]) -> None:
     assert int(counted[1]) == len(counted[2].strip().split("\n"))
 
 
-def test_wrong_formulas_fail_the_build_by_page_and_formula(project: Project) -> None:
-    project.write("docs/one.md", "# One\n\nThe load $\\rho / \\nocommand$.\n")
-    project.write("docs/two.md", "# Two\n\n$$\n\\frac{1}{\n$$\n\nand $x^2^3$.\n")
-    outcome = project.build("-q")
-    assert outcome.status == 1
-    assert "docs/one.md: formula '\\\\rho / \\\\nocommand': " in outcome.text
-    assert "docs/two.md: formula '\\\\frac{1}{': " in outcome.text
-    assert "docs/two.md: formula 'x^2^3': " in outcome.text
-    assert "Traceback" not in outcome.text
-    assert project.site_files == []
-
-
 def test_cache_that_cannot_be_written_fails_the_build(project: Project) -> None:
     project.chapter("part.twice")
     project.cache.write_text("a file")
@@ -288,11 +276,3 @@ def test_a_long_run_is_told_in_some_lines_and_not_in_hundreds(
 def ran(name: str, **changes: Any) -> runner.Run:
     module = runner.Module(name, "", Outline("", True))
     return runner.Run(module, Path(), runner.worker.empty_record() | changes)
-
-
-def test_a_few_are_all_told() -> None:
-    stays = list[str]()
-    told = runner.Progress(stays.append)
-    for count in range(1, 9):
-        told(8, ran(f"part.m{count}"))
-    assert len(stays) == 8

@@ -375,24 +375,6 @@ def test_digest_follows_the_packages_that_imports_pass_through(project: Project)
     assert Sources(project.root).digest("part.user") != before
 
 
-@pytest.mark.parametrize(
-    ("path", "more"),
-    [
-        ("snippets/serving_mathematics/house.mplstyle", "\n"),
-        (
-            "snippets/serving_mathematics/support/checks.py",
-            "\nMORE = 1\n",
-        ),  # a comment runs nothing
-    ],
-)
-def test_digest_follows_style_and_checks(path: str, more: str, project: Project) -> None:
-    project.module("part.user", "from serving_mathematics.support import checks\n")
-    before = Sources(project.root).digest("part.user")
-    file = project.root / path
-    file.write_text(file.read_text(encoding="utf-8") + more, encoding="utf-8")
-    assert Sources(project.root).digest("part.user") != before
-
-
 def test_digest_follows_the_kernel(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another order of sums may decide a check in another way."""
     project.module("part.user", "")
