@@ -34,8 +34,6 @@ from serving_mathematics.core.servers.inference_bodies import (
     InferRequest,
     InferResponse,
     LogitTensor,
-    PixelTensor,
-    _reason,
 )
 from serving_mathematics.core.servers.rest_server import (
     BoundedBody,
@@ -529,14 +527,6 @@ def test_whatever_comes_is_answered(body: bytes) -> None:
             assert answer.status_code in (200, 400)
 
     asyncio.run(test())
-
-
-def test_models_of_the_body() -> None:
-    request = InferRequest.model_validate(tensor(2))
-    assert isinstance(request.inputs[0], PixelTensor)
-    with pytest.raises(ValidationError) as caught:
-        InferRequest.model_validate(tensor(2, data=[0.5] * 64))
-    assert _reason(caught.value.errors()).endswith("data must be 128 numbers, got 64")
 
 
 def test_a_body_of_errors_costs_one() -> None:
