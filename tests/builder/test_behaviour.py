@@ -36,12 +36,13 @@ def test_what_is_said_in_a_module_runs_it_and_nothing_that_imports_it(twice: Pro
 
 
 def test_a_wrong_number_of_a_figure_ends_the_build(project: Project) -> None:
-    for end, status in (("2", 0), ("7.5", 1)):
+    for name, end in (("right", "2"), ("wrong", "7.5")):
         told = f"A line from 0 to {end} at 1."
-        project.module("part.twice", GOOD.replace("A line from zero to two.", told))
-        outcome = project.run()
-        assert outcome.status == status, outcome.text
+        project.module(f"part.{name}", GOOD.replace("A line from zero to two.", told))
+    outcome = project.run()
+    assert outcome.status == 1, outcome.text
     assert "figure_line: ValueError: the docstring says 7.5, which is" in outcome.text
+    assert "part/right.py" not in outcome.text
 
 
 def test_who_reads_docstrings_runs_again_for_them(project: Project) -> None:

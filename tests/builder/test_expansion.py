@@ -19,7 +19,7 @@ import yaml
 from builder import BuildError, pages, storage
 from builder.expansion import front_matter
 
-from .project import Outcome, Project
+from .project import FIGURE, GOOD, Outcome, Project
 
 NAV = "nav:\n  - Home: index.md\n  - part/twice.md\n  - Book: notebook.ipynb\n"
 BOOK = (
@@ -30,7 +30,9 @@ BOOK = (
 
 @pytest.fixture
 def twice(project: Project) -> Project:
-    project.chapter("part.twice")
+    """A chapter without a figure, to which drawing one would add most of its time."""
+    project.module("part.twice", GOOD.replace(FIGURE, ""))
+    project.write("docs/part/twice.md", "# Twice\n\n{{ doubled }}\n")
     with (project.root / "mkdocs.yml").open("a", encoding="utf-8") as config:
         config.write(NAV + BOOK)
     return project
@@ -41,6 +43,7 @@ def expanded(project: Project, folder: str = "plain") -> Outcome:
 
 
 def test_pages_need_nothing_but_markdown(twice: Project) -> None:
+    twice.chapter("part.twice")
     outcome = expanded(twice)
     assert outcome.status == 0, outcome.text
     docs = twice.root / "plain" / "docs"
