@@ -216,16 +216,6 @@ def test_failures_are_counted(failed: tuple[Project, Outcome]) -> None:
     assert int(counted[1]) == len(counted[2].strip().split("\n"))
 
 
-def test_cache_that_cannot_be_written_fails_the_build(project: Project) -> None:
-    project.chapter("part.twice")
-    project.cache.write_text("a file")
-    outcome = project.build("-q")
-    assert outcome.status == 1
-    assert f"cannot write the cache {project.cache}: File exists; set SNIPPETS" in outcome.text
-    assert "Traceback" not in outcome.text
-    assert project.site_files == []
-
-
 def test_two_builds_at_once_both_succeed_and_the_cache_is_whole(project: Project) -> None:
     project.draw_nothing()
     project.module("part.chapter", GOOD.replace(FIGURE, ""))

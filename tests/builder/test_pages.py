@@ -330,12 +330,6 @@ def test_report_lists_every_module() -> None:
     assert "<code>part/<wbr>twice.py</code></th><td>1.25</td><td>1</td><td>1</td>" in html
 
 
-def test_question_stands_under_the_title() -> None:
-    page = page_of(run_of("part.twice"), question="How <much>?")
-    html = whole("# Twice\n\nText.", page)
-    assert html.startswith('# Twice\n\n\n<p class="question">How &lt;much&gt;?</p>\n')
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -435,10 +429,6 @@ def test_page_takes_its_module_its_extras_and_its_exercises() -> None:
         "part.twice.exercises",
     ]
     assert problems == []
-
-
-def test_hyphens_of_an_address_are_underscores_of_a_module() -> None:
-    assert module_names_of("part/two-by-two.md", {}, ["part.two_by_two"])[0] == ["part.two_by_two"]
 
 
 TABLE = """\
