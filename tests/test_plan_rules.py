@@ -13,9 +13,7 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.machine.predictions.other_harnesses import example
 
 from .promql import Series
-from .rule_files import firing, rule_text, vectors
-
-RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+from .rule_files import RUNNING, firing, rule_text, vectors
 
 
 def fires(engine: str, gap_s: float, running: float) -> set[str]:

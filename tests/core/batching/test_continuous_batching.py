@@ -213,16 +213,6 @@ def test_counts_end_below_two_to_the_31() -> None:
             Workload([0], *([length] for length in lengths))
 
 
-def test_counts_from_numpy_are_counts() -> None:
-    limits = {"kv_blocks": 40, "block_tokens": 4, "token_budget": 9, "max_sequences": 3}
-    engine = Engine(1.0, **limits)
-    assert Engine(1.0, **{name: np.int64(limit) for name, limit in limits.items()}) == engine  # type: ignore[arg-type]
-    assert all(type(getattr(engine, name)) is int for name in limits)
-    for kind in (np.int32, np.int64):
-        asked = chat_workload(np.random.default_rng(0), 1.0, kind(4))  # type: ignore[arg-type]
-        assert asked.arrival_s.shape == (4,)
-
-
 @given(cases())
 def test_a_watermark_serves_everybody_and_none_is_the_default(
     case: tuple[Workload, Engine],
