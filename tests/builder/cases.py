@@ -358,8 +358,10 @@ def _check(folder: Path) -> dict[str, Any]:
                 contextlib.redirect_stderr(printed),
             ):
                 status = chapter_check.main(words)
-            text = printed.getvalue().replace(str(folder), "…")
-            told[name] = {"status": status, "printed": text}
+            lines = printed.getvalue().replace(str(folder), "…").split("\n")
+            shown = _legible(lines)
+            told[name] = {"status": status}
+            told[name] |= shown if isinstance(shown, dict) else {"printed": shown}
             if name in ("good", "quick"):
                 plain = json.dumps(sorted(asked, key=str)).replace(str(folder), "…")
                 told[name]["asked"] = json.loads(plain)
