@@ -236,14 +236,6 @@ def test_what_cannot_be_written_is_one_line(
     assert capsys.readouterr().err == "error: docs/start.md: No space left on device\n"
 
 
-def test_navigation_keeps_its_comments() -> None:
-    text = "nav:\n  - Home: index.md  # first\n  - P:\n      - p/a.md # why\n  - Q: q/b.md\n"
-    done = scaffold.in_navigation(text, "p/new.md")
-    assert done == text.replace("# why\n", "# why\n      - p/new.md\n")
-    with pytest.raises(BuildError, match="lists no page of r"):
-        scaffold.in_navigation(text, "r/new.md")
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -260,24 +252,3 @@ def test_a_chapter_is_found_by_any_of_its_names(name: str) -> None:
 def test_a_name_that_is_near_is_proposed() -> None:
     with pytest.raises(BuildError, match=r"did you mean utilization\? `make chapter"):
         find("utilisation")
-
-
-@pytest.mark.parametrize(
-    ("title", "written"),
-    [
-        ("Spot instances", "spot instances"),
-        ("GPU pools", "GPU pools"),
-        ("LP", "LP"),
-        ("Of QoS", "Of QoS"),
-    ],
-)
-def test_a_title_in_a_row_of_the_readme(title: str, written: str) -> None:
-    """Small, as within a sentence, unless it is a name; after what there is, in its punctuation."""
-    row = "| other | x, y |\n| part | one, two |\n| part | three |\n"
-    expected = row.replace("one, two", f"one, two, {written}")
-    assert scaffold.in_readme(row, "part", title) == expected
-    assert (
-        scaffold.in_readme("| part | a, b; c |\n", "part", title)
-        == f"| part | a, b; c; {written} |\n"
-    )
-    assert scaffold.in_readme(row, "none", title) == row

@@ -429,7 +429,7 @@ def _begun(folder: Path) -> dict[str, Any]:
                 for file in sorted(root.rglob("*"))
                 if file.is_file() and before.get(file) != file.read_bytes()
             }
-            told[name] = {"status": status, "printed": printed.getvalue(), "files": files}
+            told[name] = {"status": status, "printed": printed.getvalue()} | files
     return told | {"commands": commands[:2]}
 
 
@@ -466,7 +466,7 @@ def _ran(folder: Path) -> dict[str, Any]:
             entry = cache / "part.fine" / f"{number}"
             entry.mkdir(parents=True)
             os.utime(entry, (1e8 + number, 1e8 + number))
-        told["first"] = run(names=names, timeout_s=20.0)
+        told |= run(names=names, timeout_s=20.0)
         kept = sorted(path.name for path in (cache / "part.fine").iterdir())
         told["entries"] = [name for name in kept if len(name) == 1]
         told["left"] = [path.name for path in sorted(cache.glob("tmp-*"))]
