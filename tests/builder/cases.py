@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -89,9 +91,20 @@ def _site(folder: Path) -> dict[str, Any]:
         "plain": plain.replace(str(folder), "…"),
         "problems": _legible(made.problems),
         "figures": made.figures,
-        "pages": made.pages,
+        "pages": {path: zlib.crc32(text.encode()) for path, text in made.pages.items()},
         "files": {path: _told(path, made.files[path], folder) for path in sorted(made.files)},
+        "overview": _legible(made.files["llms.txt"].decode().split("\n")),
+        **{path: _legible(_shown(text)) for path, text in made.pages.items()},
     }
+
+
+def _shown(page: str) -> list[str]:
+    """A page to read, beside its sum: its lines but for empty ones, and what is too long for a line
+    of what is kept, such as finished HTML, element by element.
+    """
+    lines = (line for line in page.replace("&#10;", "\n").split("\n") if line)
+    apart = (re.split(r"(?<=>)(?=<\w)", line) if len(line) > SHORT else [line] for line in lines)
+    return [*itertools.chain.from_iterable(apart)]
 
 
 def _at_work(folder: Path) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def test_what_is_absent_is_said() -> None:
 def test_rates_below_the_last_digit_are_less_than_it() -> None:
     texts = [told(0.0004, "s", 3), told(0.0005, "s", 3), told(0, "s", 3), told(-0.4, "", 1)]
     assert texts == ["less than 0.001 s", "0.001 s", "0.000 s", "−0.4"]
+    assert told(4000, "s", 0) == "4,000 s"
     assert told(1234567, "%", 0) == "1,234,567%"
     assert [told(value, "", 0) for value in (0.5, 1.5, 2.5)] == ["1", "2", "3"]  # as JavaScript
 
