@@ -373,11 +373,6 @@ def test_what_was_read_stands_until_a_file_changes(project: Project) -> None:
     assert not sources.unchanged("part.user")
 
 
-def test_absent_module_is_named(project: Project) -> None:
-    with pytest.raises(OSError, match=r"No such file.*nowhere\.py"):
-        Sources(project.root).digest("part.nowhere")
-
-
 CHECKED = """
 from serving_mathematics.support import checks
 from serving_mathematics.lib.base import value
@@ -405,7 +400,6 @@ def test_bundle_runs_in_an_empty_folder_and_its_bytes_repeat(project: Project) -
     folder = project.root.parent / "unpacked"
     folder.mkdir()
     with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
-        assert {entry.date_time for entry in unpacked.infolist()} == {(2020, 1, 1, 0, 0, 0)}
         unpacked.extractall(folder)
     assert not (folder / "serving_mathematics/lib/stranger.py").exists()
     command = [sys.executable, "-m", "serving_mathematics", "check", "part.user"]
