@@ -78,12 +78,13 @@ def test_value_is_formatted_in_a_line() -> None:
 
 @pytest.mark.parametrize(("lines", "folded"), [(32, False), (33, True)])
 def test_code_longer_than_a_screen_is_folded(lines: int, folded: bool) -> None:
-    source = "def long() -> None:\n" + "    pass\n" * (lines - 1)
+    """Of which its docstring, folded by itself, is no part."""
+    source = 'def long() -> None:\n    """One.\n\n    Two."""\n' + "    pass\n" * (lines - 2)
     page = page_of(run_of("part.twice", source))
     html = whole("{{ code long }}", page)
     assert page.errors == []
     assert ("{ .python .snippet .is-folded .is-long title=" in html) == folded
-    assert (f">Show all {lines} lines<" in html) == folded
+    assert (f">Show all {lines + 2} lines<" in html) == folded
 
 
 def test_a_page_may_have_its_code_behind_names() -> None:
