@@ -187,7 +187,7 @@ def test_finished_html_stands_in_lines_that_markdown_leaves_alone() -> None:
         assert "".join(lines) in rendered(block, page).replace("\n", ""), directive
 
 
-def test_slider_of_a_figure_that_failed_is_an_error() -> None:
+def test_slider_says_where_it_starts_and_that_its_figure_failed() -> None:
     curve = {"label": "double", "unit": "s"}
     moves = {
         "controls": [{"label": "value", "values": [1, 2, 3], "text": "{}", "start": 2}],
@@ -197,6 +197,8 @@ def test_slider_of_a_figure_that_failed_is_an_error() -> None:
         "reading": "At {value}: {double}.",
     }
     slider = {"name": "line", "lead": "Move it.", "data": grid(moves)}
+    html = whole("{{ slider line }}", page_of(run_of("part.twice", sliders=[slider])))
+    assert "<span>At 2: 4.0 s.</span>" in html
     page = page_of(run_of("part.twice", sliders=[slider], figures=[]))
     whole("{{ slider line }}", page)
     assert page.errors == [

@@ -115,6 +115,7 @@ def test_rates_below_the_last_digit_are_less_than_it() -> None:
     assert texts == ["less than 0.001 s", "0.001 s", "0.000 s", "−0.4"]
     assert told(1234567, "%", 0) == "1,234,567%"
     assert [told(value, "", 0) for value in (0.5, 1.5, 2.5)] == ["1", "2", "3"]  # as JavaScript
+    assert told(0.15, "", 1) == "0.2"  # though 0.15/0.1 is below 1.5 by a last digit
 
 
 def test_what_is_no_dictionary_is_refused() -> None:
