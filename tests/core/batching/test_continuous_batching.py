@@ -282,6 +282,9 @@ def test_a_part_of_a_workload() -> None:
     asked = Workload([0, 1, 2], [4, 5, 6], [1, 2, 3], [0, 1, 2])
     part = asked.part(slice(1, 3))
     assert (part.arrival_s.tolist(), part.cached_tokens.tolist()) == ([1, 2], [1, 2])
+    for none, told in (([], "of one request or more"), ([1, 0], "in order of arrival")):
+        with pytest.raises(ValueError, match=f"index must be {told}"):
+            asked.part(np.array(none, dtype=int))
 
 
 def test_time_is_the_sum_of_its_parts() -> None:
