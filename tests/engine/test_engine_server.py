@@ -43,7 +43,7 @@ from serving_mathematics.engine.engine_server import (
 )
 from serving_mathematics.engine.token_engine import Settings, model_path
 
-from ..builder.project import wait_until
+from ..builder.project import is_alive, wait_until
 from ..profiles import THOROUGH, TODAY, its_turn, todays
 from .conftest import served_by
 
@@ -60,13 +60,10 @@ def server(small_model: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with served_by(*SMALL, "--silent-s", "3", "--model", str(small_model)) as served:
         yield served
         process, _ = served
-        child = Path(f"/proc/{child_of(process)}")
+        child = child_of(process)
         process.kill()
         process.wait(60)
-        ended = time.monotonic() + 60
-        while child.exists() and "Z" not in (child / "stat").read_text():
-            assert time.monotonic() < ended
-            time.sleep(0.05)
+        wait_until(lambda: not is_alive(child), "the engine to end", 60)
 
 
 @pytest.fixture(scope="module")
@@ -102,16 +99,16 @@ def metric(http: httpx.Client, name: str, **labels: str) -> float:
 
 
 def wait_until_idle(http: httpx.Client) -> None:
-    ended = time.monotonic() + 60
-    while metric(http, "serving_requests_running") or metric(http, "serving_requests_waiting"):
-        assert time.monotonic() < ended, "a place stays taken"
-        time.sleep(0.05)
+    wait_until(lambda: not inside(http), "every place to be free", 60)
+
+
+def inside(http: httpx.Client) -> float:
+    return metric(http, "serving_requests_running") + metric(http, "serving_requests_waiting")
 
 
 def accepted(http: httpx.Client) -> float:
     """Requests that the engine knows or has known."""
-    inside = metric(http, "serving_requests_running") + metric(http, "serving_requests_waiting")
-    return inside + metric(http, "serving_requests_total")
+    return inside(http) + metric(http, "serving_requests_total")
 
 
 def outcome(http: httpx.Client, ask: dict[str, Any]) -> str:
