@@ -71,6 +71,9 @@ def named(rule: Mapping[str, Any]) -> str:
     return str(rule.get("record") or rule["alert"])
 
 
+RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+WAITING = {"vllm": "vllm:num_requests_waiting", "sglang": "sglang:num_queue_reqs"}
+TAKEN = {"vllm": "vllm:kv_cache_usage_perc", "sglang": "sglang:token_usage"}  # of the cache
 BY_SOURCE, STEPS = "vllm:prompt_tokens_by_source_total", "sglang:realtime_tokens_total"
 FOUND = {  # prompt tokens that are computed by no step, in the device or in a tier
     "vllm": "vllm:prompt_tokens_cached_total",

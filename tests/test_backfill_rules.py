@@ -11,12 +11,7 @@ from serving_mathematics.intuition.batch_vs_online.filled_engines import _best, 
 from builder import ROOT
 
 from .promql import Series, Vector
-from .rule_files import at_the_end, rule_text, vectors
-
-NAMES = {
-    "vllm": ("vllm:num_requests_running", "vllm:num_requests_waiting"),
-    "sglang": ("sglang:num_running_reqs", "sglang:num_queue_reqs"),
-}
+from .rule_files import RUNNING, WAITING, at_the_end, rule_text, vectors
 
 
 def per_token(engine: str, gap_s: Vector) -> dict[str, Vector]:
@@ -39,14 +34,14 @@ def run(engine: str, running: float, waiting: float, gap_s: float) -> dict[str, 
     """The last minute of an hour."""
     steady = np.ones(60)
     series: dict[str, Series | Vector] = {
-        NAMES[engine][0]: running * steady,
-        NAMES[engine][1]: waiting * steady,
+        RUNNING[engine]: running * steady,
+        WAITING[engine]: waiting * steady,
         **per_token(engine, {"": gap_s * steady}),
     }
     return at_the_end(f"backfill-{engine}", series)
 
 
-@pytest.mark.parametrize("engine", list(NAMES))
+@pytest.mark.parametrize("engine", list(RUNNING))
 def test_too_much_and_too_little_are_told(engine: str) -> None:
     best = _best("chat", "places and priority")
     full = run(engine, best["places"], 300.0, best["mean"]["token_s"])
@@ -62,7 +57,7 @@ def test_too_much_and_too_little_are_told(engine: str) -> None:
     assert np.isnan(run(engine, 40.0, 0.0, 0.035)["ValleyIsEmpty"])
 
 
-@pytest.mark.parametrize("engine", list(NAMES))
+@pytest.mark.parametrize("engine", list(RUNNING))
 def test_the_numbers_are_those_of_the_machine(engine: str) -> None:
     text = rule_text(f"backfill-{engine}")
     places = _best("chat", "places and priority")["places"]
@@ -86,7 +81,7 @@ def test_a_tenth_fewer_places_than_keep_the_promise_are_best() -> None:
     assert best / found == pytest.approx(0.9, abs=0.02)
 
 
-@pytest.mark.parametrize("engine", list(NAMES))
+@pytest.mark.parametrize("engine", list(RUNNING))
 def test_each_engine_of_a_fleet_is_looked_at(engine: str) -> None:
     """One valley and one engine that is too full, beside eight that are as they should be."""
     best, steady = _best("chat", "places and priority"), np.ones(60)
@@ -94,8 +89,8 @@ def test_each_engine_of_a_fleet_is_looked_at(engine: str) -> None:
     gaps = dict.fromkeys(running, best["mean"]["token_s"]) | {"full": 0.05, "idle": 0.015}
     waiting = dict.fromkeys(running, 9.0) | {"idle": 0.0}
     series: dict[str, Series | Vector] = {
-        NAMES[engine][0]: {name: value * steady for name, value in running.items()},
-        NAMES[engine][1]: {name: value * steady for name, value in waiting.items()},
+        RUNNING[engine]: {name: value * steady for name, value in running.items()},
+        WAITING[engine]: {name: value * steady for name, value in waiting.items()},
         **per_token(engine, {n: gaps[n] * steady for n in gaps}),
     }
     told = vectors(f"backfill-{engine}", series)

@@ -41,10 +41,6 @@ def outcome(compare: Callable[[], None]) -> checks.Comparison:
 @pytest.mark.parametrize(
     ("got", "expected", "atol", "rtol"),
     [
-        (1.0, 1.0, 0.0, 0.0),
-        (1, 1.0, 0.0, 0.0),
-        (np.float64(1.1), 1.0, 0.1001, 0.0),
-        (110.0, 100.0, 0.0, 0.1),
         (-110.0, -100.0, 0.0, 0.1),
         (113.0, 100.0, 3.0, 0.1),
         ([1.0, 2.0], [1.0, 2.0], 0.0, 0.0),
@@ -62,28 +58,17 @@ def test_close_passes_within_tolerance(
     ("got", "expected", "atol", "rtol"),
     [
         (1.0, math.nextafter(1.0, 2.0), 0.0, 0.0),
-        (1.2, 1.0, 0.1, 0.0),
-        (0.8, 1.0, 0.1, 0.0),
         (111.0, 100.0, 0.0, 0.1),
-        (89.0, 100.0, 0.0, 0.1),
         (100.0, 111.5, 0.0, 0.1),
-        (1.0, 1.0, -0.1, 0.0),
         ([1.0, 2.0], [1.0, 3.0], 0.5, 0.0),
         ([1.0, 2.0], [1.0, 2.0, 3.0], math.inf, 0.0),
         ([1.0, 1.0], 1.0, 0.0, 0.0),
         ([[1.0]], [1.0], 0.0, 0.0),
         ([], [], 0.0, 0.0),
-        (np.empty((0, 2)), np.empty((0, 2)), 0.0, 0.0),
         (math.nan, 1.0, 1.0, 1.0),
         (1.0, math.nan, 1.0, 1.0),
-        (math.nan, math.nan, 1.0, 1.0),
-        ([1.0, math.nan], [1.0, 2.0], 9.0, 0.0),
         (None, 0.0, 1.0, 0.0),
-        (math.inf, 1.0, 1.0, 1.0),
-        (1.0, math.inf, 1.0, 1.0),
         (math.inf, math.inf, 1.0, 1.0),
-        (-math.inf, math.inf, 1.0, 1.0),
-        ([1.0, math.inf], [1.0, math.inf], 1.0, 1.0),
         (1.0, 2.0, math.nan, 0.0),
     ],
 )
@@ -139,19 +124,15 @@ def test_row_is_printed_with_its_verdict(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("mean", "error", "expected", "sigmas", "passed"),
     [
-        (1.0, 0.1, 1.0, 3.0, True),
         (1.29, 0.1, 1.0, 3.0, True),
         (0.71, 0.1, 1.0, 3.0, True),
         (1.31, 0.1, 1.0, 3.0, False),
         (0.69, 0.1, 1.0, 3.0, False),
         (1.29, 0.1, 1.0, 2.0, False),
         (1.0, 0.0, 1.0, 3.0, False),
-        (1.0, -0.1, 1.0, 3.0, False),
         (1.0, math.nan, 1.0, 3.0, False),
         (1.0, math.inf, 1.0, 3.0, False),
         (math.nan, 0.1, 1.0, 3.0, False),
-        (math.inf, 0.1, 1.0, 3.0, False),
-        (math.inf, 0.1, math.inf, 3.0, False),
         (1.0, 0.1, math.nan, 3.0, False),
     ],
 )
@@ -171,14 +152,11 @@ def test_covers_needs_a_standard_error_and_a_near_mean(
     [
         (1.0, 1.0, 2.0, True),
         (2.0, 1.0, 2.0, True),
-        (np.float64(1.5), 1.0, 2.0, True),
         (1.5, -math.inf, 2.0, True),
         (0.999, 1.0, 2.0, False),
         (2.001, 1.0, 2.0, False),
-        (1.5, 2.0, 1.0, False),
         (math.nan, 1.0, 2.0, False),
         (1.5, math.nan, 2.0, False),
-        (1.5, 1.0, math.nan, False),
         (math.inf, 1.0, math.inf, False),
     ],
 )
@@ -199,13 +177,8 @@ def test_inside_states_the_interval() -> None:
     [
         ("fifo", "fifo", True),
         ({"a", "b"}, {"b", "a"}, True),
-        ([1, 2], [1, 2], True),
-        (math.inf, math.inf, True),
-        ("fifo", "lifo", False),
         ([1, 2], [2, 1], False),
-        ([], [1], False),
         (math.nan, math.nan, False),
-        (None, 0, False),
     ],
 )
 def test_equal_compares_what_has_no_scale(got: object, expected: object, passed: bool) -> None:
@@ -230,7 +203,7 @@ def test_holds_fails_for_a_falsehood_and_shows_what_was_got(falsehood: bool) -> 
     assert (row.passed, row.expected, row.got) == (False, "true", "[3, 1]")
 
 
-@pytest.mark.parametrize("other", [1, 1.0, "yes", [True], None, np.array([True]), math.nan])
+@pytest.mark.parametrize("other", [1, "yes", np.array([True])])
 def test_holds_refuses_what_is_no_truth(other: bool) -> None:
     with pytest.raises(TypeError, match="condition must be a bool, got"):
         checks.holds("ordered", other)

@@ -24,7 +24,6 @@ from serving_mathematics.core.batching.speculative_decoding import (
 )
 from serving_mathematics.core.queues.variability import gamma_arrivals_wait, kingman_bound
 from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
-from serving_mathematics.definitions.slo_sla.monthly_attainment import internal_target
 from serving_mathematics.reference.errata import independent_looks
 
 NEXT_TO_1 = (0.5, 0.9, 1 - 1e-3, 1 - 1e-6, 1 - 1e-10, 1 - 1e-14, math.nextafter(1, 0))
@@ -98,11 +97,6 @@ def test_msprt_ratio(count: int) -> None:
 
 def test_kingman_bound_of_large_deviations() -> None:
     assert kingman_bound(0.5, 1.0, 1e100, 0.0) == pytest.approx(0.5e200, rel=1e-12)
-
-
-def test_outages_longer_than_the_month_have_no_target() -> None:
-    with pytest.raises(ValueError, match="period_s must be above 30"):
-        internal_target(0.999, 0.05, mean_outage_s=600.0, period_s=1.0)
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from scipy.stats import norm, t
 from serving_mathematics.support.intervals import (
     STUDENT_T_975,
-    TENTHS,
     half_width,
     student_quantile,
 )
 
 
-def test_the_quantile_is_students() -> None:
-    assert pytest.approx(t.ppf(0.975, TENTHS - 1), abs=1e-9) == STUDENT_T_975[9]
+def test_quantiles_of_the_table_are_scipy_s() -> None:
+    for degrees, quantile in STUDENT_T_975.items():
+        assert quantile == pytest.approx(t.ppf(0.975, degrees), abs=5.1e-11), degrees
 
 
 def test_a_mean_has_students_interval_of_the_tenths() -> None:

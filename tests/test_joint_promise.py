@@ -20,17 +20,23 @@ FILE = "joint-promise-vllm"
 FIRST, FURTHER = "vllm:time_to_first_token_seconds", "vllm:request_time_per_output_token_seconds"
 
 
+def promised(asked: Series, first: Series, further: Series) -> dict[str, Series | Vector]:
+    """Requests of each minute, and those within each limit."""
+    return {
+        f"{FIRST}_count": asked,
+        f'{FIRST}_bucket{{le="1.0"}}': first,
+        f"{FURTHER}_count": asked,
+        f'{FURTHER}_bucket{{le="0.05"}}': further,
+    }
+
+
 def run(asked: float, first: float, further: float, replicas: int) -> dict[str, float]:
     """The last minute of four days in which nothing changes; NaN for an alert that is silent."""
     steady = np.ones(4 * 1440)
-    series: dict[str, Series | Vector] = {
-        f"{FIRST}_count": 60 * asked * steady,
-        f'{FIRST}_bucket{{le="1.0"}}': 60 * asked * first * steady,
-        f"{FURTHER}_count": 60 * asked * steady,
-        f'{FURTHER}_bucket{{le="0.05"}}': 60 * asked * further * steady,
-        "vllm:num_requests_running": {f"engine {i}": steady for i in range(replicas)},
-    }
-    return at_the_end(FILE, series)
+    asked *= 60
+    series = promised(asked * steady, asked * first * steady, asked * further * steady)
+    running = {f"engine {i}": steady for i in range(replicas)}
+    return at_the_end(FILE, series | {"vllm:num_requests_running": running})
 
 
 @given(st.floats(0.5, 1), st.floats(0.5, 1))
@@ -78,13 +84,7 @@ def test_hours_at_the_cap_open_no_ticket_and_three_bad_days_do() -> None:
         kept = np.repeat(rng.normal(mean, 0.0042, hours), 60)
         assert (kept.reshape(-1, 60).mean(axis=1) < 0.99).mean() > 0.2
         asked = np.full(kept.size, 1200.0)
-        shown: dict[str, Series | Vector] = {
-            f"{FIRST}_count": asked,
-            f'{FIRST}_bucket{{le="1.0"}}': asked,
-            f"{FURTHER}_count": asked,
-            f'{FURTHER}_bucket{{le="0.05"}}': asked * kept,
-        }
-        told = evaluated(FILE, shown)["BelowPromise"]
+        told = evaluated(FILE, promised(asked, asked, asked * kept))["BelowPromise"]
         assert np.isnan(told[: 3 * 1440]).all()
         assert np.isnan(told[3 * 1440 :]).all() == (not due)
 
@@ -97,15 +97,8 @@ def test_busy_minutes_count_and_not_their_mean() -> None:
     mean = page.minutes_cap / 100 * CHAT.ceiling_per_s * page.fleet
     asked = 60 * mean * np.tile(counts / counts.mean(), 3)
     for replicas, silent in ((page.fleet, False), (2 * page.fleet, True)):
-        series: dict[str, Series | Vector] = {
-            f"{FIRST}_count": asked,
-            f'{FIRST}_bucket{{le="1.0"}}': asked,
-            f"{FURTHER}_count": asked,
-            f'{FURTHER}_bucket{{le="0.05"}}': asked,
-            "vllm:num_requests_running": {
-                f"engine {i}": np.ones(asked.size) for i in range(replicas)
-            },
-        }
+        running = {f"engine {i}": np.ones(asked.size) for i in range(replicas)}
+        series = promised(asked, asked, asked) | {"vllm:num_requests_running": running}
         found = evaluated(FILE, series)
         told = found["NoReplicaToSpare"][60:]
         assert np.isnan(told).all() if silent else not np.isnan(told).any()
@@ -117,18 +110,8 @@ def test_a_lost_replica_pages_in_ten_minutes_and_not_for_an_hour() -> None:
     """Twenty minutes with a tenth of the requests in time, as after a loss at the cap."""
     asked, kept = np.full(240, 60 * 140.0), np.full(240, 0.999)
     kept[100:120] = 0.1
-    fires = ~np.isnan(
-        evaluated(
-            FILE,
-            {
-                f"{FIRST}_count": asked,
-                f'{FIRST}_bucket{{le="1.0"}}': asked * kept,
-                f"{FURTHER}_count": asked,
-                f'{FURTHER}_bucket{{le="0.05"}}': asked,
-                "vllm:num_requests_running": {f"engine {i}": np.ones(240) for i in range(8)},
-            },
-        )["PromiseBurnsFast"]
-    )
+    found = evaluated(FILE, promised(asked, asked * kept, asked))
+    fires = ~np.isnan(found["PromiseBurnsFast"])
     assert not fires[:109].any()
     assert fires[110:120].all()
     assert not fires[125:].any()
@@ -146,11 +129,8 @@ def inside(minutes: int, running: float, waiting: float) -> dict[str, Series]:
 
 
 def test_a_fleet_that_hangs_pages_and_one_without_series_is_left_to_up() -> None:
-    still = {
-        f"{name}_{part}": np.zeros(60)
-        for name in (FIRST, FURTHER)
-        for part in ("count", 'bucket{le="1.0"}', 'bucket{le="0.05"}')
-    } | {WRITTEN: np.zeros(60), READ: np.zeros(60)}
+    none = np.zeros(60)
+    still = promised(none, none, none) | {WRITTEN: none, READ: none}
     named = ("PromiseBurnsFast", "BelowPromise", "PromiseInDoubt", "NoReplicaToSpare", HUNG)
     for shown, due in (
         (still | inside(60, 64.0, 9.0), {HUNG}),
@@ -169,12 +149,7 @@ def test_late_first_tokens_page_where_no_answer_ends() -> None:
     asked, ends = np.full(120, 60.0), np.zeros(120)
     for of_an_end in (0.0, 600.0):  # none, or ten at a time every ten minutes
         ends[::10] = of_an_end
-        shown: dict[str, Series] = {
-            f"{FIRST}_count": asked,
-            f'{FIRST}_bucket{{le="1.0"}}': 0 * asked,
-            f"{FURTHER}_count": ends,
-            f'{FURTHER}_bucket{{le="0.05"}}': ends,
-        }
+        shown = promised(asked, 0 * asked, ends) | {f"{FURTHER}_count": ends}
         assert np.all(evaluated(FILE, shown)["PromiseBurnsFast"] == 0)
 
 

@@ -26,7 +26,7 @@ from serving_mathematics.report.artefacts import QUEUED
 from builder import ROOT
 
 from .promql import Parser
-from .rule_files import FOUND, with_steps
+from .rule_files import FOUND, evaluated, rule_text, rules
 
 ATTEMPTS = 'envoy_cluster_upstream_rq_total{envoy_cluster_name="engines"}'
 WHOLE, TEXT = {"type": "integer", "minimum": 0}, {"type": "string"}
@@ -170,8 +170,7 @@ def test_the_storm_alert_fires_in_the_storm_of_the_page(
 ) -> None:
     """Clients retry, so that no retry is the gateway's, which serves others too; whether it fires
     from three minutes after the outage on, and ten minutes after it."""
-    text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
-    rule = yaml.safe_load(text)["groups"][0]["rules"][0]
+    rule, *_ = rules("overload-storm-alert")
     assert guard in GUARDS
     assert habit in HABITS
     storm = _run(load, guard, habit, 780, outage_s=(120, 150))
@@ -202,8 +201,7 @@ def test_the_storm_alert_fires_beyond_both_of_its_limits(
     answered: float | None, waiting: float, fires: bool
 ) -> None:
     """Sixty attempts a minute; and when no engine answers, of which there is no series then."""
-    text = (ROOT / "docs" / "downloads" / "overload-storm-alert.yaml").read_text("utf-8")
-    rule = yaml.safe_load(text)["groups"][0]["rules"][0]
+    rule, *_ = rules("overload-storm-alert")
     series = {ATTEMPTS: np.full(9, 60.0), "vllm:num_requests_waiting": np.full(9, waiting)}
     if answered is not None:
         name = 'vllm:time_to_first_token_seconds_bucket{le="10.0"}'
@@ -242,8 +240,6 @@ def test_envoy_keeps_the_budget_of_the_page() -> None:
 def test_recorded_work_is_that_of_the_chat_machine(engine: str) -> None:
     """The rules of Arrival rates, on minutes of prompts, of which a cache finds a sixth, and on
     minutes of answers; then a quiet week of which two minutes were busy."""
-    text = (ROOT / "docs" / "downloads" / f"arrival-rates-{engine}.yaml").read_text("utf-8")
-    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     line = {"vllm": "num_requests_waiting", "sglang": "num_queue_reqs"}[engine]
 
     def run(prompts: Any, hits: Any, answers: Any, waiting: Any) -> dict[str, Any]:
@@ -256,10 +252,7 @@ def test_recorded_work_is_that_of_the_chat_machine(engine: str) -> None:
         ):
             series[name] = {one: np.array(values) / 2 for one in "ab"}
         series[f"{engine}:{line}"] = {one: np.array(waiting) for one in "ab"}
-        series = with_steps(series)
-        for rule in rules:
-            series[rule.get("record") or rule["alert"]] = Parser(rule["expr"], series).whole()
-        return series
+        return evaluated(f"arrival-rates-{engine}", series)
 
     prompt_s, answer_s = _token_costs(CHAT)
     told = run([6e6] * 2 + [0.0] * 2, [1e6] * 2 + [0.0] * 2, [0.0] * 2 + [6e5] * 2, [0.0] * 4)
@@ -271,8 +264,4 @@ def test_recorded_work_is_that_of_the_chat_machine(engine: str) -> None:
     told = run(0 * week, None, week, np.where(week > 1e5, 9.0, 0.0))  # no cache is asked
     assert told["engine:engines:7d"][-1] == pytest.approx(1e4 * answer_s / HOT, rel=0.01)
     assert np.flatnonzero(~np.isnan(told["SizeIsALowerBound"])).tolist() == [1000, 1001, 1002]
-    page = (ROOT / "docs" / "capacity" / "arrival-rates.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in text
-    assert f"/ {HOT:.2f}\n" in text
+    assert f"/ {HOT:.2f}\n" in rule_text(f"arrival-rates-{engine}")

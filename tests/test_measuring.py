@@ -87,11 +87,6 @@ def test_processors_are_those_that_python_is_told_of(
     assert measuring.processors() == 3
 
 
-def test_records_of_the_project_are_where_the_pages_look() -> None:
-    there = Path(measuring.__file__).parents[1] / "records"
-    assert (there / "azure_conv_2023.json").is_file()
-
-
 def test_make_measure_runs_the_command_of_every_record() -> None:
     """Without a file from elsewhere; other commands are those of benchmarks."""
     root = Path(measuring.__file__).parents[1]

@@ -14,11 +14,7 @@ from serving_mathematics.machine.attention_memory.who_fits import (
 )
 
 from .promql import Series, Vector
-from .rule_files import firing, rule_text, vectors
-
-WAITING = {"vllm": "vllm:num_requests_waiting", "sglang": "sglang:num_queue_reqs"}
-RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
-TAKEN = {"vllm": "vllm:kv_cache_usage_perc", "sglang": "sglang:token_usage"}
+from .rule_files import RUNNING, TAKEN, WAITING, firing, rule_text, vectors
 
 
 def _tokens(slow: float) -> dict[str, Series]:

@@ -9,9 +9,7 @@ from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.machine.mixture_of_experts.experts_touched import _due
 
 from .promql import Series, Vector
-from .rule_files import at_the_end, rule_text, vectors
-
-RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+from .rule_files import RUNNING, at_the_end, rule_text, vectors
 
 
 def run(

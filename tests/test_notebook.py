@@ -108,12 +108,6 @@ def test_companion_walks_every_chapter_in_the_order_of_the_navigation(site: Path
     assert sum(cell.source.startswith("**Lesson.** ") for cell in cells) == lessons
 
 
-def test_chapter_has_a_demo(chapter: Chapter) -> None:
-    demo = chapter.meta.get("demo")
-    assert isinstance(demo, list)
-    assert 1 <= len(demo) <= 3
-
-
 def test_chapter_offers_a_notebook_with_all_its_checks(chapter: Chapter, site: Path) -> None:
     name = chapter.slug.rpartition("/")[2]
     book = read(site / "downloads" / f"{name}.ipynb")

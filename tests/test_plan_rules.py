@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
-import yaml
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import Deployment
@@ -16,18 +12,8 @@ from serving_mathematics.core.hardware.step_time import count_work
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.machine.predictions.other_harnesses import example
 
-from builder import ROOT
-from tests.promql import Parser, Series
-from tests.rule_files import vectors
-
-RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
-
-
-def rules(engine: str) -> list[dict[str, Any]]:
-    file = ROOT / "docs" / "downloads" / f"plan-holds-{engine}.yaml"
-    return [
-        rule for group in yaml.safe_load(file.read_bytes())["groups"] for rule in group["rules"]
-    ]
+from .promql import Series
+from .rule_files import RUNNING, firing, rule_text, vectors
 
 
 def fires(engine: str, gap_s: float, running: float) -> set[str]:
@@ -38,13 +24,7 @@ def fires(engine: str, gap_s: float, running: float) -> set[str]:
         f"{engine}:inter_token_latency_seconds_count": 6000 * steady,
         RUNNING[engine]: running * steady,
     }
-    told = set()
-    for rule in rules(engine):
-        value = Parser(rule["expr"], series).whole()
-        series[rule.get("record") or rule["alert"]] = value
-        if "alert" in rule and not np.isnan(value[-1]):
-            told.add(rule["alert"])
-    return told
+    return firing(f"plan-holds-{engine}", series)
 
 
 @pytest.mark.parametrize("engine", list(RUNNING))
@@ -90,26 +70,10 @@ def test_what_is_set_is_what_is_predicted() -> None:
     assert float(told[0]) == pytest.approx(0.019, rel=0.02)
     assert round(example().away_unknown, 1) == 1.7
     for engine in RUNNING:
-        text = (ROOT / "docs/downloads" / f"plan-holds-{engine}.yaml").read_text("utf-8")
+        text = rule_text(f"plan-holds-{engine}")
         near = "plan:running:15m <= 1.1 * 64 and plan:running:15m > 0.8 * 64"
         assert f"> 1.7 * 0.019 and {near}" in text
         lengths = "prompts of 1,154 tokens and answers of 211"
         assert lengths in text.replace("\n#", "")
     assert round(CHAT.sample.prompt_tokens.mean()) == asked.input_tokens
     assert round(CHAT.sample.output_tokens.mean()) == asked.output_tokens
-
-
-@pytest.mark.parametrize("engine", list(RUNNING))
-def test_rules_have_the_form_of_prometheus(engine: str) -> None:
-    for rule in rules(engine):
-        wanted = {"record", "expr"} if "record" in rule else {"alert", "expr", "for"}
-        assert wanted <= rule.keys() <= wanted | {"labels", "annotations"}
-
-
-def test_the_page_shows_rules_of_the_file() -> None:
-    page = (ROOT / "docs" / "machine" / "predictions.md").read_text("utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    assert shown[1] in (ROOT / "docs/downloads/plan-holds-vllm.yaml").read_text("utf-8")
-    for engine in RUNNING:
-        assert f"](../downloads/plan-holds-{engine}.yaml)" in page

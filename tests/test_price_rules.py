@@ -9,10 +9,7 @@ import pytest
 from serving_mathematics.intuition.latency_throughput_cost.exercises import price_on_dashboard
 
 from .promql import Series, Vector
-from .rule_files import evaluated, rule_text, without_streaming
-
-RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
-
+from .rule_files import RUNNING, evaluated, rule_text, without_streaming
 
 TOKEN = {  # time of tokens after the first and how many, and answers to take off
     "vllm": ("request_decode_time_seconds_sum", "request_generation_tokens_sum"),

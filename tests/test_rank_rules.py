@@ -7,16 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .rule_files import at_the_end, rules
-
-NAMES = {
-    "vllm": (
-        "vllm:num_requests_running",
-        "vllm:kv_cache_usage_perc",
-        "vllm:num_requests_waiting",
-    ),
-    "sglang": ("sglang:num_running_reqs", "sglang:token_usage", "sglang:num_queue_reqs"),
-}
+from .rule_files import RUNNING, TAKEN, WAITING, at_the_end, rules
 
 
 def run(
@@ -26,12 +17,16 @@ def run(
     waits = [waiting, *[0.0] * (len(running) - 1)]
     series: dict[str, Any] = {
         name: {str(rank): np.full(60, value) for rank, value in enumerate(values)}
-        for name, values in zip(NAMES[engine], (running, cache, waits), strict=True)
+        for name, values in (
+            (RUNNING[engine], running),
+            (TAKEN[engine], cache),
+            (WAITING[engine], waits),
+        )
     }
     return at_the_end(f"parallel-ranks-{engine}", series)
 
 
-@pytest.mark.parametrize("engine", list(NAMES))
+@pytest.mark.parametrize("engine", list(RUNNING))
 def test_ranks_that_are_uneven_and_ranks_that_are_not(engine: str) -> None:
     even = run(engine, [20.0, 22.0, 18.0, 20.0], [0.5] * 4)
     assert even["ranks:busiest_over_mean:ratio"] == pytest.approx(1.1)
@@ -46,7 +41,7 @@ def test_ranks_that_are_uneven_and_ranks_that_are_not(engine: str) -> None:
     assert np.isnan(idle["RanksAreUneven"])  # hardly anybody runs
 
 
-@pytest.mark.parametrize("engine", list(NAMES))
+@pytest.mark.parametrize("engine", list(RUNNING))
 def test_ranks_of_other_models_are_no_measure(engine: str) -> None:
     """Every rule that is recorded keeps the models apart."""
     for rule in rules(f"parallel-ranks-{engine}"):

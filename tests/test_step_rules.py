@@ -24,9 +24,7 @@ from serving_mathematics.machine.step_time.speculative_decoding import (
 from builder import ROOT
 
 from .promql import Series, Vector
-from .rule_files import at_the_end, rule_text, vectors
-
-RUNNING = {"vllm": "vllm:num_requests_running", "sglang": "sglang:num_running_reqs"}
+from .rule_files import RUNNING, at_the_end, rule_text, vectors
 
 
 def line(context: float) -> tuple[float, float]:

@@ -10,15 +10,11 @@ import pytest
 from builder import ROOT
 
 from .promql import Parser, Series, Vector
-from .rule_files import rule_text, rules, without_streaming
+from .rule_files import RUNNING, TAKEN, rule_text, rules, without_streaming
 
 RECORDED = re.compile(
     r"histogram_quantile\((0\.\d+), sum by \(le, model_name\) \(rate\((\w+:\w+)_bucket\[15m\]\)\)\)"
 )
-GAUGES = {
-    "vllm": ("vllm:kv_cache_usage_perc", "vllm:num_requests_running"),
-    "sglang": ("sglang:token_usage", "sglang:num_running_reqs"),
-}
 FIRST_BUCKET_S = 0.3  # of vLLM's histograms of line and prompt: `REQUEST_LATENCY_BUCKETS`
 
 
@@ -38,8 +34,8 @@ def alerts(
     series: dict[str, Series | Vector] = {
         f"first:{name}": np.full(60, level) for name, level in zip(names, levels, strict=True)
     }
-    for gauge, most in zip(GAUGES[engine], (memory, running), strict=True):
-        series[gauge] = {"a": np.full(60, most), "b": np.full(60, most / 10)}
+    for gauge, most in ((TAKEN, memory), (RUNNING, running)):
+        series[gauge[engine]] = {"a": np.full(60, most), "b": np.full(60, most / 10)}
     fires = set()
     for rule in rules(f"tail-latency-{engine}"):
         if "histogram" in rule["expr"]:

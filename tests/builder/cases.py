@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -36,6 +38,7 @@ from builder.outline import Outline, read
 from builder.runner import Run
 from builder.source import Sources, module_names, module_path
 
+from ..cases import SHORT
 from . import small_chapter, small_runs, small_site
 
 CONFIG = """\
@@ -86,11 +89,22 @@ def _site(folder: Path) -> dict[str, Any]:
     return {
         "site": dataclasses.asdict(site),
         "plain": plain.replace(str(folder), "…"),
-        "problems": made.problems,
+        "problems": _legible(made.problems),
         "figures": made.figures,
-        "pages": made.pages,
+        "pages": {path: zlib.crc32(text.encode()) for path, text in made.pages.items()},
         "files": {path: _told(path, made.files[path], folder) for path in sorted(made.files)},
+        "overview": _legible(made.files["llms.txt"].decode().split("\n")),
+        **{path: _legible(_shown(text)) for path, text in made.pages.items()},
     }
+
+
+def _shown(page: str) -> list[str]:
+    """A page to read, beside its sum: its lines but for empty ones, and what is too long for a line
+    of what is kept, such as finished HTML, element by element.
+    """
+    lines = (line for line in page.replace("&#10;", "\n").split("\n") if line)
+    apart = (re.split(r"(?<=>)(?=<\w)", line) if len(line) > SHORT else [line] for line in lines)
+    return [*itertools.chain.from_iterable(apart)]
 
 
 def _at_work(folder: Path) -> dict[str, Any]:
@@ -180,14 +194,19 @@ def _rules(folder: Path) -> dict[str, Any]:
             small_chapter.write_chapter(folder)
             records = small_chapter.records_of(folder)
             _changed(folder, faults)
-            told[name] = _complaints(records)
+            told[name] = _legible(_complaints(records))
         small_chapter.write_chapter(folder)
         for name, changes in small_chapter.RECORD_FAULTS.items():
             records = small_chapter.records_of(folder)
             for module, way, value in changes:
                 small_chapter.changed(records[f"capacity.first.{module}"].record, way, value)
-            told[name] = _complaints(records)
+            told[name] = _legible(_complaints(records))
     return told
+
+
+def _legible(complaints: list[str]) -> list[str] | dict[int, str]:
+    """Many of them by number, as each is then kept as it is."""
+    return complaints if len("".join(complaints)) < SHORT else dict(enumerate(complaints, 1))
 
 
 REPORT = """\
@@ -352,8 +371,10 @@ def _check(folder: Path) -> dict[str, Any]:
                 contextlib.redirect_stderr(printed),
             ):
                 status = chapter_check.main(words)
-            text = printed.getvalue().replace(str(folder), "…")
-            told[name] = {"status": status, "printed": text}
+            lines = printed.getvalue().replace(str(folder), "…").split("\n")
+            shown = _legible(lines)
+            told[name] = {"status": status}
+            told[name] |= shown if isinstance(shown, dict) else {"printed": shown}
             if name in ("good", "quick"):
                 plain = json.dumps(sorted(asked, key=str)).replace(str(folder), "…")
                 told[name]["asked"] = json.loads(plain)
@@ -421,7 +442,7 @@ def _begun(folder: Path) -> dict[str, Any]:
                 for file in sorted(root.rglob("*"))
                 if file.is_file() and before.get(file) != file.read_bytes()
             }
-            told[name] = {"status": status, "printed": printed.getvalue(), "files": files}
+            told[name] = {"status": status, "printed": printed.getvalue()} | files
     return told | {"commands": commands[:2]}
 
 
@@ -458,7 +479,7 @@ def _ran(folder: Path) -> dict[str, Any]:
             entry = cache / "part.fine" / f"{number}"
             entry.mkdir(parents=True)
             os.utime(entry, (1e8 + number, 1e8 + number))
-        told["first"] = run(names=names, timeout_s=20.0)
+        told |= run(names=names, timeout_s=20.0)
         kept = sorted(path.name for path in (cache / "part.fine").iterdir())
         told["entries"] = [name for name in kept if len(name) == 1]
         told["left"] = [path.name for path in sorted(cache.glob("tmp-*"))]
@@ -502,7 +523,8 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """What a worker records of checks, figures, sliders and examples of every kind."""
     (folder / SOURCES).mkdir(parents=True)
     shutil.copy(ROOT / SOURCES / "house.mplstyle", folder / SOURCES)
-    told: dict[str, Any] = {"whole": small_runs.record_of(folder, small_runs.MODULE)}
+    record = small_runs.record_of(folder, small_runs.MODULE)
+    told: dict[str, Any] = {"failures": _legible(record.pop("failures")), "whole": record}
     head = "import numpy as np\nfrom types import SimpleNamespace\n"
     for odd in small_runs.ODD:
         text = f"{head}\n\ndef example():\n    return {odd}\n"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from builder.source import Sources
-
 from .project import FIGURE, GOOD, Project
 
 PLAIN = GOOD.replace(FIGURE, "")
@@ -38,12 +36,13 @@ def test_what_is_said_in_a_module_runs_it_and_nothing_that_imports_it(twice: Pro
 
 
 def test_a_wrong_number_of_a_figure_ends_the_build(project: Project) -> None:
-    for end, status in (("2", 0), ("7.5", 1)):
+    for name, end in (("right", "2"), ("wrong", "7.5")):
         told = f"A line from 0 to {end} at 1."
-        project.module("part.twice", GOOD.replace("A line from zero to two.", told))
-        outcome = project.run()
-        assert outcome.status == status, outcome.text
+        project.module(f"part.{name}", GOOD.replace("A line from zero to two.", told))
+    outcome = project.run()
+    assert outcome.status == 1, outcome.text
     assert "figure_line: ValueError: the docstring says 7.5, which is" in outcome.text
+    assert "part/right.py" not in outcome.text
 
 
 def test_who_reads_docstrings_runs_again_for_them(project: Project) -> None:
@@ -54,32 +53,3 @@ def test_who_reads_docstrings_runs_again_for_them(project: Project) -> None:
     outcome = project.run()
     assert outcome.ran == {"part.twice"}
     assert outcome.status == 1
-
-
-BASE = """\
-def used(value):
-    return value
-
-
-def idle(value):
-    return value
-"""
-
-
-@pytest.mark.parametrize(
-    "way",
-    [
-        "from serving_mathematics.lib.base import used\n",
-        "from serving_mathematics.lib.through import START\n",
-    ],
-)
-def test_what_executes_in_a_file_counts_for_all_that_reach_it(way: str, project: Project) -> None:
-    """By an import, also of another module."""
-    project.module("lib.through", "from serving_mathematics.lib import base\n\nSTART = 1\n")
-    project.module("lib.base", BASE)
-    project.module("part.user", way)
-    before = Sources(project.root).digest("part.user")
-    project.module("lib.base", BASE.replace("def idle", "# A comment.\n\n\ndef idle"))
-    assert Sources(project.root).digest("part.user") == before
-    project.module("lib.base", BASE.replace("idle(value)", "idle(value, more=1)"))
-    assert Sources(project.root).digest("part.user") != before

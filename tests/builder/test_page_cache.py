@@ -145,11 +145,14 @@ def test_what_is_wrong_with_a_page_is_said_every_time(site: Project) -> None:
         told = site.build("--strict")
         assert told.status == 1
         assert "contains a link 'nowhere.md" in told.text
-    changed(site, "other/2.md", "$x$", "$\\frac$")
+    changed(site, "other/1.md", "$x$", "$x^2^3$")
+    changed(site, "other/2.md", "$x$", "$\\frac{1}{$ and $\\rho / \\nocommand$")
     for _ in range(2):
         told = site.build("-q")
         assert told.status == 1
-        assert "docs/other/2.md: formula" in told.text
+        for page, formula in ((1, "x^2^3"), (2, r"\\frac{1}{"), (2, r"\\rho / \\nocommand")):
+            assert f"docs/other/{page}.md: formula '{formula}': " in told.text
+        assert "Traceback" not in told.text
 
 
 def test_links_of_a_known_page_are_checked(site: Project) -> None:

@@ -165,12 +165,6 @@ def test_edit_of_prose_runs_nothing(served: Served) -> None:
             "check_double_of_two: AssertionError: double(2): got 4, expected 5 (exact)",
         ),
         (
-            "snippets/serving_mathematics/part/twice.py",
-            "def double(value: float)",
-            "def double(value: float",
-            "import: SyntaxError: ",
-        ),
-        (
             "docs/part/twice.md",
             "{{ figure line }}",
             "{{ figure curve }}\n\n~~~",

@@ -115,6 +115,7 @@ def test_rates_below_the_last_digit_are_less_than_it() -> None:
     assert texts == ["less than 0.001 s", "0.001 s", "0.000 s", "−0.4"]
     assert told(1234567, "%", 0) == "1,234,567%"
     assert [told(value, "", 0) for value in (0.5, 1.5, 2.5)] == ["1", "2", "3"]  # as JavaScript
+    assert told(0.15, "", 1) == "0.2"  # though 0.15/0.1 is below 1.5 by a last digit
 
 
 def test_what_is_no_dictionary_is_refused() -> None:
@@ -306,7 +307,6 @@ WRONG = [
     ({"controls": []}, r"panels\[0\] kind load needs a control"),
     ({FIRST + "curves": []}, "curves must be a list of one or more"),
     ({"colour": "red"}, "the slider has unknown fields: colour"),
-    ({FIRST + "x__title": "load"}, "x has unknown fields: title"),
     ({"controls__0__values": [0.5]}, r"controls\[0\] must have two or more values, got \[0.5\]"),
     ({"controls__0__start": 0.4}, r"controls\[0\] starts at 0.4, which is none of its values"),
     ({"controls__0__text": "{:.0f}"}, r"controls\[0\] has two values that read alike"),
@@ -326,10 +326,6 @@ WRONG = [
     (
         {VALUES: [[1, 2], [3, 4]]},
         r"curves\[0\] \(wait\) must have shape \(3, 2\)",
-    ),
-    (
-        {VALUES: [1, 2, 3]},
-        r"curves\[0\] \(wait\) must have shape \(3, 2\), got \(3,\)",
     ),
     (
         {VALUES: [[1, 2], [3, np.inf], [5, 6]]},
@@ -361,7 +357,6 @@ WRONG_TIMED = [
     ({LANES + "colour": 1}, r"panels\[1\] has unknown fields: colour"),
     ({"clock__values": [0.5, 0.5, 1.0]}, "clock must have numbers that increase in 4"),
     ({"clock__values": [0.5, np.nan, 1.0]}, r"clock \(time\) must have finite numbers"),
-    ({"clock__start": 0.7}, "clock starts at 0.7, which is none of its values"),
     ({"clock__events": [(0, 2, "stall")]}, r"event \(0, 2, 'stall'\) must be in \(0.0, 1.0\)"),
     ({"clock__events": [[(0, 1, "stall")]]}, "events for each value of a control must be a list"),
     ({"clock__events": [(0, 1)]}, "clock event must be a list of 3 to 3, got 2"),
@@ -385,15 +380,12 @@ WRONG_TIMED = [
     ({"panels__2__curves__0__state": "red"}, "state must be one of answer, .* got 'red'"),
     ({"panels__2__curves__0__values": [1, 2]}, r"\(late\) must have shape \(2, 3\), got \(2,\)"),
     ({"readouts__0__values": [1, 2, 3]}, r"\(mean\) must have shape \(2, 3\) or \(2,\), got"),
-    ({"readouts__0__label": "late"}, "labels must differ"),
-    ({"reading": "{time}: {mean}."}, r"reading never says \['done'\]"),
     ({"legend": {"grey": "x"}}, "legend has unknown fields: grey"),
     ({"controls__0__text": "{x}"}, "cannot be read: KeyError: 'x'"),
     ({"clock__values": [0.5, 10**400]}, "cannot be read: OverflowError: int too large"),
     ({"panels__2__curves__0__state": []}, r"state must be one of answer, .* got \[\]"),
     ({LANES + "bars": [[("1", 0, 1, {})], []]}, "must be one of answer, .* got {}"),
     ({"readouts__0__decimals": 1.0}, "decimals must be an integer in .0, 6., got 1.0"),
-    ({"clock__values": [1.0]}, "clock must have two or more values, got"),
     ({"panels__2__y__limit": {"at": "1", "label": "a"}}, "cannot be read: TypeError: '<=' not"),
 ]
 WRONG_PICTURES = [

@@ -322,19 +322,23 @@ def test_a_pipe_without_a_reader_ends_the_writing() -> None:
 
 
 @pytest.mark.usefixtures("light")
-def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended() -> None:
+def test_a_child_that_is_stopped_holds_nobody_up_and_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Prompts that do not fit into its pipe; each asker is told when its time is over."""
 
     async def test() -> None:
         async with started(deadline_s=0.3) as engine:
             os.kill(pid_of(engine), signal.SIGSTOP)
+            assert engine._child
+            child, end = engine._child.process, engine._child.end
+            monkeypatch.setattr(engine._child, "end", lambda _: end(0.2))  # of five seconds
             calls = [
                 asyncio.create_task(kind_of(engine, Question(BEYOND_THE_PIPE, 1))) for _ in range(8)
             ]
             assert await asyncio.gather(*calls) == ["late"] * 8
             assert engine.inside == 0
-        assert engine._child
-        assert not engine._child.process.is_alive()
+        assert not child.is_alive()
 
     run(test())
 

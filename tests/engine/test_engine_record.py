@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from serving_mathematics.core.batching.step_costs import StepCosts, fit_costs
+from serving_mathematics.core.batching.step_costs import fit_costs
+from serving_mathematics.engine import vllm_record
 from serving_mathematics.engine.engine_measurement import COMMAND
 from serving_mathematics.engine.engine_record import (
     MODELS,
@@ -24,12 +25,15 @@ from serving_mathematics.support.measuring import read_record
 RECORDED = read_record(RECORD)
 
 
-def test_costs_are_those_of_the_recorded_steps() -> None:
-    rows = RECORDED["calibration"]["rows"]
-    tokens = [[row["prompt_tokens"], row["decoding"], row["context_tokens"]] for row in rows]
-    costs = fit_costs(tokens, [row["step_s"] for row in rows])
-    recorded = StepCosts(**RECORDED["calibration"]["costs"])
-    assert vars(costs) == pytest.approx(vars(recorded), rel=1e-9)
+@pytest.mark.parametrize("record", [RECORD, vllm_record.RECORD])
+@pytest.mark.parametrize(("kept", "known"), [("costs", 3), ("costs_with_pairs", 4)])
+def test_costs_are_those_of_the_recorded_steps(kept: str, known: int, record: str) -> None:
+    calibration = read_record(record)["calibration"]
+    names = ("prompt_tokens", "decoding", "context_tokens", "prompt_pairs")[:known]
+    tokens = [[row[name] for name in names] for row in calibration["rows"]]
+    costs = fit_costs(tokens, [row["step_s"] for row in calibration["rows"]])
+    assert vars(costs) == pytest.approx(calibration[kept], rel=1e-9)
+    assert calibration["change_s"] == pytest.approx(change_s(calibration["changes"]))
 
 
 def test_record_was_made_by_the_rules_of_today() -> None:
@@ -66,15 +70,6 @@ def test_example_counts_what_was_refused() -> None:
     parts = ("loads", "calibration", "trace", "budgets")
     refused = sum(len(RECORDED[part]["refused"]) for part in parts)
     assert shown.engine_refused == refused
-
-
-def test_costs_and_changes_are_those_of_the_recorded_steps() -> None:
-    calibration = RECORDED["calibration"]
-    names = ("prompt_tokens", "decoding", "context_tokens", "prompt_pairs")
-    tokens = [[row[name] for name in names] for row in calibration["rows"]]
-    costs = fit_costs(tokens, [row["step_s"] for row in calibration["rows"]])
-    assert vars(costs) == pytest.approx(calibration["costs_with_pairs"], rel=1e-9)
-    assert calibration["change_s"] == pytest.approx(change_s(calibration["changes"]))
 
 
 @pytest.mark.parametrize("model", ["costs", "prompts", "changes", "stretched"])

@@ -332,8 +332,6 @@ def test_closed_clients_keep_so_many_inside() -> None:
     assert inside.sum() == 3 * last
     thinking = simulate_fleet(closed_loop(prompts, outputs, 3, 5.0), Fleet([Engine(1.0)]))
     assert np.array_equal(thinking.due_s[3:], thinking.completion_s[:-3] + 5.0)
-    with pytest.raises(ValueError, match="clients must be a positive integer, got 0"):
-        closed_loop(prompts, outputs, 0)
 
 
 def test_a_fleet_goes_to_other_processes() -> None:
@@ -380,8 +378,6 @@ def test_no_more_sessions_are_open_than_may_be() -> None:
         assert sum(moment - one < 19.0 for one in last) <= 3
     waited = got.refused[first] > 0  # nobody for longer than it takes until one is idle
     assert (got.admitted_s - got.due_s)[first][waited].max() < 200
-    with pytest.raises(ValueError, match="most must be 1 or more, got 0"):
-        simulate_fleet(asked, Fleet([Engine(0.1)], admit=partial(few_sessions, most=0, idle_s=1.0)))
 
 
 def test_a_budget_holds_a_rate() -> None:
@@ -396,11 +392,6 @@ def test_a_budget_holds_a_rate() -> None:
         assert 100 * (k + 1) <= 500 + 1000 * flood[k] + 1e-6
     assert flood[-1] == pytest.approx((100 * 100 - 500) / 1000, abs=0.02)
     assert (got.admitted_s[1::2] - got.due_s[1::2]).max() < 1e-3
-    with pytest.raises(ValueError, match="tokens_per_s must be positive"):
-        simulate_fleet(
-            asked,
-            Fleet([engine], admit=partial(token_budgets, tokens_per_s=[0.0], burst_tokens=[1])),
-        )
     shut = simulate_fleet(asked, Fleet([engine], admit=lambda i, _view: math.inf if i % 2 else 0.0))
     assert np.isnan(shut.completion_s[1::2]).all()
     assert (shut.refused[1::2] == 1).all()

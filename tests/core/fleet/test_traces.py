@@ -90,7 +90,6 @@ def lines(rows: list[dict[str, Any]]) -> str:
         (lines(MOONCAKE), [0.0, 0.105], [1200, 1800], [52, 26]),
         (lines(AI_PERF), [0.0, 0.5], [550, 551], [60, 60]),
         (json.dumps(INFERENCE_PERF), [0.0, 0.25], [591, 320], [140, 80]),
-        ("\ufeff" + AZURE_2024, [0.0, 0.007405], [2162, 2399], [5, 6]),
     ],
 )
 def test_every_form(

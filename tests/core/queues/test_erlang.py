@@ -56,14 +56,6 @@ def test_erlang_c_of_a_thousand_servers() -> None:
     assert erlang_c(2000, 1950.0) == pytest.approx(erlang_c_by_poisson(2000, 1950.0), rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("servers", "load", "expected"),
-    [(14, 10.0, 0.1741319336), (50, 45.0, 0.3638644672), (2, 1.0, 1 / 3), (7, 0.0, 0.0)],
-)
-def test_erlang_c_known_values(servers: int, load: float, expected: float) -> None:
-    assert erlang_c(servers, load) == pytest.approx(expected, abs=5e-11)
-
-
 @given(SERVERS, RHO, RHO)
 def test_waiting_rises_with_load_and_falls_with_servers(
     servers: int, one: float, other: float

@@ -58,15 +58,6 @@ def test_bounds_by_hand() -> None:
     assert asymptotic_bounds(9, [2.0, 3.0], 10.0) == pytest.approx((9 / 55, 1 / 3))
 
 
-def test_upper_bounds_meet_at_saturation() -> None:
-    demands, think = [1.0, 4.0, 3.0], 12.0
-    knee = saturation_clients(demands, think)
-    assert knee == 5.0
-    assert asymptotic_bounds(5, demands, think)[1] == pytest.approx(0.25)
-    assert asymptotic_bounds(4, demands, think)[1] < 0.25
-    assert asymptotic_bounds(6, demands, think)[1] == 0.25
-
-
 def test_the_curve_is_furthest_from_the_bound_at_saturation() -> None:
     demands, think = [0.006, 0.02, 0.002], 0.1
     exact, _ = exact_mva(24, demands, think)

@@ -19,7 +19,6 @@ from serving_mathematics.core.queues.queue_simulator import (
     simulate_mean_wait,
     warm_up_length,
 )
-from serving_mathematics.support.intervals import STUDENT_T_975
 
 FloatArray = npt.NDArray[np.float64]
 LOGS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 80)), min_size=1, max_size=25).map(
@@ -60,26 +59,6 @@ def test_replications_side_by_side_equal_the_heap(
 
 
 @given(LOGS, SERVERS)
-def test_waits_are_not_negative_and_fall_with_servers(
-    log: tuple[FloatArray, FloatArray], servers: int
-) -> None:
-    waits = fifo_waits(*log, servers)
-    assert np.all(waits >= 0)
-    assert np.all(fifo_waits(*log, servers + 1) <= waits + 1e-9)
-    assert np.all(fifo_waits(*log, log[0].size) == 0)
-
-
-@given(LOGS, st.integers(0, 24), st.floats(0, 5))
-def test_a_longer_service_shortens_no_wait(
-    log: tuple[FloatArray, FloatArray], which: int, extra: float
-) -> None:
-    longer = log[1].copy()
-    longer[which % longer.size] += extra
-    for servers in (1, 3):
-        assert np.all(fifo_waits(log[0], longer, servers) >= fifo_waits(*log, servers) - 1e-9)
-
-
-@given(LOGS, SERVERS)
 def test_nobody_waits_beside_a_free_server(
     log: tuple[FloatArray, FloatArray], servers: int
 ) -> None:
@@ -92,16 +71,6 @@ def test_nobody_waits_beside_a_free_server(
         assert working <= servers
         if np.any((arrivals <= t - 1e-6) & (t < starts - 1e-6)):
             assert int(np.sum((starts <= t + 1e-6) & (t < ends + 1e-6))) >= servers
-
-
-def test_single_server_recursion() -> None:
-    rng = np.random.default_rng(3)
-    gaps, services = rng.exponential(1.2, 500), rng.exponential(1.0, 500)
-    wait, expected = 0.0, []
-    for gap, service in zip(np.append(gaps[1:], 0), services, strict=True):
-        expected.append(wait)
-        wait = max(0.0, wait + service - gap)
-    np.testing.assert_allclose(fifo_waits(np.cumsum(gaps), services), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("scv", [0.0, 0.25, 1.0, 4.0])
@@ -155,10 +124,6 @@ def test_batch_means_by_hand() -> None:
     assert estimate.half_width == pytest.approx(quantile * estimate.standard_error)
 
 
-def test_student_quantile_constant() -> None:
-    assert pytest.approx(stats.t.ppf(0.975, 31), abs=5e-11) == STUDENT_T_975[31]
-
-
 def test_intervals_cover_as_often_as_they_say() -> None:
     """400 runs at ρ = 0.5: the count of 95% intervals that hold the mean is binomial."""
     rng, runs, n = np.random.default_rng(17), 400, 8000
@@ -183,9 +148,3 @@ def test_simulated_means_of_known_queues() -> None:
         assert estimate.standard_error < 0.03 * expected
     still = simulate_mean_wait(rng, 0.9, arrival_scv=0.0, service_scv=0.0, customers=1000)
     assert still.mean == pytest.approx(0, abs=1e-9)
-
-
-def test_simulation_is_reproducible() -> None:
-    first = simulate_mean_wait(np.random.default_rng(2), 0.7, customers=5000)
-    assert first == simulate_mean_wait(np.random.default_rng(2), 0.7, customers=5000)
-    assert first != simulate_mean_wait(np.random.default_rng(3), 0.7, customers=5000)

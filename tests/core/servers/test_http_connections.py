@@ -91,21 +91,6 @@ def test_idle_connections_keep_nobody_out() -> None:
     run(test())
 
 
-def test_too_many_connections_are_refused() -> None:
-    """When each of those that are open waits for an answer."""
-
-    async def test() -> None:
-        gate = Gate(is_open=False)
-        async with running(gate, Limits(connections=3)) as server:
-            inside = [asyncio.create_task(server.infer(tensor())) for _ in range(3)]
-            await until(lambda: server.counts["accepted"] == 3)
-            assert (await server.client.get("/v2/health/live")).status_code == 503
-            gate.open.set()
-            assert [(await task).status_code for task in inside] == [200] * 3
-
-    run(test())
-
-
 @contextlib.asynccontextmanager
 async def occupied(limits: Limits) -> AsyncIterator[Running]:
     """A server whose connections all wait for an answer until the block ends."""

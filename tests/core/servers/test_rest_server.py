@@ -34,8 +34,6 @@ from serving_mathematics.core.servers.inference_bodies import (
     InferRequest,
     InferResponse,
     LogitTensor,
-    PixelTensor,
-    _reason,
 )
 from serving_mathematics.core.servers.rest_server import (
     BoundedBody,
@@ -94,32 +92,25 @@ def test_good_requests_are_answered() -> None:
 
 BAD: dict[str, tuple[Any, int]] = {
     "empty": (b"", 400),
-    "not JSON": (b"pixels", 400),
     "cut off": (json.dumps(tensor()).encode()[:-5], 400),
     "not UTF-8": (b'{"inputs": "\xff\xfe"}', 400),
     "a list": ([], 400),
-    "a number": (7, 400),
     "null": (None, 400),
     "no input": ({"inputs": []}, 400),
     "two inputs": ({"inputs": tensor()["inputs"] * 2}, 400),
     "NaN": (json.dumps(tensor(data=[float("nan")] * 64)).encode(), 400),
-    "infinity": (json.dumps(tensor(data=[float("-inf")] * 64)).encode(), 400),
     "1e999": (json.dumps(tensor()).encode().replace(b"0.5", b"1e999", 1), 400),
-    "beyond float32": (tensor(data=[3.5e38] * 64), 400),
     "above 1": (tensor(data=[0.5] * 63 + [1.0000001]), 400),
     "below 0": (tensor(data=[-1e-9] + [0.5] * 63), 400),
     "5000 digits": (json.dumps(tensor()).encode().replace(b"0.5", b"9" * 5000, 1), 400),
-    "400 digits": (json.dumps(tensor()).encode().replace(b"0.5", b"9" * 400, 1), 400),
     "text": (tensor(data=["0.5"] * 64), 400),
     "truth": (tensor(data=[True] * 64), 400),
     "nested": (tensor(data=[[0.5] * 64]), 400),
     "deep": (b"[" * 100_000, 400),
     "lone surrogate": (b'{"inputs": [{"name": "\\ud800"}]}', 400),
     "63 numbers": (tensor(data=[0.5] * 63), 400),
-    "65 numbers": (tensor(data=[0.5] * 65), 400),
     "63 columns": (tensor(shape=[1, 63], data=[0.5] * 63), 400),
     "no rows": (tensor(shape=[0, 64], data=[]), 400),
-    "negative": (tensor(shape=[-1, 64]), 400),
     "257 rows": (tensor(257), 400),
     "three sizes": (tensor(shape=[1, 8, 8]), 400),
     "huge shape": (tensor(shape=[2**70, 64]), 400),
@@ -128,8 +119,6 @@ BAD: dict[str, tuple[Any, int]] = {
     "other name": (tensor(name="image"), 400),
     "a name twice": (json.dumps(tensor()).encode().replace(b'"name"', b'"name": "a", "name"'), 400),
     "data twice": (json.dumps(tensor()).encode().replace(b'"data"', b'"data": [1], "data"'), 400),
-    "inputs twice": (b'{"inputs": [], ' + json.dumps(tensor()).encode()[1:], 400),
-    "another name twice": (b'{"id": "a", "id": [1], ' + json.dumps(tensor()).encode()[1:], 400),
     "too large": (b'"' + b"x" * (1 << 20), 413),
 }
 
@@ -223,11 +212,9 @@ def test_bad_bytes_get_clean_errors() -> None:
     size = len(extended())
     nan = np.full(64, np.nan, np.float32).tobytes()
     cases: dict[str, tuple[bytes, str, int, str]] = {
-        "cut off": (whole[:-1], f"{size}", 400, "the body must be 256 bytes behind the object"),
         "too long": (whole + b"x", f"{size}", 400, "the body must be 256 bytes behind the object"),
         "no object": (whole, "0", 400, "json_bytes must be in [1, "),
         "beyond": (whole, "999999", 400, "json_bytes must be in [1, "),
-        "negative": (whole, "-1", 400, "json_bytes must be in [1, "),
         "no number": (whole, "soon", 400, "header.inference-header-content-length: "),
         "half an object": (whole, f"{size - 1}", 400, ": Invalid JSON"),
         "NaN": (extended() + nan, f"{size}", 400, "inputs.0 must be numbers from 0 to 1"),
@@ -529,14 +516,6 @@ def test_whatever_comes_is_answered(body: bytes) -> None:
             assert answer.status_code in (200, 400)
 
     asyncio.run(test())
-
-
-def test_models_of_the_body() -> None:
-    request = InferRequest.model_validate(tensor(2))
-    assert isinstance(request.inputs[0], PixelTensor)
-    with pytest.raises(ValidationError) as caught:
-        InferRequest.model_validate(tensor(2, data=[0.5] * 64))
-    assert _reason(caught.value.errors()).endswith("data must be 128 numbers, got 64")
 
 
 def test_a_body_of_errors_costs_one() -> None:

@@ -49,6 +49,8 @@ def test_text_and_bytes_are_those_of_the_library(text: str, content: bytes) -> N
 def test_field_numbers(number: int) -> None:
     for value, wire_type, rest in ((5, 0, b"\x05"), (b"ab", 2, b"\x02ab")):
         assert field(number, value) == varint(8 * number + wire_type) + rest
+    with pytest.raises(ValueError, match=r"number must be in \[1, 2²⁹\)"):
+        field(2**29, 1)
 
 
 def test_a_nested_message_is_bytes() -> None:
