@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from serving_mathematics.core.hardware import record_making
-from serving_mathematics.core.hardware.architectures import read_architecture
+from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.record_making import RUN_COLUMNS, kept_config, run_rows
 from serving_mathematics.support.measuring import FOLDER, read_record, write_record
 

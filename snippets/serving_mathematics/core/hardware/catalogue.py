@@ -18,8 +18,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics.core.hardware.architectures import Architecture, read_architecture
+from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.deployments import PRECISIONS
+from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.systems import System, read_system
 from serving_mathematics.support.files import read_json, read_text
 from serving_mathematics.support.measuring import read_record

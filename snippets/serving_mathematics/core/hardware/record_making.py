@@ -34,7 +34,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics.core.hardware.architectures import read_architecture
+from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.systems import read_system
 from serving_mathematics.support.measuring import FOLDER, provenance, read_record, write_record
 
@@ -67,7 +67,7 @@ KEPT_KEYS = """
     mlp_only_layers expert_dtype attn_type_list attn_layer_period attn_layer_offset
     expert_layer_period expert_layer_offset mamba_expand mamba_d_state mamba_dt_rank
     mamba_ssm_dtype mamba_ssm_cache_dtype
-"""  # what `architectures` reads
+"""  # what `published_configs` reads
 
 
 RUN_COLUMNS = {  # in the record: in the package
