@@ -352,8 +352,7 @@ def accepted_without(table: Table, constants: Constants, drafts: int) -> float:
         return (1 - PUBLISHED_RATE ** (drafts + 1)) / (1 - PUBLISHED_RATE)
     part = table.rows(alike)
     work = part.engines
-    running = np.minimum(work.concurrency, work.room)
-    taken = interruptions_s(work, constants, running)
+    taken = interruptions_s(work, constants, work.running)
     step = (loop_latencies(work, constants).per_token_s - taken) * work.accepted
     needed = step / np.maximum(part.per_token_s - taken, step / (1 + drafts))
     return float(np.clip(np.median(needed), 1, 1 + drafts))

@@ -66,14 +66,13 @@ def terms_added(work: Work, constants: Constants) -> dict[str, Array]:
     >>> times == sorted(times), list(found)[0]
     (True, 'roofline')
     """
-    running = np.minimum(work.concurrency, work.room)
-    context = work.prompt + work.answer / 2
-    ideal = step_parts(work, DATA_SHEET, running, context)
-    parts = step_parts(work, constants, running, context)
+    ideal, parts = (
+        step_parts(work, one, work.running, work.context) for one in (DATA_SHEET, constants)
+    )
     attained = roofline_parts(parts)
     kernels = attained + parts.kernels
     messages = kernels + parts.messages + parts.exchange + parts.host
-    taken = interruptions_s(work, constants, running)
+    taken = interruptions_s(work, constants, work.running)
     return {
         "roofline": roofline_parts(ideal) / work.accepted,
         "attained shares": attained / work.accepted,
@@ -97,12 +96,11 @@ def regimes(work: Work, constants: Constants) -> NDArray[np.int64]:
     >>> regimes(count_work([WORKED]), KERNELS)  # weights
     array([1])
     """
-    running = np.minimum(work.concurrency, work.room)
-    parts = step_parts(work, constants, running, work.prompt + work.answer / 2)
+    parts = step_parts(work, constants, work.running, work.context)
     weights = parts.weights + parts.experts + parts.vocabulary
     sent = parts.messages + parts.exchange
     terms = np.stack([parts.kernels, weights, parts.cache, sent]) / work.accepted
-    taken = interruptions_s(work, constants, running)
+    taken = interruptions_s(work, constants, work.running)
     return np.asarray(np.argmax(np.vstack([terms, taken]), axis=0), dtype=np.int64)
 
 

@@ -318,6 +318,16 @@ class Work:
     rest_peak: Array
     attention_peak: Array
 
+    @property
+    def running(self) -> Array:
+        """Sequences in the engine: as many as are asked for, or as memory holds."""
+        return np.minimum(self.concurrency, self.room)
+
+    @property
+    def context(self) -> Array:
+        """Tokens that each of them has, in the mean."""
+        return self.prompt + self.answer / 2
+
     def rows(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Work":
         """Some of the rows."""
         return Work(*(getattr(self, field.name)[index] for field in fields(self)))

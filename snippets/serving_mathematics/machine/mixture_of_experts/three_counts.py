@@ -39,8 +39,8 @@ def _ratios(error: float = 1.0) -> tuple[Array, dict[str, Array]]:
     token by each count. error: of the time that reading experts takes, times."""
     table, added, sparse = engine_runs()
     work = table.engines.rows(sparse)
-    running = np.minimum(work.concurrency, work.room)
-    parts = step_parts(work, KERNELS, running, work.prompt + work.answer / 2)
+    running = work.running
+    parts = step_parts(work, KERNELS, running, work.context)
     stage = np.maximum(running / work.stages, work.groups)
     tokens = (stage * (1 + work.drafts))[:, None]
     read = {

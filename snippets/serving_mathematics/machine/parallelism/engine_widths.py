@@ -125,7 +125,7 @@ def _later(load: _Load, width: int) -> float:
 def _parts(one: Deployment, devices: int, requests: float) -> Parts:
     """Of a step of that many requests [s]."""
     work = count_work([replace(one, tensor=devices)])
-    return step_parts(work, FITTED, np.array([requests]), work.prompt + work.answer / 2)
+    return step_parts(work, FITTED, np.array([requests]), work.context)
 
 
 @cache

@@ -139,12 +139,11 @@ def _llama_on(devices: int, load: float, system: str = "h200") -> Deployment:
 def _spread(devices: int, load: float = 16.0) -> dict[str, float]:
     """Parts of the time per token of that model on so many devices [s]."""
     work = count_work([_llama_on(devices, load)])
-    running = np.minimum(work.concurrency, work.room)
-    parts = step_parts(work, FITTED, running, work.prompt + work.answer / 2)
+    parts = step_parts(work, FITTED, work.running, work.context)
     return {
         "weights": float((parts.weights + parts.vocabulary)[0]),
         "cache": float(parts.cache[0]),
-        "prompts of others": float(interruptions_s(work, FITTED, running)[0]),
+        "prompts of others": float(interruptions_s(work, FITTED, work.running)[0]),
         "kernels": float(parts.kernels[0]),
         "messages": float(parts.messages[0]),
         "host": float(parts.host[0]),

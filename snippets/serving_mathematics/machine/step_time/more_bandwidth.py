@@ -70,8 +70,7 @@ def _pairs() -> tuple[Array, Array, NDArray[np.bool_]]:
     reads on the H100, how many times as fast the H200 was, and whether the model has experts."""
     table, added, sparse = engine_runs()
     work = table.engines
-    running = np.minimum(work.concurrency, work.room)
-    parts = step_parts(work, KERNELS, running, work.prompt + work.answer / 2)
+    parts = step_parts(work, KERNELS, work.running, work.context)
     share = roofline_parts(parts) / work.accepted / added["prompts of others"]
     alike: dict[tuple[object, ...], dict[str, list[int]]] = {}
     for row, run in enumerate(table.runs):
