@@ -39,13 +39,8 @@ from serving_mathematics.machine.predictions.own_runs import (
     calibration_rows,
     calibration_text,
 )
-from serving_mathematics.machine.predictions.predict import (
-    Answer,
-    Row,
-    answer_rows,
-    parallel_widths,
-    read_row,
-)
+from serving_mathematics.machine.predictions.predict import Answer, answer_rows
+from serving_mathematics.machine.predictions.table_rows import Row, parallel_widths, read_row
 from serving_mathematics.support.measuring import read_record
 
 from ..answers import leaves, near_values, reduced
