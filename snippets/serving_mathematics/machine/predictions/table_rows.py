@@ -95,9 +95,10 @@ OTHER_NAMES = _by_other_name(
     }
 )
 USUAL_BUDGET = 8192  # tokens of a step, by default of vLLM's server on large devices
-Said, Found = TypeVar("Said"), TypeVar("Found")
 LIKE = 0.8  # how like a name must be to one that is not there to have been meant for it
 BENCHMARK_LENGTHS = (1024.0, 8192.0)
+Said = TypeVar("Said")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -310,7 +311,8 @@ def read_row(cells: Mapping[str, object]) -> Row:
         system,
         backend,
         precision,
-        *lengths,
+        lengths[0],
+        lengths[1],
         concurrency,
         tensor,
         pipeline,
