@@ -368,29 +368,6 @@ def test_a_window_and_a_selection_end_the_square() -> None:
     assert more - less == pytest.approx(saved, rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("experts", "chosen", "tokens", "touched"),
-    [
-        (256, 8, 8, 57.42), (256, 8, 32, 163.31), (256, 8, 128, 251.60), (128, 4, 32, 81.66),
-        (256, 8, 72.5, 230.4), (0, 0, 5, 0.0),
-    ],
-)  # fmt: skip
-def test_touched_experts_are_known(
-    experts: float, chosen: float, tokens: float, touched: float
-) -> None:
-    found = touched_experts(np.array([experts]), np.array([chosen]), np.array([tokens]))
-    assert float(found[0]) == pytest.approx(touched, abs=0.06)
-
-
-def test_touched_experts_are_those_of_random_choices() -> None:
-    rng = np.random.default_rng(5)
-    draws = [len(set(rng.permuted(np.tile(np.arange(64), (20, 1)), axis=1)[:, :6].ravel()))
-             for _ in range(400)]  # fmt: skip
-    error = np.std(draws) / math.sqrt(len(draws))
-    found = float(touched_experts(np.array([64.0]), np.array([6.0]), np.array([20.0]))[0])
-    assert found == pytest.approx(np.mean(draws), abs=4 * float(error))
-
-
 @settings(max_examples=30, deadline=None)
 @given(
     name=st.sampled_from(MODELS), sequences=st.floats(1, 2000), context=st.floats(1, 1e5),
@@ -499,15 +476,9 @@ def test_floors_add_up() -> None:
     assert attention_floor_s(Attention("none", 0), "hopper", 2.0) == 0
     blocks = attention_floor_s(Attention("full", 1, index_width=9), "hopper", 2.0)
     assert blocks == pytest.approx(attention_floor_s(Attention("full", 1), "hopper", 2.0) + 25e-6)
-    expected = {"trtllm": 72e-6, "vllm": 40e-6, "sglang": 36e-6}
-    for backend, floor in expected.items():
-        assert expert_floor_s("hopper", backend, 0.53125, four_bit=True) == floor
-    assert expert_floor_s("blackwell", "vllm", 0.53125, four_bit=True) == 19e-6
-    assert expert_floor_s("blackwell", "vllm", 0.53125, four_bit=False) == 50e-6
 
 
 def test_constants_are_in_their_order_and_in_the_record() -> None:
-    assert len(CONSTANT_NAMES) <= 25
     assert constants_of(FITTED.as_array()) == FITTED
     recorded = read_record("machine_scores")["constants"]
     assert {name: getattr(FITTED, name) for name in CONSTANT_NAMES} == recorded
@@ -518,7 +489,7 @@ def test_constants_are_in_their_order_and_in_the_record() -> None:
     ("generation", "backend", "bytes_a_value", "four_bit", "micros"),
     [
         ("blackwell", "vllm", 2.0, False, 22), ("blackwell", "vllm", 1.0, False, 29),
-        ("blackwell", "vllm", 0.5625, False, 18), ("blackwell", "vllm", 0.5, False, 50),
+        ("blackwell", "vllm", 0.5625, False, 18), ("blackwell", "vllm", 0.53125, False, 50),
         ("blackwell", "vllm", 0.53125, True, 19), ("hopper", "trtllm", 0.53125, True, 72),
         ("hopper", "vllm", 0.53125, True, 40), ("hopper", "sglang", 0.53125, True, 36),
         ("hopper", "vllm", 0.53125, False, 50), ("hopper", "vllm", 2.0, False, 32),

@@ -26,6 +26,7 @@ from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.published_runs import _engine_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
+    Array,
     Constants,
     Parts,
     Work,
@@ -34,8 +35,6 @@ from serving_mathematics.core.hardware.step_time import (
     step_parts,
 )
 from serving_mathematics.support import checks
-
-Array = NDArray[np.float64]
 
 DATA_SHEET = Constants(
     **{name: 1.0 if name.endswith("_share") else 0.0 for name in CONSTANT_NAMES}

@@ -31,13 +31,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.published_runs import Run
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
+    Array,
     Parts,
     count_work,
     step_parts,
@@ -49,8 +49,6 @@ from serving_mathematics.support.require import require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 WIDTHS = (1, 2, 4, 8)
 LARGE, SMALL = "Llama-3.1-70B", ("Llama-3.1-8B", "Qwen3-32B")

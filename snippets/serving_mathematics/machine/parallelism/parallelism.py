@@ -19,7 +19,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import KERNELS, predict_runs, tabulate
@@ -29,6 +28,7 @@ from serving_mathematics.core.hardware.published_runs import Run, _engine_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
     FITTED,
+    Array,
     Constants,
     count_work,
     decode_step_s,
@@ -39,8 +39,6 @@ from serving_mathematics.support.require import require_positive, require_positi
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 
 def _engines() -> list[Run]:

@@ -34,6 +34,7 @@ from serving_mathematics.core.hardware.step_terms import (
 )
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
+    Array,
     count_work,
     decode_step_s,
     step_parts,
@@ -45,7 +46,6 @@ from serving_mathematics.support.require import as_floats, require, require_posi
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 FULL_TOKENS = 4000  # of each sequence, where a full engine's tokens are compared
 
 
