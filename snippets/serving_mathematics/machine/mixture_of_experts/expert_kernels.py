@@ -24,7 +24,8 @@ import numpy as np
 
 from serving_mathematics.core.hardware.architectures import FeedForward
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.step_time import FITTED, Array, expert_floor_s
+from serving_mathematics.core.hardware.kernel_floors import expert_floor_s
+from serving_mathematics.core.hardware.step_time import FITTED, Array
 from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     experts_a_token,
     skewed_counts,

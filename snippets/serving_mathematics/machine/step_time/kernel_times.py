@@ -23,8 +23,9 @@ from numpy.typing import ArrayLike
 
 from serving_mathematics.core.hardware.calibration import descend
 from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.kernel_floors import matrix_floor_s
 from serving_mathematics.core.hardware.kernel_record import matrix_roof
-from serving_mathematics.core.hardware.step_time import Array, matrix_floor_s
+from serving_mathematics.core.hardware.step_time import Array
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
