@@ -9,10 +9,7 @@ from serving_mathematics.core.hardware.architectures import Architecture, Attent
 from serving_mathematics.core.hardware.catalogue import find_model, model_names, preset_model
 from serving_mathematics.core.hardware.published_configs import read_architecture
 
-from tests.core.hardware.configs import (
-    QWEN2_5_72B,
-    bytes_of,
-)
+from tests.core.hardware.configs import QWEN2_5_72B, bytes_of
 
 PUBLISHED = {  # parameters and active ones in billions, as their makers print them
     "meta-llama/Meta-Llama-3.1-8B": (8.03, None),

@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 from serving_mathematics.core.hardware.catalogue import find_model
-from serving_mathematics.core.hardware.deployments import (
-    WORKED,
-    sequence_bytes,
-    stored,
-)
+from serving_mathematics.core.hardware.deployments import WORKED, sequence_bytes, stored
 from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.step_time import _layer_cells
 

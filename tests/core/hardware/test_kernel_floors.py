@@ -16,9 +16,7 @@ from serving_mathematics.core.hardware.kernel_floors import (
     layers_floor_s,
     matrix_floor_s,
 )
-from serving_mathematics.core.hardware.step_time import (
-    MESSAGE_S,
-)
+from serving_mathematics.core.hardware.step_time import MESSAGE_S
 from serving_mathematics.support.measuring import read_record
 
 FLOORS = read_record("machine_kernels")["systems"]

@@ -6,22 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from serving_mathematics.core.hardware.deployments import (
-    WORKED,
-    sequence_bytes,
-    stored,
-)
+from serving_mathematics.core.hardware.deployments import WORKED, sequence_bytes, stored
 from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.step_time import _layer_cells
 
-from tests.core.hardware.configs import (
-    GLM_4_5,
-    LATENT,
-    MIXED,
-    NESTED,
-    PLAIN,
-    bytes_of,
-)
+from tests.core.hardware.configs import GLM_4_5, LATENT, MIXED, NESTED, PLAIN, bytes_of
 
 DEEPSEEK_V4 = {  # Flash
     "model_type": "deepseek_v4", "hidden_size": 4096, "num_hidden_layers": 43, "head_dim": 512,

@@ -13,15 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.architectures import FeedForward
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import (
-    WORKED,
-    Deployment,
-    cache_devices,
-    storage,
-)
-from serving_mathematics.core.hardware.kernel_floors import (
-    layers_floor_s,
-)
+from serving_mathematics.core.hardware.deployments import WORKED, Deployment, cache_devices, storage
+from serving_mathematics.core.hardware.kernel_floors import layers_floor_s
 from serving_mathematics.core.hardware.step_time import (
     BULK_SHARE,
     CONSTANT_NAMES,

@@ -24,10 +24,7 @@ from serving_mathematics.machine.predictions.predict import (
     main,
     predict_table,
 )
-from serving_mathematics.machine.predictions.table_rows import (
-    Row,
-    read_row,
-)
+from serving_mathematics.machine.predictions.table_rows import Row, read_row
 
 from tests.machine.predictions.deployed_rows import CELLS, GOOD, HEAD
 

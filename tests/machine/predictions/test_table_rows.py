@@ -6,10 +6,7 @@ import math
 
 import pytest
 from serving_mathematics.core.hardware.fronts import untuned
-from serving_mathematics.machine.predictions.predict import (
-    Answer,
-    answer_rows,
-)
+from serving_mathematics.machine.predictions.predict import Answer, answer_rows
 from serving_mathematics.machine.predictions.table_rows import (
     Row,
     devices_of,

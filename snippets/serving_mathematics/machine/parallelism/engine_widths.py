@@ -35,13 +35,7 @@ import numpy as np
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.published_runs import Run
-from serving_mathematics.core.hardware.step_time import (
-    FITTED,
-    Array,
-    Parts,
-    count_work,
-    step_parts,
-)
+from serving_mathematics.core.hardware.step_time import FITTED, Array, Parts, count_work, step_parts
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.machine.parallelism.parallelism import _engines, _llama_on, _medians
 from serving_mathematics.support import checks
