@@ -92,7 +92,7 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "core.hardware.deployments.possible.value": (
         "is what the message quotes, where it does not raise"
     ),
-    "machine.predictions.predict.number.low": "a limit, which is not checked",
+    "machine.predictions.table_rows.number.low": "a limit, which is not checked",
     "core.servers.wire_format.field.value": "text and bytes are values of a field",
     "core.fleet.batching.serve.place": "of an engine in the ledger, which gave it",
     "core.fleet.design.never._request": "is the simulator's",

@@ -17,7 +17,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from serving_mathematics.core.hardware.architectures import read_architecture
 from serving_mathematics.core.hardware.catalogue import (
     find_backend,
     find_model,
@@ -28,6 +27,7 @@ from serving_mathematics.core.hardware.catalogue import (
     systems,
 )
 from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs, widths
 from serving_mathematics.core.hardware.record_making import RUN_COLUMNS, kept_config, run_rows
 from serving_mathematics.machine.predictions import calibration_scores, predict
@@ -39,13 +39,8 @@ from serving_mathematics.machine.predictions.own_runs import (
     calibration_rows,
     calibration_text,
 )
-from serving_mathematics.machine.predictions.predict import (
-    Answer,
-    Row,
-    answer_rows,
-    parallel_widths,
-    read_row,
-)
+from serving_mathematics.machine.predictions.predict import Answer, answer_rows
+from serving_mathematics.machine.predictions.table_rows import Row, parallel_widths, read_row
 from serving_mathematics.support.measuring import read_record
 
 from ..answers import leaves, near_values, reduced

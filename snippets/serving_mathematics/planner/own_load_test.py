@@ -25,9 +25,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.core.hardware.architectures import read_architecture
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import Deployment
+from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.machine.predictions.own_runs import (
     Calibration,
     calibrate,

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from serving_mathematics.core.hardware.architectures import Attention, read_architecture
+from serving_mathematics.core.hardware.architectures import Attention
 from serving_mathematics.core.hardware.catalogue import find_model, find_system, preset_model
 from serving_mathematics.core.hardware.deployments import (
     FROM_TEXT,
@@ -30,6 +30,7 @@ from serving_mathematics.core.hardware.deployments import (
     stored,
     weight_bytes,
 )
+from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.step_time import _layer_cells
 
 R1 = replace(

@@ -11,15 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving_mathematics.core.hardware.architectures import Attention, FeedForward
+from serving_mathematics.core.hardware.architectures import FeedForward
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import (
-    WORKED,
-    Deployment,
-    Storage,
-    cache_devices,
-    storage,
-)
+from serving_mathematics.core.hardware.deployments import WORKED, Deployment, cache_devices, storage
+from serving_mathematics.core.hardware.kernel_floors import layers_floor_s
 from serving_mathematics.core.hardware.step_time import (
     BULK_SHARE,
     CONSTANT_NAMES,
@@ -33,21 +28,15 @@ from serving_mathematics.core.hardware.step_time import (
     SEND_S,
     SENT_BYTES,
     SMALL_BYTES,
-    SMALL_S,
     Constants,
     Parts,
     Work,
-    attention_floor_s,
     busiest_of,
     by_backend,
     constants_of,
     count_work,
     decode_step_s,
     exchange_s,
-    expert_floor_s,
-    feed_forward_floor_s,
-    layers_floor_s,
-    matrix_floor_s,
     message_s,
     prompt_s,
     ring_hops,
@@ -368,29 +357,6 @@ def test_a_window_and_a_selection_end_the_square() -> None:
     assert more - less == pytest.approx(saved, rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("experts", "chosen", "tokens", "touched"),
-    [
-        (256, 8, 8, 57.42), (256, 8, 32, 163.31), (256, 8, 128, 251.60), (128, 4, 32, 81.66),
-        (256, 8, 72.5, 230.4), (0, 0, 5, 0.0),
-    ],
-)  # fmt: skip
-def test_touched_experts_are_known(
-    experts: float, chosen: float, tokens: float, touched: float
-) -> None:
-    found = touched_experts(np.array([experts]), np.array([chosen]), np.array([tokens]))
-    assert float(found[0]) == pytest.approx(touched, abs=0.06)
-
-
-def test_touched_experts_are_those_of_random_choices() -> None:
-    rng = np.random.default_rng(5)
-    draws = [len(set(rng.permuted(np.tile(np.arange(64), (20, 1)), axis=1)[:, :6].ravel()))
-             for _ in range(400)]  # fmt: skip
-    error = np.std(draws) / math.sqrt(len(draws))
-    found = float(touched_experts(np.array([64.0]), np.array([6.0]), np.array([20.0]))[0])
-    assert found == pytest.approx(np.mean(draws), abs=4 * float(error))
-
-
 @settings(max_examples=30, deadline=None)
 @given(
     name=st.sampled_from(MODELS), sequences=st.floats(1, 2000), context=st.floats(1, 1e5),
@@ -437,98 +403,11 @@ def test_rows_of_different_models_do_not_touch_each_other() -> None:
     assert by_backend(some, 1.0, 2.0, 3.0).tolist() == [3.0, 3.0]
 
 
-FLOORS = read_record("machine_kernels")["systems"]
-
-
-@pytest.mark.parametrize(
-    ("system", "generation"),
-    [
-        ("a100_sxm", "ampere"),
-        ("h100_sxm", "hopper"),
-        ("h200_sxm", "hopper"),
-        ("b200_sxm", "blackwell"),
-    ],
-)
-def test_floors_are_those_of_measured_kernels(system: str, generation: str) -> None:
-    """Medians of three backends lie around the floors; quantizing the input is measured with it."""
-    measured = FLOORS[system]
-    matrix = [
-        measured["matrix floor [s]"][f"{b} bfloat16"]["median"]
-        for b in ("sglang", "trtllm", "vllm")
-    ]
-    assert matrix_floor_s(generation, 2.0) == pytest.approx(np.median(matrix), rel=0.1)
-    multiplies = generation != "ampere"  # in eight bits
-    if multiplies:
-        of = measured["matrix floor [s]"]
-        eight = [of[f"{b} fp8_block"]["median"] for b in ("sglang", "trtllm")]
-        assert matrix_floor_s(generation, 1.0) == pytest.approx(np.median(eight), rel=0.15)
-    attention = [row["median"] for row in measured["attention floor [s]"].values()]
-    kernel = attention_floor_s(Attention("full", 0), generation, 2.0)
-    kernel -= 2 * matrix_floor_s(generation, 2.0) + 2 * SMALL_S
-    assert min(attention) * 0.95 <= kernel <= max(attention)
-    experts = measured["experts floor [s]"]
-    for precision, name in ((1.0, "fp8_block"), (2.0, "bfloat16"))[0 if multiplies else 1 :]:
-        found = [experts[f"{b} {name}"]["median"] for b in ("sglang", "trtllm", "vllm")]
-        assert expert_floor_s(generation, "vllm", precision, False) == pytest.approx(
-            np.median(found), rel=0.25
-        )
-    if not multiplies:  # whose newest kernels are SGLang's
-        for precision, name in ((2.0, "bfloat16"), (0.53125, "int4_wo")):
-            own = expert_floor_s(generation, "sglang", precision, False)
-            assert own == pytest.approx(experts[f"sglang {name}"]["median"], rel=0.05)
-    messages = [row["median"] for row in measured["message floor [s]"].values()]
-    assert 0.8 * min(messages) < MESSAGE_S < 1.1 * max(messages)
-
-
-def test_floors_add_up() -> None:
-    kept = Storage(1.0, 1.0, 1.0, 2.0, 2.0)
-    dense = feed_forward_floor_s(FeedForward(10), 64, "hopper", "vllm", kept, False)
-    assert dense == pytest.approx(2 * 5.2e-6 + 2 * 2.5e-6)
-    mixture = feed_forward_floor_s(FeedForward(64 * 8, 5, 8, 2), 64, "hopper", "vllm", kept, False)
-    assert mixture == pytest.approx(32e-6 + 3.2e-6 + 4e-6 + 5e-6)
-    shared = feed_forward_floor_s(FeedForward(9999, 5, 8, 2), 64, "hopper", "vllm", kept, False)
-    assert shared == pytest.approx(mixture + 2 * 5.2e-6 + 2.5e-6)
-    assert feed_forward_floor_s(FeedForward(0), 64, "hopper", "vllm", kept, False) == 0
-    linear = attention_floor_s(Attention("linear", 1), "blackwell", 2.0)
-    assert linear == pytest.approx(3 * 2.6e-6 + 7e-6 + 7.5e-6)
-    plain = attention_floor_s(Attention("latent", 1), "hopper", 2.0)
-    assert plain == pytest.approx(52e-6 + 2.5e-6)
-    assert attention_floor_s(Attention("latent", 1), "blackwell", 2.0) == pytest.approx(42.5e-6)
-    sparse = attention_floor_s(Attention("latent", 1, selected_tokens=2048), "hopper", 2.0)
-    assert sparse - plain == pytest.approx(25e-6)
-    assert attention_floor_s(Attention("none", 0), "hopper", 2.0) == 0
-    blocks = attention_floor_s(Attention("full", 1, index_width=9), "hopper", 2.0)
-    assert blocks == pytest.approx(attention_floor_s(Attention("full", 1), "hopper", 2.0) + 25e-6)
-    expected = {"trtllm": 72e-6, "vllm": 40e-6, "sglang": 36e-6}
-    for backend, floor in expected.items():
-        assert expert_floor_s("hopper", backend, 0.53125, four_bit=True) == floor
-    assert expert_floor_s("blackwell", "vllm", 0.53125, four_bit=True) == 19e-6
-    assert expert_floor_s("blackwell", "vllm", 0.53125, four_bit=False) == 50e-6
-
-
 def test_constants_are_in_their_order_and_in_the_record() -> None:
-    assert len(CONSTANT_NAMES) <= 25
     assert constants_of(FITTED.as_array()) == FITTED
     recorded = read_record("machine_scores")["constants"]
     assert {name: getattr(FITTED, name) for name in CONSTANT_NAMES} == recorded
     assert [field.name for field in fields(Constants)] == list(recorded)
-
-
-@pytest.mark.parametrize(
-    ("generation", "backend", "bytes_a_value", "four_bit", "micros"),
-    [
-        ("blackwell", "vllm", 2.0, False, 22), ("blackwell", "vllm", 1.0, False, 29),
-        ("blackwell", "vllm", 0.5625, False, 18), ("blackwell", "vllm", 0.5, False, 50),
-        ("blackwell", "vllm", 0.53125, True, 19), ("hopper", "trtllm", 0.53125, True, 72),
-        ("hopper", "vllm", 0.53125, True, 40), ("hopper", "sglang", 0.53125, True, 36),
-        ("hopper", "vllm", 0.53125, False, 50), ("hopper", "vllm", 2.0, False, 32),
-    ],
-)  # fmt: skip
-def test_floors_of_experts_are_those_that_were_measured(
-    generation: str, backend: str, bytes_a_value: float, four_bit: bool, micros: float
-) -> None:
-    found = expert_floor_s(generation, backend, bytes_a_value, four_bit)
-    assert found == pytest.approx(micros * 1e-6)
 
 
 def test_a_mixture_of_one_expert_is_that_one() -> None:

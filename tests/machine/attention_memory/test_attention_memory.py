@@ -19,7 +19,6 @@ from serving_mathematics.core.hardware.architectures import (
     Architecture,
     Attention,
     FeedForward,
-    read_architecture,
 )
 from serving_mathematics.core.hardware.catalogue import find_model, find_system, model_names
 from serving_mathematics.core.hardware.deployments import (
@@ -27,6 +26,7 @@ from serving_mathematics.core.hardware.deployments import (
     require_deployment,
     sequence_bytes,
 )
+from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.machine.attention_memory.attention_memory import (
     GIB,
     _shapes,

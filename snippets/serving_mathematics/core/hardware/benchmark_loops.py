@@ -99,9 +99,8 @@ def loop_latencies(work: Work, constants: Constants) -> Latencies:
     >>> bool(0.004 < found.per_token_s[0] < 0.012)
     True
     """
-    running = np.minimum(work.concurrency, work.room)
-    context = work.prompt + work.answer / 2
-    step = decode_step_s(work, constants, running, context)
+    running = work.running
+    step = decode_step_s(work, constants, running, work.context)
     prompt = prompt_s(work, constants)
     others = np.maximum(running - 1, 0)
     taken = interruptions_s(work, constants, running)

@@ -174,8 +174,7 @@ def predict_runs(table: Table, constants: Constants) -> Latencies:
     >>> bool(np.all(np.abs(found.per_token_s / table.per_token_s - 1) < 0.5))
     True
     """
-    first, each = np.empty(len(table.runs)), np.empty(len(table.runs))
-    running = np.empty(len(table.runs))
+    parts = []
     for index in (table.single, ~table.single):
         if not index.any():
             continue
@@ -191,9 +190,16 @@ def predict_runs(table: Table, constants: Constants) -> Latencies:
                 part.concurrency,
                 constants,
             )
-        first[index], each[index] = found.first_token_s, found.per_token_s
-        running[index] = found.running
-    return Latencies(first, each, running)
+        parts.append((index, found))
+    return _in_their_order(parts)
+
+
+def _in_their_order(parts: Sequence[tuple[NDArray[np.bool_], Latencies]]) -> Latencies:
+    """Latencies of all runs from those of some, each beside which runs they are of."""
+    whole = np.empty((3, parts[0][0].size))
+    for index, found in parts:
+        whole[:, index] = found.first_token_s, found.per_token_s, found.running
+    return Latencies(*whole)
 
 
 def descend(
@@ -352,8 +358,7 @@ def accepted_without(table: Table, constants: Constants, drafts: int) -> float:
         return (1 - PUBLISHED_RATE ** (drafts + 1)) / (1 - PUBLISHED_RATE)
     part = table.rows(alike)
     work = part.engines
-    running = np.minimum(work.concurrency, work.room)
-    taken = interruptions_s(work, constants, running)
+    taken = interruptions_s(work, constants, work.running)
     step = (loop_latencies(work, constants).per_token_s - taken) * work.accepted
     needed = step / np.maximum(part.per_token_s - taken, step / (1 + drafts))
     return float(np.clip(np.median(needed), 1, 1 + drafts))
@@ -381,21 +386,14 @@ def left_out(table: Table, groups: Sequence[str], start: Constants) -> Latencies
     >>> bool(np.all(left_out(table, ["a", "b"] * 3, START).per_token_s > 0))
     True
     """
-    names = np.array(groups)
-    first, each = np.empty(names.size), np.empty(names.size)
-    running = np.empty(names.size)
+    names, parts = np.array(groups), []
     for name in dict.fromkeys(groups):
         index = names == name
         rest = table.rows(~index)
         constants = without_evidence(fit(rest, start), rest)
         part = _accepted_anew(table.rows(index), rest, constants)
-        found = predict_runs(part, constants)
-        first[index], each[index], running[index] = (
-            found.first_token_s,
-            found.per_token_s,
-            found.running,
-        )
-    return Latencies(first, each, running)
+        parts.append((index, predict_runs(part, constants)))
+    return _in_their_order(parts)
 
 
 def groupings(table: Table) -> dict[str, list[str]]:

@@ -14,16 +14,23 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics.core.hardware.architectures import Architecture, read_architecture
+from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.deployments import PRECISIONS
+from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.systems import System, read_system
 from serving_mathematics.support.files import read_json, read_text
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import require
+
+
+def _by_other_name(names: Mapping[str, str]) -> dict[str, str]:
+    """Names by their other names, of which a table has several between spaces for each."""
+    return {other: name for name, others in names.items() for other in others.split()}
+
 
 MOST_OF_CONFIG = 2**22  # bytes of a config.json
 ENDINGS = re.compile(
@@ -31,77 +38,51 @@ ENDINGS = re.compile(
     r"|fp8dynamic|fp8block|fp8|nvfp4|mxfp4|fp4|int4|awq|gptq|w4a16|bf16|fp16"
     r"|dynamic|static|pertensor|block|v1|v2|v10|v01|v02|v03|\d{4})$"
 )
-PRECISION_WORDS = {
-    "fp8": "fp8",
-    "nvfp4": "fp4",
-    "mxfp4": "fp4",
-    "fp4": "fp4",
-    "int4": "int4",
-    "awq": "int4",
-    "gptq": "int4",
-    "w4a16": "int4",
-    "bf16": "bf16",
-    "fp16": "bf16",
-}
 ENCODER_WORDS = re.compile(r"(?i)embed|rerank|bert|whisper|clip|minilm|\b(bge|gte|e5)\b")
 NO_ENCODERS = ", of a decoder: an encoder is a server whose times you measure, and is not planned"
-SAME_SHAPE = {  # other names of published shapes, in compared form: the preset
-    "llama3370b": "meta-llama/Meta-Llama-3.1-70B",
-    "llama3170b": "meta-llama/Meta-Llama-3.1-70B",
-    "llama370b": "meta-llama/Meta-Llama-3.1-70B",
-    "llama318b": "meta-llama/Meta-Llama-3.1-8B",
-    "llama31405b": "meta-llama/Meta-Llama-3.1-405B",
-    "dsr1": "deepseek-ai/DeepSeek-R1",
-    "dsv3": "deepseek-ai/DeepSeek-V3",
-    "dsv32": "deepseek-ai/DeepSeek-V3.2",
-    "dsv4": "deepseek-ai/DeepSeek-V4-Pro",
-    "deepseekv31": "deepseek-ai/DeepSeek-V3",
-    "deepseekv31terminus": "deepseek-ai/DeepSeek-V3",
-    "deepseekv32exp": "deepseek-ai/DeepSeek-V3.2",
-    "deepseekv32speciale": "deepseek-ai/DeepSeek-V3.2",
-    "deepseekv4": "deepseek-ai/DeepSeek-V4-Pro",
-    "gptoss": "openai/gpt-oss-120b",
-    "gptoss120": "openai/gpt-oss-120b",
-    "kimik2": "moonshotai/Kimi-K2-Instruct",
-    "kimik26": "moonshotai/Kimi-K2.5",
-    "kimik27code": "moonshotai/Kimi-K2.5",
-    "qwen35": "Qwen/Qwen3.5-397B-A17B",
-    "qwen3coder30ba3b": "Qwen/Qwen3-30B-A3B",
-    "minimaxm2": "MiniMaxAI/MiniMax-M2.5",
-    "minimaxm21": "MiniMaxAI/MiniMax-M2.5",
-    "llama4maverick": "meta-llama/Llama-4-Maverick-17B-128E-Instruct",
-    "llama4scout": "meta-llama/Llama-4-Scout-17B-16E-Instruct",
-    "mixtral": "mistralai/Mixtral-8x7B-v0.1",
-    "mistral7b": "Mistral-7B-v0.1",
-}
-SYSTEM_ALIASES = {
-    "h100": "h100_sxm",
-    "h200": "h200_sxm",
-    "b200": "b200_sxm",
-    "b300": "b300_sxm",
-    "a100": "a100_sxm",
-    "a10040gb": "a100_sxm_40gb",
-    "a100sxm440gb": "a100_sxm_40gb",
-    "a800": "a800_sxm",
-    "h800": "h800_sxm",
-    "gh200480gb": "gh200",  # as its driver calls it, by the memory of its processor
-    "geforcertx3090": "rtx_3090",
-    "3090": "rtx_3090",
-    "geforcertx4090": "rtx_4090",
-    "4090": "rtx_4090",
-    "geforcertx5090": "rtx_5090",
-    "5090": "rtx_5090",
-    "a6000": "rtx_a6000",
-    "rtx6000adageneration": "rtx_6000_ada",
-    "6000ada": "rtx_6000_ada",
-    "dgxspark": "dgx_spark_gb10",
-    "gb10": "dgx_spark_gb10",
-    "rtxpro6000": "rtx_pro_6000_server",
-    "rtx6000pro": "rtx_pro_6000_server",
-    "rtxpro6000blackwell": "rtx_pro_6000_server",
-    "gb200nvl72": "gb200",
-    "gb300nvl72": "gb300",
-}
+SAME_SHAPE = _by_other_name(
+    {  # presets: other names of their shapes, in compared form
+        "meta-llama/Meta-Llama-3.1-70B": "llama3370b llama3170b llama370b",
+        "meta-llama/Meta-Llama-3.1-8B": "llama318b",
+        "meta-llama/Meta-Llama-3.1-405B": "llama31405b",
+        "deepseek-ai/DeepSeek-R1": "dsr1",
+        "deepseek-ai/DeepSeek-V3": "dsv3 deepseekv31 deepseekv31terminus",
+        "deepseek-ai/DeepSeek-V3.2": "dsv32 deepseekv32exp deepseekv32speciale",
+        "deepseek-ai/DeepSeek-V4-Pro": "dsv4 deepseekv4",
+        "openai/gpt-oss-120b": "gptoss gptoss120",
+        "moonshotai/Kimi-K2-Instruct": "kimik2",
+        "moonshotai/Kimi-K2.5": "kimik26 kimik27code",
+        "Qwen/Qwen3.5-397B-A17B": "qwen35",
+        "Qwen/Qwen3-30B-A3B": "qwen3coder30ba3b",
+        "MiniMaxAI/MiniMax-M2.5": "minimaxm2 minimaxm21",
+        "meta-llama/Llama-4-Maverick-17B-128E-Instruct": "llama4maverick",
+        "meta-llama/Llama-4-Scout-17B-16E-Instruct": "llama4scout",
+        "mistralai/Mixtral-8x7B-v0.1": "mixtral",
+        "Mistral-7B-v0.1": "mistral7b",
+    }
+)
+SYSTEM_ALIASES = _by_other_name(
+    {
+        "h100_sxm": "h100",
+        "h200_sxm": "h200",
+        "b200_sxm": "b200",
+        "b300_sxm": "b300",
+        "a100_sxm": "a100",
+        "a100_sxm_40gb": "a10040gb a100sxm440gb",
+        "a800_sxm": "a800",
+        "h800_sxm": "h800",
+        "gh200": "gh200480gb",  # as its driver calls it, by the memory of its processor
+        "rtx_3090": "geforcertx3090 3090",
+        "rtx_4090": "geforcertx4090 4090",
+        "rtx_5090": "geforcertx5090 5090",
+        "rtx_a6000": "a6000",
+        "rtx_6000_ada": "rtx6000adageneration 6000ada",
+        "dgx_spark_gb10": "dgxspark gb10",
+        "rtx_pro_6000_server": "rtxpro6000 rtx6000pro rtxpro6000blackwell",
+        "gb200": "gb200nvl72",
+        "gb300": "gb300nvl72",
+    }
+)
 SYSTEM_ENDINGS = re.compile(
     r"(?<=.)(sxm\d?|hgx|dgx|dgxc|nb|nv|cw|cr|dsv|slurm|oam|multinode|(24|32|40|48|80|94|96|128|141|180|192|256|288)gi?b)$"
 )
@@ -110,45 +91,21 @@ TOO_OLD = re.compile(  # of a compute capability below 7.5
     r"|titanv|(geforce)?gtx(9|10)\d\d(ti)?"
 )
 PLUGGED = re.compile(r"(intel)?(habana)?gaudi|(aws)?(trainium|trn\d|inferentia|inf\d)")
-BACKEND_NAMES = {
-    "trtllm": "trtllm",
-    "trt": "trtllm",
-    "tensorrtllm": "trtllm",
-    "tensorrt": "trtllm",
-    "dynamotrt": "trtllm",
-    "dynamotrtllm": "trtllm",
-    "sglang": "sglang",
-    "dynamosglang": "sglang",
-    "morisglang": "sglang",
-    "vllm": "vllm",
-    "dynamovllm": "vllm",
-    "llmd": "vllm",
-    "llmdvllm": "vllm",
-}
-PRECISION_NAMES = {
-    "bf16": "bf16",
-    "bfloat16": "bf16",
-    "fp16": "bf16",
-    "float16": "bf16",
-    "half": "bf16",
-    "fp8": "fp8",
-    "fp8block": "fp8",
-    "fp8static": "fp8",
-    "fp8e4m3": "fp8",
-    "w8a8": "fp8",
-    "float8": "fp8",
-    "mxfp8": "fp8",
-    "fp4": "fp4",
-    "nvfp4": "fp4",
-    "mxfp4": "fp4",
-    "w4a16mxfp4": "fp4",
-    "w4a8mxfp4mxfp8": "fp4",
-    "int4": "int4",
-    "int4wo": "int4",
-    "w4a16": "int4",
-    "awq": "int4",
-    "gptq": "int4",
-}
+BACKEND_NAMES = _by_other_name(
+    {
+        "trtllm": "trtllm trt tensorrtllm tensorrt dynamotrt dynamotrtllm",
+        "sglang": "sglang dynamosglang morisglang",
+        "vllm": "vllm dynamovllm llmd llmdvllm",
+    }
+)
+PRECISION_NAMES = _by_other_name(
+    {
+        "bf16": "bf16 bfloat16 fp16 float16 half",
+        "fp8": "fp8 fp8block fp8static fp8e4m3 w8a8 float8 mxfp8",
+        "fp4": "fp4 nvfp4 mxfp4 w4a16mxfp4 w4a8mxfp4mxfp8",
+        "int4": "int4 int4wo w4a16 awq gptq",
+    }
+)
 
 
 class Unserved(ValueError):
@@ -253,7 +210,7 @@ def _without_endings(form: str) -> tuple[str, str]:
     """A compared form without endings, and the precision that they told."""
     precision = ""
     while match := ENDINGS.search(form):
-        for word, told in PRECISION_WORDS.items():
+        for word, told in PRECISION_NAMES.items():
             if match[1].startswith(word) and not precision:
                 precision = told
         form = form[: match.start()]

@@ -34,19 +34,18 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
+from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.calibration import errors
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, front_constants
 from serving_mathematics.core.hardware.harness_runs import HarnessRun, read_files
-from serving_mathematics.core.hardware.step_terms import DATA_SHEET
+from serving_mathematics.core.hardware.step_terms import DATA_SHEET, roofline_parts
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     Array,
     Constants,
     Work,
     count_work,
-    decode_step_s,
     prompt_s,
     step_parts,
 )
@@ -124,19 +123,6 @@ def board_power_w(name: str) -> float:
     return BOARD_W[name]
 
 
-def per_token_s(work: Work, constants: Constants) -> Array:
-    """Time between tokens of a batch of the asked concurrency, prompts of others in it, [s].
-
-    >>> from serving_mathematics.core.hardware.deployments import WORKED
-    >>> from serving_mathematics.core.hardware.step_time import FITTED, count_work
-    >>> bool(0.005 < per_token_s(count_work([WORKED]), FITTED)[0] < 0.01)
-    True
-    """
-    running = np.minimum(work.concurrency, work.room)
-    step = decode_step_s(work, constants, running, work.prompt + work.answer / 2)
-    return np.asarray(step / work.accepted + interruptions_s(work, constants, running))
-
-
 def busy_shares(work: Work, constants: Constants) -> tuple[Array, Array]:
     """Shares of the bandwidth and of the peak that a batch uses of each device, shape (rows,) each.
 
@@ -149,25 +135,23 @@ def busy_shares(work: Work, constants: Constants) -> tuple[Array, Array]:
     >>> bool(0.6 < memory[0] < 0.9), bool(0.03 < arithmetic[0] < 0.2)
     (True, True)
     """
-    running = np.minimum(work.concurrency, work.room)
-    reading, counting = _spent_s(work, running)
-    prompts = np.maximum(running - 1, 0) / work.answer * prompt_s(work, DATA_SHEET)
-    taken = per_token_s(work, constants) * work.accepted
+    reading, counting = _spent_s(work, work.running)
+    prompts = np.maximum(work.running - 1, 0) / work.answer * prompt_s(work, DATA_SHEET)
+    taken = loop_latencies(work, constants).per_token_s * work.accepted
     return reading / taken, (counting + prompts * work.accepted) / taken
 
 
 def _spent_s(work: Work, running: Array) -> tuple[Array, Array]:
     """What a step of so many sequences would take if there were nothing but bytes to move, and
     nothing but operations, as data sheets have it, shape (rows,) each, [s]."""
-    context = work.prompt + work.answer / 2
     endless = np.full_like(work.bandwidth, 1e30)
     spent = []
     for one in (
         replace(work, rest_peak=endless, attention_peak=endless),
         replace(work, bandwidth=endless),
     ):
-        parts = step_parts(one, DATA_SHEET, running, context)
-        spent.append(parts.weights + parts.experts + parts.cache + parts.vocabulary)
+        parts = step_parts(one, DATA_SHEET, running, work.context)
+        spent.append(roofline_parts(parts))
     return spent[0], spent[1]
 
 
@@ -208,8 +192,7 @@ def joules_a_token(
     True
     """
     work = count_work(deployments)
-    running = np.minimum(work.concurrency, work.room)
-    rate = running / per_token_s(work, constants)
+    rate = work.running / loop_latencies(work, constants).per_token_s
     return np.asarray(power_w(deployments, constants, shares) / rate)
 
 
@@ -386,7 +369,7 @@ def check_a_full_engine_draws_what_its_loop_does() -> None:
     """
     for load in (16.0, 64.0, 256.0):
         one = replace(WORKED, concurrency=load)
-        rate = load / float(per_token_s(count_work([one]), FITTED)[0])
+        rate = load / float(loop_latencies(count_work([one]), FITTED).per_token_s[0])
         served = served_power_w(one, 700.0, load, rate, rate / one.mean_output_tokens)
         checks.close(f"{load:.0f} sequences [W]", served, float(power_w([one])[0]), rtol=0.02)
 

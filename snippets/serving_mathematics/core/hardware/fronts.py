@@ -192,9 +192,8 @@ def steps_alone(work: Work, constants: Constants) -> Latencies:
     >>> bool(0.005 < found.per_token_s[0] < 0.01), bool(np.isnan(found.first_token_s[0]))
     (True, True)
     """
-    running = np.minimum(work.concurrency, work.room)
-    step = decode_step_s(work, constants, work.concurrency, work.prompt + work.answer / 2)
-    return Latencies(np.full(step.size, np.nan), step / work.accepted, running)
+    step = decode_step_s(work, constants, work.concurrency, work.context)
+    return Latencies(np.full(step.size, np.nan), step / work.accepted, work.running)
 
 
 def fit_front(

@@ -15,18 +15,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from serving_mathematics.core.hardware.deployments import FROM_TEXT, Deployment, draft_engine
 from serving_mathematics.core.hardware.step_time import (
+    Array,
     Constants,
     count_work,
     prompt_s,
     step_parts,
 )
 from serving_mathematics.support.require import as_floats, require, require_all_non_negative
-
-Array = NDArray[np.float64]
 
 
 def guessed_step_s(

@@ -16,8 +16,6 @@ Apache-2.0; its collectors `collect_nccl.py` and `collect_all_reduce.py`.
 
 from __future__ import annotations
 
-import importlib
-import io
 import itertools
 import json
 import sys
@@ -28,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving_mathematics.core.hardware.kernel_series import _columns
 from serving_mathematics.core.hardware.record_making import LICENCE, SOURCE, _fetch_wheel
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
@@ -139,10 +138,8 @@ def by_time(least_s: Array, seconds: Array, edges: Array) -> list[list[float]]:
 
 
 def _table(package: zipfile.ZipFile, name: str) -> dict[str, Any]:
-    parquet = importlib.import_module("pyarrow.parquet")
     full = next(one for one in package.namelist() if one.endswith(f"/data/{name}.parquet"))
-    table = parquet.read_table(io.BytesIO(package.read(full))).to_pydict()
-    return {column: np.array(values) for column, values in table.items()}
+    return {column: np.array(values) for column, values in _columns(package, full).items()}
 
 
 def _sample(

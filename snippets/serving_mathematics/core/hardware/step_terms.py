@@ -26,6 +26,7 @@ from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.published_runs import _engine_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
+    Array,
     Constants,
     Parts,
     Work,
@@ -34,8 +35,6 @@ from serving_mathematics.core.hardware.step_time import (
     step_parts,
 )
 from serving_mathematics.support import checks
-
-Array = NDArray[np.float64]
 
 DATA_SHEET = Constants(
     **{name: 1.0 if name.endswith("_share") else 0.0 for name in CONSTANT_NAMES}
@@ -66,14 +65,13 @@ def terms_added(work: Work, constants: Constants) -> dict[str, Array]:
     >>> times == sorted(times), list(found)[0]
     (True, 'roofline')
     """
-    running = np.minimum(work.concurrency, work.room)
-    context = work.prompt + work.answer / 2
-    ideal = step_parts(work, DATA_SHEET, running, context)
-    parts = step_parts(work, constants, running, context)
+    ideal, parts = (
+        step_parts(work, one, work.running, work.context) for one in (DATA_SHEET, constants)
+    )
     attained = roofline_parts(parts)
     kernels = attained + parts.kernels
     messages = kernels + parts.messages + parts.exchange + parts.host
-    taken = interruptions_s(work, constants, running)
+    taken = interruptions_s(work, constants, work.running)
     return {
         "roofline": roofline_parts(ideal) / work.accepted,
         "attained shares": attained / work.accepted,
@@ -97,12 +95,11 @@ def regimes(work: Work, constants: Constants) -> NDArray[np.int64]:
     >>> regimes(count_work([WORKED]), KERNELS)  # weights
     array([1])
     """
-    running = np.minimum(work.concurrency, work.room)
-    parts = step_parts(work, constants, running, work.prompt + work.answer / 2)
+    parts = step_parts(work, constants, work.running, work.context)
     weights = parts.weights + parts.experts + parts.vocabulary
     sent = parts.messages + parts.exchange
     terms = np.stack([parts.kernels, weights, parts.cache, sent]) / work.accepted
-    taken = interruptions_s(work, constants, running)
+    taken = interruptions_s(work, constants, work.running)
     return np.asarray(np.argmax(np.vstack([terms, taken]), axis=0), dtype=np.int64)
 
 

@@ -15,16 +15,12 @@ arithmetic of one kernel overlap (the larger counts), kernels follow one another
 experts, of which each token takes k, B tokens touch E (1 - (1 - k/E)^B); the arithmetic is that of
 the busiest device.
 
-The floors are what kernels take when they have next to nothing to do, from kernel measurements on
-Ampere, Hopper and Blackwell; other generations have Hopper's.
-
 Assumes: CUDA graphs in decoding; tokens that choose experts alike and independently; an engine that
 takes the cheaper of the two ways to exchange tokens; no overlap between two batches.
 
-Source: the kernel measurements of aiconfigurator-core 0.12.0 (floors); Williams, Waterman and
-Patterson (2009), CACM 52(4) (roofline); Patarasuk and Yuan (2009), JPDC 69(2) (all-reduce);
-DeepSeek-AI (2024), arXiv 2412.19437, section 3.4, and its DeepEP, docs/legacy.md; Harter (1961),
-Biometrika 48(1/2) (largest of normal values).
+Source: `kernel_floors`; Williams, Waterman and Patterson (2009), CACM 52(4) (roofline); Patarasuk
+and Yuan (2009), JPDC 69(2) (all-reduce); DeepSeek-AI (2024), arXiv 2412.19437, section 3.4, and its
+DeepEP, docs/legacy.md; Harter (1961), Biometrika 48(1/2) (largest of normal values).
 """
 
 # In one piece: one formula: the work, what each kind of it takes, and the sum; the fit computes all
@@ -36,7 +32,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from serving_mathematics.core.hardware.architectures import Architecture, Attention, FeedForward
+from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.deployments import (
     BACKENDS,
     OWN_HEADS,
@@ -47,6 +43,7 @@ from serving_mathematics.core.hardware.deployments import (
     room_sequences,
     stored,
 )
+from serving_mathematics.core.hardware.kernel_floors import layers_floor_s
 from serving_mathematics.support.require import (
     as_floats,
     as_numbers,
@@ -56,7 +53,6 @@ from serving_mathematics.support.require import (
     require_finite,
     require_non_negative,
     require_positive,
-    require_positive_integer,
 )
 
 Array = NDArray[np.float64]
@@ -72,11 +68,7 @@ SENT_BYTES = 3.0  # of a value: out in 8 bits, back in 16
 SEND_S = 7e-6  # to the next stage: NCCL's exchange of two devices, 6.5 us on Hopper, 9 on Blackwell
 MESSAGES_A_LAYER = 2  # after attention and after the feed-forward part (Megatron-LM, 2019)
 SEQUENCE_S = 20e-6  # host time a sequence and step that no fit tells from messages: see `fronts`
-SMALL_S = 2.5e-6  # a norm, an activation, a rotation
-SELECTION_S = 25e-6  # indexer and selection of sparse attention beside a latent layer
-RECURRENT_S = 7e-6  # convolution and update of a linear layer's state
 LARGEST_NORMAL = (0.0, 0.564, 1.029, 1.424, 1.766, 2.07, 2.344, 2.595, 2.827)  # of 1, 2, 4, ... 256
-CHOOSING_S = 4e-6  # scores to experts
 
 
 @dataclass(frozen=True)
@@ -147,116 +139,6 @@ def constants_of(values: Array) -> Constants:
     return Constants(*(float(value) for value in values))
 
 
-def matrix_floor_s(generation: str, bytes_a_value: float) -> float:
-    """Time of a matrix product with little to do, quantizing its input included, in seconds.
-
-    Raises ValueError unless bytes_a_value is positive and finite.
-
-    >>> round(matrix_floor_s("hopper", 2.0) * 1e6, 1)
-    3.2
-    """
-    bytes_a_value = require_positive(bytes_a_value=bytes_a_value)
-    if generation == "blackwell":
-        return 2.6e-6 if bytes_a_value == 2 else 6.0e-6
-    if generation == "ampere" and bytes_a_value == 2:
-        return 4.6e-6
-    return 3.2e-6 if bytes_a_value == 2 else 5.2e-6
-
-
-def attention_floor_s(attention: Attention, generation: str, bytes_a_value: float) -> float:
-    """Time of a layer's attention kernels with one short sequence, in seconds.
-
-    bytes_a_value: of the layer's weights.
-
-    >>> grouped = Attention("full", 0)
-    >>> round(attention_floor_s(grouped, "hopper", 2.0) * 1e6, 1)  # 2 * 3.2 + 10.5 + 2 * 2.5
-    21.9
-    """
-    blackwell = generation == "blackwell"
-    matrix = matrix_floor_s(generation, bytes_a_value)
-    if attention.kind in ("full", "window"):
-        kernel = {"ampere": 15e-6, "blackwell": 9.5e-6}.get(generation, 10.5e-6)
-        selection = SELECTION_S if attention.index_width else 0.0
-        return 2 * matrix + kernel + 2 * SMALL_S + selection
-    if attention.kind == "latent":
-        module = 40e-6 if blackwell else 52e-6
-        selection = SELECTION_S if attention.selected_tokens else 0.0
-        return module + SMALL_S + selection
-    if attention.kind == "linear":
-        return 3 * matrix + RECURRENT_S + 3 * SMALL_S
-    return 0.0
-
-
-def expert_floor_s(generation: str, backend: str, bytes_a_value: float, four_bit: bool) -> float:
-    """Time of a mixture's expert kernels with a few tokens, in seconds.
-
-    four_bit: published in four bits (MXFP4), which Hopper has no arithmetic for. Raises ValueError
-    unless bytes_a_value is positive and finite.
-
-    >>> expert_floor_s("hopper", "trtllm", 1.0, four_bit=False)
-    3.2e-05
-    """
-    bytes_a_value = require_positive(bytes_a_value=bytes_a_value)
-    if generation == "blackwell":
-        if four_bit:
-            return 19e-6
-        return {2.0: 22e-6, 1.0: 29e-6, 0.5625: 18e-6}.get(bytes_a_value, 50e-6)
-    if generation == "ampere":
-        return 48e-6 if backend == "sglang" else 80e-6
-    if four_bit:
-        return {"trtllm": 72e-6, "vllm": 40e-6, "sglang": 36e-6}[backend]
-    return 50e-6 if bytes_a_value == 0.53125 else 32e-6
-
-
-def feed_forward_floor_s(
-    part: FeedForward, hidden: int, generation: str, backend: str, kept: Storage, four_bit: bool
-) -> float:
-    """Time of a layer's feed-forward kernels with a few tokens, in seconds.
-
-    hidden: width of the model. kept: bytes a value. four_bit: experts published in four bits.
-    Raises ValueError unless hidden is a positive integer.
-
-    >>> kept = Storage(2.0, 2.0, 2.0, 2.0, 2.0)
-    >>> round(feed_forward_floor_s(FeedForward(10), 64, "hopper", "vllm", kept, False) * 1e6, 1)
-    11.4
-    """
-    hidden = require_positive_integer(hidden=hidden)
-    matrix = matrix_floor_s(generation, kept.dense)
-    if part.experts:
-        router = matrix_floor_s(generation, 2.0)
-        shared = part.dense_parameters > hidden * part.experts
-        return (
-            expert_floor_s(generation, backend, kept.experts, four_bit)
-            + router
-            + CHOOSING_S
-            + 2 * SMALL_S
-            + (2 * matrix + SMALL_S if shared else 0.0)
-        )
-    return 2 * matrix + 2 * SMALL_S if part.dense_parameters else 0.0
-
-
-def layers_floor_s(
-    architecture: Architecture, generation: str, backend: str, kept: Storage
-) -> float:
-    """Time of all layers' kernels with next to nothing to do, in seconds.
-
-    >>> from serving_mathematics.core.hardware.deployments import WORKED
-    >>> kept = Storage(2.0, 2.0, 2.0, 2.0, 2.0)
-    >>> round(layers_floor_s(WORKED.architecture, "hopper", "vllm", kept) * 1e3, 2)  # 32 * 33.3 us
-    1.07
-    """
-    return sum(
-        count
-        * (
-            attention_floor_s(attention, generation, kept.attention)
-            + feed_forward_floor_s(
-                part, architecture.hidden, generation, backend, kept, architecture.four_bit_experts
-            )
-        )
-        for count, attention, part in architecture.layers
-    )
-
-
 def touched_experts(experts: Array, chosen: Array, tokens: Array) -> Array:
     """Experts that tokens take between them, each `chosen` of `experts` at random.
 
@@ -317,6 +199,16 @@ class Work:
     expert_bytes: Array
     rest_peak: Array
     attention_peak: Array
+
+    @property
+    def running(self) -> Array:
+        """Sequences in the engine: as many as are asked for, or as memory holds."""
+        return np.minimum(self.concurrency, self.room)
+
+    @property
+    def context(self) -> Array:
+        """Tokens that each of them has, in the mean."""
+        return self.prompt + self.answer / 2
 
     def rows(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Work":
         """Some of the rows."""

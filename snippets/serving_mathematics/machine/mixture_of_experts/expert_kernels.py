@@ -21,11 +21,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.architectures import FeedForward
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.step_time import FITTED, expert_floor_s
+from serving_mathematics.core.hardware.kernel_floors import expert_floor_s
+from serving_mathematics.core.hardware.step_time import FITTED, Array
 from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     experts_a_token,
     skewed_counts,
@@ -36,8 +36,6 @@ from serving_mathematics.support.require import require_non_negative, require_po
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 
 def experts_s(

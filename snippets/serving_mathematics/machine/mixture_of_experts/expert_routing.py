@@ -32,8 +32,6 @@ from serving_mathematics.support.require import (
     require_work,
 )
 
-Array = NDArray[np.float64]
-
 
 def touched_by_popularity(popularity: ArrayLike, tokens: float) -> float:
     """Experts that tokens touch in the mean, where some are more popular than others.

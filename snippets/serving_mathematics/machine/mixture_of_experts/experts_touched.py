@@ -20,11 +20,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.architectures import FeedForward
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
+    Array,
     count_work,
     step_parts,
     touched_experts,
@@ -38,8 +38,6 @@ from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 CHOSEN = 8  # experts a token, in all that follows
 EXPERTS = (32, 128, 256, 384)

@@ -19,7 +19,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.benchmark_loops import (
     loop_latencies,
@@ -34,13 +33,11 @@ from serving_mathematics.core.hardware.published_runs import (
     read_lines,
     read_runs,
 )
-from serving_mathematics.core.hardware.step_time import FITTED, Constants, count_work
+from serving_mathematics.core.hardware.step_time import FITTED, Array, Constants, count_work
 from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 SPARSE, SMALL, LARGE = "Qwen3-30B-A3B", "Qwen3-4B", "Qwen3-32B"
 LOADS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -17,17 +17,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.calibration import KERNELS
 from serving_mathematics.core.hardware.step_terms import engine_runs
-from serving_mathematics.core.hardware.step_time import step_parts, touched_experts
+from serving_mathematics.core.hardware.step_time import Array, step_parts, touched_experts
 from serving_mathematics.support import checks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 COUNTS = ("of one token", "all", "touched")
 BOUNDS = (0.02, 0.1, 0.3, 1.0, 3.0, 10.0)  # of tokens in a step, in E/k
@@ -39,8 +36,8 @@ def _ratios(error: float = 1.0) -> tuple[Array, dict[str, Array]]:
     token by each count. error: of the time that reading experts takes, times."""
     table, added, sparse = engine_runs()
     work = table.engines.rows(sparse)
-    running = np.minimum(work.concurrency, work.room)
-    parts = step_parts(work, KERNELS, running, work.prompt + work.answer / 2)
+    running = work.running
+    parts = step_parts(work, KERNELS, running, work.context)
     stage = np.maximum(running / work.stages, work.groups)
     tokens = (stage * (1 + work.drafts))[:, None]
     read = {

@@ -20,11 +20,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.calibration import descend
 from serving_mathematics.core.hardware.catalogue import find_system
-from serving_mathematics.core.hardware.step_time import MESSAGE_S, SEND_S, message_s, ring_hops
+from serving_mathematics.core.hardware.step_time import (
+    MESSAGE_S,
+    SEND_S,
+    Array,
+    message_s,
+    ring_hops,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
@@ -34,8 +39,6 @@ from serving_mathematics.support.require import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 
 def latency_cap(layers: int, floor_s: float) -> float:

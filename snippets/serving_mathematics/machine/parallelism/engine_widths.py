@@ -31,17 +31,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.published_runs import Run
-from serving_mathematics.core.hardware.step_time import (
-    FITTED,
-    Parts,
-    count_work,
-    step_parts,
-)
+from serving_mathematics.core.hardware.step_time import FITTED, Array, Parts, count_work, step_parts
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.machine.parallelism.parallelism import _engines, _llama_on, _medians
 from serving_mathematics.support import checks
@@ -49,8 +43,6 @@ from serving_mathematics.support.require import require_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 WIDTHS = (1, 2, 4, 8)
 LARGE, SMALL = "Llama-3.1-70B", ("Llama-3.1-8B", "Qwen3-32B")
@@ -125,7 +117,7 @@ def _later(load: _Load, width: int) -> float:
 def _parts(one: Deployment, devices: int, requests: float) -> Parts:
     """Of a step of that many requests [s]."""
     work = count_work([replace(one, tensor=devices)])
-    return step_parts(work, FITTED, np.array([requests]), work.prompt + work.answer / 2)
+    return step_parts(work, FITTED, np.array([requests]), work.context)
 
 
 @cache

@@ -187,13 +187,12 @@ def _token_ms() -> dict[tuple[str, int, int], dict[str, float]]:
     of `_found`, and the prompts of others. By split, devices and requests."""
     there = {key: one for key in _found() if (one := _deployed(*key)) and "chat" in key[0]}
     work = count_work([*there.values()])
-    running = np.minimum(work.concurrency, work.room)
-    step = step_parts(work, FITTED, running, work.prompt + work.answer / 2)
+    step = step_parts(work, FITTED, work.running, work.context)
     drawn = {
         "answer": step.weights + step.vocabulary,
         "cached": step.cache,
         "starts": step.kernels + step.host,
-        "waits": interruptions_s(work, FITTED, running),
+        "waits": interruptions_s(work, FITTED, work.running),
         "prompt": step.messages,
     }
     return {

@@ -19,7 +19,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import KERNELS, predict_runs, tabulate
@@ -29,6 +28,7 @@ from serving_mathematics.core.hardware.published_runs import Run, _engine_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
     FITTED,
+    Array,
     Constants,
     count_work,
     decode_step_s,
@@ -39,8 +39,6 @@ from serving_mathematics.support.require import require_positive, require_positi
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 
 def _engines() -> list[Run]:
@@ -139,12 +137,11 @@ def _llama_on(devices: int, load: float, system: str = "h200") -> Deployment:
 def _spread(devices: int, load: float = 16.0) -> dict[str, float]:
     """Parts of the time per token of that model on so many devices [s]."""
     work = count_work([_llama_on(devices, load)])
-    running = np.minimum(work.concurrency, work.room)
-    parts = step_parts(work, FITTED, running, work.prompt + work.answer / 2)
+    parts = step_parts(work, FITTED, work.running, work.context)
     return {
         "weights": float((parts.weights + parts.vocabulary)[0]),
         "cache": float(parts.cache[0]),
-        "prompts of others": float(interruptions_s(work, FITTED, running)[0]),
+        "prompts of others": float(interruptions_s(work, FITTED, work.running)[0]),
         "kernels": float(parts.kernels[0]),
         "messages": float(parts.messages[0]),
         "host": float(parts.host[0]),

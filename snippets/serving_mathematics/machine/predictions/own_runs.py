@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import Latencies, loop_latencies
-from serving_mathematics.core.hardware.calibration import SHARES, descend
+from serving_mathematics.core.hardware.calibration import SHARES, _in_their_order, descend
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
@@ -199,13 +199,8 @@ def calibrate(
         for place in range(len(runs)):
             rest = np.arange(len(runs)) != place
             one, _ = fit_moves(work.rows(rest), first[rest], each[rest], base, spreads)
-            parts.append(loop_latencies(work.rows(~rest), scaled_constants(base, one)))
-        held_out = Latencies(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("first_token_s", "per_token_s", "running")
-            )
-        )
+            parts.append((~rest, loop_latencies(work.rows(~rest), scaled_constants(base, one))))
+        held_out = _in_their_order(parts)
     constants = scaled_constants(base, moved)
     return Calibration(
         constants,

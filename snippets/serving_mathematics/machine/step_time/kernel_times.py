@@ -19,12 +19,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from serving_mathematics.core.hardware.calibration import descend
 from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.kernel_floors import matrix_floor_s
 from serving_mathematics.core.hardware.kernel_record import matrix_roof
-from serving_mathematics.core.hardware.step_time import matrix_floor_s
+from serving_mathematics.core.hardware.step_time import Array
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
@@ -39,8 +40,6 @@ from serving_mathematics.support.require import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 
 def attained_share(least_s: ArrayLike, floor_s: float, share: float) -> Array:

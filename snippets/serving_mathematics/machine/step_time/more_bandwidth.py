@@ -34,6 +34,7 @@ from serving_mathematics.core.hardware.step_terms import (
 )
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
+    Array,
     count_work,
     decode_step_s,
     step_parts,
@@ -45,7 +46,6 @@ from serving_mathematics.support.require import as_floats, require, require_posi
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 FULL_TOKENS = 4000  # of each sequence, where a full engine's tokens are compared
 
 
@@ -70,8 +70,7 @@ def _pairs() -> tuple[Array, Array, NDArray[np.bool_]]:
     reads on the H100, how many times as fast the H200 was, and whether the model has experts."""
     table, added, sparse = engine_runs()
     work = table.engines
-    running = np.minimum(work.concurrency, work.room)
-    parts = step_parts(work, KERNELS, running, work.prompt + work.answer / 2)
+    parts = step_parts(work, KERNELS, work.running, work.context)
     share = roofline_parts(parts) / work.accepted / added["prompts of others"]
     alike: dict[tuple[object, ...], dict[str, list[int]]] = {}
     for row, run in enumerate(table.runs):

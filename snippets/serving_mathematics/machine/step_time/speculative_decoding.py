@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from serving_mathematics.core.batching.speculative_decoding import expected_tokens, speedup
 from serving_mathematics.core.hardware.architectures import Architecture
@@ -37,6 +37,7 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
+    Array,
     Constants,
     count_work,
     decode_step_s,
@@ -46,8 +47,6 @@ from serving_mathematics.support.require import require_all_positive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 
 def break_even_tokens(
