@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serving_mathematics.report.comparison import ladder, step_model
-from serving_mathematics.report.engine_metrics import WITHIN
+from serving_mathematics.report.engine_names import WITHIN
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import FEW, LEVELS, Asked, Finding
 from serving_mathematics.report.findings.of_the_energy import joules

@@ -28,7 +28,7 @@ from serving_mathematics.report.artefacts import (
     queue_flags,
     scaling_target,
 )
-from serving_mathematics.report.engine_metrics import WITHIN
+from serving_mathematics.report.engine_names import WITHIN
 from serving_mathematics.report.evidence import (
     DAY_S,
     FloatArray,
