@@ -298,3 +298,19 @@ def test_counters_that_begin_anew_lose_nothing(seed: int) -> None:
         listed.append({"metric": metric, "values": values})
     run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
     assert run.series.grown("preemptions") == happened
+
+
+@pytest.mark.parametrize("unit", [1, 100])
+def test_a_share_of_the_cache_is_one_of_each_engine_and_in_percent_too(unit: int) -> None:
+    """Ranks of an engine had added up, and of a range query 5 of 100 was more than full."""
+    listed, rows = [], ["vllm:prompt_tokens_total 9"]
+    for of, rank, share in (("a", 0, 0.6), ("a", 1, 0.5), ("b", 0, 0.05)):
+        value, name = f"{unit * share:g}", "vllm:kv_cache_usage_perc"
+        rows.append(f'{name}{{instance="{of}",rank="{rank}"}} {value}')
+        metric = {"__name__": name, "instance": of, "rank": str(rank)}
+        listed.append({"metric": metric, "values": [[0, value]]})
+    query = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "q")
+    for series in (query.series, scrape_run("\n".join(rows), "a").series):
+        assert series.level("cache") == pytest.approx([0.6])
+        told = {of: own["cache"][0] for of, own in series.engines.items()}
+        assert told == pytest.approx({"a": 0.6, "b": 0.05})

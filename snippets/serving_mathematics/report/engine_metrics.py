@@ -103,9 +103,8 @@ def _scrape_counters(text: str) -> tuple[str, dict[str, float], dict[str, dict[s
         rows = _own_rows(name, of, [(0.0, value)])
         require(not (of and rows[0][1] < 0), name, "not negative, as counters are", f"{value:g}")
         _add_up(values, engines, of, dict(_LABEL.findall(labels)), rows)
+    _percent_as_shares(values, engines)
     found = {counter: own[0.0] for counter, own in values.items()}
-    if found.get("cache", 0.0) > PERCENT_ABOVE:
-        found["cache"] /= 100
     started = [value for name, _, value in samples if name == _STARTED]
     if len(started) == 1:  # of one process
         found["started_s"] = started[0]
@@ -131,14 +130,19 @@ def _add_up(
     """Add a series to what its counters were at each moment, of all engines and of its own."""
     of = " ".join(str(labels[x]) for x in ENGINE_LABELS if labels.get(x))
     for counter in counters:
-        own = values.setdefault(counter, {})
-        for at, value in rows:
-            before = own.get(at, 0.0)
-            own[at] = max(before, value) if counter == "cache" else before + value
-        if of and counter in OWN_LEVELS:
-            level = engines.setdefault(of, {}).setdefault(counter, {})
+        apart = [engines.setdefault(of, {})] if of and counter in OWN_LEVELS else []
+        for own in (one.setdefault(counter, {}) for one in (values, *apart)):
             for at, value in rows:
-                level[at] = level.get(at, 0.0) + value
+                before = own.get(at, 0.0)
+                own[at] = max(before, value) if counter == "cache" else before + value
+
+
+def _percent_as_shares(values: Mapping[str, Moments], engines: Mapping[str, Any]) -> None:
+    """Bring the cache of all engines, and of each, to shares where it is told in percent."""
+    whole = values.get("cache", {})
+    if any(value > PERCENT_ABOVE for value in whole.values()):
+        for own in (whole, *(one["cache"] for one in engines.values() if "cache" in one)):
+            own.update({at: value / 100 for at, value in own.items()})
 
 
 def _looks_scraped(text: str) -> bool:
@@ -280,6 +284,7 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
         _add_up(found, engines, told, metric, rows)
         known = [row for row in rows if math.isfinite(row[1])]
         growing += [(x, known) for x in told if (x in GROWING or WITHIN in x) and known]
+    _percent_as_shares(found, engines)
     rule = f"of metrics of an engine, such as {next(iter(ENGINES))}{NAMES['waiting'][0]}"
     require(bool(found), where, rule, ", ".join(seen)[:120] or "nothing")
     times = sorted({moment for own in found.values() for moment in own})
