@@ -24,7 +24,7 @@ from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings import of_the_objective
-from serving_mathematics.report.findings.finding import Asked, _share_ends, percent
+from serving_mathematics.report.findings.finding import Asked, _alike, _ends_of, percent
 from serving_mathematics.report.findings.of_the_objective import (
     _in_time,
     _prompt_speed,
@@ -36,8 +36,8 @@ from serving_mathematics.report.findings.of_the_objective import (
     goodput,
     load_kept,
 )
+from serving_mathematics.report.joining import joined
 from serving_mathematics.report.own_engine import OwnEngine, fit_own
-from serving_mathematics.report.reading import joined
 from serving_mathematics.report.request_log import read_log
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
@@ -151,7 +151,7 @@ def test_an_interval_of_what_keeps_the_objective_holds_the_true_share() -> None:
     for _ in range(300):
         waits = fifo_waits(np.cumsum(rng.exponential(1.25, 4000)), rng.exponential(1.0, 4000))
         kept = (waits[2000:] <= limit) * 1.0
-        ends = _share_ends(kept)
+        ends = _ends_of(float(kept.mean()), kept.size, _alike(kept))
         held += [ends[0] <= 0.95 <= ends[1]] if ends else []
         by_tenths.append(abs(kept.mean() - 0.95) <= half_width(np.mean, kept))
     assert len(held) > 200

@@ -44,7 +44,7 @@ from serving_mathematics.report.findings.finding import (
     Asked,
     Finding,
     _alike,
-    _share_ends,
+    _ends_of,
     _sure_of,
     duration,
     percent,
@@ -142,7 +142,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     share = float(kept.mean())
     wilson = wilson_interval(int(kept.sum()), kept.size)
     half = float(half_width(np.mean, kept)) if kept.size >= FEW else 0.0
-    ends = _share_ends(kept)
+    alike = _alike(kept)
+    ends = _ends_of(share, kept.size, alike)
     low, high = ends or (None, None)
     seconds = _rates_told(run)["seconds"] if run.has("sent_s") else math.nan
     rate = run.size / seconds if kept.size > run.size / 2 else math.nan  # failed ones among them
@@ -155,13 +156,11 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     wanted = _wanted(asked)
     times = (1 - share) / (1 - asked.quantile)
     spent = f"{percent(times)} of" if times < 2 else f"{sized(times, 2)} times"
-    files = {}
-    if 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
-        files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
+    files, keep = _alerts(asked)
     kinds = {
         "problem": f"lower the load, add replicas or loosen the promise{BEFORE_OR_IN}",
         "warning": "test longer: the log does not settle whether it is kept",
-        "note": "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it",
+        "note": keep,
     }
     said = "warning" if level == "note" and ends and ends[0] < asked.quantile else level
     why_late = _why_late(run, told, asked) if level != "note" else ""
@@ -172,16 +171,20 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         f"{percent(1 - share)} were late or failed, {spent} "
         f"the {percent(1 - asked.quantile)} that the promise leaves",
         why_late or kinds[said],
-        _sure(kept, ends),
+        f"no interval: {'all were' if share == 0 else 'none was'} late"
+        if share in (0, 1)
+        else _sure_of(ends, alike, "late requests"),
         "definitions/slo-sla",
         files=files,
     )
 
 
-def _sure(kept: FloatArray, ends: tuple[float, float] | None) -> str:
-    """How a share is known that has these ends of its interval, or none."""
-    some = {0.0: "all were late", 1.0: "none was late"}.get(float(kept.mean()))
-    return f"no interval: {some}" if some else _sure_of(ends, _alike(kept), "late requests")
+def _alerts(asked: Asked) -> tuple[dict[str, str], str]:
+    """Alerts on first tokens where a bucket holds the promise, and what to do while it is kept."""
+    if not 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
+        return {}, "keep it"
+    rules = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
+    return {"alerts.yaml": rules}, "keep it: alerts.yaml has alerts on late first tokens"
 
 
 def _of_summary(run: Run, asked: Asked) -> Finding | None:
@@ -197,10 +200,7 @@ def _of_summary(run: Run, asked: Asked) -> Finding | None:
     if not told or (not broken and any(kept is None for kept, _ in told)):
         return None
     many = sum(kept is True for kept, _ in told) > 1
-    files = {}
-    if run.series is not None and 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
-        files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
-    keep = "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it"
+    files, keep = _alerts(asked) if run.series is not None else ({}, "keep it")
     return Finding(
         "problem" if broken else "note",
         "; ".join(broken or [words for _, words in told]) + _worst_windows(run, asked),
