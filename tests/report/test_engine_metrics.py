@@ -16,7 +16,8 @@ from serving_mathematics.report.engine_metrics import (
 )
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_engine import binding, queue_or_prefill
-from serving_mathematics.report.reading import joined, read_file
+from serving_mathematics.report.joining import joined
+from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.registry import report
 
 SCRAPE = """# HELP vllm:num_requests_running Number of requests in model execution batches.

@@ -7,7 +7,7 @@ from serving_mathematics.report.engine_metrics import counters, range_query_run,
 from serving_mathematics.report.engine_names import WITHIN
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import joined
+from serving_mathematics.report.joining import joined
 from serving_mathematics.report.registry import report
 
 

@@ -10,7 +10,8 @@ from serving_mathematics.core.hardware.energy import board_power_w, served_power
 from serving_mathematics.report.evidence import Run, _power_told_w
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.findings.of_the_energy import _modelled, joules
-from serving_mathematics.report.reading import joined, read_file
+from serving_mathematics.report.joining import joined
+from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.request_log import read_log
 
 TOLD = {"duration_s": 100.0, "completed": 500.0, "output_tokens": 200.0}
