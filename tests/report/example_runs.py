@@ -76,6 +76,11 @@ def log_csv(run: Run) -> str:
     return "\n".join(rows) + "\n"
 
 
+def at(seconds: float) -> str:
+    """A moment of January 2026, since 1970."""
+    return f"{1767607200 + seconds:.3f}"
+
+
 def functions_of(theme: str) -> list[Callable[[Run, Asked], Finding | None]]:
     """The functions of a theme of findings, in the order of the table."""
     return [rule.find for rule in FINDINGS if rule.find.__module__.endswith(f".{theme}")]

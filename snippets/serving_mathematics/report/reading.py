@@ -45,7 +45,8 @@ from serving_mathematics.report.engine_metrics import (
     table_run,
 )
 from serving_mathematics.report.evidence import Run
-from serving_mathematics.report.request_log import _is_json, read_log
+from serving_mathematics.report.log_cells import _is_json
+from serving_mathematics.report.request_log import read_log
 from serving_mathematics.report.tool_results import (
     _guidellm_run,
     _perf_records,

@@ -35,7 +35,7 @@ from serving_mathematics.report.evidence import (
     _known_quantile,
     _since_first,
 )
-from serving_mathematics.report.request_log import _require_counts
+from serving_mathematics.report.log_values import _require_counts
 from serving_mathematics.support.require import require
 
 MOST_COUNTED = 1e12  # seconds, requests or guesses of a run
