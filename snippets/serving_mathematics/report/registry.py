@@ -17,6 +17,12 @@ from serving_mathematics.report.comparison import ladder, step_model
 from serving_mathematics.report.engine_names import WITHIN
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import FEW, LEVELS, Asked, Finding
+from serving_mathematics.report.findings.of_the_ceiling import (
+    _no_engine,
+    _no_rate,
+    breaking_load,
+    ceiling,
+)
 from serving_mathematics.report.findings.of_the_energy import joules
 from serving_mathematics.report.findings.of_the_engine import (
     _no_own_times,
@@ -29,13 +35,9 @@ from serving_mathematics.report.findings.of_the_engine import (
     stalls,
 )
 from serving_mathematics.report.findings.of_the_objective import (
-    _no_engine,
     _no_load,
-    _no_rate,
     _undecided,
-    breaking_load,
     canary,
-    ceiling,
     cost,
     goodput,
     load_kept,
@@ -376,7 +378,7 @@ def check_every_finding_is_registered() -> None:
     import importlib
     import inspect
 
-    names = ("test", "engine", "traffic", "tenants", "objective", "energy")
+    names = ("test", "engine", "traffic", "tenants", "objective", "ceiling", "energy")
     package = "serving_mathematics.report.findings"
     made = [
         name

@@ -21,7 +21,7 @@ from serving_mathematics.planner.fields import _unit_names
 from serving_mathematics.report.comparison import CHANCE, FOR_P99, WORTH_ONE, Difference
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import LARGEST_BATCH
-from serving_mathematics.report.findings.of_the_objective import WORST
+from serving_mathematics.report.findings.of_the_ceiling import WORST
 from serving_mathematics.report.joining import joined
 from serving_mathematics.report.reading import _require_new, read_file
 from serving_mathematics.report.registry import FINDINGS, report
