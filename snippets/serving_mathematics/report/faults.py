@@ -417,9 +417,9 @@ class _Fault:
     many: bool = False
 
 
-FULL = _loaded(1.05, 1.4, 16)  # places, at the load that they carry
-CALM = _loaded(0.2, 0.6)  # nobody waits for a place
-BUSY, EASY = _loaded(0.97, 1.15, 32), _loaded(0.33, 0.7, 32)
+_FULL = _loaded(1.05, 1.4, 16)  # places, at the load that they carry
+_CALM = _loaded(0.2, 0.6)  # nobody waits for a place
+_BUSY, _EASY = _loaded(0.97, 1.15, 32), _loaded(0.33, 0.7, 32)
 FAULTS = {  # by finding
     "late_client": _Fault(_made_late),
     "closed_loop": _Fault(_made_closed, "note"),
@@ -434,8 +434,8 @@ FAULTS = {  # by finding
     "equal_lengths": _Fault(
         lambda rng, count: served(rng, count, prompts=np.full(count, 512.0)), "note"
     ),
-    "binding": _Fault(FULL, without=CALM),
-    "queue_or_prefill": _Fault(FULL, without=CALM),
+    "binding": _Fault(_FULL, without=_CALM),
+    "queue_or_prefill": _Fault(_FULL, without=_CALM),
     "preemption": _Fault(_made_preempts),
     "prefix_hits": _Fault(_made_misses),
     "guesses": _Fault(_made_refused),
@@ -457,9 +457,9 @@ FAULTS = {  # by finding
         )
     ),
     "goodput": _Fault(_made_late_answers, many=True),
-    "load_kept": _Fault(_made_ladder, without=CALM, many=True),
-    "breaking_load": _Fault(BUSY, without=EASY, many=True),
-    "ceiling": _Fault(BUSY, without=EASY, many=True),
+    "load_kept": _Fault(_made_ladder, without=_CALM, many=True),
+    "breaking_load": _Fault(_BUSY, without=_EASY, many=True),
+    "ceiling": _Fault(_BUSY, without=_EASY, many=True),
     "canary": _Fault(_made_late_answers, without=_made_apart, many=True),
     "cost": _Fault(_made_hours),
     "sessions": _Fault(  # of three requests in the mean, and of one
