@@ -156,6 +156,13 @@ class Series:
         most &= most.sum() <= SELDOM * most.size
         return (other & (fell > 0)) | most, other & (fell == 0)
 
+    def found_share(self) -> float:
+        """Share of the prompt tokens that a cache had, of those looked up or else read; NaN
+        where nothing tells."""
+        found, asked, read = map(self.grown, ("prefix_found", "prefix_asked", "prompt_tokens"))
+        base = asked if asked > 0 else read
+        return found / base if base > 0 else math.nan
+
     def level(self, name: str) -> FloatArray:
         """The values that are told."""
         values = np.asarray(self.values.get(name, []), dtype=float)

@@ -36,7 +36,7 @@ from serving_mathematics.report.findings.of_the_objective import (
 )
 from serving_mathematics.support.intervals import half_width
 
-from ..example_runs import clean, functions_of
+from ..example_runs import functions_of
 
 FUNCTIONS = functions_of("of_the_engine")
 VLLM_FLAGS = ["--max-num-seqs", "--gpu-memory-utilization", "--kv-cache-dtype"]
@@ -76,11 +76,6 @@ def test_an_interval_of_the_share_that_waits_holds_the_true_one() -> None:
         by_tenths.append(off <= half_width(lambda a, b: a.sum() / b.sum(), waits, whole))
     assert np.mean(held) > 0.9
     assert np.mean(by_tenths) < 0.85
-
-
-def test_own_times_grow_with_prompts() -> None:
-    own = _own_prefill(clean(count=3000))
-    assert own is None or (own > 0).all()
 
 
 def test_places_bind_where_the_log_says_how_long_each_waited() -> None:

@@ -453,11 +453,7 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
     >>> prefix_hits(run, Asked()).level
     'warning'
     """
-    found = math.nan
-    if run.series is not None:
-        asked_of = run.series.grown("prefix_asked")
-        base = asked_of if asked_of > 0 else run.series.grown("prompt_tokens")
-        found = run.series.grown("prefix_found") / base if base > 0 else math.nan
+    found = run.series.found_share() if run.series is not None else math.nan
     if math.isnan(found) and run.has("cached_tokens", "prompt_tokens"):
         both = np.isfinite(run.column("cached_tokens") + run.column("prompt_tokens"))
         total = float(run.column("prompt_tokens")[both].sum())
