@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.report.reading import joined, read_file
+from serving_mathematics.report.joining import joined
+from serving_mathematics.report.reading import read_file
 from serving_mathematics.support.log_lines import unwrapped
 
 VLLM = (  # of 0.33

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from serving_mathematics.report.evidence import FloatArray, Run
 from serving_mathematics.report.faults import served
 from serving_mathematics.report.findings.finding import Asked, Finding
+from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.registry import FINDINGS
+
+REAL = Path(__file__).parent / "load_tests"  # that tools wrote
 
 
 def clean(seed: int = 1, count: int = 1500) -> Run:
     """A simulated run without faults."""
     return served(np.random.default_rng(seed), count, load=0.5)
+
+
+def written(name: str) -> list[Run]:
+    """The runs of a file of `REAL`."""
+    return read_file((REAL / name).read_text(encoding="utf-8"), name)
 
 
 def detailed(run: Run, **other: Any) -> str:
@@ -65,6 +74,11 @@ def log_csv(run: Run) -> str:
         f"{s:.6f},{t:.4f},{w:.4f},{p:.0f},{o:.0f}" for s, t, w, p, o in zip(*columns, strict=True)
     ]
     return "\n".join(rows) + "\n"
+
+
+def at(seconds: float) -> str:
+    """A moment of January 2026, since 1970."""
+    return f"{1767607200 + seconds:.3f}"
 
 
 def functions_of(theme: str) -> list[Callable[[Run, Asked], Finding | None]]:

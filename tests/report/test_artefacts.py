@@ -21,84 +21,19 @@ from serving_mathematics.report.artefacts import (
 )
 
 from ..promql import Parser
-
-RULES = {  # of Prometheus' documentation of alerting rules
-    "type": "object",
-    "required": ["groups"],
-    "additionalProperties": False,
-    "properties": {
-        "groups": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name", "rules"],
-                "additionalProperties": False,
-                "properties": {
-                    "name": {"type": "string"},
-                    "rules": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {
-                            "type": "object",
-                            "required": ["alert", "expr"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "alert": {"type": "string", "pattern": "^[A-Za-z0-9_]+$"},
-                                "expr": {"type": "string"},
-                                "for": {"type": "string"},
-                                "labels": {"type": "object"},
-                                "annotations": {"type": "object"},
-                            },
-                        },
-                    },
-                },
-            },
-        }
-    },
-}
-SCALED = {  # of KEDA's ScaledObject v1alpha1 and its Prometheus scaler
-    "type": "object",
-    "required": ["apiVersion", "kind", "metadata", "spec"],
-    "properties": {
-        "apiVersion": {"const": "keda.sh/v1alpha1"},
-        "kind": {"const": "ScaledObject"},
-        "spec": {
-            "type": "object",
-            "required": ["scaleTargetRef", "triggers"],
-            "additionalProperties": False,
-            "properties": {
-                "scaleTargetRef": {"type": "object", "required": ["name"]},
-                "minReplicaCount": {"type": "integer"},
-                "maxReplicaCount": {"type": "integer"},
-                "pollingInterval": {"type": "integer"},
-                "triggers": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["type", "metadata"],
-                        "properties": {
-                            "metricType": {"enum": ["AverageValue", "Value", "Utilization"]},
-                            "metadata": {
-                                "type": "object",
-                                "required": ["serverAddress", "query", "threshold"],
-                                "additionalProperties": {"type": "string"},
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
+from ..test_manifests import KEDA
 
 
 @given(st.floats(0.001, 2000), st.floats(0.5, 0.9999), st.sampled_from(["vllm", "sglang"]))
 def test_rules_are_as_prometheus_reads_them(ttft_s: float, quantile: float, engine: str) -> None:
     if ttft_s > BUCKETS[engine][-1]:
         return
-    rules = yaml.safe_load(alert_rules(ttft_s, quantile, engine))
-    Draft202012Validator(RULES).validate(rules)
-    for rule in rules["groups"][0]["rules"]:
+    ((group,),) = yaml.safe_load(alert_rules(ttft_s, quantile, engine)).values()
+    assert group.keys() == {"name", "rules"}
+    assert group["rules"]
+    for rule in group["rules"]:
+        assert rule.keys() == {"alert", "expr", "labels", "annotations"}
+        assert re.fullmatch(r"[A-Za-z0-9_]+", rule["alert"])
         text = rule["expr"]
         assert text.count("(") == text.count(")")
         bounds = {float(x) for x in re.findall(r'le="([^"]+)"', text)}
@@ -155,11 +90,13 @@ def test_the_ticket_of_three_days_waits_for_them() -> None:
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_objects_are_as_kubernetes_and_keda_read_them(engine: str) -> None:
     objects = {n: yaml.safe_load(t) for n, t in autoscaler_objects(29, engine).items()}
-    Draft202012Validator(SCALED).validate(objects["keda.yaml"])
+    Draft202012Validator(KEDA).validate(objects["keda.yaml"]["spec"])
+    assert objects["keda.yaml"]["apiVersion"] == "keda.sh/v1alpha1"
     trigger = objects["keda.yaml"]["spec"]["triggers"][0]["metadata"]
     target = objects["hpa.yaml"]["spec"]["metrics"][0]["external"]["target"]
     assert trigger["threshold"] == target["averageValue"] == "29"
     assert objects["hpa.yaml"]["apiVersion"] == "autoscaling/v2"
+    assert trigger["serverAddress"].startswith("http://")
     assert f"sum({engine}:" in trigger["query"]
 
 

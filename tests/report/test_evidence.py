@@ -10,7 +10,6 @@ from serving_mathematics.report.evidence import (
     Series,
     _inside_at,
     _known_quantile,
-    _power_told_w,
     _rates_told,
 )
 from serving_mathematics.report.findings.finding import Asked
@@ -83,14 +82,6 @@ def test_a_run_has_what_one_request_tells_together() -> None:
     assert run.has("latency_s")
     assert not run.has("sent_s", "latency_s")
     assert [one.name for one in report([run], Asked()).findings] == ["too_few"]
-
-
-@pytest.mark.parametrize(("counted", "watts"), [([0.0, 900.0], 300.0), ([9.0, 9.0], 1.5)])
-def test_a_counter_of_energy_that_stands_still_tells_no_power(
-    counted: list[float], watts: float
-) -> None:
-    values = {"joules": np.array(counted), "power_w": np.array([1.0, 2.0])}
-    assert _power_told_w(Run("", "", series=Series(np.array([0.0, 3.0]), values)))[0] == watts
 
 
 def test_three_requests_by_hand() -> None:

@@ -9,7 +9,7 @@ from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.faults import (
     FAULTS,
     RECORD,
-    WITHOUT,
+    _Fault,
     _told_of,
     score_fault,
     served,
@@ -29,19 +29,19 @@ def without(make: Callable[[np.random.Generator, int], Run]) -> list[Run]:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_is_found_and_a_run_without_is_left_alone(name: str) -> None:
-    make, least = FAULTS[name]
-    assert all(_told_of(name, run, least) for run in runs(make))
-    assert not any(_told_of(name, run, least) for run in without(WITHOUT.get(name, served)))
+    fault = FAULTS[name]
+    assert all(_told_of(name, run, fault.least) for run in runs(fault.made))
+    assert not any(_told_of(name, run, fault.least) for run in without(fault.without))
 
 
 def test_a_score_counts_what_is_missed_and_what_is_told_of_runs_without(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fails, level = FAULTS["failures"]
-    monkeypatch.setitem(FAULTS, "failures", (served, level))  # without its fault
+    fails = FAULTS["failures"].made
+    monkeypatch.setitem(FAULTS, "failures", _Fault(served))  # without its fault
     expected = {"finding": "failures", "runs": 4, "missed": 4, "alarms": 0}
     assert score_fault("failures", 2, (60, 90)) == expected
-    monkeypatch.setitem(WITHOUT, "failures", fails)
+    monkeypatch.setitem(FAULTS, "failures", _Fault(served, without=fails))
     assert score_fault("failures", 2, (60, 90)) == expected | {"alarms": 4}
 
 

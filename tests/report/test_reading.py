@@ -10,25 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.planner.load_tests import PRINTED_AS, read_load_test
-from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import PROMPTED, OtherFileError, joined, read_file
+from serving_mathematics.report.reading import PROMPTED, OtherFileError, read_file
 from serving_mathematics.report.registry import report
-from serving_mathematics.report.report_command import _read_files
 
 from ..bad_json import BAD_JSON, changed, places
 from ..profiles import THOROUGH
-from .example_runs import clean, detailed, log_csv
+from .example_runs import REAL, clean, log_csv, written
 
-REAL = Path(__file__).parent / "load_tests"
-TOLD = ("ttft", "tpot", "itl", "e2el")
 WROTE = sorted(REAL.glob("*.[jc]*")) + sorted(REAL.glob("inference_perf/*metrics.json"))
 TOOLS = sorted((Path(__file__).parents[1] / "planner" / "load_tests").glob("*.[jc]*"))
-
-
-def _real(name: str) -> list[Run]:
-    return read_file((REAL / name).read_text(encoding="utf-8"), name)
 
 
 @pytest.mark.parametrize("path", WROTE, ids=lambda path: path.name)
@@ -65,177 +56,10 @@ def test_a_path_is_read_as_its_text_and_a_name_is_none(tmp_path: Path) -> None:
         read_file(tmp_path / "none.csv")
 
 
-def test_details_are_every_request() -> None:
-    run = clean(count=300)
-    read = read_file(detailed(run), "a.json")[0]
-    for name in ("sent_s", "ttft_s", "latency_s", "output_tokens"):
-        expected = run.columns[name] - (run.columns["sent_s"][0] if name == "sent_s" else 0)
-        assert read.columns[name] == pytest.approx(expected, abs=1e-9), name
-    assert read.gaps_s.size == int(run.columns["output_tokens"].sum()) - run.size
-
-
-@pytest.mark.parametrize("name", ["vllm.json", "sglang.jsonl"])
-def test_what_a_client_prints_is_what_it_writes(name: str) -> None:
-    data = json.loads((REAL / name).read_text(encoding="utf-8"))
-    said = {
-        f"{of.title()} {x.upper()} (ms)": f"{of}_{x}_ms" for of in ("mean", "p99") for x in TOLD
-    }
-    lines = [f"{label}: {data[key]}" for label, key in (PRINTED_AS | said).items() if key in data]
-    printed = "\n".join(["== Serving Benchmark Result ==", *lines, "=" * 50])
-    (run,) = read_file(printed, name)
-    (written,) = _real(name)
-    assert run.tool == written.tool
-    for what in written.told.keys() - {"delay_mean_s", "delay_p99_s"}:  # which are of its lists
-        assert run.told[what] == pytest.approx(written.told[what]), what
-    assert report([run], Asked()).findings
-
-
-def test_a_failed_request_of_vllm_is_known_by_its_error() -> None:
-    data = json.loads(detailed(clean(count=120)))
-    data["errors"][3], data["ttfts"][3], data["itls"][3] = "timeout", 0.0, []
-    run = read_file(json.dumps(data), "a.json")[0]
-    assert np.flatnonzero(run.columns["failed"]).tolist() == [3]
-
-
-def test_inference_perf_counts_tokens_under_other_names_than_it_did() -> None:
-    stage = _real("inference_perf/stage_1_lifecycle_metrics.json")[0]
-    assert stage.told["prompt_tokens"] == pytest.approx(57.79, abs=0.01)
-    assert stage.told["output_tokens"] == pytest.approx(22.54, abs=0.01)
-    assert stage.told["duration_s"] == pytest.approx(7.36, abs=0.01)
-    requests = _real("inference_perf/per_request_lifecycle_metrics.json")[0]
-    assert requests.size == 36
-    assert requests.gaps_s.size == 752  # 787 tokens, of which one came with another
-    one = requests.columns["latency_s"] - requests.columns["ttft_s"]
-    assert (one > 0).all()
-
-
-def test_a_folder_of_inference_perf_is_its_stages() -> None:
-    runs, problems = _read_files([str(REAL / "inference_perf")])
-    assert problems == []
-    assert [run.size for run in runs] == [12, 24]
-    assert "config.yaml, validation.json" in " ".join(note for run in runs for note in run.notes)
-    assert sum(run.gaps_s.size for run in runs) > 700
-    for run in runs:  # what the tool says of a stage, and what its requests say
-        assert run.columns["ttft_s"].mean() == pytest.approx(run.told["ttft_s"], rel=1e-6)
-    told = report(runs, Asked()).findings
-    assert not [one for one in told if one.name == "ladder" and one.level != "note"]  # by chance
-
-
 @pytest.mark.parametrize("name", ["validation.json", "config.yaml"])
 def test_what_lies_beside_results_is_refused_by_itself(name: str) -> None:
     with pytest.raises(OtherFileError, match=f"{name} must be a load test, a log or a scrape"):
-        _real(f"inference_perf/{name}")
-
-
-def test_requests_of_guidellm_that_were_cut_off_left_the_client() -> None:
-    data = json.loads((REAL / "guidellm_concurrent.json").read_text(encoding="utf-8"))
-    groups = data["benchmarks"][0]["requests"]
-    whole = len(groups["successful"])
-    for one in groups["successful"][4:]:
-        one["output_tokens"] = one["output_metrics"]["text_tokens"] = 0
-    groups["incomplete"] = groups["successful"][4:]
-    groups["successful"] = groups["successful"][:4]
-    run = read_file(json.dumps(data), "a.json")[0]
-    assert run.notes[0].startswith(f"{whole - 4} of {whole} requests were cut off at the end")
-    assert np.isfinite(run.columns["sent_s"]).sum() == whole
-    assert np.isfinite(run.columns["latency_s"]).sum() == 4
-    assert np.isfinite(run.columns["output_tokens"]).sum() == 4
-    assert run.columns["failed"].sum() == 0
-
-
-def test_guidellm_draws_times_before_its_clock_is_set() -> None:
-    run = _real("guidellm_poisson.json")[0]
-    assert not run.has("due_s")
-    assert "another clock" in run.notes[0]
-    assert run.told["completed"] == 24
-    held = _real("guidellm_concurrent.json")[0]
-    late = held.columns["sent_s"] - held.columns["due_s"]
-    assert held.told["concurrency"] == 3
-    assert (late >= 0).all()
-    assert late.max() < 0.1
-
-
-def test_aiperf_in_three_forms_is_one_run() -> None:
-    runs = joined([*_real("aiperf.json"), *_real("aiperf.csv"), *_real("aiperf.jsonl")])
-    assert [run.size for run in runs] == [24]
-    run = runs[0]
-    assert run.columns["ttft_s"].mean() == pytest.approx(run.told["ttft_s"], rel=1e-6)
-    late = run.columns["sent_s"] - run.columns["due_s"]
-    assert late.mean() == pytest.approx(run.told["delay_mean_s"], rel=0.01)
-    assert run.told["in_flight"] == pytest.approx(12.49, abs=0.01)
-    assert run.told["rate_asked"] == 2
-    assert run.gaps_s.sum() == pytest.approx(
-        (run.columns["latency_s"] - run.columns["ttft_s"]).sum(), rel=0.01
-    )
-
-
-@pytest.mark.parametrize("cut", [{"was_cancelled": True}, {"is_complete": False}, {}])
-def test_a_run_that_aiperf_calls_incomplete_says_so(cut: dict[str, bool]) -> None:
-    data = json.loads((REAL / "aiperf.json").read_text()) | cut
-    data |= {"incomplete_reason": "the records stalled"} if "is_complete" in cut else {}
-    summary = read_file(json.dumps(data), "a")
-    (run,) = joined([*_real("aiperf.csv"), *summary, *_real("aiperf.jsonl")])
-    told = [note for note in run.notes if "did not come to its end" in note]
-    assert len(told) == bool(cut)
-    assert all(("(the records stalled)" in one) == ("is_complete" in cut) for one in told)
-
-
-def test_power_that_aiperf_saw_is_of_all_devices() -> None:
-    data = json.loads((REAL / "aiperf.json").read_text())
-    gpus = {str(i): {"metrics": {"nvidia_power_usage": {"avg": 300.0 + i}}} for i in range(2)}
-    data["telemetry_data"]["endpoints"] = {"localhost:9400": {"gpus": gpus}}
-    assert read_file(json.dumps(data), "a")[0].told["power_w"] == 601.0
-
-
-def test_genai_perf_in_three_forms_is_one_run() -> None:
-    summary, table = _real("genai_perf.json")[0], _real("genai_perf.csv")[0]
-    assert table.tool == summary.tool == "genai-perf"
-    for name in ("ttft_s", "tpot_s", "prompt_tokens", "output_tokens"):
-        assert table.told[name] == pytest.approx(summary.told[name], rel=1e-3), name
-    assert len(joined([summary, table])) == 1
-    raw = _real("genai_perf_raw.json")[0]
-    assert raw.told["concurrency"] == 4
-    assert raw.columns["output_tokens"].tolist() == [26, 10, 21, 31, 19, 25]
-    assert (raw.columns["ttft_s"] < raw.columns["latency_s"]).all()
-
-
-def test_vllm_tells_latencies_without_details_and_what_waited_in_the_client() -> None:
-    short = _real("vllm.json")[0]
-    assert short.columns["latency_s"].mean() == pytest.approx(short.told["latency_s"], rel=1e-6)
-    assert 0 < short.told["delay_p99_s"] < 0.001
-    details = _real("vllm_details.json")[0]
-    assert details.told["concurrency"] == 4
-    assert not details.has("due_s")  # its clients wait for places by design
-    assert details.columns["ttft_s"].mean() == pytest.approx(details.told["ttft_s"], rel=1e-6)
-    assert np.ptp(details.columns["sent_s"]) > 0
-    data = json.loads((REAL / "vllm_details.json").read_text())
-    at_a_rate = read_file(json.dumps(data | {"request_rate": 2.0}), "a")[0]
-    late = at_a_rate.columns["sent_s"] - at_a_rate.columns["due_s"]
-    assert sorted(late) == pytest.approx(sorted(data["queue_times"]))
-    found = report([at_a_rate], Asked()).findings
-    assert "late_client" in [one.name for one in found if one.level == "problem"]
-
-
-def test_sglang_in_short_and_with_details() -> None:
-    short = _real("sglang.jsonl")[0]
-    assert short.tool == "SGLang bench_serving"
-    details = _real("sglang_details.jsonl")[0]
-    assert details.columns["ttft_s"].mean() == pytest.approx(details.told["ttft_s"], rel=1e-6)
-    assert details.columns["latency_s"].mean() == pytest.approx(details.told["latency_s"], rel=1e-3)
-
-
-def test_a_log_and_the_table_of_its_engine_are_one_run() -> None:
-    log = read_file(log_csv(clean(count=200)), "log.csv")
-    table = read_file("t,running,waiting\n" + "\n".join(f"{i},4,0" for i in range(30)), "t.csv")
-    runs = joined([*log, *table])
-    assert len(runs) == 1
-    assert runs[0].series is not None
-    scrapes = [read_file(f"vllm:num_preemptions_total {k}\n", f"{k}.txt")[0] for k in (3, 4, 9)]
-    both = joined(scrapes)
-    assert "fell" not in " ".join(both[0].notes)
-    (back,) = joined(scrapes[::-1])
-    assert back.notes[-1].startswith("preemptions fell between them: the engine began anew, or")
-    assert [run.series.grown("preemptions") for run in both if run.series] == [6.0]
+        written(f"inference_perf/{name}")
 
 
 @pytest.mark.parametrize(
@@ -389,60 +213,6 @@ def test_no_value_of_a_file_ends_in_another_error(path: Path) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         report(read_file(text, "a"), Asked())
-
-
-@pytest.mark.parametrize(
-    ("tokens", "told"), [(-1, "not negative, got -1"), (1.5, "a count, whole"), (10**18, "at most")]
-)
-def test_tokens_that_no_request_has_are_refused_in_every_file(tokens: float, told: str) -> None:
-    row = {"completed": 2, "duration": 4.0, "request_rate": "inf", "mean_ttft_ms": 60.0}
-    row |= {"ttfts": [0.1, 0.1], "output_lens": [9, tokens]}
-    with pytest.raises(ValueError, match=f"a.json: request 2, output tokens must be .*{told}"):
-        read_file(json.dumps(row), "a.json")
-    log = f"start,ttft_ms,latency_ms,output_tokens\n1.5,100,900,9\n2.5,100,900,{tokens}"
-    with pytest.raises(ValueError, match=f"row 3, column output_tokens must be .*{told}"):
-        read_file(log, "a.csv", "unit=s")
-
-
-@pytest.mark.parametrize("name", ["vllm.json", "vllm_details.json"])
-def test_a_list_of_results_is_read_and_those_beside_it_count_once(name: str) -> None:
-    """As `vllm bench sweep serve` of 0.33 puts the runs of one setting together, beside each."""
-    row = json.loads((REAL / name).read_text(encoding="utf-8"))
-    later = json.loads(json.dumps(row).replace("[0.", "[1."))
-    rows = [row, later | {"mean_ttft_ms": 1.5 * row["mean_ttft_ms"]}]
-    single = [run for x in rows for run in read_file(json.dumps(x, indent=4), "run")]
-    listed = read_file(json.dumps(rows, indent=4), "summary")
-    assert [run.where for run in listed] == ["summary, run 1", "summary, run 2"]
-    assert [run.told for run in listed] == [run.told for run in single]
-    assert len(joined([*single, *listed])) == 2
-    assert len(read_load_test(json.dumps(rows), "a")) == 2
-
-
-GUESSED = {"drafts": 800.0, "draft_tokens": 2400.0, "accepted_tokens": 1200.0}
-
-
-@pytest.mark.parametrize("bad", [None, *BAD_JSON])
-def test_what_vllms_benchmark_counts_of_guesses_is_told(bad: object) -> None:
-    """Fields and lines as `serve.py` of 0.33 writes them; each place by the share of rounds."""
-    row = {"completed": 2, "duration": 4.0, "request_rate": "inf", "mean_ttft_ms": 60.0}
-    row |= {"spec_decode_num_drafts": 800, "spec_decode_draft_tokens": 2400}
-    row |= {"spec_decode_accepted_tokens": 1200}
-    places = "spec_decode_per_position_acceptance_rates"
-    (run,) = read_file(json.dumps(row | {places: [0.8, 0.5, 0.2]}), "a.json")
-    each = {"accepted_at_1": 640.0, "accepted_at_2": 400.0, "accepted_at_3": 160.0}
-    assert {x: y for x, y in run.told.items() if x in GUESSED | each} == GUESSED | each
-    (found,) = (one for one in report([run], Asked()).findings if one.name == "guesses")
-    assert "of 3 guessed tokens 50%" in found.seen
-    assert "accepted at each place in turn: 80%, 50%, 20%" in found.sure
-    for name in (*row, places, [places]):
-        hostile = {**row, places: [0.8, bad]} if isinstance(name, list) else row | {name: bad}
-        with contextlib.suppress(ValueError):
-            report(read_file(json.dumps(hostile), "a.json"), Asked(ttft_s=1.0))
-    lines = ["== Serving Benchmark Result ==", "Successful requests:   2", "Failed requests:   0"]
-    lines += ["Benchmark duration (s):  4.00", "--Speculative Decoding--", "Drafts:  800"]
-    lines += ["Draft tokens:   2400", "Accepted tokens:   1200", "=" * 50]
-    (run,) = read_file("\n".join(lines), "a.txt")
-    assert {x: y for x, y in run.told.items() if x in GUESSED} == GUESSED
 
 
 def test_what_was_typed_is_left_out_at_an_end_too() -> None:

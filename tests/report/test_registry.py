@@ -19,7 +19,7 @@ from serving_mathematics.report.rendering import (
 
 from builder import ROOT
 
-from .example_runs import clean, detailed
+from .example_runs import clean
 
 
 def test_what_a_file_cannot_bear_is_said() -> None:
@@ -108,16 +108,6 @@ def test_every_finding_leads_to_a_page() -> None:
 def test_every_finding_of_a_run_is_tried_with_a_fault() -> None:
     assert {rule.name for rule in FINDINGS} == set(FAULTS)
     assert all(isinstance(rule, Rule) for rule in FINDINGS)
-
-
-def test_a_load_test_with_details_from_file_to_finding() -> None:
-    from serving_mathematics.report.reading import read_file
-
-    data = json.loads(detailed(clean(count=200)))
-    data["errors"][:20] = ["503"] * 20
-    found = report(read_file(json.dumps(data), "a.json"), Asked())
-    assert found.findings[0].name == "failures"
-    assert found.worst == "problem"
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -182,11 +182,7 @@ def _counted_mean(run: Run, name: str) -> float:
     """The mean that an engine's counters tell; NaN where they do not."""
     if name != "read_tokens" or run.series is None:
         return run.said(name)
-    found, asked, read = (
-        run.series.grown(x) for x in ("prefix_found", "prefix_asked", "prompt_tokens")
-    )
-    found /= asked if asked > 0 else read if read > 0 else math.nan
-    return run.said("prompt_tokens") * (1 - found)
+    return run.said("prompt_tokens") * (1 - run.series.found_share())
 
 
 def _unit(name: str) -> str:

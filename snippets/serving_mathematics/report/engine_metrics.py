@@ -1,31 +1,21 @@
 """An engine's own counters: one scrape of `/metrics`, several, a range query of Prometheus, or a
 table of them by the second.
 
-Each engine has its own names for the same thing, and what passes them on begins them otherwise;
-all are brought to those of `evidence`. Samples of several engines are added up, but for the share
-of the cache, of which the largest counts, and their levels are kept apart too.
-First tokens of SGLang are those of streamed answers.
+What each series counts is said by `engine_names`. Samples of several engines are added up, but for
+the share of the cache, of which the largest counts, and their levels are kept apart too.
 
 Assumes: scrapes in the order in which they are given; a scrape does not say when it was made, so
-between two of them only ratios are told, unless each begins with its time in a comment. Of
-TensorRT-LLM's pipelines what runs is one micro-batch, which --max_batch_size bounds too.
+between two of them only ratios are told, unless each begins with its time in a comment.
 
-Source: vLLM documentation, production metrics (0.34), and pull requests 33290 and 48860; SGLang
-documentation, production metrics, and pull requests 17026 and 40255; TensorRT-LLM,
-`metrics/collector.py`, `py_executor.py`, pull requests 12132 and 18583; Triton, TGI and
-llama.cpp, metrics; LMDeploy 0.18, `metrics/loggers.py` and `metrics/stats.py`; AIBrix 0.8,
-`metrics/engine_rules.py`; Dynamo 1.6, `prometheus_names.py`; NVIDIA NIM for LLMs, observability;
-vLLM's production stack, `metrics_service`; DCGM, field identifiers 155 and 156; nvidia-smi
---help-query-gpu; Prometheus documentation, text format and HTTP API.
+Source: Prometheus documentation, text format and HTTP API; LMDeploy 0.18, `metrics/stats.py`, for
+what waits; nvidia-smi --help-query-gpu.
 """
-
-# In one piece: one table of names, and the scrape, the range query and the table that read by it.
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,40 +24,27 @@ from serving_mathematics.core.hardware.catalogue import compared
 from serving_mathematics.machine.predictions.scrapes import (
     _SAMPLE,
     MIDDLES,
-    UNSTREAMED,
     _engine_name,
-    _left_out,
     _samples,
 )
 from serving_mathematics.planner.trace_times import _by_calendar
+from serving_mathematics.report.engine_names import (
+    _LABEL,
+    COUNTED_IN,
+    ENGINES,
+    NAMES,
+    WITHIN,
+    _bucket,
+    _counters_of,
+    _engine_of,
+    _reads_as_number,
+)
 from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import read_table
 from serving_mathematics.support.require import require
 
-ENGINES = {  # how their names begin; of several on a page the first here is its engine
-    "vllm:": "vLLM",
-    "sglang:": "SGLang",
-    "nv_trt_llm_": "TensorRT-LLM",
-    "trtllm_": "TensorRT-LLM",
-    "tgi_": "TGI",
-    "lmdeploy:": "LMDeploy",
-    "llamacpp:": "llama.cpp",
-    "serving_": "the handbook's engine",
-    "aibrix:": "AIBrix",
-    "dynamo_frontend_": "Dynamo",
-    "DCGM_FI_DEV_": "DCGM",
-    "nv_gpu_": "Triton",
-    "nv_energy_": "Triton",
-}
-UNNAMED = "NIM or TensorRT-LLM"  # whose names begin with nothing; of TensorRT-LLM 1.1
-BARE = {
-    *("num_requests_running", "num_requests_waiting", "gpu_cache_usage_perc"),
-    *("prompt_tokens_total", "generation_tokens_total", "time_to_first_token_seconds_sum"),
-    *("time_to_first_token_seconds_count", "time_per_output_token_seconds_sum"),
-    *("time_per_output_token_seconds_count", "e2e_request_latency_seconds_sum"),
-    "request_queue_time_seconds_sum",
-}
+Moments = dict[float, float]  # what a counter was at each
 READABLE = (
     "vLLM, SGLang, TensorRT-LLM, TGI, NIM, LMDeploy or llama.cpp (behind a proxy, the engine's own)"
 )
@@ -75,96 +52,6 @@ HOSTS = ("python_", "process_", "go_", "otel_")  # what tells nothing of whose p
 ENGINE_LABELS = (  # that tell one engine from another; of a router's and Ray's pages too
     *("instance", "pod", "server", "ReplicaId", "replica", "engine", "dp_rank"),
 )
-NAMES = {  # of each counter, as engines have or had it, without the engine's own beginning
-    "running": (
-        "num_requests_running",
-        "num_running_reqs",
-        "batch_current_size",
-        *("requests_running", "requests_processing", "num_scheduled_requests"),
-    ),
-    "waiting": (
-        *("num_requests_waiting", "num_queue_reqs", "queue_size", "requests_waiting"),
-        "requests_deferred",
-    ),
-    "cache": (
-        "kv_cache_usage_perc",
-        "gpu_cache_usage_perc",
-        "token_usage",
-        "kv_cache_utilization",
-        "cache_usage_ratio",
-    ),
-    "preemptions": ("num_preemptions_total", "num_preemptions", "num_retracted_requests_total"),
-    "prompt_tokens": (
-        *("prompt_tokens_total", "request_input_length_sum", "prompt_tokens"),
-        "input_sequence_tokens_sum",
-    ),
-    "output_tokens": (
-        *("generation_tokens_total", "request_generated_tokens_sum", "generated_tokens"),
-        *("tokens_predicted_total", "output_sequence_tokens_sum"),
-    ),
-    "prefix_asked": ("prefix_cache_queries_total", "gpu_prefix_cache_queries_total"),
-    "prefix_found": (
-        *("prefix_cache_hits_total", "gpu_prefix_cache_hits_total", "cached_tokens_total"),
-        *("external_prefix_cache_hits_total", "prompt_tokens_cached_total"),
-        *("prompt_cached_tokens_total", "cached_tokens_sum"),
-    ),
-    "draft_tokens": ("spec_decode_num_draft_tokens_total",),
-    "accepted_tokens": ("spec_decode_num_accepted_tokens_total",),
-    "drafts": ("spec_decode_num_drafts_total",),
-    "queue_s": (
-        *("request_queue_time_seconds_sum", "queue_time_seconds_sum"),
-        *("request_queue_duration_sum",),
-    ),
-    "ttft_s": ("time_to_first_token_seconds_sum",),
-    "ttft_count": ("time_to_first_token_seconds_count", "request_success"),
-    "latency_s": (
-        *("e2e_request_latency_seconds_sum", "request_duration_sum", "request_seconds_sum"),
-        "request_duration_seconds_sum",
-    ),
-    "tpot_s": ("inter_token_latency_seconds_sum", "time_per_output_token_seconds_sum"),
-    "tpot_count": ("inter_token_latency_seconds_count", "time_per_output_token_seconds_count"),
-    "aborted": ("num_aborted_requests_total",),
-    "refused": ("admission_rejections_total",),
-    "power_w": ("POWER_USAGE", "power_usage"),
-    "joules": ("TOTAL_ENERGY_CONSUMPTION", "consumption"),
-}
-COUNTED_IN = {"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 1e-3}  # mJ
-LABELLED = {  # counters of Triton that share a name
-    ("nv_trt_llm_request_metrics", 'request_type="waiting"'): "waiting",
-    ("nv_trt_llm_request_metrics", 'request_type="scheduled"'): "running",  # "active" is of both
-    ("nv_trt_llm_kv_cache_block_metrics", 'kv_cache_block_type="fraction"'): "cache",
-}
-ADDS_TO = {  # what adds to more than one, whatever else does
-    "llamacpp:prompt_tokens_total": ["prompt_tokens", "prefix_asked"],  # without those found
-    "llamacpp:prompt_tokens_cached_total": ["prefix_found", "prefix_asked"],
-    "trtllm_kv_cache_reused_blocks_total": ["prefix_found", "prefix_asked"],  # of a block's tokens
-    "trtllm_kv_cache_missed_blocks_total": ["prefix_asked"],
-    "lmdeploy:num_api_requests_waiting": ["waiting"],  # for a handle, of which places have one each
-}
-_LOADED = "vllm:external_prefix_cache_hits_total"  # from a tier: beside what the device holds
-_LOOKED_UP = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total", _LOADED)
-_ONCE = ("vllm:prompt_tokens_cached_total", "vllm:prompt_tokens_total")
-_TOKENS_FOUND = "trtllm_prompt_cached_tokens_total"
-_IN_STEP, _ACTIVE = "trtllm_num_scheduled_requests", "trtllm_num_requests_running"
-_STEPS = "sglang:realtime_tokens_total"
-_BY_PLACE = "spec_decode_num_accepted_tokens_per_pos_total"  # of vLLM and LMDeploy
-_ROUTED = re.compile(r'(?:^|,)server="')  # what vLLM's router tells again of its engines
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_PLACE = re.compile(r'position="(\d{1,3})"')  # from 0
-HISTOGRAMS = {  # of requests, so not of each gap between tokens
-    "time_to_first_token_seconds": "ttft",
-    "request_time_per_output_token_seconds": "tpot",
-    "trtllm_time_per_output_token_seconds": "tpot",
-    "serving_time_per_output_token_seconds": "tpot",
-}
-WITHIN = " within "  # between what is timed and a bound, in the name of a counter
-_STARTED = "process_start_time_seconds"
-_ENDED = "vllm:request_success_total"
-_OF_STEPS = {  # counters to which tokens of prompts add, by what SGLang's steps did
-    'mode="prefill_cache"': ["prefix_found", "prefix_asked"],
-    'mode="prefill_compute"': ["prefix_asked"],
-}
-_CANONICAL = {name: counter for counter, names in NAMES.items() for name in names}
 TABLE = {  # columns of a table by the second, in compared form
     "running": ("running", "numrunning", "numrequestsrunning"),
     "waiting": ("waiting", "numwaiting", "numrequestswaiting", "queue"),
@@ -179,6 +66,8 @@ RAYS = (
     "Ray adds up times by the middles of their buckets, so no mean of a time is read; who was in "
     "time is counted by the buckets"
 )
+OWN_LEVELS = ("running", "waiting", "cache")  # that are told of each engine too
+_STARTED = "process_start_time_seconds"
 PERCENT_ABOVE = 1.5  # a share of the cache that is larger is a percentage
 
 
@@ -191,96 +80,69 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     >>> counters('vllm:num_requests_waiting{engine="0"} 3\\nvllm:num_requests_waiting 1\\n')
     ('vLLM', {'waiting': 4.0})
     """
+    return _scrape_counters(text)[:2]
+
+
+def _scrape_counters(text: str) -> tuple[str, dict[str, float], dict[str, dict[str, Moments]]]:
+    """The engine of a scrape, its counters, and the levels of each engine by its labels.
+
+    >>> lines = [f'vllm:num_requests_running{{engine="{k}"}} {k + 3}' for k in (0, 1)]
+    >>> _scrape_counters("\\n".join(lines))[2]["1"]
+    {'running': {0.0: 4.0}}
+    """
     samples = _samples(text)
     engine = _engine_of([name for name, _, _ in samples])
     names = dict.fromkeys(name for name, _, _ in samples if not name.startswith(HOSTS))
     require(
         engine, "the metrics", f"a scrape of {READABLE}", ", ".join([*names][:3]) or "no sample"
     )
-    found: dict[str, float] = {}
+    values: dict[str, Moments] = {}
+    engines: dict[str, dict[str, Moments]] = {}
     told = _counters_of([(name, labels) for name, labels, _ in samples])
-    for (name, _, value), of in zip(samples, told, strict=True):
-        own = value * COUNTED_IN.get(name, 1.0)
-        own = max(own, 0.0) if of == ["waiting"] else own  # LMDeploy's may be below for a moment
-        require(not (of and own < 0), name, "not negative, as counters are", f"{value:g}")
-        for counter in of:
-            before = found.get(counter, 0.0)
-            found[counter] = max(own, before) if counter == "cache" else before + own
-    if found.get("cache", 0.0) > PERCENT_ABOVE:
-        found["cache"] /= 100
+    for (name, labels, value), of in zip(samples, told, strict=True):
+        rows = _own_rows(name, of, [(0.0, value)])
+        require(not (of and rows[0][1] < 0), name, "not negative, as counters are", f"{value:g}")
+        _add_up(values, engines, of, dict(_LABEL.findall(labels)), rows)
+    _percent_as_shares(values, engines)
+    found = {counter: own[0.0] for counter, own in values.items()}
     started = [value for name, _, value in samples if name == _STARTED]
     if len(started) == 1:  # of one process
         found["started_s"] = started[0]
-    return engine, found
+    return engine, found, engines
 
 
-def _of_labels(name: str, labels: str) -> list[str]:
-    """The counters to which what SGLang's steps did adds, vLLM's guesses by their place, or what
-    Triton tells under one name."""
-    if name in ADDS_TO:
-        return ADDS_TO[name]
-    if name.endswith(_BY_PLACE) and (place := _PLACE.search(labels)):
-        return [f"accepted_at_{int(place[1]) + 1}"]
-    if name == _ENDED:
-        return ["aborted"] if 'finished_reason="abort"' in labels else []
-    if name.startswith("vllm") and _canonical(name)[1] == "accepted_tokens":
-        return ["accepted_tokens", "tpot_count"]  # it counts a gap of them once
-    told = _OF_STEPS.items() if name == _STEPS else ()
-    triton = ((label, [x]) for (of, label), x in LABELLED.items() if name.startswith(of))
-    return next((counters for label, counters in (*told, *triton) if label in labels), [])
+def _own_rows(
+    name: str, counters: Sequence[str], rows: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Moments and values of a series in the unit of its counters; what waits is not below 0, as
+    LMDeploy has it for a moment."""
+    least = 0.0 if counters == ["waiting"] else -math.inf
+    return [(at, max(value * COUNTED_IN.get(name, 1.0), least)) for at, value in rows]
 
 
-def _passed_over(names: Collection[str], steps: bool) -> set[str]:
-    """Counters beside which a better one stands: of vLLM lookups, which a request that waits for
-    memory did in each step until July 2026; of SGLang what requests had found when they ended, by
-    which one that was aborted found nothing; of TensorRT-LLM blocks, where it tells tokens, and
-    active requests, which have places and may wait for memory, where it tells those in a step."""
-    passed = set(_LOOKED_UP) if set(_ONCE) <= set(names) else {_ONCE[0]}
-    passed |= {name for name in ADDS_TO if "blocks" in name and _TOKENS_FOUND in names}
-    passed |= {_ACTIVE} if _IN_STEP in names else set()
-    return passed | ({"sglang:cached_tokens_total"} if steps else set())
+def _add_up(
+    values: dict[str, Moments],
+    engines: dict[str, dict[str, Moments]],
+    counters: Sequence[str],
+    labels: Mapping[str, Any],
+    rows: Sequence[tuple[float, float]],
+) -> None:
+    """Add a series to what its counters were at each moment, of all engines and of its own."""
+    of = " ".join(str(labels[x]) for x in ENGINE_LABELS if labels.get(x))
+    for counter in counters:
+        apart = [engines.setdefault(of, {})] if of and counter in OWN_LEVELS else []
+        for own in (one.setdefault(counter, {}) for one in (values, *apart)):
+            for at, value in rows:
+                before = own.get(at, 0.0)
+                own[at] = max(before, value) if counter == "cache" else before + value
 
 
-def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """The counters to which each series adds, which are of a name and its labels; of a counter that
-    has several names the first, and beside it what vLLM loads from a tier and what it guesses."""
-    steps = any("prefix_asked" in _of_labels(*one) for one in series)
-    passed = _passed_over([name for name, _ in series], steps)
-    passed |= BARE if _engine_of([name for name, _ in series]) != UNNAMED else set()
-    own = {name for name, labels in series if not _ROUTED.search(labels)}
-    first: dict[str, str] = {}
-    found = []
-    for name, labels in series:
-        counter, late = _canonical(name)[1], UNSTREAMED in labels
-        told = ["ttft_count", "ttft_apart"] if late and counter == "ttft_count" else [counter]
-        if name.endswith("_bucket"):
-            told = [_bucket(name, labels)]
-        told = _of_labels(name, labels) or [one for one in told if one]
-        if name in passed or (late and counter == "ttft_s") or _left_out(name, labels):
-            told = []
-        if name in own and _ROUTED.search(labels):
-            told = []
-        beside = name == _LOADED or name in ADDS_TO or "accepted_tokens" in told
-        beside |= name.endswith("_bucket")
-        found.append([x for x in told if beside or first.setdefault(x, name) == name])
-    return found
-
-
-def _engine_of(names: Collection[str]) -> str:
-    """Whose names some are, of several the first in the table; empty where none is known.
-
-    >>> _engine_of(["nv_gpu_power_usage", "vllm:prompt_tokens_total", "up"]), _engine_of(["up"])
-    ('vLLM', '')
-    """
-    none = UNNAMED if BARE & set(names) else ""
-    return next((ENGINES[x] for x in ENGINES if any(name.startswith(x) for name in names)), none)
-
-
-def _canonical(name: str) -> tuple[str, str]:
-    for begins, engine in ENGINES.items():
-        if name.startswith(begins):
-            return engine, _CANONICAL.get(name.removeprefix(begins), "")
-    return (UNNAMED, _CANONICAL[name]) if name in BARE else ("", "")
+def _percent_as_shares(values: Mapping[str, Moments], engines: Mapping[str, Any]) -> None:
+    """Bring the cache of all engines, and of each, to shares where it is told in percent."""
+    whole = values.get("cache", {})
+    if any(value > PERCENT_ABOVE for value in whole.values()):
+        for own in (whole, *(one["cache"] for one in engines.values() if "cache" in one)):
+            own.update({at: value / 100 for at, value in own.items()})
 
 
 def _looks_scraped(text: str) -> bool:
@@ -313,39 +175,6 @@ def _scrapes_of(text: str) -> list[str]:
     return [text[a:b] for a, b in zip(begins, [*begins[1:], len(text)], strict=True)]
 
 
-def _levels_apart(text: str) -> dict[str, dict[str, float]]:
-    """Running, waiting and the share of the cache of each engine in a scrape, by its labels.
-
-    >>> text = "\\n".join(f'vllm:num_requests_running{{engine="{k}"}} {k + 3}' for k in (0, 1))
-    >>> _levels_apart(text)
-    {'0': {'running': 3.0}, '1': {'running': 4.0}}
-    """
-    found: dict[str, dict[str, float]] = {}
-    samples = _samples(text)
-    counted = _counters_of([(name, labels) for name, labels, _ in samples])
-    for (_, labels, value), counters_of in zip(samples, counted, strict=True):
-        told = dict(_LABEL.findall(labels))
-        of = " ".join(told[x] for x in ENGINE_LABELS if told.get(x))
-        for counter in {"running", "waiting", "cache"} & set(counters_of) if of else ():
-            own = found.setdefault(of, {})
-            own[counter] = own.get(counter, 0.0) + max(value, 0.0)
-    return found
-
-
-def _bucket(name: str, labels: str) -> str:
-    """What a histogram's bucket counts, as those of `_within`; empty where that is not read.
-
-    >>> _bucket("sglang:time_to_first_token_seconds_bucket", 'le="0.50"')
-    'ttft within 0.5'
-    """
-    timed = name.removesuffix("_bucket")
-    begins = next(filter(timed.startswith, ENGINES), "")
-    of = HISTOGRAMS.get(timed.removeprefix(begins), HISTOGRAMS.get(timed))
-    bound = dict(_LABEL.findall(labels)).get("le", "")
-    late = UNSTREAMED in labels or _left_out(name, labels)
-    return f"{of}{WITHIN}{float(bound):g}" if of and not late and _reads_as_number(bound) else ""
-
-
 def _within(text: str) -> dict[str, float]:
     """How many requests had their first token, or their mean time per later one, within the bounds
     of the histograms of a scrape, so far: those of SGLang that were streamed.
@@ -371,7 +200,7 @@ def scrape_run(text: str, where: str) -> Run:
     >>> scrape_run("vllm:num_preemptions_total 5", "a.txt").series.grown("preemptions")
     5.0
     """
-    engine, found = counters(text)
+    engine, found, engines = _scrape_counters(text)
     found |= _within(text)
     told = found.keys() - {"started_s"}
     require(bool(told), where, f"a scrape of {READABLE}", f"none of {engine}'s counters")
@@ -380,8 +209,7 @@ def scrape_run(text: str, where: str) -> Run:
         for name, x in found.items()
     }
     levels = {
-        of: {name: np.array([x]) for name, x in own.items()}
-        for of, own in _levels_apart(text).items()
+        of: {name: np.array([x[0.0]]) for name, x in own.items()} for of, own in engines.items()
     }
     made, model = MADE_AT.search(text), re.search(r'model_name="([^"]+)"', text)
     series = Series(np.array([float(made[1]) if made else math.nan]), values, levels)
@@ -404,14 +232,14 @@ def _means(series: Series) -> dict[str, float]:
     return told | ({"duration_s": seconds} if seconds > 0 else {})
 
 
-def _rows_of(one: Mapping[str, Any], unit: float, called: str) -> list[tuple[float, float]]:
+def _rows_of(one: Mapping[str, Any], called: str) -> list[tuple[float, float]]:
     """Moments and values of a series of a range query, in order."""
     values = one.get("values") or ([one["value"]] if "value" in one else [])
     require(len(values) > 0, called, "with values", "none")
     rows: list[tuple[float, float]] = []
     for pair in values:
         try:
-            moment, value = float(pair[0]), float(pair[1]) * unit
+            moment, value = float(pair[0]), float(pair[1])
         except (TypeError, ValueError, IndexError, KeyError):
             moment, value = math.nan, math.nan
         rule = "pairs of a time and a number"
@@ -436,9 +264,9 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     fine = isinstance(listed, list) and all(isinstance(one, Mapping) for one in listed)
     require(fine, where, "an answer of Prometheus with data.result", str(data.get("error"))[:80])
     assert isinstance(listed, list)
-    found: dict[str, dict[float, float]] = {}
+    found: dict[str, Moments] = {}
+    engines: dict[str, dict[str, Moments]] = {}
     growing: list[tuple[str, list[tuple[float, float]]]] = []
-    levels: dict[str, dict[str, dict[float, float]]] = {}  # of each engine
     metrics = [one["metric"] if isinstance(one.get("metric"), Mapping) else {} for one in listed]
     named = [
         (
@@ -452,38 +280,24 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     for place, (one, metric, (name, _), told) in enumerate(counted):
         if not told:
             continue
-        rows = _rows_of(one, COUNTED_IN.get(name, 1.0), f"{where}: result {place + 1}")
-        rows = [(at, max(x, 0.0)) for at, x in rows] if told == ["waiting"] else rows
-        of = " ".join(str(metric[x]) for x in ENGINE_LABELS if metric.get(x))
-        if of and told[0] in ("running", "waiting", "cache"):
-            level = levels.setdefault(of, {}).setdefault(told[0], {})
-            for moment, value in rows:
-                level[moment] = level.get(moment, 0.0) + value
+        rows = _own_rows(name, told, _rows_of(one, f"{where}: result {place + 1}"))
+        _add_up(found, engines, told, metric, rows)
         known = [row for row in rows if math.isfinite(row[1])]
         growing += [(x, known) for x in told if (x in GROWING or WITHIN in x) and known]
-        for own in (found.setdefault(one, {}) for one in told):
-            for moment, value in rows:
-                before = own.get(moment, 0.0)
-                own[moment] = max(before, value) if told == ["cache"] else before + value
+    _percent_as_shares(found, engines)
     rule = f"of metrics of an engine, such as {next(iter(ENGINES))}{NAMES['waiting'][0]}"
     require(bool(found), where, rule, ", ".join(seen)[:120] or "nothing")
     times = sorted({moment for own in found.values() for moment in own})
-    values_of = {
-        name: np.array([own.get(moment, math.nan) for moment in times])
-        for name, own in found.items()
-    }
-    values_of |= {
+
+    def at_times(told: Mapping[str, Moments]) -> dict[str, FloatArray]:
+        return {name: np.array([own.get(x, math.nan) for x in times]) for name, own in told.items()}
+
+    values = at_times(found) | {
         name: np.sum([_so_far(rows, times) for one, rows in growing if one == name], axis=0)
         for name in dict(growing)
     }
-    engines = {
-        of: {
-            name: np.array([level.get(moment, math.nan) for moment in times])
-            for name, level in own.items()
-        }
-        for of, own in levels.items()
-    }
-    series = Series(np.array(times), values_of, engines)
+    levels = {of: at_times(own) for of, own in engines.items()}
+    series = Series(np.array(times), values, levels)
     notes = (f"{len(times):,} moments", *[RAYS] * any(MIDDLES in labels for _, labels in named))
     return Run(where, _engine_of([name for name, _ in named]), series=series, notes=notes)
 
@@ -557,14 +371,6 @@ def _table_column(cells: Sequence[str], role: str, row: str, name: str) -> Float
         if not _reads_as_number(cell):
             require(False, f"{row} {number}, column {name}", "a number", repr(cell[:40]))
     return np.array(cells, dtype=float)
-
-
-def _reads_as_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def check_every_engine_is_read() -> None:

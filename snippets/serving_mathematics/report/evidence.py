@@ -97,10 +97,7 @@ COUNTERS = {  # of an engine; those that only grow, and levels
 }
 PAUSE_LEAST_S, PAUSE_TIMES = 10.0, 10.0  # without a request, and times the next longest
 SELDOM = 0.25  # of the scrapes, at which a counter may begin anew
-GAUGES = (
-    *("running", "waiting", "cache", "power_w", "started_s"),
-    *("others_running", "others_waiting"),
-)
+GAUGES = ("running", "waiting", "cache", "power_w", "started_s", "others_running", "others_waiting")
 GROWING = tuple(name for name in COUNTERS if name not in GAUGES)
 
 
@@ -155,6 +152,13 @@ class Series:
         most = np.isnan(later) & (2 * fell > had) & (len(self.engines) < 2)
         most &= most.sum() <= SELDOM * most.size
         return (other & (fell > 0)) | most, other & (fell == 0)
+
+    def found_share(self) -> float:
+        """Share of the prompt tokens that a cache had, of those looked up or else read; NaN
+        where nothing tells."""
+        base = self.grown("prefix_asked")
+        base = base if base > 0 else self.grown("prompt_tokens")
+        return self.grown("prefix_found") / base if base > 0 else math.nan
 
     def level(self, name: str) -> FloatArray:
         """The values that are told."""
@@ -238,7 +242,7 @@ class Run:
         """
         if not self.size:
             return {}
-        good, sent_s = self.good(), self.column("sent_s")
+        good = self.good()
         named = ("ttft_s", "latency_s", "prompt_tokens", "output_tokens")
         columns = {name: self.column(name)[good] for name in named}
         columns["tpot_s"] = self.tpot_s()[good]
@@ -249,10 +253,9 @@ class Run:
         if self.has("failed"):
             found["failed"] = float(self.size - good.sum())
         if self.has("sent_s", "latency_s"):
-            inside_s = np.where(np.isnan(self.column("latency_s")), 0.0, self.column("latency_s"))
-            found["duration_s"] = float(np.nanmax(sent_s + inside_s) - np.nanmin(sent_s))
+            found["duration_s"] = _lasted_s(self)
             if found["duration_s"] > 0:
-                found["in_flight"] = float(inside_s.sum()) / found["duration_s"]
+                found["in_flight"] = float(np.nansum(self.column("latency_s"))) / _lasted_s(self)
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def said(self, name: str) -> float:
@@ -344,14 +347,17 @@ def _span_s(run: Run) -> float:
     return run.said("duration_s")
 
 
+def _lasted_s(run: Run) -> float:
+    """From the first request sent to the last end that is told [s]; NaN where no sending is."""
+    sent, lasted = run.column("sent_s"), run.column("latency_s")
+    ends = _known_numbers(sent + np.where(np.isnan(lasted), 0.0, lasted))
+    return float(ends.max() - np.nanmin(sent)) if ends.size else math.nan
+
+
 def _rates_told(run: Run) -> dict[str, Any]:
     """Requests, prompt tokens and answer tokens a second over a run; NaN where that is not told."""
     seconds = run.said("duration_s")
-    if not seconds > 0:
-        ends = run.column("sent_s") + np.nan_to_num(run.column("latency_s"))
-        seconds = (
-            float(np.nanmax(ends) - np.nanmin(run.column("sent_s"))) if run.has("sent_s") else 0
-        )
+    seconds = seconds if seconds > 0 else _lasted_s(run)
     good = run.good()
     count = float(good.sum()) if run.size else run.said("completed")
     found = {"seconds": seconds, "requests": count}
@@ -361,24 +367,6 @@ def _rates_told(run: Run) -> dict[str, Any]:
     if not seconds > 0:
         return {"seconds": math.nan} | dict.fromkeys(list(found)[1:], math.nan)
     return {name: value / (seconds if name != "seconds" else 1) for name, value in found.items()}
-
-
-def _power_told_w(run: Run) -> tuple[float, str]:
-    """Mean power of all devices over a run [W], and what tells it; NaN and "" where none."""
-    if run.said("power_w") > 0:
-        return run.said("power_w"), "the mean that the file tells"
-    if run.series is not None:
-        times = run.series.time_s[np.isfinite(run.series.time_s)]
-        seconds = float(np.ptp(times)) if times.size > 1 else math.nan
-        if run.series.grown("joules") > 0 and seconds > 0:
-            return run.series.grown("joules") / seconds, "counted energy"
-        power = run.series.level("power_w")
-        if power.size and power.mean() > 0:
-            return float(power.mean()), f"the mean of {power.size:,} readings"
-    seconds = _rates_told(run)["seconds"]
-    if run.has("joules") and seconds > 0:
-        return float(np.nansum(run.column("joules"))) / seconds, "the sum over its requests"
-    return math.nan, ""
 
 
 def check_area_is_time_inside() -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -209,11 +209,6 @@ def _made_closed(rng: np.random.Generator, count: int) -> Run:
     return Run("simulated", "a simulator", columns | {"ttft_s": 0.1 * times.ravel()[:count]})
 
 
-def _made_at_once(rng: np.random.Generator, count: int) -> Run:
-    """All requests in the first moment."""
-    return served(rng, count, arrivals=np.full(count, 1e-6))
-
-
 def _made_warm(rng: np.random.Generator, count: int) -> Run:
     """The first requests take 3 to 6 times as long, at a load up to 70%."""
     run = served(rng, count, load=float(rng.uniform(0.25, 0.7)))
@@ -222,16 +217,6 @@ def _made_warm(rng: np.random.Generator, count: int) -> Run:
     ttft = run.columns["ttft_s"] * times
     later = run.columns["latency_s"] - run.columns["ttft_s"]
     return _with(run, ttft_s=ttft, latency_s=ttft + later)
-
-
-def _made_grows(rng: np.random.Generator, count: int) -> Run:
-    """A load of 1.3 to 1.6 of what the engine carries, until its places are long full."""
-    return served(rng, count, load=float(rng.uniform(1.3, 1.6)), places=16)
-
-
-def _made_few(rng: np.random.Generator, count: int) -> Run:
-    """Not a third of the requests that the percentile needs."""
-    return served(rng, min(count, 120))
 
 
 def _made_fails(rng: np.random.Generator, count: int) -> Run:
@@ -276,15 +261,6 @@ def _made_closed_law(rng: np.random.Generator, count: int) -> Run:
     return replace(run, told={**run.told, "latency_s": run.told["latency_s"] / 0.6})
 
 
-def _made_equal(rng: np.random.Generator, count: int) -> Run:
-    return served(rng, count, prompts=np.full(count, 512.0))
-
-
-def _made_binds(rng: np.random.Generator, count: int) -> Run:
-    """Places that are full, at the load that they carry."""
-    return served(rng, count, load=float(rng.uniform(1.05, 1.4)), places=16)
-
-
 def _made_preempts(rng: np.random.Generator, count: int) -> Run:
     """Memory for the longest request and a fifth of what would come."""
     prompts = np.ceil(600 * rng.lognormal(-0.32, 0.8, count))
@@ -317,24 +293,10 @@ def _made_stalls(rng: np.random.Generator, count: int) -> Run:
     return served(rng, count, prompts=prompts, load=0.4, prompt_s=4e-5)
 
 
-def _made_calm(rng: np.random.Generator, count: int) -> Run:
-    """A load at which nobody waits for a place."""
-    return served(rng, count, load=float(rng.uniform(0.2, 0.6)))
-
-
-def _made_smooth(rng: np.random.Generator, count: int) -> Run:
-    """Prompts that are short beside a step."""
-    return served(rng, count, prompts=np.ceil(120 * rng.lognormal(-0.1, 0.4, count)))
-
-
 def _made_bursts(rng: np.random.Generator, count: int) -> Run:
     """Arrivals that are five times as dense in every fifth hundred."""
     dense = (np.arange(count) // 25) % 2 == 0
     return served(rng, count, arrivals=rng.exponential(1.0, count) * np.where(dense, 0.25, 1.75))
-
-
-def _made_paced(rng: np.random.Generator, count: int) -> Run:
-    return served(rng, count, arrivals=np.ones(count))
 
 
 def _made_follows(rng: np.random.Generator, count: int) -> Run:
@@ -351,11 +313,6 @@ def _made_few_carry(rng: np.random.Generator, count: int) -> Run:
     return served(rng, count, prompts=prompts)
 
 
-def _made_again(rng: np.random.Generator, count: int) -> Run:
-    run = served(rng, count)
-    return _with(run, attempt=(1 + (rng.random(count) < 0.05)).astype(float))
-
-
 def _made_late_answers(rng: np.random.Generator, count: int) -> Run:
     """Five in a hundred first tokens are late, in stretches."""
     run = served(rng, count)
@@ -364,16 +321,6 @@ def _made_late_answers(rng: np.random.Generator, count: int) -> Run:
         np.arange(count) // size, rng.permutation(count // size)[: max(2, count // size // 20)]
     )
     return _with(run, ttft_s=run.columns["ttft_s"] + 3.0 * bad)
-
-
-def _made_busy(rng: np.random.Generator, count: int) -> Run:
-    """A load of 0.97 to 1.15 of what the engine carries."""
-    return served(rng, count, load=float(rng.uniform(0.97, 1.15)), places=32)
-
-
-def _made_easy(rng: np.random.Generator, count: int) -> Run:
-    """A load of a third to 0.7 of it, with the same places."""
-    return served(rng, count, load=float(rng.uniform(0.33, 0.7)), places=32)
 
 
 def _made_ladder(rng: np.random.Generator, count: int) -> Run:
@@ -386,11 +333,6 @@ def _made_turns(rng: np.random.Generator, count: int) -> Run:
     """Sessions of three requests in the mean."""
     of = rng.integers(0, max(count // 3, 1), count).astype(float)
     return _with(served(rng, count), session=of)
-
-
-def _made_strangers(rng: np.random.Generator, count: int) -> Run:
-    """A session a request."""
-    return _with(served(rng, count), session=np.arange(count, dtype=float))
 
 
 def _made_apart(rng: np.random.Generator, count: int) -> Run:
@@ -408,17 +350,6 @@ def _made_hours(rng: np.random.Generator, count: int) -> Run:
     later = np.where(np.arange(count) >= count // 2, night, 0.0)
     moved = {name: run.columns[name] + later for name in ("sent_s", "due_s")}
     return _with(run, {"duration_s": run.told["duration_s"] + night}, **moved)
-
-
-def _made_neighbour(rng: np.random.Generator, count: int) -> Run:
-    """One of four tenants sends its long prompts in one stretch of ten, more than the engine
-    carries."""
-    return _shared(rng, count, float(rng.uniform(0.55, 0.75)), crowd=True)
-
-
-def _made_tenants(rng: np.random.Generator, count: int) -> Run:
-    """The same four tenants, each at its own steady rate."""
-    return _shared(rng, count, float(rng.uniform(0.25, 0.7)), crowd=False)
 
 
 def _shared(rng: np.random.Generator, count: int, load: float, crowd: bool) -> Run:
@@ -451,15 +382,6 @@ def _drawing(rng: np.random.Generator, count: int, times: float) -> Run:
     return replace(bare, told={**told, "power_w": times * off * model})
 
 
-def _made_draws(rng: np.random.Generator, count: int) -> Run:
-    """Twice as many devices work as the deployment has."""
-    return _drawing(rng, count, 2.0)
-
-
-def _made_as_modelled(rng: np.random.Generator, count: int) -> Run:
-    return _drawing(rng, count, 1.0)
-
-
 def _made_slower(rng: np.random.Generator, count: int) -> Run:
     """Steps that take half as long again from the middle on, at less than half of the load."""
     seed, load = int(rng.integers(2**31)), float(rng.uniform(0.25, 0.5))
@@ -473,56 +395,88 @@ def _made_slower(rng: np.random.Generator, count: int) -> Run:
 
 
 Made = Callable[[np.random.Generator, int], Run]
-FAULTS: dict[str, tuple[Made, str]] = {  # and the level from which a finding counts
-    "late_client": (_made_late, "warning"),
-    "closed_loop": (_made_closed, "note"),
-    "all_at_once": (_made_at_once, "warning"),
-    "warm_up": (_made_warm, "note"),
-    "growing_queue": (_made_grows, "problem"),
-    "too_few": (_made_few, "warning"),
-    "failures": (_made_fails, "warning"),
-    "empty_answers": (_made_empty, "warning"),
-    "tpot_definition": (_made_tpot, "warning"),
-    "little_open": (_made_open_law, "warning"),
-    "equal_lengths": (_made_equal, "note"),
-    "binding": (_made_binds, "warning"),
-    "queue_or_prefill": (_made_binds, "warning"),
-    "preemption": (_made_preempts, "warning"),
-    "prefix_hits": (_made_misses, "warning"),
-    "guesses": (_made_refused, "warning"),
-    "stalls": (_made_stalls, "warning"),
-    "bursts": (_made_bursts, "note"),
-    "paced": (_made_paced, "note"),
-    "lengths_follow_load": (_made_follows, "note"),
-    "few_carry_most": (_made_few_carry, "note"),
-    "retries": (_made_again, "warning"),
-    "goodput": (_made_late_answers, "warning"),
-    "load_kept": (_made_ladder, "warning"),
-    "breaking_load": (_made_busy, "warning"),
-    "ceiling": (_made_busy, "warning"),
-    "canary": (_made_late_answers, "warning"),
-    "cost": (_made_hours, "warning"),
-    "sessions": (_made_turns, "note"),
-    "tenants": (_made_neighbour, "warning"),
-    "joules": (_made_draws, "warning"),
-    "engine_changed": (_made_slower, "warning"),
-}
-WITHOUT = {
-    "little_open": _made_closed_law,
-    "stalls": _made_smooth,
-    "binding": _made_calm,
-    "queue_or_prefill": _made_calm,
-    "load_kept": _made_calm,
-    "breaking_load": _made_easy,
-    "ceiling": _made_easy,
-    "canary": _made_apart,
-    "sessions": _made_strangers,
-    "tenants": _made_tenants,
-    "joules": _made_as_modelled,
-}  # where a run of the usual kind could not have the fault
-NEED_MANY = {  # runs of a thousand requests
-    *("too_few", "few_carry_most", "bursts", "paced", "lengths_follow_load", "goodput"),
-    *("load_kept", "breaking_load", "ceiling", "canary", "tenants"),
+
+
+def _loaded(low: float, high: float, places: int = 0) -> Made:
+    """Makes runs at loads between these, of what the engine can serve."""
+    return lambda rng, count: served(rng, count, float(rng.uniform(low, high)), places=places)
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """How a run with a fault is made, the level from which its finding counts, how a run without is
+    made where one of the usual kind could have it, and whether both are of a thousand requests.
+
+    >>> _Fault(served).least
+    'warning'
+    """
+
+    made: Made
+    least: str = "warning"
+    without: Made = served
+    many: bool = False
+
+
+_FULL = _loaded(1.05, 1.4, 16)  # places, at the load that they carry
+_CALM = _loaded(0.2, 0.6)  # nobody waits for a place
+_BUSY, _EASY = _loaded(0.97, 1.15, 32), _loaded(0.33, 0.7, 32)
+FAULTS = {  # by finding
+    "late_client": _Fault(_made_late),
+    "closed_loop": _Fault(_made_closed, "note"),
+    "all_at_once": _Fault(lambda rng, count: served(rng, count, arrivals=np.full(count, 1e-6))),
+    "warm_up": _Fault(_made_warm, "note"),
+    "growing_queue": _Fault(_loaded(1.3, 1.6, 16), "problem"),  # until its places are long full
+    "too_few": _Fault(lambda rng, count: served(rng, min(count, 120)), many=True),
+    "failures": _Fault(_made_fails),
+    "empty_answers": _Fault(_made_empty),
+    "tpot_definition": _Fault(_made_tpot),
+    "little_open": _Fault(_made_open_law, without=_made_closed_law),
+    "equal_lengths": _Fault(
+        lambda rng, count: served(rng, count, prompts=np.full(count, 512.0)), "note"
+    ),
+    "binding": _Fault(_FULL, without=_CALM),
+    "queue_or_prefill": _Fault(_FULL, without=_CALM),
+    "preemption": _Fault(_made_preempts),
+    "prefix_hits": _Fault(_made_misses),
+    "guesses": _Fault(_made_refused),
+    "stalls": _Fault(
+        _made_stalls,
+        without=lambda rng, count: served(  # prompts that are short beside a step
+            rng, count, prompts=np.ceil(120 * rng.lognormal(-0.1, 0.4, count))
+        ),
+    ),
+    "bursts": _Fault(_made_bursts, "note", many=True),
+    "paced": _Fault(
+        lambda rng, count: served(rng, count, arrivals=np.ones(count)), "note", many=True
+    ),
+    "lengths_follow_load": _Fault(_made_follows, "note", many=True),
+    "few_carry_most": _Fault(_made_few_carry, "note", many=True),
+    "retries": _Fault(
+        lambda rng, count: _with(
+            served(rng, count), attempt=(1 + (rng.random(count) < 0.05)).astype(float)
+        )
+    ),
+    "goodput": _Fault(_made_late_answers, many=True),
+    "load_kept": _Fault(_made_ladder, without=_CALM, many=True),
+    "breaking_load": _Fault(_BUSY, without=_EASY, many=True),
+    "ceiling": _Fault(_BUSY, without=_EASY, many=True),
+    "canary": _Fault(_made_late_answers, without=_made_apart, many=True),
+    "cost": _Fault(_made_hours),
+    "sessions": _Fault(  # of three requests in the mean, and of one
+        _made_turns,
+        "note",
+        lambda rng, count: _with(served(rng, count), session=np.arange(count, dtype=float)),
+    ),
+    "tenants": _Fault(  # one sends more than the engine carries, and each at its own steady rate
+        lambda rng, count: _shared(rng, count, float(rng.uniform(0.55, 0.75)), crowd=True),
+        without=lambda rng, count: _shared(rng, count, float(rng.uniform(0.25, 0.7)), crowd=False),
+        many=True,
+    ),
+    "joules": _Fault(  # twice as many devices work as the deployment has
+        lambda rng, count: _drawing(rng, count, 2.0),
+        without=lambda rng, count: _drawing(rng, count, 1.0),
+    ),
+    "engine_changed": _Fault(_made_slower),
 }
 
 
@@ -547,18 +501,18 @@ def score_fault(name: str, repeats: int, sizes: tuple[int, ...] = SIZES) -> dict
     sizes = tuple(require_positive_integer(sizes=size) for size in sizes)
     require(name in FAULTS, "name", f"one of {', '.join(FAULTS)}", name)
     require_work(100 * repeats * sum(sizes), repeats=repeats, sizes=sizes)
-    made, least = FAULTS[name]
-    number = list(FAULTS).index(name)
-    without, fewest = WITHOUT.get(name, served), 1000 if name in NEED_MANY else 0
+    fault, number = FAULTS[name], list(FAULTS).index(name)
+    fewest = 1000 if fault.many else 0
     missed = alarms = runs = 0
     for place, size in enumerate(sizes):
-        if size < fewest and made is not _made_few:
+        if size < fewest and name != "too_few":
             continue
         for repeat in range(repeats):
             seed = [number, place, repeat]
-            missed += not _told_of(name, made(np.random.default_rng([*seed, 1]), size), least)
-            clean = without(np.random.default_rng([*seed, 2]), max(size, fewest))
-            alarms += _told_of(name, clean, least)
+            broken = fault.made(np.random.default_rng([*seed, 1]), size)
+            missed += not _told_of(name, broken, fault.least)
+            clean = fault.without(np.random.default_rng([*seed, 2]), max(size, fewest))
+            alarms += _told_of(name, clean, fault.least)
             runs += 1
     return {"finding": name, "runs": runs, "missed": missed, "alarms": alarms}
 

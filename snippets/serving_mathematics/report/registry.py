@@ -14,9 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serving_mathematics.report.comparison import ladder, step_model
-from serving_mathematics.report.engine_metrics import WITHIN
+from serving_mathematics.report.engine_names import WITHIN
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import FEW, LEVELS, Asked, Finding
+from serving_mathematics.report.findings.of_the_ceiling import (
+    _no_engine,
+    _no_rate,
+    breaking_load,
+    ceiling,
+)
 from serving_mathematics.report.findings.of_the_energy import joules
 from serving_mathematics.report.findings.of_the_engine import (
     _no_own_times,
@@ -29,13 +35,9 @@ from serving_mathematics.report.findings.of_the_engine import (
     stalls,
 )
 from serving_mathematics.report.findings.of_the_objective import (
-    _no_engine,
     _no_load,
-    _no_rate,
     _undecided,
-    breaking_load,
     canary,
-    ceiling,
     cost,
     goodput,
     load_kept,
@@ -70,20 +72,21 @@ from serving_mathematics.support.require import require
 
 @dataclass(frozen=True)
 class Rule:
-    """A finding as it is looked for. find: makes it of a run. title: what it asks. needs: sets of
-    columns, told numbers or engine counters (engine:…) and what is asked (asked:…), of which one
-    must be there. least: requests or more, where columns are looked at. cold: whether a warm-up is
-    part of it. beyond: what a run that has these may lack all the same; where a finding says
-    nothing for that reason, nothing was looked for.
+    """A finding as it is looked for. find: makes it of a run. title: what it asks. needs: columns,
+    told numbers (told:…), engine counters (engine:…) and what is asked (asked:…), in sets between
+    bars, of which one must be there. least: requests or more, where columns are looked at. cold:
+    whether a warm-up is part of it. beyond: what a run that has these may lack all the same; where
+    a finding says nothing for that reason, nothing was looked for.
 
     >>> def too_few(_run, _asked): ...
-    >>> Rule(too_few, "Enough requests?", (("completed",),)).name
-    'too_few'
+    >>> rule = Rule(too_few, "Enough requests?", "told:completed | ttft_s sent_s")
+    >>> rule.name, rule.lacks(Run("", ""), Asked())
+    ('too_few', "the tool's completed")
     """
 
     find: Callable[[Run, Asked], Finding | None]
     title: str
-    needs: tuple[tuple[str, ...], ...]
+    needs: str
     least: int = 0
     cold: bool = True
     beyond: Callable[[Run, Asked], str] = lambda _run, _asked: ""
@@ -95,12 +98,13 @@ class Rule:
 
     def lacks(self, run: Run, asked: Asked) -> str:
         """What a run would need, in words, by the sets that lack least; empty where it has it."""
-        missing = [[x for x in names if not _there(run, asked, x)] for names in self.needs]
+        sets = [names.split() for names in self.needs.split("|")]
+        missing = [[x for x in names if not _there(run, asked, x)] for names in sets]
         few = min(map(len, missing))
         if few:
             words = [" and ".join(map(_in_words, x)) for x in missing if len(x) == few]
             return " or ".join(dict.fromkeys(words))
-        own = [names for names, lack in zip(self.needs, missing, strict=True) if not lack]
+        own = [names for names, lack in zip(sets, missing, strict=True) if not lack]
         short = run.size < self.least and all(any(":" not in x for x in names) for names in own)
         return f"{self.least:,} requests or more" if short else ""
 
@@ -159,143 +163,87 @@ def _in_words(name: str) -> str:
 
 
 OBJECTIVE = "Is the objective kept?"
+STEPS_TOLD = "sent_s ttft_s latency_s prompt_tokens output_tokens"  # by which an engine's are
+PROMISED = (  # tells whether a promise is kept
+    "ttft_s asked:promise | told:ttft_s asked:promise | told:tpot_s asked:promise"
+    " | told:ttft_p99_s asked:promise | within:ttft asked:promise | within:tpot asked:promise"
+)
 FINDINGS = (
     Rule(
         late_client,
         "Did the client send in time?",
-        (("due_s", "sent_s"), ("told:delay_p99_s",), ("told:rate_asked",)),
+        "due_s sent_s | told:delay_p99_s | told:rate_asked",
     ),
     Rule(
         growing_queue,
         "Was the load served?",
-        (
-            ("sent_s", "ttft_s"),
-            ("sent_s", "latency_s"),
-            ("told:rate_asked", "told:duration_s", "told:ttft_s"),
-        ),
+        "sent_s ttft_s | sent_s latency_s | told:rate_asked told:duration_s told:ttft_s",
         FEW,
     ),
-    Rule(
-        closed_loop,
-        "Did clients wait for answers?",
-        (("told:concurrency",), ("sent_s", "latency_s")),
-        FEW,
-    ),
-    Rule(
-        all_at_once,
-        "Was everything sent at once?",
-        (("told:rate_asked",), ("sent_s", "latency_s")),
-        20,
-    ),
-    Rule(
-        failures,
-        "Did requests fail?",
-        (("failed",), ("told:failed",), ("engine:aborted",), ("engine:refused",)),
-    ),
-    Rule(warm_up, "Is a warm-up among the answers?", (("ttft_s",), ("latency_s",)), FEW),
-    Rule(
-        too_few,
-        "Enough requests for the percentile?",
-        (("ttft_s",), ("latency_s",), ("told:completed",)),
-    ),
-    Rule(empty_answers, "Do answers have tokens?", (("output_tokens",),)),
-    Rule(tpot_definition, "What is a time per token here?", (("told:tpot_s",),)),
+    Rule(closed_loop, "Did clients wait for answers?", "told:concurrency | sent_s latency_s", FEW),
+    Rule(all_at_once, "Was everything sent at once?", "told:rate_asked | sent_s latency_s", 20),
+    Rule(failures, "Did requests fail?", "failed | told:failed | engine:aborted | engine:refused"),
+    Rule(warm_up, "Is a warm-up among the answers?", "ttft_s | latency_s", FEW),
+    Rule(too_few, "Enough requests for the percentile?", "ttft_s | latency_s | told:completed"),
+    Rule(empty_answers, "Do answers have tokens?", "output_tokens"),
+    Rule(tpot_definition, "What is a time per token here?", "told:tpot_s"),
     Rule(
         little_open,
         "Do rate, latency and number fit?",
-        (("told:concurrency", "told:completed"), ("told:in_flight",)),
+        "told:concurrency told:completed | told:in_flight",
     ),
-    Rule(
-        equal_lengths,
-        "Are lengths as users have them?",
-        (("prompt_tokens",), ("output_tokens",)),
-        FEW,
-    ),
+    Rule(equal_lengths, "Are lengths as users have them?", "prompt_tokens | output_tokens", FEW),
     Rule(
         binding,
         "What binds?",
-        (("engine:running", "engine:waiting", "moments:10"), ("sent_s", "queue_s", "latency_s")),
+        "engine:running engine:waiting moments:10 | sent_s queue_s latency_s",
         FEW,
     ),
     Rule(
         queue_or_prefill,
         "Queue or prompt?",
-        (
-            ("queue_s", "ttft_s"),
-            ("engine:queue_s", "engine:ttft_s"),
-            ("sent_s", "ttft_s", "latency_s"),
-        ),
+        "queue_s ttft_s | engine:queue_s engine:ttft_s | sent_s ttft_s latency_s",
         FEW,
         beyond=_no_own_times,
     ),
-    Rule(
-        engine_changed,
-        "One engine all the time?",
-        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
-    ),
-    Rule(preemption, "Preempted?", (("engine:preemptions",),)),
-    Rule(
-        prefix_hits,
-        "Are prefixes found?",
-        (("engine:prefix_found",), ("cached_tokens",), ("shares_prefix",)),
-    ),
-    Rule(guesses, "Are guesses accepted?", (("engine:draft_tokens",), ("told:draft_tokens",))),
-    Rule(stalls, "Do answers stall?", (("gaps:",),)),
-    Rule(bursts, "Does it burst?", (("sent_s",),), FEW),
-    Rule(paced, "Is it too even?", (("sent_s",),), FEW),
-    Rule(lengths_follow_load, "Do lengths follow the load?", (("sent_s", "prompt_tokens"),), FEW),
-    Rule(few_carry_most, "Do few bring most?", (("prompt_tokens",),), 5 * FEW),
-    Rule(sessions, "Do requests follow each other?", (("session",),), FEW),
-    Rule(tenants, "Who makes whom wait?", (("tenant",),), FEW),
-    Rule(retries, "Are requests sent again?", (("attempt",),)),
-    Rule(
-        goodput,
-        OBJECTIVE,
-        tuple(
-            (name, "asked:promise")
-            for name in (
-                *("ttft_s", *(f"told:{x}" for x in ("ttft_s", "tpot_s", "ttft_p99_s"))),
-                *("within:ttft", "within:tpot"),
-            )
-        ),
-        20,
-        False,
-        _undecided,
-    ),
+    Rule(engine_changed, "One engine all the time?", STEPS_TOLD),
+    Rule(preemption, "Preempted?", "engine:preemptions"),
+    Rule(prefix_hits, "Are prefixes found?", "engine:prefix_found | cached_tokens | shares_prefix"),
+    Rule(guesses, "Are guesses accepted?", "engine:draft_tokens | told:draft_tokens"),
+    Rule(stalls, "Do answers stall?", "gaps:"),
+    Rule(bursts, "Does it burst?", "sent_s", FEW),
+    Rule(paced, "Is it too even?", "sent_s", FEW),
+    Rule(lengths_follow_load, "Do lengths follow the load?", "sent_s prompt_tokens", FEW),
+    Rule(few_carry_most, "Do few bring most?", "prompt_tokens", 5 * FEW),
+    Rule(sessions, "Do requests follow each other?", "session", FEW),
+    Rule(tenants, "Who makes whom wait?", "tenant", FEW),
+    Rule(retries, "Are requests sent again?", "attempt"),
+    Rule(goodput, OBJECTIVE, PROMISED, 20, cold=False, beyond=_undecided),
     Rule(
         load_kept,
         "Up to which load?",
-        (("sent_s", "ttft_s", "latency_s", "asked:promise"),),
+        "sent_s ttft_s latency_s asked:promise",
         3 * FEW,
-        False,
-        _no_load,
+        cold=False,
+        beyond=_no_load,
     ),
     Rule(
         breaking_load,
         "Where does it break?",
-        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens", "asked:promise"),),
+        f"{STEPS_TOLD} asked:promise",
         LEAST_TOLD,
-        False,
-        _no_rate,
+        cold=False,
+        beyond=_no_rate,
     ),
-    Rule(
-        ceiling,
-        "How near the ceiling?",
-        (("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens"),),
-        LEAST_TOLD,
-        False,
-        _no_engine,
-    ),
-    Rule(canary, "How large a canary?", (("ttft_s", "asked:promise"),), FEW, False),
+    Rule(ceiling, "How near the ceiling?", STEPS_TOLD, LEAST_TOLD, cold=False, beyond=_no_engine),
+    Rule(canary, "How large a canary?", "ttft_s asked:promise", FEW, cold=False),
     Rule(
         cost,
         "What does a token cost?",
-        (("output_tokens", "asked:price"), ("told:output_tokens", "asked:price")),
+        "output_tokens asked:price | told:output_tokens asked:price",
     ),
     Rule(
-        joules,
-        "What does a token draw?",
-        (("told:power_w",), ("engine:power_w",), ("engine:joules",), ("joules",)),
+        joules, "What does a token draw?", "told:power_w | engine:power_w | engine:joules | joules"
     ),
 )
 
@@ -376,7 +324,7 @@ def check_every_finding_is_registered() -> None:
     import importlib
     import inspect
 
-    names = ("test", "engine", "traffic", "tenants", "objective", "energy")
+    names = ("test", "engine", "traffic", "tenants", "objective", "ceiling", "energy")
     package = "serving_mathematics.report.findings"
     made = [
         name

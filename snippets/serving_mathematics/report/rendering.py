@@ -14,7 +14,7 @@ import html
 import json
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from serving_mathematics.planner.plot_axes import Plot
@@ -281,21 +281,22 @@ def report_markdown(found: Report, changed: Sequence[Difference] = ()) -> str:
             ]
             for name, text in one.files.items():
                 lines += [f"`{name}`:", "", "```", text.rstrip(), "```", ""]
-    if found.quiet:
-        lines += ["", "## Looked for and not found", ""]
-        lines += [f"- {TITLES[name]}" for name in found.quiet]
-    if found.untold:
-        lines += ["", "## What this cannot tell", ""]
-        lines += [f"- {title} It would take {needs}." for title, needs in found.untold]
-    lines += ["", "## What was read", ""]
-    lines += [f"- {run.where}: {_read_said(run)}" for run in found.runs]
+    for title, rows in _lists(found):
+        lines += ["", f"## {title}", "", *(f"- {row}" for row in rows)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _read_said(run: Run) -> str:
-    """What was read of a run, in words."""
-    notes = "; ".join(run.notes)
-    return one_of_many(f"{run.tool}, {run.size:,} requests one by one. {notes}")
+def _lists(found: Report) -> list[tuple[str, list[str]]]:
+    """What stands below the findings: headings and sentences."""
+    untold = [f"{title} It would take {needs}." for title, needs in found.untold]
+    read = []
+    for run in found.runs:
+        notes = "; ".join(run.notes)
+        told = one_of_many(f"{run.tool}, {run.size:,} requests one by one. {notes}")
+        read.append(f"{run.where}: {told}")
+    lists = [("Looked for and not found", [TITLES[name] for name in found.quiet])]
+    lists += [("What this cannot tell", untold)]
+    return [one for one in lists if one[1]] + [("What was read", read)]
 
 
 def _sentence(text: str) -> str:
@@ -340,8 +341,7 @@ def _report_body(
         for x in found.problems
     ]
     if changed:
-        items = "".join(f"<li>{html.escape(_difference_text(one))}</li>" for one in changed)
-        parts.append(f"<h2>Two files</h2><ul>{items}</ul>")
+        parts.append(_listed_html("Two files", map(_difference_text, changed)))
     seen: set[str] = set()
     for one in found.findings:
         where = one.where if len(found.runs) > 1 else ""
@@ -352,20 +352,13 @@ def _report_body(
     if plots:
         parts.append("<h2>Drawn</h2>")
         parts += [_figure(plot) for plot in plots]
-    if found.quiet:
-        items = "".join(f"<li>{html.escape(TITLES[name])}</li>" for name in found.quiet)
-        parts.append(f"<h2>Looked for and not found</h2><ul>{items}</ul>")
-    if found.untold:
-        items = "".join(
-            f"<li>{html.escape(title)} It would take {html.escape(needs)}.</li>"
-            for title, needs in found.untold
-        )
-        parts.append(f"<h2>What this cannot tell</h2><ul>{items}</ul>")
-    rows = "".join(
-        f"<li>{html.escape(run.where)}: {html.escape(_read_said(run))}</li>" for run in found.runs
-    )
-    parts.append(f"<h2>What was read</h2><ul>{rows}</ul>")
+    parts += [_listed_html(title, rows) for title, rows in _lists(found)]
     return "".join(parts)
+
+
+def _listed_html(title: str, rows: Iterable[str]) -> str:
+    items = "".join(f"<li>{html.escape(row)}</li>" for row in rows)
+    return f"<h2>{title}</h2><ul>{items}</ul>"
 
 
 def _article(one: Mapping[str, Any], site: str, name: str) -> str:
@@ -410,7 +403,6 @@ def check_every_form_says_the_same() -> None:
 
     Source: the findings themselves.
     """
-    from serving_mathematics.report.evidence import Run
     from serving_mathematics.report.registry import report
 
     told = {"completed": 90.0, "failed": 10.0, "ttft_s": 0.1, "duration_s": 9.0}
@@ -431,7 +423,6 @@ def check_terminal_is_short() -> None:
 
     Source: its lines, counted.
     """
-    from serving_mathematics.report.evidence import Run
     from serving_mathematics.report.registry import report
 
     told = {"completed": 9.0, "failed": 1.0}

@@ -28,7 +28,8 @@ from serving_mathematics.planner.fields import FIELDS, meant_number
 from serving_mathematics.report.comparison import Difference, differences
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.reading import OtherFileError, _require_new, joined, read_file
+from serving_mathematics.report.joining import joined
+from serving_mathematics.report.reading import OtherFileError, _require_new, read_file
 from serving_mathematics.report.registry import Report, report
 from serving_mathematics.report.rendering import (
     SCHEMA,

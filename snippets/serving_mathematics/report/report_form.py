@@ -21,8 +21,9 @@ from serving_mathematics.planner.fields import _unit_names
 from serving_mathematics.report.comparison import CHANCE, FOR_P99, WORTH_ONE, Difference
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import LARGEST_BATCH
-from serving_mathematics.report.findings.of_the_objective import WORST
-from serving_mathematics.report.reading import _require_new, joined, read_file
+from serving_mathematics.report.findings.of_the_ceiling import WORST
+from serving_mathematics.report.joining import joined
+from serving_mathematics.report.reading import _require_new, read_file
 from serving_mathematics.report.registry import FINDINGS, report
 from serving_mathematics.report.rendering import _report_body, report_html, summary_lines
 from serving_mathematics.report.report_command import NUMBERS, _compared_runs, read_asked

@@ -68,11 +68,13 @@ def levels(run: Run) -> Series | None:
     known = np.isfinite(admitted) & np.isfinite(ends)
     first, last = float(sent[known].min()), float(ends[known].max())
     times = first + (np.arange(EVENLY) + 0.5) / EVENLY * (last - first)
-    counts = [
-        np.searchsorted(np.sort(x[known]), times, side="right") for x in (sent, admitted, ends)
-    ]
-    values = {"running": counts[1] - counts[2], "waiting": counts[0] - counts[1]}
-    return Series(times, {name: np.asarray(x, dtype=float) for name, x in values.items()})
+    came, begun, ended = (_until(x[known], times) for x in (sent, admitted, ends))
+    return Series(times, {"running": begun - ended, "waiting": came - begun})
+
+
+def _until(events: FloatArray, moments: FloatArray) -> FloatArray:
+    """How many events there were by each of some moments."""
+    return np.searchsorted(np.sort(events), moments, side="right").astype(float)
 
 
 def _fullest(series: Series) -> Series:
@@ -118,11 +120,8 @@ def _load(run: Run) -> tuple[FloatArray, FloatArray, FloatArray, bool]:
     first, end = sent + run.column("ttft_s"), sent + run.column("latency_s")
     known = run.good() & np.isfinite(first + end)
     moments = np.linspace(float(sent[known].min()), float(end[known].max()), LOOKS)
-    counts = [
-        np.searchsorted(np.sort(x[known]), moments, side="right").astype(float)
-        for x in (sent, first, end)
-    ]
-    return moments, counts[1] - counts[2], counts[0] - counts[2], False
+    came, begun, ended = (_until(x[known], moments) for x in (sent, first, end))
+    return moments, begun - ended, came - ended, False
 
 
 def _spread(values: FloatArray) -> float:
@@ -257,8 +256,7 @@ def _more_ran(run: Run, late: npt.NDArray[np.bool_]) -> bool:
         return True
     stay = _known_quantile(lasted[others])
     for since, until in ((first, end), (sent, sent + stay)):
-        counts = [np.searchsorted(np.sort(x[known]), sent, side="right") for x in (since, until)]
-        found = counts[0] - counts[1]
+        found = _until(since[known], sent) - _until(until[known], sent)
         usual = np.sort(found[others])
         sides = [np.searchsorted(usual, found[mine], side=x).mean() for x in ("left", "right")]
         if sum(sides) / 2 / usual.size > OFTEN_MORE:

@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.energy import board_power_w, served_power_w
-from serving_mathematics.report.evidence import Run, _power_told_w
+from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.findings.finding import Asked
-from serving_mathematics.report.findings.of_the_energy import _modelled, joules
-from serving_mathematics.report.reading import joined, read_file
+from serving_mathematics.report.findings.of_the_energy import _modelled, _power_told_w, joules
+from serving_mathematics.report.joining import joined
+from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.request_log import read_log
 
 TOLD = {"duration_s": 100.0, "completed": 500.0, "output_tokens": 200.0}
@@ -77,3 +79,11 @@ def test_twice_the_load_is_twice_the_requests_inside() -> None:
     )
     watts = served_power_w(here, board_power_w(WORKED.system.name), 32.0, 2000.0, 10.0)
     assert f"at twice the load a token takes {watts / 2000:.2g} J" in found.change
+
+
+@pytest.mark.parametrize(("counted", "watts"), [([0.0, 900.0], 300.0), ([9.0, 9.0], 1.5)])
+def test_a_counter_of_energy_that_stands_still_tells_no_power(
+    counted: list[float], watts: float
+) -> None:
+    values = {"joules": np.array(counted), "power_w": np.array([1.0, 2.0])}
+    assert _power_told_w(Run("", "", series=Series(np.array([0.0, 3.0]), values)))[0] == watts

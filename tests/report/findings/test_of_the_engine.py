@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import heapq
 import re
 from dataclasses import replace
 
@@ -15,12 +14,14 @@ from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import _made_slower, served
 from serving_mathematics.report.findings.finding import Asked, percent
+from serving_mathematics.report.findings.of_the_ceiling import (
+    breaking_load,
+    ceiling,
+)
 from serving_mathematics.report.findings.of_the_engine import (
     _acceptance,
-    _cause,
     _half_of_ratio,
     _own_prefill,
-    _stopped,
     binding,
     engine_changed,
     guesses,
@@ -30,14 +31,12 @@ from serving_mathematics.report.findings.of_the_engine import (
     stalls,
 )
 from serving_mathematics.report.findings.of_the_objective import (
-    breaking_load,
-    ceiling,
     goodput,
     load_kept,
 )
 from serving_mathematics.support.intervals import half_width
 
-from ..example_runs import clean, functions_of
+from ..example_runs import functions_of
 
 FUNCTIONS = functions_of("of_the_engine")
 VLLM_FLAGS = ["--max-num-seqs", "--gpu-memory-utilization", "--kv-cache-dtype"]
@@ -77,11 +76,6 @@ def test_an_interval_of_the_share_that_waits_holds_the_true_one() -> None:
         by_tenths.append(off <= half_width(lambda a, b: a.sum() / b.sum(), waits, whole))
     assert np.mean(held) > 0.9
     assert np.mean(by_tenths) < 0.85
-
-
-def test_own_times_grow_with_prompts() -> None:
-    own = _own_prefill(clean(count=3000))
-    assert own is None or (own > 0).all()
 
 
 def test_places_bind_where_the_log_says_how_long_each_waited() -> None:
@@ -207,42 +201,6 @@ def test_an_engine_that_becomes_slower_little_by_little_is_told(seed: int, last:
     assert told == pytest.approx(last, rel=0.1)
 
 
-def test_a_log_of_days_says_dates() -> None:
-    """Whoever was on duty looks at a clock, not at 120,000 s."""
-    sent = np.arange(0.0, 2.5e5, 100.0)
-    late = np.where((sent > 1.2e5) & (sent < 1.3e5), 9.0, 0.1)
-    found = np.where(sent < 1.2e5, 60.0, 0.0)
-    columns = {"sent_s": sent, "ttft_s": late, "latency_s": late, "prompt_tokens": sent * 0 + 90}
-    run, asked = Run("", "", columns, zero_at_s=1.7e9), Asked(ttft_s=1.0)
-    assert "from 2023-11-16 07:35 UTC to 2023-11-16 10:03 UTC, when" in goodput(run, asked).change
-    said = goodput(replace(run, zero_at_s=None), asked).change
-    assert "from 120,100 s to 129,000 s after the first request, when" in said
-    cached = replace(run, columns=columns | {"cached_tokens": found})
-    assert " until 2023-11-16 " in prefix_hits(cached, Asked()).seen
-
-
-@pytest.mark.parametrize(("stops_s", "told"), [(25.0, True), (6.0, False)])
-def test_an_engine_that_stopped_is_told_with_its_moments(stops_s: float, told: bool) -> None:
-    """Then 16 places are full for longer than it stood; nothing is said of answers that end
-    together every half minute."""
-    rng, free, begun = np.random.default_rng(4), [0.0] * 16, np.zeros(1200)
-    sent, stay = np.cumsum(rng.exponential(0.25, 1200)), rng.gamma(4.0, 0.6, 1200)
-    clock = np.where(sent < 150, sent, np.maximum(sent - stops_s, 150))  # that stands while it does
-    for place, come in enumerate(clock.tolist()):
-        begun[place] = max(come, free[0])
-        heapq.heapreplace(free, begun[place] + float(stay[place]))
-    first, end = (x + stops_s * (x >= 150) - sent for x in (begun + 0.1, begun + stay))
-    run = Run("", "", {"sent_s": sent, "ttft_s": first, "latency_s": end})
-    found = _stopped(run)
-    assert (found is not None) == told
-    if told:
-        assert found == pytest.approx((150 - sent[0], 175 - sent[0]), abs=1)
-        told_s = _cause(run, run.column("ttft_s") > 2, "late ones")
-        assert told_s.startswith("look at what stopped the engine from 149 s to 174 s after")
-    together = 30 * np.ceil((sent + end) / 30) - sent
-    assert _stopped(Run("", "", {"sent_s": sent, "latency_s": together})) is None
-
-
 def test_what_binds_is_told_by_when_most_wait() -> None:
     """One who waits for a step now and then waits for no place, while 90 at a time do."""
     waiting = np.r_[np.tile([1.0, 0.0], 40), np.full(20, 90.0)]
@@ -289,27 +247,6 @@ def test_another_load_is_no_engine_that_changed(seed: int, load: float, engine: 
     made = np.random.default_rng(engine)
     run = served(made, 2000, load=load, arrivals=gaps, places=64, prompts=prompts)
     assert engine_changed(run, Asked()) is None
-
-
-@pytest.mark.parametrize(("after", "told"), [(0.0, True), (0.6, False)])
-def test_a_prefix_cache_that_was_lost_is_told(after: float, told: bool) -> None:
-    run = served(np.random.default_rng(4), 1500, load=0.3)
-    share = np.where(np.arange(1500) < 700, 0.7, after)
-    found = np.floor(share * run.columns["prompt_tokens"])
-    run = replace(run, columns={**run.columns, "cached_tokens": found}, shares_prefix=np.nan)
-    seen = prefix_hits(replace(run, series=None), Asked())
-    assert (seen.level, "until" in seen.seen) == (("warning", True) if told else ("note", False))
-    counted_by = np.arange(0, 1500, 15)
-    counters = {"prefix_asked": run.columns["prompt_tokens"], "prefix_found": found}
-    values = {name: np.cumsum(x)[counted_by] for name, x in counters.items()}
-    query = prefix_hits(Run("", "", series=Series(counted_by + 0.0, values)), Asked())
-    assert ("until" in query.seen) == told
-    objective = Asked(ttft_s=2.0, tpot_s=0.2)
-    unsaid = [f(run, objective) is None for f in (ceiling, breaking_load, load_kept)]
-    assert all(unsaid) or not told
-    late = np.where(np.arange(1500) > 800, 9.0, 0.1)
-    kept = goodput(replace(run, columns={**run.columns, "ttft_s": late}), objective)
-    assert ("what emptied the prefix cache" in kept.change) == told
 
 
 @pytest.mark.parametrize(("waiting", "level"), [(3.0, "warning"), (1.5, "note")])

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,32 +10,30 @@ import yaml
 from scipy import stats
 from serving_mathematics.capacity.autoscaling import signals
 from serving_mathematics.capacity.overload_control import limits
-from serving_mathematics.core.batching.continuous_batching import Engine, Workload
+from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
-from serving_mathematics.report import faults
 from serving_mathematics.report.artefacts import queue_flags
 from serving_mathematics.report.engine_metrics import scrape_run
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.faults import served
-from serving_mathematics.report.findings import of_the_objective
-from serving_mathematics.report.findings.finding import Asked, _share_ends, percent
+from serving_mathematics.report.findings.finding import Asked, _alike, _ends_of, percent
+from serving_mathematics.report.findings.of_the_ceiling import (
+    _rates_simulated,
+    breaking_load,
+)
 from serving_mathematics.report.findings.of_the_objective import (
     _in_time,
     _prompt_speed,
-    _rates_simulated,
-    breaking_load,
     canary,
-    ceiling,
     cost,
     goodput,
     load_kept,
 )
-from serving_mathematics.report.own_engine import OwnEngine, fit_own
-from serving_mathematics.report.reading import joined
+from serving_mathematics.report.joining import joined
 from serving_mathematics.report.request_log import read_log
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.intervals import half_width
@@ -151,76 +147,12 @@ def test_an_interval_of_what_keeps_the_objective_holds_the_true_share() -> None:
     for _ in range(300):
         waits = fifo_waits(np.cumsum(rng.exponential(1.25, 4000)), rng.exponential(1.0, 4000))
         kept = (waits[2000:] <= limit) * 1.0
-        ends = _share_ends(kept)
+        ends = _ends_of(float(kept.mean()), kept.size, _alike(kept))
         held += [ends[0] <= 0.95 <= ends[1]] if ends else []
         by_tenths.append(abs(kept.mean() - 0.95) <= half_width(np.mean, kept))
     assert len(held) > 200
     assert np.mean(held) > 0.9
     assert np.mean(by_tenths) < 0.8
-
-
-def test_late_requests_of_one_moment_send_the_reader_there() -> None:
-    sent = np.arange(1000.0)
-    dense = np.cumsum(np.where((sent >= 500) & (sent < 560), 0.25, 1.0))
-    stretch = (sent >= 500) & (sent < 560)
-    for late, moments, told in (
-        (stretch, sent, "look at what happened from 500 s to 553 s"),
-        (stretch, dense, "plan for 3.9 times the mean rate, as it was from 499 s to 512 s"),
-        (sent >= 940, sent, "test longer"),  # a queue that grows
-        (sent % 10 == 3, sent, "lower the load"),
-    ):
-        run = Run("", "", {"sent_s": moments, "ttft_s": np.where(late, 9.0, 0.1)})
-        found = goodput(run, Asked(ttft_s=1.0))
-        assert found.change.startswith(told)
-
-
-@pytest.mark.parametrize("carries", [1.25, 2.0])
-def test_a_crowd_is_counted_without_those_who_waited_for_its_queue_to_empty(carries: float) -> None:
-    """Three times the rate for a minute, at an engine that carries less."""
-    sent = np.cumsum(np.repeat([1.0, 1 / 3, 1.0], [500, 180, 1500]))
-    begun = np.maximum.accumulate(sent - np.arange(sent.size) / carries)
-    ttft = begun + (np.arange(sent.size) + 1) / carries - sent
-    change = goodput(Run("", "", {"sent_s": sent, "ttft_s": ttft}), Asked(ttft_s=3.0)).change
-    times, until = change.partition("plan for ")[2].split(" times the mean rate, as it was from ")
-    assert float(times) == pytest.approx(3 * np.mean(np.diff(sent)), rel=0.05)
-    end = float(until.split(" to ")[1].split(" s,")[0])
-    assert end == pytest.approx(sent[679] - sent[0], abs=5)
-
-
-def test_late_requests_send_the_reader_to_what_they_have_in_common() -> None:
-    """One tenant's, all failed, or behind starts of an engine that slept."""
-    sent, late = np.arange(1000.0), np.arange(1000) % 50 < 3
-    tenant = np.where(late | (np.arange(1000) % 50 == 9), 1.0, 0.0)
-    times = {"sent_s": sent, "ttft_s": np.where(late, 9.0, 0.1)}
-    slept = {"sent_s": sent + 500 * (np.arange(1000) // 50), "latency_s": times["ttft_s"] + 1}
-    for columns, told in (
-        ({"tenant": tenant}, "look at what holds b before"),
-        ({"failed": late.astype(float)}, "mend what fails"),
-        ({"failed": (late & (sent < 880)) * 1.0}, "mend what fails: of the answers that came"),
-        (slept, "keep an engine awake"),
-        (slept | {"prompt_tokens": np.where(late, 9e4, 9e2)}, "lower the load"),
-    ):
-        found = goodput(Run("", "", times | columns, tenants=("a", "b")), Asked(ttft_s=1.0))
-        assert found.level == "problem"
-        assert found.change.startswith(told)
-
-
-def test_who_gives_up_while_waiting_waited_and_did_not_fail() -> None:
-    """More come for a while than 32 places carry, and leave after 4 s without a first token."""
-    rng, count = np.random.default_rng(3), 2500
-    sent = np.cumsum(rng.exponential(0.1, count) / np.where(np.arange(count) // 500 == 2, 2.0, 0.9))
-    free, waited, stay = [0.0] * 32, np.zeros(count), rng.gamma(4.0, 0.6, count)
-    for place, at in enumerate(sent.tolist()):
-        begin = max(at, free[0])
-        waited[place] = begin - at
-        if begin - at < 4:
-            heapq.heapreplace(free, begin + float(stay[place]))
-    left = waited >= 4
-    columns = {"sent_s": sent, "ttft_s": np.where(left, np.nan, waited + 0.1)}
-    columns |= {"latency_s": np.where(left, 4.0, waited + stay), "gave_up": left * 1.0}
-    run, asked = Run("", "", columns | {"failed": left * 1.0}), Asked(ttft_s=5.0)
-    assert load_kept(run, asked).seen.endswith("requests inside, and breaks beyond")
-    assert goodput(run, asked).change.startswith("plan for 1.9 times the mean rate")
 
 
 def test_alerts_come_along() -> None:
@@ -229,104 +161,6 @@ def test_alerts_come_along() -> None:
     beyond = goodput(clean(count=1500), Asked(ttft_s=1e4))
     assert dict(beyond.files) == {}
     assert beyond.change == "keep it"
-
-
-def test_the_load_at_which_it_breaks_is_beyond_one_that_it_keeps(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    run = served(np.random.default_rng(11), 3000, load=0.4, places=32)
-    limit = 3 * float(np.quantile(run.columns["ttft_s"], 0.99))
-    found = breaking_load(run, Asked(ttft_s=limit, places=32))
-    assert found.level == "note"
-    assert "off by" in found.sure
-    assert "; a step takes" in found.seen
-    guessed = breaking_load(replace(run, gaps_s=2 * run.tpot_s()), Asked(ttft_s=limit, places=32))
-    assert "; a token takes" in guessed.seen
-    own = fit_own(run, Asked(places=32))
-    for wrong in ((0.31, 0.0), (-0.31, 0.0), (0.0, 0.31), (0.0, -0.31)):  # an engine unlike the log
-        unlike = OwnEngine(own.engine, *wrong)
-        monkeypatch.setattr(of_the_objective, "fit_own", lambda *_, unlike=unlike: unlike)
-        assert breaking_load(run, Asked(ttft_s=limit, places=32)) is None
-        assert ceiling(run, Asked(places=32)) is None
-
-
-def test_places_that_are_but_assumed_are_no_warning() -> None:
-    """As many as ran carry 1.2 times the load, and those that the engine has 2.3 times."""
-    run = served(np.random.default_rng(9), 1000, load=0.45, places=128)
-    found = breaking_load(run, Asked(ttft_s=2.0, tpot_s=0.2))
-    assert "as many as ran at most" in found.seen
-    assert float(re.search(r"([0-9.]+) times", found.seen)[1]) < 1.2
-    assert found.level == "note"
-    busy = served(np.random.default_rng(9), 1000, load=0.45, places=64, step_times=1.6)
-    assert breaking_load(busy, Asked(ttft_s=2.0, tpot_s=0.04)).level == "warning"
-
-
-def test_what_another_cause_makes_late_is_not_told_as_a_rate() -> None:
-    run = served(np.random.default_rng(11), 2000, load=0.4, places=32)
-    held = np.where(np.arange(2000) % 10 == 0, 9.0, 0.0)  # by what stands before the engine
-    columns = {name: run.columns[name] + held for name in ("ttft_s", "latency_s")}
-    found = breaking_load(replace(run, columns={**run.columns, **columns}), ASKED)
-    assert found.level == "note"
-    assert found.seen.startswith("90% of these requests kept the objective, and one engine")
-    assert "its speed is not what makes them late" in found.seen
-
-
-@pytest.mark.parametrize(("seed", "load"), [(5, 0.36), (8, 0.43), (49, 0.49), (3, 0.9)])
-def test_what_the_load_makes_late_has_no_other_cause(seed: int, load: float) -> None:
-    """A promise that so few keep is broken at this load, however the engine cuts its prompts."""
-    run = served(np.random.default_rng(seed), 1500, load=load, places=128)
-    limit = float(np.quantile(run.columns["ttft_s"], 0.97))
-    found = breaking_load(run, Asked(ttft_s=limit))
-    assert found is None or "its speed is not" not in found.seen
-
-
-def test_peaks_are_told_as_peaks() -> None:
-    """Of 9,000 requests the last third come ten times as fast: they are simulated."""
-    rng = np.random.default_rng(4)
-    gaps = rng.exponential(1.0, 9000) * np.repeat([10.0, 10.0, 1.0], 3000)
-    run = served(rng, 9000, load=0.1, arrivals=gaps * 0.1, places=32)
-    fast = 1 / float(np.diff(run.columns["sent_s"][6000:]).mean())
-    found = breaking_load(run, Asked(ttft_s=2.0, tpot_s=0.2, places=32))
-    rate, minute = (float(x) for x in re.findall(r"([0-9.]+)(?: requests| in the)", found.seen)[:2])
-    assert minute > rate
-    assert 0.9 < minute / (fast * float(re.search(r"([0-9.]+) times", found.seen)[1])) < 1.3
-    assert "the busiest 4,000 in a row" in found.sure
-
-
-def test_an_engine_of_one_place_is_one() -> None:
-    run = served(np.random.default_rng(5), 600, load=0.8, places=1)
-    found = ceiling(run, Asked())
-    assert "that one engine of 1 place carries" in found.seen
-    assert float(found.seen.split(" came, ")[1].split("%")[0]) == pytest.approx(80, abs=8)
-
-
-def test_the_ceiling_of_a_small_memory_is_the_simulators_to_a_tenth(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Requests that all come at once, of which the beginning and the end are left out."""
-    engines: list[Engine] = []
-    monkeypatch.setattr(
-        faults, "simulate", lambda asked, engine: engines.append(engine) or simulate(asked, engine)
-    )
-    for seed in range(3):
-        prompts = np.ceil(600 * np.random.default_rng(seed).lognormal(-0.32, 0.8, 2500))
-        run = served(np.random.default_rng(seed), 2500, 0.9, None, prompts, 256, blocks=1000)
-        found = ceiling(run, Asked(places=256))
-        assert "within a tenth where memory binds" in found.sure
-        told = float(found.seen.split("of the ")[1].split()[0])
-        again = Workload(np.zeros(2500), prompts, run.columns["output_tokens"])
-        ends = np.sort(simulate(again, engines[-1]).completion_s)
-        assert told == pytest.approx(1750 / (ends[2124] - ends[374]), rel=0.1)
-
-
-@pytest.mark.parametrize("load", [0.4, 0.8])
-def test_the_ceiling_is_the_simulators(load: float) -> None:
-    run = served(np.random.default_rng(21), 3000, load=load, places=64)
-    found = ceiling(run, Asked(places=64))
-    used = float(found.seen.split(" came, ")[1].split("%")[0])
-    assert used == pytest.approx(100 * load, abs=8)
-    assert found.level == ("note" if load < 0.82 else "warning")
-    assert ("test five times as long" in found.change) == (80 < used < 100)
 
 
 def test_a_canary_by_the_book() -> None:
@@ -526,15 +360,6 @@ def test_idle_time_price_and_busiest_minute_are_what_a_clock_shows() -> None:
     )
     most = max(sum(t <= x < t + 60 for x in sent) for t in sent)
     assert _rates_simulated(run) == pytest.approx((59 / (sent[-1] - sent[0]), most / 60))
-
-
-@pytest.mark.parametrize(("starts", "told"), [(2, False), (3, True)])
-def test_three_cold_starts_are_no_accident(starts: int, told: bool) -> None:
-    """Of six late requests each, among many in time."""
-    sent = np.r_[np.arange(900.0), 5000 + (np.arange(6) + 900 * np.arange(starts)[:, None]).ravel()]
-    ttft = np.where(sent < 4000, 0.1, 9.0)
-    run = Run("", "", {"sent_s": sent, "ttft_s": ttft, "latency_s": ttft + 0.5})
-    assert goodput(run, Asked(ttft_s=1.0)).change.startswith("keep an engine awake") == told
 
 
 def test_of_counters_over_time_the_worst_hour_and_month_are_told() -> None:

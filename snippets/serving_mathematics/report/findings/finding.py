@@ -229,17 +229,6 @@ def _ends_of(share: float, size: int, alike: float) -> tuple[float, float] | Non
     return _score_ends(share, size / alike / wider**2)
 
 
-def _share_ends(flags: FloatArray) -> tuple[float, float] | None:
-    """The same of a share of which some were seen in order.
-
-    flags: 0 or 1 in order.
-
-    >>> _share_ends(np.zeros(300)), _share_ends(np.repeat([0.0, 1.0, 0.0], 40))
-    (None, None)
-    """
-    return _ends_of(float(flags.mean()), flags.size, _alike(flags))
-
-
 def _sure_of(ends: tuple[float, float] | None, alike: float, who: str) -> str:
     """How an interval is known of those who come together, or why there is none.
 

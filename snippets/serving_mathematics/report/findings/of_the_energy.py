@@ -25,7 +25,7 @@ from serving_mathematics.core.hardware.energy import (
     board_power_w,
     served_power_w,
 )
-from serving_mathematics.report.evidence import Run, _inside_at, _power_told_w, _rates_told
+from serving_mathematics.report.evidence import Run, _inside_at, _rates_told
 from serving_mathematics.report.findings.finding import Asked, Finding, percent
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
@@ -84,6 +84,24 @@ def joules(run: Run, asked: Asked) -> Finding | None:
         how,
         "intuition/latency-throughput-cost",
     )
+
+
+def _power_told_w(run: Run) -> tuple[float, str]:
+    """Mean power of all devices over a run [W], and what tells it; NaN and "" where none."""
+    if run.said("power_w") > 0:
+        return run.said("power_w"), "the mean that the file tells"
+    if run.series is not None:
+        times = run.series.time_s[np.isfinite(run.series.time_s)]
+        seconds = float(np.ptp(times)) if times.size > 1 else math.nan
+        if run.series.grown("joules") > 0 and seconds > 0:
+            return run.series.grown("joules") / seconds, "counted energy"
+        power = run.series.level("power_w")
+        if power.size and power.mean() > 0:
+            return float(power.mean()), f"the mean of {power.size:,} readings"
+    seconds = _rates_told(run)["seconds"]
+    if run.has("joules") and seconds > 0:
+        return float(np.nansum(run.column("joules"))) / seconds, "the sum over its requests"
+    return math.nan, ""
 
 
 def _inside(run: Run, rate: float) -> float:

@@ -23,17 +23,14 @@ import numpy.typing as npt
 from serving_mathematics.core.batching.speculative_decoding import best_draft_length
 from serving_mathematics.core.queues.shares import wilson_interval
 from serving_mathematics.report.evidence import (
-    DAY_S,
     MOST_GUESSED,
     FloatArray,
     Run,
     Series,
-    _date,
     _inside_at,
     _known_mean,
     _known_numbers,
     _known_quantile,
-    _since_first,
     _tick_s,
 )
 from serving_mathematics.report.findings.finding import (
@@ -46,17 +43,15 @@ from serving_mathematics.report.findings.finding import (
     duration,
     percent,
 )
-from serving_mathematics.report.own_engine import LEAST_TOLD, _changed
+from serving_mathematics.report.findings.late_requests import _cause, _clock_of, _hits_fell
+from serving_mathematics.report.own_engine import _changed
 from serving_mathematics.report.waiting import (
     FEWEST_LATE,
     PASSED,
     ROUTED,
-    SHORT,
     _limits,
     _memory_free,
-    _more_ran,
     _passed_share,
-    _stretch,
     levels,
 )
 from serving_mathematics.support import checks
@@ -75,9 +70,6 @@ OVER_BY = 0.99  # of the answers, that are over after a while
 STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
-FELL, STRETCHES_OF_HITS = 0.2, 8  # of the prompt tokens, that are found no more; of a log
-STOPPED_S, STOPPED_TIMES = 10.0, 10.0  # without any token, and times the third longest such time
-CROWD = 1.5  # times the mean rate, or the usual prompt, from which it is what makes late
 HITS_LEFT = 0.1  # of prompt tokens
 ACCEPTED = 0.4  # of guesses
 KEEPS_ROOM = {  # in memory, of an engine for answers to come; and what makes it keep less
@@ -106,7 +98,6 @@ OTHERS = (  # tools that are an engine, or pass one on, and not the one that is 
     *("TensorRT-LLM", "TGI", "LMDeploy", "llama.cpp", "AIBrix", "Dynamo"),
     "NIM or TensorRT-LLM",
 )
-SURELY = 3.0  # standard errors of a count, by which a crowd is more than chance
 BEFORE_OR_IN = ", if they wait in the engines and not before them"
 FREE = "and places were free"
 PASS_COST = 0.05  # of a draft model's pass, of the target's
@@ -293,117 +284,6 @@ def queue_or_prefill(run: Run, asked: Asked) -> Finding | None:
     return _waiting(run, share, half, float(ttft.mean()), how, then=then)
 
 
-def _clock_of(run: Run) -> tuple[Callable[[float], str], str]:
-    """How a run says a moment, from the seconds since its first request, and what stands after it:
-    by the calendar where it lasts more than a day and tells when it began.
-
-    >>> sent = {"sent_s": np.array([0.0, 1e5])}
-    >>> [_clock_of(Run("", "", sent, zero_at_s=at_s))[0](7200.0) for at_s in (1.7e9, None)]
-    ['2023-11-15 00:13 UTC', '7,200 s']
-    """
-    sent = _known_numbers(run.column("sent_s"))
-    if run.zero_at_s is not None and sent.size and sent.max() - sent.min() > DAY_S:
-        begin = run.zero_at_s + float(sent.min())
-        return (lambda after_s: _date(begin + after_s)), ""
-    return duration, " after the first request"
-
-
-def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
-    """What to look at where nine of ten late requests were sent in one part of the log or from a
-    moment on: a cache that found less then, longer prompts, a slower engine, later ones that passed
-    them, more requests, or something else if no more ran than at other times. Empty where they are
-    no part of it, few, or a queue that grows.
-
-    late: which requests. who: what these are called.
-
-    >>> late = np.abs(np.arange(1000) - 515) <= 15
-    >>> _cause(Run("", "", {"sent_s": np.arange(1000.0)}), late, "late ones").partition(",")[0]
-    'look at what happened from 500 s to 527 s after the first request'
-    """
-    if not (run.has("sent_s") and late.any()):
-        return ""
-    since, found, prompts = (run.column(x) for x in ("sent_s", "cached_tokens", "prompt_tokens"))
-    since, (at, after) = _since_first(since), _clock_of(run)
-    ends, last = _stretch(since[late], since), float(np.nanmax(since))
-    early = last / STRETCHES_OF_HITS  # a moment below is told to a stretch
-    when, then = "", np.zeros(run.size, dtype=bool)
-    if ends is not None:
-        then = (since >= ends[0]) & (since <= ends[1])
-        end = f"{after} on" if ends[1] == last else f" to {at(ends[1])}{after}"
-        when = f"from {at(ends[0])}{end}, when nine of ten {who} were sent"
-    other = np.isfinite(since) & ~then
-    had, has = _known_mean(found[other]), _known_mean(found[then])
-    usual, long = (max(_known_mean(prompts[x]), 1.0) for x in (other, then))
-    if had / usual - has / long > FELL and has < (1 - FELL) * had:
-        seen = f"{percent(has / long)} of the prompt tokens were found then, else "
-        return f"look for what emptied the prefix cache {when}: {seen}{percent(had / usual)}"
-    fell, told = _hits_fell(run), _changed(run)
-    if fell is not None and (since[late] >= fell[0] - early).mean() > 0.9:
-        moment = f"{at(fell[0])}{after}" if after else f"at {at(fell[0])}"
-        return f"look for what emptied the prefix cache {moment}"
-    stopped = _stopped(run)
-    if stopped is not None and (since[late] >= stopped[0] - early).mean() > 0.9:
-        seen = f"from {at(stopped[0])} to {at(stopped[1])}{after}"
-        return f"look at what stopped the engine {seen}: requests came, and none had a token"
-    if long > CROWD * usual:
-        seen = f"look who sent prompts {sized(long / usual, 2)} times as long {when}"
-        return f"{seen}: bound them, or serve them apart"
-    begins = told[0] - float(np.nanmin(run.column("sent_s"))) if told and told[1] > 1 else math.inf
-    if (since[late] >= begins - early).mean() > 0.9:
-        return f"look for what made the engine slower from {at(begins)}{after} on"
-    if ends is None:
-        return ""
-    if _passed_share(run) > PASSED:
-        return f"look at what happened {when}; later ones passed them: {ROUTED}"
-    times, until = _crowd(np.sort(since[then]), float(np.isfinite(since).sum() / last))
-    if times > CROWD:
-        begun = f"from {at(ends[0])} to {at(until)}, of the time "
-        return f"plan for {sized(times, 2)} times the mean rate, as it was " + (
-            begun * (until < ends[1]) + when
-        )
-    as_many = not _more_ran(run, late)
-    seen = "; no more ran than at other times: look before the engines too" if as_many else ""
-    short = ends[1] < last and ends[1] - ends[0] < SHORT * last
-    return f"look at what happened {when}{seen}" if as_many or short else ""
-
-
-def _stopped(run: Run) -> tuple[float, float] | None:
-    """From when to when nobody had a first token or an end, for far longer than else though many
-    came, since the first request [s]; None where there was no such time.
-
-    >>> sent = np.arange(200.0)
-    >>> held = np.where((sent >= 100) & (sent < 130), 131 - sent, 1.0)
-    >>> _stopped(Run("", "", {"sent_s": sent, "ttft_s": held, "latency_s": held}))
-    (100.0, 131.0)
-    """
-    sent, good = run.column("sent_s"), run.good()
-    moments = [(sent + run.column(name))[good] for name in ("ttft_s", "latency_s")]
-    had = np.sort(_known_numbers(np.concatenate(moments)))
-    gaps = np.diff(had)
-    if gaps.size < 3 or gaps.max() <= max(STOPPED_S, STOPPED_TIMES * float(np.sort(gaps)[-3])):
-        return None
-    begin, end = (float(had[gaps.argmax() + x]) for x in (0, 1))
-    first = float(_known_numbers(sent).min())
-    came = ((sent >= begin) & (sent < end)).sum()
-    return (begin - first, end - first) if came >= FEWEST_LATE else None
-
-
-def _crowd(sent: FloatArray, mean_rate: float) -> tuple[float, float]:
-    """How many times the mean rate came, and until when: as long as a crowd did, behind which are
-    those who wait for its queue to empty; to the end where a shorter crowd may be chance.
-
-    sent: moments of a stretch, in order [s]. mean_rate: of the log, per second.
-
-    >>> _crowd(np.append(np.linspace(0, 10, 101), np.linspace(11, 100, 90)), 1.0)
-    (10.1, 10.0)
-    """
-    count = np.arange(1, sent.size + 1)
-    more = count - CROWD * mean_rate * (sent - sent[0])
-    at = int(np.argmax(more))
-    at = at if more[at] > SURELY * math.sqrt(count[at]) else sent.size - 1
-    return float(count[at] / (sent[at] - sent[0] or 1e-9) / mean_rate), float(sent[at])
-
-
 def _half_of_ratio(parts: FloatArray, wholes: FloatArray) -> float:
     """Half of a 95% interval of a ratio of sums, by as many as they are worth; 0 where these are
     fewer than tell a spread.
@@ -573,11 +453,7 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
     >>> prefix_hits(run, Asked()).level
     'warning'
     """
-    found = math.nan
-    if run.series is not None:
-        asked_of = run.series.grown("prefix_asked")
-        base = asked_of if asked_of > 0 else run.series.grown("prompt_tokens")
-        found = run.series.grown("prefix_found") / base if base > 0 else math.nan
+    found = run.series.found_share() if run.series is not None else math.nan
     if math.isnan(found) and run.has("cached_tokens", "prompt_tokens"):
         both = np.isfinite(run.column("cached_tokens") + run.column("prompt_tokens"))
         total = float(run.column("prompt_tokens")[both].sum())
@@ -619,49 +495,6 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         else "counted by blocks, with a cache that keeps all",
         "optimization/caching",
     )
-
-
-def _looked_up(run: Run) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Moments in order, prompt tokens that came by each, and those of them that a cache had; empty
-    where requests tell none and an engine's counters no stretches."""
-    if run.has("sent_s", "prompt_tokens", "cached_tokens"):
-        names = ("sent_s", "prompt_tokens", "cached_tokens")
-        sent, prompt, found = (run.in_order().columns[name] for name in names)
-        known = np.isfinite(sent + prompt + found)
-        if known.sum() >= LEAST_TOLD:
-            return sent[known], prompt[known], found[known]
-    values = dict(run.series.values) if run.series is not None else {}
-    asked, found = (values.get(x, np.zeros(0)) for x in ("prefix_asked", "prefix_found"))
-    asked = asked if asked.size else values.get("prompt_tokens", np.zeros(0))
-    if run.series is None or not asked.size == found.size == run.series.time_s.size:
-        return np.zeros(0), np.zeros(0), np.zeros(0)
-    known = np.isfinite(run.series.time_s + asked + found)
-    asked, found = (np.maximum(np.diff(x[known]), 0.0) for x in (asked, found))
-    return run.series.time_s[known][1:], asked, found
-
-
-def _hits_fell(run: Run) -> tuple[float, float, float] | None:
-    """From how long after the first on fewer prompt tokens were found in a cache [s], the share
-    before and after; None where the shares of eight stretches are not apart so, or nothing tells.
-
-    >>> columns = {"sent_s": np.arange(400.0), "prompt_tokens": np.full(400, 9.0)}
-    >>> columns["cached_tokens"] = np.where(np.arange(400) < 200, 6.0, 0.0)
-    >>> _hits_fell(Run("", "", columns))
-    (200.0, 0.6666666666666666, 0.0)
-    """
-    moments, prompt, found = _looked_up(run)
-    if moments.size < 2 * STRETCHES_OF_HITS:
-        return None
-    parts = np.array_split(np.arange(moments.size), STRETCHES_OF_HITS)
-    shares = np.array([found[x].sum() / max(prompt[x].sum(), 1.0) for x in parts])
-    at = int(np.argmin(np.diff(shares))) + 1
-    before, after = (np.concatenate(x) for x in (parts[:at], parts[at:]))
-    had, has = (float(found[x].sum() / max(prompt[x].sum(), 1.0)) for x in (before, after))
-    apart = shares[:at].min() > shares[at:].max() and had - has > FELL
-    fewer = found[after].mean() < (1 - FELL) * found[before].mean()  # and not longer prompts
-    if not (apart and (fewer or not run.has("cached_tokens"))):
-        return None
-    return float(moments[after[0]] - moments[0]), had, has
 
 
 def guesses(run: Run, _asked: Asked) -> Finding | None:

@@ -13,13 +13,11 @@ for the interval.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.architecture.shadow_canary.shadow_canary import samples_per_arm
-from serving_mathematics.core.batching.event_skipping import saturated_rate
 from serving_mathematics.core.queues.shares import wilson_interval
 from serving_mathematics.report.artefacts import (
     BUCKETS,
@@ -28,7 +26,7 @@ from serving_mathematics.report.artefacts import (
     queue_flags,
     scaling_target,
 )
-from serving_mathematics.report.engine_metrics import WITHIN
+from serving_mathematics.report.engine_names import WITHIN
 from serving_mathematics.report.evidence import (
     DAY_S,
     FloatArray,
@@ -36,7 +34,6 @@ from serving_mathematics.report.evidence import (
     _date,
     _inside_at,
     _known_mean,
-    _known_quantile,
     _rates_told,
 )
 from serving_mathematics.report.findings.finding import (
@@ -44,34 +41,16 @@ from serving_mathematics.report.findings.finding import (
     Asked,
     Finding,
     _alike,
-    _share_ends,
+    _ends_of,
     _sure_of,
     duration,
     percent,
 )
-from serving_mathematics.report.findings.of_the_engine import (
-    BEFORE_OR_IN,
-    _cause,
-    _hits_fell,
-)
-from serving_mathematics.report.findings.of_the_tenants import _mostly_of
-from serving_mathematics.report.own_engine import (
-    FASTEST_TIMES,
-    LEAST_BUDGET,
-    MOST_SERVED,
-    SURE,
-    OwnEngine,
-    _changed,
-    _found_tokens,
-    _simulated,
-    breaking_rate,
-    fit_own,
-    held_rate,
-    twice_alone,
-)
+from serving_mathematics.report.findings.late_requests import _hits_fell, _left, _why_late
+from serving_mathematics.report.findings.of_the_engine import BEFORE_OR_IN
+from serving_mathematics.report.own_engine import _changed, twice_alone
 from serving_mathematics.report.waiting import (
     PASSED,
-    ROUTED,
     _more_ran,
     _passed_share,
 )
@@ -87,18 +66,8 @@ SLICE = 12  # requests of a stretch of time in which answers are counted
 STILL, SOME_STILL = 0.25, 0.05  # of the answers of usual stretches; of the stretches
 SEEN = 0.5  # of the mark of a canary: a budget that is spent twice as fast
 LATE_ALREADY = 0.2  # share of late requests, beyond which no canary is needed to see it
-PREFIX_MORE, NEARLY = 0.1, 0.9  # of the prompts, found; of the ceiling, asked
 TOGETHER = 3.0  # requests that are worth one, from which a canary of independent ones is too small
-COLD_LATE, FEW_COLD = 5, 2  # late requests, and starts, up to which nothing is said of them
-SEVERAL = 1.5  # times the time per token that a gap is, from which it brings several
-EDGE = 0.8  # of the ceiling, from which one busy period is a run
-COLD_IDLE_S = 10.0  # without a request, from which an engine may sleep
-COLD_PROMPTS = 2.0  # times the usual prompt, from which one is late by itself
 IDLE = 0.3  # of the time without a request, which is paid all the same
-ROOM = 1.2  # times the rate of the log, below which more is to be planned for
-ELSEWHERE = 1.5  # the same, from which the engine's speed is not the cause
-WITH_MEMORY = ", within a tenth where memory binds, as work of preempted requests is left out"
-WORST = 0.3  # error of the simulated engine, up to which its answer is told
 
 
 def _in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
@@ -142,7 +111,8 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     share = float(kept.mean())
     wilson = wilson_interval(int(kept.sum()), kept.size)
     half = float(half_width(np.mean, kept)) if kept.size >= FEW else 0.0
-    ends = _share_ends(kept)
+    alike = _alike(kept)
+    ends = _ends_of(share, kept.size, alike)
     low, high = ends or (None, None)
     seconds = _rates_told(run)["seconds"] if run.has("sent_s") else math.nan
     rate = run.size / seconds if kept.size > run.size / 2 else math.nan  # failed ones among them
@@ -155,13 +125,11 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     wanted = _wanted(asked)
     times = (1 - share) / (1 - asked.quantile)
     spent = f"{percent(times)} of" if times < 2 else f"{sized(times, 2)} times"
-    files = {}
-    if 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
-        files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
+    files, keep = _alerts(asked)
     kinds = {
         "problem": f"lower the load, add replicas or loosen the promise{BEFORE_OR_IN}",
         "warning": "test longer: the log does not settle whether it is kept",
-        "note": "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it",
+        "note": keep,
     }
     said = "warning" if level == "note" and ends and ends[0] < asked.quantile else level
     why_late = _why_late(run, told, asked) if level != "note" else ""
@@ -172,16 +140,20 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
         f"{percent(1 - share)} were late or failed, {spent} "
         f"the {percent(1 - asked.quantile)} that the promise leaves",
         why_late or kinds[said],
-        _sure(kept, ends),
+        f"no interval: {'all were' if share == 0 else 'none was'} late"
+        if share in (0, 1)
+        else _sure_of(ends, alike, "late requests"),
         "definitions/slo-sla",
         files=files,
     )
 
 
-def _sure(kept: FloatArray, ends: tuple[float, float] | None) -> str:
-    """How a share is known that has these ends of its interval, or none."""
-    some = {0.0: "all were late", 1.0: "none was late"}.get(float(kept.mean()))
-    return f"no interval: {some}" if some else _sure_of(ends, _alike(kept), "late requests")
+def _alerts(asked: Asked) -> tuple[dict[str, str], str]:
+    """Alerts on first tokens where a bucket holds the promise, and what to do while it is kept."""
+    if not 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
+        return {}, "keep it"
+    rules = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
+    return {"alerts.yaml": rules}, "keep it: alerts.yaml has alerts on late first tokens"
 
 
 def _of_summary(run: Run, asked: Asked) -> Finding | None:
@@ -197,10 +169,7 @@ def _of_summary(run: Run, asked: Asked) -> Finding | None:
     if not told or (not broken and any(kept is None for kept, _ in told)):
         return None
     many = sum(kept is True for kept, _ in told) > 1
-    files = {}
-    if run.series is not None and 0 < asked.ttft_s <= BUCKETS[asked.engine][-1]:
-        files["alerts.yaml"] = alert_rules(asked.ttft_s, asked.quantile, asked.engine)
-    keep = "keep it: alerts.yaml has alerts on late first tokens" if files else "keep it"
+    files, keep = _alerts(asked) if run.series is not None else ({}, "keep it")
     return Finding(
         "problem" if broken else "note",
         "; ".join(broken or [words for _, words in told]) + _worst_windows(run, asked),
@@ -319,60 +288,6 @@ def _undecided(run: Run, asked: Asked) -> str:
     return f"{' and '.join(open_)}, or their 99th percentile, for a promise of 99% or less"
 
 
-def _why_late(run: Run, kept: FloatArray, asked: Asked) -> str:
-    """What is to be looked at where late requests have something in common that is no load: whose
-    they are, an engine that slept, a time, or that others passed them; empty elsewhere."""
-    late = kept == 0
-    failed = late & ~run.good() & ~_left(run)
-    whose, of_late, of_all = _mostly_of(run, late)
-    if failed.sum() > 0.9 * late.sum():
-        seen = f"; {of_late} of them are of {whose}, which sent {of_all} of all" if whose else ""
-        return f"mend what fails: nine of ten that did not keep it have no whole answer{seen}"
-    if failed.any() and _known_mean(kept[run.good()]) >= asked.quantile:
-        return "mend what fails: of the answers that came enough keep it"
-    if whose:
-        seen = f"of it are {of_late} of the late requests, and {of_all} of all"
-        return f"look at what holds {whose} before the engine, or serve it apart: {seen}"
-    cold = _cold_starts(run, late & (run.column("ttft_s") > asked.ttft_s))
-    if cold > FEW_COLD:
-        seen = f"keep an engine awake, or start it faster: {cold} times a request came to one that "
-        return seen + "had nobody inside and waited, and nine of ten late ones came meanwhile"
-    if cause := _cause(run, late, "late ones"):
-        return cause
-    passed = asked.ttft_s > 0 and _passed_share(run, asked.ttft_s) > PASSED
-    return f"requests sent later passed the late ones: {ROUTED}" if passed else ""
-
-
-def _cold_starts(run: Run, late: npt.NDArray[np.bool_]) -> int:
-    """How often a request came to an engine with nobody inside and was late, where nine of ten late
-    ones are these and those in a row behind them; 0 elsewhere.
-
-    >>> sent = np.repeat(np.arange(9.0) * 900, 3) + np.tile([0.0, 1.0, 50.0], 9)
-    >>> run = Run("", "", {"sent_s": sent, "latency_s": np.tile([8.0, 7.0, 1.0], 9)})
-    >>> _cold_starts(run, run.column("latency_s") > 5)
-    9
-    """
-    if not run.has("sent_s", "latency_s") or late.sum() < COLD_LATE:
-        return 0
-    sent = run.column("sent_s")
-    known = np.isfinite(sent + run.column("latency_s"))
-    order = np.argsort(sent[known], kind="stable")
-    late, sent = late[known][order], sent[known][order]
-    prompt = run.column("prompt_tokens")[known][order]
-    ends = np.maximum.accumulate(sent + run.column("latency_s")[known][order])
-    idle = np.r_[math.inf, sent[1:] - ends[:-1]]
-    alone = idle > 0
-    usual = max(COLD_IDLE_S, 2 * np.nan_to_num(_known_quantile(idle[alone & ~late])))
-    if not _known_quantile(idle[alone & late]) > usual:
-        return 0  # it slept no longer before these
-    begins = np.flatnonzero(late & ~np.r_[False, late[:-1] & ~alone[1:]])  # of late ones in a row
-    row = np.cumsum(np.isin(np.arange(late.size), begins)) - 1
-    cold = late & alone[begins[np.maximum(row, 0)]] if begins.size else late & False
-    common, own = (_known_quantile(x) for x in (prompt, prompt[late & alone]))
-    longer = own > COLD_PROMPTS * common  # late by themselves
-    return int((late & alone).sum()) if cold.sum() >= 0.9 * late.sum() and not longer else 0
-
-
 def _wanted(asked: Asked) -> str:
     parts = [f"a first token in {duration(asked.ttft_s)}"] if asked.ttft_s > 0 else []
     parts += [f"{duration(asked.tpot_s)} a token"] if asked.tpot_s > 0 else []
@@ -450,11 +365,6 @@ def _load_held(run: Run, asked: Asked) -> tuple[float, bool] | str:
     return most, broken
 
 
-def _left(run: Run) -> npt.NDArray[np.bool_]:
-    """Requests whose clients gave up before a first token: they waited, and nothing failed."""
-    return np.asarray((run.column("gave_up") > 0) & np.isnan(run.column("ttft_s")))
-
-
 def _held_by(
     run: Run, told: FloatArray, counted: npt.NDArray[np.bool_], asked: Asked
 ) -> tuple[float, bool]:
@@ -516,201 +426,6 @@ def _prompt_speed(run: Run) -> float:
     )
     share = float(known[run.good()].mean())
     return float(np.quantile(counts, 0.95) / (span / 100) / max(share, 1 / known.size))
-
-
-def breaking_load(run: Run, asked: Asked) -> Finding | None:
-    """The rate at which the objective breaks, simulated with the engine that the log shows.
-
-    run: with when requests were sent, their times and tokens. asked: the objective.
-
-    >>> breaking_load(Run("", "", {"ttft_s": np.ones(9)}), Asked(ttft_s=1.0)) is None
-    True
-    """
-    told = _in_time(run, asked)
-    own = fit_own(run, asked) if told is not None and _hits_fell(run) is None else None
-    if told is None or own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
-        return None
-    rate, busiest = _rates_simulated(run)
-    some = told[_simulated(run)]
-    kept = some[np.isfinite(some)]
-    if not (rate > 0 and kept.size):
-        return None
-    share = wilson_interval(int(kept.sum()), kept.size)  # of requests that come in both alike
-    late = share.high < asked.quantile
-    elsewhere = breaking_rate(run, own, asked) if late else math.nan
-    times = elsewhere if elsewhere >= ELSEWHERE else held_rate(run, own, asked)
-    if share.low >= asked.quantile:
-        times = max(1.0, times) if times > 0 else 1.0  # as was seen
-    if math.isnan(times):
-        return None
-    lasting = "" if own.memory > 0 else " whose memory lasts"
-    held = min(times, FASTEST_TIMES)
-    minute = f", {sized(held * busiest)} in the busiest minute" if busiest > 0 else ""
-    at = f"{sized(held * rate)} requests a second{minute}, {sized(held)} times these"
-    free = own.ran > 0 and not late and held_rate(run, replace(own, ran=math.nan), asked) >= ROOM
-    level = "warning" if times < ROOM and not free else "note"  # no places that are but assumed
-    how = f"simulated with the log's own requests{_those(run)}; {_error(own)}"
-    if elsewhere >= ELSEWHERE:
-        level = "note"
-        seen = percent(share.share, beside=asked.quantile)
-        seen += " of these requests kept the objective, and one engine of "
-        seen += f"{_places_said(own)}{lasting} would keep it up to {at}: its speed is not what "
-        seen += "makes them late"
-        change = "before replicas are added look at places, memory, a stall or a cold start, a "
-        change += "slow replica, and at what stands before the engine"
-        why = "more replicas would have the same"
-    else:
-        seen = f"the objective holds up to {at}, on one engine of {_places_held(own)}{lasting}"
-        below = f"{sized(held * busiest)} a second" if busiest > 0 else "it"
-        change = f"plan replicas so that the busiest minute stays below {below}, with one down"
-        change = (_why_late(run, told, asked) if late else "") or change
-        why = "between today's load and this one lies all the room for a burst or a lost replica"
-        how += f"; on the safe side: steps of {LEAST_BUDGET:,} tokens, promised times "
-        how += f"{percent(1 - SURE)} shorter and by what it falls short of the log's late requests"
-    return Finding(
-        level,
-        f"{seen}; a {_step_word(run)} takes {_costs(own)}",
-        why,
-        change,
-        how,
-        "definitions/utilization",
-    )
-
-
-def _rates_simulated(run: Run) -> tuple[float, float]:
-    """Requests a second of the stretch that is simulated, and of its busiest minute; NaN where it
-    lasts no time, or fewer than three minutes."""
-    sent = run.column("sent_s")
-    ends = sent[_simulated(run)[[0, -1]]]
-    sent = np.sort(sent[(sent >= ends[0]) & (sent <= ends[1])])
-    seconds = float(sent[-1] - sent[0])
-    if not seconds > 0:
-        return math.nan, math.nan
-    within = np.searchsorted(sent, sent + 60.0) - np.arange(sent.size)
-    minute = float(within.max()) / 60.0 if seconds >= 180.0 else math.nan
-    return (sent.size - 1) / seconds, minute
-
-
-def _places_held(own: OwnEngine) -> str:
-    """The places of the engine on the safe side, in words."""
-    if not own.ran > 0:
-        return _places_said(own)
-    return f"{own.ran:.0f} places, as many as ran at most (more: --places)"
-
-
-def _places_said(own: OwnEngine) -> str:
-    """The places of an engine in words, and what was seen of them where they are assumed."""
-    count = own.engine.max_sequences
-    places = f"{count} places"
-    places += f" and memory for {own.memory:,.0f} tokens" if own.memory > 0 else ""
-    return places + (f" (--places says others; {own.ran:.0f} ran at most)" if own.ran > 0 else "")
-
-
-def _those(run: Run) -> str:
-    return f", the busiest {MOST_SERVED:,} in a row" if run.size > MOST_SERVED else ""
-
-
-def ceiling(run: Run, asked: Asked) -> Finding | None:
-    """How much of what the engine can serve was asked, and what would raise it.
-
-    run: with when requests were sent, their times and tokens. asked: the places, if known.
-
-    >>> ceiling(Run("", "", {"ttft_s": np.ones(9)}), Asked()) is None
-    True
-    """
-    own = fit_own(run, asked) if _hits_fell(run) is None else None
-    if own is None or max(abs(own.tpot_error), abs(own.ttft_error)) > WORST:
-        return None
-    rate, busiest = _rates_simulated(run)
-    if not rate > 0:
-        return None
-    served = _simulated(run)
-    prompts = np.maximum(run.column("prompt_tokens")[served], 2.0)
-    outputs = np.maximum(run.column("output_tokens")[served], 1.0)
-    found = np.floor(_found_tokens(run)[served])
-    room = own.memory * outputs.sum() / (outputs * (prompts + outputs / 2)).sum()  # by their stays
-    count = own.engine.max_sequences
-    fit = min(count, max(1, int(room))) if own.memory > 0 else count
-    engine = replace(own.engine, max_sequences=fit)
-    most = saturated_rate(prompts, outputs, engine, found)
-    more = np.minimum(found + np.floor(PREFIX_MORE * prompts), prompts - 1)
-    twice = 2 * engine.max_sequences
-    budget = max(engine.token_budget, twice)
-    larger = replace(engine, token_budget=budget, max_sequences=twice)
-    wider = saturated_rate(prompts, outputs, larger, found) / most - 1
-    cached = saturated_rate(prompts, outputs, engine, more) / most - 1
-    least = "" if run.has("cached_tokens") else "at least "  # what is found today is not told
-    change = "a tenth more of the prompts found in the cache would raise it by "
-    change += f"{least}{percent(cached)}"
-    if not own.ran > 0:
-        change += f", twice the {'memory' if fit < count else 'places'} by {percent(wider)}"
-        change += "" if own.memory > 0 else " if memory lasts"
-    if EDGE < rate / most < 1:
-        change = f"test five times as long: so near, a run may end before its first queue; {change}"
-    used, lasting = rate / most, "" if own.memory > 0 else " if memory lasts"
-    fewer = ""
-    if own.ran > 0:
-        ran = saturated_rate(
-            prompts, outputs, replace(engine, max_sequences=max(1, int(own.ran))), found
-        )
-        fewer = f"; {percent(rate / ran)} of what as many as ran would carry"
-    minute = f", {percent(busiest / most)} in the busiest minute" if busiest > 0 else ""
-    return Finding(
-        "warning" if used > NEARLY else "note",
-        f"{sized(rate)} requests a second came, {percent(used)} of the {sized(most)} that one "
-        f"engine of {_places_said(own)} carries{lasting}{minute}{fewer}",
-        "this is its utilization: GPU utilization is 100% from the first request on",
-        change,
-        f"from the costs of a step in the log{_those(run)}, if it has every request of one engine"
-        f"{WITH_MEMORY * (fit < count)}; {_error(own)}",
-        "definitions/utilization",
-    )
-
-
-def _no_engine(run: Run, asked: Asked) -> str:
-    """What a log lacks that would tell an engine to simulate; empty where it does."""
-    if _hits_fell(run) is not None:
-        return "a prefix cache that finds as much all the time"
-    own = fit_own(run, asked)
-    if own is None:
-        return "one engine whose steps' costs the times of its requests tell"
-    off = max(own.tpot_error, own.ttft_error, key=abs)
-    if abs(off) <= WORST:
-        return ""
-    of = "first tokens" if off == own.ttft_error else "times per token"
-    far = f"here they are off by {percent(abs(off))}"
-    return f"a simulated engine whose {of} are within {percent(WORST)} of the log's; {far}"
-
-
-def _no_rate(run: Run, asked: Asked) -> str:
-    """What a log lacks that would tell a rate up to which the objective holds; empty where nothing
-    is promised of it."""
-    if _in_time(run, asked) is None:
-        return ""
-    alone = "a promise that a request alone keeps with some room"
-    return _no_engine(run, asked) or alone
-
-
-def _error(own: OwnEngine) -> str:
-    parts = f"{percent(own.tpot_error)} in TPOT and {percent(own.ttft_error)} in TTFT"
-    return f"the engine fitted to it is off by {parts}"
-
-
-def _step_word(run: Run) -> str:
-    """What the costs are of: a token, where several come at once, as guesses that are accepted."""
-    gaps = run.gaps_s[np.isfinite(run.gaps_s)]
-    several = gaps.size and _known_quantile(gaps) > SEVERAL * _known_quantile(run.tpot_s())
-    return "token" if several else "step"
-
-
-def _costs(own: OwnEngine) -> str:
-    engine = own.engine
-    parts = [duration(engine.step_s)]
-    if engine.decode_token_s > 0:
-        parts.append(f"{duration(engine.decode_token_s)} a sequence")
-    if engine.prefill_token_s > 0:
-        parts.append(f"{duration(engine.prefill_token_s)} a prompt token")
-    return ", ".join(parts)
 
 
 def canary(run: Run, asked: Asked) -> Finding | None:

@@ -51,7 +51,7 @@ from serving_mathematics.report.findings.finding import (
     duration,
     percent,
 )
-from serving_mathematics.report.findings.of_the_engine import _cause
+from serving_mathematics.report.findings.late_requests import _cause
 from serving_mathematics.report.findings.of_the_tenants import _mostly_of
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
