@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.fronts import steps_alone
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
-from serving_mathematics.planner.answers import comparison_rows
+from serving_mathematics.planner.answer_tables import comparison_rows
 from serving_mathematics.planner.capacity_planner import _require_enough
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.fields import FIELDS, read_value
