@@ -51,13 +51,12 @@ from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import Answered, whole_answer
 from serving_mathematics.planner.fields import CALLED, FIELDS, _users_as_rate
 from serving_mathematics.planner.grids import read_grid
-from serving_mathematics.planner.launch import (
-    ELSEWHERE,
+from serving_mathematics.planner.launch import ELSEWHERE, starts
+from serving_mathematics.planner.launch_commands import (
     _launch_notes,
     launch_files,
     launch_words,
     planned_limits,
-    starts,
 )
 from serving_mathematics.planner.routing import Routed, simulations
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
