@@ -64,14 +64,7 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("no rate from", "gpus"),
     ("no fleet holds the longest request", "memory_share"),
     ("prompts", "mean_prompt_tokens"),
-    ("precision", "precision"),
-    ("other_devices", "other_devices"),
-    ("drafter", "drafter"),
-    ("model", "model"),
-    ("system", "device"),
-    ("backend", "backend"),
-    ("device", "device"),
-    ("load_test", "load_test"),
+    ("load_test,", "load_test"),
 )
 
 SAID_HERE = {*SAID, "if steps err", "tokens of a request, mean"}  # in the notes, in the question
