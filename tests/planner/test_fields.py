@@ -127,6 +127,9 @@ def test_a_field_has_an_option_and_a_label_with_its_unit() -> None:
         ("cached_share", "80", 0.8),
         ("rate_per_s", "10/s", 10.0),
         ("rate_per_s", "4k/s", 4000.0),
+        ("rate_per_s", "2k", 2000.0),
+        ("rate_per_s", "$ 5", 5.0),
+        ("seed", "1.5k", 1500.0),
         ("rate_per_s", "100k/s", 100_000.0),  # the most
         ("tpot_s", "0.01 ms", 1e-5),  # the least
         ("mean_prompt_tokens", "4,000", 4000.0),
@@ -148,6 +151,8 @@ def test_what_looks_like_another_unit_is_asked_back(name: str, text: str, meant:
     [
         ("rate_per_s", "200000"),  # not milliseconds
         ("quantile", "1"),  # 0.01 is not meant
+        ("quantile", "100%"),
+        ("rate_per_s", "5 GB"),
         ("memory_gib", "80GB"),  # of 1000 or of 1024?
         ("rate_per_s", "-3"),
         ("rate_per_s", "12 foo"),

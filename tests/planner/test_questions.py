@@ -225,6 +225,21 @@ GUESSING: dict[str, object] = {
             {"rate_per_s": 1, "device": "H100 94GB"},
             "is known with 80 GiB only; or leave it out",
         ),
+        (
+            {"gpus": 8, "rate_per_s": 1},
+            r"left out where rate_per_s is 1 \(which is what",
+        ),
+        ({"gpus": 8, "replicas": 4}, r"gpus must be left out where replicas is 4 \(give a rate"),
+        (
+            {"gpus": 8, "host_memory_gib": "0,9"},
+            "gpus must be left out where host_memory_gib is",
+        ),
+        ({"gpus": 8, "trace": "x", "fleets": "two"}, "left out where fleets is two"),
+        (
+            {"gpus": 3, "parallelism": "tp4"},
+            "gpus must be at least 4: .* takes 4, got 3",
+        ),
+        ({"rate_per_s": 1, "price_per_hour": "1,x"}, "price_per_hour must be a number .* got 'x'"),
         ({"gpus": 1, "spare_replicas": 1}, "takes 1, and so does the one that may fail, got 1"),
         ({"gpus": 1, "spare_replicas": 2}, "and so does each of the 2 that may fail, got 1"),
         ({"rate_per_s": 1, "device": "V100"}, "device: system 'V100' is too old .* T4 has it$"),
