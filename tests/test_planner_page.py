@@ -424,21 +424,6 @@ def test_a_number_is_refused_before_python_is_loaded_as_python_refuses_it(
         assert told == expected
 
 
-@needs_python
-def test_what_only_python_knows_is_told_at_its_field(form: Form) -> None:
-    form.fill(QUICK | {"ttft_s": "0.001"})
-    form.pressed()
-    assert form.problem("ttft_s").startswith("no fleet keeps a TTFT of 0.001 s")
-    form.fill(QUICK | {"batch_limit": "600", "token_budget": "512"})
-    form.pressed()
-    told = "batch_limit must be from 1 to token_budget = 512, got 600"
-    assert form.problem("batch_limit") == told
-    form.fill(QUICK | {"prompt_device": "H10"})
-    form.pressed()
-    assert form.problem("prompt_device").startswith("prompt_device: system 'H10' is not known")
-    assert not form.said
-
-
 HANDED = """([kind, name, text, target]) => {
     const clipboardData = new DataTransfer();
     if (name) clipboardData.items.add(new File([text], name));

@@ -43,7 +43,7 @@ from serving_mathematics.planner.traffic import Traffic, TrafficClass
 def test_any_values_give_a_question_or_a_message(values: dict[str, object]) -> None:
     trace = Workload(np.arange(200.0), [1] * 200, [1] * 200)
     with contextlib.suppress(ValueError):
-        assert read_question(values, lambda *_: trace).requests >= 100
+        assert read_choices(values, lambda *_: trace)[0].requests >= 100
 
 
 def test_fields_end_where_they_should() -> None:

@@ -175,26 +175,20 @@ def _fleet_lines(
 ) -> tuple[Line, Line, Line]:
     """What an answer begins with: the fleet, a replica, and what a request brings, which the reader
     may have left to the planner."""
-    one = question.deployment
+    one, cached = question.deployment, _cached_share(question)
     replica = f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}"
+    asks = f"{lengths[0]:,.0f} in, {lengths[1]:,.0f} out"
+    asks += f", {100 * cached:.0f}% of those in cached" if cached else ""
     return (
         Line("replicas", _with_spare(question, replicas), "capacity/autoscaling"),
         Line("a replica", replica, "machine/predictions"),
-        _lengths_line(question, lengths),
+        Line("tokens of a request, mean", asks, "capacity/arrival-rates"),
     )
 
 
 def _price_line(usd_per_hour: float) -> Line:
     said = f"${priced(usd_per_hour)} an hour"
     return Line("price of the fleet", said, "intuition/batch-vs-online")
-
-
-def _lengths_line(question: Question, lengths: tuple[float, float]) -> Line:
-    prompt, answer = lengths
-    value = f"{prompt:,.0f} in, {answer:,.0f} out"
-    cached = _cached_share(question)
-    value += f", {100 * cached:.0f}% of those in cached" if cached else ""
-    return Line("tokens of a request, mean", value, "capacity/arrival-rates")
 
 
 def _cut_said(traffic: Traffic, left: tuple[float, float, float], most: str) -> str:

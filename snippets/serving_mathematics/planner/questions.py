@@ -512,15 +512,15 @@ def _calibration(
     return replace(calibrate(runs, known, front_constants(front)), front=front.name)
 
 
-def read_question(values: Values, load: Callable[[str, str], Workload] | None = None) -> Question:
+def read_question(values: Values) -> Question:
     """The first of the deployments that a question compares: that with the fewest devices.
 
-    values, load: as for read_choices, which says what is raised.
+    values: as for read_choices, which says what is raised.
 
     >>> read_question({"rate_per_s": "2", "precision": "fp8"}).deployment.precision
     'fp8'
     """
-    return read_choices(values, load)[0]
+    return read_choices(values)[0]
 
 
 def other_choices(
