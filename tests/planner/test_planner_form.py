@@ -88,6 +88,11 @@ def test_every_control_has_a_label_and_a_place_for_its_problem() -> None:
         ({"rate_per_s": 1, "model": "Llama-3.1-405B", "parallelism": "tp1"}, "parallelism"),
         ({"rate_per_s": 1, "draft_tokens": 2, "accepted_tokens": 2, "drafter": "x"}, "drafter"),
         ({"rate_per_s": 1, "parallelism": "tp1", "load_test": "1:2:3:4"}, "load_test"),
+        (
+            {"rate_per_s": 1e-3, "mean_prompt_tokens": 20_000, "requests": 100, "quantile": 0.5}
+            | {"peak_tflops": 0.1, "bandwidth_gb_per_s": 9, "memory_gib": 200},
+            "mean_prompt_tokens",  # "prompts must be read in 4,096 s"
+        ),
         ({"rate_per_s": 1, "nothing": 1}, ""),
     ],
 )

@@ -337,7 +337,7 @@ def _command(values: dict[str, object]) -> str:
     for name, value in _asked(values).items():
         field = FIELDS[name]
         if field.default is None or read_value(name, value) != field.default:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [field.option, str(value)]
     return shlex.join(words)
 
 
