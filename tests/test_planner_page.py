@@ -11,16 +11,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, FilePayload, Locator, Page, Route, expect
-from serving_mathematics.planner.answers import (
-    _lines_in_order,
-    answer_head,
-    answer_lines,
-    answer_parts,
-    comparison_rows,
-)
+from serving_mathematics.planner.answer_lines import answer_lines
+from serving_mathematics.planner.answer_sentence import answer_parts
+from serving_mathematics.planner.answer_tables import comparison_rows
+from serving_mathematics.planner.answers import answer_head
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.fields import DRAWN, FIELDS, OTHER, read_value
-from serving_mathematics.planner.planner_form import form_answer
+from serving_mathematics.planner.planner_form import _lines_in_order, form_answer
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.support.measuring import read_record
 
@@ -425,21 +422,6 @@ def test_a_number_is_refused_before_python_is_loaded_as_python_refuses_it(
         except ValueError as error:
             expected = str(error)
         assert told == expected
-
-
-@needs_python
-def test_what_only_python_knows_is_told_at_its_field(form: Form) -> None:
-    form.fill(QUICK | {"ttft_s": "0.001"})
-    form.pressed()
-    assert form.problem("ttft_s").startswith("no fleet keeps a TTFT of 0.001 s")
-    form.fill(QUICK | {"batch_limit": "600", "token_budget": "512"})
-    form.pressed()
-    told = "batch_limit must be from 1 to token_budget = 512, got 600"
-    assert form.problem("batch_limit") == told
-    form.fill(QUICK | {"prompt_device": "H10"})
-    form.pressed()
-    assert form.problem("prompt_device").startswith("prompt_device: system 'H10' is not known")
-    assert not form.said
 
 
 HANDED = """([kind, name, text, target]) => {

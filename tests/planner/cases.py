@@ -191,8 +191,7 @@ def form(text: str, found: Answer | None = None) -> dict[str, Any]:
         told_back: dict[str, Any] = json.loads(
             planner_form.form_answer(text, lambda *said: heard.append(said))
         )
-    plots = told_back.pop("plots", [])
-    return told_back | {"heard": heard, "plots": reduced([json.dumps(plots)])}
+    return told_back | {"heard": heard}
 
 
 def forms() -> dict[str, Any]:

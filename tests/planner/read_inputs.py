@@ -1,5 +1,5 @@
 """What fields and files come to that the planner reads, as they are and with one value of each
-another; and what of that is refused, in all its words.
+another.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from unittest import mock
 
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.machine.predictions.own_runs import OwnRun
+from serving_mathematics.planner import grids as grid_files
 from serving_mathematics.planner import questions
 from serving_mathematics.planner.load_tests import read_load_runs, read_load_test, runs_of
 from serving_mathematics.planner.question import _split_name
 from serving_mathematics.planner.trace_formats import read_requests
 
 from ..variants import differing, near_cells, near_json
-from .asked import ASKED, BAD, COLUMNS, GOOD, NAMES, TYPED
+from .asked import ASKED, COLUMNS, GOOD, NAMES, TYPED
 
 LOAD_TESTS = Path(__file__).with_name("load_tests")
 
@@ -114,9 +115,9 @@ def grids() -> dict[str, Any]:
     value = {"rate_per_s": [1, 2.5], "precision": ["bf16", "fp8"], "seed": 7, "device": "H100"}
     text = "rate_per_s,model,seed\n1,Llama-3.1-8B,0\n2.5,,3\n"
     changed = ((how, (json.dumps(other), "json")) for how, other in near_json(value))
-    found = {f"JSON {how}": x for how, x in differing(questions.read_grid, changed).items()}
+    found = {f"JSON {how}": x for how, x in differing(grid_files.read_grid, changed).items()}
     changed = ((how, (other, "csv")) for how, other in near_cells(text, range(3)))
-    return found | {f"CSV {how}": x for how, x in differing(questions.read_grid, changed).items()}
+    return found | {f"CSV {how}": x for how, x in differing(grid_files.read_grid, changed).items()}
 
 
 def asked_for(values: dict[str, object]) -> Any:
@@ -134,21 +135,20 @@ def asked_for(values: dict[str, object]) -> Any:
 
 
 def fields() -> dict[str, Any]:
-    """What fields come to, refused in all their words or not; the last of what is counted, and one
-    more."""
-    every = ((json.dumps(values), (values,)) for values in (ASKED, *GOOD, *BAD))
+    """What fields come to; the last of what is counted, and one more."""
+    every = ((json.dumps(values), (values,)) for values in (ASKED, *GOOD))
     found: dict[str, Any] = differing(asked_for, every)
     rows = {size: "".join(f"{place}\n" for place in range(1, size + 1)) for size in (3, 4)}
     grid = {size: json.dumps({"seed": list(range(size))}) for size in (4, 5)}
     with (
-        mock.patch.object(questions, "MOST_QUESTIONS", 4),
+        mock.patch.object(grid_files, "MOST_QUESTIONS", 4),
         mock.patch.object(questions, "MOST_CHOICES", 4),
         mock.patch.object(questions, "MOST_CLASSES", 2),
     ):
         few = ((f"{n} rows", (f"rate_per_s\n{text}", "csv")) for n, text in rows.items())
-        found |= differing(questions.read_grid, few)
+        found |= differing(grid_files.read_grid, few)
         few = ((f"{n} questions", (text, "json")) for n, text in grid.items())
-        found |= differing(questions.read_grid, few)
+        found |= differing(grid_files.read_grid, few)
         splits = (f"tp1,tp2,tp4,{more}" for more in ("tp8", "tp8,tp1"))
         some = ((text, (ASKED | {"parallelism": text},)) for text in splits)
         found |= differing(asked_for, some)

@@ -20,7 +20,7 @@ from serving_mathematics.planner.answer_plots import (
     plots_file,
     routers_plot,
 )
-from serving_mathematics.planner.answers import comparison_rows
+from serving_mathematics.planner.answer_tables import comparison_rows
 from serving_mathematics.planner.configurations import Answer, answer, whole_answer
 from serving_mathematics.planner.plot_axes import ABOVE, LEFT, PANEL, RIGHT, WIDTH
 from serving_mathematics.planner.question import _split_name

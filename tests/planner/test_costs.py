@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 
 import pytest
-from serving_mathematics.planner.answers import answer_lines, answer_record, answer_summary
+from serving_mathematics.planner.answer_lines import answer_lines
+from serving_mathematics.planner.answers import answer_record, answer_summary
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.costs import (
     cost_lines,

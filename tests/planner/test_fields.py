@@ -105,10 +105,63 @@ def test_a_name_that_is_none_is_refused_with_the_one_that_was_meant() -> None:
             find_field(name)
 
 
-def test_another_unit_is_proposed_and_never_taken() -> None:
+def test_a_field_has_an_option_and_a_label_with_its_unit() -> None:
     field = FIELDS["tpot_s"]
     assert (field.option, field.label) == ("--tpot-s", "Time per token, TPOT (s)")
-    for text, meant in (("50 ms", 0.05), ("50", 0.05), ("0,05", 0.05), ("5%", 0.05), ("1,5", 1.5)):
-        assert meant_number(field, text) == pytest.approx(meant)
-    with pytest.raises(ValueError, match=r"did you mean 0\.05\?"):
-        read_value("tpot_s", "50 ms")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "meant"),
+    [
+        ("ttft_s", "500", 0.5),
+        ("ttft_s", "500ms", 0.5),
+        ("ttft_s", "2 s", 2.0),
+        ("tpot_s", "50", 0.05),
+        ("tpot_s", "50 ms", 0.05),
+        ("tpot_s", "0,05", 0.05),
+        ("tpot_s", "5%", 0.05),
+        ("tpot_s", "1,5", 1.5),
+        ("quantile", "99", 0.99),
+        ("quantile", "p99.9", 0.999),
+        ("memory_share", "90%", 0.9),
+        ("cached_share", "80", 0.8),
+        ("rate_per_s", "10/s", 10.0),
+        ("rate_per_s", "4k/s", 4000.0),
+        ("rate_per_s", "2k", 2000.0),
+        ("rate_per_s", "$ 5", 5.0),
+        ("seed", "1.5k", 1500.0),
+        ("rate_per_s", "100k/s", 100_000.0),  # the most
+        ("tpot_s", "0.01 ms", 1e-5),  # the least
+        ("mean_prompt_tokens", "4,000", 4000.0),
+        ("requests", "1_001", 1001.0),
+        ("price_per_hour", "$2.50", 2.5),
+    ],
+)
+def test_what_looks_like_another_unit_is_asked_back(name: str, text: str, meant: float) -> None:
+    assert meant_number(FIELDS[name], text) == meant
+    with pytest.raises(
+        ValueError, match=rf"^{name} must be a .* \(did you mean {meant:g}\?\), got"
+    ):
+        read_value(name, text)
+    assert read_value(name, meant) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rate_per_s", "200000"),  # not milliseconds
+        ("quantile", "1"),  # 0.01 is not meant
+        ("quantile", "100%"),
+        ("rate_per_s", "5 GB"),
+        ("memory_gib", "80GB"),  # of 1000 or of 1024?
+        ("rate_per_s", "-3"),
+        ("rate_per_s", "12 foo"),
+        ("batch_limit", "256.5"),
+        ("seed", "9" * 5000),
+        ("ttft_s", "500000"),
+    ],
+)
+def test_what_is_unclear_is_refused_without_a_guess(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be a ") as refused:
+        read_value(name, text)
+    assert "did you mean" not in str(refused.value)

@@ -14,12 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner import configurations, given_devices
-from serving_mathematics.planner.answers import (
-    answer_lines,
-    answer_record,
-    answer_summary,
-    asked_text,
-)
+from serving_mathematics.planner.answer_lines import answer_lines
+from serving_mathematics.planner.answers import answer_record, answer_summary, asked_text
 from serving_mathematics.planner.capacity_planner import (
     STEADY,
     Fleets,

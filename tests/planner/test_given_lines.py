@@ -7,13 +7,9 @@ import re
 from dataclasses import replace
 
 import pytest
-from serving_mathematics.planner.answers import (
-    answer_record,
-    answer_summary,
-    asked_text,
-    comparison_rows,
-    main_lines,
-)
+from serving_mathematics.planner.answer_lines import main_lines
+from serving_mathematics.planner.answer_tables import comparison_rows
+from serving_mathematics.planner.answers import answer_record, answer_summary, asked_text
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.given_devices import Rates
 from serving_mathematics.planner.given_lines import (

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from serving_mathematics.planner.capacity_planner import Quantile
 from serving_mathematics.planner.lines import (
     Line,
+    _fleet_lines,
     _left_out,
-    _lengths_line,
     _needs_heads,
     _price_said,
     listed,
@@ -88,8 +88,7 @@ def test_what_caches_hold_is_told_of_all_prompt_tokens(
 ) -> None:
     """Of classes by their tokens: 0.4 of 225 in 300."""
     question = read_question({"rate_per_s": 1, **asked})
-    assert _lengths_line(question, question.mean_lengths).value.endswith(
-        f", {share}% of those in cached"
-    ) == bool(share)
+    *_, asks = _fleet_lines(question, 1, question.mean_lengths)
+    assert asks.value.endswith(f", {share}% of those in cached") == bool(share)
     told = [note for note in _left_out(question) if "taken as given" in note]
     assert [re.findall(r"hold (\d+)%", note) for note in told] == [[str(share)]] * bool(share)

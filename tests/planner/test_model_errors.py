@@ -22,7 +22,7 @@ from serving_mathematics.machine.predictions.front_scores import (
 )
 from serving_mathematics.machine.predictions.own_runs import Calibration, OwnRun, calibrate
 from serving_mathematics.planner import model_errors
-from serving_mathematics.planner.answers import answer_lines
+from serving_mathematics.planner.answer_lines import answer_lines
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.model_errors import (
     RECORD,

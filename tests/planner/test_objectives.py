@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.planner import capacity_planner
+from serving_mathematics.planner.answer_lines import answer_lines
 from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
-    answer_lines,
     answer_record,
     answer_summary,
     asked_text,

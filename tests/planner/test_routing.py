@@ -21,12 +21,8 @@ from serving_mathematics.core.fleet.traces import read_trace
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s
 from serving_mathematics.planner import routing
-from serving_mathematics.planner.answers import (
-    answer_lines,
-    answer_record,
-    answer_summary,
-    summary_text,
-)
+from serving_mathematics.planner.answer_lines import answer_lines
+from serving_mathematics.planner.answers import answer_record, answer_summary, summary_text
 from serving_mathematics.planner.capacity_planner import (
     STEADY,
     Fleets,

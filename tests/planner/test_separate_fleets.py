@@ -14,25 +14,13 @@ from serving_mathematics.core.hardware.catalogue import find_model
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.deployments import sequence_bytes
 from serving_mathematics.planner import separate_fleets
-from serving_mathematics.planner.answers import (
-    answer_lines,
-    answer_record,
-    answer_summary,
-    comparison_rows,
-)
-from serving_mathematics.planner.capacity_planner import (
-    Infeasible,
-    Quantile,
-    reaches,
-    worst_shares,
-)
-from serving_mathematics.planner.configurations import (
-    Answer,
-    answer,
-    least_cost,
-    try_deployment,
-)
-from serving_mathematics.planner.launch import kubernetes_separate, role_words, starts
+from serving_mathematics.planner.answer_lines import answer_lines
+from serving_mathematics.planner.answer_tables import comparison_rows
+from serving_mathematics.planner.answers import answer_record, answer_summary
+from serving_mathematics.planner.capacity_planner import Infeasible, Quantile, reaches, worst_shares
+from serving_mathematics.planner.configurations import Answer, answer, least_cost, try_deployment
+from serving_mathematics.planner.launch import kubernetes_separate, starts
+from serving_mathematics.planner.launch_apart import role_words
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices

@@ -13,8 +13,9 @@ import pytest
 from serving_mathematics.planner import sweeps
 from serving_mathematics.planner.capacity_planner import Performance
 from serving_mathematics.planner.configurations import rank
+from serving_mathematics.planner.grids import read_grid
 from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.questions import read_choices, read_grid
+from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import Apart
 from serving_mathematics.planner.sweeps import LEAST_TASK_S, answer_chunk, read_questions, sweep
 

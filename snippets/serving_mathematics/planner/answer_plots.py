@@ -17,7 +17,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import replace
 
-from serving_mathematics.planner.answers import comparison_rows
+from serving_mathematics.planner.answer_tables import comparison_rows
 from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import (
     Answer,

@@ -108,9 +108,10 @@ def unmeasured(question: Question, held: float) -> str:
     )
 
 
-def _promised_lines(worst: ClassRun, whose: str) -> list[Line]:
-    """What requests get of each metric that is promised."""
-    lines = []
+def _promised_lines(classes: Sequence[ClassRun]) -> list[Line]:
+    """What requests get of each metric that is promised, of the class with the least room."""
+    worst, lines = max(classes, key=lambda one: one.worse), []
+    whose = f" of {worst.name}" if len(classes) > 1 else ""
     for goal, run in zip(worst.promise, worst.got, strict=True):
         metric, of_limit = goal.measure, None
         if metric.of_all:
@@ -161,13 +162,33 @@ def _per_second(rate_per_s: float) -> str:
     return f"{rate} request{'' if rate == '1' else 's'}/s"
 
 
-def _lengths_line(question: Question, lengths: tuple[float, float]) -> Line:
-    """What a request brings, which the reader may have left to the planner."""
-    prompt, answer = lengths
-    value = f"{prompt:,.0f} in, {answer:,.0f} out"
-    cached = _cached_share(question)
-    value += f", {100 * cached:.0f}% of those in cached" if cached else ""
-    return Line("tokens of a request, mean", value, "capacity/arrival-rates")
+def _deployed(question: Question) -> str:
+    """Model, format and devices of a replica, and how it is split where these are several."""
+    one = question.deployment
+    split = f" ({_split_name(question)})" if one.devices > 1 else ""
+    on = f"{one.devices} × {one.system.shown}{split}"
+    return f"{_model(question)} in {one.precision.upper()} on {on}"
+
+
+def _fleet_lines(
+    question: Question, replicas: int, lengths: tuple[float, float]
+) -> tuple[Line, Line, Line]:
+    """What an answer begins with: the fleet, a replica, and what a request brings, which the reader
+    may have left to the planner."""
+    one, cached = question.deployment, _cached_share(question)
+    replica = f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}"
+    asks = f"{lengths[0]:,.0f} in, {lengths[1]:,.0f} out"
+    asks += f", {100 * cached:.0f}% of those in cached" if cached else ""
+    return (
+        Line("replicas", _with_spare(question, replicas), "capacity/autoscaling"),
+        Line("a replica", replica, "machine/predictions"),
+        Line("tokens of a request, mean", asks, "capacity/arrival-rates"),
+    )
+
+
+def _price_line(usd_per_hour: float) -> Line:
+    said = f"${priced(usd_per_hour)} an hour"
+    return Line("price of the fleet", said, "intuition/batch-vs-online")
 
 
 def _cut_said(traffic: Traffic, left: tuple[float, float, float], most: str) -> str:
@@ -304,4 +325,15 @@ def _values(one: ClassRun) -> list[str]:
     return [
         f"{goal.measure.shown} {with_interval(run, goal.measure.scale)} {goal.measure.unit}"
         for goal, run in _alone(one)
+    ]
+
+
+def _beyond(classes: Sequence[ClassRun]) -> list[str]:
+    """Objectives beyond which the intervals of a fleet reach, with the class where there are
+    several."""
+    return [
+        f"{goal.measure.shown} of {one.name}" if len(classes) > 1 else goal.measure.shown
+        for one in classes
+        for goal, run in zip(one.promise, one.got, strict=True)
+        if run.value + run.half_width > goal.limit
     ]

@@ -33,7 +33,7 @@ from serving_mathematics.core.hardware.published_runs import Run, read_lines, re
 from serving_mathematics.planner.configurations import rank
 from serving_mathematics.planner.objectives import METRICS, promised
 from serving_mathematics.planner.question import Question, _split_name
-from serving_mathematics.planner.questions import _possible_splits
+from serving_mathematics.planner.splits import _possible_splits
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (

@@ -43,28 +43,21 @@ from typing import Any, TextIO, TypeVar
 
 from serving_mathematics.core.hardware.catalogue import model_names, preset_model, systems
 from serving_mathematics.core.hardware.deployments import BACKENDS, Impossible
+from serving_mathematics.planner.answer_lines import answer_lines
 from serving_mathematics.planner.answer_plots import answer_plots, plots_file
-from serving_mathematics.planner.answers import (
-    WIDTH,
-    answer_lines,
-    answer_record,
-    answer_summary,
-    answer_tables,
-    summary_text,
-    table_text,
-)
+from serving_mathematics.planner.answer_tables import WIDTH, answer_tables, table_text
+from serving_mathematics.planner.answers import answer_record, answer_summary, summary_text
 from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import Answered, whole_answer
 from serving_mathematics.planner.fields import CALLED, FIELDS, _users_as_rate
-from serving_mathematics.planner.launch import (
-    ELSEWHERE,
+from serving_mathematics.planner.grids import read_grid
+from serving_mathematics.planner.launch import ELSEWHERE, starts
+from serving_mathematics.planner.launch_commands import (
     _launch_notes,
     launch_files,
     launch_words,
     planned_limits,
-    starts,
 )
-from serving_mathematics.planner.questions import read_grid
 from serving_mathematics.planner.routing import Routed, simulations
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.support import checks

@@ -23,15 +23,11 @@ from types import SimpleNamespace
 
 from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
+from serving_mathematics.planner.answer_lines import SAID, answer_lines, main_lines
 from serving_mathematics.planner.answer_plots import _meter, answer_plots
-from serving_mathematics.planner.answers import (
-    _lines_in_order,
-    answer_head,
-    answer_lines,
-    answer_parts,
-    answer_tables,
-    asked_text,
-)
+from serving_mathematics.planner.answer_sentence import answer_parts
+from serving_mathematics.planner.answer_tables import answer_tables
+from serving_mathematics.planner.answers import answer_head, asked_text
 from serving_mathematics.planner.configurations import Answered, answer, whole_answer
 from serving_mathematics.planner.fields import (
     DRAWN,
@@ -68,15 +64,10 @@ LIMITS = (  # what a refusal begins with when it is not a field's name, and the 
     ("no rate from", "gpus"),
     ("no fleet holds the longest request", "memory_share"),
     ("prompts", "mean_prompt_tokens"),
-    ("precision", "precision"),
-    ("other_devices", "other_devices"),
-    ("drafter", "drafter"),
-    ("model", "model"),
-    ("system", "device"),
-    ("backend", "backend"),
-    ("device", "device"),
-    ("load_test", "load_test"),
+    ("load_test,", "load_test"),
 )
+
+SAID_HERE = {*SAID, "if steps err", "tokens of a request, mean"}  # in the notes, in the question
 
 
 def form_html() -> str:
@@ -279,6 +270,15 @@ def answer_html(told: Answered, command: str = "") -> str:
     )
 
 
+def _lines_in_order(told: Answered) -> tuple[list[Line], list[Line], list[Line]]:
+    """The lines as the page has them: what is promised, what decides and nothing else has said, and
+    all others."""
+    lines, main = answer_lines(told), main_lines(told)
+    promised = [line for line in main if line.what.endswith(", promised")]
+    left = [line for line in main if line not in promised and line.what not in SAID_HERE]
+    return promised, left, [line for line in lines if line not in promised and line not in left]
+
+
 def _lines_html(lines: Sequence[Line], closed: bool) -> str:
     """Lines as a table, each linked to its chapter; what the closed form says as a column."""
     heads = ("Line", "Simulated", *(["Closed form"] * closed))
@@ -337,7 +337,7 @@ def _command(values: dict[str, object]) -> str:
     for name, value in _asked(values).items():
         field = FIELDS[name]
         if field.default is None or read_value(name, value) != field.default:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [field.option, str(value)]
     return shlex.join(words)
 
 

@@ -44,7 +44,7 @@ from serving_mathematics.planner.configurations import rank
 from serving_mathematics.planner.model_errors import _columns
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question, _split_name
-from serving_mathematics.planner.questions import _possible_splits
+from serving_mathematics.planner.splits import _possible_splits
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (

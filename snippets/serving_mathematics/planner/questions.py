@@ -1,12 +1,8 @@
-"""What is asked, from named values or a file of them, as the deployments that are compared.
+"""What is asked, from named values, as the deployments that are compared.
 
-Every value is read by the rule of its field; a refusal of a file also names the row and column, or
-the entry.
+Assumes: nothing about the input: every value is read by the rule of its field.
 
-Assumes: nothing about the input.
-
-Source: RFC 8259 for JSON, where the standard library is more lenient (repeated names, NaN);
-RFC 4180 for CSV.
+Source: the table of fields, and the constructors of what is asked.
 """
 
 # In one piece: fields that are read in one order, because the rules of one need what was read
@@ -17,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,26 +24,13 @@ from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.hardware.architectures import Architecture
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.catalogue import (
-    Unserved,
-    _is_path,
-    _without_endings,
     compared,
     find_backend,
     find_model,
-    find_precision,
     find_system,
     was_measured,
 )
-from serving_mathematics.core.hardware.deployments import (
-    DRAFTERS,
-    Deployment,
-    Impossible,
-    _require_kept_experts,
-    own_precision,
-    possible,
-    require_deployment,
-    weight_bytes,
-)
+from serving_mathematics.core.hardware.deployments import Deployment, Impossible
 from serving_mathematics.core.hardware.fronts import (
     Front,
     find_front,
@@ -56,20 +38,24 @@ from serving_mathematics.core.hardware.fronts import (
     require_agreement,
 )
 from serving_mathematics.core.hardware.step_time import count_work
-from serving_mathematics.core.hardware.systems import System
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
+from serving_mathematics.planner.asked_names import (
+    _checkpoint,
+    _drafter,
+    _named,
+    _others,
+    _precisions,
+    _systems,
+)
 from serving_mathematics.planner.fields import (
     AUTO,
     BEHIND,
     DRAWN,
     FIELDS,
-    GIVEN,
     LENGTHS,
-    LIKE,
     MEANS,
     SHEET,
     Values,
-    find_field,
     read_value,
 )
 from serving_mathematics.planner.load_tests import read_load_runs, runs_of
@@ -89,13 +75,13 @@ from serving_mathematics.planner.routed_requests import (
     read_routers,
     read_shared,
 )
+from serving_mathematics.planner.splits import _parallelisms, _place, _require_possible
 from serving_mathematics.planner.trace_formats import read_requests
 from serving_mathematics.planner.traffic import KINDS, Traffic, TrafficClass, mixed_traffic
 from serving_mathematics.support import checks
-from serving_mathematics.support.files import read_json, read_table, read_text
+from serving_mathematics.support.files import read_text
 from serving_mathematics.support.require import require
 
-MOST_QUESTIONS = 100_000  # in a grid
 OF_CLASS = {  # what a class may say, and the fields that hold for those that do not say it
     "prompt": "mean_prompt_tokens",
     "answer": "mean_output_tokens",
@@ -105,22 +91,6 @@ OF_CLASS = {  # what a class may say, and the fields that hold for those that do
     "quantile": "quantile",
 }
 ROLES = ("prompt_device", "answer_device")  # of separate fleets
-TWINS = {  # checkpoints that have the shape of a preset and are others, by what people call them
-    "llama3370b": "meta-llama/Llama-3.3-70B-Instruct",
-    "llama370b": "meta-llama/Meta-Llama-3-70B",
-    "deepseekv31": "deepseek-ai/DeepSeek-V3.1",
-    "deepseekv31terminus": "deepseek-ai/DeepSeek-V3.1-Terminus",
-    "deepseekv32exp": "deepseek-ai/DeepSeek-V3.2-Exp",
-    "deepseekv32speciale": "deepseek-ai/DeepSeek-V3.2-Speciale",
-    "kimik26": "moonshotai/Kimi-K2.6",
-    "minimaxm2": "MiniMaxAI/MiniMax-M2",
-    "minimaxm21": "MiniMaxAI/MiniMax-M2.1",
-    "qwen3coder30ba3b": "Qwen/Qwen3-Coder-30B-A3B-Instruct",
-}
-SLICES = (
-    " of the slice, and parallelism: tp1, as slices (MIG) have no links; one of 3g.40gb has 3/7 of "
-    "the peak, and as much of the bandwidth as of the memory"
-)
 NEEDS = {
     "trace_columns": "trace",
     "drafter": "draft_tokens",
@@ -129,6 +99,10 @@ NEEDS = {
     "api_input_price": "api_output_price",
     "api_output_price": "api_input_price",
 }
+AS_THEY_ARE = (  # fields that a question has under the same names
+    *("memory_share", "token_budget", "batch_limit", "requests", "seed", "spare_replicas"),
+    *("power_w", "grams_per_kwh", "gpus"),
+)
 APART = {  # what a fleet behind routers does not know
     "cached_share": "caches say what they find",
     **dict.fromkeys(("fleets", *ROLES), "one fleet is simulated"),
@@ -136,26 +110,6 @@ APART = {  # what a fleet behind routers does not know
 MOST_CLASSES = 20
 MOST_CHOICES = 400  # deployments that one question compares
 SESSIONS = "session, t_s, prompt_tokens, output_tokens, reusable_tokens, think_s"
-WIDTHS = tuple(2**power for power in range(11))  # of a refusal's proposal
-WIDEST = 64  # devices over which experts are spread where nothing is said
-PARTS = {"tp": "tensor", "pp": "pipeline", "dp": "attention_data", "ep": "expert"}
-
-
-def read_parallelism(text: str) -> dict[str, int]:
-    """How a replica is split, from its short form: widths of tensor, pipeline, attention data and
-    expert parallelism.
-
-    text: such as "tp4", "tp8ep8" or "dp8 ep8". Raises ValueError otherwise.
-
-    >>> read_parallelism("tp4+pp2")
-    {'tensor': 4, 'pipeline': 2, 'attention_data': 1, 'expert': 1}
-    """
-    found = re.findall(r"(tp|pp|dp|ep)=?([0-9]{1,4})", text.lower())
-    rest = re.sub(r"(tp|pp|dp|ep)=?[0-9]{1,4}|[\s+]", "", text.lower())
-    once = len({name for name, _ in found}) == len(found) > 0
-    fine = once and not rest and all(int(number) >= 1 for _, number in found)
-    require(fine, "parallelism", "auto, or such as tp4, tp8ep8, dp8ep8 or tp4pp2", repr(text[:60]))
-    return dict.fromkeys(PARTS.values(), 1) | {PARTS[name]: int(number) for name, number in found}
 
 
 def read_classes(
@@ -198,8 +152,7 @@ def read_classes(
         require(
             0 < number <= 1, f"classes: the share of {name[:40]}", "in (0, 1]", repr(share[:60])
         )
-        like = str(told["like"]).strip().lower()
-        require(like in KINDS, f"classes: {name[:40]}: like", _one_of(KINDS), repr(like[:60]))
+        like = _choice("like", told["like"], f"classes: {name[:40]}: ")
         other = {key: told[key] for key in LENGTHS if told[key] != before[key]}
         _require_own_lengths(like, other, f"classes: {name[:40]}: ")
         prompt, output, cached = (float(told[key]) for key in MEANS)
@@ -219,8 +172,12 @@ def read_classes(
     return tuple(kinds), tuple(goals)
 
 
-def _one_of(names: Sequence[str]) -> str:
-    return f"one of {', '.join(names)}"
+def _choice(name: str, given: object, where: str = "") -> str:
+    """One of the few words that a field takes."""
+    word, choices = str(given).strip().lower(), FIELDS[name].choices
+    rule = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
+    require(word in choices, f"{where}{name}", rule, repr(word[:60]))
+    return word
 
 
 def read_promise(values: Values) -> Promise:
@@ -248,65 +205,11 @@ def _require_once(field: str, names: Sequence[object]) -> None:
     require(twice is None, field, "of different names", repr(str(twice)[:60]))
 
 
-def _place(one: Deployment) -> tuple[object, ...]:
-    """The device of a deployment, and how it is split."""
-    return one.system.name, *(getattr(one, name) for name in PARTS.values())
-
-
-def _splits(model: Architecture, system: System) -> list[dict[str, Any]]:
-    """What is tried where nothing is said: tensor parallelism over up to eight devices, with
-    experts spread the same way, and attention in parallel over data with the experts over all, as
-    far as links reach."""
-    one: dict[str, Any] = dict.fromkeys(PARTS.values(), 1)
-    splits = [one | {"tensor": n} for n in (1, 2, 4, 8)]
-    if model.routed_parameters:
-        wide = [n for n in WIDTHS[1:] if n <= max(8, system.domain_devices) and n <= WIDEST]
-        splits += [one | {"tensor": n, "expert": n} for n in (2, 4, 8)]
-        splits += [one | {"attention_data": n, "expert": n} for n in wide]
-    return splits
-
-
-def _possible_splits(base: Deployment) -> list[Deployment]:
-    """A deployment in each of the splits that are tried where nothing is said, as far as they can
-    be. Raises ValueError with the first refusal where none can."""
-    found, refused = [], ""
-    for split in _splits(base.architecture, base.system):
-        tried = replace(base, **split)
-        try:
-            require_deployment(tried)
-        except ValueError as problem:
-            refused = refused or str(problem)
-        else:
-            found.append(tried)
-    if not found:
-        raise Impossible(refused)
-    return found
-
-
-# In one piece: fields in their order, whose rules need those read before.
-def read_choices(
-    values: Values,
-    load: Callable[[str, str], Workload] | None = None,
-    shared: Callable[[str, str], Requests] | None = None,
-) -> list[Question]:
-    """The deployments that a question compares, one question for each, in a fixed order; with
-    `fleets` of two, once more with prompts and answers apart.
-
-    values: by the names of `FIELDS`; what is not given has its default. A device is a name or a
-    sheet, traffic a trace or a rate, and both only where replicas are given. load: reads a trace by
-    its name and columns, and shared one whose prompts say what they share, by the same; by default
-    from a file. Of what is tried by itself (`auto`), only what can be is returned. Raises
-    ValueError that names the field, OSError when a trace cannot be read.
-
-    >>> two = {"precision": "bf16,fp8", "device": "H100, B200", "price_per_hour": "2, 4"}
-    >>> asked = read_choices({"rate_per_s": "2"} | two)
-    >>> len(asked), asked[-1].deployment.system.name, asked[-1].price_per_hour
-    (16, 'b200_sxm', 4.0)
-    """
-    given = {name: read_value(name, value) for name, value in values.items()}
+def _all_told(given: dict[str, Any]) -> dict[str, Any]:
+    """All fields, of which some are given. Refuses what contradicts another, or lacks one."""
     behind = [name for name, field in FIELDS.items() if field.group == BEHIND]
     if any(given.get(name, FIELDS[name].default) != FIELDS[name].default for name in behind):
-        given.setdefault("replicas", AUTO)
+        given = {"replicas": AUTO} | given
     for whole, parts in (("device", (*SHEET, "power_w")), ("trace", DRAWN)):
         both = [name for name in parts if name in given]
         if whole == "trace" and "replicas" in given:  # at which its requests come
@@ -333,14 +236,36 @@ def read_choices(
     guesses = told["draft_tokens"]
     rule = f"given with draft_tokens, from 1 to {guesses + 1}"
     require(not guesses or "accepted_tokens" in given, "accepted_tokens", rule, "none")
+    return told
+
+
+# In one piece: fields in their order, whose rules need those read before.
+def read_choices(
+    values: Values,
+    load: Callable[[str, str], Workload] | None = None,
+    shared: Callable[[str, str], Requests] | None = None,
+) -> list[Question]:
+    """The deployments that a question compares, one question for each, in a fixed order; with
+    `fleets` of two, once more with prompts and answers apart.
+
+    values: by the names of `FIELDS`; what is not given has its default. A device is a name or a
+    sheet, traffic a trace or a rate, and both only where replicas are given. load: reads a trace by
+    its name and columns, and shared one whose prompts say what they share, by the same; by default
+    from a file. Of what is tried by itself (`auto`), only what can be is returned. Raises
+    ValueError that names the field, OSError when a trace cannot be read.
+
+    >>> two = {"precision": "bf16,fp8", "device": "H100, B200", "price_per_hour": "2, 4"}
+    >>> asked = read_choices({"rate_per_s": "2"} | two)
+    >>> len(asked), asked[-1].deployment.system.name, asked[-1].price_per_hour
+    (16, 'b200_sxm', 4.0)
+    """
+    given = {name: read_value(name, value) for name, value in values.items()}
+    told = _all_told(given)
     model, named = _named("model", find_model, told["model"])
     checkpoint = _checkpoint(told["model"], model)
-    cache = told["cache_precision"].strip().lower()
-    known = cache in ("auto", "bf16", "fp8")
-    require(known, "cache_precision", "one of auto, bf16, fp8", repr(cache[:60]))
+    cache = _choice("cache_precision", told["cache_precision"])
     unlike = any(told[name] is not None for name in ROLES)
-    fleets = "two" if unlike else told["fleets"].strip().lower()
-    require(fleets in ("one", "two"), "fleets", "one or two", repr(fleets[:60]))
+    fleets = _choice("fleets", "two" if unlike else told["fleets"])
     systems = _systems(told, "memory_gib" in given)
     _others(told["other_devices"])
     prices = [float(part) for part in str(told["price_per_hour"]).split(",")]
@@ -352,17 +277,16 @@ def read_choices(
     traffic: Traffic | Workload
     goals: tuple[Promise, ...] = ()
     trace: Requests | None = None
-    if "trace" in given and told["replicas"] is not None:
-        trace = (shared or read_shared)(told["trace"], told["trace_columns"] or "")
-        traffic = _as_workload(trace)
-        lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
-    elif "trace" in given:
-        traffic = (load or read_workload)(told["trace"], told["trace_columns"] or "")
+    if "trace" in given:
+        name, columns = told["trace"], told["trace_columns"] or ""
+        trace = (shared or read_shared)(name, columns) if told["replicas"] is not None else None
+        traffic = (
+            _as_workload(trace) if trace is not None else (load or read_workload)(name, columns)
+        )
         lengths = float(traffic.prompt_tokens.mean()), float(traffic.output_tokens.mean())
     else:
         rate, scv = told["rate_per_s"] or 1.0, told["arrival_scv"]  # of gpus it is looked for
-        told["like"] = like = str(told["like"]).strip().lower()
-        require(like in KINDS, "like", _one_of(KINDS), repr(like[:60]))
+        told["like"] = like = _choice("like", told["like"])
         prompt, output, cached = (told[name] for name in MEANS)
         if like != KINDS[0]:
             other = {name: told[name] for name in LENGTHS if told[name] != FIELDS[name].default}
@@ -416,33 +340,24 @@ def read_choices(
     _require_once("device", [system.name for system in systems])
     for field in ("precision", "parallelism"):
         _require_once(field, [compared(word) for word in told[field].split(",")])
+    api = told["api_input_price"]
     asked = [
         Question(
             one,
             traffic,
             read_promise(told),
             price,
-            told["memory_share"],
-            told["token_budget"],
-            told["batch_limit"],
-            told["requests"],
-            told["seed"],
-            told["reserved_gib"] * 2**30,
-            told["spare_replicas"],
-            goals,
+            **{name: told[name] for name in AS_THEY_ARE},
+            reserved_bytes=told["reserved_gib"] * 2**30,
+            class_promises=goals,
             calibration=calibration,
             checkpoint=checkpoint,
             front=front,
-            power_w=told["power_w"],
             usd_per_kwh=told["price_per_kwh"],
-            grams_per_kwh=told["grams_per_kwh"],
-            api_usd=(told["api_input_price"], told["api_output_price"])
-            if told["api_input_price"]
-            else None,
+            api_usd=(told["api_input_price"], told["api_output_price"]) if api else None,
             routing=routing,
             priced="price_per_hour" in given,
             spot_saves=1 - saved,
-            gpus=told["gpus"],
         )
         for one, price in [*choices, *((one, price) for one, price, _ in left)]
     ]
@@ -597,15 +512,15 @@ def _calibration(
     return replace(calibrate(runs, known, front_constants(front)), front=front.name)
 
 
-def read_question(values: Values, load: Callable[[str, str], Workload] | None = None) -> Question:
+def read_question(values: Values) -> Question:
     """The first of the deployments that a question compares: that with the fewest devices.
 
-    values, load: as for read_choices, which says what is raised.
+    values: as for read_choices, which says what is raised.
 
     >>> read_question({"rate_per_s": "2", "precision": "fp8"}).deployment.precision
     'fp8'
     """
-    return read_choices(values, load)[0]
+    return read_choices(values)[0]
 
 
 def other_choices(
@@ -638,148 +553,6 @@ def other_choices(
     return found
 
 
-def _others(text: str) -> list[System]:
-    """The other devices of a field."""
-    if compared(text) == "none":
-        return []
-    return [_named("other_devices", find_system, name) for name in text.split(",")]
-
-
-def _require_possible(one: Deployment, memory_share: float, reserved_bytes: float) -> None:
-    """Refuse in the words of the fields, and propose a split that is not refused in turn."""
-    usable = memory_share * one.system.memory_bytes - reserved_bytes
-    spread = (replace(one, tensor=n, pipeline=1, attention_data=1) for n in WIDTHS)
-    enough = next((wide.tensor for wide in spread if weight_bytes(wide) < usable), None)
-    would = f"tp{enough}" if enough else "no split"
-    try:
-        require_deployment(one)
-    except ValueError as problem:
-        text = str(problem)
-        words = {
-            "input_tokens + output_tokens": "mean_prompt_tokens and mean_output_tokens together",
-            "input_tokens": "mean_prompt_tokens",
-            "output_tokens": "mean_output_tokens",
-            **dict.fromkeys(("tensor", "pipeline", "attention_data", "expert", "weights"), ""),
-        }
-        for name, told in words.items():
-            if text.startswith(f"{name} "):
-                text = told + text[len(name) :] if told else f"parallelism: {text}"
-        text, places = re.subn(r"\(\d+ devices would do", f"({would} would do", text)
-        raise type(problem)(text + _beside(one, usable, enough) * places) from None
-    held = weight_bytes(one)
-    if held < usable:
-        return
-    rule = (
-        f"below the {max(0.0, usable) / 1e9:.1f} GB that memory_share and reserved_gib leave of "
-        f"the {one.system.shown} ({would} would do)"
-    )
-    told = f"{held / 1e9:.1f} GB a device{_beside(one, usable, enough)}"
-    possible(False, "parallelism: weights", rule, told)
-
-
-def _beside(one: Deployment, usable: float, enough: int | None) -> str:
-    """Experts with attention apart, where that fits on as many devices as a split by tensor: over a
-    network the latter may carry a third as much."""
-    if enough and one.architecture.routed_parameters:
-        apart = replace(one, tensor=1, pipeline=1, attention_data=enough, expert=enough)
-        with contextlib.suppress(ValueError):
-            require_deployment(apart)
-            if weight_bytes(apart) < usable:
-                return f"; parallelism: tp{enough},dp{enough}ep{enough} compares both ways"
-    return ""
-
-
-def _named(field: str, find: Callable[[str], Any], name: str) -> Any:
-    """A name looked up; a refusal begins with the field."""
-    try:
-        return find(name)
-    except ValueError as problem:
-        text = str(problem)
-        shown = f"{name[:60]}…" if len(name) > 60 else name
-        text = text.replace(repr(name), repr(shown))
-        if field == "device" and not isinstance(problem, Unserved):
-            text += f"; or leave it out and give {', '.join(SHEET)}"
-            text += SLICES if re.search(r"(?i)\bmig\b|\dg\.\d+gb", name) else ""
-        if field == "drafter":
-            text += f"; or {' or '.join(DRAFTERS)}"
-        raise ValueError(text if text.startswith(field) else f"{field}: {text}") from None
-
-
-def _drafter(text: str) -> Architecture | str:
-    """What guesses: one of the words, or a model in the precision that its name tells."""
-    word = text.strip().lower()
-    if word in DRAFTERS:
-        return word
-    found: tuple[Architecture, str] = _named("drafter", find_model, text)
-    model, named = found
-    if named:
-        _require_kept_experts(model, named, "left out of a drafter's name")
-        model = replace(model, published=named)
-    return replace(model, name=_checkpoint(text, model))
-
-
-def _systems(told: dict[str, Any], sheet: bool) -> list[System]:
-    if not sheet:
-        return [_named("device", find_system, name) for name in told["device"].split(",")]
-    flops = 1e12 * told["peak_tflops"]
-    like = find_system(LIKE)
-    bandwidth, memory = 1e9 * told["bandwidth_gb_per_s"], told["memory_gib"] * 2**30
-    return [
-        replace(
-            like,
-            name=GIVEN,
-            memory_bytes=memory,
-            bandwidth_bytes_per_s=bandwidth,
-            bf16_flops_per_s=flops,
-            fp8_flops_per_s=flops * like.fp8_flops_per_s / like.bf16_flops_per_s,
-            fp4_flops_per_s=flops * like.fp4_flops_per_s / like.bf16_flops_per_s,
-        )
-    ]
-
-
-def _precisions(text: str, named: str, model: Architecture, one: bool) -> list[str]:
-    """Formats that are compared. `any` is that of the checkpoint, and where this has 16 bits and
-    its name says none, 8 bits as well, unless one alone can be asked."""
-    found: list[str] = []
-    for word in text.split(","):
-        said = compared(word) not in ("any", "auto")
-        find = find_precision if said else lambda _: named or own_precision(model)
-        own = _named("precision", find, word)
-        if said or named:
-            _require_kept_experts(model, own, "auto")
-        found.append(own)
-        may = compared(word) == "any" and own == "bf16" and not (named or one)
-        found += ["fp8"] if may and not model.four_bit_experts else []
-    return list(dict.fromkeys(found))
-
-
-def _checkpoint(asked: str, model: Architecture) -> str:
-    """What engines load where this is asked: what was typed, with the owner of the preset where it
-    has none; the preset's own name for an abbreviation, the folder for a file."""
-    text = asked.strip()
-    if _is_path(text):
-        return text.removesuffix("config.json").rstrip("/") or "."
-    if "/" in text:
-        return text
-    owner, _, preset = model.name.rpartition("/")
-    form, own = compared(text), compared(preset).removeprefix("meta")
-    (bare, said), (shape, told) = _without_endings(form), _without_endings(own)
-    if bare in TWINS:
-        return text if said else TWINS[bare]
-    if form == own or bare != shape or not owner or (form == bare and not told):
-        return model.name
-    return text if said else f"{owner}/{text}"
-
-
-def _parallelisms(
-    text: str, model: Architecture, system: System
-) -> list[tuple[dict[str, Any], bool]]:
-    """Splits, and whether each was asked for."""
-    if compared(text) == "auto":
-        return [(split, False) for split in _splits(model, system)]
-    return [(read_parallelism(part), True) for part in text.split(",")]
-
-
 def read_workload(path: str | os.PathLike[str], columns: str = "") -> Workload:
     """A file of requests as a workload. columns: as `trace_columns`. Raises ValueError with file,
     row and column; OSError.
@@ -793,66 +566,6 @@ def read_workload(path: str | os.PathLike[str], columns: str = "") -> Workload:
         return read_requests(text, columns)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def read_grid(text: str, kind: str) -> list[dict[str, object]]:
-    """Questions of a grid, as named values, in order.
-
-    text: of the file. kind: "json", an object whose values may be lists, of which all combinations
-    are taken, the last list changing fastest; or "csv", a header of fields and one question a row,
-    empty cells left out. Raises ValueError that names line, row, column or entry.
-
-    >>> read_grid('{"rate_per_s": [1, 2], "seed": 7}', "json")
-    [{'rate_per_s': 1, 'seed': 7}, {'rate_per_s': 2, 'seed': 7}]
-    >>> read_grid("rate_per_s,model\\n3,\\n", "csv")
-    [{'rate_per_s': '3'}]
-    """
-    require(kind in ("json", "csv"), "kind", "json or csv", kind)
-    return _json_grid(text) if kind == "json" else _csv_grid(text)
-
-
-def _json_grid(text: str) -> list[dict[str, object]]:
-    found = read_json(text)
-    flat = isinstance(found, dict)
-    require(flat, "the file", "one JSON object of fields", type(found).__name__)
-    rows: list[dict[str, object]] = [{}]
-    for name, value in found.items():
-        choices = value if isinstance(value, list) else [value]
-        require(len(choices) > 0, name, "a value or a list of some", "an empty list")
-        for place, choice in enumerate(choices, start=1):
-            try:
-                read_value(name, choice)
-            except ValueError as error:
-                where = f"entry {place} of {name}: " if isinstance(value, list) else ""
-                raise ValueError(f"{where}{error}") from error
-        size, rule = len(rows) * len(choices), f"of at most {MOST_QUESTIONS:,} questions"
-        require(size <= MOST_QUESTIONS, "the grid", rule, f"{size:,} or more")
-        rows = [row | {name: choice} for row in rows for choice in choices]
-    return rows
-
-
-def _csv_grid(text: str) -> list[dict[str, object]]:
-    lines = read_table(text, "the file", MOST_QUESTIONS)
-    require(len(lines) > 1, "the file", "a header and at least one row", "fewer rows")
-    header = lines[0]
-    for name in header:
-        try:
-            find_field(name)
-        except ValueError as error:
-            raise ValueError(f"row 1: {error}") from error
-    rows: list[dict[str, object]] = []
-    for number, line in enumerate(lines[1:], start=2):
-        require(len(line) == len(header), f"row {number}", f"{len(header)} fields long", line)
-        row: dict[str, object] = {}
-        for name, cell in zip(header, line, strict=True):
-            if cell:
-                try:
-                    read_value(name, cell)
-                except ValueError as error:
-                    raise ValueError(f"row {number}, column {error}") from error
-                row[name] = cell
-        rows.append(row)
-    return rows
 
 
 def check_defaults_are_the_planners() -> None:

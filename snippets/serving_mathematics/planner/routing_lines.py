@@ -20,17 +20,17 @@ from serving_mathematics.planner.lines import (
     _alone,
     _count,
     _cut_said,
+    _deployed,
+    _fleet_lines,
     _for_installed,
     _left_out,
-    _lengths_line,
-    _model,
     _of_steps,
     _paid_said,
     _per_second,
+    _price_line,
     _promised,
     _promised_lines,
     _tuned,
-    _with_spare,
     listed,
     overloaded,
     unmeasured,
@@ -48,7 +48,7 @@ from serving_mathematics.planner.routing import (
 )
 from serving_mathematics.planner.token_prices import _api_usd_per_hour
 from serving_mathematics.planner.traffic import Traffic
-from serving_mathematics.support.digits import priced, sized
+from serving_mathematics.support.digits import sized
 
 ROUTERS_PAGE, CACHES_PAGE = "architecture/model-routers", "optimization/caching"
 
@@ -62,17 +62,9 @@ def routed_main(told: Routed) -> list[Line]:
     >>> [line.what for line in routed_main(_small_routed())][:3]
     ['replicas', 'a replica', 'tokens of a request, mean']
     """
-    question, best, one = told.question, told.best, told.question.deployment
-    worst = max(best.classes, key=lambda each: each.worse)
-    whose = f" of {worst.name}" if len(best.classes) > 1 else ""
+    question, best = told.question, told.best
     return [
-        Line("replicas", _with_spare(question, told.replicas), "capacity/autoscaling"),
-        Line(
-            "a replica",
-            f"{one.devices} × {one.system.shown}, {_split_name(question)}, {one.precision}",
-            "machine/predictions",
-        ),
-        _lengths_line(question, told.mean_lengths),
+        *_fleet_lines(question, told.replicas, told.mean_lengths),
         Line("router", best.router.name, ROUTERS_PAGE),
         Line("host memory of a replica", _memory(best), CACHES_PAGE),
         Line(
@@ -80,7 +72,7 @@ def routed_main(told: Routed) -> list[Line]:
             f"{with_interval(best.kept, 100)}%",
             "definitions/slo-sla",
         ),
-        *_promised_lines(worst, whose),
+        *_promised_lines(best.classes),
         *(
             [Line("one replica fewer", _of_fewer(told), "capacity/autoscaling")]
             if told.fewer
@@ -98,11 +90,7 @@ def routed_main(told: Routed) -> list[Line]:
         ),
         Line("if steps err", _kept_if_steps_err(told), "machine/predictions"),
         *_lost_lines(told),
-        Line(
-            "price of the fleet",
-            f"${priced(told.usd_per_hour)} an hour",
-            "intuition/batch-vs-online",
-        ),
+        _price_line(told.usd_per_hour),
     ]
 
 
@@ -253,12 +241,11 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
     >>> routed_parts(_small_routed())[0].partition(" in ")[0]
     'Behind random 2 replicas of Llama-3.1-8B'
     """
-    question, best, one = told.question, told.best, told.question.deployment
+    question, best = told.question, told.best
     one_alone = told.replicas == 1
     sure = f"keep{'s' * one_alone}" if told.keeps else f"do{'es' * one_alone} not keep"
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
-    split = f" ({_split_name(question)})" if one.devices > 1 else ""
     tuned = _tuned(question, told.error)
     safer = "larger number" if told.sought else "smaller share"  # of replicas, or of requests
     notes = [_if_full(told), _for_installed(tuned, safer), _if_cut(told)]
@@ -297,8 +284,8 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
     more = question.spare_replicas
     spare = f"with {more} replica{'s' * (more > 1)} more that may fail, " if more else ""
     sentence = (
-        f"{first}Behind {best.router.name} {_count(told.replicas)} of {_model(question)} in "
-        f"{one.precision.upper()} on {one.devices} × {one.system.shown}{split}{memory} {sure} "
+        f"{first}Behind {best.router.name} {_count(told.replicas)} of "
+        f"{_deployed(question)}{memory} {sure} "
         f"{_promised(question)} for {_per_second(told.rate_per_s)}: "
         f"{with_interval(best.kept, 100)}% of the {first_ones}requests keep {_all(question)}, "
         f"{spare}{_paid_said(question, told.replicas)}{tuned}."
