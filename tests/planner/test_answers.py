@@ -33,15 +33,10 @@ from serving_mathematics.planner.answers import (
     summary_text,
     table_text,
 )
-from serving_mathematics.planner.capacity_planner import (
-    STEADY,
-    ClassRun,
-    Fleets,
-    Loosened,
-    Performance,
-    Quantile,
-)
+from serving_mathematics.planner.capacity_planner import Loosened
 from serving_mathematics.planner.configurations import Answer, Elsewhere, answer
+from serving_mathematics.planner.fleet_search import STEADY, Fleets, Performance
+from serving_mathematics.planner.judged_requests import ClassRun, Quantile
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.objectives import promised

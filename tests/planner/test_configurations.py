@@ -10,14 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from serving_mathematics.planner import capacity_planner, configurations, separate_fleets
-from serving_mathematics.planner.capacity_planner import (
-    Infeasible,
-    Performance,
-    Plan,
-    Quantile,
-    plan,
-)
+from serving_mathematics.planner import configurations, separate_fleets
+from serving_mathematics.planner.capacity_planner import Plan, plan
 from serving_mathematics.planner.configurations import (
     Answer,
     Elsewhere,
@@ -32,10 +26,13 @@ from serving_mathematics.planner.configurations import (
     try_deployment,
     whole_answer,
 )
+from serving_mathematics.planner.fleet_search import Performance
+from serving_mathematics.planner.judged_requests import Quantile
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question, _split_name
 from serving_mathematics.planner.questions import other_choices, read_choices, read_question
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.separate_fleets import Apart
 
 ASKED = {
@@ -436,7 +433,7 @@ def test_what_two_fleets_would_do_is_said_where_one_cannot(
     fleets: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With no more than three replicas in the search of one fleet; two are not limited by that."""
-    monkeypatch.setattr(capacity_planner, "MOST_REPLICAS", 3)
+    monkeypatch.setattr("serving_mathematics.planner.fleet_search.MOST_REPLICAS", 3)
     choices = read_choices(TIGHT | {"fleets": fleets})
     run, _ = try_deployment(replace(choices[0], separate=True))
     assert isinstance(run, Apart)

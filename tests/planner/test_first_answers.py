@@ -8,7 +8,6 @@ import re
 
 import pytest
 from serving_mathematics.planner import first_answers
-from serving_mathematics.planner.capacity_planner import Infeasible
 from serving_mathematics.planner.first_answers import (
     CHOICES,
     COLUMNS,
@@ -21,6 +20,7 @@ from serving_mathematics.planner.first_answers import (
     example,
 )
 from serving_mathematics.planner.questions import FIELDS, read_choices
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.support.measuring import read_record
 
 from tests.profiles import TODAY

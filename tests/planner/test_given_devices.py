@@ -20,16 +20,9 @@ from serving_mathematics.planner.answers import (
     answer_summary,
     asked_text,
 )
-from serving_mathematics.planner.capacity_planner import (
-    STEADY,
-    Fleets,
-    Infeasible,
-    _four_times,
-    _longer,
-    plan,
-    reaches,
-)
+from serving_mathematics.planner.capacity_planner import plan
 from serving_mathematics.planner.configurations import _other_formats, answer, whole_answer
+from serving_mathematics.planner.fleet_search import STEADY, Fleets, _four_times, _longer
 from serving_mathematics.planner.given_devices import (
     CLOSE,
     LOWEST,
@@ -41,8 +34,10 @@ from serving_mathematics.planner.given_devices import (
     settled_carried,
 )
 from serving_mathematics.planner.given_lines import given_more
+from serving_mathematics.planner.judged_requests import reaches
 from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.separate_fleets import settled_apart
 from serving_mathematics.support.digits import sized
 

@@ -18,8 +18,8 @@ from serving_mathematics.core.hardware.deployments import (
     stored,
     weight_bytes,
 )
-from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, Separate, answer, whole_answer
+from serving_mathematics.planner.fleet_search import Fleets, Performance
 from serving_mathematics.planner.launch import (
     CHECKPOINTS,
     Limits,

@@ -25,9 +25,9 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.fronts import steps_alone
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.planner.answers import comparison_rows
-from serving_mathematics.planner.capacity_planner import _require_enough
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.fields import FIELDS, meant_number, read_value
+from serving_mathematics.planner.judged_requests import _require_enough
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.questions import (
     _require_possible,

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.traces import read_trace
-from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.core.hardware.guessed_steps import guessed_prompt_s
 from serving_mathematics.planner import routing
 from serving_mathematics.planner.answers import (
@@ -27,19 +26,15 @@ from serving_mathematics.planner.answers import (
     answer_summary,
     summary_text,
 )
-from serving_mathematics.planner.capacity_planner import (
-    STEADY,
-    Fleets,
-    Infeasible,
-    Quantile,
-    reaches,
-)
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.fields import FIELDS
+from serving_mathematics.planner.fleet_search import STEADY, Fleets
+from serving_mathematics.planner.judged_requests import Quantile, reaches
 from serving_mathematics.planner.model_errors import UNKNOWN, ModelError
 from serving_mathematics.planner.planner_command import command_parser, main
 from serving_mathematics.planner.planner_form import form_answer
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.routed_requests import Router, read_routers
 from serving_mathematics.planner.routing import (
     Routed,
@@ -49,7 +44,6 @@ from serving_mathematics.planner.routing import (
     _Limits,
     _load,
     _margin,
-    _more_telling,
     _of_parts,
     _serve,
     _settled_behind,
@@ -592,16 +586,6 @@ def test_a_run_that_is_too_short_for_its_sessions_says_so() -> None:
     assert "from before the run" in str(answer_lines(short))
     assert "ask for more requests" not in str(answer_lines(whole))
     assert told(like="customers", requests=200).unseen == 0
-
-
-def test_of_many_refusals_that_of_a_deployment_that_holds_the_requests_is_told() -> None:
-    """Agents on a 70B: one device has no room for a session, and on eight a prompt takes long."""
-    small, late, later = Impossible("like"), Infeasible("late"), Infeasible("later")
-    found: ValueError | None = None
-    for one in (small, late, later, small):
-        found = _more_telling(found, one)
-    assert found is late
-    assert _more_telling(None, small) is small
 
 
 class Stub:

@@ -20,22 +20,13 @@ from serving_mathematics.planner.answers import (
     answer_summary,
     comparison_rows,
 )
-from serving_mathematics.planner.capacity_planner import (
-    Infeasible,
-    Quantile,
-    reaches,
-    worst_shares,
-)
-from serving_mathematics.planner.configurations import (
-    Answer,
-    answer,
-    least_cost,
-    try_deployment,
-)
+from serving_mathematics.planner.configurations import Answer, answer, least_cost, try_deployment
+from serving_mathematics.planner.judged_requests import Quantile, reaches, worst_shares
 from serving_mathematics.planner.launch import kubernetes_separate, role_words, starts
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.separate_fleets import (
     Apart,
     SeparateFleets,

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from serving_mathematics.planner.answers import comparison_rows
-from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import (
     Answer,
     Answered,
@@ -26,6 +25,7 @@ from serving_mathematics.planner.configurations import (
     _devices_and_split,
     answer,
 )
+from serving_mathematics.planner.fleet_search import Fleets, Performance
 from serving_mathematics.planner.lines import overloaded
 from serving_mathematics.planner.plot_axes import (
     ABOVE,

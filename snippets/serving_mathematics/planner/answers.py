@@ -24,13 +24,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system, was_measured
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
-from serving_mathematics.planner.capacity_planner import (
-    EDGE,
-    QUANTILES,
-    Performance,
-    Plan,
-    time_shares,
-)
+from serving_mathematics.planner.capacity_planner import Plan, time_shares
 from serving_mathematics.planner.configurations import (
     Answer,
     Answered,
@@ -52,6 +46,7 @@ from serving_mathematics.planner.costs import (
 )
 from serving_mathematics.planner.fields import GIVEN, LIKE
 from serving_mathematics.planner.fleet_energy import apart_watts
+from serving_mathematics.planner.fleet_search import EDGE, Performance
 from serving_mathematics.planner.given_lines import (
     _given_amount,
     _given_error,
@@ -61,6 +56,7 @@ from serving_mathematics.planner.given_lines import (
     given_more,
     given_said,
 )
+from serving_mathematics.planner.judged_requests import QUANTILES
 from serving_mathematics.planner.lines import (
     BORROWED,
     NOT_KNOWN,

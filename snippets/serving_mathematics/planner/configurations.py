@@ -8,7 +8,7 @@ one that was simulated cannot win, and is left out unless it may be faster for a
 the cheapest is then planned with longer runs, and the answer once more with steps as much slower
 and faster as the step model was found to err.
 
-Assumes: what `capacity_planner` assumes; a deployment that costs more than four times the cheapest
+Assumes: what `fleet_search` assumes; a deployment that costs more than four times the cheapest
 is of no interest, however fast.
 
 Source: the saturated rate of `event_skipping` for the bound; `model_errors` for the error;
@@ -32,26 +32,20 @@ import numpy as np
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import was_measured
 from serving_mathematics.core.hardware.deployments import Impossible
-from serving_mathematics.planner.capacity_planner import (
-    ROUND,
-    SETTLING,
-    Fleets,
-    Infeasible,
-    Performance,
-    Plan,
-    Told,
-    _four_times,
-    _longer,
-    _require_enough,
-    _shorter,
-    plan,
-    reaches,
-    settled,
-)
+from serving_mathematics.planner.capacity_planner import Plan, plan
 from serving_mathematics.planner.closed_form import closed_form_alone
 from serving_mathematics.planner.fields import Values
 from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
+from serving_mathematics.planner.fleet_search import (
+    Fleets,
+    Performance,
+    Told,
+    _four_times,
+    _longer,
+    settled,
+)
 from serving_mathematics.planner.given_devices import (
+    ROUND,
     Carried,
     Rates,
     _carried_apart,
@@ -59,6 +53,7 @@ from serving_mathematics.planner.given_devices import (
     most_carried,
     settled_carried,
 )
+from serving_mathematics.planner.judged_requests import SETTLING, _require_enough, _shorter, reaches
 from serving_mathematics.planner.model_errors import (
     UNKNOWN,
     ModelError,
@@ -68,14 +63,9 @@ from serving_mathematics.planner.model_errors import (
     model_error,
     nearest_runs,
 )
-from serving_mathematics.planner.question import (
-    Question,
-    _asked_rate,
-    _at_rate,
-    _nearest_is,
-    _split_name,
-)
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate, _split_name
 from serving_mathematics.planner.questions import other_choices, read_choices
+from serving_mathematics.planner.refusals import Infeasible, _nearest_refusal, _over
 from serving_mathematics.planner.routing import Routed, routed_answer
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
@@ -331,17 +321,7 @@ def _in_order(ranked: Sequence[Ranked]) -> list[Ranked]:
 
 def _refused(question: Question, problem: ValueError) -> Ranked:
     """A deployment that cannot keep the objective, even for a lone request."""
-    return Ranked(question, math.inf, None, str(problem), getattr(problem, "over", math.inf))
-
-
-def _nearest_problem(ranked: Sequence[Ranked]) -> str:
-    """Why no deployment keeps the objective: of those that a lone request refuses, the one with
-    which it comes nearest."""
-    single = [one for one in ranked if not one.question.separate]
-    one = min(single, key=lambda one: one.over)
-    if math.isinf(one.over) or len(single) == 1:
-        return one.problem
-    return f"{one.problem}{_nearest_is(one.question)}"
+    return Ranked(question, math.inf, None, str(problem), _over(problem))
 
 
 def _by_cost(
@@ -370,7 +350,12 @@ def _by_cost(
         plans.append((one.question, found))
     ranked.sort(key=lambda one: bool(one.problem))
     if not plans:
-        raise Infeasible(f"{_nearest_problem(ranked)}{_instead(choices, executor)}")
+        refused = [
+            (one.question, Infeasible(one.problem, one.over))
+            for one in ranked
+            if not one.question.separate
+        ]
+        raise Infeasible(f"{_nearest_refusal(refused)}{_instead(choices, executor)}")
     return *min(plans, key=lambda pair: pair[1].best.usd_per_hour), ranked
 
 

@@ -53,9 +53,9 @@ from serving_mathematics.planner.answers import (
     summary_text,
     table_text,
 )
-from serving_mathematics.planner.capacity_planner import Infeasible, Told
 from serving_mathematics.planner.configurations import Answered, whole_answer
 from serving_mathematics.planner.fields import CALLED, FIELDS, _users_as_rate
+from serving_mathematics.planner.fleet_search import Told
 from serving_mathematics.planner.launch import (
     ELSEWHERE,
     _launch_notes,
@@ -65,6 +65,7 @@ from serving_mathematics.planner.launch import (
     starts,
 )
 from serving_mathematics.planner.questions import read_grid
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.routing import Routed, simulations
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.support import checks

@@ -10,7 +10,7 @@ its objectives, and those of one replica fewer do not.
 Assumes: the quantiles of the long runs are the true ones; their own error is a tenth of an
 interval's.
 
-Source: the search of `capacity_planner`, against runs of its simulator a hundred times as long.
+Source: the search of `fleet_search`, against runs of its simulator a hundred times as long.
 """
 
 from __future__ import annotations
@@ -26,13 +26,8 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import latencies_s
 from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.planner.capacity_planner import (
-    QUANTILES,
-    WARM_UP,
-    Fleets,
-    Performance,
-    settled,
-)
+from serving_mathematics.planner.fleet_search import Fleets, Performance, settled
+from serving_mathematics.planner.judged_requests import QUANTILES, WARM_UP
 from serving_mathematics.planner.questions import read_question
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import checks

@@ -51,28 +51,35 @@ from serving_mathematics.core.hardware.deployed_engine import (
 )
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.core.machines.sessions import session_requests
-from serving_mathematics.planner.capacity_planner import (
+from serving_mathematics.planner.capacity_planner import _holders
+from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
+from serving_mathematics.planner.fleet_search import (
     BUDGETS,
     EDGE,
-    SECTIONS,
     STEADY,
+    Told,
+    _queued_rate,
+    _smallest,
+)
+from serving_mathematics.planner.judged_requests import (
+    SECTIONS,
     WARM_UP,
     ClassRun,
-    Infeasible,
     Quantile,
-    Told,
-    _holders,
     _judged,
     _kept_of,
-    _queued_rate,
     _require_enough,
-    _smallest,
     reaches,
 )
-from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import RequestTimes
-from serving_mathematics.planner.question import FEW_CUT, Question, _nearest_is
+from serving_mathematics.planner.question import FEW_CUT, Question
+from serving_mathematics.planner.refusals import (
+    Infeasible,
+    _nearest_refusal,
+    _require_held,
+    _require_in_time,
+)
 from serving_mathematics.planner.routed_requests import (
     AGENTS_KIND,
     Below,
@@ -350,11 +357,7 @@ def _limits(question: Question, budget: int) -> _Limits:
         longest = int((traffic.prompt_tokens + traffic.output_tokens).max())
         rule = f"within the context of {context:,} tokens of {question.served}"
         require(longest <= context, "the trace", rule, f"a request of {longest:,}")
-        if longest > room:
-            raise Infeasible(
-                f"no fleet holds the longest request: {longest:,} tokens, where the KV memory of a "
-                f"replica holds {room:,}"
-            )
+        _require_held(longest, room)
     assert engine.table is not None
     longest = min(context, room, len(engine.table.prompt))
     _sample(question, 0, longest)  # which refuses what outgrows that
@@ -596,31 +599,16 @@ def _may_keep(limits: _Limits) -> bool:
     return _load(limits, seen) < STEADY
 
 
-def _more_telling(one: ValueError | None, other: ValueError) -> ValueError:
-    """Of two deployments' refusals that of the one that holds the requests, then that of the one
-    with which a lone request comes nearer, else the first."""
-
-    def far(problem: ValueError) -> tuple[bool, float]:
-        return not isinstance(problem, Infeasible), getattr(problem, "over", math.inf)
-
-    return one if one and far(one) <= far(other) else other
-
-
 def _refuse_alone(limits: _Limits) -> None:
     """Refuse what a request misses that meets no other."""
-    question, problem = limits.question, None
     alone = _once(limits, SPREAD)[0]
-    for one in alone:
-        whose = f" of {one.name}" if len(question.goals) > 1 else ""
-        for goal, run in zip(one.promise, one.got, strict=True):
-            if run.value > goal.limit and problem is None:
-                problem = Infeasible(
-                    f"no fleet keeps {goal.kept}{whose}: a replica without other requests takes "
-                    f"{goal.measure.plain(run.value, goal.limit)}"
-                )
-    if problem is not None:
-        problem.over = max(one.worse for one in alone)
-        raise problem
+    _require_in_time(
+        [
+            (one.name if len(alone) > 1 else "", goal, run.value)
+            for one in alone
+            for goal, run in zip(one.promise, one.got, strict=True)
+        ]
+    )
 
 
 class _Behind:
@@ -744,12 +732,12 @@ def _cheapest(
     """The cheapest deployment whose limits keep the promise; else the one that keeps most in one
     draw."""
     best: tuple[float, _Behind] | None = None
-    refused: ValueError | None = None
+    refused: list[tuple[Question, ValueError]] = []
     for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
         try:
             tried = _with_budgets(question)
         except (Impossible, Infeasible) as problem:
-            refused = _more_telling(refused, problem)
+            refused.append((question, problem))
             continue
         for limits in tried:
             fleet = _Behind(limits, told, executor)
@@ -762,8 +750,7 @@ def _cheapest(
             if best is None or kept > best[0]:
                 best = kept, fleet
     if best is None:
-        assert refused is not None
-        raise refused
+        raise _nearest_refusal(refused)
     return best[1]
 
 
@@ -800,7 +787,7 @@ def _smallest_fleet(
     """The cheapest deployment with the fewest replicas that keep the promise, and what one fewer
     comes to. Raises Infeasible where none do."""
     best: tuple[_Behind, Way | None] | None = None
-    refused: ValueError | None = None
+    refused: list[tuple[Question, ValueError]] = []
     tried: list[tuple[float, int, _Limits, int]] = []
     for question in choices:
         try:
@@ -808,7 +795,7 @@ def _smallest_fleet(
                 near = _loaded(limits)
                 tried.append((question.usd_per_hour(near), len(tried), limits, near))
         except (Impossible, Infeasible) as problem:
-            refused = _more_telling(refused, problem)
+            refused.append((question, problem))
     for *_, limits, near in sorted(tried, key=lambda one: one[:2]):
         cheaper = best and best[0].usd_per_hour
         try:
@@ -817,14 +804,9 @@ def _smallest_fleet(
                 found = _settled_behind(fleet, cheaper)
                 best = found or best
         except Infeasible as problem:
-            told_of = problem
-            if len(choices) > 1 and math.isfinite(problem.over):
-                told_of = Infeasible(f"{problem}{_nearest_is(limits.question)}")
-                told_of.over = problem.over
-            refused = _more_telling(refused, told_of)
+            refused.append((limits.question, problem))
     if best is None:
-        assert refused is not None
-        raise refused
+        raise _nearest_refusal(refused)
     return best
 
 

@@ -11,8 +11,9 @@ Source: the chapters that the lines name.
 from __future__ import annotations
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.planner.capacity_planner import EDGE, QUANTILES, STEADY
 from serving_mathematics.planner.costs import _api_said
+from serving_mathematics.planner.fleet_search import EDGE, STEADY
+from serving_mathematics.planner.judged_requests import QUANTILES
 from serving_mathematics.planner.lines import (
     NOT_KNOWN,
     Line,

@@ -41,32 +41,28 @@ from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.deployments import Deployment, sequence_bytes
 from serving_mathematics.core.hardware.roofline import cost_per_million
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
-from serving_mathematics.planner.capacity_planner import (
+from serving_mathematics.planner.closed_form import closed_form_alone
+from serving_mathematics.planner.fleet_search import (
     MOST_REPLICAS,
+    Fleets,
+    Performance,
+    Told,
+    _smallest,
+    settled,
+)
+from serving_mathematics.planner.judged_requests import (
     SECTIONS,
     SETTLING,
     WARM_UP,
     ClassRun,
-    Fleets,
-    Infeasible,
-    Performance,
     Quantile,
-    Told,
-    _smallest,
     decisive,
     reaches,
-    settled,
     worst_shares,
 )
-from serving_mathematics.planner.closed_form import closed_form_alone
-from serving_mathematics.planner.objectives import (
-    METRICS,
-    Promise,
-    RequestTimes,
-    lifted,
-    promised,
-)
+from serving_mathematics.planner.objectives import METRICS, Promise, RequestTimes, lifted, promised
 from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.traffic import (
     Traffic,
     drawn_classes,
@@ -138,7 +134,7 @@ class SeparateFleets:
     """Pairs of fleets for one question. Raises what `Fleets` does, and Infeasible where the journey
     of the cache alone is longer than TPOT allows.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> from serving_mathematics.planner.fleet_search import WORKED
     >>> SeparateFleets(WORKED).least
     (2, 2)
     """
@@ -470,7 +466,7 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
     where the longer run misses TTFT or TPOT, and one is taken away where it keeps both without.
     Raises Infeasible when no two fleets keep the objectives.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> from serving_mathematics.planner.fleet_search import WORKED
     >>> found = settled_apart(replace(WORKED, requests=100))
     >>> found.prompts, found.answers
     (2, 2)
