@@ -66,6 +66,7 @@ LIMITS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512]
     "promise",
     [
         BASE.promise,
+        promised(0.5, 0.03, 0.9),
         promised(0.5, 0.03, goodput=0.9),
         promised(0.5, 0.03, e2e_s=2.2, goodput=0.8),
     ],
