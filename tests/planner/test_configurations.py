@@ -334,7 +334,7 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
         asked_of.append(slowness)
 
     def told(
-        searched: list[float], planned: list[float], least: float = math.inf
+        searched: list[float], planned: list[float], least: float = math.inf, left: float = math.inf
     ) -> tuple[list[int], int]:
         ran: list[int] = []
 
@@ -348,6 +348,7 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
             Ranked(replace(question, seed=n), min(cost, least), made_run(cost, 0.01, 0.02), "")
             for n, cost in enumerate(searched)
         ]
+        ranked.append(Ranked(replace(question, seed=len(searched)), left, None, ""))
         monkeypatch.setattr(configurations, "plan", made)
         monkeypatch.setattr(configurations, "rank", lambda *_: ranked)
         found = answer([one.question for one in ranked])
@@ -370,8 +371,11 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
     assert told([4.0, 4.0, 4.0], [4.0, 2.0, 1.0], 2.0) == ([0, 1], 1)
     assert told([4.0, 5.0, 6.0], [4.0, 3.0, 2.0], 2.0) == ([0, 1, 2], 2)
     assert told([2.0, 2.5], [math.inf, 2.5]) == ([0, 1], 1)
+    assert told([2.0], [3.0, 2.8], left=2.5) == ([0, 1], 1)  # left out, and may be cheaper
+    assert told([2.0], [2.5, 1.0], left=2.5) == ([0], 0)
+    assert told([2.0], [math.inf, 4.0], left=3.0) == ([0, 1], 1)  # it was refused in no words
     with pytest.raises(Infeasible, match=r"^no 0$"):
-        told([2.0, 2.5], [math.inf, math.inf])
+        told([2.0, 2.5], [math.inf] * 3, left=9.0)
 
 
 SMALL: dict[str, object] = {"peak_tflops": 400, "bandwidth_gb_per_s": 2000, "memory_gib": 24}

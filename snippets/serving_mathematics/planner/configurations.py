@@ -337,12 +337,13 @@ def _by_cost(
     plans: list[tuple[Question, Plan]] = []
     for place, one in enumerate(ranked):
         usd = min((found.best.usd_per_hour for _, found in plans), default=math.inf)
-        if one.run is None or one.question.separate:
+        if one.problem or one.question.separate:
             continue
-        if one.run.usd_per_hour >= usd and not _is_below(one, usd):
+        costs = one.run.usd_per_hour if one.run else one.least_usd_per_hour
+        if costs >= usd and not (one.run and _is_below(one, usd)):
             continue
         try:
-            found = plan(one.question, told=told, near=one.run.replicas)
+            found = plan(one.question, told=told, near=one.run.replicas if one.run else 0)
         except Infeasible as problem:
             ranked[place] = _refused(one.question, problem)
             continue
