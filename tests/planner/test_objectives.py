@@ -123,9 +123,9 @@ def test_without_one_limit_the_others_count_together(monkeypatch: pytest.MonkeyP
     assert other == expected
     assert other.both.value > run.both.value
     assert free.runs is not fleet.runs
-    assert fleet.limited(512, 64).done is fleet.done
+    assert fleet.limited(512, 64).seen is fleet.seen
     same = Fleets(BASE)
-    assert same.promising((lifted(BASE.promise),)).done is same.done
+    assert same.promising((lifted(BASE.promise),)).seen is same.seen
     found = binding_constraints(fleet, fleet.fewest().replicas - 1)
     assert {one.constraint for one in found} <= {
         "TTFT objective",

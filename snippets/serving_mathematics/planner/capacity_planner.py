@@ -114,7 +114,7 @@ def plan(
         )
         chance = found and (fewer is None or fleet.keeps(found))  # the search's run may err
         short = long if chance else fleet, below
-    tried = [(key, run) for key, run in long.seen.items() if key[0] == below]
+    may_do = long.may_do(below)
     more = fleet.best(best.replicas + 1)
     # the requests of the search may be longer by chance than those of the longer runs
     more = more or long.performance(best.replicas + 1, best.places, best.budget)
@@ -128,7 +128,7 @@ def plan(
         fewer,
         long.load(best.replicas, best),
         short[0].load(below, fewer) if below else 0.0,
-        any(long.may_keep(run) and long.performance(*key) for key, run in tried),
+        may_do,
         more,
         _usual(fleet, long),
         _found(fleet, long, best),

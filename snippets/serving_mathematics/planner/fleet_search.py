@@ -192,8 +192,7 @@ class Fleets:
         self.engine = self.made.engine
         arithmetic, reading = work_s(self.sample, self.engine)
         self.own_s = float(arithmetic.mean()), float(reading.mean())
-        self.done: dict[tuple[int, int, int], Performance | None] = {}
-        self.seen: dict[tuple[int, int, int], Performance | None] = {}  # before it is known steady
+        self.seen: dict[tuple[int, int, int], Performance | None] = {}  # steady or not
         self.runs: dict[tuple[int, int], list[_Run]] = {}  # by replicas and budget
         self.otherwise = self.runs  # the same held to other limits
         self.shares: dict[int, Workload] = {}  # the last one
@@ -234,7 +233,7 @@ class Fleets:
         other = copy.copy(self)
         other.goals = goals
         if any(goal.measure.of_all for promise in goals for goal in promise):
-            other.done, other.seen, other.runs, other.otherwise = {}, {}, {}, self.runs
+            other.seen, other.runs, other.otherwise = {}, {}, self.runs
         return other
 
     def at_rate(self, rate_per_s: float) -> Self:
@@ -242,7 +241,7 @@ class Fleets:
         other, other.question = copy.copy(self), _at_rate(self.question, rate_per_s)
         traffic = other.question.traffic
         other.sample = traffic if isinstance(traffic, Workload) else other._share(traffic, 1)
-        other.done, other.seen, other.shares = {}, {}, {}
+        other.seen, other.shares = {}, {}
         other.runs = other.otherwise = {}
         return other
 
@@ -250,7 +249,7 @@ class Fleets:
         """The same fleets with unlimited memory; both know what either has simulated."""
         other = copy.copy(self)
         other.engine = replace(self.engine, kv_blocks=UNLIMITED)
-        other.done, other.seen = {}, {}
+        other.seen = {}
         return other
 
     def _rng(self) -> np.random.Generator:
@@ -317,11 +316,11 @@ class Fleets:
 
     def performance(self, replicas: int, places: int, budget: int) -> Performance | None:
         """What a replica of so many does with these limits; None when it is overloaded."""
-        key = (replicas, places, budget)
-        if key not in self.done:
-            found = self.measured(*key)
-            self.done[key] = found if found and self._is_steady(*key) else None
-        return self.done[key]
+        found = self.measured(replicas, places, budget)
+        if found is None:
+            return None
+        most_per_s = self.steady * self.most_rate(places, budget)
+        return found if self.rate_per_s / replicas < most_per_s else None
 
     def measured(self, replicas: int, places: int, budget: int) -> Performance | None:
         """The same, also of a run that is too short to show that requests queue ever longer; None
@@ -338,10 +337,6 @@ class Fleets:
         """The same, where it keeps all objectives; else None."""
         found = self.measured(replicas, places, budget)
         return self.performance(replicas, places, budget) if self.keeps(found) else None
-
-    def _is_steady(self, replicas: int, places: int, budget: int) -> bool:
-        """Whether requests are served as fast as they come, with limits that were measured."""
-        return self.rate_per_s / replicas < self.steady * self.most_rate(places, budget)
 
     def _run(self, replicas: int, places: int, budget: int) -> _Run:
         """Of these limits, or of others that make no difference."""
@@ -455,6 +450,12 @@ class Fleets:
         """Whether the intervals of all quantiles, so many times as wide, reach into their
         objectives."""
         return found is not None and reaches(found.classes, self.goals, -widths)
+
+    def may_do(self, replicas: int) -> bool:
+        """Whether so many replicas keep all objectives with any limits that were simulated, for all
+        that intervals say."""
+        runs = [(key, run) for key, run in self.seen.items() if key[0] == replicas]
+        return any(self.may_keep(run) and self.performance(*key) for key, run in runs)
 
     def sure(self, found: Performance) -> bool:
         """Whether the intervals of all quantiles lie within their objectives."""

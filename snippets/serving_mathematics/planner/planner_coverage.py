@@ -4,8 +4,9 @@ build.
 `python -m serving_mathematics.planner.planner_coverage` plans three questions with 400 seeds each,
 and the worked example with 40, all at the default length and with the limits given, simulates a
 million requests of every fleet that came out, and writes records/planner_coverage.json in four
-minutes on two processors. A plan is decided when it says so: the intervals of the fleet lie within
-its objectives, and those of one replica fewer do not.
+minutes on two processors. A plan is decided when its answer says so: the intervals of the fleet lie
+within its objectives, those of one replica fewer do not, and it is not so full that they are too
+narrow.
 
 Assumes: the quantiles of the long runs are the true ones; their own error is a tenth of an
 interval's.
@@ -68,8 +69,7 @@ def _truth(name: str, replicas: int, places: int, budget: int) -> list[float]:
 
 
 def _decided(best: Performance, long: Fleets) -> bool:
-    fewer = [run for (count, *_), run in long.done.items() if count == best.replicas - 1]
-    return long.sure(best) and not any(long.may_keep(run) for run in fewer)
+    return long.decides(best) and not long.may_do(best.replicas - 1)
 
 
 def _planned(asked: dict[str, object]) -> tuple[Performance, bool]:
