@@ -39,14 +39,8 @@ from serving_mathematics.planner.lines import (
 )
 from serving_mathematics.planner.question import _split_name
 from serving_mathematics.planner.routed_requests import _begins_alone
-from serving_mathematics.planner.routing import (
-    HOST,
-    STILL_FILLING,
-    Routed,
-    TierWorth,
-    Way,
-    _traffic,
-)
+from serving_mathematics.planner.routed_runs import HOST, Way, _traffic
+from serving_mathematics.planner.routing import STILL_FILLING, Routed, TierWorth
 from serving_mathematics.planner.token_prices import _api_usd_per_hour
 from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.support.digits import priced, sized
