@@ -327,7 +327,7 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
     in a refusal is none."""
     question = next(one.question for one in all_ranked() if one.run)
     whole = plan(replace(question, requests=100))
-    errs = ModelError(0.9, 1.0, 1.25, 9, 3)
+    errs = ModelError(0.9, 1.25, 9, 3)
     asked_of: list[float] = []
 
     def fewest(_: Question, slowness: float) -> None:

@@ -209,7 +209,7 @@ def test_who_keeps_as_many_with_less_memory_is_taken() -> None:
 
 def test_steps_that_err_and_the_deployment_are_those_of_the_planner() -> None:
     asked = SMALL | {"like": "customers", "routers": "cache-aware"}
-    error = ModelError(0.5, 1.0, 3.0, 10, 1)
+    error = ModelError(0.5, 3.0, 10, 1)
     found = routed_answer(read_choices(asked), lambda _: error)
     assert found.if_slower < found.best.kept.value <= found.if_faster
     untold = routed_answer(read_choices(asked), lambda _: UNKNOWN)

@@ -446,11 +446,6 @@ def _carried_rates(
     return Rates(sure, faster, min(rate, slower))
 
 
-def _with_run(one: Ranked, question: Question, run: Performance | Apart) -> Ranked:
-    """With the longer run, where it is that deployment's."""
-    return replace(one, run=run) if one.question is question and one.run else one
-
-
 def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
     """Those that are faster a user than all that cost as little a token or less, the cheapest
     first.
@@ -534,7 +529,6 @@ def answer(
     if not rates:
         ranked, apart = _separate(_in_order(ranked))
     error = _error(question)
-    errs = error.known and not rates
     near = nearest_runs(
         question.deployment, max(1.0, found.best.concurrency), *question.mean_lengths
     )
@@ -545,8 +539,7 @@ def answer(
         tuple(pareto_front(ranked)),
         error,
         tuple(near),
-        min(found.best.replicas, _fewest(question, min(1.0, error.low)) or 1) if errs else 0,
-        _no_fewer(found.best.replicas, question, error.high) if errs else None,
+        *((0, None) if rates else _if_steps_err(question, found.best.replicas, [error])),
         apart,
         fleet_energy(question, found.best),
         rates=rates,
@@ -643,18 +636,25 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
             problem = str(why)
             continue
         found.append((one.question, run))
-        ranked = [_with_run(other, one.question, run) for other in ranked]
+        ranked[ranked.index(one)] = replace(one, run=run)
     if not found:
         return ranked, Separate(pairs[0].question, None, problem)
     question, run = min(found, key=lambda pair: pair[1].usd_per_hour)
     errors = [_error(one) for one in (question, question.of_prompts())]
+    few_and_many = _if_steps_err(question, run.replicas, errors)
+    return _in_order(ranked), Separate(question, run, "", *few_and_many)
+
+
+def _if_steps_err(
+    question: Question, replicas: int, errors: Sequence[ModelError]
+) -> tuple[int, int | None]:
+    """Replicas where all steps are as much faster, and slower, as one measured run in ten, of a
+    plan with so many; 0 and None where an error is not known."""
     if not all(error.known for error in errors):
-        return _in_order(ranked), Separate(question, run, "")
-    fast = min(1.0, *(error.low for error in errors))
-    slow = max(1.0, *(error.high for error in errors))
-    least = min(run.replicas, _fewest(question, fast) or 2)
-    most = _no_fewer(run.replicas, question, slow)
-    return _in_order(ranked), Separate(question, run, "", least, most)
+        return 0, None
+    fast, slow = min(error.low for error in errors), max(error.high for error in errors)
+    fewest = _fewest(question, min(1.0, fast)) or (2 if question.separate else 1)
+    return min(replicas, fewest), _no_fewer(replicas, question, slow)
 
 
 def _few_and_many(question: Question) -> tuple[int, int | None]:
