@@ -555,7 +555,7 @@ def test_what_nobody_fills_changes_nothing_when_there_is_more_of_it() -> None:
                 assert fleet.best(count) == fleet.with_all_memory().best(count)
         scarce = copy.copy(fleet)
         scarce.engine, scarce.runs = replace(fleet.engine, kv_blocks=400), {}
-        scarce.seen, scarce.otherwise = {}, scarce.runs
+        scarce.seen, scarce.pool = {}, {}
         assert not scarce.has_room(4)
     assert fleet.has_room(4)
 

@@ -123,6 +123,8 @@ def test_without_one_limit_the_others_count_together(monkeypatch: pytest.MonkeyP
     assert other == expected
     assert other.both.value > run.both.value
     assert free.runs is not fleet.runs
+    assert free.performance(4, 24, 512) is not None
+    assert fleet.performance(4, 24, 512) == Fleets(fleet.question).performance(4, 24, 512)
     assert fleet.limited(512, 64).seen is fleet.seen
     same = Fleets(BASE)
     assert same.promising((lifted(BASE.promise),)).seen is same.seen

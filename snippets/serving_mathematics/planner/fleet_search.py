@@ -194,7 +194,7 @@ class Fleets:
         self.own_s = float(arithmetic.mean()), float(reading.mean())
         self.seen: dict[tuple[int, int, int], Performance | None] = {}  # steady or not
         self.runs: dict[tuple[int, int], list[_Run]] = {}  # by replicas and budget
-        self.otherwise = self.runs  # the same held to other limits
+        self.pool: dict[tuple[int, int], list[_Run]] = {}  # the same, also held to other limits
         self.shares: dict[int, Workload] = {}  # the last one
         self.full_rates: dict[int, float] = {}
         self.most_rates: dict[tuple[int, int, int], float] = {}  # with budget and blocks
@@ -233,7 +233,7 @@ class Fleets:
         other = copy.copy(self)
         other.goals = goals
         if any(goal.measure.of_all for promise in goals for goal in promise):
-            other.seen, other.runs, other.otherwise = {}, {}, self.runs
+            other.seen, other.runs = {}, {}
         return other
 
     def at_rate(self, rate_per_s: float) -> Self:
@@ -242,7 +242,7 @@ class Fleets:
         traffic = other.question.traffic
         other.sample = traffic if isinstance(traffic, Workload) else other._share(traffic, 1)
         other.seen, other.shares = {}, {}
-        other.runs = other.otherwise = {}
+        other.runs, other.pool = {}, {}
         return other
 
     def with_all_memory(self) -> Self:
@@ -344,15 +344,14 @@ class Fleets:
         for run in runs:
             if run.is_that_of(places, self.engine.kv_blocks):
                 return run
-        others = self.otherwise.setdefault((replicas, budget), [])
-        for run in others:
+        pool = self.pool.setdefault((replicas, budget), [])
+        for run in pool:
             if run.is_that_of(places, self.engine.kv_blocks):
                 *_, classes, both = self.judged(run.got, run.which)
                 runs.append(replace(run, found=replace(run.found, classes=classes, both=both)))
                 return runs[-1]
         runs.append(self._simulated(replicas, places, budget))
-        if runs is not others:
-            others.append(runs[-1])
+        pool.append(runs[-1])
         return runs[-1]
 
     def _simulated(self, replicas: int, places: int, budget: int) -> _Run:
