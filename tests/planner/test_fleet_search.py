@@ -252,23 +252,6 @@ def test_no_token_budget_that_is_tried_alone_decides_more() -> None:
     assert [(run.replicas, one) for run, one in alone] == [(1, False), (1, False), (1, True)]
 
 
-def test_one_replica_fewer_may_do_when_its_intervals_say_so() -> None:
-    fleet, (first, each) = Fleets(BASE), BASE.promise
-    fewer = fleet.fewest().replicas - 1
-    runs = [fleet.performance(count, 2**k, 512) for count in (fewer, fewer + 1) for k in range(10)]
-    for sign, judged in ((-1, fleet.may_keep), (1, fleet.sure)):
-        within = [
-            run is not None
-            and run.nearest.of("ttft").value + sign * run.nearest.of("ttft").half_width
-            <= first.limit
-            and run.nearest.of("tpot").value + sign * run.nearest.of("tpot").half_width
-            <= each.limit
-            for run in runs
-        ]
-        assert {True, False} == set(within)
-        assert [run is not None and judged(run) for run in runs] == within
-
-
 def test_the_answer_rests_on_longer_runs() -> None:
     """Whatever the search found, the fleet keeps the objective in the longer run, and no limit of
     one replica fewer that the search could not exclude does."""
