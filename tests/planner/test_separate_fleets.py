@@ -20,7 +20,8 @@ from serving_mathematics.planner.answers import (
     answer_summary,
     comparison_rows,
 )
-from serving_mathematics.planner.configurations import Answer, answer, least_cost, try_deployment
+from serving_mathematics.planner.configurations import Answer, answer
+from serving_mathematics.planner.deployment_ranking import least_cost, try_deployment
 from serving_mathematics.planner.judged_requests import Quantile, reaches, worst_shares
 from serving_mathematics.planner.launch import kubernetes_separate, role_words, starts
 from serving_mathematics.planner.objectives import promised

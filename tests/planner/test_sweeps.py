@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from serving_mathematics.planner import sweeps
-from serving_mathematics.planner.configurations import rank
+from serving_mathematics.planner.deployment_ranking import rank
 from serving_mathematics.planner.fleet_search import Performance
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices, read_grid

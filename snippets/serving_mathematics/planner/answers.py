@@ -29,7 +29,6 @@ from serving_mathematics.planner.configurations import (
     Answer,
     Answered,
     Elsewhere,
-    Ranked,
     _devices_and_split,
     _drafter_name,
     _other_formats,
@@ -44,6 +43,7 @@ from serving_mathematics.planner.costs import (
     power_text,
     watts_text,
 )
+from serving_mathematics.planner.deployment_ranking import Ranked
 from serving_mathematics.planner.fields import GIVEN, LIKE
 from serving_mathematics.planner.fleet_energy import apart_watts
 from serving_mathematics.planner.fleet_search import EDGE, Performance
