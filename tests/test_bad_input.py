@@ -122,7 +122,7 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
 WITH_GAPS = {  # arguments in which NaN stands for what is not there, as the docstring promises
     "definitions.slo_sla.joint_objective.joint_attainment.tpot_s": "of answers of one token",
     "machine.predictions.own_runs.fit_moves.first_token_s": "of first tokens that are not fitted",
-    "planner.capacity_planner.sectioned_quantiles.values": "of what has no value",
+    "planner.judged_requests.sectioned_quantiles.values": "of what has no value",
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
     "report.faults.served": {"count": 60},

@@ -21,7 +21,6 @@ from unittest import mock
 from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
 from serving_mathematics.planner import (
-    capacity_planner,
     configurations,
     measured_questions,
     planner_command,
@@ -32,8 +31,8 @@ from serving_mathematics.planner import (
     sweeps,
     trace_plans,
 )
-from serving_mathematics.planner.capacity_planner import Fleets, settled
 from serving_mathematics.planner.configurations import Answer
+from serving_mathematics.planner.fleet_search import Fleets, settled
 from serving_mathematics.planner.objectives import Promise
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.separate_fleets import SeparateFleets, settled_apart
@@ -253,7 +252,7 @@ def fleets(values: dict[str, object]) -> dict[str, Any]:
         "heard": outcome(lambda: heard),
     }
     for most in (one - 1, one):
-        with mock.patch.object(capacity_planner, "MOST_REPLICAS", most):
+        with mock.patch("serving_mathematics.planner.fleet_search.MOST_REPLICAS", most):
             found[f"of {most}"] = outcome(lambda: settled(fleet)[0].replicas)
     for most in (two - 1, two):
         with mock.patch.object(separate_fleets, "MOST_REPLICAS", most):

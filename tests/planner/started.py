@@ -6,8 +6,8 @@ import functools
 from dataclasses import replace
 from typing import Any, cast
 
-from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, answer
+from serving_mathematics.planner.fleet_search import Fleets, Performance
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.separate_fleets import Apart

@@ -13,8 +13,10 @@ from serving_mathematics.machine.step_time.speculative_decoding import break_eve
 from serving_mathematics.planner.answer_lines import _read_lines, answer_lines, main_lines
 from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import answer_record, answer_summary
-from serving_mathematics.planner.capacity_planner import STEADY, Loosened, Quantile
+from serving_mathematics.planner.capacity_planner import Loosened
 from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.fleet_search import STEADY
+from serving_mathematics.planner.judged_requests import Quantile
 from serving_mathematics.planner.lines import Line
 from serving_mathematics.planner.model_errors import RUN_COLUMNS
 from serving_mathematics.planner.questions import read_choices

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from serving_mathematics.planner.answer_plots import (
     STYLE,
-    Plot,
     _least_covering,
     answer_plots,
     fleets_around,
@@ -22,7 +21,7 @@ from serving_mathematics.planner.answer_plots import (
 )
 from serving_mathematics.planner.answer_tables import comparison_rows
 from serving_mathematics.planner.configurations import Answer, answer, whole_answer
-from serving_mathematics.planner.plot_axes import ABOVE, LEFT, PANEL, RIGHT, WIDTH
+from serving_mathematics.planner.plot_axes import ABOVE, LEFT, PANEL, RIGHT, WIDTH, Plot
 from serving_mathematics.planner.question import _split_name
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.routing import Routed

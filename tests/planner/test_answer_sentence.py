@@ -11,8 +11,9 @@ from serving_mathematics.machine.predictions.own_runs import OwnRun, calibrate
 from serving_mathematics.planner.answer_lines import answer_lines
 from serving_mathematics.planner.answer_sentence import LONG_ALONE, LONG_PROMPT, answer_parts
 from serving_mathematics.planner.answers import answer_record, answer_summary
-from serving_mathematics.planner.capacity_planner import Fleets, Quantile
 from serving_mathematics.planner.configurations import Elsewhere, answer
+from serving_mathematics.planner.fleet_search import Fleets
+from serving_mathematics.planner.judged_requests import Quantile
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.routed_requests import TO_CUT

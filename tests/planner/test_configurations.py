@@ -2,196 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from serving_mathematics.planner import capacity_planner, configurations, separate_fleets
-from serving_mathematics.planner.capacity_planner import (
-    Infeasible,
-    Performance,
-    Plan,
-    Quantile,
-    plan,
-)
+from serving_mathematics.planner import configurations, separate_fleets
+from serving_mathematics.planner.capacity_planner import Plan, plan
 from serving_mathematics.planner.configurations import (
     Answer,
     Elsewhere,
-    Ranked,
     Separate,
     _drafter_name,
     answer,
     elsewhere,
-    least_cost,
-    pareto_front,
-    rank,
-    try_deployment,
     whole_answer,
 )
+from serving_mathematics.planner.deployment_ranking import Ranked, least_cost, try_deployment
 from serving_mathematics.planner.model_errors import ModelError
-from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question, _split_name
 from serving_mathematics.planner.questions import other_choices, read_choices, read_question
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.separate_fleets import Apart
 
-ASKED = {
-    "rate_per_s": 15,
-    "model": "Qwen3-32B",
-    "device": "H100, B200",
-    "precision": "bf16, fp8",
-    "price_per_hour": "2, 4",
-    "ttft_s": 2,
-    "requests": 200,
-}
-CHOICES = read_choices(ASKED)
-
-
-@functools.cache
-def all_ranked() -> list[Ranked]:
-    """Of the choices, where they are first looked at."""
-    return rank(CHOICES)
-
-
-def test_the_cheapest_by_brute_force() -> None:
-    costs = [run.usd_per_hour for run, _ in map(try_deployment, CHOICES) if run]
-    best = all_ranked()[0]
-    assert isinstance(best, Ranked)
-    assert best.run is not None
-    assert best.run.usd_per_hour == min(costs)
-    assert len(all_ranked()) == len(CHOICES)
-    order = [one.run.usd_per_hour for one in all_ranked() if one.run]
-    assert order == sorted(order)
-
-
-def test_only_what_a_deployment_cannot_be_is_passed_over() -> None:
-    """Weights that do not fit, and a fleet that keeps nothing, are rows of the comparison; a wrong
-    question is an error, also where the other deployments would have an answer."""
-    small = replace(CHOICES[0].deployment.system, memory_bytes=1e9)
-    tight = replace(CHOICES[0], deployment=replace(CHOICES[0].deployment, system=small))
-    fast = replace(CHOICES[0], promise=promised(1e-4, 1.0))
-    told = [one.problem for one in rank([tight, fast, all_ranked()[0].question])]
-    assert [text.partition(" must")[0].partition(" of")[0] for text in told] == [
-        "",
-        "model weights",
-        "no fleet keeps a TTFT",
-    ]
-    wrong = replace(CHOICES[0], batch_limit=9999)
-    with pytest.raises(ValueError, match="must be") as refused:
-        rank([all_ranked()[0].question, wrong])
-    assert refused.type is ValueError
-    with pytest.raises(ValueError, match="must be"):
-        try_deployment(wrong)
-
-
-def test_what_was_left_out_costs_more_at_least() -> None:
-    cheapest = all_ranked()[0].run
-    assert cheapest is not None
-    left = [one for one in all_ranked() if not one.run and not one.problem]
-    assert left
-    assert all(one.least_usd_per_hour >= cheapest.usd_per_hour for one in left)
-
-
-def test_the_front_by_comparing_each_with_each() -> None:
-    runs = [one for one in all_ranked() if one.run]
-
-    def beaten(one: Ranked) -> bool:
-        return any(
-            (x.run.usd_per_million, x.run.tpot[0].value)
-            != (one.run.usd_per_million, one.run.tpot[0].value)
-            and x.run.usd_per_million <= one.run.usd_per_million
-            and x.run.tpot[0].value <= one.run.tpot[0].value
-            for x in runs
-            if x.run and one.run
-        )
-
-    front = pareto_front(all_ranked())
-    expected = [one for one in runs if not beaten(one)]
-    names = [{_split_name(x.question) for x in group} for group in (front, expected)]
-    assert names[0] <= names[1]
-    assert not any(beaten(one) for one in front)
-    assert pareto_front([]) == []
-
-
-def made_run(usd_per_hour: float, median_s: float, p99_s: float) -> Performance:
-    """A run of this price and these times per token."""
-    found = all_ranked()[0].run
-    assert isinstance(found, Performance)
-    tpot = (Quantile(median_s, 0.0), *[Quantile(p99_s, 0.0)] * (len(found.tpot) - 1))
-    return replace(found, usd_per_hour=usd_per_hour, usd_per_million=usd_per_hour, tpot=tpot)
-
-
-class Rounds(futures.Executor):
-    """Runs at once, and keeps how many it was given each time."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-
-    def map(self, do: Any, given: Iterable[Any], **_: Any) -> Iterator[Any]:  # type: ignore[override]
-        asked = list(given)
-        self.sizes.append(len(asked))
-        return map(do, asked)
-
-
-def ranked_with(
-    monkeypatch: pytest.MonkeyPatch,
-    table: dict[int, tuple[float, float, Performance]],
-    progress: Callable[[int, int], object] | None = None,
-) -> tuple[list[int], list[int], list[int]]:
-    """Deployments of made-up least costs, times alone and runs, by number: which were simulated,
-    which were left out, both in their order, and the sizes of the rounds."""
-
-    def bound(question: Question) -> tuple[float, float]:
-        cost, alone, _ = table[question.seed]
-        return cost, alone
-
-    def tried(question: Question) -> tuple[Performance, str]:
-        return table[question.seed][2], ""
-
-    monkeypatch.setattr(configurations, "least_cost", bound)
-    monkeypatch.setattr(configurations, "try_deployment", tried)
-    rounds = Rounds()
-    found = rank([replace(CHOICES[0], seed=number) for number in table], rounds, progress)
-    simulated = [one.question.seed for one in found if one.run]
-    return simulated, [one.question.seed for one in found if not one.run], rounds.sizes
-
-
-def test_who_is_simulated_after_the_first_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight whose cheapest costs $2 an hour and whose fastest takes 0.5 s a token in the median:
-    another is simulated where its least cost is below $2, or where a request alone takes less than
-    0.45 s and the cost is below $8."""
-    first = {n: (1.0 + n / 100, 1.0, made_run(2.0 + n, 0.5 + n, 0.1)) for n in range(8)}
-    later = made_run(9.0, 0.7, 0.7)
-    more = {
-        10: (1.99, 1.0, later),
-        11: (2.0, 1.0, later),
-        12: (2.0, 0.45, later),
-        13: (7.99, 0.44, later),
-        14: (8.0, 0.44, later),
-    }
-    simulated, left, sizes = ranked_with(monkeypatch, first | more)
-    assert sizes == [8, 2]
-    assert set(simulated) == {*range(8), 10, 13}
-    assert left == [12, 11, 14]
-
-
-def test_the_median_tells_the_faster_of_two_of_one_price(monkeypatch: pytest.MonkeyPatch) -> None:
-    medians = {1: 0.03, 2: 0.01, 3: 0.02}
-    table = {n: (1.0, 1.0, made_run(2.0, s, 1 - s)) for n, s in medians.items()}
-    assert ranked_with(monkeypatch, table)[0] == [2, 3, 1]
-    costs = {1: (2.0, 0.03, 0.1), 2: (3.0, 0.02, 0.2), 3: (3.0, 0.01, 0.3), 4: (4.0, 0.01, 0.05)}
-    of_these = [Ranked(CHOICES[0], 0.0, made_run(*run), str(n)) for n, run in costs.items()]
-    assert [one.problem for one in pareto_front(of_these)] == ["1", "3"]
-
-
-def test_progress_counts_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[int, int]] = []
-    table = {n: (1.0, 1.0, made_run(2.0, 0.5, 0.1)) for n in range(20)}
-    ranked_with(monkeypatch, table, lambda done, total: told.append((done, total)))
-    assert told == [(8, 20), (16, 20), (20, 20)]
+from .test_deployment_ranking import all_ranked, made_run
 
 
 def test_an_answer_is_the_plan_of_the_cheapest() -> None:
@@ -248,28 +82,6 @@ def test_steps_that_err_can_take_the_objective_away() -> None:
     found = answer(read_choices(asked))
     assert found.plan.best.replicas >= 1
     assert found.if_slower is None
-
-
-def test_nothing_to_compare() -> None:
-    with pytest.raises(ValueError, match="choices must be one deployment or more"):
-        rank([])
-    hopeless = read_choices({"rate_per_s": 1, "tpot_s": 0.0001, "requests": 200})
-    ranked = rank(hopeless)
-    assert all(one.problem.startswith("no fleet keeps a TPOT") for one in ranked)
-    assert all(math.isinf(one.least_usd_per_hour) for one in ranked)
-    with pytest.raises(Infeasible, match="no fleet keeps a TPOT"):
-        answer(hopeless)
-
-
-def test_replicas_that_may_fail_are_in_the_bound_and_in_the_cost() -> None:
-    question = read_question({"rate_per_s": 9, "requests": 400, "spare_replicas": 3})
-    without = replace(question, spare_replicas=0)
-    assert least_cost(question)[0] == least_cost(without)[0] + 6.0
-    run, _ = try_deployment(question)
-    other, _ = try_deployment(without)
-    assert run is not None
-    assert other is not None
-    assert run.usd_per_hour == other.usd_per_hour + 6.0
 
 
 def test_separate_fleets_are_planned_with_longer_runs() -> None:
@@ -330,14 +142,14 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
     in a refusal is none."""
     question = next(one.question for one in all_ranked() if one.run)
     whole = plan(replace(question, requests=100))
-    errs = ModelError(0.9, 1.0, 1.25, 9, 3)
+    errs = ModelError(0.9, 1.25, 9, 3)
     asked_of: list[float] = []
 
     def fewest(_: Question, slowness: float) -> None:
         asked_of.append(slowness)
 
     def told(
-        searched: list[float], planned: list[float], least: float = math.inf
+        searched: list[float], planned: list[float], least: float = math.inf, left: float = math.inf
     ) -> tuple[list[int], int]:
         ran: list[int] = []
 
@@ -351,6 +163,7 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
             Ranked(replace(question, seed=n), min(cost, least), made_run(cost, 0.01, 0.02), "")
             for n, cost in enumerate(searched)
         ]
+        ranked.append(Ranked(replace(question, seed=len(searched)), left, None, ""))
         monkeypatch.setattr(configurations, "plan", made)
         monkeypatch.setattr(configurations, "rank", lambda *_: ranked)
         found = answer([one.question for one in ranked])
@@ -373,8 +186,11 @@ def test_two_are_planned_where_longer_runs_may_turn_them(monkeypatch: pytest.Mon
     assert told([4.0, 4.0, 4.0], [4.0, 2.0, 1.0], 2.0) == ([0, 1], 1)
     assert told([4.0, 5.0, 6.0], [4.0, 3.0, 2.0], 2.0) == ([0, 1, 2], 2)
     assert told([2.0, 2.5], [math.inf, 2.5]) == ([0, 1], 1)
+    assert told([2.0], [3.0, 2.8], left=2.5) == ([0, 1], 1)  # left out, and may be cheaper
+    assert told([2.0], [2.5, 1.0], left=2.5) == ([0], 0)
+    assert told([2.0], [math.inf, 4.0], left=3.0) == ([0, 1], 1)  # it was refused in no words
     with pytest.raises(Infeasible, match=r"^no 0$"):
-        told([2.0, 2.5], [math.inf, math.inf])
+        told([2.0, 2.5], [math.inf] * 3, left=9.0)
 
 
 SMALL: dict[str, object] = {"peak_tflops": 400, "bandwidth_gb_per_s": 2000, "memory_gib": 24}
@@ -436,7 +252,7 @@ def test_what_two_fleets_would_do_is_said_where_one_cannot(
     fleets: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With no more than three replicas in the search of one fleet; two are not limited by that."""
-    monkeypatch.setattr(capacity_planner, "MOST_REPLICAS", 3)
+    monkeypatch.setattr("serving_mathematics.planner.fleet_search.MOST_REPLICAS", 3)
     choices = read_choices(TIGHT | {"fleets": fleets})
     run, _ = try_deployment(replace(choices[0], separate=True))
     assert isinstance(run, Apart)

@@ -10,7 +10,6 @@ import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.energy import POWER, served_power_w
-from serving_mathematics.planner.capacity_planner import WORKED, Fleets, Performance
 from serving_mathematics.planner.configurations import Answer, answer
 from serving_mathematics.planner.fleet_energy import (
     FleetEnergy,
@@ -19,6 +18,7 @@ from serving_mathematics.planner.fleet_energy import (
     fleet_energy,
     power_error,
 )
+from serving_mathematics.planner.fleet_search import WORKED, Fleets, Performance
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
 from serving_mathematics.planner.separate_fleets import settled_apart

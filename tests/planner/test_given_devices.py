@@ -16,16 +16,9 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner import configurations, given_devices
 from serving_mathematics.planner.answer_lines import answer_lines
 from serving_mathematics.planner.answers import answer_record, answer_summary, asked_text
-from serving_mathematics.planner.capacity_planner import (
-    STEADY,
-    Fleets,
-    Infeasible,
-    _four_times,
-    _longer,
-    plan,
-    reaches,
-)
+from serving_mathematics.planner.capacity_planner import plan
 from serving_mathematics.planner.configurations import _other_formats, answer, whole_answer
+from serving_mathematics.planner.fleet_search import STEADY, Fleets, _four_times, _longer
 from serving_mathematics.planner.given_devices import (
     CLOSE,
     LOWEST,
@@ -37,8 +30,10 @@ from serving_mathematics.planner.given_devices import (
     settled_carried,
 )
 from serving_mathematics.planner.given_lines import given_more
+from serving_mathematics.planner.judged_requests import reaches
 from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.separate_fleets import settled_apart
 from serving_mathematics.support.digits import sized
 
@@ -106,12 +101,6 @@ def test_whatever_is_kept_the_rate_found_was(seed: int) -> None:
     assert rate < 100.0
 
 
-def test_none_is_zero_and_all_is_the_bound() -> None:
-    assert most_kept(lambda _: False, 50.0) == 0.0
-    assert 50 / (1 + CLOSE) <= most_kept(lambda _: True, 50.0) < 50
-    assert most_kept(lambda _: True, 50.0, 1.0) >= 50 / (1 + CLOSE)
-
-
 @pytest.mark.parametrize("name", ["one GPU", "bursts", "classes", "a trace"])
 def test_fleets_of_another_rate_are_those_that_are_asked_for_it(name: str) -> None:
     question = asked(**ASKED[name])
@@ -152,11 +141,6 @@ def test_more_gpus_and_looser_promises_carry_no_less() -> None:
         rates = [carried(asked(**one)).rate_per_s for one in grown]
         assert all(less <= sure * more for less, more in itertools.pairwise(rates))
         assert rates[0] <= rates[-1]
-
-
-def test_replicas_of_a_stream_at_random_carry_each_what_one_does() -> None:
-    rates = [carried(asked(gpus=gpus)).rate_per_s / gpus for gpus in (1, 7, 128)]
-    assert max(rates) / min(rates) < 1 + CLOSE
 
 
 def test_the_deployment_that_carries_most_by_brute_force() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from serving_mathematics.planner.capacity_planner import Fleets
+from serving_mathematics.planner.fleet_search import Fleets
 from serving_mathematics.planner.launch import (
     Start,
     kubernetes_deployment,

@@ -16,8 +16,8 @@ from serving_mathematics.core.hardware.deployments import (
     stored,
     weight_bytes,
 )
-from serving_mathematics.planner.capacity_planner import Fleets, Performance
 from serving_mathematics.planner.configurations import whole_answer
+from serving_mathematics.planner.fleet_search import Fleets, Performance
 from serving_mathematics.planner.launch import kubernetes_deployment, starts
 from serving_mathematics.planner.launch_commands import (
     CHECKPOINTS,

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.planner.capacity_planner import Quantile
+from serving_mathematics.planner.judged_requests import Quantile
 from serving_mathematics.planner.lines import (
     Line,
     _fleet_lines,

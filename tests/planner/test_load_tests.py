@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
-from serving_mathematics.planner.capacity_planner import Fleets
 from serving_mathematics.planner.configurations import _error
+from serving_mathematics.planner.fleet_search import Fleets
 from serving_mathematics.planner.lines import _misfit
 from serving_mathematics.planner.load_tests import (
     TOOLS,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.planner import measured_questions
-from serving_mathematics.planner.configurations import Ranked
+from serving_mathematics.planner.deployment_ranking import Ranked
 from serving_mathematics.planner.measured_questions import (
     CLASSES,
     RECORD,

@@ -76,7 +76,6 @@ def test_bounds_hold_eight_of_ten_of_their_kind() -> None:
         assert found.on == Counter(row[1] for row in mine)
         inside = np.mean([found.low <= ratio <= found.high for ratio in ratios])
         assert inside == pytest.approx(0.8, abs=0.02)  # some ratios are equal
-        assert found.middle == np.median(ratios)
         wide = model_error(kind, devices, 0.98)
         assert wide.low < found.low < found.high < wide.high
 

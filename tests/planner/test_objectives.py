@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
-from serving_mathematics.planner import capacity_planner
+from serving_mathematics.planner import fleet_search
 from serving_mathematics.planner.answer_lines import answer_lines
 from serving_mathematics.planner.answer_plots import latency_plot
 from serving_mathematics.planner.answers import (
@@ -20,16 +20,11 @@ from serving_mathematics.planner.answers import (
     asked_text,
     summary_text,
 )
-from serving_mathematics.planner.capacity_planner import (
-    Fleets,
-    Infeasible,
-    binding_constraints,
-    plan,
-    reaches,
-    settled,
-)
+from serving_mathematics.planner.capacity_planner import binding_constraints, plan
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.fields import FIELDS, Field
+from serving_mathematics.planner.fleet_search import Fleets, settled
+from serving_mathematics.planner.judged_requests import reaches
 from serving_mathematics.planner.objectives import (
     METRICS,
     Metric,
@@ -44,6 +39,7 @@ from serving_mathematics.planner.planner_command import main
 from serving_mathematics.planner.planner_form import form_answer
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices, read_classes
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.separate_fleets import SeparateFleets, settled_apart
 from serving_mathematics.planner.traffic import Traffic, TrafficClass, mixed_traffic
 
@@ -70,6 +66,7 @@ LIMITS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512]
     "promise",
     [
         BASE.promise,
+        promised(0.5, 0.03, 0.9),
         promised(0.5, 0.03, goodput=0.9),
         promised(0.5, 0.03, e2e_s=2.2, goodput=0.8),
     ],
@@ -120,15 +117,17 @@ def test_without_one_limit_the_others_count_together(monkeypatch: pytest.MonkeyP
     free, alone = fleet.promising((goals,)), Fleets(replace(fleet.question, promise=goals))
     expected = alone.performance(4, 64, 512)
     with monkeypatch.context() as patched:
-        patched.setattr(capacity_planner, "simulate", None)
+        patched.setattr(fleet_search, "simulate", None)
         other = free.performance(4, 64, 512)
     assert other is not None
     assert other == expected
     assert other.both.value > run.both.value
     assert free.runs is not fleet.runs
-    assert fleet.limited(512, 64).done is fleet.done
+    assert free.performance(4, 24, 512) is not None
+    assert fleet.performance(4, 24, 512) == Fleets(fleet.question).performance(4, 24, 512)
+    assert fleet.limited(512, 64).seen is fleet.seen
     same = Fleets(BASE)
-    assert same.promising((lifted(BASE.promise),)).done is same.done
+    assert same.promising((lifted(BASE.promise),)).seen is same.seen
     found = binding_constraints(fleet, fleet.fewest().replicas - 1)
     assert {one.constraint for one in found} <= {
         "TTFT objective",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 from serving_mathematics.planner import planner_coverage
-from serving_mathematics.planner.answers import answer_summary
+from serving_mathematics.planner.answers import answer_record, answer_summary
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.planner_coverage import (
     ASKED,
@@ -15,7 +12,6 @@ from serving_mathematics.planner.planner_coverage import (
     NAMES,
     RECORD,
     _by_agreement,
-    _decided,
     _planned,
     _seeds,
     _shares,
@@ -38,22 +34,15 @@ def test_the_record_has_every_seed() -> None:
     assert len(lucky) >= 50
 
 
-@pytest.mark.parametrize(
-    ("sure", "may_keep", "decided"),
-    [(True, (), True), (False, (), False), (True, ("two",), False), (True, ("one", "four"), True)],
-)
-def test_a_fleet_is_decided_where_one_fewer_cannot_keep_it(
-    sure: bool, may_keep: tuple[str, ...], decided: bool
-) -> None:
-    """Whatever still smaller and larger ones may do."""
-    names = {1: "one", 2: "two", 3: "three", 4: "four"}
-    long: Any = SimpleNamespace(
-        done={(count, 256, 2048): name for count, name in names.items()},
-        sure=lambda best: sure and best.replicas == 3,
-        may_keep=may_keep.__contains__,
-    )
-    best: Any = SimpleNamespace(replicas=3)
-    assert _decided(best, long) is decided
+@pytest.mark.parametrize("seed", [2, 4, 5])
+def test_a_plan_is_decided_where_its_answer_says_so(seed: int) -> None:
+    """Of limits of one fewer that missed the promise by less than their intervals, none was looked
+    at: plans were called decided of which the answer says that one replica fewer may do."""
+    asked = ASKED["twice the load"] | {"seed": seed}
+    told = answer(read_choices(asked | {"precision": "bf16"}))
+    record = answer_record(told)
+    assert _planned(asked) == (told.plan.best, record["decided"] == "yes")
+    assert (record["decided"] == "yes") is (seed == 4)
 
 
 def test_shares_are_counted_by_interval() -> None:

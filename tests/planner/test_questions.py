@@ -16,10 +16,10 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.fronts import steps_alone
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
 from serving_mathematics.planner.answer_tables import comparison_rows
-from serving_mathematics.planner.capacity_planner import _require_enough
 from serving_mathematics.planner.configurations import answer
 from serving_mathematics.planner.fields import FIELDS, read_value
 from serving_mathematics.planner.grids import read_grid
+from serving_mathematics.planner.judged_requests import _require_enough
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.questions import (
     other_choices,

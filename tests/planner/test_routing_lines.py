@@ -11,7 +11,8 @@ import pytest
 from serving_mathematics.planner.answers import answer_head
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.routing import Routed, _limits, _of_parts, _sample
+from serving_mathematics.planner.routed_runs import _limits, _of_parts, _sample
+from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.routing_lines import (
     routed_lines,
     routed_main,

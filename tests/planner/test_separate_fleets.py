@@ -17,13 +17,15 @@ from serving_mathematics.planner import separate_fleets
 from serving_mathematics.planner.answer_lines import answer_lines
 from serving_mathematics.planner.answer_tables import comparison_rows
 from serving_mathematics.planner.answers import answer_record, answer_summary
-from serving_mathematics.planner.capacity_planner import Infeasible, Quantile, reaches, worst_shares
-from serving_mathematics.planner.configurations import Answer, answer, least_cost, try_deployment
+from serving_mathematics.planner.configurations import Answer, answer
+from serving_mathematics.planner.deployment_ranking import least_cost, try_deployment
+from serving_mathematics.planner.judged_requests import Quantile, reaches, worst_shares
 from serving_mathematics.planner.launch import kubernetes_separate, starts
 from serving_mathematics.planner.launch_apart import role_words
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.separate_fleets import (
     Apart,
     SeparateFleets,

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from serving_mathematics.planner import sweeps
-from serving_mathematics.planner.capacity_planner import Performance
-from serving_mathematics.planner.configurations import rank
+from serving_mathematics.planner.deployment_ranking import rank
+from serving_mathematics.planner.fleet_search import Performance
 from serving_mathematics.planner.grids import read_grid
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.questions import read_choices

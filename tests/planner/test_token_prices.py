@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.planner.capacity_planner import WORKED, Plan, plan
+from serving_mathematics.planner.capacity_planner import Plan, plan
+from serving_mathematics.planner.fleet_search import WORKED
 from serving_mathematics.planner.token_prices import TokenPrices, token_prices
 from serving_mathematics.planner.traffic import Traffic
 

@@ -14,18 +14,14 @@ import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.machine.step_time.speculative_decoding import break_even_tokens
-from serving_mathematics.planner.capacity_planner import (
-    EDGE,
-    QUANTILES,
-    Performance,
-    Plan,
-    time_shares,
-)
+from serving_mathematics.planner.capacity_planner import Plan, time_shares
 from serving_mathematics.planner.configurations import Answer, Answered, _drafter_name, _pair_text
 from serving_mathematics.planner.costs import cost_lines, power_text, watts_text
 from serving_mathematics.planner.fields import GIVEN, LIKE
 from serving_mathematics.planner.fleet_energy import apart_watts
+from serving_mathematics.planner.fleet_search import EDGE, Performance
 from serving_mathematics.planner.given_lines import _given_error, _given_lines
+from serving_mathematics.planner.judged_requests import QUANTILES
 from serving_mathematics.planner.lines import (
     BORROWED,
     NOT_KNOWN,

@@ -18,14 +18,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from serving_mathematics.planner.answer_tables import comparison_rows
-from serving_mathematics.planner.capacity_planner import Fleets, Performance
-from serving_mathematics.planner.configurations import (
-    Answer,
-    Answered,
-    Ranked,
-    _devices_and_split,
-    answer,
-)
+from serving_mathematics.planner.configurations import Answer, Answered, _devices_and_split, answer
+from serving_mathematics.planner.deployment_ranking import Ranked
+from serving_mathematics.planner.fleet_search import Fleets, Performance
 from serving_mathematics.planner.lines import overloaded
 from serving_mathematics.planner.plot_axes import (
     ABOVE,

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import was_measured
 from serving_mathematics.planner.answer_tables import _is_short
-from serving_mathematics.planner.capacity_planner import EDGE
 from serving_mathematics.planner.configurations import Answer, Answered, Elsewhere, _other_formats
 from serving_mathematics.planner.costs import _api_summary, energy_summary
+from serving_mathematics.planner.fleet_search import EDGE
 from serving_mathematics.planner.given_lines import _they_carry, given_more, given_said
 from serving_mathematics.planner.lines import (
     _all,

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving_mathematics.machine.predictions.own_runs import calibration_rows, calibration_text
-from serving_mathematics.planner.configurations import Answer, Answered, Ranked, _devices_and_split
+from serving_mathematics.planner.configurations import Answer, Answered, _devices_and_split
+from serving_mathematics.planner.deployment_ranking import Ranked
 from serving_mathematics.planner.given_lines import _given_amount
 from serving_mathematics.planner.routing import Routed
 from serving_mathematics.planner.routing_lines import ROWS_ARE, routed_rows

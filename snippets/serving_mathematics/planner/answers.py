@@ -15,12 +15,12 @@ from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.planner.answer_lines import SAID, _decided, answer_lines, main_lines
 from serving_mathematics.planner.answer_sentence import answer_parts
 from serving_mathematics.planner.answer_tables import WIDTH, table_text
-from serving_mathematics.planner.capacity_planner import QUANTILES
 from serving_mathematics.planner.configurations import Answer, Answered, _drafter_name, answer
 from serving_mathematics.planner.costs import cost_record
 from serving_mathematics.planner.fields import GIVEN, LIKE
 from serving_mathematics.planner.fleet_energy import apart_watts
 from serving_mathematics.planner.given_lines import _given_record
+from serving_mathematics.planner.judged_requests import QUANTILES
 from serving_mathematics.planner.lines import _alone, _model, _per_second, _promised
 from serving_mathematics.planner.question import Question, _asked_rate, _split_name
 from serving_mathematics.planner.questions import read_choices

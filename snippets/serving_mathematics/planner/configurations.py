@@ -1,21 +1,14 @@
-"""Which deployment is cheapest: devices, formats and splits, ranked, with the front of cost against
-speed.
+"""Which deployment is cheapest: devices, formats and splits, ranked and planned.
 
-No fleet is smaller than the load over the rate of a replica that is always full, so every
-deployment has a least cost without a simulation. They are simulated in that order, in rounds, with
-the same requests for all (common random numbers); one whose least cost is no less than the cost of
-one that was simulated cannot win, and is left out unless it may be faster for a user. What may be
-the cheapest is then planned with longer runs, and the answer once more with steps as much slower
-and faster as the step model was found to err.
+What may be the cheapest of those that were ranked is planned with longer runs, and the answer once
+more with steps as much slower and faster as the step model was found to err.
 
-Assumes: what `capacity_planner` assumes; a deployment that costs more than four times the cheapest
-is of no interest, however fast.
+Assumes: what `deployment_ranking` assumes.
 
-Source: the saturated rate of `event_skipping` for the bound; `model_errors` for the error;
-Glasserman and Yao (1992) for common random numbers.
+Source: `deployment_ranking` for the comparison; `model_errors` for the error.
 """
 
-# In one piece: one search: its bound, its rounds and its answer share what has been simulated.
+# In one piece: one answer, of a rate or of GPUs that are there, and what is told beside it.
 
 from __future__ import annotations
 
@@ -25,32 +18,28 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
-
-import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import was_measured
 from serving_mathematics.core.hardware.deployments import Impossible
-from serving_mathematics.planner.capacity_planner import (
-    ROUND,
-    SETTLING,
+from serving_mathematics.planner.capacity_planner import Plan, plan
+from serving_mathematics.planner.deployment_ranking import (
+    Ranked,
+    _in_order,
+    _refused,
+    pareto_front,
+    rank,
+)
+from serving_mathematics.planner.fields import Values
+from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
+from serving_mathematics.planner.fleet_search import (
     Fleets,
-    Infeasible,
     Performance,
-    Plan,
     Told,
     _four_times,
     _longer,
-    _require_enough,
-    _shorter,
-    plan,
-    reaches,
     settled,
 )
-from serving_mathematics.planner.closed_form import closed_form_alone
-from serving_mathematics.planner.fields import Values
-from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
 from serving_mathematics.planner.given_devices import (
     Carried,
     Rates,
@@ -59,6 +48,7 @@ from serving_mathematics.planner.given_devices import (
     most_carried,
     settled_carried,
 )
+from serving_mathematics.planner.judged_requests import SETTLING, _shorter, reaches
 from serving_mathematics.planner.model_errors import (
     UNKNOWN,
     ModelError,
@@ -68,33 +58,12 @@ from serving_mathematics.planner.model_errors import (
     model_error,
     nearest_runs,
 )
-from serving_mathematics.planner.question import (
-    Question,
-    _asked_rate,
-    _at_rate,
-    _nearest_is,
-    _split_name,
-)
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate, _split_name
 from serving_mathematics.planner.questions import other_choices, read_choices
+from serving_mathematics.planner.refusals import Infeasible, _nearest_refusal
 from serving_mathematics.planner.routing import Routed, routed_answer
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
-from serving_mathematics.support import checks
 from serving_mathematics.support.digits import priced
-from serving_mathematics.support.require import require
-
-OF_INTEREST = 4.0  # times the cheapest
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """A deployment in the comparison: its least cost, and what it came to where it was simulated;
-    why not, where it cannot keep the objective."""
-
-    question: Question
-    least_usd_per_hour: float
-    run: Performance | Apart | None
-    problem: str
-    over: float = math.inf  # of a lone request, times its limit
 
 
 @dataclass(frozen=True)
@@ -215,135 +184,6 @@ def _drafter_name(question: Question) -> str:
     return f"{name} guesses {one.draft_tokens}" if one.draft_tokens else ""
 
 
-@functools.lru_cache(maxsize=2 * ROUND)  # what says the bound is asked again for the fleet
-def _short_runs(question: Question) -> Fleets | SeparateFleets:
-    """Fleets of one deployment with a quarter of its requests."""
-    short = _shorter(question)
-    return SeparateFleets(short) if question.separate else Fleets(short)
-
-
-def least_cost(question: Question) -> tuple[float, float]:
-    """A bound of a fleet's dollars an hour, and the time per token of one request alone [s].
-
-    question: of one deployment. Raises Infeasible and Impossible where it cannot keep the
-    objective, ValueError on a question that is wrong.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> least_cost(read_question({"rate_per_s": 60}))[0]
-    6.0
-    """
-    runs = _short_runs(question)
-    if isinstance(runs, SeparateFleets):
-        fleet, least = runs.fleet, question.usd_apart(*runs.least)
-    else:
-        fleet, least = runs, question.usd_per_hour(runs.least)
-    engine = replace(fleet.engine, max_sequences=1, token_budget=fleet.budgets[0])
-    _, alone = closed_form_alone(fleet.sample, engine)
-    alone = alone[~np.isnan(alone)]
-    return least, float(np.median(alone)) if alone.size else 0.0
-
-
-def try_deployment(question: Question) -> tuple[Performance | Apart | None, str]:
-    """The fewest replicas of one deployment by short runs, or why there are none.
-
-    question: of one deployment.
-
-    >>> from serving_mathematics.planner.questions import read_question
-    >>> try_deployment(read_question({"rate_per_s": 60}))[1]
-    ''
-    """
-    try:
-        return _short_runs(question).fewest(), ""
-    except (Impossible, Infeasible) as problem:
-        return None, str(problem)
-
-
-def rank(
-    choices: Sequence[Question],
-    executor: futures.Executor | None = None,
-    progress: Callable[[int, int], object] | None = None,
-) -> list[Ranked]:
-    """All deployments, the cheapest of those that were simulated first.
-
-    choices: one question for each deployment. executor: any of `concurrent.futures`, or None; the
-    ranking is the same. progress: told how many of how many are decided. Raises ValueError when
-    there is none, and on what is wrong with the question and not with one deployment.
-
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> asked = {"rate_per_s": 9, "requests": 100, "parallelism": "tp1,tp2", "precision": "auto"}
-    >>> found = rank(read_choices(asked))
-    >>> [one.question.deployment.devices for one in found]
-    [1, 2]
-    """
-    require(len(choices) > 0, "choices", "one deployment or more", "none")
-    for question in choices:
-        _require_enough(question)
-    bounds: list[tuple[float, float, int]] = []
-    impossible = []
-    for place, question in enumerate(choices):
-        try:
-            bounds.append((*least_cost(question), place))
-        except (Impossible, Infeasible) as problem:
-            impossible.append(_refused(question, problem))
-    bounds.sort()
-    simulated: list[Ranked] = []
-    left_out: list[Ranked] = []
-    cheapest, fastest = math.inf, math.inf
-    while bounds:
-        now: list[tuple[float, float, int]] = []
-        while bounds and len(now) < ROUND:
-            cost, alone, place = bounds.pop(0)
-            faster = alone < 0.9 * fastest and cost < OF_INTEREST * cheapest
-            if cost < cheapest or faster:
-                now.append((cost, alone, place))
-            else:
-                left_out.append(Ranked(choices[place], cost, None, ""))
-        asked = [choices[place] for _, _, place in now]
-        tried = (
-            map(try_deployment, asked) if executor is None else executor.map(try_deployment, asked)
-        )
-        for (cost, _, place), (run, why) in zip(now, tried, strict=True):
-            if run is None:
-                impossible.append(Ranked(choices[place], cost, None, why))
-                continue
-            simulated.append(Ranked(choices[place], cost, run, ""))
-            cheapest = min(cheapest, run.usd_per_hour)
-            fastest = min(fastest, run.tpot[0].value)
-        if progress:
-            progress(len(choices) - len(bounds), len(choices))
-    for separate in (False, True):  # one of either kind, to be seen beside the other
-        left = [one for one in left_out if one.question.separate is separate]
-        while left and not any(one.question.separate is separate for one in simulated):
-            one = left.pop(0)
-            left_out.remove(one)
-            run, why = try_deployment(one.question)
-            (simulated if run else impossible).append(replace(one, run=run, problem=why))
-    _short_runs.cache_clear()  # of one question nothing is left for another
-    return [*_in_order(simulated), *left_out, *impossible]
-
-
-def _in_order(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """Those that were simulated first, the cheapest and then the fastest at the front."""
-    simulated = [one for one in ranked if one.run]
-    simulated.sort(key=lambda one: (one.run.usd_per_hour, one.run.tpot[0].value) if one.run else ())
-    return [*simulated, *(one for one in ranked if not one.run)]
-
-
-def _refused(question: Question, problem: ValueError) -> Ranked:
-    """A deployment that cannot keep the objective, even for a lone request."""
-    return Ranked(question, math.inf, None, str(problem), getattr(problem, "over", math.inf))
-
-
-def _nearest_problem(ranked: Sequence[Ranked]) -> str:
-    """Why no deployment keeps the objective: of those that a lone request refuses, the one with
-    which it comes nearest."""
-    single = [one for one in ranked if not one.question.separate]
-    one = min(single, key=lambda one: one.over)
-    if math.isinf(one.over) or len(single) == 1:
-        return one.problem
-    return f"{one.problem}{_nearest_is(one.question)}"
-
-
 def _by_cost(
     choices: Sequence[Question],
     told: Told | None,
@@ -357,12 +197,13 @@ def _by_cost(
     plans: list[tuple[Question, Plan]] = []
     for place, one in enumerate(ranked):
         usd = min((found.best.usd_per_hour for _, found in plans), default=math.inf)
-        if one.run is None or one.question.separate:
+        if one.problem or one.question.separate:
             continue
-        if one.run.usd_per_hour >= usd and not _is_below(one, usd):
+        costs = one.run.usd_per_hour if one.run else one.least_usd_per_hour
+        if costs >= usd and not (one.run and _is_below(one, usd)):
             continue
         try:
-            found = plan(one.question, told=told, near=one.run.replicas)
+            found = plan(one.question, told=told, near=one.run.replicas if one.run else 0)
         except Infeasible as problem:
             ranked[place] = _refused(one.question, problem)
             continue
@@ -370,7 +211,12 @@ def _by_cost(
         plans.append((one.question, found))
     ranked.sort(key=lambda one: bool(one.problem))
     if not plans:
-        raise Infeasible(f"{_nearest_problem(ranked)}{_instead(choices, executor)}")
+        refused = [
+            (one.question, Infeasible(one.problem, one.over))
+            for one in ranked
+            if not one.question.separate
+        ]
+        raise Infeasible(f"{_nearest_refusal(refused)}{_instead(choices, executor)}")
     return *min(plans, key=lambda pair: pair[1].best.usd_per_hour), ranked
 
 
@@ -460,33 +306,6 @@ def _carried_rates(
     return Rates(sure, faster, min(rate, slower))
 
 
-def _with_run(one: Ranked, question: Question, run: Performance | Apart) -> Ranked:
-    """With the longer run, where it is that deployment's."""
-    return replace(one, run=run) if one.question is question and one.run else one
-
-
-def pareto_front(ranked: Sequence[Ranked]) -> list[Ranked]:
-    """Those that are faster a user than all that cost as little a token or less, the cheapest
-    first.
-
-    ranked: deployments; those that were not simulated are passed over.
-
-    >>> from serving_mathematics.planner.configurations import rank
-    >>> from serving_mathematics.planner.questions import read_choices
-    >>> found = rank(read_choices({"rate_per_s": 9, "requests": 100, "parallelism": "tp1,tp2"}))
-    >>> [one.question.deployment.devices for one in pareto_front(found)]
-    [1, 2]
-    """
-    front: list[Ranked] = []
-    runs = [one for one in ranked if one.run]
-    runs.sort(key=lambda one: (one.run.usd_per_million, one.run.tpot[0].value) if one.run else ())
-    for one in runs:
-        last = front[-1].run if front else None
-        if last is None or (one.run and one.run.tpot[0].value < last.tpot[0].value):
-            front.append(one)
-    return front
-
-
 def _other_formats(told: Answer) -> list[tuple[str, Ranked, bool]]:
     """The best run with weights in each other format, and whether a deployment that was left out
     may be better."""
@@ -548,7 +367,6 @@ def answer(
     if not rates:
         ranked, apart = _separate(_in_order(ranked))
     error = _error(question)
-    errs = error.known and not rates
     near = nearest_runs(
         question.deployment, max(1.0, found.best.concurrency), *question.mean_lengths
     )
@@ -559,8 +377,7 @@ def answer(
         tuple(pareto_front(ranked)),
         error,
         tuple(near),
-        min(found.best.replicas, _fewest(question, min(1.0, error.low)) or 1) if errs else 0,
-        _no_fewer(found.best.replicas, question, error.high) if errs else None,
+        *((0, None) if rates else _replicas_if_off(question, found.best.replicas, [error])),
         apart,
         fleet_energy(question, found.best),
         rates=rates,
@@ -657,18 +474,25 @@ def _separate(ranked: list[Ranked]) -> tuple[list[Ranked], Separate | None]:
             problem = str(why)
             continue
         found.append((one.question, run))
-        ranked = [_with_run(other, one.question, run) for other in ranked]
+        ranked[ranked.index(one)] = replace(one, run=run)
     if not found:
         return ranked, Separate(pairs[0].question, None, problem)
     question, run = min(found, key=lambda pair: pair[1].usd_per_hour)
     errors = [_error(one) for one in (question, question.of_prompts())]
+    few_and_many = _replicas_if_off(question, run.replicas, errors)
+    return _in_order(ranked), Separate(question, run, "", *few_and_many)
+
+
+def _replicas_if_off(
+    question: Question, replicas: int, errors: Sequence[ModelError]
+) -> tuple[int, int | None]:
+    """Replicas where all steps are as much faster, and slower, as one measured run in ten, of a
+    plan with so many; 0 and None where an error is not known."""
     if not all(error.known for error in errors):
-        return _in_order(ranked), Separate(question, run, "")
-    fast = min(1.0, *(error.low for error in errors))
-    slow = max(1.0, *(error.high for error in errors))
-    least = min(run.replicas, _fewest(question, fast) or 2)
-    most = _no_fewer(run.replicas, question, slow)
-    return _in_order(ranked), Separate(question, run, "", least, most)
+        return 0, None
+    fast, slow = min(error.low for error in errors), max(error.high for error in errors)
+    fewest = _fewest(question, min(1.0, fast)) or (2 if question.separate else 1)
+    return min(replicas, fewest), _no_fewer(replicas, question, slow)
 
 
 def _few_and_many(question: Question) -> tuple[int, int | None]:
@@ -693,42 +517,3 @@ def _fewest(question: Question, slowness: float) -> int | None:
         return Fleets(_shorter(question), slowness=slowness).count()
     except Infeasible:
         return None
-
-
-COMPARED = {  # the page's comparison
-    "rate_per_s": 20,
-    "model": "Llama-3.1-70B",
-    "device": "H100, H200, B200",
-    "precision": "bf16, fp8",
-    "price_per_hour": "2, 2.6, 4",
-    "ttft_s": 2,
-    "requests": 2000,
-}
-
-
-def example() -> SimpleNamespace:
-    """A comparison of devices, formats and splits, and what was left out."""
-    ranked = rank(read_choices(COMPARED))
-    simulated = sum(one.run is not None for one in ranked)
-    return SimpleNamespace(compared=len(ranked), compared_simulated=simulated)
-
-
-def check_the_bound_holds() -> None:
-    """No deployment that was simulated costs less than its bound, and none that was left out could
-    have been the cheapest.
-
-    Source: brute force, every deployment of a small comparison simulated.
-    """
-    asked = {"rate_per_s": 40, "requests": 200, "device": "H100, B200", "price_per_hour": "2, 4"}
-    ranked = rank(read_choices(asked))
-    costs = []
-    for one in ranked:
-        run, _ = try_deployment(one.question)
-        if run:
-            holds = run.usd_per_hour >= one.least_usd_per_hour
-            device = one.question.deployment.system.name
-            name = f"{device} {_split_name(one.question)}"
-            checks.holds(f"{name}: cost above the bound", holds, got=run.usd_per_hour)
-            costs.append(run.usd_per_hour)
-    assert ranked[0].run is not None
-    checks.equal("the cheapest [$/h]", ranked[0].run.usd_per_hour, min(costs))

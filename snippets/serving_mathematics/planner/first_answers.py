@@ -6,7 +6,7 @@ writes records/first_answers.json.gz in about ten minutes of one processor. The 
 from this table alone; between its values it does not guess, and the planner's form takes the
 choices along.
 
-Assumes: what `capacity_planner` assumes, and prices of a GPU hour that are only an example.
+Assumes: what `fleet_search` assumes, and prices of a GPU hour that are only an example.
 
 Source: `configurations` for the answers, of which a check plans one again.
 """
@@ -22,9 +22,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from serving_mathematics.core.hardware.deployments import Impossible
-from serving_mathematics.planner.capacity_planner import QUANTILES, Infeasible
 from serving_mathematics.planner.configurations import answer
+from serving_mathematics.planner.judged_requests import QUANTILES
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 

@@ -24,8 +24,8 @@ from serving_mathematics.core.hardware.energy import (
     SERVED,
     served_power_w,
 )
-from serving_mathematics.planner.capacity_planner import WORKED, Fleets, Performance
 from serving_mathematics.planner.closed_form import closed_form
+from serving_mathematics.planner.fleet_search import WORKED, Fleets, Performance
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.planner.traffic import Traffic
@@ -61,7 +61,7 @@ def board_w(question: Question) -> float | None:
 
     question: of a deployment.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> from serving_mathematics.planner.fleet_search import WORKED
     >>> board_w(WORKED)
     700.0
     """
@@ -156,7 +156,7 @@ def apart_watts(question: Question, run: Apart) -> float | None:
     question: that was planned apart. run: its fleets.
 
     >>> from dataclasses import replace
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> from serving_mathematics.planner.fleet_search import WORKED
     >>> from serving_mathematics.planner.separate_fleets import settled_apart
     >>> asked = replace(WORKED, requests=100)
     >>> watts = apart_watts(asked, settled_apart(asked))

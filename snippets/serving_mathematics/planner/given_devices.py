@@ -12,12 +12,12 @@ that is tried.
 
 Of separate fleets a rate is carried where a plan for it takes no more GPUs than there are.
 
-Assumes: what `capacity_planner` assumes; what is kept at a rate is kept at lower ones. Simulated
+Assumes: what `fleet_search` assumes; what is kept at a rate is kept at lower ones. Simulated
 quantiles do not rise everywhere with the rate: within the interval of the run a rate may be missed
 below one that is kept, and the answer is then either of both. The same requests come at every rate,
 closer together, so that this is rare.
 
-Source: the saturated rate of `event_skipping` for the bound; `capacity_planner` for what keeps a
+Source: the saturated rate of `event_skipping` for the bound; `fleet_search` for what keeps a
 promise; Glasserman and Yao (1992) for common random numbers.
 """
 
@@ -31,26 +31,25 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from serving_mathematics.core.hardware.deployments import Impossible
-from serving_mathematics.planner.capacity_planner import (
-    ROUND,
+from serving_mathematics.planner.capacity_planner import plan
+from serving_mathematics.planner.fields import FIELDS
+from serving_mathematics.planner.fleet_search import (
     Fleets,
-    Infeasible,
     Performance,
     Told,
     _first_decided,
     _four_times,
     _longer,
-    _require_enough,
-    _shorter,
-    plan,
 )
-from serving_mathematics.planner.fields import FIELDS
-from serving_mathematics.planner.question import Question, _asked_rate, _at_rate, _nearest_is
+from serving_mathematics.planner.judged_requests import _require_enough, _shorter
+from serving_mathematics.planner.question import Question, _asked_rate, _at_rate
 from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.refusals import Infeasible, _nearest_refusal
 from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require, require_non_negative, require_positive
 
+ROUND = 8  # deployments that are compared before the rest is looked at again
 CLOSE = 0.02  # the rate is found to one part in fifty
 BEGIN = 0.8  # of the rate of full replicas, where nothing is known
 SURE_FROM = 0.95  # of the rate that is kept, where one begins that is kept for sure
@@ -69,7 +68,6 @@ class Carried(Generic[Run]):
     question: Question
     run: Run | None
     problem: str
-    over: float = math.inf  # of a lone request, times its limit, where that is the problem
 
     @property
     def rate_per_s(self) -> float:
@@ -168,6 +166,7 @@ def most_carried(
     require(len(choices) > 0, "choices", "one deployment or more", "none")
     bounds: list[tuple[float, int]] = []
     nothing: list[Carried[Performance]] = []
+    refused: list[tuple[Question, ValueError]] = []
     for place, question in enumerate(choices):
         _require_enough(question)
         devices = question.deployment.devices
@@ -177,8 +176,8 @@ def most_carried(
         try:
             bounds.append((-_bound(question), place))
         except (Impossible, Infeasible) as problem:
-            over = getattr(problem, "over", math.inf)
-            nothing.append(Carried(question, None, str(problem), over))
+            nothing.append(Carried(question, None, str(problem)))
+            refused.append((question, problem))
     bounds.sort()
     found: list[Carried[Performance]] = []
     left_out: list[Carried[Performance]] = []
@@ -191,16 +190,16 @@ def most_carried(
             else:
                 left_out.append(Carried(_at_rate(choices[place], -bound), None, ""))
         for one in map(carried, asked) if executor is None else executor.map(carried, asked):
-            (found if one.run else nothing).append(one)
-            most = max(most, one.rate_per_s if one.run else 0.0)
+            if one.run:
+                found.append(one)
+                most = max(most, one.rate_per_s)
+            else:
+                nothing.append(one)
+                refused.append((one.question, Infeasible(one.problem)))
         if progress:
             progress(len(nothing) + len(found) + len(left_out), len(choices))
     if not found:
-        able = [one for one in nothing if one.question.replicas_there]
-        one = min(able, key=lambda one: one.over)
-        several = len(able) > 1 and math.isfinite(one.over)
-        nearest = _nearest_is(one.question) if several else ""
-        raise Infeasible(f"{one.problem}{nearest}{_would_do(choices)}")
+        raise Infeasible(f"{_nearest_refusal(refused)}{_would_do(choices)}")
     found.sort(key=lambda one: (-one.rate_per_s, one.run.usd_per_hour if one.run else 0.0))
     return [*found, *left_out, *nothing]
 

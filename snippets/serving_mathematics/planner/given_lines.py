@@ -7,7 +7,8 @@ Source: `given_devices` for the rates; Little's law for the people behind them.
 
 from __future__ import annotations
 
-from serving_mathematics.planner.configurations import Answer, Ranked, _other_formats
+from serving_mathematics.planner.configurations import Answer, _other_formats
+from serving_mathematics.planner.deployment_ranking import Ranked
 from serving_mathematics.planner.given_devices import Rates
 from serving_mathematics.planner.lines import Line, _all, _count, _model, _per_second, _promised
 from serving_mathematics.planner.question import _asked_rate, _split_name

@@ -39,8 +39,8 @@ from serving_mathematics.core.hardware.deployments import (
     cache_room_bytes,
     stored,
 )
-from serving_mathematics.planner.capacity_planner import Performance
 from serving_mathematics.planner.configurations import Answered
+from serving_mathematics.planner.fleet_search import Performance
 from serving_mathematics.planner.question import Question
 from serving_mathematics.planner.routing import Routed
 

@@ -16,8 +16,8 @@ from serving_mathematics.core.hardware.architectures import UNSEEN
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import OWN_HEADS
 from serving_mathematics.core.hardware.fronts import FRONTS, untuned
-from serving_mathematics.planner.capacity_planner import ClassRun, Quantile
 from serving_mathematics.planner.fields import GIVEN, LIKE
+from serving_mathematics.planner.judged_requests import ClassRun, Quantile
 from serving_mathematics.planner.model_errors import ModelError
 from serving_mathematics.planner.objectives import Objective, promise_text
 from serving_mathematics.planner.question import Question, _split_name
@@ -46,7 +46,7 @@ def with_interval(found: Quantile, scale: float = 1.0) -> str:
 
     found: the quantile. scale: to another unit, positive and finite; else ValueError.
 
-    >>> from serving_mathematics.planner.capacity_planner import Quantile
+    >>> from serving_mathematics.planner.judged_requests import Quantile
     >>> with_interval(Quantile(0.012345, 0.00067), 1e3)
     '12.35 ± 0.67'
     """

@@ -30,7 +30,7 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
-from serving_mathematics.planner.configurations import rank
+from serving_mathematics.planner.deployment_ranking import rank
 from serving_mathematics.planner.objectives import METRICS, promised
 from serving_mathematics.planner.question import Question, _split_name
 from serving_mathematics.planner.splits import _possible_splits

@@ -68,12 +68,11 @@ WEIGHTS = {  # how unlike two deployments are, by what differs
 
 @dataclass(frozen=True)
 class ModelError:
-    """Measured over predicted time per token: the middle of it, and between what eight of ten
-    runs lie; of how many runs, on how many devices, of which kind, how many were on which device,
-    and how many others calibrated the model."""
+    """Measured over predicted time per token: between what eight of ten runs lie; of how many runs,
+    on how many devices, of which kind, how many were on which device, and how many others
+    calibrated the model."""
 
     low: float
-    middle: float
     high: float
     runs: int
     devices: int
@@ -88,7 +87,7 @@ class ModelError:
         return self.runs > 0
 
 
-UNKNOWN = ModelError(1.0, 1.0, 1.0, runs=0, devices=0)
+UNKNOWN = ModelError(1.0, 1.0, runs=0, devices=0)
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def model_error(kind: str, devices: int, share: float = 0.8) -> ModelError:
     bounds hold, in (0, 1). Raises ValueError outside these ranges.
 
     >>> found = model_error("latent mixture, blackwell", 8)
-    >>> found.runs > 100, found.low < found.middle < found.high
+    >>> found.runs > 100, found.low < 1 < found.high
     (True, True)
     """
     devices = require_positive_integer(devices=devices)
@@ -139,14 +138,12 @@ def model_error(kind: str, devices: int, share: float = 0.8) -> ModelError:
     width = next((n for n in enough if n <= devices), enough[-1])
     those = alike & (columns["devices"] == width)
     ratios = columns["tpot_ratio"][those]
-    low, middle, high = np.quantile(ratios, [(1 - share) / 2, 0.5, (1 + share) / 2])
+    low, high = np.quantile(ratios, [(1 - share) / 2, (1 + share) / 2])
     kinds = " or ".join(sorted(set(columns["kind"][those].tolist())))
     said = f"{kinds}, on {width} device{'s' if width > 1 else ''}"
     systems_of = columns["system"][those].tolist()
     on = {system: systems_of.count(system) for system in dict.fromkeys(systems_of)}
-    return ModelError(
-        float(low), float(middle), float(high), int(ratios.size), int(width), said, on
-    )
+    return ModelError(float(low), float(high), int(ratios.size), int(width), said, on)
 
 
 def _shape(kind: str) -> str:
@@ -179,7 +176,7 @@ def calibrated_error(calibration: Calibration, front: str = "") -> ModelError:
     named = find_front(front).name if front else ""
     count = len(calibration.runs)
     kept = kept_error(count)
-    low, middle, high = kept["measured over predicted"]
+    low, _, high = kept["measured over predicted"]
     size, whose = kept["runs"], "deployments of tuned engines"
     if named != "benchmark":
         harnesses = read_record(FRONT_SCORES)["harnesses"]
@@ -196,7 +193,7 @@ def calibrated_error(calibration: Calibration, front: str = "") -> ModelError:
     ratio = measured / (calibration.held_out or calibration.after).per_token_s
     low, high = min(low, float(ratio.min())), max(high, float(ratio.max()))
     devices = calibration.runs[0].deployment.devices
-    return ModelError(low, middle, high, size, devices, whose, calibrated_by=count)
+    return ModelError(low, high, size, devices, whose, calibrated_by=count)
 
 
 def behind_error(error: ModelError, front: str) -> ModelError:
@@ -206,7 +203,7 @@ def behind_error(error: ModelError, front: str) -> ModelError:
     the factor within which nine in ten runs of its harness were; for a front that is no harness's,
     of the harness that was furthest off.
 
-    >>> tuned = ModelError(low=0.9, middle=1.0, high=1.3, runs=150, devices=1)
+    >>> tuned = ModelError(low=0.9, high=1.3, runs=150, devices=1)
     >>> behind_error(tuned, "unknown").high > 1.5, behind_error(tuned, "benchmark") == tuned
     (True, True)
     """

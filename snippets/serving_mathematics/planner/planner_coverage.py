@@ -4,13 +4,14 @@ build.
 `python -m serving_mathematics.planner.planner_coverage` plans three questions with 400 seeds each,
 and the worked example with 40, all at the default length and with the limits given, simulates a
 million requests of every fleet that came out, and writes records/planner_coverage.json in four
-minutes on two processors. A plan is decided when it says so: the intervals of the fleet lie within
-its objectives, and those of one replica fewer do not.
+minutes on two processors. A plan is decided when its answer says so: the intervals of the fleet lie
+within its objectives, those of one replica fewer do not, and it is not so full that they are too
+narrow.
 
 Assumes: the quantiles of the long runs are the true ones; their own error is a tenth of an
 interval's.
 
-Source: the search of `capacity_planner`, against runs of its simulator a hundred times as long.
+Source: the search of `fleet_search`, against runs of its simulator a hundred times as long.
 """
 
 from __future__ import annotations
@@ -26,13 +27,8 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import latencies_s
 from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.planner.capacity_planner import (
-    QUANTILES,
-    WARM_UP,
-    Fleets,
-    Performance,
-    settled,
-)
+from serving_mathematics.planner.fleet_search import Fleets, Performance, settled
+from serving_mathematics.planner.judged_requests import QUANTILES, WARM_UP
 from serving_mathematics.planner.questions import read_question
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import checks
@@ -73,8 +69,7 @@ def _truth(name: str, replicas: int, places: int, budget: int) -> list[float]:
 
 
 def _decided(best: Performance, long: Fleets) -> bool:
-    fewer = [run for (count, *_), run in long.done.items() if count == best.replicas - 1]
-    return long.sure(best) and not any(long.may_keep(run) for run in fewer)
+    return long.decides(best) and not long.may_do(best.replicas - 1)
 
 
 def _planned(asked: dict[str, object]) -> tuple[Performance, bool]:

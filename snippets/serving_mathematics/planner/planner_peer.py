@@ -39,8 +39,8 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.published_runs import Run, read_lines, read_runs
-from serving_mathematics.planner.capacity_planner import Performance
-from serving_mathematics.planner.configurations import rank
+from serving_mathematics.planner.deployment_ranking import rank
+from serving_mathematics.planner.fleet_search import Performance
 from serving_mathematics.planner.model_errors import _columns
 from serving_mathematics.planner.objectives import promised
 from serving_mathematics.planner.question import Question, _split_name

@@ -1,25 +1,19 @@
-"""A fleet simulated behind each router that is asked for, with each amount of host memory: what
-requests get, what caches find, and which to take; of as many replicas as are given, or of the
-fewest that keep the promise.
+"""Which router to put before a fleet, and with how much host memory; of as many replicas as are
+given, or of the fewest that keep the promise.
 
-The engine is the planned one: steps, memory and split of the deployment. All ways serve the same
-requests (common random numbers), several draws of them or one trace in ten sections, and two ways
-are compared by the differences of these parts. The hit rate is a result: of the prompt tokens of
-the requests that count, those that were found on the device or in host memory. Where several
-deployments or limits would do, the cheapest that keeps the promise is taken. Where no number of
-replicas is given, that is the fewest of each deployment: none fewer keep it behind the router that
-is taken. One draw says which may keep it, by its intervals, and all draws whether they do. In the
-way that is taken steps err once more as measured runs did, and a replica is lost where that is
-asked.
+Two ways are compared by the differences of the parts of the requests that both have served. Where
+several deployments or limits would do, the cheapest that keeps the promise is taken. Where no
+number of replicas is given, that is the fewest of each deployment: none fewer keep it behind the
+router that is taken. One draw says which may keep it, by its intervals, and all draws whether they
+do. In the way that is taken steps err once more as measured runs did, and a replica is lost where
+that is asked.
 
-Assumes: what `core.fleet` assumes; routers that know loads as of now; host memory that is written
-at no cost and read over the link of each device; caches that are empty when a run begins, the
-first part of which is left out.
+Assumes: what `routed_runs` does.
 
-Source: `core.fleet` for the simulation; Glasserman and Yao (1992) for common random numbers.
+Source: `routed_runs` for the runs; Glasserman and Yao (1992) for common random numbers.
 """
 
-# In one piece: one experiment from its sample to its answer; what asks it is `routed_requests`,
+# In one piece: one search from its deployments to its answer; what asks it is `routed_requests`,
 # what tells it `routing_lines`.
 
 from __future__ import annotations
@@ -29,101 +23,64 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, replace
-from typing import Self, cast
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
-from serving_mathematics.core.fleet.design import Fleet
-from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.routers import cache_aware, least_requests
-from serving_mathematics.core.fleet.scaling import Scaling
-from serving_mathematics.core.fleet.scaling_rules import fixed
-from serving_mathematics.core.fleet.simulator import simulate_fleet
-from serving_mathematics.core.fleet.tiers import Tier
-from serving_mathematics.core.fleet.view import View
-from serving_mathematics.core.hardware.deployed_engine import (
-    MOST_PLACES,
-    MachineEngine,
-    engine_of,
-)
 from serving_mathematics.core.hardware.deployments import Impossible
 from serving_mathematics.core.machines.sessions import session_requests
-from serving_mathematics.planner.capacity_planner import (
-    BUDGETS,
-    EDGE,
-    SECTIONS,
-    STEADY,
-    WARM_UP,
+from serving_mathematics.planner.capacity_planner import _holders
+from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
+from serving_mathematics.planner.fleet_search import BUDGETS, EDGE, STEADY, Told, _smallest
+from serving_mathematics.planner.judged_requests import (
     ClassRun,
-    Infeasible,
     Quantile,
-    Told,
-    _holders,
     _judged,
-    _kept_of,
-    _queued_rate,
     _require_enough,
-    _smallest,
     reaches,
 )
-from serving_mathematics.planner.fields import MOST_BEHIND, MOST_REQUESTS
 from serving_mathematics.planner.model_errors import ModelError
-from serving_mathematics.planner.objectives import RequestTimes
-from serving_mathematics.planner.question import FEW_CUT, Question, _nearest_is
+from serving_mathematics.planner.question import FEW_CUT, Question
+from serving_mathematics.planner.refusals import Infeasible, _nearest_refusal, _require_in_time
 from serving_mathematics.planner.routed_requests import (
     AGENTS_KIND,
-    Below,
     Router,
-    Routing,
     _as_workload,
-    _begins_alone,
     _kinds_of,
     _left_by,
-    _nominal_s,
     _whole_rule,
-    drawn_requests,
-    traced_share,
 )
-from serving_mathematics.planner.traffic import Traffic
-from serving_mathematics.support.intervals import student_quantile
+from serving_mathematics.planner.routed_runs import (
+    Way,
+    _draws_of,
+    _kept,
+    _Limits,
+    _limits,
+    _load,
+    _made,
+    _margin,
+    _rate_of,
+    _routing,
+    _sample,
+    _Seen,
+    _serve,
+    _tiers,
+    _traffic,
+    _way,
+)
 from serving_mathematics.support.require import require
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-DRAWS, TRACE_SECTIONS = 4, 10  # parts by which ways are compared: of drawn requests, of a trace
 FIRST_DRAWS = 2  # after which who is so far behind serves no more
 FAR = 0.05  # of all requests
-FILLING = 0.4  # share of a run in which caches fill, that is left out
 STILL_FILLING = 0.02  # that more is found in the second half of what counts than in the first
-HOST = "host memory"
 WORTH_OF = 1000  # tokens of a prompt, of which it is said how fast they come
 ALIKE = 0.005  # of all requests, by which nobody chooses
-NEARLY = 0.25  # of a router's threshold, by which a match may miss it as it is counted
 SPREAD = 1000.0  # times as far apart come requests of which none meets another
 LEAST_OF_A_KIND = 100  # requests of each kind in a draw
 LEAST_SESSIONS_S = 100.0  # of a run of agents, most of whose pauses are shorter
-
-
-@dataclass(frozen=True)
-class Way:
-    """A router with some host memory, and what it came to. parts: in each part of the requests, the
-    share that keeps all limits, shape (parts,)."""
-
-    router: Router
-    host_gib: float
-    ttft: tuple[Quantile, ...]  # at QUANTILES
-    tpot: tuple[Quantile, ...]
-    classes: tuple[ClassRun, ...]
-    kept: Quantile  # share of all requests that keep all limits of their class
-    found: Quantile  # share of the prompt tokens that caches had
-    loaded: float  # of the prompt tokens, from host memory
-    below: tuple[float, ...]  # from each tier below it
-    rise: float  # of the share found, from the first half of what counts to the second
-    parts: tuple[float, ...]
-    short: float = 0.0  # share of requests whose match is just below what the router asks for
 
 
 @dataclass(frozen=True)
@@ -225,77 +182,6 @@ class Routed:
         return margin.value <= margin.half_width
 
 
-def _of_parts(values: Sequence[float]) -> Quantile:
-    """The mean of independent parts, two or more, with the half-width of its 95% interval."""
-    require(len(values) > 1, "values", "of two parts or more", len(values))
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return Quantile(float(np.mean(values)), student_quantile(0.975, len(values) - 1) * error)
-
-
-def _margin(one: Way, other: Way) -> Quantile:
-    """How many more requests one way keeps than another, by the parts that both have served."""
-    pairs = zip(one.parts, other.parts, strict=False)
-    return _of_parts([kept - less for kept, less in pairs])
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Requests, and of each its part, or −1 where it does not count."""
-
-    asked: Requests
-    part: IntArray
-    moments: FloatArray
-
-    @property
-    def counted(self) -> IntArray:
-        """Numbers of those that count, in order of their moments."""
-        order = np.argsort(self.moments, kind="stable")
-        return np.asarray(order[self.part[order] >= 0])
-
-
-def _routing(question: Question) -> Routing:
-    assert question.routing is not None
-    return question.routing
-
-
-def _traffic(question: Question) -> Traffic:
-    """What is drawn, where no trace is given."""
-    return cast(Traffic, question.traffic)
-
-
-@functools.lru_cache(maxsize=DRAWS)
-def _sample(question: Question, draw: int, longest: int) -> _Sample:
-    """One draw of the requests, or the trace."""
-    routing = _routing(question)
-    rng = np.random.default_rng([question.seed, draw])
-    if routing.requests is None:
-        asked = drawn_requests(rng, _traffic(question), question.requests, longest)
-    else:
-        count = DRAWS // _draws_of(question) * question.requests  # of all draws as many
-        asked = traced_share(rng, routing.requests, count, routing.rate_per_s)
-    moments = _nominal_s(asked)
-    warm = WARM_UP if asked.prefixes is None else FILLING
-    begin = warm * float(moments.max())
-    if _draws_of(question) > 1:
-        part = np.full(moments.size, draw)
-    else:
-        of = np.quantile(moments[moments > begin], np.arange(1, TRACE_SECTIONS) / TRACE_SECTIONS)
-        part = np.searchsorted(of, moments, side="right")
-    part = np.where(moments > begin, part, -1)
-    if routing.requests is None:
-        kinds = len(_kinds_of(_traffic(question)))
-        fewest = int(np.bincount(asked.tenant[part >= 0], minlength=kinds).min())
-        few = f"more: of one kind {fewest} come after the beginning, and {2 * SECTIONS} are needed"
-        require(fewest >= 2 * SECTIONS, "requests", few, question.requests)
-    return _Sample(asked, part, moments)
-
-
-def _draws_of(question: Question) -> int:
-    """How many times requests are drawn: once where they come when a trace says."""
-    requests = _routing(question).requests
-    return DRAWS if requests is None or _begins_alone(requests) else 1
-
-
 def simulations(choices: Sequence[Question]) -> int:
     """What a question takes: its deployments, or the runs of a fleet that is given.
 
@@ -309,218 +195,6 @@ def simulations(choices: Sequence[Question]) -> int:
     if routing is None:
         return len(choices)
     return len(routing.routers) * len(routing.host_gib) * _draws_of(choices[0])
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """A deployment with its limits. longest: of a request."""
-
-    question: Question
-    places: int
-    budget: int
-    longest: int
-    replicas: int
-
-
-@functools.lru_cache(maxsize=4)
-def _made(question: Question, budget: int, slowness: float, longest: int) -> MachineEngine:
-    """The engine of a replica."""
-    asked = _as_workload(_sample(question, 0, longest).asked)
-    return engine_of(
-        question.deployment,
-        asked,
-        budget,
-        question.batch_limit or min(MOST_PLACES, budget),
-        question.memory_share,
-        question.reserved_bytes,
-        slowness,
-        question.constants,
-        longest,
-    )
-
-
-def _limits(question: Question, budget: int) -> _Limits:
-    """A deployment with a token budget. Raises Infeasible where a trace's longest request outgrows
-    a replica."""
-    context = question.deployment.architecture.context_tokens
-    engine = _made(question, budget, 1.0, context).engine
-    room = engine.kv_blocks * engine.block_tokens
-    if _routing(question).requests is not None:
-        traffic = cast(Workload, question.traffic)
-        longest = int((traffic.prompt_tokens + traffic.output_tokens).max())
-        rule = f"within the context of {context:,} tokens of {question.served}"
-        require(longest <= context, "the trace", rule, f"a request of {longest:,}")
-        if longest > room:
-            raise Infeasible(
-                f"no fleet holds the longest request: {longest:,} tokens, where the KV memory of a "
-                f"replica holds {room:,}"
-            )
-    assert engine.table is not None
-    longest = min(context, room, len(engine.table.prompt))
-    _sample(question, 0, longest)  # which refuses what outgrows that
-    return _Limits(
-        question, engine.max_sequences, budget, longest, _routing(question).replicas or 1
-    )
-
-
-def _tiers(question: Question, host_gib: float) -> tuple[Below, ...]:
-    """Tiers below the devices of a replica, each of which has a link to host memory."""
-    routing, links = _routing(question), _holders(question.deployment)
-    return Below(HOST, host_gib, links * routing.host_bytes_per_s), *routing.below
-
-
-def _at_once(_request: int, _attempt: int, _view: View) -> float:
-    """Who lost a replica comes back."""
-    return 0.0
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What the requests that count got of one way, in order of their moments."""
-
-    got: RequestTimes
-    which: IntArray
-    part: IntArray
-    moments: FloatArray
-    prompts: IntArray
-    found: IntArray
-    loaded: IntArray  # from host memory and each tier below, shape (tiers, n)
-
-
-@functools.lru_cache(maxsize=16 * DRAWS)  # fleets of one size are asked for more than once
-def _serve(
-    limits: _Limits,
-    draw: int,
-    ways: tuple[tuple[Router, float], ...],
-    slowness: float = 1.0,
-    lost_at: float | None = None,
-    apart: float = 1.0,
-    left_out: str = "",
-) -> list[_Seen]:
-    """One draw of the requests, served in each way. lost_at: when a replica is lost [s]. apart:
-    times as far apart they come. left_out: name of a tier."""
-    question, routing = limits.question, _routing(limits.question)
-    sample = _sample(question, draw, limits.longest)
-    context = question.deployment.architecture.context_tokens
-    made = _made(question, limits.budget, slowness, context)
-    engine, mine, asked = made.engine, sample.counted, sample.asked
-    if apart != 1:
-        asked = replace(asked, arrival_s=apart * asked.arrival_s)
-    block_bytes = engine.block_tokens * made.token_bytes * _holders(question.deployment)
-    shares = asked.prefixes is not None
-    found = []
-    for router, host_gib in ways:
-        below = _tiers(question, host_gib)
-        rooms = [int(one.gib * 2**30 / block_bytes) for one in below]
-        places = [
-            place
-            for place, one in enumerate(below)
-            if shares and rooms[place] and one.name != left_out
-        ]
-        fleet = Fleet(
-            [engine] * limits.replicas,
-            router.route,
-            caching=shares,
-            tiers=[
-                Tier(rooms[place], block_bytes, below[place].bytes_per_s, below[place].for_all)
-                for place in places
-            ],
-            weights=routing.weights or None,
-        )
-        if lost_at is not None:
-            count, away_s = limits.replicas, routing.lost_for_s
-            rule = functools.partial(fixed, count)  # which is asked when one is lost
-            scaling = Scaling(rule, engine, lost_at, away_s, least=count, most=count)
-            failures = [(lost_at, count - 1)]
-            fleet = replace(fleet, scaling=scaling, failures=failures, retry=_at_once)
-        seen = simulate_fleet(asked, fleet, np.random.default_rng([question.seed, draw, 1]))
-        later = np.asarray(asked.output_tokens - 1, dtype=np.float64)
-        beside = made.around_s + made.behind_s[asked.prompt_tokens]
-        first = seen.first_token_s - seen.due_s + beside
-        each = (seen.completion_s - seen.first_token_s) / np.where(later > 0, later, np.nan)
-        loaded = np.zeros((len(below), mine.size), dtype=np.int64)
-        loaded[places] = seen.tier_tokens[:, mine]
-        found.append(
-            _Seen(
-                RequestTimes(first[mine], each[mine], later[mine]),
-                asked.tenant[mine],
-                sample.part[mine],
-                sample.moments[mine],
-                asked.prompt_tokens[mine],
-                seen.found_tokens[mine],
-                loaded,
-            )
-        )
-    return found
-
-
-def _kept(question: Question, seen: _Seen) -> npt.NDArray[np.bool_]:
-    """Which requests keep all limits of their class."""
-    return _kept_of(seen.got, seen.which, question.goals)
-
-
-def _way(
-    question: Question, rate: float, router: Router, host_gib: float, runs: Sequence[_Seen]
-) -> Way:
-    """What all draws of a way came to."""
-
-    def whole(name: str) -> npt.NDArray[np.int64]:
-        return np.concatenate([getattr(run, name) for run in runs])
-
-    got = RequestTimes(
-        *(np.concatenate([getattr(run.got, x) for run in runs]) for x in ("ttft", "tpot", "later"))
-    )
-    first, later, classes, _ = _judged(
-        got, whole("which"), question.goals, question.class_names, rate
-    )
-    kept = np.concatenate([_kept(question, run) for run in runs])
-    part, prompts, hits = whole("part"), whole("prompts"), whole("found")
-    labels = range(int(part.max()) + 1)
-    shares = tuple(float(kept[part == label].mean()) for label in labels)
-    finds = [float(hits[part == label].sum() / prompts[part == label].sum()) for label in labels]
-    halves = [
-        sum(float(run.found[half].sum()) for run, half in zip(runs, cut, strict=True))
-        / sum(float(run.prompts[half].sum()) for run, half in zip(runs, cut, strict=True))
-        for cut in zip(*(_halves(run.which.size) for run in runs), strict=True)
-    ]
-    return Way(
-        router,
-        host_gib,
-        first,
-        later,
-        classes,
-        _of_parts(shares),
-        _of_parts(finds),
-        *_from_tiers(runs, int(prompts.sum())),
-        halves[1] - halves[0],
-        shares,
-        _just_below(router, hits / prompts),
-    )
-
-
-def _just_below(router: Router, matched: FloatArray) -> float:
-    """The share of requests of which caches found too little of the prompt for a router to follow
-    it, by a quarter of its threshold at most; 0 for one without. matched: shares, shape (n,)."""
-    least = router.least_match
-    return float(np.mean((matched > (1 - NEARLY) * least) & (matched <= least)))
-
-
-def _from_tiers(runs: Sequence[_Seen], prompts: int) -> tuple[float, tuple[float, ...]]:
-    """Shares of so many prompt tokens that come from host memory, and from each tier below."""
-    host, *below = (sum(run.loaded.sum(axis=1) for run in runs) / prompts).tolist()
-    return host, tuple(below)
-
-
-def _halves(size: int) -> tuple[slice, slice]:
-    return slice(0, size // 2), slice(size // 2, size)
-
-
-def _rate_of(question: Question) -> float:
-    """Requests a second to the whole fleet."""
-    if _routing(question).requests is None:
-        return _traffic(question).rate_per_s
-    moments = _sample(question, 0, 0).moments
-    return float(moments.size / max(float(np.ptp(moments)), 1e-9))
 
 
 def _require_enough_of_each(question: Question) -> None:
@@ -580,47 +254,33 @@ def _sought_by(limits: _Limits) -> tuple[Router, float]:
     return next(asked, Router("", rule)), max(routing.host_gib)
 
 
-def _once(limits: _Limits, apart: float = 1.0) -> tuple[tuple[ClassRun, ...], float]:
-    """What each class gets of one draw in that way, and the share of all that keep all limits."""
-    question = limits.question
+def _once(limits: _Limits, apart: float = 1.0) -> _Seen:
+    """One draw in that way."""
     (seen,) = _serve(limits, 0, (_sought_by(limits),), 1.0, None, apart, "")
-    goals = _judged(seen.got, seen.which, question.goals, question.class_names, 1.0)[2]
-    return goals, float(_kept(question, seen).mean())
+    return seen
+
+
+def _got_of(question: Question, seen: _Seen) -> tuple[ClassRun, ...]:
+    """What each class gets of one draw."""
+    return _judged(seen.got, seen.which, question.goals, question.class_names, 1.0)[2]
 
 
 def _may_keep(limits: _Limits) -> bool:
     """Whether that way may keep the promise by one draw, and the fleet is not full."""
-    if not reaches(_once(limits)[0], limits.question.goals, -1.0):
-        return False
-    (seen,) = _serve(limits, 0, (_sought_by(limits),), 1.0, None, 1.0, "")
-    return _load(limits, seen) < STEADY
-
-
-def _more_telling(one: ValueError | None, other: ValueError) -> ValueError:
-    """Of two deployments' refusals that of the one that holds the requests, then that of the one
-    with which a lone request comes nearer, else the first."""
-
-    def far(problem: ValueError) -> tuple[bool, float]:
-        return not isinstance(problem, Infeasible), getattr(problem, "over", math.inf)
-
-    return one if one and far(one) <= far(other) else other
+    seen, goals = _once(limits), limits.question.goals
+    return reaches(_got_of(limits.question, seen), goals, -1.0) and _load(limits, seen) < STEADY
 
 
 def _refuse_alone(limits: _Limits) -> None:
     """Refuse what a request misses that meets no other."""
-    question, problem = limits.question, None
-    alone = _once(limits, SPREAD)[0]
-    for one in alone:
-        whose = f" of {one.name}" if len(question.goals) > 1 else ""
-        for goal, run in zip(one.promise, one.got, strict=True):
-            if run.value > goal.limit and problem is None:
-                problem = Infeasible(
-                    f"no fleet keeps {goal.kept}{whose}: a replica without other requests takes "
-                    f"{goal.measure.plain(run.value, goal.limit)}"
-                )
-    if problem is not None:
-        problem.over = max(one.worse for one in alone)
-        raise problem
+    alone = _got_of(limits.question, _once(limits, SPREAD))
+    _require_in_time(
+        [
+            (one.name if len(alone) > 1 else "", goal, run.value)
+            for one in alone
+            for goal, run in zip(one.promise, one.got, strict=True)
+        ]
+    )
 
 
 class _Behind:
@@ -744,12 +404,12 @@ def _cheapest(
     """The cheapest deployment whose limits keep the promise; else the one that keeps most in one
     draw."""
     best: tuple[float, _Behind] | None = None
-    refused: ValueError | None = None
+    refused: list[tuple[Question, ValueError]] = []
     for question in sorted(choices, key=lambda one: one.usd_per_hour(_routing(one).replicas)):
         try:
             tried = _with_budgets(question)
         except (Impossible, Infeasible) as problem:
-            refused = _more_telling(refused, problem)
+            refused.append((question, problem))
             continue
         for limits in tried:
             fleet = _Behind(limits, told, executor)
@@ -758,12 +418,11 @@ def _cheapest(
             told(limits.replicas, limits.places)
             if _may_keep(limits) and fleet.keeps:
                 return fleet
-            kept = _once(limits)[1]
+            kept = float(_kept(question, _once(limits)).mean())
             if best is None or kept > best[0]:
                 best = kept, fleet
     if best is None:
-        assert refused is not None
-        raise refused
+        raise _nearest_refusal(refused)
     return best[1]
 
 
@@ -800,7 +459,7 @@ def _smallest_fleet(
     """The cheapest deployment with the fewest replicas that keep the promise, and what one fewer
     comes to. Raises Infeasible where none do."""
     best: tuple[_Behind, Way | None] | None = None
-    refused: ValueError | None = None
+    refused: list[tuple[Question, ValueError]] = []
     tried: list[tuple[float, int, _Limits, int]] = []
     for question in choices:
         try:
@@ -808,7 +467,7 @@ def _smallest_fleet(
                 near = _loaded(limits)
                 tried.append((question.usd_per_hour(near), len(tried), limits, near))
         except (Impossible, Infeasible) as problem:
-            refused = _more_telling(refused, problem)
+            refused.append((question, problem))
     for *_, limits, near in sorted(tried, key=lambda one: one[:2]):
         cheaper = best and best[0].usd_per_hour
         try:
@@ -817,14 +476,9 @@ def _smallest_fleet(
                 found = _settled_behind(fleet, cheaper)
                 best = found or best
         except Infeasible as problem:
-            told_of = problem
-            if len(choices) > 1 and math.isfinite(problem.over):
-                told_of = Infeasible(f"{problem}{_nearest_is(limits.question)}")
-                told_of.over = problem.over
-            refused = _more_telling(refused, told_of)
+            refused.append((limits.question, problem))
     if best is None:
-        assert refused is not None
-        raise refused
+        raise _nearest_refusal(refused)
     return best
 
 
@@ -904,19 +558,13 @@ def routed_answer(
     ways, all_runs = fleet.compared
     chosen = (best.router, best.host_gib)
     error = error_of(question)
-    fast, slow = (
-        float(
-            np.mean(
-                [
-                    _kept(question, run).mean()
-                    for run in fleet.served([chosen], draws[:FIRST_DRAWS], slowness)[0]
-                ]
-            )
-        )
-        if error.known
-        else 0.0
-        for slowness in (min(1.0, error.low), max(1.0, error.high))
-    )
+
+    def kept_if(slowness: float) -> float:
+        (runs,) = fleet.served([chosen], draws[:FIRST_DRAWS], slowness)
+        return float(np.mean([_kept(question, run).mean() for run in runs]))
+
+    fast = kept_if(min(1.0, error.low)) if error.known else 0.0
+    slow = kept_if(max(1.0, error.high)) if error.known else 0.0
     mine = all_runs[ways.index(best)]
     lost = None
     if routing.lost_for_s:
@@ -942,19 +590,6 @@ def routed_answer(
         fewer,
         not routing.replicas,
     )
-
-
-def _load(limits: _Limits, seen: _Seen) -> float:
-    """Traffic over the most that a fleet serves where caches find of each prompt what they found in
-    a run, loaded at no cost, and no replica waits for requests while others have too many."""
-    question = limits.question
-    context = question.deployment.architecture.context_tokens
-    engine = _made(question, limits.budget, 1.0, context).engine
-    outputs, found = seen.got.later + 1, np.minimum(seen.found, seen.prompts - 1)
-    asked = Workload(np.zeros(outputs.size), seen.prompts, outputs, found)
-    full = saturated_rate(asked.prompt_tokens, asked.output_tokens, engine, asked.cached_tokens)
-    most = min(full, _queued_rate(asked, engine, question.requests))
-    return _rate_of(question) / limits.replicas / most
 
 
 def _taken(ways: Sequence[Way]) -> Way:

@@ -11,8 +11,9 @@ Source: the chapters that the lines name.
 from __future__ import annotations
 
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.planner.capacity_planner import EDGE, QUANTILES, STEADY
 from serving_mathematics.planner.costs import _api_said
+from serving_mathematics.planner.fleet_search import EDGE, STEADY
+from serving_mathematics.planner.judged_requests import QUANTILES
 from serving_mathematics.planner.lines import (
     NOT_KNOWN,
     Line,
@@ -38,14 +39,8 @@ from serving_mathematics.planner.lines import (
 )
 from serving_mathematics.planner.question import _split_name
 from serving_mathematics.planner.routed_requests import _begins_alone
-from serving_mathematics.planner.routing import (
-    HOST,
-    STILL_FILLING,
-    Routed,
-    TierWorth,
-    Way,
-    _traffic,
-)
+from serving_mathematics.planner.routed_runs import HOST, Way, _traffic
+from serving_mathematics.planner.routing import STILL_FILLING, Routed, TierWorth
 from serving_mathematics.planner.token_prices import _api_usd_per_hour
 from serving_mathematics.planner.traffic import Traffic
 from serving_mathematics.support.digits import sized

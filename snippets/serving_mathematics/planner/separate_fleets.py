@@ -34,39 +34,40 @@ from types import SimpleNamespace
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.core.batching.continuous_batching import TICK_S, StepTable, Workload
+from serving_mathematics.core.batching.continuous_batching import (
+    TICK_S,
+    Engine,
+    StepTable,
+    Workload,
+)
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
 from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.deployments import Deployment, sequence_bytes
 from serving_mathematics.core.hardware.roofline import cost_per_million
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
-from serving_mathematics.planner.capacity_planner import (
+from serving_mathematics.planner.closed_form import closed_form_alone
+from serving_mathematics.planner.fleet_search import (
     MOST_REPLICAS,
+    Fleets,
+    Performance,
+    Told,
+    _smallest,
+    settled,
+)
+from serving_mathematics.planner.judged_requests import (
     SECTIONS,
     SETTLING,
     WARM_UP,
     ClassRun,
-    Fleets,
-    Infeasible,
-    Performance,
     Quantile,
-    Told,
-    _smallest,
     decisive,
     reaches,
-    settled,
     worst_shares,
 )
-from serving_mathematics.planner.closed_form import closed_form_alone
-from serving_mathematics.planner.objectives import (
-    METRICS,
-    Promise,
-    RequestTimes,
-    lifted,
-    promised,
-)
+from serving_mathematics.planner.objectives import METRICS, Promise, RequestTimes, lifted, promised
 from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.refusals import Infeasible
 from serving_mathematics.planner.traffic import (
     Traffic,
     drawn_classes,
@@ -138,7 +139,7 @@ class SeparateFleets:
     """Pairs of fleets for one question. Raises what `Fleets` does, and Infeasible where the journey
     of the cache alone is longer than TPOT allows.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> from serving_mathematics.planner.fleet_search import WORKED
     >>> SeparateFleets(WORKED).least
     (2, 2)
     """
@@ -211,10 +212,7 @@ class SeparateFleets:
     def full_rates(self) -> tuple[float, float]:
         """Requests a second at which one replica for prompts, and one for answers, is full."""
         asked, later = self.fleet.sample, float(self.later.mean())
-        budget = max(self.fleet.budgets)
-        prefill = replace(
-            self.asking.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
-        )
+        prefill = self._prefilling(max(self.fleet.budgets))
         ones = np.ones_like(asked.output_tokens)
         mine = asked.part(np.flatnonzero(self.later))
         decoded = saturated_rate(
@@ -224,14 +222,16 @@ class SeparateFleets:
         first = saturated_rate(asked.prompt_tokens, ones, prefill, asked.cached_tokens)
         return min(first, links), min(decoded / later, links)
 
+    def _prefilling(self, budget: int) -> Engine:
+        """The engine of a prompt replica with a token budget."""
+        places = min(MOST_PLACES, budget)
+        return replace(self.asking.engine, token_budget=budget, max_sequences=places)
+
     def _first_tokens(self, share: Workload, budget: int) -> FloatArray:
         """When a prompt replica gives the first tokens [s]."""
-        engine = replace(
-            self.asking.engine, token_budget=budget, max_sequences=min(MOST_PLACES, budget)
-        )
         ones = np.ones_like(share.output_tokens)
         alone = Workload(share.arrival_s, share.prompt_tokens, ones, share.cached_tokens)
-        return simulate(alone, engine).first_token_s
+        return simulate(alone, self._prefilling(budget)).first_token_s
 
     def _rng(self, *names: int) -> np.random.Generator:
         return np.random.default_rng([self.question.seed, *names])
@@ -470,7 +470,7 @@ def settled_apart(question: Question, told: Told | None = None) -> Apart:
     where the longer run misses TTFT or TPOT, and one is taken away where it keeps both without.
     Raises Infeasible when no two fleets keep the objectives.
 
-    >>> from serving_mathematics.planner.capacity_planner import WORKED
+    >>> from serving_mathematics.planner.fleet_search import WORKED
     >>> found = settled_apart(replace(WORKED, requests=100))
     >>> found.prompts, found.answers
     (2, 2)

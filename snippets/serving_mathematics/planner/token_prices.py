@@ -37,7 +37,8 @@ def token_prices(question: Question, found: Plan) -> TokenPrices:
     question: that was planned. found: its plan.
 
     >>> from dataclasses import replace
-    >>> from serving_mathematics.planner.capacity_planner import WORKED, plan
+    >>> from serving_mathematics.planner.capacity_planner import plan
+    >>> from serving_mathematics.planner.fleet_search import WORKED
     >>> asked = replace(WORKED, api_usd=(0.05, 0.1), requests=100)
     >>> told = token_prices(asked, plan(asked, alternatives=False))
     >>> told.api_usd_per_hour  # 60 requests/s of 1,000 and 250 tokens

@@ -3,7 +3,7 @@
 What the form asks as it stands is planned once, and so is the same with weights in 4 bits; the
 numbers of the text and the checks are of these runs.
 
-Assumes: what `capacity_planner` assumes.
+Assumes: what `fleet_search` assumes.
 
 Source: `capacity_planner` for the plan, `configurations` for the answer.
 """
@@ -20,19 +20,18 @@ import numpy as np
 from serving_mathematics.core.batching.continuous_batching import TICK_S
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES
-from serving_mathematics.planner.capacity_planner import (
+from serving_mathematics.planner.capacity_planner import coarser
+from serving_mathematics.planner.configurations import Answer, _few_and_many, answer
+from serving_mathematics.planner.fleet_search import (
     BUDGETS,
-    QUANTILES,
     STEADY,
     WORKED,
     WORKED_TRAFFIC,
     Fleets,
     _four_times,
-    coarser,
-    requests_to_judge,
     settled,
 )
-from serving_mathematics.planner.configurations import Answer, _few_and_many, answer
+from serving_mathematics.planner.judged_requests import QUANTILES, requests_to_judge
 from serving_mathematics.planner.question import _split_name
 from serving_mathematics.planner.questions import read_choices, read_question
 from serving_mathematics.planner.traffic import Traffic, share_of_traffic
