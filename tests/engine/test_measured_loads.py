@@ -21,6 +21,7 @@ from serving_mathematics.engine.measured_loads import (
     measured_run,
     predictions,
     refusal,
+    row_of,
 )
 from serving_mathematics.engine.token_engine import Settings, Step
 
@@ -250,3 +251,8 @@ def test_the_reference_step_is_the_mean_of_its_rounds() -> None:
     found = measured_loads._reference_s(Restless())  # type: ignore[arg-type]
     assert found == pytest.approx((3 * 0.02 + 2 * 0.04) / 5)
     assert Restless.asked == [(8, 32, 25)] * 5
+
+
+def test_a_row_is_of_one_kind() -> None:
+    with pytest.raises(ValueError, match="steps must be of one kind"):
+        row_of([step(1), step(2)])
