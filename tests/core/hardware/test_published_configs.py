@@ -150,6 +150,8 @@ def test_experts_of_a_narrow_space_by_hand() -> None:
         ({"layer_types": ["full_attention", "conv", "conv"]},
          "entry 2 of 'layer_types' must be one of full_attention, linear_attention, sliding_att"),
         ({"layer_types": ["full_attention", None, "mamba"]}, "entry 2 of 'layer_types' must be"),
+        ({"model_type": "qwen4_exp_text", "layer_types": [None] * 3},
+         "entry 1 of 'layer_types' must be one of .*, got None$"),
         ({"layer_types": ["full_attention"] * 2}, "'layer_types' must have 3 entries, got 2"),
         ({"layer_types": "full_attention"}, "'layer_types' must be a list"),
         ({"layer_types": ["sliding_attention"] * 3}, "config.json must have 'sliding_window'"),
