@@ -86,7 +86,7 @@ def test_a_run_has_what_one_request_tells_together() -> None:
 
 def test_three_requests_by_hand() -> None:
     """Of 29 s and two answers, of which the third failed and the second has no later token."""
-    columns = {"sent_s": [0, 10, 20], "ttft_s": [1, 2, 3], "latency_s": [5, 6, 9]}
+    columns = {"sent_s": [7, 17, 27], "ttft_s": [1, 2, 3], "latency_s": [5, 6, 9]}
     columns |= {"output_tokens": [5, 1, 4], "failed": [0, 0, 1]}
     run = Run("", "", {name: np.array(x, float) for name, x in columns.items()})
     assert run.tpot_s() == pytest.approx([1.0, np.nan, 2.0], nan_ok=True)

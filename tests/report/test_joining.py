@@ -51,3 +51,11 @@ def test_a_list_of_results_is_read_and_those_beside_it_count_once(name: str) -> 
     assert [run.told for run in listed] == [run.told for run in single]
     assert len(joined([*single, *listed])) == 2
     assert len(read_load_test(json.dumps(rows), "a")) == 2
+
+
+def test_scrapes_of_two_engines_and_tables_of_two_are_no_row() -> None:
+    pages = ("vllm:num_preemptions_total 5\n", "sglang:num_retracted_requests_total 7\n")
+    tables = [f"t,running,waiting\n1,{k},0\n2,{k},0\n" for k in (3, 4)]
+    for texts in (pages, tables):
+        runs = [run for text in texts for run in read_file(text, "a")]
+        assert len(joined(runs)) == 2

@@ -35,7 +35,7 @@ def test_what_a_client_prints_is_what_it_writes(name: str) -> None:
     printed = "\n".join(["== Serving Benchmark Result ==", *lines, "=" * 50])
     (run,) = read_file(printed, name)
     (whole,) = written(name)
-    assert run.tool == whole.tool
+    assert (run.tool, run.where) == (whole.tool, name)
     for what in whole.told.keys() - {"delay_mean_s", "delay_p99_s"}:  # which are of its lists
         assert run.told[what] == pytest.approx(whole.told[what]), what
     assert report([run], Asked()).findings

@@ -20,7 +20,13 @@ from serving_mathematics.planner.load_tests import (
     _name,
 )
 from serving_mathematics.report.evidence import FloatArray, Run, _since_first
-from serving_mathematics.report.tool_results import _json_column, _list, _told, _with_gaps
+from serving_mathematics.report.tool_results import (
+    _add_duration,
+    _json_column,
+    _list,
+    _told,
+    _with_gaps,
+)
 from serving_mathematics.support.require import require
 
 PERCENTILES = ("p99", "p99.0", "99")
@@ -62,10 +68,7 @@ def _aiperf_run(data: Mapping[str, Any], where: str) -> Run:
             "power_w": _telemetry_w(data),
         }
     )
-    if "duration_s" not in told and "completed" in told:
-        rate_done = stat("request_throughput", "avg")
-        if rate_done > 0:
-            told["duration_s"] = told["completed"] / rate_done
+    _add_duration(told, stat("request_throughput", "avg"))
     require("ttft_s" in told or "latency_s" in told, where, "with latencies", ", ".join(data)[:80])
     tool = "AIPerf" if "aiperf_version" in data or "schema_version" in data else "genai-perf"
     names = _at(settings, "endpoint.model_names", "models.items.0.name", "model_names")

@@ -76,19 +76,25 @@ def _plausible_run(run: Run) -> Run:
     require(run.said("duration_s") != 0, f"{run.where}: duration", "positive", "0")
     for name, column in run.columns.items():
         if name.endswith("_s") and name not in ("sent_s", "due_s"):
-            early = np.flatnonzero(column < -1e-6)
-            rule = "not negative (do two clocks disagree?)"
-            if early.size:
-                at = f"{run.where}: request {int(early[0]) + 1}, {name.removesuffix('_s')}"
-                require(False, at, rule, f"{column[early[0]]:g} s")
+            _require_forward(column, f"{run.where}: request", f", {name.removesuffix('_s')}")
         if name.endswith("_tokens"):
             _require_counts(column, f"{run.where}: request ", 1, f", {name.replace('_', ' ')}")
-    early = np.flatnonzero(run.gaps_s < -1e-6)
-    if early.size:
-        rule = "not negative (do two clocks disagree?)"
-        at = f"{run.where}: time between tokens {int(early[0]) + 1}"
-        require(False, at, rule, f"{run.gaps_s[early[0]]:g} s")
+    _require_forward(run.gaps_s, f"{run.where}: time between tokens")
     return run.in_order()
+
+
+def _require_forward(times_s: FloatArray, what: str, which: str = "") -> None:
+    early = np.flatnonzero(times_s < -1e-6)
+    if early.size:
+        at = f"{what} {int(early[0]) + 1}{which}"
+        rule = "not negative (do two clocks disagree?)"
+        require(False, at, rule, f"{times_s[early[0]]:g} s")
+
+
+def _add_duration(told: dict[str, float], rate_done: float) -> None:
+    """Take how long a run lasted from its rate of answers, where nothing else tells it."""
+    if "duration_s" not in told and "completed" in told and rate_done > 0:
+        told["duration_s"] = told["completed"] / rate_done
 
 
 def _list(data: Mapping[str, Any], name: str, where: str) -> list[Any]:
@@ -221,9 +227,7 @@ def _guidellm_run(data: Any, where: str) -> Run:
             "tpot_p99_s": 1e-3 * mean("inter_token_latency_ms", "percentiles.p99"),
         }
     )
-    rate_done = mean("requests_per_second")
-    if "duration_s" not in told and rate_done > 0 and "completed" in told:
-        told["duration_s"] = told["completed"] / rate_done
+    _add_duration(told, mean("requests_per_second"))
     requests = _at(data, "requests")
     rows: list[Any] = []
     for group in ("successful", "errored", "incomplete"):
