@@ -36,6 +36,7 @@ import signal
 import time
 import traceback
 import types
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -77,6 +78,9 @@ PROBES = (
     2**63,
 )  # make a function say its rules
 PROBE_S = 0.06  # of processor time; refusals come within 8 ms of a fast one
+ENDINGS = {  # where Python's callbacks of weak references stand
+    kind.__init__.__code__.co_filename for kind in (weakref.WeakKeyDictionary, weakref.WeakSet)
+}
 SOON_S = 0.01  # of processor time, after which a call is ended that could not be at once
 FARTHEST = 10_000  # end of a range that is tried: what is beyond is large for the sake of work
 SAMPLE = 0.12  # of the calls, where not all are made
@@ -151,12 +155,13 @@ class TooSlow(BaseException):
 
 def ring(problem: type[BaseException]) -> Callable[[int, types.FrameType | None], None]:
     """A signal's handler that ends a call. Where it falls into what Python calls while it looks for
-    garbage, which would print the error and go on, it rings again soon."""
+    garbage, or when a weak reference ends, which would print the error and go on, it rings
+    again soon."""
 
     def rings(_: int, frame: types.FrameType | None) -> None:
         of_garbage = {getattr(one, "__code__", None) for one in gc.callbacks}
         while frame:
-            if frame.f_code in of_garbage:
+            if frame.f_code in of_garbage or frame.f_code.co_filename in ENDINGS:
                 signal.setitimer(signal.ITIMER_PROF, SOON_S)
                 return
             frame = frame.f_back
@@ -411,13 +416,14 @@ def test_bad_numbers_are_refused_by_name(name: str) -> None:
     assert not found, "\n".join(found)
 
 
+def slow(*_: object) -> None:
+    began = time.process_time()
+    while time.process_time() < began + 3 * SOON_S:
+        pass
+
+
 @pytest.mark.usefixtures("limited")
 def test_a_call_is_ended_too_that_looks_for_garbage() -> None:
-    def slow(*_: object) -> None:
-        began = time.process_time()
-        while time.process_time() < began + 3 * SOON_S:
-            pass
-
     def collects() -> None:
         gc.collect()
         while True:
@@ -429,6 +435,27 @@ def test_a_call_is_ended_too_that_looks_for_garbage() -> None:
             answered(collects, inspect.signature(collects).bind(), SOON_S)
     finally:
         gc.callbacks.remove(slow)
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_call_is_ended_too_that_forgets_a_weak_key() -> None:
+    class Slowly(dict[Any, Any]):
+        __delitem__ = slow
+
+    class Key:
+        pass
+
+    def forgets() -> None:
+        kept = weakref.WeakKeyDictionary[Key, int]()
+        kept.data = Slowly()  # type: ignore[attr-defined]
+        key = Key()
+        kept[key] = 1
+        del key
+        while True:
+            pass
+
+    with pytest.raises(TooSlow):
+        answered(forgets, inspect.signature(forgets).bind(), SOON_S)
 
 
 def test_what_holds_arrays_equals_itself_alone() -> None:
