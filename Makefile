@@ -153,15 +153,15 @@ measure: $(ENGINE) ## run the real servers and models again and rewrite their re
 	$(BIN)/python -m serving_mathematics.capacity.overload_control.outages
 	$(BIN)/python -m serving_mathematics.report.faults
 	$(BIN)/python -m serving_mathematics.reference.coverage_measurement
-	$(BIN)/python -m serving_mathematics.planner.planner_coverage
-	$(BIN)/python -m serving_mathematics.planner.measured_questions
+	$(BIN)/python -m serving_mathematics.planner.evidence.planner_coverage
+	$(BIN)/python -m serving_mathematics.planner.evidence.measured_questions
 	$(BIN)/python -m serving_mathematics.planner.first_answers
 	$(BIN)/python -m serving_mathematics.reference.scale_out_measurement
 	$(BIN)/python -m serving_mathematics.core.hardware.record_making
 	$(BIN)/python -m serving_mathematics.core.hardware.kernel_record
 	$(BIN)/python -m serving_mathematics.core.hardware.calibration
 	$(BIN)/python -m serving_mathematics.machine.predictions.calibration_scores
-	$(BIN)/python -m serving_mathematics.planner.model_errors
+	$(BIN)/python -m serving_mathematics.planner.capacity_planner.model_errors
 	$(BIN)/python -m serving_mathematics.engine.engine_measurement
 	$(BIN)/python -m serving_mathematics.engine.language_measurement speed
 	$(BIN)/python -m serving_mathematics.engine.language_measurement quality

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "snippets"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Python put only our folder there
 
 from serving_mathematics.core.hardware.published_runs import Run, read_lines
-from serving_mathematics.planner.planner_peer import (
+from serving_mathematics.planner.evidence.planner_peer import (
     QUANTILES,
     QUESTIONS,
     RECORD,

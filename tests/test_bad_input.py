@@ -44,7 +44,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from serving_mathematics.core.batching.continuous_batching import Workload
-from serving_mathematics.planner.traffic import Traffic
+from serving_mathematics.planner.questions.traffic import Traffic
 
 from builder import PACKAGE, ROOT
 from builder.source import holds_exercises, module_names
@@ -102,8 +102,8 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
     "core.fleet.design.never._request": "is the simulator's",
     "core.fleet.design.never._attempt": "is the simulator's",
     "report.evidence.Run.shares_prefix": "is NaN where nothing tells it",
-    "planner.objectives.Objective.limit": "is called by its field",
-    "planner.objectives.Objective.share": "the same",
+    "planner.questions.objectives.Objective.limit": "is called by its field",
+    "planner.questions.objectives.Objective.share": "the same",
     "core.fleet.sharing.prefixes_of_ids.ids": "names of what prompts begin with, hashable",
     "core.fleet.moments.moments_s.lines": "what a refusal calls a row",
     "core.fleet.policies.token_budgets.request": "is the simulator's",
@@ -126,16 +126,16 @@ OTHER_KINDS = {  # arguments that are a number in the example, and may be anythi
 WITH_GAPS = {  # arguments in which NaN stands for what is not there, as the docstring promises
     "definitions.slo_sla.joint_objective.joint_attainment.tpot_s": "of answers of one token",
     "machine.predictions.own_runs.fit_moves.first_token_s": "of first tokens that are not fitted",
-    "planner.judged_requests.sectioned_quantiles.values": "of what has no value",
+    "planner.capacity_planner.judged_requests.sectioned_quantiles.values": "of what has no value",
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {  # of functions without an example, beside the generator
     "report.faults.served": {"count": 60},
-    "planner.traffic.share_of_traffic": {
+    "planner.questions.traffic.share_of_traffic": {
         "traffic": Traffic(6.0, arrival_scv=2.0),
         "replicas": 2,
         "requests": 50,
     },
-    "planner.traffic.shares_of_trace": {
+    "planner.questions.traffic.shares_of_trace": {
         "asked": Workload(np.arange(50.0), np.full(50, 3), np.full(50, 4)),
         "replicas": 2,
         "requests": 20,
@@ -489,8 +489,8 @@ BEFORE = rf"(?:(?:{KIND})(?: of|,| and)? )?"
 ROUNDED = {  # ranges whose ends are computed, or whose values are rounded first
     "intuition.failure_budgets.false_pages.fire_probability.burn",
     "intuition.failure_budgets.false_pages.page_start_probability.burn",
-    "planner.load_tests.read_typed.output_tokens",
-    "planner.load_tests.read_typed.prompt_tokens",
+    "planner.questions.load_tests.read_typed.output_tokens",
+    "planner.questions.load_tests.read_typed.prompt_tokens",
 }
 
 

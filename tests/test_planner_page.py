@@ -11,14 +11,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, FilePayload, Locator, Page, Route, expect
-from serving_mathematics.planner.answer_lines import answer_lines
-from serving_mathematics.planner.answer_sentence import answer_parts
-from serving_mathematics.planner.answer_tables import comparison_rows
-from serving_mathematics.planner.answers import answer_head
+from serving_mathematics.planner.answers.answer_lines import answer_lines
+from serving_mathematics.planner.answers.answer_sentence import answer_parts
+from serving_mathematics.planner.answers.answer_tables import comparison_rows
+from serving_mathematics.planner.answers.answers import answer_head
 from serving_mathematics.planner.configurations import whole_answer
-from serving_mathematics.planner.fields import DRAWN, FIELDS, OTHER, read_value
 from serving_mathematics.planner.planner_form import _lines_in_order, form_answer
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.questions.fields import DRAWN, FIELDS, OTHER, read_value
+from serving_mathematics.planner.questions.questions import read_choices
 from serving_mathematics.support.measuring import read_record
 
 from .browsing import served, with_own_python, with_python_at

@@ -20,22 +20,18 @@ from unittest import mock
 
 from serving_mathematics.core.hardware.published_runs import read_lines, read_runs
 from serving_mathematics.machine.predictions.own_runs import Calibration, calibrate
-from serving_mathematics.planner import (
-    configurations,
-    measured_questions,
-    planner_command,
-    planner_coverage,
-    planner_form,
-    questions,
-    separate_fleets,
-    sweeps,
-    trace_plans,
+from serving_mathematics.planner import configurations, planner_command, planner_form, sweeps
+from serving_mathematics.planner.capacity_planner import fleet_search, separate_fleets
+from serving_mathematics.planner.capacity_planner.fleet_search import Fleets, settled
+from serving_mathematics.planner.capacity_planner.separate_fleets import (
+    SeparateFleets,
+    settled_apart,
 )
 from serving_mathematics.planner.configurations import Answer
-from serving_mathematics.planner.fleet_search import Fleets, settled
-from serving_mathematics.planner.objectives import Promise
-from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.separate_fleets import SeparateFleets, settled_apart
+from serving_mathematics.planner.evidence import measured_questions, planner_coverage, trace_plans
+from serving_mathematics.planner.questions import questions
+from serving_mathematics.planner.questions.objectives import Promise
+from serving_mathematics.planner.questions.question import Question
 
 from ..answers import reduced
 from ..cases import in_no_folder
@@ -252,7 +248,7 @@ def fleets(values: dict[str, object]) -> dict[str, Any]:
         "heard": outcome(lambda: heard),
     }
     for most in (one - 1, one):
-        with mock.patch("serving_mathematics.planner.fleet_search.MOST_REPLICAS", most):
+        with mock.patch.object(fleet_search, "MOST_REPLICAS", most):
             found[f"of {most}"] = outcome(lambda: settled(fleet)[0].replicas)
     for most in (two - 1, two):
         with mock.patch.object(separate_fleets, "MOST_REPLICAS", most):

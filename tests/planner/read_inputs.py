@@ -12,11 +12,11 @@ from unittest import mock
 
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.machine.predictions.own_runs import OwnRun
-from serving_mathematics.planner import grids as grid_files
-from serving_mathematics.planner import questions
-from serving_mathematics.planner.load_tests import read_load_runs, read_load_test, runs_of
-from serving_mathematics.planner.question import _split_name
-from serving_mathematics.planner.trace_formats import read_requests
+from serving_mathematics.planner.questions import grids as grid_files
+from serving_mathematics.planner.questions import questions
+from serving_mathematics.planner.questions.load_tests import read_load_runs, read_load_test, runs_of
+from serving_mathematics.planner.questions.question import _split_name
+from serving_mathematics.planner.questions.trace_formats import read_requests
 
 from ..variants import differing, near_cells, near_json
 from .asked import ASKED, COLUMNS, GOOD, NAMES, TYPED

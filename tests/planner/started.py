@@ -6,11 +6,11 @@ import functools
 from dataclasses import replace
 from typing import Any, cast
 
+from serving_mathematics.planner.capacity_planner.fleet_search import Fleets, Performance
+from serving_mathematics.planner.capacity_planner.separate_fleets import Apart
 from serving_mathematics.planner.configurations import Answer, answer
-from serving_mathematics.planner.fleet_search import Fleets, Performance
-from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.questions import read_choices, read_question
-from serving_mathematics.planner.separate_fleets import Apart
+from serving_mathematics.planner.questions.question import Question
+from serving_mathematics.planner.questions.questions import read_choices, read_question
 
 WIDE: dict[str, object] = {
     "rate_per_s": 2,

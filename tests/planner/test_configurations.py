@@ -7,8 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from serving_mathematics.planner import configurations, separate_fleets
-from serving_mathematics.planner.capacity_planner import Plan, plan
+from serving_mathematics.planner import configurations
+from serving_mathematics.planner.capacity_planner import fleet_search, separate_fleets
+from serving_mathematics.planner.capacity_planner.capacity_planner import Plan, plan
+from serving_mathematics.planner.capacity_planner.deployment_ranking import (
+    Ranked,
+    least_cost,
+    try_deployment,
+)
+from serving_mathematics.planner.capacity_planner.model_errors import ModelError
+from serving_mathematics.planner.capacity_planner.refusals import Infeasible
+from serving_mathematics.planner.capacity_planner.separate_fleets import Apart
 from serving_mathematics.planner.configurations import (
     Answer,
     Elsewhere,
@@ -18,14 +27,14 @@ from serving_mathematics.planner.configurations import (
     elsewhere,
     whole_answer,
 )
-from serving_mathematics.planner.deployment_ranking import Ranked, least_cost, try_deployment
-from serving_mathematics.planner.model_errors import ModelError
-from serving_mathematics.planner.question import Question, _split_name
-from serving_mathematics.planner.questions import other_choices, read_choices, read_question
-from serving_mathematics.planner.refusals import Infeasible
-from serving_mathematics.planner.separate_fleets import Apart
+from serving_mathematics.planner.questions.question import Question, _split_name
+from serving_mathematics.planner.questions.questions import (
+    other_choices,
+    read_choices,
+    read_question,
+)
 
-from .test_deployment_ranking import all_ranked, made_run
+from .capacity_planner.test_deployment_ranking import all_ranked, made_run
 
 
 def test_an_answer_is_the_plan_of_the_cheapest() -> None:
@@ -252,7 +261,7 @@ def test_what_two_fleets_would_do_is_said_where_one_cannot(
     fleets: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With no more than three replicas in the search of one fleet; two are not limited by that."""
-    monkeypatch.setattr("serving_mathematics.planner.fleet_search.MOST_REPLICAS", 3)
+    monkeypatch.setattr(fleet_search, "MOST_REPLICAS", 3)
     choices = read_choices(TIGHT | {"fleets": fleets})
     run, _ = try_deployment(replace(choices[0], separate=True))
     assert isinstance(run, Apart)

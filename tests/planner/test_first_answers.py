@@ -8,7 +8,7 @@ import re
 
 import pytest
 from serving_mathematics.planner import first_answers
-from serving_mathematics.planner.fields import FIELDS
+from serving_mathematics.planner.capacity_planner.refusals import Infeasible
 from serving_mathematics.planner.first_answers import (
     CHOICES,
     COLUMNS,
@@ -20,8 +20,8 @@ from serving_mathematics.planner.first_answers import (
     _values,
     example,
 )
-from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.refusals import Infeasible
+from serving_mathematics.planner.questions.fields import FIELDS
+from serving_mathematics.planner.questions.questions import read_choices
 from serving_mathematics.support.measuring import read_record
 
 from tests.profiles import TODAY

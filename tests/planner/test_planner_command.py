@@ -21,14 +21,14 @@ from typing import Any
 
 import pytest
 from serving_mathematics.planner import planner_command
+from serving_mathematics.planner.capacity_planner.refusals import Infeasible
 from serving_mathematics.planner.configurations import Answered, whole_answer
-from serving_mathematics.planner.fields import FIELDS
 from serving_mathematics.planner.planner_command import (
     command_parser,
     main,
     records_text,
 )
-from serving_mathematics.planner.refusals import Infeasible
+from serving_mathematics.planner.questions.fields import FIELDS
 
 from builder import ROOT
 

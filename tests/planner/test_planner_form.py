@@ -18,13 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import MOST_OF_CONFIG, model_names, systems
 from serving_mathematics.planner import planner_form
+from serving_mathematics.planner.capacity_planner.refusals import Infeasible
 from serving_mathematics.planner.configurations import answer, whole_answer
-from serving_mathematics.planner.fields import FIELDS, FIRST, LENGTHS, OTHER, SHEET
 from serving_mathematics.planner.planner_command import command_parser
 from serving_mathematics.planner.planner_form import answer_html, form_answer, form_html
-from serving_mathematics.planner.questions import other_choices, read_choices, read_question
-from serving_mathematics.planner.refusals import Infeasible
-from serving_mathematics.planner.traffic import KINDS
+from serving_mathematics.planner.questions.fields import FIELDS, FIRST, LENGTHS, OTHER, SHEET
+from serving_mathematics.planner.questions.questions import (
+    other_choices,
+    read_choices,
+    read_question,
+)
+from serving_mathematics.planner.questions.traffic import KINDS
 
 from tests.planner.cases import trace_text
 from tests.profiles import costly

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from serving_mathematics.planner import sweeps
-from serving_mathematics.planner.deployment_ranking import rank
-from serving_mathematics.planner.fleet_search import Performance
-from serving_mathematics.planner.grids import read_grid
-from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.separate_fleets import Apart
+from serving_mathematics.planner.capacity_planner.deployment_ranking import rank
+from serving_mathematics.planner.capacity_planner.fleet_search import Performance
+from serving_mathematics.planner.capacity_planner.separate_fleets import Apart
+from serving_mathematics.planner.questions.grids import read_grid
+from serving_mathematics.planner.questions.question import Question
+from serving_mathematics.planner.questions.questions import read_choices
 from serving_mathematics.planner.sweeps import LEAST_TASK_S, answer_chunk, read_questions, sweep
 
 from tests.killed_worker import cluster_of_processes, killed_while_it_works

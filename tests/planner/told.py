@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from serving_mathematics.planner.capacity_planner.fleet_search import Performance
+from serving_mathematics.planner.capacity_planner.judged_requests import ClassRun, Quantile
 from serving_mathematics.planner.configurations import Answer, answer
-from serving_mathematics.planner.fleet_search import Performance
-from serving_mathematics.planner.judged_requests import ClassRun, Quantile
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.questions.questions import read_choices
 
 ASKED = {"rate_per_s": 60, "requests": 100, "ttft_s": 1.5, "parallelism": "tp1, tp2"}
 TOLD = answer(read_choices(ASKED | {"precision": "bf16"}))

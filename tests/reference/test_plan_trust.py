@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from serving_mathematics.planner.model_errors import RECORD
+from serving_mathematics.planner.capacity_planner.model_errors import RECORD
 from serving_mathematics.reference.plan_trust import example
 from serving_mathematics.support.measuring import read_record
 

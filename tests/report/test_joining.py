@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from serving_mathematics.planner.load_tests import read_load_test
+from serving_mathematics.planner.questions.load_tests import read_load_test
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.joining import joined
 from serving_mathematics.report.reading import read_file

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from serving_mathematics.planner.plot_axes import Axis, _y
+from serving_mathematics.planner.answers.plot_axes import Axis, _y
 from serving_mathematics.report.evidence import Run, Series
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.report_plots import _limit, run_plots

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from serving_mathematics.planner.load_tests import PRINTED_AS
+from serving_mathematics.planner.questions.load_tests import PRINTED_AS
 from serving_mathematics.report.findings.finding import Asked
 from serving_mathematics.report.reading import read_file
 from serving_mathematics.report.registry import report

@@ -1,6 +1,6 @@
 """The capacity planner: from a question to replicas, batch, memory, latencies, cost and limits.
 
-A program asks by the fields of the command, `fields.FIELDS`:
+A program asks by the fields of the command, `questions.fields.FIELDS`:
 
 >>> from serving_mathematics.planner.answers import answer_record
 >>> from serving_mathematics.planner.configurations import answer

@@ -22,17 +22,16 @@ from dataclasses import dataclass, replace
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import was_measured
 from serving_mathematics.core.hardware.deployments import Impossible
-from serving_mathematics.planner.capacity_planner import Plan, plan
-from serving_mathematics.planner.deployment_ranking import (
+from serving_mathematics.planner.capacity_planner.capacity_planner import Plan, plan
+from serving_mathematics.planner.capacity_planner.deployment_ranking import (
     Ranked,
     _in_order,
     _refused,
     pareto_front,
     rank,
 )
-from serving_mathematics.planner.fields import Values
-from serving_mathematics.planner.fleet_energy import FleetEnergy, fleet_energy
-from serving_mathematics.planner.fleet_search import (
+from serving_mathematics.planner.capacity_planner.fleet_energy import FleetEnergy, fleet_energy
+from serving_mathematics.planner.capacity_planner.fleet_search import (
     Fleets,
     Performance,
     Told,
@@ -40,7 +39,7 @@ from serving_mathematics.planner.fleet_search import (
     _longer,
     settled,
 )
-from serving_mathematics.planner.given_devices import (
+from serving_mathematics.planner.capacity_planner.given_devices import (
     Carried,
     Rates,
     _carried_apart,
@@ -48,8 +47,8 @@ from serving_mathematics.planner.given_devices import (
     most_carried,
     settled_carried,
 )
-from serving_mathematics.planner.judged_requests import SETTLING, _shorter, reaches
-from serving_mathematics.planner.model_errors import (
+from serving_mathematics.planner.capacity_planner.judged_requests import SETTLING, _shorter, reaches
+from serving_mathematics.planner.capacity_planner.model_errors import (
     UNKNOWN,
     ModelError,
     NearRun,
@@ -58,11 +57,21 @@ from serving_mathematics.planner.model_errors import (
     model_error,
     nearest_runs,
 )
-from serving_mathematics.planner.question import Question, _asked_rate, _at_rate, _split_name
-from serving_mathematics.planner.questions import other_choices, read_choices
-from serving_mathematics.planner.refusals import Infeasible, _nearest_refusal
-from serving_mathematics.planner.routing import Routed, routed_answer
-from serving_mathematics.planner.separate_fleets import Apart, SeparateFleets, settled_apart
+from serving_mathematics.planner.capacity_planner.refusals import Infeasible, _nearest_refusal
+from serving_mathematics.planner.capacity_planner.routing import Routed, routed_answer
+from serving_mathematics.planner.capacity_planner.separate_fleets import (
+    Apart,
+    SeparateFleets,
+    settled_apart,
+)
+from serving_mathematics.planner.questions.fields import Values
+from serving_mathematics.planner.questions.question import (
+    Question,
+    _asked_rate,
+    _at_rate,
+    _split_name,
+)
+from serving_mathematics.planner.questions.questions import other_choices, read_choices
 from serving_mathematics.support.digits import priced
 
 
@@ -120,7 +129,7 @@ def elsewhere(
     executor: as for rank.
 
     >>> from serving_mathematics.planner.configurations import answer
-    >>> from serving_mathematics.planner.questions import other_choices, read_choices
+    >>> from serving_mathematics.planner.questions.questions import other_choices, read_choices
     >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 100}
     >>> told = answer(read_choices(asked))
     >>> [(one.devices, one.even_usd_per_hour) for one in elsewhere(told, other_choices(asked))]
@@ -343,7 +352,7 @@ def answer(
     the plan before it is simulated. executor, progress: as for rank. Raises Infeasible when no
     deployment keeps the objective, ValueError where a single one is refused.
 
-    >>> from serving_mathematics.planner.questions import read_choices
+    >>> from serving_mathematics.planner.questions.questions import read_choices
     >>> found = answer(read_choices({"rate_per_s": 9, "requests": 100}))
     >>> found.question.deployment.devices, found.plan.best.replicas
     (1, 1)
@@ -398,7 +407,7 @@ def whole_answer(
     choices: from `read_choices`. values, load: that they were read from. told, executor, progress:
     as for answer, which says what is raised.
 
-    >>> from serving_mathematics.planner.questions import read_choices
+    >>> from serving_mathematics.planner.questions.questions import read_choices
     >>> asked = {"rate_per_s": 60, "other_devices": "H200", "parallelism": "tp1", "requests": 100}
     >>> [one.devices for one in whole_answer(read_choices(asked), asked).others]
     [3]

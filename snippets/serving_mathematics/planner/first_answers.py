@@ -22,10 +22,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from serving_mathematics.core.hardware.deployments import Impossible
+from serving_mathematics.planner.capacity_planner.judged_requests import QUANTILES
+from serving_mathematics.planner.capacity_planner.refusals import Infeasible
 from serving_mathematics.planner.configurations import answer
-from serving_mathematics.planner.judged_requests import QUANTILES
-from serving_mathematics.planner.questions import read_choices
-from serving_mathematics.planner.refusals import Infeasible
+from serving_mathematics.planner.questions.questions import read_choices
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 

@@ -18,7 +18,7 @@ import numpy as np
 from serving_mathematics.engine.engine_record import RECORD as ENGINE
 from serving_mathematics.engine.engine_record import relative_errors, runs_at
 from serving_mathematics.engine.vllm_record import RECORD as VLLM
-from serving_mathematics.planner.model_errors import _columns
+from serving_mathematics.planner.capacity_planner.model_errors import _columns
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 

@@ -43,23 +43,23 @@ from typing import Any, TextIO, TypeVar
 
 from serving_mathematics.core.hardware.catalogue import model_names, preset_model, systems
 from serving_mathematics.core.hardware.deployments import BACKENDS, Impossible
-from serving_mathematics.planner.answer_lines import answer_lines
-from serving_mathematics.planner.answer_plots import answer_plots, plots_file
-from serving_mathematics.planner.answer_tables import WIDTH, answer_tables, table_text
-from serving_mathematics.planner.answers import answer_record, answer_summary, summary_text
-from serving_mathematics.planner.configurations import Answered, whole_answer
-from serving_mathematics.planner.fields import CALLED, FIELDS, _users_as_rate
-from serving_mathematics.planner.fleet_search import Told
-from serving_mathematics.planner.grids import read_grid
-from serving_mathematics.planner.launch import ELSEWHERE, starts
-from serving_mathematics.planner.launch_commands import (
+from serving_mathematics.planner.answers.answer_lines import answer_lines
+from serving_mathematics.planner.answers.answer_plots import answer_plots, plots_file
+from serving_mathematics.planner.answers.answer_tables import WIDTH, answer_tables, table_text
+from serving_mathematics.planner.answers.answers import answer_record, answer_summary, summary_text
+from serving_mathematics.planner.answers.launch import ELSEWHERE, starts
+from serving_mathematics.planner.answers.launch_commands import (
     _launch_notes,
     launch_files,
     launch_words,
     planned_limits,
 )
-from serving_mathematics.planner.refusals import Infeasible
-from serving_mathematics.planner.routing import Routed, simulations
+from serving_mathematics.planner.capacity_planner.fleet_search import Told
+from serving_mathematics.planner.capacity_planner.refusals import Infeasible
+from serving_mathematics.planner.capacity_planner.routing import Routed, simulations
+from serving_mathematics.planner.configurations import Answered, whole_answer
+from serving_mathematics.planner.questions.fields import CALLED, FIELDS, _users_as_rate
+from serving_mathematics.planner.questions.grids import read_grid
 from serving_mathematics.planner.sweeps import Record, read_questions, sweep
 from serving_mathematics.support import checks
 from serving_mathematics.support.commands import OneLineParser

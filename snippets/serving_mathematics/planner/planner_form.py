@@ -23,13 +23,15 @@ from types import SimpleNamespace
 
 from serving_mathematics.core.hardware.catalogue import model_names, systems
 from serving_mathematics.core.hardware.deployments import DRAFTERS
-from serving_mathematics.planner.answer_lines import SAID, answer_lines, main_lines
-from serving_mathematics.planner.answer_plots import _meter, answer_plots
-from serving_mathematics.planner.answer_sentence import answer_parts
-from serving_mathematics.planner.answer_tables import answer_tables
-from serving_mathematics.planner.answers import answer_head, asked_text
+from serving_mathematics.planner.answers.answer_lines import SAID, answer_lines, main_lines
+from serving_mathematics.planner.answers.answer_plots import _meter, answer_plots
+from serving_mathematics.planner.answers.answer_sentence import answer_parts
+from serving_mathematics.planner.answers.answer_tables import answer_tables
+from serving_mathematics.planner.answers.answers import answer_head, asked_text
+from serving_mathematics.planner.answers.launch import Start, starts
+from serving_mathematics.planner.answers.lines import Line
 from serving_mathematics.planner.configurations import Answered, answer, whole_answer
-from serving_mathematics.planner.fields import (
+from serving_mathematics.planner.questions.fields import (
     DRAWN,
     FIELDS,
     FIRST,
@@ -41,10 +43,8 @@ from serving_mathematics.planner.fields import (
     _unit_names,
     read_value,
 )
-from serving_mathematics.planner.launch import Start, starts
-from serving_mathematics.planner.lines import Line
-from serving_mathematics.planner.objectives import METRICS
-from serving_mathematics.planner.questions import read_choices, read_workload
+from serving_mathematics.planner.questions.objectives import METRICS
+from serving_mathematics.planner.questions.questions import read_choices, read_workload
 from serving_mathematics.support import checks
 from serving_mathematics.support.files import inputs_noted, read_json
 

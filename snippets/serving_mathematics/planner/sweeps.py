@@ -21,11 +21,11 @@ from concurrent import futures
 import numpy as np
 
 from serving_mathematics.core.hardware.deployments import Impossible
-from serving_mathematics.planner.answers import answer_record
+from serving_mathematics.planner.answers.answers import answer_record
 from serving_mathematics.planner.configurations import answer, whole_answer
-from serving_mathematics.planner.question import Question
-from serving_mathematics.planner.questions import read_choices, read_workload
-from serving_mathematics.planner.routed_requests import read_shared
+from serving_mathematics.planner.questions.question import Question
+from serving_mathematics.planner.questions.questions import read_choices, read_workload
+from serving_mathematics.planner.questions.routed_requests import read_shared
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive_integer
 
@@ -66,7 +66,7 @@ def answer_chunk(questions: Sequence[Asked]) -> list[Record]:
 
     questions: with their seeds. A question that is refused when it is planned says so there too.
 
-    >>> from serving_mathematics.planner.questions import read_choices
+    >>> from serving_mathematics.planner.questions.questions import read_choices
     >>> asked = read_choices({"rate_per_s": 1, "ttft_s": 0.001, "requests": 100})
     >>> answer_chunk([asked])[0]["problem"][:26]
     'no fleet keeps a TTFT of 0'

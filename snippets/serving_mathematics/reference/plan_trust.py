@@ -21,7 +21,11 @@ from serving_mathematics.engine.engine_record import relative_errors
 from serving_mathematics.engine.vllm_record import RECORD as VLLM
 from serving_mathematics.machine.predictions.calibration_scores import SCORES
 from serving_mathematics.machine.predictions.front_scores import NINE_IN_TEN
-from serving_mathematics.planner.model_errors import _columns, behind_error, model_error
+from serving_mathematics.planner.capacity_planner.model_errors import (
+    _columns,
+    behind_error,
+    model_error,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.measuring import read_record
 

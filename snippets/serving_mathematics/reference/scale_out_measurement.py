@@ -29,8 +29,8 @@ import numpy as np
 from distributed import LocalCluster
 
 from serving_mathematics.architecture.batch_serving.executors import cluster_executor
-from serving_mathematics.planner.grids import read_grid
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.questions.grids import read_grid
+from serving_mathematics.planner.questions.questions import read_choices
 from serving_mathematics.planner.sweeps import answer_chunk, read_questions, sweep
 from serving_mathematics.reference.scale_out import KINDS, RECORD, Moments, simulate_chunk
 from serving_mathematics.support import checks

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics.planner.load_tests import (
+from serving_mathematics.planner.questions.load_tests import (
     _aiperf_settings,
     _aiperf_table,
     _at,

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serving_mathematics.machine.predictions.own_runs import calibrate, calibration_text
-from serving_mathematics.planner.load_tests import LoadRun, runs_of
+from serving_mathematics.planner.questions.load_tests import LoadRun, runs_of
 from serving_mathematics.report.evidence import FloatArray, Run, _rates_told
 from serving_mathematics.report.findings.finding import (
     FEW,

@@ -27,7 +27,7 @@ from serving_mathematics.machine.predictions.scrapes import (
     _engine_name,
     _samples,
 )
-from serving_mathematics.planner.trace_times import _by_calendar
+from serving_mathematics.planner.questions.trace_times import _by_calendar
 from serving_mathematics.report.engine_names import (
     _LABEL,
     COUNTED_IN,

@@ -30,7 +30,7 @@ from serving_mathematics.core.batching.continuous_batching import Engine, Worklo
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.queues.shares import wilson_interval
-from serving_mathematics.planner.fleet_energy import power_error
+from serving_mathematics.planner.capacity_planner.fleet_energy import power_error
 from serving_mathematics.report.evidence import FloatArray, Run, Series, _inside_at, _rates_told
 from serving_mathematics.report.findings.finding import LEVELS, Asked
 from serving_mathematics.report.findings.of_the_energy import _at_load, _modelled

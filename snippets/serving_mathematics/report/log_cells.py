@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
-from serving_mathematics.planner.trace_formats import HASH_IDS
+from serving_mathematics.planner.questions.trace_formats import HASH_IDS
 from serving_mathematics.report.log_columns import DURATIONS, KNOWN_FORMS, WORDS, _known_as
 from serving_mathematics.report.log_values import _places_of
 from serving_mathematics.support.files import MOST_ROWS, read_table, require_shallow

@@ -17,8 +17,8 @@ from typing import Any
 
 from serving_mathematics.core.fleet.trace_rows import KNOWN
 from serving_mathematics.core.hardware.catalogue import compared
-from serving_mathematics.planner.trace_formats import _in_plain_words
-from serving_mathematics.planner.trace_times import PER_S, UNIT_WORDS, _unit_of_name
+from serving_mathematics.planner.questions.trace_formats import _in_plain_words
+from serving_mathematics.planner.questions.trace_times import PER_S, UNIT_WORDS, _unit_of_name
 from serving_mathematics.report.evidence import _known_numbers
 from serving_mathematics.report.log_values import (
     _is_number,

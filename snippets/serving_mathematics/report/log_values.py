@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
-from serving_mathematics.planner.load_tests import MOST_TOKENS
-from serving_mathematics.planner.trace_times import (
+from serving_mathematics.planner.questions.load_tests import MOST_TOKENS
+from serving_mathematics.planner.questions.trace_times import (
     PER_S,
     TRACE_YEARS,
     UNIT_NAMES,

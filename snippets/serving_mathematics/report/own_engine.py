@@ -34,7 +34,7 @@ from serving_mathematics.core.batching.continuous_batching import (
     latencies_s,
 )
 from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.planner.load_tests import TPOT_S
+from serving_mathematics.planner.questions.load_tests import TPOT_S
 from serving_mathematics.report.evidence import (
     FloatArray,
     Run,

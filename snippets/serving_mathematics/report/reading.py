@@ -28,7 +28,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from serving_mathematics.planner.load_tests import _printed_results
+from serving_mathematics.planner.questions.load_tests import _printed_results
 from serving_mathematics.report.aiperf_results import (
     _aiperf_records,
     _aiperf_run,

@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from serving_mathematics.planner.plot_axes import Plot
+from serving_mathematics.planner.answers.plot_axes import Plot
 from serving_mathematics.report.comparison import Difference
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import LEVELS, Asked, Finding, duration, percent

@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serving_mathematics.planner.fields import FIELDS, meant_number
+from serving_mathematics.planner.questions.fields import FIELDS, meant_number
 from serving_mathematics.report.comparison import Difference, differences
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import Asked
@@ -136,7 +136,7 @@ def read_asked(fields: dict[str, Any]) -> Asked:
     if fields.get("engine") is not None:
         found["engine"] = str(fields["engine"])
     if fields.get("model") is not None:
-        from serving_mathematics.planner.questions import read_question
+        from serving_mathematics.planner.questions.questions import read_question
 
         asked = {name: fields[name] for name in DEPLOYED if fields.get(name) is not None}
         asked |= {"rate_per_s": 1, "backend": found.get("engine", "vllm")}

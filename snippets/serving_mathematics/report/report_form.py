@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from serving_mathematics.planner.fields import _unit_names
+from serving_mathematics.planner.questions.fields import _unit_names
 from serving_mathematics.report.comparison import CHANCE, FOR_P99, WORTH_ONE, Difference
 from serving_mathematics.report.evidence import Run
 from serving_mathematics.report.findings.finding import LARGEST_BATCH

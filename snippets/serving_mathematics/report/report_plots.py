@@ -2,7 +2,7 @@
 
 They are text, as the planner's are, and are coloured by the same classes.
 
-Source: the drawing is that of `planner.plot_axes`; SVG 2.
+Source: the drawing is that of `planner.answers.plot_axes`; SVG 2.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serving_mathematics.planner.plot_axes import (
+from serving_mathematics.planner.answers.plot_axes import (
     ABOVE,
     BELOW,
     LEFT,

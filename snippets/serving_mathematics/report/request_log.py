@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.hardware.catalogue import compared
-from serving_mathematics.planner.trace_formats import HASH_IDS, _seen
-from serving_mathematics.planner.trace_times import TRACE_YEARS, _unit_of_name
+from serving_mathematics.planner.questions.trace_formats import HASH_IDS, _seen
+from serving_mathematics.planner.questions.trace_times import TRACE_YEARS, _unit_of_name
 from serving_mathematics.report.evidence import (
     DAY_S,
     FloatArray,

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics.planner.load_tests import (
+from serving_mathematics.planner.questions.load_tests import (
     MOST_TOKENS,
     TPOT_S,
     TTFT_S,

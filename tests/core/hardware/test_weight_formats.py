@@ -9,7 +9,7 @@ import pytest
 from serving_mathematics.core.hardware.deployments import own_precision
 from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.weight_formats import published_precision
-from serving_mathematics.planner.questions import read_choices
+from serving_mathematics.planner.questions.questions import read_choices
 
 from tests.core.hardware.configs import PLAIN
 

@@ -18,11 +18,11 @@ from serving_mathematics.core.machines.machines import (
     Promise,
 )
 from serving_mathematics.core.machines.traffic import draw_lengths
-from serving_mathematics.planner.closed_form import closed_form
-from serving_mathematics.planner.fleet_search import Fleets
-from serving_mathematics.planner.model_errors import model_error
-from serving_mathematics.planner.objectives import promised
-from serving_mathematics.planner.question import Question
+from serving_mathematics.planner.capacity_planner.closed_form import closed_form
+from serving_mathematics.planner.capacity_planner.fleet_search import Fleets
+from serving_mathematics.planner.capacity_planner.model_errors import model_error
+from serving_mathematics.planner.questions.objectives import promised
+from serving_mathematics.planner.questions.question import Question
 
 MACHINES = (CHAT, MIXTURE, AGENTS)
 

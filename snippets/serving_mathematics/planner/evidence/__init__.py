@@ -1,0 +1,1 @@
+"""What the planner is held against: measured runs, load tests, traces and another planner."""
