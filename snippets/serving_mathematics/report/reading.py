@@ -271,8 +271,8 @@ def _require_new(found: Sequence[Run], text: str, where: str, before: dict[bytes
     found: the runs of a file. text, where: as for `read_file`. before: of texts that were read, by
     their digests, the names; this one comes to them.
 
-    >>> before = {}
-    >>> one = [Run("a", "", {"ttft_s": np.ones(2)})]
+    >>> import numpy as np
+    >>> before, one = {}, [Run("a", "", {"ttft_s": np.ones(2)})]
     >>> _require_new(one, "x", "a", before)
     >>> _require_new(one, "x", "b", before)
     Traceback (most recent call last):
