@@ -64,6 +64,9 @@ DESCRIPTION, LESSON, HINT = (50, 155), (30, 180), (30, 300)  # characters, least
 ALT = 60  # characters of a figure's description, at least
 LONGEST = 60  # lines of a function without its docstring, that need no reason
 LONGEST_MODULE = 400  # lines of a module that need none
+STAGES = tuple(  # of the planner: none imports a later one
+    f"planner.{folder}." for folder in ("questions", "capacity_planner", "answers", "evidence")
+)
 NOT_PURE = ("check_", "figure_", "slider_")
 RECORDS = (
     "from serving_mathematics.support.measuring import read_record"  # what a copy may still import
@@ -1016,6 +1019,20 @@ def place_problems(pages: Sequence[Chapter], names: Sequence[str]) -> list[str]:
         if package in chapters or is_core(name)
         for imported in sorted(_imported(name, sources))
         if not f"{imported}.".startswith((f"{package}.", f"{CORE}.", f"{SUPPORT}."))
+    ]
+
+
+def stage_problems(names: Sequence[str]) -> list[str]:
+    """No folder of the planner imports a later one: of STAGES, in order."""
+    sources = Sources(ROOT)
+    return [
+        f"{path_of(name)} imports {_place_of(imported)}, of a later folder: what both need belongs"
+        " in the earlier one."
+        for name in names
+        for place, stage in enumerate(STAGES)
+        if name.startswith(stage)
+        for imported in sorted(_imported(name, sources))
+        if f"{imported}.".startswith(STAGES[place + 1 :])
     ]
 
 

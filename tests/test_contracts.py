@@ -65,7 +65,7 @@ def test_module_keeps_every_rule(name: str, sources: Sources) -> None:
 
 def test_pages_modules_and_tests_belong_together() -> None:
     problems = [*contracts.belonging_problems(PAGES, MODULES), *contracts.navigation_problems()]
-    problems += contracts.place_problems(PAGES, MODULES)
+    problems += contracts.place_problems(PAGES, MODULES) + contracts.stage_problems(MODULES)
     problems += [*contracts.term_problems(), *contracts.work_problems(PAGES)]
     assert not problems, "\n".join(problems)
 
@@ -135,6 +135,22 @@ def test_no_chapter_imports_a_chapter(
         "littles_law.py imports snippets/serving_mathematics/definitions/service/service.py: what"
         " two chapters need belongs in core/."
     )
+
+
+def test_no_folder_of_the_planner_imports_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, later = "planner.questions.grids", "planner.answers.plot_axes"
+    copy_modules([name, later], tmp_path)
+    monkeypatch.setattr(contracts, "ROOT", tmp_path)
+    file = module_path(tmp_path, name)
+    imported = "from serving_mathematics.planner.answers.plot_axes import Plot"
+    file.write_text(f"{file.read_text(encoding='utf-8')}{imported}\n", encoding="utf-8")
+    assert contracts.stage_problems([name, later]) == [
+        "snippets/serving_mathematics/planner/questions/grids.py imports"
+        " snippets/serving_mathematics/planner/answers/plot_axes.py, of a later folder: what both"
+        " need belongs in the earlier one."
+    ]
 
 
 def test_no_two_modules_share_a_function_body() -> None:
