@@ -89,7 +89,8 @@ def test_a_query_of_a_page_is_one_as_it_is_copied() -> None:
         for at, after in enumerate(lines[1:], 1):
             before = " ".join(lines[:at])
             inside = before.count("(") > before.count(")")
-            assert inside or re.search(r"[-+*/]$", before) or re.match(r"[-+*/]|and|or", after)
+            goes_on = re.match(r"[-+*/]|(?:and|or|unless)\b", after)
+            assert inside or re.search(r"[-+*/]$", before) or goes_on
 
 
 @pytest.mark.parametrize("name", FILES)

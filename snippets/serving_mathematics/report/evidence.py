@@ -253,9 +253,9 @@ class Run:
         if self.has("failed"):
             found["failed"] = float(self.size - good.sum())
         if self.has("sent_s", "latency_s"):
-            found["duration_s"] = _lasted_s(self)
-            if found["duration_s"] > 0:
-                found["in_flight"] = float(np.nansum(self.column("latency_s"))) / _lasted_s(self)
+            found["duration_s"] = seconds = _lasted_s(self)
+            if seconds > 0:
+                found["in_flight"] = float(np.nansum(self.column("latency_s"))) / seconds
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def said(self, name: str) -> float:

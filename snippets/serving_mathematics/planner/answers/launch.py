@@ -178,10 +178,9 @@ def kubernetes_separate(question: Question, pair: Apart) -> str:
 
     question: of the deployment. pair: its fleets.
 
-    >>> from serving_mathematics.planner.capacity_planner import separate_fleets
-    >>> TIGHT, SeparateFleets = separate_fleets.TIGHT, separate_fleets.SeparateFleets
-    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
-    >>> kubernetes_separate(TIGHT, pair).count("kind: StatefulSet") if pair else 0
+    >>> from serving_mathematics.planner.capacity_planner import separate_fleets as two
+    >>> pair = two.SeparateFleets(two.TIGHT).performance(3, 2, 2048)
+    >>> kubernetes_separate(two.TIGHT, pair).count("kind: StatefulSet") if pair else 0
     2
     """
     found, documents = separate_launch(question, pair), []

@@ -61,10 +61,9 @@ def role_words(question: Question, pair: Apart, role: str) -> list[str]:
     question: of the deployment. pair: its fleets. role: prompts or answers. Raises ValueError on
     another role.
 
-    >>> from serving_mathematics.planner.capacity_planner import separate_fleets
-    >>> TIGHT, SeparateFleets = separate_fleets.TIGHT, separate_fleets.SeparateFleets
-    >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
-    >>> role_words(TIGHT, pair, "prompts")[-1] if pair else ""
+    >>> from serving_mathematics.planner.capacity_planner import separate_fleets as two
+    >>> pair = two.SeparateFleets(two.TIGHT).performance(3, 3, 2048)
+    >>> role_words(two.TIGHT, pair, "prompts")[-1] if pair else ""
     '{"kv_connector": "NixlConnector", "kv_role": "kv_producer"}'
     """
     require(role in ("prompts", "answers"), "role", "prompts or answers", role)
@@ -90,10 +89,9 @@ def separate_launch(question: Question, pair: Apart) -> Started:
 
     question, pair: as for role_words.
 
-    >>> from serving_mathematics.planner.capacity_planner import separate_fleets
-    >>> TIGHT, SeparateFleets = separate_fleets.TIGHT, separate_fleets.SeparateFleets
-    >>> pair = SeparateFleets(TIGHT).performance(3, 3, 2048)
-    >>> separate_launch(TIGHT, pair).router.split()[4:6] if pair else []
+    >>> from serving_mathematics.planner.capacity_planner import separate_fleets as two
+    >>> pair = two.SeparateFleets(two.TIGHT).performance(3, 3, 2048)
+    >>> separate_launch(two.TIGHT, pair).router.split()[4:6] if pair else []
     ['--prefill', 'http://prompts-0.prompts:8000']
     """
     backend = question.deployment.backend
@@ -140,10 +138,9 @@ def separate_text(question: Question, pair: Apart) -> str:
 
     question, pair: as for role_words.
 
-    >>> from serving_mathematics.planner.capacity_planner import separate_fleets
-    >>> TIGHT, SeparateFleets = separate_fleets.TIGHT, separate_fleets.SeparateFleets
-    >>> pair = SeparateFleets(TIGHT).performance(3, 2, 2048)
-    >>> separate_text(TIGHT, pair).splitlines()[:3:2] if pair else []
+    >>> from serving_mathematics.planner.capacity_planner import separate_fleets as two
+    >>> pair = two.SeparateFleets(two.TIGHT).performance(3, 2, 2048)
+    >>> separate_text(two.TIGHT, pair).splitlines()[:3:2] if pair else []
     ['# each of 3 replicas for prompts', '# each of 2 for answers']
     """
     found, spare = separate_launch(question, pair), question.spare_replicas

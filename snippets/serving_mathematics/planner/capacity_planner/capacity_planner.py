@@ -27,9 +27,6 @@ from serving_mathematics.planner.capacity_planner.fleet_search import (
     settled,
 )
 from serving_mathematics.planner.capacity_planner.judged_requests import _shorter
-from serving_mathematics.planner.capacity_planner.judged_requests import (
-    sectioned_quantiles as sectioned_quantiles,  # docs/use.md takes it from here
-)
 from serving_mathematics.planner.capacity_planner.refusals import Infeasible
 from serving_mathematics.planner.questions.objectives import METRICS, lifted, promised
 from serving_mathematics.planner.questions.question import Question

@@ -52,9 +52,8 @@ def joules(run: Run, asked: Asked) -> Finding | None:
     level, change = "note", "compare at the load of the day: a token of an idle device takes most"
     one = asked.deployment
     if one is not None and one.system.name in BOARD_W:
-        from serving_mathematics.planner.capacity_planner.fleet_energy import (
-            power_error,  # with all of the planner
-        )
+        # with all of the planner
+        from serving_mathematics.planner.capacity_planner.fleet_energy import power_error
 
         inside = _inside(run, rates["requests"])
         one = _at_load(one, rates, inside)
