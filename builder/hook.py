@@ -54,9 +54,7 @@ def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> Non
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Look at what is to be published before MkDocs follows links in it, write beside the site that
-    is there, and add the formula converter, which is not on the import path of MkDocs.
-    """
+    """Look at what is published before MkDocs follows links, and write beside the site before."""
     if _State.serving and _State.pages is None:  # MkDocs would ask for the port when all is made
         family = socket.AF_INET6 if ":" in config.dev_addr.host else socket.AF_INET
         socket.create_server(tuple(config.dev_addr), family=family).close()
@@ -75,7 +73,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     _State.made = expand(ROOT, site_from(config), runs, sources=sources, show_failures=serving)
     for path, content in (_State.made.files | _State.made.pages).items():
         if path == COMPANION and isinstance(content, bytes):  # mkdocs-jupyter reads a file
-            content = as_file(default_cache(ROOT) / "notebook" / path, content)
+            folder = as_file(default_cache(ROOT) / "notebook" / path, content).parent
+            files.append(File(path, str(folder), config.site_dir, config.use_directory_urls))
+            continue
         if written := files.get_file_from_path(path):
             files.remove(written)
         at = {"abs_src_path": str(content)} if isinstance(content, Path) else {"content": content}
