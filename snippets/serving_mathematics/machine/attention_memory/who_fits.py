@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,10 +31,8 @@ from serving_mathematics.core.hardware.deployments import (
 )
 from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require_positive, require_positive_integer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 GIB = 2**30  # [B]
 SHOWN = {  # what is shown: name, model, precision, colour

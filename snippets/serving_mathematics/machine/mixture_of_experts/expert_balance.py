@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +34,7 @@ from serving_mathematics.machine.mixture_of_experts.expert_routing import (
 )
 from serving_mathematics.machine.mixture_of_experts.experts_touched import _counted_popularity
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 NODE_LOADS = (64.0, 256.0, 512.0)  # sequences of one node
 TOKENS = (8, 16, 32, 64, 128, 256, 512, 2048, 8192)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,10 +34,8 @@ from serving_mathematics.core.hardware.step_time import (
     step_parts,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require_positive, require_positive_integer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def _engines() -> list[Run]:

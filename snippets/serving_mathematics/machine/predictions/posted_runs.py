@@ -33,7 +33,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -49,11 +49,9 @@ from serving_mathematics.machine.predictions.front_scores import (
     NINE_IN_TEN,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import require
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 POSTED_RUNS = "posted_runs"
 LARGE_BATCH = 64.0  # sequences in the engine, from which on the host's time weighs

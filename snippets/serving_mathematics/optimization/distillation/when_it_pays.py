@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from serving_mathematics.core.batching.speculative_decoding import expected_tokens
 from serving_mathematics.core.hardware.catalogue import find_model
@@ -30,14 +29,12 @@ from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     require_in,
     require_non_negative,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 STUDENTS = {  # parameters as their makers count them
     "Qwen3-0.6B": 0.6e9,
