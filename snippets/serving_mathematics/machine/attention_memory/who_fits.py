@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from serving_mathematics.core.hardware.architectures import Attention
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_system
 from serving_mathematics.core.hardware.deployments import (
     WORKED,
     Deployment,
@@ -102,10 +102,9 @@ def _engine(kind: str, split: str = SPLITS[0]) -> Deployment:
     """Eight H200 with one of the shown models, a cache in 16 bits, split in one of two ways."""
     _, model, precision, _ = SHOWN[kind]
     own = split == SPLITS[1]
-    return replace(
-        WORKED,
-        architecture=find_model(model)[0],
-        system=find_system("h200"),
+    return deployed(
+        model,
+        "h200",
         precision=precision,
         cache_bytes=2.0,
         tensor=1 if own else 8,

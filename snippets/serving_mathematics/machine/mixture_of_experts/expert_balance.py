@@ -19,8 +19,7 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import NDArray
 
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.catalogue import deployed
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
@@ -86,14 +85,7 @@ def _measured(tokens: int) -> float:
 def _gathered(devices: int, load: float, model: str = "DeepSeek-R1", bits: str = "fp8") -> float:
     """A step in which every device gets all tokens, over one in which they go to their experts
     where that is cheaper: on H200 with attention apart, contexts of 2,000 tokens."""
-    one = replace(
-        WORKED,
-        architecture=find_model(model)[0],
-        system=find_system("h200"),
-        precision=bits,
-        attention_data=devices,
-        expert=devices,
-    )
+    one = deployed(model, "h200", precision=bits, attention_data=devices, expert=devices)
     work, tokens = count_work([one]), np.array([load])
     step_s = decode_step_s(work, FITTED, tokens, np.array([2000.0]))[0]
     chosen, gathered = (

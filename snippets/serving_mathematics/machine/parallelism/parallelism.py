@@ -21,8 +21,8 @@ import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import KERNELS, predict_runs, tabulate
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED, Deployment
+from serving_mathematics.core.hardware.catalogue import deployed
+from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.published_runs import Run, _engine_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
@@ -118,10 +118,9 @@ def example() -> SimpleNamespace:
 
 def _llama_on(devices: int, load: float, system: str = "h200") -> Deployment:
     """Llama-3.1-70B in 8 bits: prompts of 1,024 tokens, answers of as many."""
-    return replace(
-        WORKED,
-        architecture=find_model("Llama-3.1-70B")[0],
-        system=find_system(system),
+    return deployed(
+        "Llama-3.1-70B",
+        system,
         precision="fp8",
         input_tokens=1024,
         output_tokens=1024,
