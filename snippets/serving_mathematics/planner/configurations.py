@@ -311,7 +311,7 @@ def _carried_rates(
     error = _error(question)
     if not error.known:
         return Rates(sure, 0.0, 0.0)
-    faster, slower = map(erring, error.span)
+    faster, slower = map(erring, error.span())
     return Rates(sure, max(rate, faster), min(rate, slower))
 
 

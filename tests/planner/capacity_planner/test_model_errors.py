@@ -91,7 +91,7 @@ def test_rare_widths_borrow_from_narrower_ones_and_rare_kinds_from_their_shape()
 def test_no_error_lies_between_what_steps_may_err_by() -> None:
     wide = ModelError(0.8, 1.3, runs=9, devices=1)
     slow, fast = replace(wide, low=1.1), replace(wide, high=0.9)
-    assert [one.span for one in (wide, slow, fast)] == [(0.8, 1.3), (1.0, 1.3), (0.8, 1.0)]
+    assert [one.span() for one in (wide, slow, fast)] == [(0.8, 1.3), (1.0, 1.3), (0.8, 1.0)]
 
 
 def test_the_nearest_run_is_of_the_same_deployment_where_there_is_one() -> None:
