@@ -100,7 +100,8 @@ def time_in_window(
     """
     start_s, end_s = as_number(start_s=start_s, end_s=end_s)
     arrivals, departures = _sojourns(arrival_times, departure_times)
-    _window(start_s, end_s)
+    require_finite(start_s=start_s)
+    require(start_s < end_s < math.inf, "end_s", f"finite and above {start_s}", end_s)
     inside = np.minimum(departures, end_s) - np.maximum(arrivals, start_s)
     return np.asarray(np.maximum(inside, 0.0))
 
@@ -149,12 +150,6 @@ def _sojourns(
     require_all_finite(arrival_times=arrivals)
     require(departures >= arrivals, "departure_times", "at or after arrival", departures)
     return arrivals, departures
-
-
-def _window(start_s: float, end_s: float) -> None:
-    """Refuse a window that has no length."""
-    start_s = require_finite(start_s=start_s)
-    require(start_s < end_s < math.inf, "end_s", f"finite and above {start_s}", end_s)
 
 
 def edge_error(mean_sojourn_s: float, sojourn_scv: float, window_s: float) -> float:

@@ -188,12 +188,6 @@ def example() -> SimpleNamespace:
     )
 
 
-def _told_by_two() -> float:
-    """The ceiling [tokens/s] by the loops of 32 and 64 clients."""
-    pair = [32, 64]
-    return ceiling_of(pair, [_cells()[n, 0]["tokens"] for n in pair], CHAT.places)
-
-
 _COLOURS = {0: "C0", 10: "C1", 60: "C3"}
 
 
@@ -301,8 +295,9 @@ def check_two_tests_tell_the_ceiling() -> None:
     Source: the record; the slope by hand.
     """
     most = float(_tokens(0).max())
-    checks.close("ceiling [1/s]", _told_by_two(), most, rtol=0.03, kind="simulation")
     few, many = (_cells()[n, 0]["tokens"] for n in (32, 64))
+    told = ceiling_of([32, 64], [few, many], CHAT.places)
+    checks.close("ceiling [1/s]", told, most, rtol=0.03, kind="simulation")
     limit = 32 / (64 / many - 32 / few)
     checks.inside("1/b over it", limit / most, 1.05, 1.2)
 

@@ -87,15 +87,12 @@ def _served(machine: Machine, order: str, seed: int = 1) -> Outcome:
     return simulate_fleet(asked, Fleet([machine.engine], schedule=schedule, weights=weights))
 
 
-def _others_s(machine: Machine, order: str, seed: int = 1) -> FloatArray:
-    """First tokens of the others that come with the burst or after it [s]."""
+def _p90(machine: Machine, order: str, seed: int = 1) -> float:
+    """Of first tokens of the others that come with the burst or after it [s]."""
     asked, others, at = _asked(machine, seed)
     first_s = _served(machine, order, seed).first_token_s - asked.arrival_s
-    return np.asarray(first_s[others & (asked.arrival_s >= at)] + machine.made.around_s)
-
-
-def _p90(machine: Machine, order: str, seed: int = 1) -> float:
-    return float(np.quantile(_others_s(machine, order, seed), 0.9))
+    beside = first_s[others & (asked.arrival_s >= at)] + machine.made.around_s
+    return float(np.quantile(beside, 0.9))
 
 
 class _Gateway(Fair):
