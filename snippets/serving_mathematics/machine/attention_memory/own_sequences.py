@@ -18,7 +18,6 @@ from bisect import bisect_left
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,9 +42,7 @@ from serving_mathematics.machine.attention_memory.who_fits import (
     sequences_that_fit,
 )
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 TOKENS = 32_768  # of each sequence in the figure
 PLACES = 256

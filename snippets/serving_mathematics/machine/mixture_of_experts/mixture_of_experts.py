@@ -16,7 +16,7 @@ from collections import defaultdict
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +35,7 @@ from serving_mathematics.core.hardware.published_runs import (
 )
 from serving_mathematics.core.hardware.step_time import FITTED, Array, Constants, count_work
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 SPARSE, SMALL, LARGE = "Qwen3-30B-A3B", "Qwen3-4B", "Qwen3-32B"
 LOADS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

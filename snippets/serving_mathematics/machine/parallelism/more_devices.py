@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,9 +38,7 @@ from serving_mathematics.core.hardware.published_runs import _engine_runs
 from serving_mathematics.core.hardware.step_time import FITTED, count_work, step_parts
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 DEVICES = (1, 2, 4, 8, 16, 32)
 REQUESTS = (1, 16, 64, 128, 512)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,10 +31,7 @@ from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+from serving_mathematics.support.drawing import Figure
 
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15)  # of the blocks, left free
 # vLLM pull request 44594: Qwen2.5-7B on one GB200, 299,584 tokens of cache, 450 prompts of 800 to

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,12 +29,9 @@ from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import as_number, require
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
 LOADS = (0.4, 0.6, 0.8)

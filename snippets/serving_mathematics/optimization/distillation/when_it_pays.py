@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from serving_mathematics.core.batching.speculative_decoding import expected_tokens
 from serving_mathematics.core.hardware.catalogue import find_model
@@ -30,14 +29,12 @@ from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     require_in,
     require_non_negative,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 STUDENTS = {  # parameters as their makers count them
     "Qwen3-0.6B": 0.6e9,
@@ -135,16 +132,11 @@ def _times_longer(sequences: int, context: float = CHAT.mean_context_tokens) -> 
     return steps[0] / steps[1]
 
 
-def _long_places() -> int:
-    """Sequences of a long context that the chat machine holds beside the draft."""
-    return int(_tokens_beside_a_draft() // LONG_CONTEXT)
-
-
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
     teacher, student = _price(TEACHER), _price(PICKED)
     smallest = _price("Qwen3-0.6B")
-    taught = _taught_price(PICKED)
+    taught, room = _taught_price(PICKED), _tokens_beside_a_draft()
     return SimpleNamespace(
         fewer_parameters=STUDENTS[TEACHER] / STUDENTS[PICKED],
         cheaper=teacher / student,
@@ -157,9 +149,9 @@ def example() -> SimpleNamespace:
         drafted=DRAFTED,
         longer_alone=_times_longer(1),
         longer_full=_times_longer(CHAT.places),
-        fewer_tokens_percent=100 * (1 - _tokens_beside_a_draft() / CHAT.cache_tokens),
+        fewer_tokens_percent=100 * (1 - room / CHAT.cache_tokens),
         long_context=LONG_CONTEXT,
-        longer_long=_times_longer(_long_places(), LONG_CONTEXT),
+        longer_long=_times_longer(int(room // LONG_CONTEXT), LONG_CONTEXT),
         yields_high=expected_tokens(0.8, DRAFTED),
         yields_low=expected_tokens(0.5, DRAFTED),
     )

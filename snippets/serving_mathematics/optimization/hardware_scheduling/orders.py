@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_requests
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import (
     as_floats,
@@ -46,9 +47,6 @@ from serving_mathematics.support.require import (
     require_all_non_negative,
     require_non_negative,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

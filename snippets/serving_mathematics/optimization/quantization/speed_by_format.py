@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +40,8 @@ from serving_mathematics.core.machines.machines import CHAT, INSTALLED, Machine
 from serving_mathematics.optimization.quantization.language_formats import weight_formats
 from serving_mathematics.optimization.quantization.language_record import _changed_percent
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
