@@ -256,7 +256,8 @@ def check_the_promise_takes_part_of_what_memory_gives() -> None:
 def check_where_the_promise_ends_before_memory() -> None:
     """The chat model fills one device of other kinds with more than its promise of 50 ms bears: a
     full step takes longer on each, and at least what is left for the cache over the bandwidth. Of
-    longer contexts only those devices hold too much that have more memory for their bandwidth.
+    longer contexts only those devices hold too much that have more memory for their bandwidth, and
+    an L40S no more where two fit.
 
     Source: the scored step model; data sheets' memory and bandwidth.
     """
@@ -266,9 +267,11 @@ def check_where_the_promise_ends_before_memory() -> None:
         least = cache_room_bytes(one) / one.system.bandwidth_bytes_per_s
         checks.inside(f"{name}: over reading the cache", step_s / least, 1.0, 3.0)
         by_reading = name in ("L40S", "RTX PRO 6000")
-        for tokens in (LONGER, 4 * LONGER):
+        for tokens in (LONGER, 4 * LONGER, 8 * LONGER):
             late = _full(one, tokens)[1] > CHAT.promise.tpot_s
             checks.equal(f"{name}, {tokens} tokens: too long", late, by_reading)
+    two, step_s = _full(replace(CHAT.deployment, system=find_system("L40S")), 16 * LONGER)
+    checks.equal(f"L40S, {two} fit: too long", step_s > CHAT.promise.tpot_s, False)
 
 
 def check_copied_weights_leave_no_room() -> None:
