@@ -235,7 +235,7 @@ def check_four_bits_for_few_eight_for_many() -> None:
     that are found in a cache for int4 in small batches.
 
     Before any prompt int4 leads up to half of the places, and FP8 above, by a tenth over 16 bits
-    where all are taken.
+    where all are taken. With 32 places int4 carries a third to a half more, also on an L40S.
 
     Source: `core.machines`; the machine with other limits, and with another front.
     """
@@ -255,6 +255,9 @@ def check_four_bits_for_few_eight_for_many() -> None:
         most = {form: _machine(form, base).ceiling_per_s for form in FORMATS}
         checks.inside(f"{label}: FP8 at most", most["FP8"] / most["BF16"], 1.2, 2.0)
         checks.inside(f"{label}: int4 at most", most["int4"] / most["BF16"], 0.9, 1.15)
+    for base in (CHAT.limited(32), replace(CHAT, device="L40S", places=32)):
+        gain = _machine("int4", base).ceiling_per_s / base.ceiling_per_s
+        checks.inside(f"32 places on {base.device}: int4 at most", gain, 1.3, 1.6)
 
 
 def check_floors_take_what_few_bytes_gain() -> None:
@@ -306,6 +309,32 @@ def _backlog_tokens_per_s(one: Deployment, prompt: int, answer: int) -> float:
     asked = Workload(np.zeros(prompts.size), prompts, answers)
     made = engine_of(one, asked, CHAT.token_budget, CHAT.places)
     return float(answers.sum() / simulate(asked, made.engine).completion_s.max())
+
+
+def check_a_cache_in_eight_bits_where_memory_is_short() -> None:
+    """Where requests wait for memory and answers are long, a cache in eight bits carries more than
+    weights in four bits or in FP8, though the weights are a seventh larger than the cache; less
+    than both if they are three times as large.
+
+    Source: the simulator with all requests there from the start.
+    """
+    for model, system, devices, low, high in (
+        ("Llama-3.1-70B", "h200", 2, 0.7, 0.95),
+        ("Qwen3-14B", "l40s", 1, 1.1, 1.6),
+    ):
+        one = replace(
+            CHAT.deployment,
+            architecture=find_model(model)[0],
+            system=find_system(system),
+            tensor=devices,
+        )
+        forms = (("bf16", 1.0), ("int4", 2.0), ("fp8", 2.0))
+        cache, *weights = (
+            _backlog_tokens_per_s(replace(one, precision=bits, cache_bytes=kept), 1000, 4000)
+            for bits, kept in forms
+        )
+        for (bits, _), rate in zip(forms[1:], weights, strict=True):
+            checks.inside(f"{model}: {bits} over a cache in eight", rate / cache, low, high)
 
 
 def check_products_where_memory_is_short() -> None:
