@@ -72,12 +72,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     runs = run_all(sources, progress=Progress(log.info), again=again)
     _State.made = expand(ROOT, site_from(config), runs, sources=sources, show_failures=serving)
     for path, content in (_State.made.files | _State.made.pages).items():
+        if written := files.get_file_from_path(path):
+            files.remove(written)
         if path == COMPANION and isinstance(content, bytes):  # mkdocs-jupyter reads a file
             folder = as_file(default_cache(ROOT) / "notebook" / path, content).parent
             files.append(File(path, str(folder), config.site_dir, config.use_directory_urls))
             continue
-        if written := files.get_file_from_path(path):
-            files.remove(written)
         at = {"abs_src_path": str(content)} if isinstance(content, Path) else {"content": content}
         files.append(File.generated(config, path, **at))
     _State.pages = PageCache(default_cache(ROOT), config, files, _State.maths)

@@ -210,6 +210,7 @@ def test_a_deployment_by_names_differs_in_nothing_else() -> None:
     one = deployed("DeepSeek-R1", "b200", tensor=8)
     assert (one.architecture, one.system.name) == (find_model("DeepSeek-R1")[0], "b200_sxm")
     assert replace(one, architecture=WORKED.architecture, system=WORKED.system, tensor=1) == WORKED
+    assert deployed("DeepSeek-R1", "b200", one, tensor=4) == replace(one, tensor=4)
     with pytest.raises(ValueError, match="model 'no such' is not known"):
         deployed("no such", "b200")
     with pytest.raises(ValueError, match="system 'no such' is not known"):

@@ -325,18 +325,18 @@ def find_system(name: str) -> System:
     raise ValueError(f"system {name!r} is not known; nearest: {nearest(name, systems())}")
 
 
-def deployed(model: str, system: str, **changes: Any) -> Deployment:
-    """The worked deployment with another model on another system, both by their names.
+def deployed(model: str, system: str, base: Deployment = WORKED, **changes: Any) -> Deployment:
+    """A deployment with another model on another system, both by their names.
 
-    model, system: as `find_model` and `find_system` take them. changes: other fields of it; bits of
-    weights that a name tells are not taken. Raises ValueError as these do, TypeError for what is no
-    field.
+    model, system: as `find_model` and `find_system` take them. base: what has the other fields, the
+    worked deployment by default. changes: others of them; bits of weights that a name tells are not
+    taken. Raises ValueError as these do, TypeError for what is no field.
 
     >>> deployed("Llama-3.1-70B", "h200", precision="fp8", tensor=2).devices
     2
     """
     architecture, _ = find_model(model)
-    return replace(WORKED, architecture=architecture, system=find_system(system), **changes)
+    return replace(base, architecture=architecture, system=find_system(system), **changes)
 
 
 def find_backend(name: str) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
@@ -340,10 +340,10 @@ def check_weights_twice_the_cache_ask_for_fewer_bits() -> None:
         ("Qwen3-14B", "h100", 1, 0.5),
         ("Qwen3-14B", "l40s", 1, 0.95),
     ):
-        one = replace(
+        one = deployed(
+            model,
+            system,
             CHAT.deployment,
-            architecture=find_model(model)[0],
-            system=find_system(system),
             tensor=devices,
             precision="bf16",
             cache_bytes=2.0,

@@ -25,7 +25,7 @@ from serving_mathematics.core.hardware.benchmark_loops import (
     tokens_per_s_per_device,
 )
 from serving_mathematics.core.hardware.calibration import KERNELS
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment
 from serving_mathematics.core.hardware.published_runs import (
     Run,
@@ -234,8 +234,9 @@ def check_in_between_it_is_two_to_four_times_a_small_model() -> None:
         ("MiniMax-M2.5", "Qwen3-14B", "fp8", 4),
         ("DeepSeek-R1", "Qwen3-32B", "fp8", 8),
     ):
-        one = replace(WORKED, system=find_system("h200"), precision=precision, tensor=devices)
-        pair = [replace(one, architecture=find_model(name)[0]) for name in (sparse, dense)]
+        pair = [
+            deployed(name, "h200", precision=precision, tensor=devices) for name in (sparse, dense)
+        ]
         worst = []
         for prompt, answer in ((1024.0, 1024.0), (8000.0, 300.0)):
             held = [replace(way, input_tokens=prompt, output_tokens=answer) for way in pair]

@@ -19,7 +19,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from serving_mathematics.core.batching.speculative_decoding import expected_tokens
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model
 from serving_mathematics.core.hardware.deployments import (
     OWN_HEADS,
     Deployment,
@@ -125,34 +125,38 @@ def _tokens_beside_a_draft() -> float:
 def _times_longer(sequences: int, context: float = CHAT.mean_context_tokens) -> float:
     """How many times as long a step of the chat machine takes with the draft, and so how many
     tokens it must yield."""
+    return _step_s(_drafted(), sequences, context) / _step_s(CHAT.deployment, sequences, context)
+
+
+def _step_s(one: Deployment, sequences: int, context: float) -> float:
+    """A step behind the chat machine's front, with so many sequences of a context [s]."""
     constants = front_constants(find_front(CHAT.front))
-    steps = [
-        float(guessed_step_s(one, constants, sequences, context)[0])
-        for one in (_drafted(), CHAT.deployment)
-    ]
-    return steps[0] / steps[1]
+    return float(guessed_step_s(one, constants, sequences, context)[0])
 
 
 def _full_needs(one: Deployment, context: float = LONG_CONTEXT) -> float:
     """Tokens that a step must yield so that a full engine with a draft writes as many as one
     without, which holds more sequences of so long a context."""
     rates = []
-    for way in (replace(one, draft_tokens=0, drafter=OWN_HEADS), one):
-        held = int(cache_room_bytes(way) // sequence_bytes(way, context))
-        step = guessed_step_s(way, front_constants(find_front(CHAT.front)), held, context)
-        rates.append(held / float(step[0]))
+    for way in (_without_draft(one), one):
+        held = _held(way, context)
+        rates.append(held / _step_s(way, held, context))
     return rates[0] / rates[1]
+
+
+def _without_draft(one: Deployment) -> Deployment:
+    return replace(one, draft_tokens=0, drafter=OWN_HEADS)
+
+
+def _held(one: Deployment, context: float) -> int:
+    """Sequences of a context that memory holds."""
+    return int(cache_room_bytes(one) // sequence_bytes(one, context))
 
 
 def _pair(model: str, draft: str, device: str, devices: int) -> Deployment:
     """The chat machine's requests on other devices, with another model and its draft."""
-    return replace(
-        _drafted(),
-        architecture=find_model(model)[0],
-        system=find_system(device),
-        tensor=devices,
-        drafter=find_model(draft)[0],
-    )
+    drafter, _ = find_model(draft)
+    return deployed(model, device, _drafted(), tensor=devices, drafter=drafter)
 
 
 def example() -> SimpleNamespace:
@@ -274,7 +278,6 @@ def check_a_drafts_memory_is_paid_in_full_batches() -> None:
 
     Source: whole engines by the scored step, at 8,000 and at 16,000 tokens.
     """
-    constants = front_constants(find_front(CHAT.front))
     for model, draft, device, devices, least in (
         ("Llama-3.1-8B", "Llama-3.2-1B", "h100", 1, 0.0),
         ("Llama-3.1-70B", "Llama-3.2-1B", "h100", 4, 0.0),
@@ -283,12 +286,11 @@ def check_a_drafts_memory_is_paid_in_full_batches() -> None:
         ("Qwen3-32B", "Qwen3-0.6B", "h100", 2, 1.03),
     ):
         one = _pair(model, draft, device, devices)
-        plain = replace(one, draft_tokens=0, drafter=OWN_HEADS)
+        plain = _without_draft(one)
         for context in (LONG_CONTEXT, 16_000.0):
-            held = int(cache_room_bytes(one) // sequence_bytes(one, context))
-            steps = [guessed_step_s(way, constants, held, context)[0] for way in (one, plain)]
+            held = _held(one, context)
+            longer = _step_s(one, held, context) / _step_s(plain, held, context)
             needs, label = _full_needs(one, context), f"{draft} on {device}, {context:,.0f}"
-            longer = float(steps[0] / steps[1])
             checks.inside(f"{label}: needs over longer", needs / longer, 1.02, 1.3)
             checks.inside(
                 f"{label}: needs at most", needs, 1.0, 0.95 * expected_tokens(0.7, DRAFTED)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.batching.event_skipping import simulate
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
@@ -70,12 +70,7 @@ def _tokens_per_s(form: str) -> FloatArray:
 
 def _fewer_gain(model: str, devices: int, system: str, batches: list[int]) -> FloatArray:
     """A step in 16 bits over one in FP8, at each batch, on devices that share the layers."""
-    one = replace(
-        CHAT.deployment,
-        architecture=find_model(model)[0],
-        system=find_system(system),
-        tensor=devices,
-    )
+    one = deployed(model, system, CHAT.deployment, tensor=devices)
     constants = front_constants(find_front(CHAT.front))
     whole, fewer = (
         guessed_step_s(replace(one, precision=bits, cache_bytes=2.0), constants, batches, 500.0)
@@ -322,12 +317,7 @@ def check_a_cache_in_eight_bits_where_memory_is_short() -> None:
         ("Llama-3.1-70B", "h200", 2, 0.7, 0.95),
         ("Qwen3-14B", "l40s", 1, 1.1, 1.6),
     ):
-        one = replace(
-            CHAT.deployment,
-            architecture=find_model(model)[0],
-            system=find_system(system),
-            tensor=devices,
-        )
+        one = deployed(model, system, CHAT.deployment, tensor=devices)
         forms = (("bf16", 1.0), ("int4", 2.0), ("fp8", 2.0))
         cache, *weights = (
             _backlog_tokens_per_s(replace(one, precision=bits, cache_bytes=kept), 1000, 4000)
