@@ -1,4 +1,4 @@
-"""The interval for models that read the same images: symmetry, limits, and refusals."""
+"""The interval for models that answer the same questions: symmetry, limits, and refusals."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PAGE = (ROOT / "docs/optimization/quantization.md").read_text(encoding="utf-8")
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(100, 5000))
-def test_interval_holds_the_share_and_is_symmetric(lost: int, gained: int, images: int) -> None:
-    change, other = paired_change(lost, gained, images), paired_change(gained, lost, images)
-    assert change.share == (gained - lost) / images
-    assert change.low <= change.share * images / (images + 2) <= change.high
+def test_interval_holds_the_share_and_is_symmetric(lost: int, gained: int, questions: int) -> None:
+    change, other = paired_change(lost, gained, questions), paired_change(gained, lost, questions)
+    assert change.share == (gained - lost) / questions
+    assert change.low <= change.share * questions / (questions + 2) <= change.high
     assert (other.low, other.high) == pytest.approx((-change.high, -change.low))
     assert -1 <= change.low < change.high <= 1
 

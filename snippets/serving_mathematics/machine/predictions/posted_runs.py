@@ -179,8 +179,9 @@ def example() -> SimpleNamespace:
 
 
 def figure_strangers(figure: Figure) -> None:
-    """Strangers' load tests against predictions behind the front *unknown*: a new model behind its
-    first engines, and one on eight cards without NVLink, took far longer.
+    """Most of strangers' load tests lie near predictions behind the front *unknown*; a new model
+    behind its first engines (dstackai), and one on eight cards without NVLink (sfbemerk), took far
+    longer.
 
     Alt: Points on a logarithmic axis of predicted over measured time, a row for each publisher.
     Most points lie near one; those of dstackai mostly about a half, the only one of sfbemerk at a

@@ -121,7 +121,7 @@ def figure_break_even(figure: Figure) -> None:
         fit = np.append(loads[loads < most], most)
         needed = break_even_tokens(one, FITTED, fit, CONTEXT_TOKENS)
         style = "-" if model.startswith("Qwen") else "--"
-        axes.plot(fit, needed, style, color=colour, label=f"{model}, {drafter}")
+        axes.plot(fit, needed, style, color=colour, label=f"{model}, guesses from {drafter}")
     axes.legend(loc="upper left", bbox_to_anchor=(0, 0.88), reverse=True)
     axes.axhline(GUESSES + 1, linestyle=":", color="C5")
     axes.annotate("all that three guesses can yield", (1.1, GUESSES + 1.1), color="C5")

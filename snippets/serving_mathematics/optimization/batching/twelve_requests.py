@@ -91,7 +91,7 @@ def figure_twelve_requests(figure: Figure) -> None:
     """A batch holds all its places until its longest answer is written. Let in at every step, the
     same twelve requests are done earlier.
 
-    Grey: the place has its answer, and waits for the others of its batch.
+    Thin: the place has its answer, and waits for the others of its batch.
 
     Alt: Three timelines with four rows each, of static, dynamic and continuous batching. The rows
     of the first two are grey for long stretches before all of them end together; those of the third

@@ -160,7 +160,7 @@ def figure_hit_ratio(figure: Figure) -> None:
     axes.semilogx(sizes, [hit_ratio(p, float(size)) for size in sizes], color="C0")
     axes.plot(SIMULATED, [_simulated(size).mean for size in SIMULATED], "o", color="C0")
     axes.annotate("most popular items (static)", (1.1, 0.5), color="C2")
-    axes.annotate("LRU", (60, 0.43), color="C0")
+    axes.annotate("LRU: Che (line),\nsimulated (dots)", (60, 0.42), color="C0", va="top")
     axes.set(xlim=(0.9, 1100), ylim=(0, 1))
     axes.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
     axes.set(xlabel="cache size [items]", ylabel="hit ratio")

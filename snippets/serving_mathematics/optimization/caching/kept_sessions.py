@@ -235,9 +235,9 @@ def figure_found(figure: Figure) -> None:
     points = [100 * _replayed(size, 0.3) for size in SIZES]
     axes.plot([size / 1e6 for size in SIZES], points, "o", color="C1")
     axes.axvline(AGENTS.cache_tokens / 1e6, color="C4", linestyle=":")
-    axes.annotate("the device", (AGENTS.cache_tokens / 1e6 * 1.06, 12), color="C4")
-    axes.annotate("closed form", (0.52, 52), color="C0", ha="right")
-    axes.annotate("every block\nfollowed", (1.3, 36), color="C1", ha="left")
+    axes.annotate("the device's", (AGENTS.cache_tokens / 1e6 * 1.06, 12), color="C4")
+    axes.annotate("Little's law", (0.52, 52), color="C0", ha="right")
+    axes.annotate("simulated,\nblock by block", (1.1, 62), color="C1", va="top")
     axes.set_xticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
     axes.minorticks_off()
     axes.set(ylim=(0, 100), xlabel="cache [million tokens]", ylabel="prompt tokens found [%]")
@@ -247,7 +247,7 @@ def figure_forgetting(figure: Figure) -> None:
     """A cache that forgets makes work, and the work makes it forget more: the promise falls off a
     cliff, which a tier larger than the device moves.
 
-    The agents, with their own memory only, and with a tier in host memory. Means of three runs.
+    The agents, with their own memory only, and with a tier in host memory. Medians of three runs.
 
     Alt: Lines of the share of requests that get what is promised, against load. Without a tier the
     share is high and then falls steeply. With a tier as large as the device it falls a little
@@ -259,7 +259,7 @@ def figure_forgetting(figure: Figure) -> None:
         ("as large", "C1", "tier as large\nas the device", 58.5, 63),
         ("host", "C0", "2 TB of host memory", 73, 92),
     ):
-        axes.plot(LOADS, 100 * _kept(way).mean(axis=1), color=colour)
+        axes.plot(LOADS, 100 * np.median(_kept(way), axis=1), color=colour)
         axes.annotate(text, (x, y), color=colour)
     axes.axhline(100 * AGENTS.promise.share, color="C4", linestyle=":")
     axes.annotate("promised", (21, 84), color="C4")

@@ -127,22 +127,22 @@ def example() -> SimpleNamespace:
 
 
 def figure_three_memories(figure: Figure) -> None:
-    """Blocks hold as many sequences as their tokens allow; a common beginning is stored once,
-    or once for each.
+    """Blocks hold as many sequences as their tokens allow; a common prefix is stored once, or once
+    for each.
 
-    The chat machine's memory; in print, sequences of its mean length behind a common beginning.
+    The chat machine's memory; in print, sequences of its mean length behind a common prefix.
     Requests that wait beside free memory wait for a step to read their prompt.
 
-    Alt: Lines of sequences that fit against the tokens of a common beginning, both axes
-    logarithmic. Reserving is a flat line far below. Blocks begin high and fall as the beginning
-    grows. Blocks that are shared stay high throughout.
+    Alt: Lines of sequences that fit against the tokens of a common prefix, both axes logarithmic.
+    Reserving is a flat line far below. Blocks begin high and fall as the prefix grows. Blocks that
+    are shared stay high throughout.
     """
     axes = figure.subplots()
     lengths = np.unique(np.geomspace(100, 16_000, 60).astype(int))
     for way, colour, x, y, text in (
         ("reserved", "C3", 150, 15, "reserved for the longest"),
-        ("blocks", "C1", 150, 120, "blocks, beginning in each"),
-        ("shared", "C0", 700, 390, "blocks, beginning shared"),
+        ("blocks", "C1", 150, 120, "blocks, prefix in each"),
+        ("shared", "C0", 700, 390, "blocks, prefix shared"),
     ):
         axes.loglog(lengths, [_most(way, int(n)) for n in lengths], color=colour)
         axes.annotate(text, (x, y), color=colour)
@@ -150,7 +150,7 @@ def figure_three_memories(figure: Figure) -> None:
     axes.set_yticks([10, 30, 100, 300], ["10", "30", "100", "300"])
     axes.set_xticks([100, 1000, 10_000], ["100", "1,000", "10,000"])
     axes.minorticks_off()
-    axes.set(xlabel="tokens with which all prompts begin", ylabel="sequences in memory")
+    axes.set(xlabel="common prefix [tokens]", ylabel="sequences in memory")
 
 
 def _strips(shared: int, rate: int, frame: int) -> list[tuple[Any, ...]]:

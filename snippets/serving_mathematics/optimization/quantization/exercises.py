@@ -197,10 +197,10 @@ def check_decode_speedup() -> None:
 
 
 def check_answers_needed() -> None:
-    """With that many images the loss shows in 80% of the evaluations.
+    """With that many answers the loss shows in 80% of the evaluations.
 
     Source: 20,000 multinomial evaluations and the interval of the chapter, which is a little wider;
-    for a large loss the variance of twenty images, five lost and one gained.
+    for a large loss the variance of twenty questions, five lost and one gained.
     """
     twenty = [1.0] * 5 + [-1.0] + [0.0] * 14
     for power, quantile in ((0.5, 1.959964), (0.8, 1.959964 + 0.841621)):

@@ -138,11 +138,11 @@ def example() -> SimpleNamespace:
 
 def figure_language_formats(figure: Figure) -> None:
     """In eight bits the model reads its text nearly as before; in four the scales decide what it
-    loses, and weights lose more after a rotation, which is meant for products.
+    loses.
 
     Growth of perplexity with 95% intervals. The file is in four bits already, so its weights are
-    first moved off that grid: by rescaled channels (circles, as in the table), or by a rotation
-    (diamonds).
+    first moved off that grid: channels are rescaled, as in the table, or rotated, which is meant
+    for products and costs weights more.
 
     Alt: Dot plot with a row for each of thirteen formats, from eight bits at the top to four at the
     bottom, and growth of perplexity in percent along the axis, linear up to 1 and logarithmic

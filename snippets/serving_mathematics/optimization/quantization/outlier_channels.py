@@ -132,8 +132,7 @@ def figure_outlier_channel(figure: Figure) -> None:
     """One channel that is r times larger takes log₂ r bits from all others, unless it has a scale
     of its own or is divided out.
 
-    Eight bits; signal to noise in the ordinary channels, by what shares a scale. Thin: with log₂ r
-    bits fewer.
+    Eight bits; signal to noise in the ordinary channels, by what shares a scale.
 
     Alt: Signal-to-noise ratio against the size of the outlier on a logarithmic axis. Per channel
     stays level, smoothed falls slowly, per tensor and per token fall steeply to nothing.
@@ -152,6 +151,7 @@ def figure_outlier_channel(figure: Figure) -> None:
     crest = 254 * math.sqrt(3) / 10 ** (_ordinary_db(1.0, "per tensor") / 20)
     line = [full_scale_sqnr_db(max(254 / r, 1.0), crest) for r in ratios]
     axes.plot(ratios, line, color="C4", linewidth=1)
+    axes.annotate("log₂ r\nbits fewer", (22, 9), color="C4", ha="right", va="top")
     axes.set(xscale="log", xlim=(0.8, 2500), ylim=(-3, 49), xlabel="outlier over other channels")
     axes.set(ylabel="SQNR of the others [dB]")
     axes.minorticks_off()

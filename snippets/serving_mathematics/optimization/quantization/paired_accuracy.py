@@ -1,10 +1,10 @@
 """Whether a changed model answers worse: only the questions that it answers differently tell.
 
-Two models read the same N images. N₋ right answers are lost, N₊ gained; the accuracy changes by
-(N₊ − N₋)/N, with variance (N₊ + N₋ − (N₊ − N₋)²/N)/N². The images that both read alike drop out,
-which is why the interval is narrower than that of two separate accuracies.
+Two models answer the same N questions. N₋ right answers are lost, N₊ gained; the accuracy changes
+by (N₊ − N₋)/N, with variance (N₊ + N₋ − (N₊ − N₋)²/N)/N². The questions that both answer alike drop
+out, which is why the interval is narrower than that of two separate accuracies.
 
-Assumes: the images are a random sample of those to come.
+Assumes: the questions are a random sample of those to come.
 
 Source: Agresti and Min (2005) for the interval with ½ added to each count.
 """
@@ -31,34 +31,34 @@ class Change:
     high: float
 
 
-def paired_change(lost: int, gained: int, images: int) -> Change:
-    """Change of accuracy between two models that read the same images, with a 95% interval.
+def paired_change(lost: int, gained: int, questions: int) -> Change:
+    """Change of accuracy between two models that answer the same questions, with a 95% interval.
 
-    lost: right answers that became wrong. gained: wrong ones that became right. images: N, at
+    lost: right answers that became wrong. gained: wrong ones that became right. questions: N, at
     least 1 and at least as many as both. The interval is Wald's with ½ added to each of the four
     counts, so that no difference at all does not pass for certainty. Raises ValueError on other
     input.
 
-    >>> change = paired_change(lost=0, gained=0, images=998)
+    >>> change = paired_change(lost=0, gained=0, questions=998)
     >>> change.share, round(change.high, 6)
     (0.0, 0.00196)
     """
-    lost, gained, images = as_number(lost=lost, gained=gained, images=images)
+    lost, gained, questions = as_number(lost=lost, gained=gained, questions=questions)
     for name, count in (("lost", lost), ("gained", gained)):
         require(0 <= count < math.inf and count % 1 == 0, name, "a count", count)
-    enough = max(lost + gained, 1) <= images < math.inf and images % 1 == 0
-    require(enough, "images", "an integer, at least lost + gained and 1", images)
-    n = images + 2
+    enough = max(lost + gained, 1) <= questions < math.inf and questions % 1 == 0
+    require(enough, "questions", "an integer, at least lost + gained and 1", questions)
+    n = questions + 2
     middle = (gained - lost) / n
     half = NORMAL_975 * math.sqrt(lost + gained + 1 - (gained - lost) ** 2 / n) / n
-    return Change((gained - lost) / images, max(middle - half, -1.0), min(middle + half, 1.0))
+    return Change((gained - lost) / questions, max(middle - half, -1.0), min(middle + half, 1.0))
 
 
 def check_interval_covers() -> None:
     """The interval holds the true change 95 times in 100, where Wald's own fails when few answers
     change.
 
-    Source: 20,000 sets of 720 images with 0.4% lost and 0.2% gained; coverage of both.
+    Source: 20,000 sets of 720 questions with 0.4% lost and 0.2% gained; coverage of both.
     """
     rng, n, lost, gained = np.random.default_rng(3), 720, 0.004, 0.002
     draws = rng.multinomial(n, [lost, gained, 1 - lost - gained], size=20_000)
@@ -78,7 +78,7 @@ def check_published_interval() -> None:
 
     Source: A. Agresti's R function diffpropci, on 16 lost, 3 gained of 100, worked through by hand.
     """
-    change = paired_change(lost=16, gained=3, images=100)
+    change = paired_change(lost=16, gained=3, questions=100)
     middle, spread = -13 / 102, math.sqrt(20 - 169 / 102) / 102
     expected = [middle - 1.959964 * spread, middle + 1.959964 * spread]
     checks.close("ends", [change.low, change.high], expected, atol=1e-8)
