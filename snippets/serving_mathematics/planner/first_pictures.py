@@ -114,9 +114,9 @@ def _numbers() -> str:
     return _picture(
         "Two hours are 50 hours, and two milliseconds are ten",
         _text(0, 30, f"{DAYS * 24 / BURN_RATE:.0f} hours", "wrong"),
-        _text(0, 50, f"at a burn rate of {BURN_RATE}: “2 hours”"),
+        _text(0, 50, f"not “2 hours”, at a burn rate of {BURN_RATE}"),
         _text(0, 92, f"{GAP_MS} ms", "wrong"),
-        _text(0, 112, f"between tokens: “{GAP_MS} / {CLIENTS} = {GAP_MS / CLIENTS:.0f}”"),
+        _text(0, 112, f"not “{GAP_MS} / {CLIENTS} = {GAP_MS / CLIENTS:.0f}”, between tokens"),
     )
 
 
