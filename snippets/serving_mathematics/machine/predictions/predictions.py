@@ -56,12 +56,12 @@ def example() -> SimpleNamespace:
 
 
 def _own_rows() -> list[str]:
-    """Lines of the page's table: errors of the other runs, before and after some calibrated."""
-    rows = []
-    for few in FEW:
-        cells = [f"{100 * kept_error(few, method=m)['median']:.1f}%" for m in ("before", "after")]
-        rows.append(f"| {few} | {' | '.join(cells)} |")
-    return rows
+    """Lines of the page's table: errors of the other runs, without and after some calibrated."""
+    errors = [kept_error(FEW[-1], method="before"), *map(kept_error, FEW)]
+    return [
+        f"| {few} | {100 * error['median']:.1f}% |"
+        for few, error in zip((0, *FEW), errors, strict=True)
+    ]
 
 
 def _score_rows(told: dict[str, Any]) -> list[str]:
