@@ -30,6 +30,8 @@ from serving_mathematics.support.require import (
     require_positive_integer,
 )
 
+LONG_TOKENS = 16_000  # of an answer that reasons, at most
+PROXY_S = 300  # between two reads, after which the page's proxy closes a connection
 WORDS_PER_MINUTE, WORDS_PER_TOKEN = 238.0, 0.75  # English, read silently; Brysbaert, Databricks
 
 
@@ -113,6 +115,8 @@ def example() -> SimpleNamespace:
     total = end_to_end_s(0.5, 0.025, 101)
     return SimpleNamespace(
         e2e_s=total,
+        long_tokens=LONG_TOKENS,
+        long_s=end_to_end_s(0.5, 0.025, LONG_TOKENS),
         reader_gap_ms=60_000 * WORDS_PER_TOKEN / WORDS_PER_MINUTE,
     )
 
@@ -165,6 +169,19 @@ def check_total_time() -> None:
     checks.close("E2E [s]", end_to_end_s(0.5, 0.025, 101), 3.000, rtol=1e-12)
     twice = end_to_end_s(0.5, 0.025, 102)  # of a token more
     checks.close("TTFT + N·TPOT [s]", twice, 0.5 + 101 * 0.025, rtol=1e-12)
+
+
+def check_a_proxy_cuts_whole_answers() -> None:
+    """At the pace of the figure an answer of 16,000 tokens that is not streamed comes after the
+    time-out of the page's proxy; streamed, no read waits for a hundredth of it.
+
+    Source: by hand, 0.5 + 15,999·0.025 s; the longest gap of the figure.
+    """
+    whole_s = end_to_end_s(0.5, 0.025, LONG_TOKENS)
+    checks.close("whole [s]", whole_s, 400.475, rtol=1e-12)
+    checks.holds("after the time-out", whole_s > PROXY_S, got=whole_s)
+    longest_s = stream_metrics(_interrupted()).longest_itl_s
+    checks.inside("longest gap over the time-out", longest_s / PROXY_S, 0, 0.01)
 
 
 def check_conventions_differ() -> None:

@@ -25,7 +25,10 @@ import numpy.typing as npt
 
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
-from serving_mathematics.definitions.latency_distribution.latency_distribution import quantile_ranks
+from serving_mathematics.definitions.latency_distribution.latency_distribution import (
+    quantile_ranks,
+    wilks_sample_size,
+)
 from serving_mathematics.support import checks
 from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import provenance, read_record, write_record
@@ -48,6 +51,7 @@ RUNS = 8  # of each machine at each load: near the ceiling the D of one is off b
 ENOUGH = 8000  # requests that are worth an interval with two ends, at the loads of `BUSY`
 BUSY = {"chat": 0.8, "mixture": 0.5}
 WITHIN = 4  # windows of each such percentile, in which slow requests are counted
+FEW = CHAT.limited(64)  # places, whose queue outlasts that of many
 BLOCKS = 20  # of such a test, in which it counts its own slow requests
 
 
@@ -228,6 +232,16 @@ def _row(machine: str, load: float) -> dict[str, Any]:
     return next(row for row in found if not row["minutes"])
 
 
+@functools.cache
+def _few_effect() -> float:
+    """D of first tokens with few places at nine tenths of what they carry."""
+    asked = 60_000
+    run = run_engine(FEW, 0.9 * FEW.ceiling_per_s, asked, np.random.default_rng(0))
+    first_s = run.ttft_s[asked // 6 :]
+    slow = first_s > np.quantile(first_s, 0.99)
+    return design_effect(slow.reshape(-1, COUNT).sum(axis=1))
+
+
 def example() -> SimpleNamespace:
     """Numbers quoted in the text; shares in percent, and what requests are worth to ten, because
     eight other runs differ by as much."""
@@ -239,6 +253,8 @@ def example() -> SimpleNamespace:
         chat_effect=chat["effect"],
         chat_own_effect=chat["own_effect"],
         chat_worth=10 * round(COUNT / chat["effect"] / 10),
+        chat_needs=100 * round(wilks_sample_size(0.99, 0.975) * chat["effect"] / 100),
+        few_effect=10 * round(_few_effect() / 10),
         chat_held=100 * chat["held"]["alone"],
         chat_held_by_effect=100 * chat["held"]["by_effect"],
         mixture_effect=mixture["effect"],
@@ -309,6 +325,17 @@ def check_effect_restores_the_interval() -> None:
         steady = [row for row in _recorded() if row["machine"] == name and not row["minutes"]]
         effects = [row["effect"] for row in steady]
         checks.holds(f"{name}: D grows", effects == sorted(effects), got=effects)
+
+
+def check_few_places_take_more_requests() -> None:
+    """Nearly six thousand requests are worth both ends of a p99 on the busy chat machine; with 64
+    places at nine tenths of what they carry, 20,000 are worth too few.
+
+    Source: 368 independent requests for both ends of a p99; simulation of 60,000 requests.
+    """
+    needed = wilks_sample_size(0.99, 0.975)
+    checks.inside("chat: worth of 6,000", 6000 / _row("chat", 0.8)["effect"], needed, 2 * needed)
+    checks.inside("64 places: worth of 20,000", 20_000 / _few_effect(), 20, needed - 1)
 
 
 def check_a_test_does_not_know_its_own_effect() -> None:
