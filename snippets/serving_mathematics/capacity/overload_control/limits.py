@@ -64,7 +64,8 @@ SEEDS = (1, 2, 3)
 DRAWS = range(1, 13)  # of what the page tells
 DOCUMENT, DOCUMENTS = 16_000, 0.01  # tokens of a prompt, and the share that are so long
 LOADS = (0.6, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
-PLACES = {"chat": 195, "mixture": 40}  # with which a full engine keeps its promise per token
+PLACES = {"chat": 195, "mixture": 40, "L40S": 33}  # that keep the promise per token
+L40S = replace(CHAT, name="L40S", device="L40S")  # where few end within the promise
 # what is limited, and settings; those of tokens are shares of what is read in time
 POLICIES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "nothing": ("", (0.0,)),
@@ -278,6 +279,12 @@ def _worst(machine: Machine, policy: str, setting: float, places: int) -> float:
     )
 
 
+def _work(machine: Machine, load: float, policy: str, setting: float) -> float:
+    """Work in time, in the mean of draws."""
+    runs = (_served(machine, load, policy, setting, _places(machine), seed) for seed in SEEDS)
+    return float(np.mean([run.work for run in runs]))
+
+
 def _calm(machine: Machine, policy: str, setting: float, load: float | None = None) -> float:
     """Share of all requests in time, in the mean of draws, below the ceiling; by itself at the load
     up to which the machine keeps its promise."""
@@ -342,7 +349,8 @@ def example() -> SimpleNamespace:
         one_refused=100 * (1 - _calm(CHAT, "requests", 1.0, 0.5)),
         twice_work=100 * _told(2.0, "requests", 2.0 * most, places).work,
         half_wait_work=100 * _told(2.0, "a time-out of the wait", 0.5, places).work,
-        whole_wait_work=100 * _told(2.0, "a time-out of the wait", 1.0, places).work,
+        l40s_times=_work(L40S, 2.0, "a time-out of the wait", 0.5)
+        / _work(L40S, 2.0, "requests", 3.0),
         reading_work=100 * _told(2.0, "a time-out", 0.5, places).work,
         requests_let_in=100 * kept,
         all_let_in=100 * every,
@@ -442,7 +450,11 @@ def check_places_keep_the_promise_per_token() -> None:
     Source: engines at nearly twice their ceiling, the middle half of the requests, one draw and
     four; for the mean `share_tokens`' line of a step; the same limit.
     """
-    for machine, requests, draws, near in ((CHAT, 16_000, 1, 0.005), (MIXTURE, 2000, 4, 0.03)):
+    for machine, requests, draws, near in (
+        (CHAT, 16_000, 1, 0.005),
+        (L40S, 16_000, 1, 0.005),
+        (MIXTURE, 2000, 4, 0.03),
+    ):
         share, middle = machine.promise.share, slice(requests // 4, 3 * requests // 4)
         for more, low, high in ((1.0, share - near, 1.0), (1.2, 0.0, share - 2 * near)):
             places, kept = round(more * _places(machine)), list[float]()
@@ -506,6 +518,26 @@ def check_who_comes_within_a_step_waits_too() -> None:
     ):
         refused = 1 - _calm(CHAT, policy, setting, 0.5)
         checks.inside(f"{policy}, {setting:g}: refused", refused, low, high)
+
+
+def check_where_half_is_below_three() -> None:
+    """On an L40S half of what is ended within the promise is one request. There a time-out of half
+    of the promise keeps nine tenths of the work that its places carry, and so does a limit of one,
+    which refuses a tenth at half load. A limit of three keeps less than two thirds of that work.
+
+    Source: the same engine, three draws.
+    """
+    half = queue_room(_ended_per_s(L40S), L40S.promise.ttft_s)
+    checks.equal("half of what is ended", half, 1, kind="simulation")
+    carried = L40S.limited(_places(L40S)).ceiling_per_s / L40S.ceiling_per_s
+    for load in (1.2, 2.0):
+        late = _work(L40S, load, "a time-out of the wait", 0.5)
+        checks.inside(f"at {load}: a time-out over what is carried", late / carried, 0.87, 1.0)
+        one, three = (_work(L40S, load, "requests", most) for most in (1.0, 3.0))
+        checks.inside(f"at {load}: one over a time-out", one / late, 0.95, 1.1)
+        checks.inside(f"at {load}: three over a time-out", three / late, 0.0, 0.67)
+    refused = 1 - _calm(L40S, "requests", 1.0, 0.5)
+    checks.inside("one, at half load: refused or late", refused, 0.07, 0.14)
 
 
 def check_half_of_what_is_ended() -> None:

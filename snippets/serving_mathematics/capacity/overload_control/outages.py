@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.overload_control.limits import _best, _places
+from serving_mathematics.capacity.overload_control.limits import L40S, _best, _places
 from serving_mathematics.capacity.overload_control.storms import budgeted_retry, storm_band
 from serving_mathematics.core.fleet.design import Fleet, Retry, never
 from serving_mathematics.core.fleet.outcomes import Outcome
@@ -36,7 +36,7 @@ from serving_mathematics.core.fleet.policies import back_off
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.drawing import Figure
@@ -72,14 +72,15 @@ def _run(
     seed: int = 1,
     pause_s: float = 0.5,
     hears_s: float = 0.0,
+    machine: Machine = CHAT,
 ) -> _Run:
-    """The chat machine, whose load is given in its ceiling with all places. pause_s: before the
-    first retry. hears_s: until the engine knows who has left."""
+    """A machine, whose load is given in its ceiling with all places. pause_s: before the first
+    retry. hears_s: until the engine knows who has left."""
     rng = np.random.default_rng(seed)
-    rate = load * CHAT.ceiling_per_s
+    rate = load * machine.ceiling_per_s
     arrivals = np.cumsum(rng.exponential(1 / rate, int(1.2 * rate * seconds) + 100))
     arrivals = arrivals[arrivals < seconds]
-    drawn = draw_lengths(rng, CHAT.traffic, arrivals.size)
+    drawn = draw_lengths(rng, machine.traffic, arrivals.size)
     asked = Requests(
         arrivals,
         drawn.prompt_tokens,
@@ -106,9 +107,9 @@ def _run(
         return 0
 
     fleet = Fleet(
-        [CHAT.limited(_places(CHAT)).engine],
+        [machine.limited(_places(machine)).engine],
         route,
-        most_waiting=_best(CHAT, "requests") if guard == "refuses" else math.inf,
+        most_waiting=_best(machine, "requests") if guard == "refuses" else math.inf,
         retry=retry,
         stalls=[(*outage_s, 0)],
         cancels=guard == "cancels",
@@ -141,9 +142,11 @@ def _storm(
     seed: int = 1,
     pause_s: float = 0.5,
     hears_s: float = 0.0,
+    machine: Machine = CHAT,
 ) -> _Storm:
-    """The chat machine through an outage of half a minute."""
-    run = _run(load, guard, habit, seconds, seed=seed, pause_s=pause_s, hears_s=hears_s)
+    """A machine through an outage of half a minute."""
+    asked = (load, guard, habit, seconds)
+    run = _run(*asked, seed=seed, pause_s=pause_s, hears_s=hears_s, machine=machine)
     edges = np.arange(0, seconds + 1, BIN_S)
     due, first = run.outcome.due_s, run.outcome.first_token_s
     answered = ~np.isnan(first)
@@ -151,7 +154,7 @@ def _storm(
     missed = np.flatnonzero(np.histogram(due[answered], edges)[0] < 0.95 * came)
     last = float(edges[missed[-1] + 1] - OUTAGE_S[1]) if missed.size else 0.0
     back = max(last, 0.0)  # whom a limit serves through the outage is back at once
-    percent = 100 / CHAT.ceiling_per_s / BIN_S
+    percent = 100 / machine.ceiling_per_s / BIN_S
     seen = np.searchsorted(run.line[:, 0], edges[1:]) - 1
     return _Storm(
         (percent * np.histogram(run.attempts_s, edges)[0]).round(1).tolist(),
@@ -169,24 +172,32 @@ class _Backs(NamedTuple):
 
 
 @recorded(_Backs, "outages_ended")
-def _backs(load: float, guard: str, habit: str, seconds: int, hears_s: float) -> _Backs:
-    """The chat machine through many outages."""
-    runs = (_storm.again(load, guard, habit, seconds, hears_s=hears_s, seed=n) for n in SEEDS)
+def _backs(
+    load: float, guard: str, habit: str, seconds: int, hears_s: float, machine: Machine
+) -> _Backs:
+    """A machine through many outages."""
+    asked = (load, guard, habit, seconds)
+    runs = (_storm.again(*asked, seed=n, hears_s=hears_s, machine=machine) for n in SEEDS)
     return _Backs([run.back_s for run in runs])
 
 
 def _back_s(
-    load: float, guard: str, habit: str, seconds: int = LATER_S, hears_s: float = 0.0
+    load: float,
+    guard: str,
+    habit: str,
+    seconds: int = LATER_S,
+    hears_s: float = 0.0,
+    machine: Machine = CHAT,
 ) -> float:
     """When requests are answered again, after the outage, in the mean of draws [s]; infinite if in
     one of them they never are."""
-    each_s = _backs(load, guard, habit, seconds, hears_s).each_s
+    each_s = _backs(load, guard, habit, seconds, hears_s, machine).each_s
     return math.inf if min(each_s) < 0 else float(np.mean(each_s))
 
 
-def _carried() -> float:
+def _carried(machine: Machine = CHAT) -> float:
     """What the engine carries with the places that it keeps, over its ceiling."""
-    return CHAT.limited(_places(CHAT)).ceiling_per_s / CHAT.ceiling_per_s
+    return machine.limited(_places(machine)).ceiling_per_s / machine.ceiling_per_s
 
 
 def example() -> SimpleNamespace:
@@ -365,7 +376,7 @@ def check_cancelling_ends_it_below_the_ceiling() -> None:
 def check_who_hears_late_cancels_in_vain() -> None:
     """An engine that hears two seconds late that clients have left answers nobody again at half
     load, a quarter of an hour after the outage, nor at 70%: the next client has left by then. At a
-    fifth of the ceiling everybody is.
+    fifth of the ceiling everybody is, and so on an L40S at half of what its places carry.
 
     Source: the engine, request by request, sixteen draws.
     """
@@ -374,6 +385,8 @@ def check_who_hears_late_cancels_in_vain() -> None:
         checks.holds(f"load {load}: never", back == math.inf, got=back)
     low = _back_s(0.2, "cancels", HABITS[1], hears_s=LATE_S)
     checks.inside("load 0.2: back after [s]", low, 0.0, 30.0)
+    half = _back_s(0.5 * _carried(L40S), "cancels", HABITS[1], hears_s=LATE_S, machine=L40S)
+    checks.inside("L40S, half load: back after [s]", half, 0.0, 30.0)
 
 
 def check_backoff_does_not_end_a_storm() -> None:

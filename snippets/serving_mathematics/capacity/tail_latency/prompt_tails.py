@@ -43,6 +43,7 @@ from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_in, require_non_negative
 
+SHORTER = 5000  # tokens of documents that are little longer than other prompts
 SHOWN = {  # remedies of the page's table
     "none": "none",
     "unread tokens": "to the engine with the fewest unread tokens instead",
@@ -97,6 +98,22 @@ def _full_step_s(token_budget: int = 0) -> float:
     return ends[0] - ends[1]
 
 
+def _small_limit(tokens: int) -> float:
+    """The p99 of short prompts with a limit of 512 in the old budget, over that without, where
+    documents have so many tokens; at 70% load of longer ones, in the mean of two draws."""
+    ratios = []
+    for seed in range(2):
+        asked = _ask("documents", 0.7, seed)
+        prompts = np.where(asked.long, tokens, asked.workload.prompt_tokens)
+        asked = replace(asked, workload=replace(asked.workload, prompt_tokens=prompts))
+        limited, free = (
+            _tail(asked, _serve("documents", asked, REMEDIES[name]))["short_p99"]
+            for name in ("limit in the old budget", "none")
+        )
+        ratios.append(limited / free)
+    return float(np.mean(ratios))
+
+
 def example() -> SimpleNamespace:
     """Numbers of the page: the table, and shares in percent."""
     rows = []
@@ -116,6 +133,8 @@ def example() -> SimpleNamespace:
         document_read_ms=1000 * none["long_p50"],
         blocked_percent=100 * blocked_share(rate, share, none["long_p50"]),
         chat_cut=_cut("chat", 0.7, "shortest"),
+        shorter_tokens=SHORTER,
+        shorter_percent=100 * (_small_limit(SHORTER) - 1),
     )
 
 
@@ -264,6 +283,25 @@ def check_what_a_larger_budget_costs() -> None:
         names = ("limit in the old budget", "none")
         limited, free = (_remedy(mix, 0.7, name)["long_p50"] for name in names)
         checks.inside(f"{mix}: documents, times as long", limited / free, 1.65, 1.95)
+
+
+def check_a_small_limit_wants_long_documents() -> None:
+    """A limit of 512 within the old budget makes the p99 of short prompts longer where documents
+    are up to twice as long as the p99 of the others, and a third shorter where they are four times
+    as long.
+
+    Source: the same engines, two draws.
+    """
+    others = float(np.quantile(CHAT.sample.prompt_tokens, 0.99))
+    for tokens, times, low, high in (
+        (SHORTER, 1.2, 1.3, 1.6),
+        (8000, 1.9, 1.1, 1.3),
+        (16_000, 3.9, 0.55, 0.7),
+    ):
+        checks.close(
+            f"{tokens:,} tokens over the p99", tokens / others, times, rtol=0.05, kind="stated"
+        )
+        checks.inside(f"{tokens:,} tokens: with over without", _small_limit(tokens), low, high)
 
 
 def check_whom_the_order_costs() -> None:
