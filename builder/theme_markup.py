@@ -18,6 +18,7 @@ from markdown.extensions.toc import slugify_unicode
 
 from builder.markup import markup
 
+OLDEST = ["chrome 123", "firefox 128", "ios_saf 17.5", "safari 17.5"]  # which get their prefixes
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|bp|nb|kc|ow|sa|si)">([^<]*)</span>')
@@ -151,7 +152,8 @@ def content(html_of_page: str) -> str:
 
 def trim_styles(site: Path) -> None:
     """Leave of the theme's style sheets the rules for classes and ids that a built site's pages or
-    scripts name. All sheets lose their comments.
+    scripts name. All sheets lose their comments, and the site's own gets the prefixes that the
+    oldest browsers need, and no shorthand that these do not know.
     """
     names = set[str]()
     for file in site.rglob("*.html"):
@@ -162,8 +164,11 @@ def trim_styles(site: Path) -> None:
             names.update(_WORDS.findall(file.read_text(encoding="utf-8")))
     for file in site.glob("assets/**/*.css"):
         text = file.read_text(encoding="utf-8")
-        of_theme = re.findall(r"[.#]([A-Za-z_][\w-]*)", text) * (file.parent.name == "stylesheets")
-        light = process_stylesheet(text, unused_symbols={*of_theme} - names)
+        if file.parent.name == "stylesheets":
+            of_theme = {*re.findall(r"[.#]([A-Za-z_][\w-]*)", text)}
+            light = process_stylesheet(text, unused_symbols=of_theme - names)
+        else:  # the theme brings its prefixes along
+            light = process_stylesheet(text, browsers_list=OLDEST)
         file.write_text(light, encoding="utf-8")
 
 

@@ -361,6 +361,52 @@ def test_letters_of_a_picture_grow_with_those_of_the_page_as_far_as_there_is_roo
             assert moving.locator(".slider-controls input").first.input_value() == "0", shown
 
 
+SPACED = "* { letter-spacing: 0.12em !important; word-spacing: 0.16em !important }"
+OVER = """(all) => all.filter((one) => one.getBoundingClientRect().right
+    > one.closest("svg").getBoundingClientRect().right + 1).map((one) => one.textContent)"""
+HEIGHTS = """(all) => {
+    const reading = all[0].closest(".slider").querySelector(".slider-reading");
+    const found = new Set();
+    const go = ([one, ...others]) => {
+        if (!one) return found.add(Math.round(reading.getBoundingClientRect().height));
+        for (let value = 0; value <= (one.max || one.length - 1); value += 1) {
+            one.value = value;
+            one.dispatchEvent(new Event("input", { bubbles: true }));
+            go(others);
+        }
+    };
+    go(all);
+    return found.size;
+}"""
+
+
+def test_a_title_is_no_wider_than_its_picture_where_letters_are_set_apart(
+    page: Page, origin: str
+) -> None:
+    """Source: WCAG 2.2, 1.4.12 (text spacing)."""
+    page.set_viewport_size(PHONE)
+    page.goto(f"{origin}machine/parallelism/")
+    page.add_style_tag(content=SPACED)
+    moving = page.locator(".slider").first
+    moving.scroll_into_view_if_needed()
+    picture = moving.locator("svg").first
+    width = picture.get_attribute("width")
+    page.set_viewport_size({"width": 380, "height": 844})  # drawn again, with these letters
+    expect(picture).not_to_have_attribute("width", str(width))
+    assert moving.locator("svg .title").evaluate_all(OVER) == []
+    assert moving.locator("svg .title[style]").count()  # one would have been
+
+
+def test_a_reading_stays_as_high_in_a_window_of_320_pixels(page: Page, origin: str) -> None:
+    """Source: WCAG 2.2, 1.4.10 (reflow)."""
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(f"{origin}optimization/quantization/")
+    moving = page.locator(".slider").first
+    moving.scroll_into_view_if_needed()
+    expect(moving.locator("svg").first).to_be_attached()
+    assert moving.locator("input, select").evaluate_all(HEIGHTS) == 1
+
+
 @pytest.mark.parametrize("height", [225, 568])
 def test_controls_come_from_below_the_picture_in_a_window_at_400_percent_too(
     page: Page, origin: str, site: Path, height: int

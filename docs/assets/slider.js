@@ -74,7 +74,7 @@ function board(plot) {
   };
   const head = (text, x = 0, y = 13, middle = false) => { // a title, which is no wider than the picture
     const words = add("text", { class: "title", x, y, "text-anchor": middle ? "middle" : "start" }, text);
-    if (larger === 1 && width > 310) return; // nor is it on a phone
+    if (larger === 1 && width > 360) return; // nor is it but on a phone
     const [needs, room] = [words.getComputedTextLength(), middle ? width : width - x];
     if (needs > room) words.style.fontSize = `${(11.8 * room) / needs}px`;
     const half = Math.min(needs, room) / 2;

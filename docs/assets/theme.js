@@ -39,7 +39,7 @@ for (const label of side.querySelectorAll(".md-nav__title[for^=__nav]")) button(
 // The menu of a narrow window takes the focus and closes behind it; it and the search give it back.
 side.addEventListener("change", () => drawer.checked && enter());
 drawer.addEventListener("change", () => drawer.checked && enter());
-const enter = () => [...side.querySelectorAll("a, [role=button]")].find((one) => one.checkVisibility({ visibilityProperty: true }))?.focus();
+const enter = () => [...side.querySelectorAll("a, [role=button]")].find((one) => one.offsetWidth && getComputedStyle(one).visibility === "visible")?.focus();
 side.addEventListener("focusout", ({ relatedTarget: to }) => { if (drawer.checked && to && to !== menu && !side.contains(to)) drawer.click(); });
 addEventListener("keydown", ({ key }) => {
   if (key !== "Escape") return;

@@ -287,7 +287,7 @@ def slider_pipeline() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "bars",
-                "label": "the parts at their percentile, and sessions at theirs",
+                "label": "parts at their percentile, sessions at theirs",
                 "lanes": list(_ROWS),
                 "x": {"label": "time until the whole is done", "unit": "s"},
                 "bars": each(_stacked),
