@@ -210,7 +210,7 @@ def _run(
         columns["latency_s"] = columns["ttft_s"] + np.nan_to_num(each) * later
         notes.append(told)
     if "model" in chosen:
-        notes += _models(cells[chosen["model"]], columns)
+        notes[:0] = _models(cells[chosen["model"]], columns)  # first: all numbers are of both
     failed, gave_up = _failed(cells, chosen, notes)
     if failed is not None:
         columns["failed"] = failed
