@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from author.contracts import UNWRITTEN
-from builder import ROOT, SOURCES, BuildError, end_in_order
+from builder import ROOT, SOURCES, BuildError, end_in_order, said_by
 from builder.storage import write_whole
 
 TEMPLATES = Path(__file__).with_name("new_chapter")
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     except OSError as problem:
-        print(f"error: {problem.filename}: {problem.strerror}", file=sys.stderr)
+        print(f"error: {said_by(problem)}", file=sys.stderr)
         return 2
     print("\n".join(f"wrote {path}" for path in written))
     print(

@@ -5,6 +5,7 @@ It knows no chapter, and no snippet imports it. `python -m builder` runs the sni
 same to MkDocs.
 """
 
+import errno
 import signal
 import sys
 from collections.abc import Iterable
@@ -26,6 +27,19 @@ class BuildError(Exception):
 
 class Missing(BuildError):
     """Nothing has a name, which a module may define that failed."""
+
+
+def said_by(problem: OSError) -> str:
+    """Of which file the system says what, and what to do where another process has the port.
+
+    >>> said_by(FileNotFoundError(errno.ENOENT, "No such file or directory", "docs"))
+    'docs: No such file or directory'
+    """
+    where = problem.filename2 or problem.filename  # a copy fails where it should be
+    told = f"{where}: {problem.strerror}" if where else str(problem.strerror or problem)
+    taken = problem.errno == errno.EADDRINUSE
+    hint = "; name another: --dev-addr 127.0.0.1:8001, make serve ADDRESS=127.0.0.1:8001"
+    return told + hint * taken
 
 
 ENDS = (signal.SIGTERM, signal.SIGHUP)  # signals that ask to end, and that Python does not hear

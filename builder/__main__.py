@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from builder import ROOT, BuildError, end_in_order
+from builder import ROOT, BuildError, end_in_order, said_by
 from builder.configuration import plain_configuration, site_of
 from builder.expansion import expand, write
 from builder.runner import TIMEOUT_S, Progress, failures, run_all
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"error: {problem}")
         return 2
     except OSError as problem:
-        _say(f"error: {problem.filename}: {problem.strerror}")
+        _say(f"error: {said_by(problem)}")
         return 2
     return 0
 

@@ -1,13 +1,11 @@
 """MkDocs events: run what needs it, and hand the expanded pages and their files to MkDocs.
 
-A build stops on any failure, reports all of them, and leaves the site of the build before. `mkdocs
-serve` shows the failure on the page instead and goes on.
+A build that fails reports every failure and leaves the site before it; `mkdocs serve` shows them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import logging
 import socket
@@ -27,16 +25,16 @@ from mkdocs.utils import CountHandler, get_build_date
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # MkDocs loads a hook by its path
 
-from builder import ENDS, ROOT, BuildError, end_in_order, epub, search_index, theme_markup
+from builder import ENDS, ROOT, BuildError, end_in_order, said_by, theme_markup
+from builder.built_site import complete
 from builder.configuration import site_from
 from builder.dates import last_changes
 from builder.expansion import COMPANION, Expansion, expand, plain_files
-from builder.markdown_copies import write_markdown
 from builder.maths import MathML
 from builder.page_cache import PageCache
 from builder.runner import Progress, run_all
 from builder.source import Sources, default_cache
-from builder.storage import renewed, write_whole
+from builder.storage import as_file, renewed
 
 log = logging.getLogger("mkdocs.hooks.builder")
 
@@ -56,9 +54,7 @@ def on_startup(command: Literal["build", "gh-deploy", "serve"], **_: Any) -> Non
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Look at what is to be published before MkDocs follows links in it, write beside the site that
-    is there, and add the formula converter, which is not on the import path of MkDocs.
-    """
+    """Look at what is published before MkDocs follows links, and write beside the site before."""
     if _State.serving and _State.pages is None:  # MkDocs would ask for the port when all is made
         family = socket.AF_INET6 if ":" in config.dev_addr.host else socket.AF_INET
         socket.create_server(tuple(config.dev_addr), family=family).close()
@@ -71,14 +67,19 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 @event_priority(100)  # before mkdocs-jupyter, which looks for notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the expanded pages in the place of the written ones, and add what they need."""
-    sources, seen = Sources(ROOT), _State.serving and _State.pages  # by an author, what has failed
-    runs = run_all(sources, progress=Progress(log.info), again=not seen)
-    site, shown = site_from(config), _State.serving
-    made = _State.made = expand(ROOT, site, runs, sources=sources, show_failures=shown)
-    for path, content in (made.files | made.pages).items():
+    sources, serving = Sources(ROOT), _State.serving
+    again = not (serving and _State.pages)  # an author has seen what failed
+    runs = run_all(sources, progress=Progress(log.info), again=again)
+    _State.made = expand(ROOT, site_from(config), runs, sources=sources, show_failures=serving)
+    for path, content in (_State.made.files | _State.made.pages).items():
         if written := files.get_file_from_path(path):
             files.remove(written)
-        files.append(_file(path, content, config))
+        if path == COMPANION and isinstance(content, bytes):  # mkdocs-jupyter reads a file
+            folder = as_file(default_cache(ROOT) / "notebook" / path, content).parent
+            files.append(File(path, str(folder), config.site_dir, config.use_directory_urls))
+            continue
+        at = {"abs_src_path": str(content)} if isinstance(content, Path) else {"content": content}
+        files.append(File.generated(config, path, **at))
     _State.pages = PageCache(default_cache(ROOT), config, files, _State.maths)
     return files
 
@@ -93,16 +94,6 @@ def on_serve(server: LiveReloadServer, *, builder: Callable[[], None], **_: Any)
             log.error(str(problem))
 
     server.builder = build
-
-
-def _file(path: str, content: str | bytes | Path, config: MkDocsConfig) -> File:
-    if path == COMPANION and isinstance(content, bytes):  # mkdocs-jupyter reads a file
-        kept = default_cache(ROOT) / "notebook" / path
-        if not kept.is_file() or kept.read_bytes() != content:  # a full cache may be read-only
-            write_whole(kept, content)
-        return File(path, str(kept.parent), config.site_dir, config.use_directory_urls)
-    at = {"abs_src_path": str(content)} if isinstance(content, Path) else {"content": content}
-    return File.generated(config, path, **at)
 
 
 def on_pre_page(page: Page, **_: Any) -> Page:
@@ -135,15 +126,9 @@ def on_env(env: Environment, *, config: MkDocsConfig, **_: Any) -> Environment:
 
 @event_priority(-100)  # after the search plugin
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
-    """What the search knows, less of the styles, what one takes along, and all in its place."""
-    folder, site = Path(config.site_dir), site_from(config)
-    if (folder / search_index.INDEX).is_file():  # a site may do without a search
-        search_index.write(folder, _State.made.terms)
-    theme_markup.trim_styles(folder)
-    if not _State.serving:
-        write_markdown(folder, _State.made.pages)
-        epub.write(folder, site, f"{get_build_date()}T00:00:00Z")
-        theme_markup.write_policy(folder, site.pyodide)
+    """The site is completed, and takes the place of the one before."""
+    folder, day = Path(config.site_dir), "" if _State.serving else get_build_date()
+    complete(folder, site_from(config), _State.made, day=day)
     config.site_dir = str(folder.parent)
     counters = logging.getLogger("mkdocs").handlers  # of warnings, in a strict build
     if not any(isinstance(one, CountHandler) and one.counts for one in counters):
@@ -154,11 +139,7 @@ def on_build_error(error: Exception, **_: Any) -> None:
     """Nothing of the site that was not finished is left; what we or a disk say is a sentence."""
     _State.writing.__exit__(type(error), error, error.__traceback__)
     if isinstance(error, OSError):
-        where = error.filename2 or error.filename  # a copy fails where it should be
-        said = f"{error.strerror} ({where})" if where else error.strerror or error
-        taken = error.errno == errno.EADDRINUSE
-        hint = "; name another: --dev-addr 127.0.0.1:8001, make serve ADDRESS=127.0.0.1:8001"
-        error = BuildError(f"the site is as it was: {said}{hint * taken}")
+        error = BuildError(f"the site is as it was: {said_by(error)}")
     if isinstance(error, BuildError):
         log.error(str(error))
         raise Abort("The build has ended") from error

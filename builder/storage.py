@@ -30,6 +30,13 @@ def write_whole(file: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def as_file(file: Path, content: bytes) -> Path:
+    """A file that has this content: written unless it has, since a full cache may be read-only."""
+    if not file.is_file() or file.read_bytes() != content:
+        write_whole(file, content)
+    return file
+
+
 UNFINISHED = ".new-"  # begins the name of what `renewed` writes in, and a killed process leaves
 
 

@@ -8,20 +8,15 @@ as it is, and its test says what changed.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from lightningcss import process_stylesheet
 from markdown.extensions.toc import slugify_unicode
 
 from builder.markup import markup
-
-POLICY = "content-security-policy.txt"  # what a web server may send with every file
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -206,29 +201,3 @@ def _fold_passed(rows: re.Match[str]) -> str:
         f'\n</pre><details class="check passed"><summary>{number} passed</summary>'
         f"<pre>{rows[0].lstrip()}</pre></details><pre>"
     )
-
-
-_RULES = (  # columns of tables have styles, which run nothing; a frame holds the browser's Python
-    "default-src 'none'; script-src 'self' {scripts} 'wasm-unsafe-eval' blob:;"
-    " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self';"
-    " connect-src 'self'{python}; worker-src 'self' blob:; frame-src 'self'; base-uri 'none';"
-    " form-action 'none'; frame-ancestors 'self'\n"
-)
-
-
-def write_policy(site: Path, pyodide: str) -> None:
-    """Leave beside the pages of a built site the value of a header Content-Security-Policy under
-    which they work: no script runs but the site's own files, those inline scripts that stand in the
-    pages now, by their hash, and what these make themselves, as Python for the browser, once its
-    bytes are compared.
-
-    pyodide: where that is fetched from, an address or a folder of the site.
-    """
-    pages = (file.read_text(encoding="utf-8") for file in site.rglob("*.html"))
-    script = re.compile(r"<script>(.*?)</script>", re.DOTALL)  # with attributes: none, or a file
-    inline = {text.encode() for page in pages for text in script.findall(page)}
-    digests = (base64.b64encode(hashlib.sha256(text).digest()).decode() for text in inline)
-    scripts = " ".join(sorted(f"'sha256-{digest}'" for digest in digests))
-    url = urlsplit(pyodide)
-    python = f" {url.scheme}://{url.netloc}" if url.netloc else ""
-    (site / POLICY).write_text(_RULES.format(scripts=scripts, python=python), encoding="utf-8")

@@ -22,7 +22,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from builder.theme_markup import POLICY
+from builder.built_site import POLICY
 
 from .fetch_pyodide import FOLDER
 

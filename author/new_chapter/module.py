@@ -10,19 +10,17 @@ Source: WRITE: author and year, with chapter or equation, as under Sources of th
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
     require_positive_integer,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 # WRITE: functions of your own in the place of these two, which only show the form.

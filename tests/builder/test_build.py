@@ -8,12 +8,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from builder import SOURCES, hook, runner
+from builder import SOURCES, runner
 from builder.outline import Outline
 
 from .project import FIGURE, GOOD, SLIDER, Outcome, Project
@@ -78,25 +77,6 @@ def test_build_publishes_pages_figures_and_downloads(good: tuple[Project, Outcom
     for address in re.findall(r"\]\(([^)]+)\)", overview):
         file = site / address
         assert file.is_file() or (file / "index.html").is_file(), address
-
-
-def test_what_a_build_makes_stays_in_memory_but_for_the_notebook(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Which another plugin reads as a file."""
-    monkeypatch.setattr(hook, "default_cache", lambda _: tmp_path / "cache")
-    config: Any = SimpleNamespace(
-        site_dir=f"{tmp_path / 'site'}",
-        use_directory_urls=True,
-        plugins=SimpleNamespace(_current_plugin="builder"),
-    )
-    page, notebook = (hook._file(name, b"text", config) for name in ("a/b.md", hook.COMPANION))
-    assert (page.abs_src_path, page.content_bytes) == (None, b"text")
-    assert Path(notebook.abs_src_path or "") == tmp_path / "cache" / "notebook" / hook.COMPANION
-    assert Path(notebook.abs_src_path or "").read_bytes() == b"text"
-    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
-    monkeypatch.setattr(hook, "write_whole", None)  # a cache that holds everything is only read
-    assert hook._file(hook.COMPANION, b"text", config).abs_src_path == notebook.abs_src_path
 
 
 def test_page_that_borrows_a_figure_leaves_the_chapter_its_bundle(

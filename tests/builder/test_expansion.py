@@ -239,7 +239,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
     monkeypatch.setattr("mkdocs.utils.copy_file", full)
     built = twice.build()
     assert built.status == 1
-    assert "the site is as it was: No space left on device (to there)\n" in built.text
+    assert "the site is as it was: to there: No space left on device\n" in built.text
     monkeypatch.setattr(Path, "write_bytes", full)
     told = twice.run("--expand", "plain")
     assert told.status == 2

@@ -17,7 +17,6 @@ from builder.theme_markup import (
     with_anchors,
     with_tables,
     with_whole_words,
-    write_policy,
 )
 
 SECTION = (
@@ -182,32 +181,6 @@ def test_lines_that_are_folded_together_are_one_piece() -> None:
 def test_the_name_of_a_file_breaks_between_its_folders() -> None:
     page = plain_names('<span class="filename">a/b/c.py</span><pre>a/b</pre>')
     assert page == '<span class="filename">a/<wbr>b/<wbr>c.py</span><pre>a/b</pre>'
-
-
-def test_policy_names_inline_scripts_by_their_hash_and_where_python_comes_from(
-    tmp_path: Path,
-) -> None:
-    """The hash is what `openssl dgst -sha256 -binary | base64` makes of the text."""
-    (tmp_path / "a").mkdir()
-    for name in ("index.html", "a/index.html"):
-        (tmp_path / name).write_text("<script>alert(1)</script><script src='a.js'></script>")
-    (tmp_path / "a/b.txt").write_text("<script>alert(2)</script>")
-    for pyodide, where in (
-        ("https://python.example/full/", " https://python.example"),
-        ("/p/", ""),
-    ):
-        write_policy(tmp_path, pyodide)
-        told = (tmp_path / "content-security-policy.txt").read_text()
-        assert told.endswith("\n")
-        rules = dict(rule.split(" ", 1) for rule in told.strip().split("; "))
-        assert rules["default-src"] == "'none'"
-        assert rules["script-src"].split() == [
-            "'self'",
-            "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='",
-            "'wasm-unsafe-eval'",
-            "blob:",
-        ]
-        assert rules["connect-src"] == f"'self'{where}"
 
 
 def test_what_the_builder_marks_is_styled_or_read() -> None:

@@ -9,7 +9,7 @@ serving_mathematics.engine.engine_measurement`.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +21,13 @@ from serving_mathematics.engine.load_prediction import latency_quantiles, poisso
 from serving_mathematics.engine.measured_loads import engine_of
 from serving_mathematics.engine.token_engine import Settings
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import digits, read_record
 from serving_mathematics.support.require import (
     require,
     require_non_negative_integer,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RECORD = "token_engine"
 MODELS = {

@@ -10,15 +10,12 @@ serving_mathematics.engine.engine_measurement`.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RECORD = "token_engine"
 PROMPT_TOKENS = 1000  # of the prompt that interrupts

@@ -8,7 +8,7 @@ Source: records/vllm_engine.json, written by `make measure-vllm`.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +23,8 @@ from serving_mathematics.engine.engine_record import (
     workload_of,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RECORD = "vllm_engine"
 

@@ -311,8 +311,8 @@ def _carried_rates(
     error = _error(question)
     if not error.known:
         return Rates(sure, 0.0, 0.0)
-    faster, slower = max(rate, erring(min(1.0, error.low))), erring(max(1.0, error.high))
-    return Rates(sure, faster, min(rate, slower))
+    faster, slower = map(erring, error.span())
+    return Rates(sure, max(rate, faster), min(rate, slower))
 
 
 def _other_formats(told: Answer) -> list[tuple[str, Ranked, bool]]:

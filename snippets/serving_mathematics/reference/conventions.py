@@ -25,7 +25,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,7 @@ from serving_mathematics.intuition.failure_budgets.failure_budgets import (
 )
 from serving_mathematics.optimization.caching.caching import GIB, how_many_fit, kv_bytes_per_token
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -57,9 +58,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Reading = Literal["shape", "variation", "dispersion", "goh-barabasi"]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serving_mathematics.core.queues.erlang import mean_wait
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
@@ -24,10 +24,8 @@ from serving_mathematics.reference.build_benchmark import _aims as build_aims
 from serving_mathematics.reference.performance_fleets import _aims as fleet_aims
 from serving_mathematics.reference.simulation_trust import customers_needed
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import digits, read_record, runs_of, spread_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RECORDS = ("simulator_speed", "batching_speed", "sketch_speed")
 ENGINES = {

@@ -21,13 +21,14 @@ import functools
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.queues.queue_simulator import fifo_waits
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
     as_floats,
@@ -40,10 +41,6 @@ from serving_mathematics.support.require import (
     require_positive_integer,
     require_work,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 RECORD = "scale_out"
 GOAL = 0.05  # share of the workers' time that overhead may take, and waiting at the end

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +35,7 @@ from serving_mathematics.core.queues.queue_simulator import (
     warm_up_length,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.intervals import STUDENT_T_975
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
@@ -47,9 +47,6 @@ from serving_mathematics.support.require import (
     require_positive,
     require_work,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

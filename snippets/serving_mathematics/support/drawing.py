@@ -9,11 +9,13 @@ Source: matplotlib documentation, `matplotlib.figure.Figure` and `matplotlib.sty
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
+
+Figure: TypeAlias = "matplotlib.figure.Figure"  # a name for annotations: nothing is imported
 
 
 def use_house_style() -> None:
@@ -21,7 +23,7 @@ def use_house_style() -> None:
     import matplotlib as mpl
     import matplotlib.style
 
-    matplotlib.style.use(str(files("serving_mathematics") / "house.mplstyle"))
+    matplotlib.style.use(Path(__file__).parents[1] / "house.mplstyle")
     mpl.rcParams["figure.constrained_layout.use"] = True
 
 
@@ -31,8 +33,8 @@ def drawn(draw: Callable[[Figure], None]) -> Figure:
     >>> drawn(lambda figure: figure.suptitle("empty")).get_suptitle()
     'empty'
     """
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
-    figure = Figure(layout="constrained")
+    figure = matplotlib.figure.Figure(layout="constrained")
     draw(figure)
     return figure

@@ -15,8 +15,8 @@ from serving_mathematics.core.hardware.benchmark_loops import (
     tokens_per_s_per_device,
     waiting_steps_s,
 )
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED, Deployment, room_sequences
+from serving_mathematics.core.hardware.catalogue import deployed
+from serving_mathematics.core.hardware.deployments import Deployment, room_sequences
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     SEND_S,
@@ -25,14 +25,8 @@ from serving_mathematics.core.hardware.step_time import (
     prompt_s,
 )
 
-LARGE = replace(
-    WORKED,
-    architecture=find_model("Llama-3.1-70B")[0],
-    system=find_system("h200"),
-    precision="fp8",
-    tensor=2,
-    input_tokens=4000.0,
-    output_tokens=500.0,
+LARGE = deployed(
+    "Llama-3.1-70B", "h200", precision="fp8", tensor=2, input_tokens=4000.0, output_tokens=500.0
 )
 
 

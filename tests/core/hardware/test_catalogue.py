@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from serving_mathematics.core.hardware.catalogue import (
     Unserved,
     compared,
+    deployed,
     find_backend,
     find_model,
     find_precision,
@@ -22,6 +24,7 @@ from serving_mathematics.core.hardware.catalogue import (
     systems,
     was_measured,
 )
+from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.published_runs import read_lines
 
 LLAMA = "meta-llama/Meta-Llama-3.1-70B"
@@ -201,6 +204,19 @@ def test_another_memory_in_the_name_is_another_system(name: str) -> None:
     assert nearest("zzz", ["b", "a"]) == "a, b"
     like = ["ab20", "cb20", "db20"]  # more than what goes on from there, which is named before them
     assert nearest("b20", [*like, "b20sxm"]).startswith("b20sxm, ")
+
+
+def test_a_deployment_by_names_differs_in_nothing_else() -> None:
+    one = deployed("DeepSeek-R1", "b200", tensor=8)
+    assert (one.architecture, one.system.name) == (find_model("DeepSeek-R1")[0], "b200_sxm")
+    assert replace(one, architecture=WORKED.architecture, system=WORKED.system, tensor=1) == WORKED
+    assert deployed("DeepSeek-R1", "b200", one, tensor=4) == replace(one, tensor=4)
+    with pytest.raises(ValueError, match="model 'no such' is not known"):
+        deployed("no such", "b200")
+    with pytest.raises(ValueError, match="system 'no such' is not known"):
+        deployed("DeepSeek-R1", "no such")
+    with pytest.raises(TypeError, match="devices"):
+        deployed("DeepSeek-R1", "b200", devices=8)
 
 
 @pytest.mark.parametrize(

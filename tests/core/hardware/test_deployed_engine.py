@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from serving_mathematics.core.batching.continuous_batching import TICK_S, Workload
 from serving_mathematics.core.batching.event_skipping import simulate
 from serving_mathematics.core.hardware.benchmark_loops import waiting_steps_s
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model
 from serving_mathematics.core.hardware.deployed_engine import (
     MachineEngine,
     cache_blocks,
@@ -29,14 +29,7 @@ from serving_mathematics.core.hardware.step_time import FITTED, count_work, deco
 from serving_mathematics.machine.predictions.own_runs import scaled_constants
 
 ASKED = Workload([0, 0, 0], [200, 1000, 4000], [50, 400, 300])
-R1 = replace(
-    WORKED,
-    architecture=find_model("DeepSeek-R1")[0],
-    system=find_system("B200"),
-    precision="fp8",
-    attention_data=8,
-    expert=8,
-)
+R1 = deployed("DeepSeek-R1", "B200", precision="fp8", attention_data=8, expert=8)
 GEMMA = replace(WORKED, architecture=find_model("Gemma-3-27B")[0])
 
 

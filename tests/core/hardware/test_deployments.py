@@ -7,7 +7,12 @@ from dataclasses import replace
 
 import pytest
 from serving_mathematics.core.hardware.architectures import Attention
-from serving_mathematics.core.hardware.catalogue import find_model, find_system, preset_model
+from serving_mathematics.core.hardware.catalogue import (
+    deployed,
+    find_model,
+    find_system,
+    preset_model,
+)
 from serving_mathematics.core.hardware.deployments import (
     FROM_TEXT,
     OWN_HEADS,
@@ -33,13 +38,7 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.step_time import _layer_cells
 
-R1 = replace(
-    WORKED,
-    architecture=find_model("DeepSeek-R1")[0],
-    system=find_system("b200"),
-    precision="fp8",
-    tensor=8,
-)
+R1 = deployed("DeepSeek-R1", "b200", precision="fp8", tensor=8)
 
 
 def test_the_worked_example_is_the_preset() -> None:

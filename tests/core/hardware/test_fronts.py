@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.hardware.catalogue import find_model
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.fronts import (
     FRONTS,
     KERNEL_FACTORS,
     SCALED,
     Front,
+    crossing,
     find_front,
     fit_front,
     front_constants,
@@ -139,3 +141,24 @@ def test_a_mixture_in_other_bits_than_published_needs_tuned_kernels(
 ) -> None:
     one = replace(WORKED, architecture=find_model(model)[0], precision=precision)
     assert ("kernels that are tuned" in untuned(one)) is assumed
+
+
+@pytest.mark.parametrize(
+    ("system", "widths", "told"),
+    [
+        ("H100", {"tensor": 8}, ""),
+        (
+            "H100",
+            {"tensor": 16},
+            "fast links of H100 SXM join no more than 8 of .* 50 GB/s .* 450",
+        ),
+        ("H100", {"attention_data": 16}, ".* no more than 8 of the 16 "),
+        ("H100", {"tensor": 8, "pipeline": 2}, ".* no more than 8 of the 16 "),
+        ("GB200", {"tensor": 64}, ""),  # NVL72 is one domain
+        ("GB200", {"tensor": 8, "pipeline": 16}, ".* than 72 of the 128 "),
+        ("GH200", {"tensor": 2}, ".* than 1 of the 2 "),
+    ],
+)
+def test_links_beyond_a_domain_are_told(system: str, widths: dict[str, int], told: str) -> None:
+    one = replace(WORKED, system=find_system(system), **widths)
+    assert re.match(told or "$", crossing(one))

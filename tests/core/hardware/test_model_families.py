@@ -389,6 +389,23 @@ def test_families_with_words_of_their_own(
     assert sum(count * one.cached_values for count, one, _ in model.layers) == values
 
 
+def test_gemma_4_has_no_matrix_for_values_where_they_are_the_keys() -> None:
+    """31B: 30,697,345,280 parameters in the class of transformers, whose ten layers without a
+    window have no `v_proj`, and keep values all the same. Without the flag it passes over the
+    number of heads there."""
+    model = read_architecture(GEMMA4)
+    assert model.parameters == pytest.approx(30_697_345_280, rel=1e-4)
+    rows = {"per_layer_config": {}, "global_head_dim": 512, "num_global_key_value_heads": 4}
+    for told in ({}, {"attention_k_eq_v": True}):
+        assert read_architecture(GEMMA4 | rows | told) == model
+    plain = read_architecture(GEMMA4 | rows | {"attention_k_eq_v": False})
+    (full,) = (one for _, one, _ in plain.layers if not one.window_tokens)
+    assert (full.kv_heads, full.cached_values) == (16, 2 * 16 * 512)
+    assert full.parameters == 2 * 5376 * (32 + 16) * 512
+    apart = read_architecture(GEMMA4 | {"attention_k_eq_v": False})
+    assert apart.parameters - model.parameters == 10 * 5376 * 4 * 512
+
+
 def test_what_a_family_says_changes_nothing_where_it_says_nothing() -> None:
     """Encoders in a name of a class, one loop, no layers that share, and a window as long as the
     context."""

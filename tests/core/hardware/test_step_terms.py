@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
 from serving_mathematics.core.hardware.calibration import KERNELS
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.step_terms import (
     DATA_SHEET,
@@ -38,11 +38,11 @@ def test_the_data_sheet_knows_bytes_and_operations_alone() -> None:
 
 def test_terms_end_at_the_loop() -> None:
     """The last line is what the closed loop predicts, and each adds its own part."""
+    mixture = deployed("DeepSeek-R1", "b200", precision="fp8", tensor=8)
     rows = [
         replace(WORKED, tensor=2, concurrency=64),
-        replace(WORKED, architecture=find_model("DeepSeek-R1")[0], system=find_system("b200"),
-                precision="fp8", tensor=8, draft_tokens=3, accepted_tokens=2.5),
-    ]  # fmt: skip
+        replace(mixture, draft_tokens=3, accepted_tokens=2.5),
+    ]
     work = count_work(rows)
     added = terms_added(work, FITTED)
     loop = loop_latencies(work, FITTED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +30,6 @@ from serving_mathematics.definitions.service.service import (
     in_sequence,
 )
 
-from builder import ROOT
 from tests.promql import Series
 from tests.rule_files import evaluated
 
@@ -198,13 +196,3 @@ def test_requests_for_several_answers_are_told(engine: str) -> None:
         told = evaluated(f"service-law-{engine}", shown)
         assert np.isnan(told["FewerInTime"]).all()
         assert np.isnan(told["MoreAnswersThanRequests"][-1]) == silent
-
-
-def test_the_page_shows_a_rule_of_the_files() -> None:
-    page = (ROOT / "docs/definitions/service.md").read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
-    for engine in ("vllm", "sglang"):
-        file = f"downloads/service-law-{engine}.yaml"
-        assert shown[1] in (ROOT / "docs" / file).read_text(encoding="utf-8")
-        assert f"](../{file})" in page

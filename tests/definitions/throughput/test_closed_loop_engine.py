@@ -24,9 +24,8 @@ from serving_mathematics.definitions.throughput.closed_loop_engine import (
 )
 from serving_mathematics.definitions.throughput.lifted_ceiling import engine_rates_of
 
-from builder import ROOT
 from tests.promql import Series
-from tests.rule_files import evaluated
+from tests.rule_files import evaluated, rule_text
 
 RATES = st.lists(st.floats(0.1, 5.0), min_size=1, max_size=12).map(
     lambda steps: np.cumsum(steps).tolist()
@@ -158,15 +157,8 @@ def test_short_answers_behind_long_prompts_are_no_full_engine(
         assert np.isnan(told["FullBelowItsCeiling"][10:]).all()
 
 
-def test_the_page_shows_a_rule_of_the_files_and_its_ceiling() -> None:
-    page = (ROOT / "docs/definitions/throughput.md").read_text(encoding="utf-8")
-    shown = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert shown
+def test_the_ceiling_of_the_files_is_that_of_the_machine() -> None:
+    ceiling = float(rates_of(CHAT)[-1]) * float(CHAT.sample.output_tokens.mean())
     for engine in ("vllm", "sglang"):
-        file = f"downloads/engine-ceiling-{engine}.yaml"
-        text = (ROOT / "docs" / file).read_text(encoding="utf-8")
-        assert shown[1] in text
-        assert f"](../{file})" in page
-        ceiling = float(rates_of(CHAT)[-1]) * float(CHAT.sample.output_tokens.mean())
-        for written in re.findall(r"0\.9 \* (\d+)", text):
+        for written in re.findall(r"0\.9 \* (\d+)", rule_text(f"engine-ceiling-{engine}")):
             assert float(written) == pytest.approx(ceiling, rel=0.01)

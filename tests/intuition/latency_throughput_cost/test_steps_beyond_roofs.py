@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.step_terms import DATA_SHEET
 from serving_mathematics.core.hardware.step_time import FITTED, count_work
@@ -25,14 +25,7 @@ from serving_mathematics.intuition.latency_throughput_cost.steps_beyond_roofs im
     st.sampled_from([1, 16, 300]),
 )
 def test_the_model_is_never_below_its_roofs(name: str, system: str, load: float) -> None:
-    one = replace(
-        WORKED,
-        architecture=find_model(name)[0],
-        system=find_system(system),
-        precision="fp8",
-        tensor=8,
-        concurrency=load,
-    )
+    one = deployed(name, system, precision="fp8", tensor=8, concurrency=load)
     work = count_work([one])
     assert roofline_per_token_s(work)[0] < loop_latencies(work, FITTED).per_token_s[0]
     assert roofline_per_token_s(work)[0] <= loop_latencies(work, DATA_SHEET).per_token_s[0]

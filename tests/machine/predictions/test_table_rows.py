@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from serving_mathematics.core.hardware.fronts import untuned
+from serving_mathematics.core.hardware.fronts import crossing, untuned
 from serving_mathematics.machine.predictions.predict import Answer, answer_rows
 from serving_mathematics.machine.predictions.table_rows import (
     Row,
@@ -36,6 +36,11 @@ def test_prompts_that_outgrow_a_step_are_told(
 def test_a_mixture_in_other_bits_than_published_is_noted() -> None:
     row = read_row(CELLS | {"model": "Qwen3-235B-A22B"})
     assert untuned(row.answers) in row.notes
+
+
+def test_an_engine_on_two_nodes_is_noted() -> None:
+    row = read_row(CELLS | {"model": "DeepSeek-R1", "system": "H100", "tp": "16"})
+    assert crossing(row.answers) in row.notes
 
 
 @pytest.mark.parametrize(

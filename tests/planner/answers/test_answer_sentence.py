@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import replace
 
-from serving_mathematics.core.hardware.catalogue import find_model
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.machine.predictions.own_runs import OwnRun, calibrate
 from serving_mathematics.planner.answers.answer_lines import answer_lines
 from serving_mathematics.planner.answers.answer_sentence import (
@@ -197,6 +197,18 @@ def test_what_a_mixture_in_eight_bits_assumes_is_told_where_nothing_was_tested()
     said = " A mixture in FP8 is taken to have kernels that are tuned for this device: "
     assert said in answer_summary(replace(PLAIN, question=question))
     found = calibrate([OwnRun(mixture, 0.1, 0.02)])
+    tested = replace(PLAIN, question=replace(question, calibration=found))
+    assert said not in answer_summary(tested)
+
+
+def test_what_a_split_over_two_nodes_assumes_is_told_where_nothing_was_tested() -> None:
+    wide = replace(QUESTION.deployment, system=find_system("H100"), tensor=16)
+    question = replace(QUESTION, deployment=wide)
+    said = " Fast links of H100 SXM join no more than 8 of the 16 GPUs: "
+    assert said in answer_summary(replace(PLAIN, question=question))
+    one = replace(question, deployment=replace(wide, tensor=8))
+    assert said not in answer_summary(replace(PLAIN, question=one))
+    found = calibrate([OwnRun(wide, 0.1, 0.02)])
     tested = replace(PLAIN, question=replace(question, calibration=found))
     assert said not in answer_summary(tested)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.machine.predictions.calibration_scores import kept_error
 from serving_mathematics.machine.predictions.front_scores import (
@@ -88,14 +88,14 @@ def test_rare_widths_borrow_from_narrower_ones_and_rare_kinds_from_their_shape()
     assert unknown.kind == "dense, blackwell or dense, hopper, on 1 device"
 
 
+def test_no_error_lies_between_what_steps_may_err_by() -> None:
+    wide = ModelError(0.8, 1.3, runs=9, devices=1)
+    slow, fast = replace(wide, low=1.1), replace(wide, high=0.9)
+    assert [one.span() for one in (wide, slow, fast)] == [(0.8, 1.3), (1.0, 1.3), (0.8, 1.0)]
+
+
 def test_the_nearest_run_is_of_the_same_deployment_where_there_is_one() -> None:
-    one = replace(
-        WORKED,
-        architecture=find_model("gpt-oss-120b")[0],
-        system=find_system("H200"),
-        precision="fp4",
-        tensor=4,
-    )
+    one = deployed("gpt-oss-120b", "H200", precision="fp4", tensor=4)
     first, *others = nearest_runs(one, 32, 1024, 1024)
     assert isinstance(first, NearRun)
     assert first.what == (

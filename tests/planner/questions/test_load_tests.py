@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.planner.answers.lines import _misfit
 from serving_mathematics.planner.capacity_planner.fleet_search import Fleets
@@ -33,7 +33,7 @@ from ...bad_json import BAD_JSON, changed, places
 from ...profiles import THOROUGH, TODAY
 
 FOLDER = Path(__file__).parents[1] / "load_tests"
-LLAMA = replace(WORKED, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100"))
+LLAMA = deployed("Llama-3.1-8B", "H100")
 
 
 def read(name: str) -> list[LoadRun]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed
 from serving_mathematics.core.hardware.deployments import WORKED, Deployment, weight_bytes
 from serving_mathematics.planner.questions.questions import read_choices, read_question
 from serving_mathematics.planner.questions.splits import _require_possible, read_parallelism
@@ -23,14 +23,7 @@ def test_weights_must_be_below_what_is_left_of_the_memory() -> None:
     assert read_question(asked | {"parallelism": "tp2"}).deployment.tensor == 2
 
 
-R1 = replace(
-    WORKED,
-    architecture=find_model("DeepSeek-R1")[0],
-    system=find_system("B200"),
-    precision="fp8",
-    attention_data=8,
-    expert=8,
-)
+R1 = deployed("DeepSeek-R1", "B200", precision="fp8", attention_data=8, expert=8)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ Source: `night_of_shards`; Graham (1966) for the bound.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +25,7 @@ from serving_mathematics.architecture.batch_serving.night_of_shards import (
     _rows_s,
     _shards_s,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 
 def figure_night(figure: Figure) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +36,9 @@ from serving_mathematics.core.machines.customers import _customers, _long_chat
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import require_non_negative, require_positive
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 IntArray = npt.NDArray[np.int64]
 RECORD = "offline_engine"

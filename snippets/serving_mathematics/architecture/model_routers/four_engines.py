@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -42,9 +42,7 @@ from serving_mathematics.architecture.model_routers.routed_fleets import (
 from serving_mathematics.core.machines.customers import CUSTOMERS, PREAMBLE
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.token_sharing import step_line
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 
 def example() -> SimpleNamespace:

@@ -26,7 +26,7 @@ import json
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -42,9 +42,7 @@ from serving_mathematics.architecture.rest_grpc.rest_grpc import (
 from serving_mathematics.core.machines.machines import AGENTS, CHAT
 from serving_mathematics.core.servers.wire_format import base64_bytes, varint
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 TOKEN_BYTES = 4  # characters of text for a token
 ENVELOPE = {"JSON": 300, "bytes": 100}  # [B]

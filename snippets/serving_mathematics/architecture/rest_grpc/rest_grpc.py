@@ -17,11 +17,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_number,
     require,
@@ -29,9 +29,6 @@ from serving_mathematics.support.require import (
     require_non_negative_integer,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 INITIAL_WINDOW_BYTES = 14_600  # W: 10 segments of 1460 B; RFC 6928, equation 1
 STREAM_WINDOW_BYTES = 65_535  # of an HTTP/2 stream, and of its connection; RFC 9113, section 6.9.2

@@ -13,13 +13,11 @@ Source: records/rest_grpc.json and records/calls_in_flight.json; sizes from `wir
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RECORD, IN_FLIGHT = "rest_grpc", "calls_in_flight"
 FLIGHT = 8  # calls at a time, of the page

@@ -16,7 +16,6 @@ import math
 from itertools import product
 from statistics import NormalDist
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,10 +25,8 @@ from serving_mathematics.architecture.shadow_canary.shadow_canary import (
 )
 from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import as_number, require, require_in, require_work
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WRONG, RIGHT, OLD = 0.03, 0.02, 0.10  # by choice: newly wrong and newly right, errors of the old
 FLIP = 0.05  # e by choice: a verdict in twenty comes out as the other one

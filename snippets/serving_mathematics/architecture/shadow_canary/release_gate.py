@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +25,8 @@ from serving_mathematics.architecture.shadow_canary.paired_means import _quality
 from serving_mathematics.architecture.shadow_canary.same_version import _seen
 from serving_mathematics.architecture.shadow_canary.shadow_canary import _error_harm
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 ALPHA = 0.05

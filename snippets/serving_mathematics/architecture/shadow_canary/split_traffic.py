@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +30,8 @@ from serving_mathematics.core.fleet.view import View
 from serving_mathematics.core.machines.customers import CUSTOMERS, PREAMBLE, _customers, _long_chat
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import provenance, read_record, write_record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 IntArray = npt.NDArray[np.int64]
 RECORD = "split_traffic"

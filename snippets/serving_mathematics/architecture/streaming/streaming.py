@@ -16,12 +16,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
@@ -29,9 +29,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive_integer,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WORDS_PER_MINUTE, WORDS_PER_TOKEN = 238.0, 0.75  # English, read silently; Brysbaert, Databricks
 

@@ -286,12 +286,6 @@ def example() -> SimpleNamespace:
     )
 
 
-def _length_against_rate(trace: TraceStatistics) -> Any:
-    """Correlation of a minute's requests with the mean length of their answers."""
-    counts = np.array(trace.requests_per_minute)
-    return np.corrcoef(counts, np.array(trace.generated_per_minute) / counts)[0, 1]
-
-
 @functools.cache
 def _recorded() -> TraceStatistics:
     """The recorded statistics of the conversation trace."""
@@ -339,7 +333,9 @@ def check_tokens_do_not_follow_the_requests() -> None:
     Source: the recorded minutes.
     """
     trace = _recorded()
-    checks.inside("correlation", _length_against_rate(trace), -1.0, -0.8)
+    counts = np.array(trace.requests_per_minute)
+    lengths = np.array(trace.generated_per_minute) / counts
+    checks.inside("correlation", np.corrcoef(counts, lengths)[0, 1], -1.0, -0.8)
     kinds = (trace.generated_dispersion, trace.dispersion, trace.context_dispersion)
     found = [kind[trace.windows_s.index(60)] for kind in kinds]
     checks.equal("answers, requests, prompts", found, sorted(found), kind="stated")

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.core.machines.traffic import MINUTE_S
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
     as_floats,
@@ -50,9 +51,6 @@ from serving_mathematics.support.require import (
     require_positive,
     require_shape,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 RECORD = "real_hour"

@@ -23,7 +23,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +45,8 @@ from serving_mathematics.core.machines.machines import CHAT, MIXTURE, SHORT_MIXT
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.core.machines.traffic import trace_record
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import recorded
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 SHIFT_S, TOP = 28_800, 12.0  # length [s], and replicas' worth of load at the top of the wave

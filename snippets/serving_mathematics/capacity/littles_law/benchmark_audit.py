@@ -36,8 +36,7 @@ class Audit:
 
     in_flight: float  # XR, requests that the printed latency accounts for
     ratio: float  # X(R + Z)/N, 1 when the report is consistent
-    cycle_s: float  # N/X, time from one request of a connection to its next [s]
-    missing_s: float  # N/X − R − Z, part of the cycle in no printed number; negative: counted twice
+    missing_s: float  # N/X − R − Z, part of a cycle in no printed number; negative: counted twice
     verdict: Verdict
     finding: str  # the verdict in a sentence with its numbers
 
@@ -83,7 +82,7 @@ def audit_benchmark(
         "too many in flight": f"{kept:.4g} in flight where {concurrency:g} can be: the mean is"
         f" {limit} at most, not {_duration(mean_latency_s)}",
     }[verdict]
-    return Audit(throughput_per_s * mean_latency_s, ratio, cycle, missing, verdict, finding)
+    return Audit(throughput_per_s * mean_latency_s, ratio, missing, verdict, finding)
 
 
 def _duration(seconds: float) -> str:

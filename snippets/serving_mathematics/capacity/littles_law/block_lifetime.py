@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +34,9 @@ from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.machines import AGENTS, Machine
 from serving_mathematics.core.machines.sessions import sessions_under_way
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import require_non_negative, require_positive
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LOADS = (0.2, 0.3, 0.4, 0.5, 0.6)  # of the agents' ceiling, at which all prefixes are found
 REQUESTS = 6000

@@ -16,7 +16,6 @@ from __future__ import annotations
 import functools
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +23,7 @@ import numpy.typing as npt
 from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 FloatArray = npt.NDArray[np.float64]
 LOAD, REQUESTS = 0.8, 40_000

@@ -43,7 +43,6 @@ class WindowAverages:
     """What a log shows of a window, as mean numbers in flight; arrays when it has replications."""
 
     in_flight: FloatArray  # the area under N(t) over the window length: the truth about the window
-    carried_in: FloatArray  # the part of it due to requests that were already inside when it opened
     truncated: FloatArray  # λW over the arrivals in the window, each cut off at its end
     full: FloatArray  # λW over the same arrivals with the whole of their sojourns
     completed: FloatArray  # XW over those of them that also left within the window
@@ -86,23 +85,6 @@ def number_in_system(
     return np.asarray(entered - left, dtype=np.int64)
 
 
-def _area_under_number(
-    arrival_times: npt.ArrayLike, departure_times: npt.ArrayLike, start_s: float, end_s: float
-) -> float:
-    """Area under N(t) over a window, summed over time: each level of N times how long it lasted
-    [request·s].
-
-    arrival_times, departure_times: as for `number_in_system`. start_s, end_s: the window [s].
-    Raises ValueError as `number_in_system`, and when the window is empty.
-    """
-    start_s, end_s = as_number(start_s=start_s, end_s=end_s)
-    arrivals, departures = _sojourns(arrival_times, departure_times)
-    _window(start_s, end_s)
-    events = np.concatenate(([start_s, end_s], arrivals.ravel(), departures.ravel()))
-    edges = np.unique(np.clip(events, start_s, end_s))
-    return float(number_in_system(arrivals, departures, edges[:-1]) @ np.diff(edges))
-
-
 def time_in_window(
     arrival_times: npt.ArrayLike, departure_times: npt.ArrayLike, start_s: float, end_s: float
 ) -> FloatArray:
@@ -118,7 +100,8 @@ def time_in_window(
     """
     start_s, end_s = as_number(start_s=start_s, end_s=end_s)
     arrivals, departures = _sojourns(arrival_times, departure_times)
-    _window(start_s, end_s)
+    require_finite(start_s=start_s)
+    require(start_s < end_s < math.inf, "end_s", f"finite and above {start_s}", end_s)
     inside = np.minimum(departures, end_s) - np.maximum(arrivals, start_s)
     return np.asarray(np.maximum(inside, 0.0))
 
@@ -129,9 +112,9 @@ def window_averages(
     """What happened in a window, and the three values of λW that a log of it can give.
 
     arrival_times, departure_times: as for `time_in_window`. A request belongs to the window when it
-    arrived in [s, e). Returns means per replication, or 0-d arrays for one path: in_flight =
-    truncated + carried_in always, completed ≤ truncated ≤ full, and all of them agree when the box
-    is empty at both ends. Raises ValueError as `time_in_window`.
+    arrived in [s, e). Returns means per replication, or 0-d arrays for one path: completed ≤
+    truncated ≤ full, in_flight exceeds truncated by what was already inside when the window opened,
+    and all of them agree when the box is empty at both ends. Raises ValueError as `time_in_window`.
 
     >>> log = window_averages([0, 1, 2, 3], [4, 5, 6, 9], start_s=0.0, end_s=6.0)
     >>> float(log.in_flight), float(log.truncated), float(log.full), float(log.completed)
@@ -145,7 +128,6 @@ def window_averages(
     left = arrived & (departures <= end_s)
     return WindowAverages(
         in_flight=inside.sum(axis=-1) / length,
-        carried_in=np.where(arrived, 0.0, inside).sum(axis=-1) / length,
         truncated=np.where(arrived, inside, 0.0).sum(axis=-1) / length,
         full=(departures - arrivals).sum(axis=-1, where=arrived) / length,
         completed=np.where(left, inside, 0.0).sum(axis=-1) / length,
@@ -168,12 +150,6 @@ def _sojourns(
     require_all_finite(arrival_times=arrivals)
     require(departures >= arrivals, "departure_times", "at or after arrival", departures)
     return arrivals, departures
-
-
-def _window(start_s: float, end_s: float) -> None:
-    """Refuse a window that has no length."""
-    start_s = require_finite(start_s=start_s)
-    require(start_s < end_s < math.inf, "end_s", f"finite and above {start_s}", end_s)
 
 
 def edge_error(mean_sojourn_s: float, sojourn_scv: float, window_s: float) -> float:

@@ -14,7 +14,7 @@ Source: `window_averages`; own simulation of the book's machines.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,7 @@ from serving_mathematics.capacity.littles_law.littles_law import number_in_syste
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.running import Run, run_engine
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 FloatArray = npt.NDArray[np.float64]
 LOADS = (40, 80, 95)  # [% of the ceiling]

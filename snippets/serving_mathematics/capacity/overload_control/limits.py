@@ -32,7 +32,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +53,9 @@ from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import require_in, require_positive
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 REQUESTS, WARM = 4000, 800  # simulated; of these, the first are not counted

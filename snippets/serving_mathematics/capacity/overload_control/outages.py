@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +39,8 @@ from serving_mathematics.core.fleet.view import View
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import recorded
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 PATIENCE_S, RETRIES, BUDGET = 10, 3, 0.1  # of a client [s]; of a request; of first attempts

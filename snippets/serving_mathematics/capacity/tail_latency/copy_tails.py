@@ -14,7 +14,6 @@ Source: records/first_tokens.json, made by `tail_record`.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from serving_mathematics.capacity.tail_latency.mixes import MIXES
 from serving_mathematics.capacity.tail_latency.tail_record import (
@@ -23,9 +22,7 @@ from serving_mathematics.capacity.tail_latency.tail_record import (
     _recorded,
 )
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 SHOWN = {
     "none": ("none", "C4"),

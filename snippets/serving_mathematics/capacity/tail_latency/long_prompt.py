@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from math import isnan
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,7 @@ from serving_mathematics.capacity.tail_latency.second_copies import Copies, serv
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 SHORT, ANSWER, EVERY_S, COUNT = (
     600,

@@ -16,16 +16,13 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving_mathematics.capacity.tail_latency.tail_record import TOGETHER, _recorded
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require_in, require_positive_integer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def fan_out_slow_share(slow_probability: float, fan_out: int) -> float:

@@ -351,6 +351,8 @@ def _grouped_layers(read: _Reader, kv_heads: int) -> list[Attention]:
             if chosen[i]:
                 more = _index_of_blocks(sparse, read.hidden)
             value = size if read.has("global_head_dim") else read.whole("v_head_dim", default=size)
+            if read.flag("attention_k_eq_v"):  # values are the keys: kept, and not multiplied for
+                more["beside"] -= read.hidden * shared * value
         else:
             size = read.whole("swa_head_dim", default=width)
             value = read.whole("swa_v_head_dim", "v_head_dim", default=size)

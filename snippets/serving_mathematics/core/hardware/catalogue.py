@@ -15,11 +15,12 @@ import functools
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from serving_mathematics.core.hardware.architectures import Architecture
-from serving_mathematics.core.hardware.deployments import PRECISIONS
+from serving_mathematics.core.hardware.deployments import PRECISIONS, WORKED, Deployment
 from serving_mathematics.core.hardware.published_configs import read_architecture
 from serving_mathematics.core.hardware.systems import System, read_system
 from serving_mathematics.support.files import read_json, read_text
@@ -322,6 +323,20 @@ def find_system(name: str) -> System:
             "and options of its own"
         )
     raise ValueError(f"system {name!r} is not known; nearest: {nearest(name, systems())}")
+
+
+def deployed(model: str, system: str, base: Deployment = WORKED, **changes: Any) -> Deployment:
+    """A deployment with another model on another system, both by their names.
+
+    model, system: as `find_model` and `find_system` take them. base: what has the other fields, the
+    worked deployment by default. changes: others of them; bits of weights that a name tells are not
+    taken. Raises ValueError as these do, TypeError for what is no field.
+
+    >>> deployed("Llama-3.1-70B", "h200", precision="fp8", tensor=2).devices
+    2
+    """
+    architecture, _ = find_model(model)
+    return replace(base, architecture=architecture, system=find_system(system), **changes)
 
 
 def find_backend(name: str) -> str:

@@ -180,6 +180,26 @@ def untuned(deployment: Deployment) -> str:
     )
 
 
+def crossing(deployment: Deployment) -> str:
+    """What is taken for the links of an engine with more devices than are joined by fast ones; ""
+    of the rest.
+
+    >>> from dataclasses import replace
+    >>> from serving_mathematics.core.hardware.deployments import WORKED
+    >>> crossing(replace(WORKED, tensor=8)), crossing(replace(WORKED, tensor=16))[:45]
+    ('', 'fast links of H100 SXM join no more than 8 of')
+    """
+    system, devices = deployment.system, deployment.devices
+    if devices <= system.domain_devices:
+        return ""
+    inside, outside = system.link_bytes_per_s / 1e9, system.outside_bytes_per_s / 1e9
+    return (
+        f"fast links of {system.shown} join no more than {system.domain_devices} of the {devices} "
+        f"GPUs: beyond them {outside:.3g} GB/s a GPU are assumed, not {inside:.3g}, and hardly any "
+        "such engine was measured, so test it on your network"
+    )
+
+
 def steps_alone(work: Work, constants: Constants) -> Latencies:
     """Times of decoding steps with as many sequences as are asked for, and no prompt in them.
 

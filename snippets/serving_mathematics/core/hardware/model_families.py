@@ -267,16 +267,24 @@ def _gigachat(read: _Reader) -> dict[str, Any]:
 
 
 def _gemma4(read: _Reader) -> dict[str, Any]:
-    """Gemma 4 as transformers writes it: layers without a window have heads of their own."""
+    """Gemma 4 as transformers writes it: layers without a window have heads of their own, and where
+    these are fewer, no matrix for values, which are the keys before they are turned."""
     parts = read.inside("per_layer_config").config
     names = {"head_dim": "global_head_dim", "num_key_value_heads": "num_global_key_value_heads"}
     kinds = read.items("layer_types")[: read.layers]
     wide = {f"{i:02}" for i, kind in enumerate(kinds) if kind == FULL}
     one = next(iter(parts.values()), None)
     alike = isinstance(one, Mapping) and all(part == one for part in parts.values())
-    if not alike or set(parts) != wide or not set(one or ()) <= set(names):
-        return {}
-    return {"per_layer_config": None} | {names[key]: value for key, value in (one or {}).items()}
+    found: dict[str, Any] = {}
+    if alike and set(parts) == wide and set(one or ()) <= set(names):
+        found = {names[key]: value for key, value in (one or {}).items()}
+        found["per_layer_config"] = None
+    heads = found.get(names["num_key_value_heads"])
+    fewer = heads is not None or read.has("num_global_key_value_heads")
+    tied = read.flag("attention_k_eq_v", default=fewer)
+    if heads is None and not tied:  # then transformers passes over the number
+        found["num_global_key_value_heads"] = None
+    return found | {"attention_k_eq_v": tied}
 
 
 def _four_widths(read: _Reader) -> dict[str, Any]:

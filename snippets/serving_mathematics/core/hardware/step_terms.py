@@ -12,7 +12,7 @@ Patterson (2009).
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache
 from types import SimpleNamespace
 
@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import KERNELS, Table, tabulate
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.catalogue import deployed
 from serving_mathematics.core.hardware.published_runs import _engine_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
@@ -173,13 +172,7 @@ def check_parts_add_up() -> None:
     Source: counts of its report: 61 layers, 58 with 256 experts of 3 × 7,168 × 2,048 parameters,
     8 a token; a byte each over eight times 4.8 TB/s.
     """
-    one = replace(
-        WORKED,
-        architecture=find_model("DeepSeek-R1")[0],
-        system=find_system("h200"),
-        precision="fp8",
-        tensor=8,
-    )
+    one = deployed("DeepSeek-R1", "h200", precision="fp8", tensor=8)
     parts = step_parts(count_work([one]), DATA_SHEET, np.ones(1), np.zeros(1))
     read = 58 * 8 * 3 * 7168 * 2048 / (8 * 4.8e12)
     checks.close("experts [s]", float(parts.experts[0]), read, rtol=1e-9)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,10 +31,8 @@ from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import recorded
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CLIENTS = (32, 64, 128, 160, 192, 224)  # of the machine with 256 places
 REQUESTS = 20_000

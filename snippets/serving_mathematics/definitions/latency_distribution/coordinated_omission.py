@@ -71,18 +71,13 @@ def corrected_latencies(latencies: npt.ArrayLike, interval: float) -> npt.NDArra
     return np.concatenate([x, np.repeat(x, missing) - steps * interval])
 
 
-def _stall() -> npt.NDArray[np.float64]:
-    """10,000 answers after 1 ms, then one after 100 s [s]."""
-    return np.append(np.full(10_000, 0.001), 100.0)
-
-
 def check_hundred_second_stall() -> None:
     """100 s of 1 ms and a stall of 100 s: the raw mean is 11 ms, the corrected one 25 s.
 
     Source: HdrHistogram, HistogramDataAccessTest (counts exact, percentiles to 0.1%); sums by hand,
     (10 + 100)/10,001 and (10 + 0.01·10,000·10,001/2)/20,000 s.
     """
-    raw = _stall()
+    raw = np.append(np.full(10_000, 0.001), 100.0)  # 10,000 answers after 1 ms, one after 100 s
     full = corrected_latencies(raw, 0.01)
     checks.close("raw mean [ms]", 1000 * raw.mean(), 10.9989, atol=5e-5)
     checks.equal("corrected count", full.size, 20_000, kind="published")

@@ -11,7 +11,7 @@ Source: `closed_loop_latencies` of coordinated_omission; Tene's HdrHistogram for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,7 @@ from serving_mathematics.definitions.latency_distribution.coordinated_omission i
     corrected_latencies,
 )
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 FloatArray = npt.NDArray[np.float64]
 Bar = tuple[str, float, float, str, str] | tuple[str, float, float, str]

@@ -13,7 +13,6 @@ Source: partial fractions of the transform Π 1/(1 + m_i·s); Wolfram Language,
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,7 @@ from serving_mathematics.definitions.service.service import (
     on_grid,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -36,9 +36,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_shape,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -25,7 +25,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.traffic import MINUTE_S, trace_record
 from serving_mathematics.core.queues.erlang import max_utilization
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record, recorded
 from serving_mathematics.support.require import (
     as_floats,
@@ -47,9 +48,6 @@ from serving_mathematics.support.require import (
     require_positive_integer,
     require_shape,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LOADS = (  # of the ceiling
     *(0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.88, 0.9, 0.925),

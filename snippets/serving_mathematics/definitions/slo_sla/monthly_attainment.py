@@ -15,13 +15,13 @@ from __future__ import annotations
 import functools
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -29,9 +29,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MINUTE, DAY = 60.0, 86400.0  # s
 MONTH = 30 * DAY  # s

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.definitions.throughput.measured_loop import ceiling_of
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import (
     as_floats,
@@ -39,9 +40,6 @@ from serving_mathematics.support.require import (
     require_all_positive,
     require_non_negative,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -190,12 +188,6 @@ def example() -> SimpleNamespace:
     )
 
 
-def _told_by_two() -> float:
-    """The ceiling [tokens/s] by the loops of 32 and 64 clients."""
-    pair = [32, 64]
-    return ceiling_of(pair, [_cells()[n, 0]["tokens"] for n in pair], CHAT.places)
-
-
 _COLOURS = {0: "C0", 10: "C1", 60: "C3"}
 
 
@@ -303,8 +295,9 @@ def check_two_tests_tell_the_ceiling() -> None:
     Source: the record; the slope by hand.
     """
     most = float(_tokens(0).max())
-    checks.close("ceiling [1/s]", _told_by_two(), most, rtol=0.03, kind="simulation")
     few, many = (_cells()[n, 0]["tokens"] for n in (32, 64))
+    told = ceiling_of([32, 64], [few, many], CHAT.places)
+    checks.close("ceiling [1/s]", told, most, rtol=0.03, kind="simulation")
     limit = 32 / (64 / many - 32 / few)
     checks.inside("1/b over it", limit / most, 1.05, 1.2)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +26,7 @@ from serving_mathematics.definitions.throughput.scalability_fit import (
     usl_throughput,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -34,9 +34,6 @@ from serving_mathematics.support.require import (
     require_positive,
     require_shape,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 Loops = dict[tuple[int, int], tuple[FloatArray, FloatArray]]

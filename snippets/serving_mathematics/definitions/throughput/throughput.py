@@ -15,7 +15,6 @@ recursion.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,9 +25,7 @@ from serving_mathematics.core.queues.mean_value_analysis import (
 )
 from serving_mathematics.definitions.throughput.closed_loop_engine import loop_rate, rates_of
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 TEXTBOOK_S = (0.605, 2.1, 1.35)  # CPU and two disks [s], Lazowska et al. (1984), chapter 6
 TEXTBOOK_THINK_S, TEXTBOOK_CLIENTS = 15.0, 3

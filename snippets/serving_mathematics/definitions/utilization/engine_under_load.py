@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,9 @@ from serving_mathematics.core.machines.machines import CHAT, Machine
 from serving_mathematics.core.machines.running import Run, run_engine
 from serving_mathematics.core.machines.token_sharing import share_tokens, step_line
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import as_floats, require, require_in
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +31,7 @@ from serving_mathematics.core.queues.queue_simulator import (
 )
 from serving_mathematics.core.queues.variability import pollaczek_khinchine_wait
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 
 def example() -> SimpleNamespace:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +30,8 @@ from serving_mathematics.intuition.batch_vs_online.freed_places import (
     late_behind_batch,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @functools.cache

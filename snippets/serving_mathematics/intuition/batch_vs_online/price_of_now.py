@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.queues.erlang import erlang_c
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import recorded
 from serving_mathematics.support.require import (
     as_number,
@@ -31,9 +32,6 @@ from serving_mathematics.support.require import (
     require_in,
     require_positive_integer,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,7 @@ from serving_mathematics.intuition.batch_vs_online.deadline_scheduling import (
     smallest_fleet,
 )
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from serving_mathematics.core.queues.shares import wilson_interval
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RECORD = "changed_answers"
 

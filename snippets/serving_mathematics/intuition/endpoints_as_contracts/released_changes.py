@@ -16,7 +16,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serving_mathematics.intuition.endpoints_as_contracts.callers import (
     CALLERS,
@@ -32,9 +32,7 @@ from serving_mathematics.intuition.endpoints_as_contracts.chat_contract import (
 )
 from serving_mathematics.intuition.endpoints_as_contracts.event_streams import stream_errors
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 CHECKS = ("schema", "fingerprints", "streams", "stored answers")
 ASKED: dict[str, tuple[str, ...]] = {

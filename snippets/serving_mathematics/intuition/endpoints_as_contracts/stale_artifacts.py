@@ -17,13 +17,10 @@ import graphlib
 import hashlib
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def _topological_order(parents: Mapping[str, Sequence[str]]) -> list[str]:

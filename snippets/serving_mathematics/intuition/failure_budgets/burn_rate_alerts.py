@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
@@ -30,9 +30,6 @@ from serving_mathematics.support.require import (
     require_positive_integer,
     require_shape,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Counts = npt.NDArray[np.int64]
 SLO = 0.999  # objective of the examples

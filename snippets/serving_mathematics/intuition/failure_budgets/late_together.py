@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +32,9 @@ from serving_mathematics.intuition.failure_budgets.false_pages import (
     false_pages,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import provenance, read_record, write_record
 from serving_mathematics.support.require import require, require_all_non_negative
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RECORD = "late_together"
 COMMAND = "python -m serving_mathematics.intuition.failure_budgets.late_together"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +31,7 @@ from serving_mathematics.intuition.failure_budgets.false_pages import (
     false_pages,
 )
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 YEARLY = 1 / 12  # pages a month: one a year
 GUARDS = ((1.0, 1.0, 6), (6.0, 2.5, 8))  # window [h], burn rate over 14.4/w, errors to ask for

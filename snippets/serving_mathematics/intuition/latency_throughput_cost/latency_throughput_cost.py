@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,7 @@ from serving_mathematics.core.machines.machines import (
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.traffic import draw_lengths, trace_record
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_floats,
     require,
@@ -53,9 +54,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 _MACHINES = {"chat": CHAT, "mixture": MIXTURE, "agents": AGENTS}

@@ -12,7 +12,6 @@ the intensity of a matrix product and the general step time.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,9 +27,7 @@ from serving_mathematics.core.hardware.roofline import (
     ridge_intensity,
 )
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 
 def example() -> SimpleNamespace:

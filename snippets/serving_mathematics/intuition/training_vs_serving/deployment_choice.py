@@ -25,7 +25,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from serving_mathematics.intuition.training_vs_serving.training_vs_serving impor
     IN_TRAINING,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     require,
     require_finite,
@@ -45,9 +46,6 @@ from serving_mathematics.support.require import (
     require_positive,
     widen_fields,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FULL = 0.9  # of what all places carry, so that few requests wait for one
 REQUESTS_PER_S = 20.0  # of the page

@@ -11,7 +11,7 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model
 from serving_mathematics.core.hardware.deployments import (
     WORKED,
     cache_room_bytes,
@@ -137,7 +137,7 @@ def check_full_device() -> None:
     Source: `sequences_that_fit` and `full_read_s` of two dense models.
     """
     for name, tokens in (("Llama-3.1-8B", 3000), ("Qwen3-8B", 20_000)):
-        one = replace(WORKED, architecture=find_model(name)[0], system=find_system("h200"))
+        one = deployed(name, "h200")
         each = held_bytes(one.architecture, 1)
         count, seconds = full_device(cache_room_bytes(one), 4.8e12, each, tokens)
         checks.equal(f"{name}: sequences", count, sequences_that_fit(one, tokens))

@@ -18,13 +18,12 @@ from bisect import bisect_left
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
@@ -43,9 +42,7 @@ from serving_mathematics.machine.attention_memory.who_fits import (
     sequences_that_fit,
 )
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 TOKENS = 32_768  # of each sequence in the figure
 PLACES = 256
@@ -256,7 +253,8 @@ def check_the_promise_takes_part_of_what_memory_gives() -> None:
 def check_where_the_promise_ends_before_memory() -> None:
     """The chat model fills one device of other kinds with more than its promise of 50 ms bears: a
     full step takes longer on each, and at least what is left for the cache over the bandwidth. Of
-    longer contexts only those devices hold too much that have more memory for their bandwidth.
+    longer contexts only those devices hold too much that have more memory for their bandwidth, and
+    an L40S no more where two fit.
 
     Source: the scored step model; data sheets' memory and bandwidth.
     """
@@ -266,9 +264,11 @@ def check_where_the_promise_ends_before_memory() -> None:
         least = cache_room_bytes(one) / one.system.bandwidth_bytes_per_s
         checks.inside(f"{name}: over reading the cache", step_s / least, 1.0, 3.0)
         by_reading = name in ("L40S", "RTX PRO 6000")
-        for tokens in (LONGER, 4 * LONGER):
+        for tokens in (LONGER, 4 * LONGER, 8 * LONGER):
             late = _full(one, tokens)[1] > CHAT.promise.tpot_s
             checks.equal(f"{name}, {tokens} tokens: too long", late, by_reading)
+    two, step_s = _full(replace(CHAT.deployment, system=find_system("L40S")), 16 * LONGER)
+    checks.equal(f"L40S, {two} fit: too long", step_s > CHAT.promise.tpot_s, False)
 
 
 def check_copied_weights_leave_no_room() -> None:
@@ -293,16 +293,22 @@ def check_copied_weights_leave_no_room() -> None:
         checks.equal(f"{label}: more fit as own ones", fit[1] > fit[0], gains)
 
 
-def _full_rate(precision: str, cache_bytes: float, prompt: float, answer: float) -> float:
-    """Requests a second at most of the chat machine's model in these bits, of such lengths, to a
-    half more or less, and places for all that fit."""
+def _full_rate(one: Deployment, prompt: float, answer: float) -> float:
+    """Requests a second at most of such lengths, to a half more or less, and places for all that
+    fit."""
     draws = np.random.default_rng(5).uniform(0.5, 1.5, (2, 400))
     prompts, answers = np.rint(draws * [[prompt], [answer]]).astype(int)
-    one = replace(CHAT.deployment, precision=precision, cache_bytes=cache_bytes)
     fit = sequences_that_fit(one, prompt + answer / 2)
     asked = Workload(np.zeros(prompts.size), prompts, answers)
-    engine = engine_of(one, asked, CHAT.token_budget, fit).engine
-    return saturated_rate(prompts, answers, replace(engine, max_sequences=fit))
+    made = engine_of(one, asked, CHAT.token_budget, fit, memory_share=one.memory_share)
+    return saturated_rate(prompts, answers, replace(made.engine, max_sequences=fit))
+
+
+def _weights_over_cache(one: Deployment, prompt: float, answer: float) -> float:
+    """Requests a second at most with the weights in FP8 over those with the cache in FP8."""
+    smaller = replace(one, precision="fp8"), replace(one, cache_bytes=1.0)
+    weights, cache = (_full_rate(way, prompt, answer) for way in smaller)
+    return weights / cache
 
 
 def check_prompts_ask_for_smaller_weights() -> None:
@@ -311,12 +317,42 @@ def check_prompts_ask_for_smaller_weights() -> None:
 
     Source: the scored step model, with weights in sixteen bits of a quarter of the cache.
     """
-    weights = weight_bytes(replace(CHAT.deployment, precision="bf16"))
-    room = cache_room_bytes(replace(CHAT.deployment, precision="bf16"))
-    checks.inside("weights over cache", weights / room, 0.2, 0.35)
+    one = replace(CHAT.deployment, precision="bf16", cache_bytes=2.0)
+    checks.inside("weights over cache", weight_bytes(one) / cache_room_bytes(one), 0.2, 0.35)
     for prompt, answer, low, high in ((6000.0, 1500.0, 0.6, 0.9), (4000.0, 200.0, 1.1, 1.4)):
-        ratio = _full_rate("fp8", 2.0, prompt, answer) / _full_rate("bf16", 1.0, prompt, answer)
+        ratio = _weights_over_cache(one, prompt, answer)
         checks.inside(f"{prompt:.0f} and {answer:.0f} tokens", ratio, low, high)
+
+
+def check_weights_twice_the_cache_ask_for_fewer_bits() -> None:
+    """Where memory is full and answers take nearly all of the time, weights in FP8 carry what a
+    cache in eight bits does if they are twice the cache, and a quarter less if they are as large.
+
+    Source: reading alone by hand: weights of w caches leave room for 1 + w/2 caches, and a step
+    reads w + 1 either way, so that FP8 carries (1 + w/2)/2 times as much as twice the sequences; to
+    a tenth the scored step model, with answers six times as long as prompts.
+    """
+    for model, system, devices, share in (
+        ("Qwen3-32B", "b200", 1, 0.7),
+        ("Qwen3-32B", "h200", 1, 0.9),
+        ("Llama-3.1-70B", "h200", 2, 0.9),
+        ("Qwen3-32B", "h200", 1, 0.7),
+        ("Qwen3-14B", "h100", 1, 0.5),
+        ("Qwen3-14B", "l40s", 1, 0.95),
+    ):
+        one = deployed(
+            model,
+            system,
+            CHAT.deployment,
+            tensor=devices,
+            precision="bf16",
+            cache_bytes=2.0,
+            memory_share=share,
+        )
+        size = weight_bytes(one) / cache_room_bytes(one)
+        label = f"{model} on {devices} {system}, weights {size:.2f} times the cache"
+        ratio = _weights_over_cache(one, 1000.0, 6000.0)
+        checks.close(label, ratio, (1 + size / 2) / 2, rtol=0.1)
 
 
 def check_contexts_split_by_tokens() -> None:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from serving_mathematics.core.hardware.architectures import Attention
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_system
 from serving_mathematics.core.hardware.deployments import (
     WORKED,
     Deployment,
@@ -31,10 +31,8 @@ from serving_mathematics.core.hardware.deployments import (
 )
 from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require_positive, require_positive_integer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 GIB = 2**30  # [B]
 SHOWN = {  # what is shown: name, model, precision, colour
@@ -104,10 +102,9 @@ def _engine(kind: str, split: str = SPLITS[0]) -> Deployment:
     """Eight H200 with one of the shown models, a cache in 16 bits, split in one of two ways."""
     _, model, precision, _ = SHOWN[kind]
     own = split == SPLITS[1]
-    return replace(
-        WORKED,
-        architecture=find_model(model)[0],
-        system=find_system("h200"),
+    return deployed(
+        model,
+        "h200",
         precision=precision,
         cache_bytes=2.0,
         tensor=1 if own else 8,

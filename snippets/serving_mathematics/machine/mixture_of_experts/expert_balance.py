@@ -15,13 +15,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.catalogue import deployed
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
@@ -35,9 +33,7 @@ from serving_mathematics.machine.mixture_of_experts.expert_routing import (
 )
 from serving_mathematics.machine.mixture_of_experts.experts_touched import _counted_popularity
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 NODE_LOADS = (64.0, 256.0, 512.0)  # sequences of one node
 TOKENS = (8, 16, 32, 64, 128, 256, 512, 2048, 8192)
@@ -89,14 +85,7 @@ def _measured(tokens: int) -> float:
 def _gathered(devices: int, load: float, model: str = "DeepSeek-R1", bits: str = "fp8") -> float:
     """A step in which every device gets all tokens, over one in which they go to their experts
     where that is cheaper: on H200 with attention apart, contexts of 2,000 tokens."""
-    one = replace(
-        WORKED,
-        architecture=find_model(model)[0],
-        system=find_system("h200"),
-        precision=bits,
-        attention_data=devices,
-        expert=devices,
-    )
+    one = deployed(model, "h200", precision=bits, attention_data=devices, expert=devices)
     work, tokens = count_work([one]), np.array([load])
     step_s = decode_step_s(work, FITTED, tokens, np.array([2000.0]))[0]
     chosen, gathered = (

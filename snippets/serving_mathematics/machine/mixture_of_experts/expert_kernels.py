@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,11 +31,9 @@ from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     skewed_counts,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import require_non_negative, require_positive
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def experts_s(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +35,7 @@ from serving_mathematics.machine.mixture_of_experts.expert_routing import (
     touched_by_popularity,
 )
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 CHOSEN = 8  # experts a token, in all that follows
 EXPERTS = (32, 128, 256, 384)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from functools import cache
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,7 @@ from serving_mathematics.core.hardware.calibration import KERNELS
 from serving_mathematics.core.hardware.step_terms import engine_runs
 from serving_mathematics.core.hardware.step_time import Array, step_parts, touched_experts
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 COUNTS = ("of one token", "all", "touched")
 BOUNDS = (0.02, 0.1, 0.3, 1.0, 3.0, 10.0)  # of tokens in a step, in E/k

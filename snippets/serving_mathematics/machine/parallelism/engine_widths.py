@@ -28,7 +28,7 @@ import math
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,10 +39,8 @@ from serving_mathematics.core.hardware.step_time import FITTED, Array, Parts, co
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.machine.parallelism.parallelism import _engines, _llama_on, _medians
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require_positive
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WIDTHS = (1, 2, 4, 8)
 LARGE, SMALL = "Llama-3.1-70B", ("Llama-3.1-8B", "Qwen3-32B")

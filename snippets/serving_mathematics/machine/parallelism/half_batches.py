@@ -10,13 +10,11 @@ Source: DeepSeek-AI (2024), arXiv 2412.19437, section 3.4.2; `step_time` with th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED
+from serving_mathematics.core.hardware.catalogue import deployed
 from serving_mathematics.core.hardware.step_time import (
     FITTED,
     count_work,
@@ -35,10 +33,9 @@ def _halves_over_whole(each: float) -> float:
 
     each: sequences of each device.
     """
-    one = replace(
-        WORKED,
-        architecture=find_model("DeepSeek-R1")[0],
-        system=find_system("gb200"),
+    one = deployed(
+        "DeepSeek-R1",
+        "gb200",
         backend="sglang",
         precision="fp8",
         attention_data=DEVICES,

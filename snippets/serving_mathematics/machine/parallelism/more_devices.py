@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from serving_mathematics.core.hardware.benchmark_loops import (
     loop_latencies,
     tokens_per_s_per_device,
 )
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_model, find_system
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
     Impossible,
@@ -38,9 +38,7 @@ from serving_mathematics.core.hardware.published_runs import _engine_runs
 from serving_mathematics.core.hardware.step_time import FITTED, count_work, step_parts
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 DEVICES = (1, 2, 4, 8, 16, 32)
 REQUESTS = (1, 16, 64, 128, 512)
@@ -314,10 +312,10 @@ def check_short_answers_pay_for_their_first_token() -> None:
         (16_000.0, 50.0, 1.0, 1.06),
         (3000.0, 200.0, 1.0, 1.06),
     ):
-        one = replace(
+        one = deployed(
+            "Llama-3.1-70B",
+            "h200",
             CHAT.deployment,
-            architecture=find_model("Llama-3.1-70B")[0],
-            system=find_system("h200"),
             precision="fp8",
             input_tokens=prompt,
             output_tokens=answer,
@@ -383,12 +381,12 @@ def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
         ("Qwen3-32B", "bf16", "h100", 1),
     ):
         for prompts, answers in ((1000.0, 1000.0), (2000.0, 200.0), (8000.0, 1000.0)):
-            one = replace(
+            one = deployed(
+                model,
+                system,
                 CHAT.deployment,
                 tensor=devices,
                 concurrency=4096.0 * devices,  # more than memory holds
-                architecture=find_model(model)[0],
-                system=find_system(system),
                 precision=bits,
                 input_tokens=prompts,
                 output_tokens=answers,

@@ -16,14 +16,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import interruptions_s
 from serving_mathematics.core.hardware.calibration import KERNELS, predict_runs, tabulate
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED, Deployment
+from serving_mathematics.core.hardware.catalogue import deployed
+from serving_mathematics.core.hardware.deployments import Deployment
 from serving_mathematics.core.hardware.published_runs import Run, _engine_runs
 from serving_mathematics.core.hardware.step_time import (
     CONSTANT_NAMES,
@@ -35,10 +34,8 @@ from serving_mathematics.core.hardware.step_time import (
     step_parts,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require_positive, require_positive_integer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def _engines() -> list[Run]:
@@ -121,10 +118,9 @@ def example() -> SimpleNamespace:
 
 def _llama_on(devices: int, load: float, system: str = "h200") -> Deployment:
     """Llama-3.1-70B in 8 bits: prompts of 1,024 tokens, answers of as many."""
-    return replace(
-        WORKED,
-        architecture=find_model("Llama-3.1-70B")[0],
-        system=find_system(system),
+    return deployed(
+        "Llama-3.1-70B",
+        system,
         precision="fp8",
         input_tokens=1024,
         output_tokens=1024,

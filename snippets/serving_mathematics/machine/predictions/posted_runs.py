@@ -31,15 +31,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from serving_mathematics.core.hardware.benchmark_loops import loop_latencies
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
-from serving_mathematics.core.hardware.deployments import WORKED, require_deployment
+from serving_mathematics.core.hardware.catalogue import deployed
+from serving_mathematics.core.hardware.deployments import require_deployment
 from serving_mathematics.core.hardware.fronts import FRONTS, Front, front_constants
 from serving_mathematics.core.hardware.harness_runs import HarnessRun
 from serving_mathematics.core.hardware.published_runs import family_name
@@ -49,11 +48,9 @@ from serving_mathematics.machine.predictions.front_scores import (
     NINE_IN_TEN,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import require
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 POSTED_RUNS = "posted_runs"
 LARGE_BATCH = 64.0  # sequences in the engine, from which on the host's time weighs
@@ -74,10 +71,9 @@ def read_posted(record: Mapping[str, Any]) -> list[HarnessRun]:
     runs = []
     for test in record["tests"]:
         for prompt, answer, load, each_ms, first_ms in test["rows"]:
-            one = replace(
-                WORKED,
-                architecture=find_model(test["model"])[0],
-                system=find_system(test["system"]),
+            one = deployed(
+                test["model"],
+                test["system"],
                 backend=test["engine"],
                 precision=test["precision"],
                 input_tokens=float(prompt),

@@ -39,7 +39,7 @@ from serving_mathematics.core.hardware.deployments import (
     require_deployment,
     room_sequences,
 )
-from serving_mathematics.core.hardware.fronts import FRONTS, Front, find_front, untuned
+from serving_mathematics.core.hardware.fronts import FRONTS, Front, crossing, find_front, untuned
 from serving_mathematics.core.hardware.published_runs import ACCEPTED, fleet_split
 from serving_mathematics.support.require import as_number, require_positive_integer
 
@@ -334,8 +334,8 @@ def read_row(cells: Mapping[str, object]) -> Row:
                 require_deployment(engine)
             except ValueError as problem:
                 raise Impossible(_in_columns(str(problem), start)) from None
-    if assumed := untuned(base):
-        notes += (assumed,)
+    taken = (untuned(base), crossing(base), crossing(prompts or base))
+    notes += tuple(dict.fromkeys(note for note in taken if note))
     if room_sequences(base) < base.concurrency:
         notes += ("memory holds fewer sequences at once than the concurrency: the others wait",)
     asked = base.concurrency / base.attention_data * base.input_tokens / base.output_tokens

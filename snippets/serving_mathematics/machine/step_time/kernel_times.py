@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +27,7 @@ from serving_mathematics.core.hardware.kernel_floors import matrix_floor_s
 from serving_mathematics.core.hardware.kernel_record import matrix_roof
 from serving_mathematics.core.hardware.step_time import Array
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
     as_floats,
@@ -37,9 +38,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def attained_share(least_s: ArrayLike, floor_s: float, share: float) -> Array:

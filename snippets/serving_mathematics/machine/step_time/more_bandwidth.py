@@ -20,7 +20,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,10 +40,8 @@ from serving_mathematics.core.hardware.step_time import (
 )
 from serving_mathematics.core.machines.machines import CHAT
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import as_floats, require, require_positive
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FULL_TOKENS = 4000  # of each sequence, where a full engine's tokens are compared
 

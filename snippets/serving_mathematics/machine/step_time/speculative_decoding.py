@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,10 +42,8 @@ from serving_mathematics.core.hardware.step_time import (
     decode_step_s,
 )
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require_all_positive
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def break_even_tokens(

@@ -13,16 +13,14 @@ from collections.abc import Callable
 from functools import cache
 from itertools import accumulate
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from serving_mathematics.core.hardware.step_time import FITTED, Parts, count_work, step_parts
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 _MACHINES = {"chat": CHAT, "mixture": MIXTURE}
 SEQUENCES = (1, 2, 4, 8, 16, 32, 64)

@@ -15,7 +15,6 @@ import math
 from bisect import bisect_right
 from heapq import heapreplace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +22,8 @@ import numpy.typing as npt
 from serving_mathematics.core.queues.batches import form_batches
 from serving_mathematics.core.queues.queue_simulator import batch_means
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import as_floats, require, require_positive_integer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PER_ITEM_S, FIXED_S = 0.001, 0.005  # α and β of an encoder, by choice [s]
 

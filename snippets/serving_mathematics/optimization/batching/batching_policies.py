@@ -17,7 +17,6 @@ import functools
 import math
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +28,8 @@ from serving_mathematics.core.machines.running import ask_machine
 from serving_mathematics.core.queues.batches import form_batches
 from serving_mathematics.optimization.batching.batching import static_efficiency
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import require
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

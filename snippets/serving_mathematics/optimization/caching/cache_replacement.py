@@ -15,13 +15,13 @@ import functools
 import math
 from collections import OrderedDict
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, batch_means
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
@@ -30,9 +30,6 @@ from serving_mathematics.support.require import (
     require_non_negative,
     require_positive_integer,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

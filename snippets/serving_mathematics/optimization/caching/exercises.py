@@ -130,15 +130,11 @@ def break_even_bandwidth(
     return kv_bytes_per_token * flops_per_s / operations
 
 
-def _chat_flops_per_s(tokens: int = 4096) -> float:
-    """Operations a second with which the chat machine reads a prompt of so many tokens."""
-    operations = 2 * MATRICES * tokens + 2 * 32 * 4096 * tokens * (tokens + 1)
-    return operations / float(CHAT.prompt_s([tokens])[0])
-
-
 def example() -> SimpleNamespace:
     """The numbers quoted in the text."""
-    width, flops_per_s = 32 * 4096.0, _chat_flops_per_s()
+    tokens, width = 4096, 32 * 4096.0
+    operations = 2 * MATRICES * tokens + 2 * width * tokens * (tokens + 1)
+    flops_per_s = operations / float(CHAT.prompt_s([tokens])[0])  # of the chat machine
     gqa = MATRICES, 131_072.0, flops_per_s
     return SimpleNamespace(
         pencil_tokens=longest_context(20e9, 40, 507_904.0, 52 / 62, 1024),

@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +32,7 @@ from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from serving_mathematics.support.drawing import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

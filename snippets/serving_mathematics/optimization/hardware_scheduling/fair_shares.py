@@ -24,7 +24,7 @@ import functools
 import math
 from collections import deque
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +39,8 @@ from serving_mathematics.core.fleet.waiting_lines import Fair
 from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
 from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.measuring import recorded
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -89,15 +87,12 @@ def _served(machine: Machine, order: str, seed: int = 1) -> Outcome:
     return simulate_fleet(asked, Fleet([machine.engine], schedule=schedule, weights=weights))
 
 
-def _others_s(machine: Machine, order: str, seed: int = 1) -> FloatArray:
-    """First tokens of the others that come with the burst or after it [s]."""
+def _p90(machine: Machine, order: str, seed: int = 1) -> float:
+    """Of first tokens of the others that come with the burst or after it [s]."""
     asked, others, at = _asked(machine, seed)
     first_s = _served(machine, order, seed).first_token_s - asked.arrival_s
-    return np.asarray(first_s[others & (asked.arrival_s >= at)] + machine.made.around_s)
-
-
-def _p90(machine: Machine, order: str, seed: int = 1) -> float:
-    return float(np.quantile(_others_s(machine, order, seed), 0.9))
+    beside = first_s[others & (asked.arrival_s >= at)] + machine.made.around_s
+    return float(np.quantile(beside, 0.9))
 
 
 class _Gateway(Fair):

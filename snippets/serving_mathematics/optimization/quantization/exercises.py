@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed, find_system
 from serving_mathematics.core.hardware.deployments import (
     cache_room_bytes,
     sequence_bytes,
@@ -155,9 +155,7 @@ def check_the_rule_is_that_of_the_step() -> None:
     engines = (
         CHAT.deployment,
         replace(CHAT.deployment, system=find_system("b200")),
-        replace(
-            CHAT.deployment, architecture=find_model("Qwen3-32B")[0], system=find_system("h200")
-        ),
+        deployed("Qwen3-32B", "h200", CHAT.deployment),
     )
     formats: dict[str, dict[str, Any]] = {
         "weights": {"precision": "int4", "cache_bytes": 2.0},

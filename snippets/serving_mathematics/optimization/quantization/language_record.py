@@ -16,13 +16,14 @@ from __future__ import annotations
 import functools
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.optimization.quantization.language_formats import weight_formats
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.intervals import TENTHS, half_width
 from serving_mathematics.support.measuring import read_record
 from serving_mathematics.support.require import (
@@ -31,9 +32,6 @@ from serving_mathematics.support.require import (
     require_all_finite,
     require_shape,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FILES = ("F16", "Q8_0", "Q4_0", "Q4_1")
 TABLE = [name for name, form in weight_formats().items() if form.rows is None]

@@ -16,7 +16,6 @@ from __future__ import annotations
 import functools
 import math
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from serving_mathematics.optimization.quantization.bits_and_noise import full_scale_sqnr_db, sqnr_db
 from serving_mathematics.optimization.quantization.quantization import quantize
 from serving_mathematics.support import checks
+from serving_mathematics.support.drawing import Figure
 from serving_mathematics.support.require import (
     as_floats,
     as_number,
@@ -31,9 +31,6 @@ from serving_mathematics.support.require import (
     require_all_finite,
     require_in,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 

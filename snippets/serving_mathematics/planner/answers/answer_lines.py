@@ -188,7 +188,7 @@ def _if_steps_err(told: Answer) -> str:
     slow = "no fleet does" if told.if_slower is None else f"{told.if_slower:,}"
     if told.rates:
         fast, slow = _given_error(told)
-    low, high = min(1.0, error.low), max(1.0, error.high)
+    low, high = error.span()
     return f"{fast} at {low:.2f} of the predicted times, {slow} at {high:.2f}"
 
 
@@ -298,7 +298,7 @@ def _measured(told: Answer) -> str:
     error, one = told.error, told.question.deployment
     if not error.known:
         return "none on this device"
-    low, high = min(1.0, error.low), max(1.0, error.high)
+    low, high = error.span()
     kind = f"{error.kind}, {error.on.get(one.system.name, 0):,} of them on this device"
     if error.calibrated_by:
         others = f"{error.calibrated_by} other{'s' if error.calibrated_by > 1 else ''}"

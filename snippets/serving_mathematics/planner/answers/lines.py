@@ -15,7 +15,7 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.architectures import UNSEEN
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import OWN_HEADS
-from serving_mathematics.core.hardware.fronts import FRONTS, untuned
+from serving_mathematics.core.hardware.fronts import FRONTS, crossing, untuned
 from serving_mathematics.planner.capacity_planner.judged_requests import ClassRun, Quantile
 from serving_mathematics.planner.capacity_planner.model_errors import ModelError
 from serving_mathematics.planner.questions.fields import GIVEN, LIKE
@@ -261,8 +261,9 @@ def _of_steps(question: Question) -> list[str]:
     notes = [_misfit(question), _needs_heads(question)]
     if one.system.name == GIVEN:
         notes.append(f"{BORROWED} are taken from {find_system(LIKE).shown}.")
-    if question.calibration is None and (assumed := untuned(one)):
-        notes.append(f"{assumed[0].upper()}{assumed[1:]}.")
+    if question.calibration is None:
+        taken = (untuned(one), crossing(one))
+        notes += [f"{note[0].upper()}{note[1:]}." for note in taken if note]
     return notes
 
 

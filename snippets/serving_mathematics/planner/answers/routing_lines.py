@@ -94,7 +94,7 @@ def _kept_if_steps_err(told: Routed) -> str:
     error = told.error
     if not error.known:
         return NOT_KNOWN
-    low, high = min(1.0, error.low), max(1.0, error.high)
+    low, high = error.span()
     return (
         f"{sized(100 * told.if_faster)}% keep {_all(told.question)} at {low:.2f} of the predicted "
         f"times, {sized(100 * told.if_slower)}% at {high:.2f}"

@@ -38,9 +38,8 @@ from serving_mathematics.core.batching.continuous_batching import (
     simulate_steps,
 )
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
-from serving_mathematics.core.hardware.catalogue import find_model, find_system
+from serving_mathematics.core.hardware.catalogue import deployed
 from serving_mathematics.core.hardware.deployed_engine import MOST_PLACES, engine_of
-from serving_mathematics.core.hardware.deployments import WORKED as LLAMA
 from serving_mathematics.core.hardware.roofline import cost_per_million
 from serving_mathematics.core.queues.queue_simulator import MeanEstimate, fifo_waits
 from serving_mathematics.planner.capacity_planner.closed_form import (
@@ -727,7 +726,7 @@ def _token_seconds(share: Workload, served: Served) -> float:
 
 WORKED_TRAFFIC = Traffic(60.0)  # requests a second, of 1,000 tokens in and 250 out on average
 WORKED = Question(
-    replace(LLAMA, architecture=find_model("Llama-3.1-8B")[0], system=find_system("H100")),
+    deployed("Llama-3.1-8B", "H100"),
     WORKED_TRAFFIC,
     promised(ttft_s=1.0, tpot_s=0.05),
 )

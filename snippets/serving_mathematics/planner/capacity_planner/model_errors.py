@@ -86,6 +86,10 @@ class ModelError:
         """Whether any run says how far steps are off."""
         return self.runs > 0
 
+    def span(self) -> tuple[float, float]:
+        """From the fastest to the slowest steps to expect, over predicted: 1 lies between them."""
+        return min(1.0, self.low), max(1.0, self.high)
+
 
 UNKNOWN = ModelError(1.0, 1.0, runs=0, devices=0)
 

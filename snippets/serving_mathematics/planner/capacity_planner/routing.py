@@ -573,8 +573,7 @@ def routed_answer(
         (runs,) = fleet.served([chosen], draws[:FIRST_DRAWS], slowness)
         return float(np.mean([_kept(question, run).mean() for run in runs]))
 
-    fast = kept_if(min(1.0, error.low)) if error.known else 0.0
-    slow = kept_if(max(1.0, error.high)) if error.known else 0.0
+    fast, slow = map(kept_if, error.span()) if error.known else (0.0, 0.0)
     mine = all_runs[ways.index(best)]
     lost = None
     if routing.lost_for_s:

@@ -67,6 +67,7 @@ def example() -> SimpleNamespace:
     alone = engine.elapsed_s(1, 0, 1, 1000, engine.table.batch[1])
     crowd = engine.elapsed_s(1, 0, 100, 100_000, engine.table.batch[100])
     prompts = [TICK_S * engine.table.prompt[n] for n in (1000, 8000)]
+    low, high = told.error.span()
     return SimpleNamespace(
         p99_requests=requests_to_judge(0.99),
         step_one_ms=1e3 * alone,
@@ -81,8 +82,8 @@ def example() -> SimpleNamespace:
         usual_places=places,
         usual_count=found.usual.replicas,
         error_runs=told.error.runs,
-        error_low=min(1.0, told.error.low),
-        error_high=max(1.0, told.error.high),
+        error_low=low,
+        error_high=high,
         installed_few=installed_few,
         installed_many=installed_many,
         fewer_load_percent=100 * found.fewer_load,

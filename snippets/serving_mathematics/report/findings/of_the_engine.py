@@ -236,7 +236,7 @@ def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
 
 
 def _memory_change(flags: tuple[str, ...]) -> str:
-    fewer = f"fewer bits for the larger of weights and cache (of the cache: {flags[3]})"
+    fewer = f"fewer bits for weights of more than twice the cache, else for the cache ({flags[3]})"
     return f"raise {flags[2]}, take {fewer}, or add replicas"
 
 
