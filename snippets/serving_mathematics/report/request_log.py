@@ -1,8 +1,9 @@
 """A log of requests, CSV or JSON lines, with any names of columns and any units.
 
 What a column means is decided by the others: `log_columns` says which has which role, `log_values`
-in which unit it is, and `log_doubts` what cannot be. A column of moments that another clock made
-(further from the others than a day) is passed over and said, as is what is left out.
+in which unit it is, `log_clocks` whether the moments fit, and `log_doubts` what cannot be. A column
+of moments that another clock made (further from the others than a day) is passed over and said, as
+is what is left out.
 
 Assumes: moments of one column come from one clock.
 
@@ -32,6 +33,14 @@ from serving_mathematics.report.evidence import (
     _tick_s,
 )
 from serving_mathematics.report.log_cells import _cells, _cells_of_json, _is_json, _rows_of_one
+from serving_mathematics.report.log_clocks import (
+    _ahead,
+    _base,
+    _emptiness,
+    _leave_across,
+    _leave_own_clocks,
+    _one_after_another,
+)
 from serving_mathematics.report.log_columns import (
     ANY_ID,
     ANY_MOMENT,
@@ -46,18 +55,14 @@ from serving_mathematics.report.log_columns import (
     _said,
 )
 from serving_mathematics.report.log_doubts import (
-    _ahead,
     _bare,
-    _base,
     _count_tries,
-    _emptiness,
     _gaps,
-    _leave_across,
     _leave_endless,
-    _leave_own_clocks,
+    _leave_milliseconds,
     _leave_whole_answers,
+    _numbering,
     _of_one_length,
-    _one_after_another,
     _require_no_instant,
     _require_sense,
     _reusable,
@@ -158,7 +163,9 @@ def _run(
     zero_at_s: float | None = None
     own = next((name for name in names if compared(name.rpartition(".")[2]) in REPLICAS), "")
     of, replicas = _places_of(cells[own]) if own else (None, {})
+    engines: list[str] = []
     if 1 < len(replicas) < FEW_REPLICAS * len(cells[own]):
+        engines = [f"{own} {name}" for name in replicas]
         told = f"{own} names {len(replicas):,}, taken as one engine"
         notes.append(f"{told}: where each is one, cut the log by them")
     if base:
@@ -182,7 +189,9 @@ def _run(
         notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
         notes += [back + _leave_across(columns)] if back else []
         if "first" in absolute:
-            notes += _ahead(columns["ttft_s"], chosen["first"], chosen[base])
+            notes[:0] = _ahead(columns["ttft_s"], chosen["first"], chosen[base], of, engines)
+        elif "end" in absolute and _differ(columns.get("output_tokens")):
+            notes[:0] = _ahead(columns["latency_s"], chosen["end"], chosen[base], of, engines)
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
         if role in chosen and name not in columns:
             values = _lasted(cells[chosen[role]], chosen[role], first, notes)
@@ -228,6 +237,7 @@ def _run(
     if either and {"sent_s", "latency_s"} <= set(columns):
         told = f"{chosen['sent']} is taken as when each was sent"
         notes.append(f"{told} (of the end, say --columns end={chosen['sent']})")
+    _leave_milliseconds(columns, chosen, first, notes)
     _require_sense(columns, chosen, first)
     notes += _gaps(columns) + _too_fast(columns)
     _leave_endless(columns, chosen, first, notes)
@@ -242,7 +252,8 @@ def _run(
     timed_too = bool({"latency_s", "ttft_s"} & set(columns)) and "sent_s" in columns
     named = "request" in chosen and compared(chosen["request"]) not in ANY_ID
     if named or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
-        columns = _rows_once(cells, columns, notes, not named and _of_one_length(columns))
+        alike = not named and _of_one_length(columns)
+        columns = _rows_once(cells, columns, notes, alike, _numbering(cells, chosen))
     bare = _bare(columns)
     if bare.any() and not bare.all():
         columns = {name: x[~bare] for name, x in columns.items()}
@@ -254,6 +265,13 @@ def _run(
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants, zero_at_s=zero_at_s)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
+
+
+def _differ(tokens: FloatArray | None) -> bool:
+    """Whether answers differ so much in length that they cannot all take nearly as long."""
+    if tokens is None:
+        return False
+    return _known_quantile(tokens, 0.9) > 2 * _known_quantile(tokens, 0.1)
 
 
 def _add_queue(
