@@ -285,7 +285,8 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
         seen,
         "caches, graphs and connections are made once, and a burst at the start is no load that "
         "lasts",
-        f"warm up first (--num-warmups, --warmup-request-count) or leave out the first {cut}",
+        "warm up first (--num-warmups, SGLang's --warmup-requests, AIPerf's "
+        f"--warmup-request-count) or leave out the first {cut}",
         f"MSER-5, {sized(above / max(spread, 1e-9), 2)} spreads of later blocks",
         "simulations",
     )
