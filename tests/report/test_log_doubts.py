@@ -113,13 +113,17 @@ def test_milliseconds_among_seconds_are_named_and_left_out() -> None:
         return " ".join(run.notes), float(np.nanmax(run.columns[head.rpartition(",")[2]]))
 
     said, most = read(np.where(odd, 1000 * whole, whole))
-    odd_ones = "latency_s is 863.1 to 3393 s in 10 of 400 rows (the first is row 9) and 0.8119 to "
-    assert said.startswith(f"{odd_ones}3.996 s in the others: ")
+    odd_ones = "latency_s is 863 to 3,393 s in 10 of 400 rows (the first is row 9) and 0.812 to 4 s"
+    assert said.startswith(f"{odd_ones} in the others: thousandths of that unit?")
     assert most < 4.0
     for other in (np.full(400, 600.0), rng.uniform(2.0, 60.0, 400)):
         said, most = read(np.where(odd, other, whole))
-        assert "thousandth" not in said
+        assert "thousandths" not in said
         assert most > 40.0
+    limits = np.where(np.arange(400) % 80 == 7, 300.0, 900.0)
+    rows = [f"{i},{x:.4f},{200 + 304 * odd[i]}" for i, x in enumerate(np.where(odd, limits, whole))]
+    run = read_log("\n".join(["t_s,latency_s,status", *rows]), "a.csv")
+    assert "thousandths" not in " ".join(run.notes)
     said, most = read(np.where(odd, 1000 * whole, whole), "t_s,ttft_s")
-    assert "or of an engine that slept?" in said
+    assert "or an engine that slept?" in said
     assert most > 100.0

@@ -20,6 +20,7 @@ from serving_mathematics.report.evidence import FloatArray, _known_numbers, _kno
 from serving_mathematics.report.log_clocks import EARLY_S, EMPTY_LEAST
 from serving_mathematics.report.log_columns import ANY_ID
 from serving_mathematics.report.log_values import LATER_TOKEN_S, LONGEST_S, _is_number
+from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require
 
 MOST_TRIES = 20  # of one request: an id that stands more often is of something else
@@ -46,12 +47,13 @@ def _leave_milliseconds(
     >>> notes = []
     >>> _leave_milliseconds(columns, {"latency": "e2e_s"}, 2, notes)
     >>> notes[0].partition(":")[0]
-    'e2e_s is 500 to 3656 s in 10 of 510 rows (the first is row 502) and 0.5 to 4 s in the others'
+    'e2e_s is 500 to 3,656 s in 10 of 510 rows (the first is row 502) and 0.5 to 4 s in the others'
     """
     role = "latency" if "latency_s" in columns else "ttft"
     if role not in chosen or f"{role}_s" not in columns:
         return
-    times = columns[f"{role}_s"]
+    good = np.nan_to_num(columns.get("failed", np.zeros(columns[f"{role}_s"].size))) == 0
+    times = np.where(good, columns[f"{role}_s"], math.nan)  # limits end what failed
     known = np.sort(times[times > 0])
     begin = known.size - int(MOST_OTHER * known.size)
     if known.size - begin < FEW_OTHER:
@@ -66,11 +68,11 @@ def _leave_milliseconds(
     if wide[1] < SPREAD_ALIKE * wide[0]:
         return
     rows = np.flatnonzero(times >= other[0])
-    ends = [f"{x[0]:.4g} to {x[-1]:.4g} s" for x in (other, usual)]
+    ends = [f"{sized(float(x[0]))} to {sized(float(x[-1]))} s" for x in (other, usual)]
     told = f"{chosen[role]} is {ends[0]} in {rows.size:,} of {known.size:,} rows (the first is row "
-    told += f"{int(rows[0]) + first}) and {ends[1]} in the others: in a unit of a thousandth"
+    told += f"{int(rows[0]) + first}) and {ends[1]} in the others: thousandths of that unit"
     if role == "ttft":
-        notes.insert(0, f"{told} (divide them by 1,000), or of an engine that slept?")
+        notes.insert(0, f"{told} (divide them by 1,000), or an engine that slept?")
         return
     notes.insert(0, f"{told}? Their times are left out: divide them by 1,000")
     for name in ("queue_s", "ttft_s", "latency_s"):
