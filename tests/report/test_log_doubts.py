@@ -127,3 +127,16 @@ def test_milliseconds_among_seconds_are_named_and_left_out() -> None:
     said, most = read(np.where(odd, 1000 * whole, whole), "t_s,ttft_s")
     assert "or an engine that slept?" in said
     assert most > 100.0
+
+
+def test_milliseconds_are_told_by_tokens_where_long_answers_take_as_long() -> None:
+    """A thousandth of the shortest latency is less than the longest in seconds."""
+    tokens = np.round(np.exp(np.linspace(1, 9, 400)))
+    whole = 0.5 + 0.02 * tokens
+    odd = np.arange(400) % 40 == 7
+    whole = np.where(odd, 1000 * whole, whole)
+    rows = [f"{i},{x:.4f},{n:.0f}" for i, (x, n) in enumerate(zip(whole, tokens, strict=True))]
+    assert whole[odd].min() < 4 * whole[~odd].max()
+    run = read_log("\n".join(["t_s,latency_s,output_tokens", *rows]), "a.csv")
+    assert "in 10 of 400 rows (the first is row 9)" in run.notes[0]
+    assert np.isnan(run.columns["latency_s"]).sum() == 10

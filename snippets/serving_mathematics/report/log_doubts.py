@@ -31,16 +31,17 @@ PUT_S = 1500.0  # by which a clock is put forward, or more: half an hour, and an
 ENDLESS = 10.0  # times the longest other latency
 THOUSAND = (300.0, 3000.0)  # times the usual time: what milliseconds among seconds are
 BETWEEN, MOST_OTHER, FEW_OTHER = 4.0, 0.3, 5  # times, of rows, and rows, that are of another unit
+BEGUN = 100  # tokens that are as long as what precedes an answer
 SPREAD_ALIKE = 0.4  # of the others' spread, below which slow ones are of one cause and no unit
 
 
 def _leave_milliseconds(
     columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int, notes: list[str]
 ) -> None:
-    """Take out the times of rows whose latency is some thousand times the usual one, with none
-    between and as far apart as the others: they are of another unit, and a time limit is as long
-    for all. Where there is no latency, times to the first token are asked about, and stay: after a
-    cold start they are as long.
+    """Take out the times of rows whose latency, for as many tokens where these are told, is some
+    thousand times the usual one, with none between and as far apart as the others: they are of
+    another unit, and a time limit is as long for all. Where there is no latency, times to the first
+    token are asked about, and stay: after a cold start they are as long.
 
     >>> seconds = np.linspace(0.5, 4.0, 500)
     >>> columns = {"latency_s": np.r_[seconds, 1000 * seconds[::50]]}
@@ -52,9 +53,12 @@ def _leave_milliseconds(
     role = "latency" if "latency_s" in columns else "ttft"
     if role not in chosen or f"{role}_s" not in columns:
         return
-    good = np.nan_to_num(columns.get("failed", np.zeros(columns[f"{role}_s"].size))) == 0
+    size = columns[f"{role}_s"].size
+    good = np.nan_to_num(columns.get("failed", np.zeros(size))) == 0
     times = np.where(good, columns[f"{role}_s"], math.nan)  # limits end what failed
-    known = np.sort(times[times > 0])
+    told = columns.get("output_tokens", np.full(size, math.nan))
+    each = times / (told + BEGUN) if np.isfinite(told).any() and role == "latency" else times
+    known = np.sort(each[each > 0])
     begin = known.size - int(MOST_OTHER * known.size)
     if known.size - begin < FEW_OTHER:
         return
@@ -67,17 +71,20 @@ def _leave_milliseconds(
         return
     if wide[1] < SPREAD_ALIKE * wide[0]:
         return
-    rows = np.flatnonzero(times >= other[0])
-    ends = [f"{sized(float(x[0]))} to {sized(float(x[-1]))} s" for x in (other, usual)]
-    told = f"{chosen[role]} is {ends[0]} in {rows.size:,} of {known.size:,} rows (the first is row "
-    told += f"{int(rows[0]) + first}) and {ends[1]} in the others: thousandths of that unit"
+    odd = each >= other[0]
+    ends = [
+        f"{sized(float(x.min()))} to {sized(float(x.max()))} s"
+        for x in (times[odd], times[(each > 0) & ~odd])
+    ]
+    seen = f"{chosen[role]} is {ends[0]} in {odd.sum():,} of {known.size:,} rows (the first is row "
+    seen += f"{int(np.argmax(odd)) + first}) and {ends[1]} in the others: thousandths of that unit"
     if role == "ttft":
-        notes.insert(0, f"{told} (divide them by 1,000), or an engine that slept?")
+        notes.insert(0, f"{seen} (divide them by 1,000), or an engine that slept?")
         return
-    notes.insert(0, f"{told}? Their times are left out: divide them by 1,000")
+    notes.insert(0, f"{seen}? Their times are left out: divide them by 1,000")
     for name in ("queue_s", "ttft_s", "latency_s"):
         if name in columns:
-            columns[name] = np.where(times >= other[0], math.nan, columns[name])
+            columns[name] = np.where(odd, math.nan, columns[name])
 
 
 def _require_no_instant(columns: Mapping[str, FloatArray], chosen: Mapping[str, str]) -> None:
