@@ -63,6 +63,14 @@ def test_a_clock_of_one_replica_that_is_ahead_is_asked_about(moment: str) -> Non
     assert ("clocks differ" in told) == (moment == "first_token_at")
 
 
+def test_long_prompts_are_late_by_themselves() -> None:
+    """All of 30,000 tokens and so nearly as late; by as much more they would not be."""
+    for tokens, told in ((30_000, False), (300, True)):
+        rows = [f"{1.7e9 + i},{1.7e9 + i + 3 + i % 7 / 20},{tokens}" for i in range(100)]
+        text = "\n".join(["start_time,first_token_at,prompt_tokens", *rows])
+        assert ("clocks differ" in " ".join(read_log(text, "a.csv").notes)) == told
+
+
 def test_an_hour_without_a_request_between_two_runs_is_said() -> None:
     sent = np.r_[np.arange(60.0), 3700 + np.arange(60.0)]
     shorter = (

@@ -83,6 +83,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
 FEW_REPLICAS = 0.1  # of the rows: a column of more names something else
+READS_S = 2e-4  # of each prompt token, that a first token may come later without another clock
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
 OWN_ENGINE, UNLIKE = 50, 1.5  # requests of a model, and times the time per token of another
 
@@ -188,10 +189,13 @@ def _run(
                 columns[name] = absolute[role] - absolute[base]
         notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
         notes += [back + _leave_across(columns)] if back else []
+        reads = READS_S * np.nan_to_num(columns.get("prompt_tokens", np.zeros(1)))
         if "first" in absolute:
-            notes[:0] = _ahead(columns["ttft_s"], chosen["first"], chosen[base], of, engines)
-        elif "end" in absolute and _differ(columns.get("output_tokens")):
-            notes[:0] = _ahead(columns["latency_s"], chosen["end"], chosen[base], of, engines)
+            late = columns["ttft_s"] - reads
+            notes[:0] = _ahead(late, chosen["first"], chosen[base], of, engines)
+        elif "end" in absolute:
+            late = _of_short(columns["latency_s"], columns.get("output_tokens")) - reads
+            notes[:0] = _ahead(late, chosen["end"], chosen[base], of, engines)
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
         if role in chosen and name not in columns:
             values = _lasted(cells[chosen[role]], chosen[role], first, notes)
@@ -267,11 +271,13 @@ def _run(
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
 
 
-def _differ(tokens: FloatArray | None) -> bool:
-    """Whether answers differ so much in length that they cannot all take nearly as long."""
+def _of_short(times: FloatArray, tokens: FloatArray | None) -> FloatArray:
+    """Times of the shortest quarter of answers, where some of these have less than half as many
+    tokens as others and so do not all take nearly as long; NaN elsewhere."""
     if tokens is None:
-        return False
-    return _known_quantile(tokens, 0.9) > 2 * _known_quantile(tokens, 0.1)
+        return np.full(times.size, math.nan)
+    shortest, short = (_known_quantile(tokens, share) for share in (0.05, 0.25))
+    return np.where((tokens <= short) & (2 * shortest < short), times, math.nan)
 
 
 def _add_queue(
