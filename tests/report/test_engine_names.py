@@ -309,3 +309,35 @@ def test_stages_of_a_pipeline_count_the_same_and_run_their_own() -> None:
     rows = [f'sglang:{name}{{pp_rank="{k}"}} {n}' for name, n in told.items() for k in (0, 1)]
     due = {"running": [10.0] * 2, "waiting": [3.0] * 2, "preemptions": [2.0] * 2}
     assert {name: both_ways(rows, name) for name in due} == due
+
+
+def test_of_two_engines_on_one_page_one_is_read() -> None:
+    """Whichever stands first: of LMDeploy's guesses and vLLM's accepted ones nothing was put
+    together, nor of the buckets of both."""
+    counted = {"drafts": 100.0, "draft_tokens": 300.0, "accepted_tokens": 200.0}
+    mine = [f"vllm:spec_decode_num_{name}_total {x}" for name, x in counted.items()]
+    mine.append('vllm:time_to_first_token_seconds_bucket{le="1.0"} 7')
+    others = [f"lmdeploy:spec_decode_num_{name}_total {9 * x}" for name, x in counted.items()]
+    others.append('lmdeploy:time_to_first_token_seconds_bucket{le="1.0"} 50')
+    for rows in (mine + others, others + mine):
+        for run in (scrape_run("\n".join(rows), "a"), range_of(rows)):
+            assert {name: run.series.values[name][-1] for name in counted} == counted
+            assert run.series.values["ttft within 1"][-1] == 7.0
+            assert (
+                f"{3 if 'one scrape' in run.notes[0] else 4} series are LMDeploy's" in run.notes[1]
+            )
+    alone = scrape_run("\n".join([*others, "DCGM_FI_DEV_POWER_USAGE 300"]), "a")
+    assert alone.series.values["drafts"][-1] == 900.0
+    assert len(alone.notes) == 1
+
+
+def test_engines_that_guess_differently_are_named() -> None:
+    rows = [
+        f'vllm:spec_decode_num_{name}_total{{engine="{engine}"}} {x}'
+        for engine, length in ((0, 1), (1, 5))
+        for name, x in (("drafts", 400), ("draft_tokens", 400 * length))
+    ]
+    said = "from 1 to 5 tokens are guessed at a time by 2 engines, taken as one (one file for each)"
+    for some, told in ((rows, True), (rows[:2], False), (rows[2:], False)):
+        for run in (scrape_run("\n".join(some), "a"), range_of(some)):
+            assert (said in run.notes) == told

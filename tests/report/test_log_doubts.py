@@ -1,22 +1,9 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
 from serving_mathematics.report.evidence import _rates_told
 from serving_mathematics.report.request_log import read_log
-
-from .example_runs import at
-
-
-@pytest.mark.parametrize("empty", [[], ["3,,9,3"]])
-def test_sessions_that_count_from_their_start_have_no_common_clock(empty: list[str]) -> None:
-    lines = ["session,t_s,prompt_tokens,output_tokens"]
-    lines += [f"{s},{k}.0,9,3" for s in range(30) for k in (0, 7)] + empty
-    run = read_log("\n".join(lines), "a.csv")
-    assert not run.has("sent_s")
-    assert run.columns["session"].max() == 29
 
 
 def test_rows_that_stand_twice_are_counted_once() -> None:
@@ -30,6 +17,19 @@ def test_rows_that_stand_twice_are_counted_once() -> None:
     assert read_log("\n".join(["t_s,latency_ms,output_tokens", *coarse]), "a.csv").size == 40
 
 
+def test_lines_that_are_numbered_stand_twice_all_the_same() -> None:
+    """A number of each line tells no request from another, and an id of requests does; refusals
+    look alike and are each of a request."""
+    rows = [f"{i * 0.7301:.4f},{900 + i},200" for i in range(40)] + ["28.475,1,429"] * 3
+    rows += rows[5:15]
+    for name, size in (("line", 43), ("id", 43), ("request_id", 53)):
+        lines = [f"{name},t_s,latency_ms,status"] + [f"{7 + i},{x}" for i, x in enumerate(rows)]
+        run = read_log("\n".join(lines), "a.csv")
+        assert run.size == size
+        said = f"10 rows stand there again, cell for cell but for {name}, and are counted once"
+        assert (said in run.notes) == (size == 43)
+
+
 @pytest.mark.parametrize(("longest", "size"), [(512, 50), (520, 50), (900, 8)])
 def test_clients_in_step_write_the_same_row(longest: int, size: int) -> None:
     """Of one length each, so that those who asked together get their answers together."""
@@ -39,33 +39,6 @@ def test_clients_in_step_write_the_same_row(longest: int, size: int) -> None:
     assert run.size == size
     said = [note for note in run.notes if "stand there again" in note]
     assert said[0].endswith("each, as all have one length" if size == 50 else "once")
-
-
-CUTS = [((600,), 0, 0), ((300, 700), 0, 0), ((600,), 9, 1)]
-
-
-@pytest.mark.parametrize(("cuts", "put", "back"), CUTS)
-def test_files_of_one_log_in_another_order_are_one_log(
-    cuts: tuple[int, ...], put: float, back: int
-) -> None:
-    """As cat log log.1 writes them; a clock that was set leaves a gap that no request fills."""
-    sent = 1.7e9 + np.cumsum(np.random.default_rng(2).exponential(0.5, 1000))
-    parts = np.split(sent, cuts)[::-1]
-    rows = [f"{x - put * (place > 0):.4f},100" for place, part in enumerate(parts) for x in part]
-    run = read_log("\n".join(["t_s,latency_ms", *rows]), "a.csv")
-    assert sum("goes back by" in note for note in run.notes) == back
-    if not back:
-        assert run.columns["sent_s"] == pytest.approx(sent - sent[0], abs=1e-3)
-
-
-@pytest.mark.parametrize(("ahead", "slow", "told"), [(30, 0.4, 1), (0, 9.0, 0), (0.5, 0.1, 0)])
-def test_a_clock_that_is_ahead_is_asked_about(ahead: float, slow: float, told: int) -> None:
-    """Not where first tokens are late by a queue, of which some had none, or late by little."""
-    rng = np.random.default_rng(3)
-    first, rows = ahead + rng.exponential(slow, 200), ["start_time,first_token_at"]
-    rows += [f"{1.7e9 + i},{1.7e9 + i + late:.3f}" for i, late in enumerate(first)]
-    run = read_log("\n".join(rows), "a.csv")
-    assert sum("do their clocks differ?" in note for note in run.notes) == told
 
 
 def test_an_id_at_two_moments_is_another_try() -> None:
@@ -100,30 +73,6 @@ def test_tokens_that_could_be_found_were_not() -> None:
     assert not run.has("cached_tokens")
 
 
-def test_an_hour_without_a_request_between_two_runs_is_said() -> None:
-    sent = np.r_[np.arange(60.0), 3700 + np.arange(60.0)]
-    shorter = (
-        np.r_[sent[:60], 100 + np.arange(60.0)],
-        ["nothing came for 41 s from 59 s on, and for 1"],
-    )
-    for moments, told in ((sent, ["nothing came for 3,641 s of 3,759"]), (sent[:60], []), shorter):
-        run = read_log("\n".join(["t_s,latency_ms", *(f"{x},100" for x in moments)]), "a.csv")
-        assert [
-            note.partition(":")[0].partition(" s at most")[0]
-            for note in run.notes
-            if "nothing" in note
-        ] == told
-
-
-def test_a_pause_in_a_log_of_days_has_a_date() -> None:
-    sent = np.r_[np.arange(0, 1e5, 50), np.arange(2e5, 3e5, 50)]
-    dated = [datetime.fromtimestamp(1.7e9 + x, UTC).isoformat() for x in sent]
-    said = " ".join(read_log("\n".join(["start,ttft_ms", *(f"{x},90" for x in dated)]), "a").notes)
-    assert "from 2023-11-16 01:59 UTC on" in said
-    bare = read_log("\n".join(["start_s,ttft_ms", *(f"{x},90" for x in sent)]), "a").notes
-    assert "from 99,950 s on" in " ".join(bare)
-
-
 def test_one_row_that_lasts_longer_than_the_log_is_named_and_left_out() -> None:
     """Rates are those of the rest; empty cells are counted."""
     rows = [f"{i},{i % 7 + 1},0.2,100,20" for i in range(400)]
@@ -137,27 +86,6 @@ def test_one_row_that_lasts_longer_than_the_log_is_named_and_left_out() -> None:
     assert _rates_told(run)["seconds"] < 410
 
 
-def test_stretches_of_replicas_stand_side_by_side() -> None:
-    rows = [f"{of},{at(i + shift)},900" for of, shift in (("a", 0), ("b", 0.5)) for i in range(300)]
-    run = read_log("\n".join(["replica,timestamp,latency_ms", *rows]), "a")
-    assert run.columns["sent_s"].max() == pytest.approx(299.5)
-    assert "replica names 2, taken as one engine" in run.notes[0]
-    joined = read_log("\n".join(["name,timestamp,latency_ms", *rows]), "a")
-    assert joined.columns["sent_s"].max() > 590
-    assert "(sort the rows of engines side by side)" in " ".join(joined.notes)
-
-
-def test_a_request_that_lasted_while_a_clock_was_set_back_tells_no_time() -> None:
-    """In the night in which an hour comes twice, as clocks on the wall write it."""
-    sent = 10.0 * np.arange(400)
-    ends = sent + np.where(np.arange(400) % 50 == 0, 12.0, 3.0)
-    wall = [np.where(x < 2001.0, x, x - 3600.0) for x in (sent, ends)]
-    rows = [f"{1.7e9 + a},{1.7e9 + b}" for a, b in zip(*wall, strict=True)]
-    run = read_log("\n".join(["start_s,end_s", *rows]), "a")
-    assert np.flatnonzero(np.isnan(run.columns["latency_s"])).tolist() == [200]
-    assert "; times of 1 that lasted across it are left out" in " ".join(run.notes)
-
-
 def test_latencies_over_which_a_clock_was_put_forward_are_left_out() -> None:
     local = [f"2026-03-29T{'01:59' if i < 60 else '03:00'}:{i % 60:02d}" for i in range(120)]
     ends = [*local[3:], "2026-03-29T03:01:00", "2026-03-29T03:01:01", "2026-03-29T03:01:02"]
@@ -167,3 +95,48 @@ def test_latencies_over_which_a_clock_was_put_forward_are_left_out() -> None:
     assert np.nanmax(run.columns["latency_s"]) == 3
     told = "row 59 and 2 more, column end_time: 3,603 s is longer than a pause of the log"
     assert any(note.startswith(told) for note in run.notes)
+
+
+def test_milliseconds_among_seconds_are_named_and_left_out() -> None:
+    """Both times of each such row; not the times of a stall, of a time limit, or of a cold start,
+    about which a log of first tokens alone asks."""
+    rng = np.random.default_rng(8)
+    whole = rng.uniform(0.8, 4.0, 400)
+    odd = np.arange(400) % 40 == 7
+
+    def read(longer: np.ndarray, head: str = "t_s,ttft_s,latency_s") -> tuple[str, float]:
+        """What is said, and the largest latency, or time to the first token, that stays."""
+        rows = [f"{i},{x / 4:.4f},{x:.4f}" for i, x in enumerate(longer.tolist())]
+        if head == "t_s,ttft_s":
+            rows = [row.rpartition(",")[0] for row in rows]
+        run = read_log("\n".join([head, *rows]), "a.csv")
+        return " ".join(run.notes), float(np.nanmax(run.columns[head.rpartition(",")[2]]))
+
+    said, most = read(np.where(odd, 1000 * whole, whole))
+    odd_ones = "latency_s is 863 to 3,393 s in 10 of 400 rows (the first is row 9) and 0.812 to 4 s"
+    assert said.startswith(f"{odd_ones} in the others: thousandths of that unit?")
+    assert most < 4.0
+    for other in (np.full(400, 600.0), rng.uniform(2.0, 60.0, 400)):
+        said, most = read(np.where(odd, other, whole))
+        assert "thousandths" not in said
+        assert most > 40.0
+    limits = np.where(np.arange(400) % 80 == 7, 300.0, 900.0)
+    rows = [f"{i},{x:.4f},{200 + 304 * odd[i]}" for i, x in enumerate(np.where(odd, limits, whole))]
+    run = read_log("\n".join(["t_s,latency_s,status", *rows]), "a.csv")
+    assert "thousandths" not in " ".join(run.notes)
+    said, most = read(np.where(odd, 1000 * whole, whole), "t_s,ttft_s")
+    assert "or an engine that slept?" in said
+    assert most > 100.0
+
+
+def test_milliseconds_are_told_by_tokens_where_long_answers_take_as_long() -> None:
+    """A thousandth of the shortest latency is less than the longest in seconds."""
+    tokens = np.round(np.exp(np.linspace(1, 9, 400)))
+    whole = 0.5 + 0.02 * tokens
+    odd = np.arange(400) % 40 == 7
+    whole = np.where(odd, 1000 * whole, whole)
+    rows = [f"{i},{x:.4f},{n:.0f}" for i, (x, n) in enumerate(zip(whole, tokens, strict=True))]
+    assert whole[odd].min() < 4 * whole[~odd].max()
+    run = read_log("\n".join(["t_s,latency_s,output_tokens", *rows]), "a.csv")
+    assert "in 10 of 400 rows (the first is row 9)" in run.notes[0]
+    assert np.isnan(run.columns["latency_s"]).sum() == 10

@@ -105,6 +105,21 @@ def test_a_log_of_ends_tells_when_requests_were_sent() -> None:
     assert "timestamp is taken as when each was sent" in taken.notes[-1]
 
 
+def test_rows_of_parts_of_answers_are_said_first() -> None:
+    """Five rows an answer, of one id each, were read as five requests without a word."""
+    rows = ["request_id,ts_s,latency_ms"]
+    rows += [f"r{i // 5},{1.7e9 + i / 4:.2f},{200 + 150 * (i % 5)}" for i in range(200)]
+    run = read_log("\n".join(rows), "a.csv")
+    assert run.notes[0].startswith("request_id names 40 of 200 rows, each taken as a request: ")
+    assert "attempt" not in run.columns
+
+
+def test_a_log_of_two_models_says_so_before_anything_else() -> None:
+    rows = ["ts_s,latency_ms,model"]
+    rows += [f"{1.7e9 + i / 4:.2f},{900 + i},{'ab'[i % 2]}" for i in range(200)]
+    assert read_log("\n".join(rows), "a.csv").notes[0].startswith("2 models, taken as one engine")
+
+
 def test_a_clock_that_is_set_back_and_two_models_are_said() -> None:
     rows = [f"{i * 1.5 - 3600 * (i > 250)},100,{'ab'[i % 2]}" for i in range(500)]
     run = read_log("\n".join(["t_s,latency_ms,model", *rows]), "a.csv")

@@ -265,14 +265,15 @@ def queue_flags(
     at its busiest while it answers, positive. ttft_s: promised. prompt_tokens: of a prompt, in the
     mean. engine: vllm or sglang. Raises ValueError otherwise.
 
-    vLLM counts requests that run among those that it may hold. Its limit on tokens is left alone:
-    it counts a prompt whole until its first token, so that one as long as the limit has all others
-    refused at any load. SGLang counts requests that wait: two fifths of those whose prompts are
-    read within the promise, because requests wait for a place too, and at least three, because
-    whoever comes during a step waits until it ends. Past the ceiling the chat machine then keeps
-    nearly nine tenths of its work in time and the mixture six; with all of them, next to none and a
-    sixth (`capacity.overload_control.limits`). Each of its data-parallel ranks counts its own, so
-    divide by them.
+    vLLM counts requests that run among those that it may hold, from 0.30 on of all data-parallel
+    ranks together. Its limit on tokens is left alone: it counts a prompt whole until its first
+    token, so that one as long as the limit has all others refused at any load. SGLang counts
+    requests that wait: two fifths of those whose prompts are read within the promise, because
+    requests wait for a place too, and at least three, because whoever comes during a step waits
+    until it ends. Past the ceiling the chat machine then keeps nearly nine tenths of its work in
+    time and the mixture six; with all of them, next to none and a sixth
+    (`capacity.overload_control.limits`). Each of its data-parallel ranks counts its own, so divide
+    by them; where prompts have engines of their own, none counts.
 
     >>> queue_flags(64.0, 20_000.0, 0.5, 1000.0)
     '--max-num-queued-reqs 64'

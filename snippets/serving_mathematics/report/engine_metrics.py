@@ -36,7 +36,10 @@ from serving_mathematics.report.engine_names import (
     WITHIN,
     _bucket,
     _counters_of,
+    _engine_named,
     _engine_of,
+    _mixed_guesses,
+    _other_engines,
     _reads_as_number,
 )
 from serving_mathematics.report.evidence import GROWING, FloatArray, Run, Series
@@ -49,9 +52,8 @@ READABLE = (
     "vLLM, SGLang, TensorRT-LLM, TGI, NIM, LMDeploy or llama.cpp (behind a proxy, the engine's own)"
 )
 HOSTS = ("python_", "process_", "go_", "otel_")  # what tells nothing of whose page it is
-ENGINE_LABELS = (  # that tell one engine from another; of a router's and Ray's pages too
-    *("instance", "pod", "server", "ReplicaId", "replica", "engine", "dp_rank"),
-)
+# Labels that tell one engine from another; of a router's and Ray's pages too
+ENGINE_LABELS = ("instance", "pod", "server", "ReplicaId", "replica", "engine", "dp_rank")
 TABLE = {  # columns of a table by the second, in compared form
     "running": ("running", "numrunning", "numrequestsrunning"),
     "waiting": ("waiting", "numwaiting", "numrequestswaiting", "queue"),
@@ -175,19 +177,20 @@ def _scrapes_of(text: str) -> list[str]:
     return [text[a:b] for a, b in zip(begins, [*begins[1:], len(text)], strict=True)]
 
 
-def _within(text: str) -> dict[str, float]:
+def _within(text: str, engine: str) -> dict[str, float]:
     """How many requests had their first token, or their mean time per later one, within the bounds
-    of the histograms of a scrape, so far: those of SGLang that were streamed.
+    of the histograms of a scrape, so far: those of its engine, and of SGLang's streamed ones.
 
-    >>> _within('vllm:time_to_first_token_seconds_bucket{le="0.5",model_name="m"} 7.0')
+    >>> _within('vllm:time_to_first_token_seconds_bucket{le="0.5",model_name="m"} 7.0', "vLLM")
     {'ttft within 0.5': 7.0}
     """
     found: dict[str, float] = {}
     for line in text.split("\n"):
         sample = _SAMPLE.match(line)
         if sample and sample[1].endswith("_bucket") and _reads_as_number(sample[3]):
-            name = _bucket(_engine_name(sample[1]), sample[2] or "")
-            if name:
+            own = _engine_name(sample[1])
+            name = _bucket(own, sample[2] or "")
+            if name and _engine_named(own) in ("", engine):
                 found[name] = found.get(name, 0.0) + float(sample[3])
     return found
 
@@ -201,7 +204,7 @@ def scrape_run(text: str, where: str) -> Run:
     5.0
     """
     engine, found, engines = _scrape_counters(text)
-    found |= _within(text)
+    found |= _within(text, engine)
     told = found.keys() - {"started_s"}
     require(bool(told), where, f"a scrape of {READABLE}", f"none of {engine}'s counters")
     values = {
@@ -214,7 +217,8 @@ def scrape_run(text: str, where: str) -> Run:
     made, model = MADE_AT.search(text), re.search(r'model_name="([^"]+)"', text)
     series = Series(np.array([float(made[1]) if made else math.nan]), values, levels)
     name = model[1] if model else ""
-    notes = ("one scrape: counters since the start", *[RAYS] * (MIDDLES in text))
+    others = [*_other_engines(x[0] for x in _samples(text)), *_mixed_guesses(_samples(text))]
+    notes = ("one scrape: counters since the start", *others, *[RAYS] * (MIDDLES in text))
     return Run(where, engine, told=_means(series), series=series, model=name, notes=notes)
 
 
@@ -277,12 +281,14 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     ]
     seen = [name or "a series without __name__" for name, _ in named]
     counted = zip(listed, metrics, named, _counters_of(named), strict=True)
-    for place, (one, metric, (name, _), told) in enumerate(counted):
+    last: list[tuple[str, str, float]] = []
+    for place, (one, metric, (name, labels), told) in enumerate(counted):
         if not told:
             continue
         rows = _own_rows(name, told, _rows_of(one, f"{where}: result {place + 1}"))
         _add_up(found, engines, told, metric, rows)
         known = [row for row in rows if math.isfinite(row[1])]
+        last += [(name, labels, known[-1][1])] if known else []
         growing += [(x, known) for x in told if (x in GROWING or WITHIN in x) and known]
     _percent_as_shares(found, engines)
     rule = f"of metrics of an engine, such as {next(iter(ENGINES))}{NAMES['waiting'][0]}"
@@ -298,8 +304,10 @@ def range_query_run(data: Mapping[str, Any], where: str) -> Run:
     }
     levels = {of: at_times(own) for of, own in engines.items()}
     series = Series(np.array(times), values, levels)
-    notes = (f"{len(times):,} moments", *[RAYS] * any(MIDDLES in labels for _, labels in named))
-    return Run(where, _engine_of([name for name, _ in named]), series=series, notes=notes)
+    names = [name for name, _ in named]
+    notes = (f"{len(times):,} moments", *_other_engines(names), *_mixed_guesses(last))
+    notes += (RAYS,) * any(MIDDLES in labels for _, labels in named)
+    return Run(where, _engine_of(names), series=series, notes=notes)
 
 
 def _so_far(rows: Sequence[tuple[float, float]], times: Sequence[float]) -> FloatArray:

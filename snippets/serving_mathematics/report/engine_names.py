@@ -17,7 +17,8 @@ vLLM's production stack, `metrics_service`; DCGM, field identifiers 155 and 156.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 from serving_mathematics.machine.predictions.scrapes import UNSTREAMED, _left_out
 
@@ -36,6 +37,8 @@ ENGINES = {  # how their names begin; of several on a page the first here is its
     "nv_gpu_": "Triton",
     "nv_energy_": "Triton",
 }
+PASS_ON = ("AIBrix", "Dynamo", "DCGM", "Triton")  # what stands beside an engine, and is none
+FEWEST_ROUNDS, UNLIKE_GUESSES = 100, 1.2  # of guesses; times the length of another engine's
 UNNAMED = "NIM or TensorRT-LLM"  # whose names begin with nothing; of TensorRT-LLM 1.1
 BARE = {
     *("num_requests_running", "num_requests_waiting", "gpu_cache_usage_perc"),
@@ -138,21 +141,72 @@ _CANONICAL = {name: counter for counter, names in NAMES.items() for name in name
 
 def _counters_of(series: Sequence[tuple[str, str]]) -> list[list[str]]:
     """The counters to which each series adds, which are of a name and its labels; of a counter that
-    has several names the first, and what adds to it beside them.
+    has several names the first, and what adds to it beside them; of several engines that one which
+    the page is said to be of.
 
     >>> _counters_of([("vllm:prompt_tokens_total", ""), ("up", ""), (_LOADED, 'engine="0"')])
     [['prompt_tokens'], [], ['prefix_found']]
     """
     passed = _passed_over(series)
     own = {name for name, labels in series if not _ROUTED.search(labels)}
+    whose = [_engine_named(name) for name, _ in series]
+    ranks = [*dict.fromkeys(ENGINES.values()), ""]
+    order = sorted(range(len(series)), key=lambda place: ranks.index(whose[place]))
     first: dict[str, str] = {}
-    found = []
-    for name, labels in series:
+    of: dict[str, str] = {}
+    found: list[list[str]] = [[] for _ in series]
+    for place in order:
+        name, labels = series[place]
         again = name in own and bool(_ROUTED.search(labels))
         told = [] if again or name in passed or _left_out(name, labels) else _adds_to(name, labels)
         beside = name in ADDS_TO or name.endswith("_bucket")
-        found.append([x for x in told if beside or first.setdefault(x, name) == name])
+        mine = [x for x in told if of.setdefault(x, whose[place]) == whose[place]]
+        found[place] = [x for x in mine if beside or first.setdefault(x, name) == name]
     return found
+
+
+def _other_engines(names: Iterable[str]) -> list[str]:
+    """What is to be said of a page or an answer that has several engines' series; nothing of one.
+
+    names: of its series.
+
+    >>> _other_engines(["sglang:token_usage", "vllm:num_requests_running", "DCGM_FI_PROF"])
+    ["1 series are SGLang's beside 1 of vLLM: what both tell is vLLM's alone (one file for each)"]
+    """
+    count = Counter(x for x in map(_engine_named, names) if x and x not in PASS_ON)
+    engine, *others = sorted(count, key=list(ENGINES.values()).index) or [""]
+    told = " and ".join(f"{count[x]:,} series are {x}'s" for x in others)
+    said = f"{told} beside {count[engine]:,} of {engine}: what both tell is {engine}'s alone"
+    return [f"{said} (one file for each)"] if others else []
+
+
+def _mixed_guesses(samples: Iterable[tuple[str, str, float]]) -> list[str]:
+    """What is to be said where engines of one page guess different numbers of tokens at a time.
+
+    samples: names, labels and values.
+
+    >>> of = [("drafts", 0, 500.0), ("drafts", 1, 500.0), ("draft_tokens", 0, 500.0)]
+    >>> of.append(("draft_tokens", 1, 2500.0))
+    >>> _mixed_guesses((f"vllm:spec_decode_num_{x}_total", f'engine="{k}"', n) for x, k, n in of)
+    ['from 1 to 5 tokens are guessed at a time by 2 engines, taken as one (one file for each)']
+    """
+    counted: dict[str, dict[str, float]] = {"drafts": {}, "draft_tokens": {}}
+    for name, labels, value in samples:
+        of = re.sub(r'__name__="[^"]*"', "", labels)
+        for counter, own in counted.items():
+            if name.endswith(f"spec_decode_num_{counter}_total"):
+                own[of] = own.get(of, 0.0) + value
+    rounds, tokens = counted.values()
+    lengths = [tokens.get(of, 0.0) / n for of, n in rounds.items() if n >= FEWEST_ROUNDS]
+    if not lengths or max(lengths) <= UNLIKE_GUESSES * min(lengths):
+        return []
+    told = f"from {min(lengths):.2g} to {max(lengths):.2g} tokens are guessed at a time"
+    return [f"{told} by {len(lengths)} engines, taken as one (one file for each)"]
+
+
+def _engine_named(name: str) -> str:
+    """The engine as whose a metric's name begins; empty where that is none."""
+    return next((ENGINES[x] for x in ENGINES if name.startswith(x)), "")
 
 
 def _adds_to(name: str, labels: str) -> list[str]:

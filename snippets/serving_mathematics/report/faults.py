@@ -544,18 +544,21 @@ def example() -> SimpleNamespace:
             100 * wilson_interval(row["missed"], row["runs"]).high for row in rows
         ),
         slow_runs=SLOW_RUNS,
-        slow_missed=_slow_missed(),
+        slow_missed=_slow_missed("warning"),
+        slow_doubted=_slow_missed("problem") - _slow_missed("warning"),
         worst_alarms_percent=max(100 * row["alarms"] / row["runs"] for row in rows),
     )
 
 
 @functools.cache
-def _slow_missed() -> int:
-    """Of runs of 1,000 requests at a load of 105%, those whose growing queue is not told of."""
+def _slow_missed(least: str) -> int:
+    """Of runs of 1,000 requests at a load of 105%, those whose growing queue is not told of, at a
+    level or worse: fifty requests' work is left over, and as much comes or goes by chance. A
+    warning says that it may be a burst."""
     runs = (
         served(np.random.default_rng(seed), 1000, load=1.05, places=16) for seed in range(SLOW_RUNS)
     )
-    return sum(not _told_of("growing_queue", run, "problem") for run in runs)
+    return sum(not _told_of("growing_queue", run, least) for run in runs)
 
 
 def check_a_slow_fault_is_missed_more_often() -> None:
@@ -566,7 +569,7 @@ def check_a_slow_fault_is_missed_more_often() -> None:
     """
     rows = {row["finding"]: row for row in read_record(RECORD)["rows"]}
     checks.equal("130% and more: missed", rows["growing_queue"]["missed"], 0, kind="stated")
-    checks.inside("105%: missed", _slow_missed() / SLOW_RUNS, 0.15, 0.6)
+    checks.inside("105%: missed", _slow_missed("warning") / SLOW_RUNS, 0.15, 0.6)
 
 
 def check_findings_are_right() -> None:

@@ -1,153 +1,90 @@
 """What a log's numbers cannot be, is left out and said, or refused.
 
-Clocks that differ, were set or stood, rows that stand twice or are of no request, ends that never
-came and units that were taken for others.
-
-Assumes: moments of one column come from one clock.
+Rows that stand twice or are of no request, ends that never came and units that were taken for
+others; of clocks `log_clocks` speaks.
 
 Source: comparison of the columns with each other; the notes say what was done.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.core.hardware.catalogue import compared
-from serving_mathematics.report.evidence import (
-    DAY_S,
-    FloatArray,
-    _date,
-    _known_numbers,
-    _known_quantile,
-    _pause,
-)
+from serving_mathematics.report.evidence import FloatArray, _known_numbers, _known_quantile, _pause
+from serving_mathematics.report.log_clocks import EARLY_S, EMPTY_LEAST
 from serving_mathematics.report.log_columns import ANY_ID
-from serving_mathematics.report.log_values import LATER_TOKEN_S, LONGEST_S
+from serving_mathematics.report.log_values import LATER_TOKEN_S, LONGEST_S, _is_number
 from serving_mathematics.support.digits import sized
 from serving_mathematics.support.require import require
 
 MOST_TRIES = 20  # of one request: an id that stands more often is of something else
 MANY_TOKENS = 8  # of an answer of which that is said
-FEW_BACK = 3  # steps back in a log that is else in order: a clock was set, or files were joined
-AHEAD_S, AHEAD_SHARE = 1.0, 0.8  # of the least time to a first token, and of it in the median
-AHEAD_LEAST = 20  # requests of which that is said
 ONE_LENGTH = 0.02  # of the tokens, in which lengths that a test asks for alike may differ
-EMPTY_SHARE, EMPTY_LEAST = 0.5, 100  # of the span, in which nothing came; requests for that
 FIRST_LEAST_S = 1e-3  # of a time to the first token in the median: no engine is faster
-EARLY_S = 0.001  # before it was sent, from which clocks disagree
 PUT_S = 1500.0  # by which a clock is put forward, or more: half an hour, and an hour
 ENDLESS = 10.0  # times the longest other latency
+THOUSAND = (300.0, 3000.0)  # times the usual time: what milliseconds among seconds are
+BETWEEN, MOST_OTHER, FEW_OTHER = 4.0, 0.3, 5  # times, of rows, and rows, that are of another unit
+BEGUN = 100  # tokens that are as long as what precedes an answer
+SPREAD_ALIKE = 0.4  # of the others' spread, below which slow ones are of one cause and no unit
 
 
-def _base(
-    moments: Mapping[str, tuple[FloatArray, float, str]],
-    notes: list[str],
-    chosen: Mapping[str, str],
-) -> str:
-    """The moments from which times are counted: when requests were sent, by the clock of the
-    others."""
-    if "sent" not in moments and "queued" not in moments:
-        return ""
-    base = "sent" if "sent" in moments else "queued"
-    others = [role for role in ("first", "end", "scheduled") if role in moments]
-    if not others:
-        return base
-    far = abs(moments[others[-1]][1] - moments[base][1]) > DAY_S
-    if far and base == "sent" and "queued" in moments:
-        near = abs(moments[others[-1]][1] - moments["queued"][1]) <= DAY_S
-        if near:
-            notes.append(f"{chosen['sent']} is of another clock and was not used")
-            return "queued"
-    if far:
-        names = f"{chosen[base]} and {chosen[others[-1]]}"
-        apart = abs(moments[others[-1]][1] - moments[base][1])
-        require(False, names, "moments of one clock, a day apart at most", f"{apart:.4g} s apart")
-    return base
+def _leave_milliseconds(
+    columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int, notes: list[str]
+) -> None:
+    """Take out the times of rows whose latency, for as many tokens where these are told, is some
+    thousand times the usual one, with none between and as far apart as the others: they are of
+    another unit, and a time limit is as long for all. Where there is no latency, times to the first
+    token are asked about, and stay: after a cold start they are as long.
 
-
-def _one_after_another(
-    moments: FloatArray, column: str, first: int, of: FloatArray | None = None
-) -> tuple[FloatArray, str]:
-    """Moments of a log in order that goes back once or a few times, each stretch laid after the one
-    before, and what is to be said of it; as they are, and nothing, elsewhere, and where each
-    stretch is of another replica, or they are one log whose files stand in another order. of: a
-    number for the replica of each, where it is told.
-
-    >>> _one_after_another(np.r_[np.arange(500.0), np.arange(400.0, 900.0)], "ts", 2)[0][498:502]
-    array([498., 499., 500., 501.])
+    >>> seconds = np.linspace(0.5, 4.0, 500)
+    >>> columns = {"latency_s": np.r_[seconds, 1000 * seconds[::50]]}
+    >>> notes = []
+    >>> _leave_milliseconds(columns, {"latency": "e2e_s"}, 2, notes)
+    >>> notes[0].partition(":")[0]
+    'e2e_s is 500 to 3,656 s in 10 of 510 rows (the first is row 502) and 0.5 to 4 s in the others'
     """
-    steps = np.diff(moments)
-    back = np.flatnonzero(steps < -1.0)
-    if not 0 < back.size <= min(FEW_BACK, 0.01 * steps.size) or (steps < 0).mean() > 0.01:
-        return moments, ""
-    at = int(back[np.argmin(steps[back])])
-    ends = sorted((np.nanmin(x), np.nanmax(x)) for x in np.split(moments, back + 1))
-    between = [later[0] - one[1] for one, later in itertools.pairwise(ends)]
-    if min(between) >= 0 and max(between) <= np.nanmax(steps):
-        return moments, ""
-    if of is not None:
-        parts = np.split(of, back + 1)
-        if sum(np.unique(one).size for one in parts) == np.unique(of).size:
-            return moments, ""
-    told = f"{column} goes back by {-steps[at]:,.0f} s at row {at + 1 + first}, where a clock was "
-    told += "set or a file was joined: one stretch is laid after the other (sort the rows of "
-    told += "engines side by side)"
-    later = np.zeros(moments.size)
-    np.add.at(later, back + 1, float(np.median(steps)) - steps[back])
-    return moments + np.cumsum(later), told
-
-
-def _leave_across(columns: dict[str, FloatArray]) -> str:
-    """Take out the times of a few requests that end before they begin, as those that lasted while a
-    clock was set back, and say how many.
-
-    >>> columns = {"latency_s": np.r_[np.ones(499), -3598.0]}
-    >>> _leave_across(columns), float(np.nansum(columns["latency_s"]))
-    ('; times of 1 that lasted across it are left out', 499.0)
-    """
-    timed = [x for x in ("queue_s", "ttft_s", "latency_s") if x in columns]
-    across = np.any([columns[x] < -EARLY_S for x in timed], axis=0) if timed else np.zeros(1)
-    if not 0 < across.sum() <= 0.01 * across.size:
-        return ""
-    for name in timed:
-        columns[name] = np.where(across, math.nan, columns[name])
-    return f"; times of {across.sum()} that lasted across it are left out"
-
-
-def _ahead(ttft_s: FloatArray, first: str, base: str) -> list[str]:
-    """What is to be said where no first token came soon, and all nearly as late, as by a clock that
-    is ahead of another. first, base: the columns of either.
-
-    >>> _ahead(30 + np.linspace(0.1, 0.9, 50), "first_token_at", "start")
-    ['first_token_at is 30.1 s after start in every row, or more: do their clocks differ?']
-    """
-    known = _known_numbers(ttft_s)
-    least = float(known.min()) if known.size >= AHEAD_LEAST else 0.0
-    if not least > max(AHEAD_S, AHEAD_SHARE * _known_quantile(ttft_s)):
-        return []
-    told = f"{first} is {sized(least)} s after {base} in every row, or more"
-    return [f"{told}: do their clocks differ?"]
-
-
-def _leave_own_clocks(columns: dict[str, FloatArray], notes: list[str]) -> None:
-    """Take out moments that count from the start of each session."""
-    if "sent_s" not in columns:
+    role = "latency" if "latency_s" in columns else "ttft"
+    if role not in chosen or f"{role}_s" not in columns:
         return
-    known = np.isfinite(columns["session"] + columns["sent_s"])
-    if not known.any():
+    size = columns[f"{role}_s"].size
+    good = np.nan_to_num(columns.get("failed", np.zeros(size))) == 0
+    times = np.where(good, columns[f"{role}_s"], math.nan)  # limits end what failed
+    told = columns.get("output_tokens", np.full(size, math.nan))
+    each = times / (told + BEGUN) if np.isfinite(told).any() and role == "latency" else times
+    known = np.sort(each[each > 0])
+    begin = known.size - int(MOST_OTHER * known.size)
+    if known.size - begin < FEW_OTHER:
         return
-    begin = np.full(int(columns["session"][known].max()) + 1, math.inf)
-    np.minimum.at(begin, columns["session"][known].astype(int), columns["sent_s"][known])
-    begin = begin[np.isfinite(begin)]
-    if begin.size > 10 and np.mean(begin == begin.min()) > 0.9:
-        del columns["sent_s"]
-        notes.append("moments count from the start of each session and were not compared")
+    at = begin + int(np.argmax(known[begin:] / known[begin - 1 : -1]))
+    usual, other = known[:at], known[at:]
+    apart = other[0] > BETWEEN * usual[-1] and other.size >= FEW_OTHER
+    times_longer = float(np.median(other) / np.median(usual))
+    wide = [float(np.diff(np.quantile(np.log(x), (0.25, 0.75)))[0]) for x in (usual, other)]
+    if not apart or not THOUSAND[0] < times_longer < THOUSAND[1]:
+        return
+    if wide[1] < SPREAD_ALIKE * wide[0]:
+        return
+    odd = each >= other[0]
+    ends = [
+        f"{sized(float(x.min()))} to {sized(float(x.max()))} s"
+        for x in (times[odd], times[(each > 0) & ~odd])
+    ]
+    seen = f"{chosen[role]} is {ends[0]} in {odd.sum():,} of {known.size:,} rows (the first is row "
+    seen += f"{int(np.argmax(odd)) + first}) and {ends[1]} in the others: thousandths of that unit"
+    if role == "ttft":
+        notes.insert(0, f"{seen} (divide them by 1,000), or an engine that slept?")
+        return
+    notes.insert(0, f"{seen}? Their times are left out: divide them by 1,000")
+    for name in ("queue_s", "ttft_s", "latency_s"):
+        if name in columns:
+            columns[name] = np.where(odd, math.nan, columns[name])
 
 
 def _require_no_instant(columns: Mapping[str, FloatArray], chosen: Mapping[str, str]) -> None:
@@ -321,7 +258,11 @@ def _count_tries(
     number = np.cumsum(later)
     begin = np.maximum.accumulate(np.where(same, 0, np.arange(order.size)))
     tries = 1.0 + number - number[begin]
-    if not later.any() or tries.max() > MOST_TRIES or later.mean() > 0.5:
+    odd = later.any() and (tries.max() > MOST_TRIES or later.mean() > 0.5)
+    if odd and compared(column) not in ANY_ID:  # parts of a stream, calls of a trace
+        told = f"{column} names {(~same).sum():,} of {order.size:,} rows, each taken as a request"
+        notes.insert(0, f"{told}: keep one for each (of turns say --columns session={column})")
+    if odd or not later.any():
         return
     before = order[np.flatnonzero(later) - 1]
     failed = columns.get("failed", np.zeros(of.size))[before]
@@ -339,21 +280,55 @@ def _of_one_length(columns: Mapping[str, FloatArray]) -> bool:
     return bool(told) and all(x.size and np.ptp(x) <= ONE_LENGTH * np.median(x) + 1 for x in told)
 
 
+def _numbering(cells: Mapping[str, Sequence[Any]], chosen: Mapping[str, str]) -> list[str]:
+    """Columns that number the lines of a log, in which each number is larger than the one before,
+    and that have no role but that of an id of anything.
+
+    >>> _numbering({"offset": [7, 8, 9], "ts": [1, 2, 3], "n": [3, 1, 2]}, {"sent": "ts"})
+    ['offset']
+    """
+    roles = {x for role, x in chosen.items() if role != "request" or compared(x) not in ANY_ID}
+    found = []
+    for name, column in cells.items():
+        if name in roles or not all(map(_is_number, column[:3])):
+            continue
+        try:
+            values = np.asarray(column).astype(float)
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if values.ndim == 1 and (np.diff(values) > 0).all():
+            found.append(name)
+    return found
+
+
 def _rows_once(
     cells: Mapping[str, Sequence[Any]],
     columns: dict[str, FloatArray],
     notes: list[str],
     alike: bool = False,
+    numbering: Collection[str] = (),
 ) -> dict[str, FloatArray]:
     """The columns without the rows that stand in a log again, cell for cell; with them where many
-    are alike by what they are."""
-    rows = zip(*cells.values(), strict=True)
+    are alike by what they are. numbering: of the cells, what numbers lines and tells no request
+    from another; but of those that failed, of which many are alike.
+
+    >>> cells = {"line": ["1", "2"], "ts": ["5", "5"]}
+    >>> notes = []
+    >>> _rows_once(cells, {"sent_s": np.zeros(2)}, notes, numbering=["line"])["sent_s"].size, notes
+    (1, ['1 rows stand there again, cell for cell but for line, and are counted once'])
+    """
+    rows = zip(*(x for name, x in cells.items() if name not in numbering), strict=True)
     told = np.fromiter((hash(repr(row)) for row in rows), dtype=np.int64)
+    if numbering:
+        failed = np.flatnonzero(columns.get("failed", np.zeros(told.size)) > 0)
+        for place in failed.tolist():
+            told[place] = hash((place, *(cells[name][place] for name in numbering)))
     kept = np.sort(np.unique(told, return_index=True)[1])
     again = told.size - kept.size
     if not again:
         return columns
-    those = f"{again:,} rows stand there again, cell for cell, and are counted"
+    but = f" but for {', '.join(numbering)}" if numbering else ""
+    those = f"{again:,} rows stand there again, cell for cell{but}, and are counted"
     notes.append(f"{those} each, as all have one length" if alike else f"{those} once")
     if alike:
         return columns
@@ -373,24 +348,3 @@ def _bare(columns: Mapping[str, FloatArray]) -> npt.NDArray[np.bool_]:
         if name not in beside
     ]
     return np.asarray(~np.any(known, axis=0))
-
-
-def _emptiness(columns: Mapping[str, FloatArray], zero_at_s: float | None) -> list[str]:
-    """What is to be said of a log in which nothing came in most of the time, or for far longer than
-    ever else; nothing elsewhere. zero_at_s: as of a run."""
-    sent = np.sort(_known_numbers(columns.get("sent_s", np.zeros(0))))
-    if sent.size < EMPTY_LEAST:
-        return []
-    span, gap = float(sent[-1] - sent[0]), float(np.diff(sent).max())
-    if gap > EMPTY_SHARE * span > 0:
-        told = f"nothing came for {gap:,.0f} s of {span:,.0f}"
-        return [f"{told}: rates are of the whole, so cut it there"]
-    paused = _pause(sent)
-    if paused is None:
-        return []
-    begin = float(sent[paused[0]])
-    since = f"{begin - sent[0]:,.0f} s"
-    if span > DAY_S and zero_at_s is not None:
-        since = _date(zero_at_s + begin)
-    told = f"nothing came for {paused[1]:,.0f} s from {since} on, and"
-    return [f"{told} for {paused[2]:.2g} s at most elsewhere: a client or a clock stood or jumped"]

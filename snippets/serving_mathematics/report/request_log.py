@@ -1,8 +1,9 @@
 """A log of requests, CSV or JSON lines, with any names of columns and any units.
 
 What a column means is decided by the others: `log_columns` says which has which role, `log_values`
-in which unit it is, and `log_doubts` what cannot be. A column of moments that another clock made
-(further from the others than a day) is passed over and said, as is what is left out.
+in which unit it is, `log_clocks` whether the moments fit, and `log_doubts` what cannot be. A column
+of moments that another clock made (further from the others than a day) is passed over and said, as
+is what is left out.
 
 Assumes: moments of one column come from one clock.
 
@@ -32,6 +33,14 @@ from serving_mathematics.report.evidence import (
     _tick_s,
 )
 from serving_mathematics.report.log_cells import _cells, _cells_of_json, _is_json, _rows_of_one
+from serving_mathematics.report.log_clocks import (
+    _ahead,
+    _base,
+    _emptiness,
+    _leave_across,
+    _leave_own_clocks,
+    _one_after_another,
+)
 from serving_mathematics.report.log_columns import (
     ANY_ID,
     ANY_MOMENT,
@@ -46,18 +55,14 @@ from serving_mathematics.report.log_columns import (
     _said,
 )
 from serving_mathematics.report.log_doubts import (
-    _ahead,
     _bare,
-    _base,
     _count_tries,
-    _emptiness,
     _gaps,
-    _leave_across,
     _leave_endless,
-    _leave_own_clocks,
+    _leave_milliseconds,
     _leave_whole_answers,
+    _numbering,
     _of_one_length,
-    _one_after_another,
     _require_no_instant,
     _require_sense,
     _reusable,
@@ -78,6 +83,7 @@ from serving_mathematics.support import checks
 from serving_mathematics.support.require import require
 
 FEW_REPLICAS = 0.1  # of the rows: a column of more names something else
+READS_S = 2e-4  # of each prompt token, that a first token may come later without another clock
 FINE_S = 0.01  # of moments that two requests do not share, with all of their times, by chance
 OWN_ENGINE, UNLIKE = 50, 1.5  # requests of a model, and times the time per token of another
 
@@ -158,7 +164,9 @@ def _run(
     zero_at_s: float | None = None
     own = next((name for name in names if compared(name.rpartition(".")[2]) in REPLICAS), "")
     of, replicas = _places_of(cells[own]) if own else (None, {})
+    engines: list[str] = []
     if 1 < len(replicas) < FEW_REPLICAS * len(cells[own]):
+        engines = [f"{own} {name}" for name in replicas]
         told = f"{own} names {len(replicas):,}, taken as one engine"
         notes.append(f"{told}: where each is one, cut the log by them")
     if base:
@@ -181,8 +189,13 @@ def _run(
                 columns[name] = absolute[role] - absolute[base]
         notes.append(f"moments from {chosen[base]}: {moments[base][2]}")
         notes += [back + _leave_across(columns)] if back else []
+        reads = READS_S * np.nan_to_num(columns.get("prompt_tokens", np.zeros(1)))
         if "first" in absolute:
-            notes += _ahead(columns["ttft_s"], chosen["first"], chosen[base])
+            late = columns["ttft_s"] - reads
+            notes[:0] = _ahead(late, chosen["first"], chosen[base], of, engines)
+        elif "end" in absolute:
+            late = _of_short(columns["latency_s"], columns.get("output_tokens")) - reads
+            notes[:0] = _ahead(late, chosen["end"], chosen[base], of, engines)
     for role, name in (("latency", "latency_s"), ("ttft", "ttft_s"), ("queue", "queue_s")):
         if role in chosen and name not in columns:
             values = _lasted(cells[chosen[role]], chosen[role], first, notes)
@@ -210,7 +223,7 @@ def _run(
         columns["latency_s"] = columns["ttft_s"] + np.nan_to_num(each) * later
         notes.append(told)
     if "model" in chosen:
-        notes += _models(cells[chosen["model"]], columns)
+        notes[:0] = _models(cells[chosen["model"]], columns)  # first: all numbers are of both
     failed, gave_up = _failed(cells, chosen, notes)
     if failed is not None:
         columns["failed"] = failed
@@ -228,6 +241,7 @@ def _run(
     if either and {"sent_s", "latency_s"} <= set(columns):
         told = f"{chosen['sent']} is taken as when each was sent"
         notes.append(f"{told} (of the end, say --columns end={chosen['sent']})")
+    _leave_milliseconds(columns, chosen, first, notes)
     _require_sense(columns, chosen, first)
     notes += _gaps(columns) + _too_fast(columns)
     _leave_endless(columns, chosen, first, notes)
@@ -242,7 +256,8 @@ def _run(
     timed_too = bool({"latency_s", "ttft_s"} & set(columns)) and "sent_s" in columns
     named = "request" in chosen and compared(chosen["request"]) not in ANY_ID
     if named or (timed_too and 0 < _tick_s(columns["sent_s"]) < FINE_S):
-        columns = _rows_once(cells, columns, notes, not named and _of_one_length(columns))
+        alike = not named and _of_one_length(columns)
+        columns = _rows_once(cells, columns, notes, alike, _numbering(cells, chosen))
     bare = _bare(columns)
     if bare.any() and not bare.all():
         columns = {name: x[~bare] for name, x in columns.items()}
@@ -254,6 +269,15 @@ def _run(
     run = Run(where, "a log of requests", columns, means, notes=tuple(notes), shares_prefix=share)
     run = replace(run, tenants=tenants, zero_at_s=zero_at_s)
     return replace(run.in_order(), tool="a trace" if not run.has("latency_s") else run.tool)
+
+
+def _of_short(times: FloatArray, tokens: FloatArray | None) -> FloatArray:
+    """Times of the shortest quarter of answers, where some of these have less than half as many
+    tokens as others and so do not all take nearly as long; NaN elsewhere."""
+    if tokens is None:
+        return np.full(times.size, math.nan)
+    shortest, short = (_known_quantile(tokens, share) for share in (0.05, 0.25))
+    return np.where((tokens <= short) & (2 * shortest < short), times, math.nan)
 
 
 def _add_queue(

@@ -19,6 +19,7 @@ from serving_mathematics.report.findings.of_the_ceiling import (
     ceiling,
 )
 from serving_mathematics.report.findings.of_the_engine import (
+    BY_BATCH,
     _acceptance,
     _half_of_ratio,
     _own_prefill,
@@ -39,8 +40,11 @@ from serving_mathematics.support.intervals import half_width
 from ..example_runs import functions_of
 
 FUNCTIONS = functions_of("of_the_engine")
-VLLM_FLAGS = ["--max-num-seqs", "--gpu-memory-utilization", "--kv-cache-dtype"]
-SGLANG_FLAGS = ["--max-running-requests", "--mem-fraction-static", "--kv-cache-dtype"]
+VLLM_FLAGS = ["--max-num-seqs", "--watermark", "--gpu-memory-utilization", "--kv-cache-dtype"]
+SGLANG_FLAGS = [
+    *("--max-running-requests", "--schedule-conservativeness", "--mem-fraction-static"),
+    "--kv-cache-dtype",
+]
 
 
 def counted(**counters: float) -> Run:
@@ -115,6 +119,29 @@ def test_acceptance_is_the_inverse_of_the_yield(alpha: float) -> None:
     assert _acceptance(expected_tokens(alpha, 4), 4) == pytest.approx(alpha, abs=1e-6)
 
 
+def test_where_nothing_is_found_the_cache_may_be_off_or_say_nothing() -> None:
+    """By an engine's counters it is off; a log may not be told of it either."""
+    off = prefix_hits(counted(prompt_tokens=1000.0, prefix_found=0.0), Asked())
+    assert off.seen.startswith("0% of the prompt tokens")
+    assert re.findall(r"--[a-z-]+", off.change) == [
+        "--no-enable-prefix-caching",
+        "--disable-radix-cache",
+    ]
+    silent = {"prompt_tokens": np.full(4, 90.0), "cached_tokens": np.zeros(4)}
+    said = prefix_hits(Run("", "", silent, shares_prefix=0.5), Asked())
+    assert said.level == "warning"
+    assert "--enable-prompt-tokens-details, in SGLang --enable-cache-report" in said.change
+
+
+@pytest.mark.parametrize(("tool", "told"), [("SGLang", True), ("vLLM", False)])
+def test_places_of_ranks_are_those_of_each(tool: str, told: bool) -> None:
+    """SGLang's flag counts the places of all ranks of DP attention, vLLM's those of each."""
+    one = {"running": np.full(60, 16.0), "waiting": np.full(60, 5.0), "cache": np.full(60, 0.6)}
+    run = Run("", tool, series=Series(np.arange(60.0), dict(one), {"0": one, "1": dict(one)}))
+    asked = Asked(places=16.0, engine="sglang" if told else "vllm")
+    assert ("above 16 in each (of ranks of DP attention" in binding(run, asked).change) == told
+
+
 def test_guesses_that_pay_are_a_note() -> None:
     found = guesses(counted(draft_tokens=4e4, accepted_tokens=3e4, drafts=1e4), Asked())
     assert found.level == "note"
@@ -124,9 +151,13 @@ def test_guesses_that_pay_are_a_note() -> None:
 @pytest.mark.parametrize(
     ("chances", "level", "change"),
     [
-        ((0.9, 0.05, 0.02), "warning", "guess 1 at a time"),  # 1.90/1.05 over 1.95/1.10, 1.97/1.15
+        (
+            (0.9, 0.05, 0.02),
+            "warning",
+            f"guess 1 at a time{BY_BATCH}",
+        ),  # 1.90/1.05 over 1.95/1.10, 1.97/1.15
         ((0.6, 0.2, 0.1), "note", "keep guessing 3 at a time"),  # 1.60/1.05, 1.80/1.10, 1.90/1.15
-        ((0.8, 0.64), "note", f"guess {best_draft_length(0.8, 0.05)} at a time"),
+        ((0.8, 0.64), "note", f"guess {best_draft_length(0.8, 0.05)} at a time{BY_BATCH}"),
         ((0.04, 0.0), "warning", "switch guesses off"),
     ],
 )

@@ -208,6 +208,27 @@ def test_times_that_rise_without_a_queue_are_no_overload() -> None:
         assert (growing_queue(run, Asked()) is not None) == found
 
 
+def test_a_burst_before_the_end_is_not_said_to_be_an_overload() -> None:
+    """Waits that double in each tenth rise by order alone; those that add as much are a queue."""
+    sent = np.arange(500.0)
+    tenth = np.repeat(np.arange(10.0), 50)
+    steady = growing_queue(Run("", "", {"sent_s": sent, "ttft_s": 1 + 9 * tenth}), Asked())
+    late = growing_queue(Run("", "", {"sent_s": sent, "ttft_s": 1 + 3.0**tenth / 300}), Asked())
+    assert (steady.level, late.level) == ("problem", "warning")
+    assert "a queue that grows, or a burst" in late.seen
+
+
+@pytest.mark.parametrize(("seed", "part"), [(12, 5), (57, 1), (44, 3), (55, 1)])
+def test_a_queue_at_the_start_of_a_cut_log_is_no_warm_up(seed: int, part: int) -> None:
+    """Slow ones of bursts: of the first two as many are slow together later, and of the others few
+    later blocks tell how far these lie apart."""
+    rng = np.random.default_rng(seed)
+    run = served(rng, 4000, load=0.8, arrivals=rng.gamma(0.11, 9, 4000))
+    begin = 500 + 500 * part
+    cut = Run("", "", {"ttft_s": run.columns["ttft_s"][begin : begin + 500]})
+    assert warm_up(cut, Asked()) is None
+
+
 def test_moments_in_whole_seconds_do_not_tell_who_waited() -> None:
     run = served(np.random.default_rng(1), 1000, load=0.5)
     sent = np.floor(run.columns["sent_s"])

@@ -71,35 +71,42 @@ STALL, STALL_SHARE = 4.0, 0.002  # medians of a gap, and share of gaps
 STALLED = 0.1  # of the reading time
 PREEMPTED = 0.01  # of the requests
 HITS_LEFT = 0.1  # of prompt tokens
+NONE_FOUND = 1e-3  # of them, below which the cache may be off
 ACCEPTED = 0.4  # of guesses
 KEEPS_ROOM = {  # in memory, of an engine for answers to come; and what makes it keep less
     "sglang": "lower --schedule-conservativeness, such as to 0.3, or ask for smaller max_tokens",
     "TensorRT-LLM": "ask for smaller max_tokens",
 }
-ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits
+ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits,
+    # and what lets nobody in where answers need the rest of the memory
     "vllm": (
         *("--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization"),
-        "--kv-cache-dtype fp8",
+        *("--kv-cache-dtype fp8", "--watermark 0.02"),
     ),
     "sglang": (
         *("--max-running-requests", "--chunked-prefill-size", "--mem-fraction-static"),
-        "--kv-cache-dtype fp8_e4m3",
+        *("--kv-cache-dtype fp8_e4m3", "--schedule-conservativeness 1.3"),
     ),
     "TensorRT-LLM": (
         *("--max_batch_size", "--max_num_tokens", "--kv_cache_free_gpu_memory_fraction"),
-        "kv_cache_config: dtype: fp8",
+        *("kv_cache_config: dtype: fp8", "capacity_scheduler_policy: GUARANTEED_NO_EVICT"),
     ),
 }
 NO_FLAGS = (  # of an engine whose flags are not known here
     *("the limit of a batch", "the budget of a step", "the memory of the cache"),
-    "where the engine can",
+    *("where the engine can", "where the engine can"),
 )
+OF_RANKS = " in each (of ranks of DP attention the flag counts all together)"  # in SGLang
 OTHERS = (  # tools that are an engine, or pass one on, and not the one that is asked for
     *("TensorRT-LLM", "TGI", "LMDeploy", "llama.cpp", "AIBrix", "Dynamo"),
     "NIM or TensorRT-LLM",
 )
 BEFORE_OR_IN = ", if they wait in the engines and not before them"
 FREE = "and places were free"
+BY_BATCH = (
+    " (vLLM: num_speculative_tokens of --speculative-config, and fewer at high load by its "
+    "num_speculative_tokens_per_batch_size)"
+)
 PASS_COST = 0.05  # of a draft model's pass, of the target's
 
 
@@ -208,7 +215,10 @@ def _bound(
         seen = f"{places:g} requests ran in {percent(full)} {then}"
         if math.isnan(cached):
             seen += " (or memory, of which the file says nothing)"
-        change = f"raise {flags[0]} above {places:g} if memory and the time per token allow, or "
+        each = OF_RANKS * (flags == ENGINE_FLAGS["sglang"] and "others_running" in told.values)
+        change = (
+            f"raise {flags[0]} above {places:g}{each} if memory and the time per token allow, or "
+        )
         change += "add replicas"
         if less and not asked.places > 0:
             change += f"; where it is above that already, {less}: room is kept for answers to come"
@@ -434,7 +444,8 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
         "problem" if many else "note",
         f"{count:,.0f} preemptions{each}",
         "what was computed for them is computed again, and their readers see a gap",
-        f"lower {(flags := _engine_flags(run, asked))[0]}, or {_memory_change(flags)}"
+        f"lower {(flags := _engine_flags(run, asked))[0]}, keep memory for answers that grow "
+        f"({flags[4]}), or {_memory_change(flags)}"
         if many
         else "look again at a higher load: so few cost less than any change would",
         "the engine's own count",
@@ -475,8 +486,15 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
     left, fell = possible - found, _hits_fell(run)
     lost = left > HITS_LEFT or fell is not None
     change = (
-        "send the turns of a session to the engine that has them, and give its cache more memory"
+        "send the turns of a session to the engine that has them, and give its cache more memory, "
+        "the host's too (--kv-offloading-size, in SGLang --enable-hierarchical-cache)"
     )
+    if found < NONE_FOUND:
+        change = "look whether the cache is on (vLLM's --no-enable-prefix-caching and SGLang's "
+        change += "--disable-radix-cache switch it off)"
+        if run.has("cached_tokens"):
+            change += " and tells what it found (--enable-prompt-tokens-details, in SGLang "
+            change += "--enable-cache-report)"
     if fell is not None:
         at, after = _clock_of(run)
         since = f"{at(fell[0])}{after.removesuffix(' request')}"
@@ -489,7 +507,7 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         seen,
         "a token that is found costs memory and no time: it shortens first tokens and raises what "
         "an engine carries",
-        change if lost or math.isnan(found) else "plan with this share (--cached-share)",
+        change if lost or not found >= NONE_FOUND else "plan with this share (--cached-share)",
         "counted by tokens"
         if math.isnan(possible)
         else "counted by blocks, with a cache that keeps all",
@@ -530,6 +548,7 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
     low = share.high < ACCEPTED and best != round(length)
     kept = "keep " if best == round(length) else ""
     change = f"{kept}{'guessing' if kept else 'guess'} {best} at a time"
+    change += "" if kept else BY_BATCH
     return Finding(
         "warning" if low else "note",
         f"of {sized(length)} guessed tokens {percent(share.share)} are accepted: a step that "
@@ -609,9 +628,10 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
             )
             change = (
                 "where gaps matter more than first tokens, lower --max-num-batched-tokens "
-                "(in SGLang --chunked-prefill-size with --enable-mixed-chunk or --prefill-decode-"
-                "interval 1; in TensorRT-LLM --max_num_tokens) by halves, while "
-                "first tokens stay in time, or separate prompts"
+                "(in TensorRT-LLM --max_num_tokens; in SGLang --chunked-prefill-size with "
+                "--enable-mixed-chunk, or where it guesses or logprobs are asked for with "
+                "--prefill-decode-interval 1) by halves, while first tokens stay in time, or "
+                "separate prompts"
             )
     return Finding(
         "warning" if time > STALLED else "note",

@@ -55,6 +55,7 @@ from serving_mathematics.report.findings.late_requests import _cause
 from serving_mathematics.report.findings.of_the_tenants import _mostly_of
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
+from serving_mathematics.support.intervals import student_quantile
 
 LATE_SHARE = 0.1  # of the median time to first token, by which a request may leave late
 LATE_LEAST_S = 0.005  # below which no client is called late
@@ -62,7 +63,10 @@ SLOW_SENDING = 0.05  # of the rate that was asked
 FOLLOWS_S = 0.002  # after an end, within which a closed loop sends
 CORRECTED = 1.5  # times the percentile, from which omission counts
 WARM_SIGMAS, WARM_SHARE = 4.0, 0.15  # by which a warm-up lies above the rest
+WARM_CHANCE = 5e-3  # the same of Student's t, where few later blocks tell the spread
+WARM_CLUMPS = 5.0  # times as many as are slow together later; fewer may be one more such queue
 TREND_BLOCKS, TREND_S, TREND_GROWTH = 10, 31, 1.5  # Mann's statistic of ten blocks, 1 in 2,000
+GROWS_SURELY = 0.95  # chance that what blocks add to each other is not 0 in the mean
 LEFT_OVER = 0.01  # seconds of wait that a second adds, from which more comes than is served
 LARGEST_FAILED = 0.01
 WIDE = 0.5  # of a percentile, from which its interval is told
@@ -281,7 +285,8 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
         seen,
         "caches, graphs and connections are made once, and a burst at the start is no load that "
         "lasts",
-        f"warm up first (--num-warmups, --warmup-request-count) or leave out the first {cut}",
+        "warm up first (--num-warmups, SGLang's --warmup-requests, AIPerf's "
+        f"--warmup-request-count) or leave out the first {cut}",
         f"MSER-5, {sized(above / max(spread, 1e-9), 2)} spreads of later blocks",
         "simulations",
     )
@@ -304,8 +309,11 @@ def _cold(run: Run) -> tuple[int, float, float] | None:
     parts = np.array([x.mean() for x in _blocks_of(rest, max(4, rest.size // size))])
     first, spread = float(logs[:cut].mean()), float(parts.std(ddof=1))
     above = first - float(rest.mean())
-    if above < math.log1p(WARM_SHARE) or above < WARM_SIGMAS * spread or first < parts.max():
+    sigmas = max(WARM_SIGMAS, student_quantile(1 - WARM_CHANCE, parts.size - 1))
+    if above < math.log1p(WARM_SHARE) or above < sigmas * spread or first < parts.max():
         return None
+    if cut < WARM_CLUMPS * _alike_times(series[cut:]):
+        return None  # one more of the queues that come later too
     longer, _ = _start_of(run, cut)  # prompts or answers, and no warm-up
     return None if longer > above / 2 else (cut, above, spread)
 
@@ -364,7 +372,8 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
 
     A queue that grows adds to the wait the share that is left over: at a load of 1.1 a tenth of a
     second in each second. Times that rise by less than a hundredth are of longer prompts or a
-    fuller batch.
+    fuller batch. Waits that rise in some tenths and fall in others tell too little: a burst before
+    the end does so below what the engine carries.
 
     run: with when each request was sent, and its time to first token or latency; of a summary, with
     the rate that was asked for, how long it took and the mean time to first token.
@@ -401,6 +410,17 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
     late = np.zeros(ordered.size, dtype=bool)
     late[told] = series > math.sqrt(float(medians[0] * medians[-1]))
     change = _cause(ordered, late, "slow ones")
+    if not _grows_surely(medians):
+        return Finding(
+            "warning",
+            f"{seen}: a queue that grows, or a burst in so short a log",
+            "a queue behind a burst empties again, and one that grows lasts as long as its load",
+            change
+            or "test several times as long, and look whether the last tenth is slowest again",
+            "from tenth to tenth they did not rise as surely as by a steady overload (Student's t, "
+            "95%)",
+            "definitions/utilization",
+        )
     return Finding(
         "problem",
         seen,
@@ -411,6 +431,18 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
         "ten blocks in order, 1 in 2,000 by chance if none waited for the one before",
         "definitions/utilization",
     )
+
+
+def _grows_surely(medians: FloatArray) -> bool:
+    """Whether what blocks in order add to each other is more than 0 in the mean, at 95%: waits for
+    one before are in all that follow, and the differences are new in each block.
+
+    >>> _grows_surely(np.arange(10.0)), _grows_surely(np.array([1.0, 1.1, 1.0, 1.1, 1.0, 6.0]))
+    (True, False)
+    """
+    added = np.diff(medians)
+    error = float(added.std(ddof=1)) / math.sqrt(added.size)
+    return float(added.mean()) > student_quantile(GROWS_SURELY, added.size - 1) * error
 
 
 def _unserved(run: Run) -> Finding | None:
