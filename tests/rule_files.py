@@ -22,7 +22,7 @@ GAP_BUCKETS = {  # of an engine's histogram of gaps [s]: vllm/v1/metrics, sglang
     " 0.6 0.8 1.0 2.0 4.0 6.0 8.0",
 }
 
-METRICS = {  # that pages and files name, of vLLM 0.33 and SGLang 0.5.23: levels, counters without
+METRICS = {  # that pages and files name, of vLLM 0.34 and SGLang 0.5.23: levels, counters without
     # their ending, histograms
     "vllm": (
         "cache_config_info kv_cache_usage_perc num_requests_running num_requests_waiting"

@@ -40,7 +40,7 @@ from serving_mathematics.support.require import require
 
 MOST_COUNTED = 1e12  # seconds, requests or guesses of a run
 LARGEST_READ = 1e30  # of what a file may say, so that sums of it are finite
-VLLM_COLUMNS = {  # lists of its results; without details 0.33 keeps latencies and times in line
+VLLM_COLUMNS = {  # lists of its results; without details 0.34 keeps latencies and times in line
     "ttft_s": "ttfts",
     "latency_s": "latencies",
     "prompt_tokens": "input_lens",

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from serving_mathematics.planner.answers.launch_commands import (
     Limits,
     _launch_notes,
     _repository,
+    _words,
     launch_files,
     launch_text,
     launch_words,
@@ -31,6 +33,7 @@ from serving_mathematics.planner.capacity_planner.fleet_search import Fleets, Pe
 from serving_mathematics.planner.configurations import whole_answer
 from serving_mathematics.planner.questions.question import Question
 from serving_mathematics.planner.questions.questions import read_choices, read_question
+from serving_mathematics.report.findings.of_the_engine import ENGINE_FLAGS
 
 from ..started import GUESSING, WIDE, behind, planned
 
@@ -178,6 +181,40 @@ def test_eight_bits_are_made_where_they_are_not_published() -> None:
     plain = command(*planned({"rate_per_s": 2, "parallelism": "tp1", "requests": 200}))
     assert "quantization" not in plain
     assert "parallel" not in plain
+
+
+@pytest.mark.parametrize(
+    ("change", "made"),
+    [
+        ({}, ["fp8_per_channel"]),
+        ({"device": "A100"}, ["fp8_per_tensor"]),
+        ({"model": "Qwen3-30B-A3B"}, ["fp8_per_tensor"]),
+        ({"device": "TPU v7"}, []),
+    ],
+)
+def test_vllm_makes_eight_bits_by_names_that_it_takes(
+    change: dict[str, str], made: list[str]
+) -> None:
+    """Of a checkpoint in sixteen bits: `fp8` is deprecated there from 0.31 on, and the package for
+    TPUs (0.32) has no format that is made while loading."""
+    asked = {"rate_per_s": 2, "precision": "fp8", "parallelism": "tp1", "device": "H100"}
+    question = read_question(asked | change)
+    words = _words(question, 8, 2048)
+    assert [after for word, after in pairwise(words) if word == "--quantization"] == made
+    assert any("needs a checkpoint in FP8" in note for note in _launch_notes(question)) != bool(
+        made
+    )
+
+
+def test_the_report_names_the_flags_that_start_an_engine() -> None:
+    """An engine that renames one, or a slip, would leave advice that nobody can follow."""
+    question, best = planned(WIDE)
+    for engine, flags in ENGINE_FLAGS.items():
+        backend = {"TensorRT-LLM": "trtllm"}.get(engine, engine)
+        started = launch_text(behind(question, backend), best)
+        advised = re.findall(r"--[\w-]+", " ".join(flags))
+        assert len(advised) >= 3
+        assert all(f"{flag} " in started for flag in advised)
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def check_other_routes_end_by_name() -> None:
     """Without [DONE] a stream of completions was cut off, while one of the Responses API is whole
     with an event of type response.completed, which a reader of completions refuses.
 
-    Source: vLLM 0.33, `entrypoints/openai/responses/`: events with a type, and no [DONE].
+    Source: vLLM 0.34, `entrypoints/openai/responses/`: events with a type, and no [DONE].
     """
     token = format_event('{"token": "Hi"}')
     whole, cut = TokenReader(), TokenReader()

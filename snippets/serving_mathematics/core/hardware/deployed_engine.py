@@ -51,7 +51,7 @@ from serving_mathematics.support.require import (
 )
 
 FloatArray = npt.NDArray[np.float64]
-BLOCK_TOKENS = 16  # tokens in a block of the cache, vLLM's default
+BLOCK_TOKENS = 16  # tokens in a block of the cache, vLLM's default up to 0.33; then 64
 MOST_PLACES = 1024  # sequences for which steps are tabled, vLLM's default on large devices
 
 

@@ -29,7 +29,8 @@ from serving_mathematics.support.require import (
 
 FloatArray = npt.NDArray[np.float64]
 
-BLOCK_TOKENS = 16  # block size of vLLM
+BLOCK_TOKENS = 16  # block size of vLLM up to 0.33
+LARGER_TOKENS = 64  # and from 0.34 on, config/cache.py
 
 
 def _lengths(prompts: npt.ArrayLike, outputs: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -66,10 +67,13 @@ def paged_use(prompts: npt.ArrayLike, outputs: npt.ArrayLike, block_tokens: int)
 
 
 def example() -> SimpleNamespace:
-    """The number quoted in the text."""
+    """The numbers quoted in the text."""
     own = CHAT.sample
-    use = paged_use(own.prompt_tokens, own.output_tokens, BLOCK_TOKENS)
-    return SimpleNamespace(chat_paged_percent=100 * use)
+    use, less = (
+        paged_use(own.prompt_tokens, own.output_tokens, size)
+        for size in (BLOCK_TOKENS, LARGER_TOKENS)
+    )
+    return SimpleNamespace(chat_paged_percent=100 * use, chat_larger_percent=100 * less)
 
 
 def check_half_a_block_is_empty() -> None:

@@ -3,7 +3,7 @@ replicas.
 
 Assumes: what the commands assume.
 
-Source: `tpu_platform.py` of vLLM for TPUs; at SIGTERM `engine/core.py` of vLLM (0.33), which
+Source: `tpu_platform.py` of vLLM for TPUs; at SIGTERM `engine/core.py` of vLLM (0.34), which
 aborts unless it is told how long to wait, `tokenizer_manager.py` of SGLang (0.5.23) and
 `serve/lifecycle.py` of TensorRT-LLM, which wait without a limit; Kubernetes documentation,
 Deployments, StatefulSets, ConfigMaps, termination of pods, probes, scheduling of GPUs, downward

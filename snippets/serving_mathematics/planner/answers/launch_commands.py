@@ -8,14 +8,15 @@ that kind.
 
 Source: vLLM pull requests 29431 (the longest request that fits), 32773 (FP8 made while loading) and
 44132 (with a scale for each output), and its documentation of several machines; `tpu_worker.py` of
-tpu-inference, which is told no other length than at first; vLLM documentation, engine arguments and
-speculative decoding, and `vllm/config/vllm.py` (0.33), where each data-parallel rank offloads as
-much as is named; SGLang pull request 24241, released with 0.5.11; SGLang documentation, server
-arguments and speculative decoding, and its releases 0.5.10 to 0.5.23, which divide the chunk by the
-groups, and mix chunks with stages from 0.5.12 on and with some guesses from 0.5.19 on, but guess
-nothing in such a step (issues 10589 and 6874, pull requests 22920 and 35017); TensorRT-LLM
-documentation, trtllm-serve and speculative decoding, and `llm_args.py`, where chunks and attention
-over data are off unless asked for.
+tpu-inference, which is told no other length than at first, and its `tpu_platform.py` (0.32), which
+takes no format that is made while loading; vLLM documentation, engine arguments and speculative
+decoding, and `vllm/config/vllm.py` (0.34), where each data-parallel rank offloads as much as is
+named; SGLang pull request 24241, released with 0.5.11; SGLang documentation, server arguments and
+speculative decoding, and its releases 0.5.10 to 0.5.23, which divide the chunk by the groups, and
+mix chunks with stages from 0.5.12 on and with some guesses from 0.5.19 on, but guess nothing in
+such a step (issues 10589 and 6874, pull requests 22920 and 35017); TensorRT-LLM documentation,
+trtllm-serve and speculative decoding, and `llm_args.py`, where chunks and attention over data are
+off unless asked for.
 """
 
 from __future__ import annotations
@@ -81,9 +82,11 @@ def planned_limits(told: Answered) -> Limits:
 
 def _eight_bits_of_vllm(one: Deployment) -> str:
     """What vLLM calls weights in eight bits that it makes while loading: with a scale for each
-    output where it has the kernels, from 0.24 on, and for each matrix elsewhere."""
+    output where it has the kernels, from 0.24 on, and for each matrix elsewhere, which it called
+    `fp8` and warns of from 0.31 on."""
     multiplied = one.system.fp8_flops_per_s > one.system.bf16_flops_per_s
-    return "fp8" if one.architecture.routed_parameters or not multiplied else "fp8_per_channel"
+    coarse = bool(one.architecture.routed_parameters) or not multiplied
+    return "fp8_per_tensor" if coarse else "fp8_per_channel"
 
 
 def launch_words(question: Question, best: Limits) -> list[str]:
@@ -162,6 +165,11 @@ def _words(question: Question, limit: int, budget: int) -> list[str]:
     return words + _wide("--ep_size", one.expert)
 
 
+def _on_tpus(one: Deployment) -> bool:
+    """Whether vLLM runs by its package for TPUs, which has fewer flags."""
+    return one.backend == "vllm" and one.system.generation == "tpu"
+
+
 def _wide(flag: str, width: int) -> list[str]:
     return [flag, f"{width}"] if width > 1 else []
 
@@ -178,7 +186,8 @@ def _has_format(question: Question) -> bool:
 def _makes_format(question: Question) -> bool:
     """Whether the engine makes the planned format of the checkpoint as it loads."""
     one = question.deployment
-    possible = one.backend != "trtllm" and one.precision == "fp8"
+    loads_alone = one.backend == "trtllm" or _on_tpus(one)
+    possible = not loads_alone and one.precision == "fp8"
     return possible and one.architecture.published == "bf16" and not _has_format(question)
 
 
@@ -204,13 +213,13 @@ def _common_notes(question: Question) -> list[str]:
     notes = _format_notes(question) + _context_notes(question)
     if (name := _repository(question)).endswith(".json"):
         notes.append(f"# {name} is no checkpoint: put the folder or repository that has it there")
-    groups, tpu = one.attention_data, one.system.generation == "tpu"
+    groups = one.attention_data
     if one.backend == "sglang" and groups > 1:
         old = f"--dp-size {groups} --enable-dp-attention"
         notes.append(f"# SGLang from 0.5.11 to 0.5.21: {old} for --attn-dp-size")
-    if one.backend == "sglang" and tpu:
+    if one.backend == "sglang" and one.system.generation == "tpu":
         notes.append("# SGLang on TPUs is another package, SGLang-JAX, with flags of its own")
-    if one.backend == "vllm" and tpu:
+    if _on_tpus(one):
         notes.append("# vLLM on TPUs is another package, vllm-tpu: in it TPUConnector stands for")
         notes.append(
             "# NixlConnector, and TPUOffloadConnector for --kv-offloading-size, where named"
@@ -241,7 +250,7 @@ def _longest(question: Question) -> int:
 
 def _length_words(question: Question) -> list[str]:
     """What keeps vLLM from asking for room for the whole context; on TPUs it cannot fit itself."""
-    if question.deployment.system.generation != "tpu":
+    if not _on_tpus(question.deployment):
         return ["--max-model-len", "auto"]
     longest, most = _longest(question), question.deployment.architecture.context_tokens
     return ["--max-model-len", f"{longest}"] if longest < most else []

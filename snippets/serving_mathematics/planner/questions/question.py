@@ -55,7 +55,7 @@ _RULES: dict[str, Callable[..., Any]] = {  # of what is not None, or may not be
     "spot_saves": functools.partial(require_in, "[0, 1)"),
 }
 FEW_CUT = 0.005  # of the drawn requests, that the context may cut without a word
-USUAL = (  # of vLLM's server (0.33), by least memory [GiB]: of an A100, a GB10 or a TPU the last
+USUAL = (  # of vLLM's server (0.34), by least memory [GiB]: of an A100, a GB10 or a TPU the last
     (160, (16384, 1024)),
     (70, (8192, 1024)),
     (0, (2048, 256)),

@@ -80,7 +80,8 @@ KEEPS_ROOM = {  # in memory, of an engine for answers to come; and what makes it
 ENGINE_FLAGS = {  # of an engine: its places, the budget of a step, memory of the cache, its 8 bits,
     # and what lets nobody in where answers need the rest of the memory
     "vllm": (
-        *("--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization"),
+        *("--max-num-seqs", "--max-num-batched-tokens"),
+        "--gpu-memory-utilization (vLLM from 0.34 on takes all unless it is set)",
         *("--kv-cache-dtype fp8", "--watermark 0.02"),
     ),
     "sglang": (
