@@ -16,7 +16,9 @@ Source: Graham (1966) for the bound; the optimum is its least value.
 
 from __future__ import annotations
 
+import functools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +36,8 @@ from serving_mathematics.support.require import (
 
 FloatArray = npt.NDArray[np.float64]
 TRIED = 400  # numbers of shards that are looked at
+UNLIKE = 200, 1.0  # customers, and the spread of the logarithm of what a row of theirs takes
+CUT, START_S, DRAWS = 20, 120.0, 100  # shards of four engine-hours; start of each; jobs
 
 
 def list_schedule(durations: npt.ArrayLike, machines: int) -> tuple[FloatArray, FloatArray]:
@@ -102,6 +106,43 @@ def best_shards(rows_s: npt.ArrayLike, machines: int, overhead_s: float) -> int:
         if ends < earliest * (1 - 1e-12):
             best, earliest = shards, ends
     return best
+
+
+@functools.cache
+def _sorted_ends() -> tuple[float, float]:
+    """When a job of rows sorted by customer ends on four engines, over one of the same rows mixed:
+    its shards taken as they are cut, and the longest first, in the mean of draws. Popularity falls
+    as one over the rank."""
+    rng, (customers, spread), found = np.random.default_rng(5), UNLIKE, []
+    popular = 1 / np.arange(1.0, customers + 1)
+    for _ in range(DRAWS):
+        who = rng.permutation(customers)[rng.choice(customers, 20_000, p=popular / popular.sum())]
+        rows = rng.lognormal(0.0, spread, customers)[who]
+        rows *= 14_400 / rows.sum()
+        cut, mixed = (
+            np.array([shard.sum() + START_S for shard in np.array_split(rows[order], CUT)])
+            for order in (np.argsort(who, kind="stable"), np.arange(who.size))
+        )
+        ends = [list_schedule(one, 4)[1].max() for one in (cut, -np.sort(-cut), mixed)]
+        found.append((ends[0] / ends[2], ends[1] / ends[2]))
+    as_cut, longest_first = np.mean(found, axis=0).tolist()
+    return as_cut, longest_first
+
+
+def example() -> SimpleNamespace:
+    """Numbers quoted in the text."""
+    return SimpleNamespace(unlike_percent=100 * (_sorted_ends()[0] - 1), cut=CUT)
+
+
+def check_sorted_shards_go_longest_first() -> None:
+    """Where customers' rows differ in length, shards of sorted rows differ too: taken as they are
+    cut they end a tenth later than those of mixed rows, longest first a fiftieth later at most.
+
+    Source: 100 drawn jobs; shards that the next free engine takes.
+    """
+    as_cut, longest_first = _sorted_ends()
+    checks.inside("as cut, over mixed", as_cut, 1.03, 1.12)
+    checks.inside("longest first, over mixed", longest_first, 0.95, 1.02)
 
 
 def check_the_last_shard_by_hand() -> None:
