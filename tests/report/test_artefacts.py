@@ -152,4 +152,7 @@ def test_flags_by_hand() -> None:
     assert queue_flags(10.7, 1000.0, 0.25, 30.0) == "--max-num-queued-reqs 10"
     assert queue_flags(10.7, 1000.0, 0.25, 20.0, "sglang") == "--max-queued-requests 5"
     assert queue_flags(900.0, 1000.0, 0.25, 20.0, "sglang") == "--max-queued-requests 5"
-    assert queue_flags(10.7, 1000.0, 0.25, 3000.0, "sglang") == "--max-queued-requests 3"
+    assert queue_flags(10.7, 1000.0, 0.25, 41.0, "sglang") == "--max-queued-requests 3"
+    for tokens in (42.0, 3000.0):
+        told = queue_flags(10.7, 1000.0, 0.25, tokens, "sglang")
+        assert told == "SGLANG_REQ_WAITING_TIMEOUT=0.125"
