@@ -54,8 +54,18 @@ def test_the_search_loads_late_hears_says_gives_the_keyboard_back_and_leads_on(
     expect(query).to_be_focused()
     page.keyboard.type("Erlang")
     expect(page.locator(".md-search-result h1").first).to_have_text("Utilization")
-    page.locator(".md-search-result__item a").first.click()
+    found = page.locator(".md-search-result__item a").first
+    page.keyboard.press("ArrowDown")
+    expect(found).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(query).to_be_focused()
+    found.click()
     expect(page.locator("article")).to_contain_text("Erlang")
+    page.keyboard.press("/")
+    page.keyboard.type("canary sample size")
+    expect(page.locator(".md-search-result h1").first).to_have_text("Shadow and canary")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/architecture/shadow-canary/"))
 
 
 IN_SIGHT = """() => {
