@@ -386,6 +386,8 @@ def test_a_table_that_a_late_font_makes_wide_can_be_scrolled_by_keyboard(
 
 
 def test_the_button_in_a_block_of_code_takes_the_block(page: Page, origin: str) -> None:
+    """Also where it stands over a block that is laid out when it comes near."""
+
     def taken(block: Locator) -> str:
         page.evaluate("navigator.clipboard.writeText('')")
         block.locator("button").click()
@@ -406,6 +408,8 @@ def test_the_button_in_a_block_of_code_takes_the_block(page: Page, origin: str) 
             told = name.removeprefix("Copy ").removesuffix("…")
             assert told in " ".join(text.split())
             assert not told.startswith(("from ", "import ", "@", "#"))
+    block = page.locator(".snippet.is-long.is-folded pre").first
+    assert taken(block).strip() == (block.locator("code").text_content() or "").strip()
     session = page.locator(".language-pycon pre").first
     shown = (session.locator("code").text_content() or "").split("\n")
     typed = [line[4:] for line in shown if line.startswith((">>> ", "... "))]
