@@ -54,8 +54,18 @@ def test_the_search_loads_late_hears_says_gives_the_keyboard_back_and_leads_on(
     expect(query).to_be_focused()
     page.keyboard.type("Erlang")
     expect(page.locator(".md-search-result h1").first).to_have_text("Utilization")
-    page.locator(".md-search-result__item a").first.click()
+    found = page.locator(".md-search-result__item a").first
+    page.keyboard.press("ArrowDown")
+    expect(found).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(query).to_be_focused()
+    found.click()
     expect(page.locator("article")).to_contain_text("Erlang")
+    page.keyboard.press("/")
+    page.keyboard.type("canary sample size")
+    expect(page.locator(".md-search-result h1").first).to_have_text("Shadow and canary")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/architecture/shadow-canary/"))
 
 
 IN_SIGHT = """() => {
@@ -376,6 +386,8 @@ def test_a_table_that_a_late_font_makes_wide_can_be_scrolled_by_keyboard(
 
 
 def test_the_button_in_a_block_of_code_takes_the_block(page: Page, origin: str) -> None:
+    """Also where it stands over a block that is laid out when it comes near."""
+
     def taken(block: Locator) -> str:
         page.evaluate("navigator.clipboard.writeText('')")
         block.locator("button").click()
@@ -396,6 +408,8 @@ def test_the_button_in_a_block_of_code_takes_the_block(page: Page, origin: str) 
             told = name.removeprefix("Copy ").removesuffix("…")
             assert told in " ".join(text.split())
             assert not told.startswith(("from ", "import ", "@", "#"))
+    block = page.locator(".snippet.is-long.is-folded pre").first
+    assert taken(block).strip() == (block.locator("code").text_content() or "").strip()
     session = page.locator(".language-pycon pre").first
     shown = (session.locator("code").text_content() or "").split("\n")
     typed = [line[4:] for line in shown if line.startswith((">>> ", "... "))]

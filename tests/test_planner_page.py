@@ -269,6 +269,19 @@ def test_the_first_field_is_within_ten_tabs_and_the_first_answer_on_a_phones_fir
     assert min(typed) >= 16  # a phone zooms into what is smaller
 
 
+def test_a_table_of_the_answer_is_a_stop_of_the_keyboard_where_large_letters_make_it_scroll(
+    page: Page, origin: str
+) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto(f"{origin}planner/")
+    tables = page.locator(".planner-answer > .planner-rows")
+    for larger, stop in (("", "-1"), ("250%", "0"), ("", "-1")):  # of the theme's 125%
+        page.evaluate("size => { document.documentElement.style.fontSize = size; }", larger)
+        for table in tables.all():
+            expect(table).to_have_attribute("tabindex", stop)
+    assert tables.count() == 2
+
+
 @needs_python
 def test_aliases_and_a_device_by_its_numbers(form: Form) -> None:
     expect(form.control("memory_gib")).to_be_hidden()

@@ -108,8 +108,15 @@ export function open(form) {
     gone(field);
   };
 
+  const scrolling = new ResizeObserver((changes) => { // a table that is always open does where letters are large
+    for (const { target } of changes) {
+      const wide = target.scrollWidth > target.clientWidth;
+      Object.assign(target, { tabIndex: wide ? 0 : -1, role: wide ? "group" : null, ariaLabel: wide ? "Table" : null });
+    }
+  });
   const dress = () => { // copy buttons, and tables that scroll by keyboard
     for (const text of answer.querySelectorAll(".planner-copy")) copied(text);
+    for (const rows of answer.querySelectorAll(":scope > .planner-rows")) scrolling.observe(rows);
     for (const rows of answer.querySelectorAll("details > .planner-rows")) {
       Object.assign(rows, { tabIndex: 0, role: "region", ariaLabel: rows.parentElement.querySelector("summary").textContent });
     }

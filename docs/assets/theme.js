@@ -64,11 +64,11 @@ query.addEventListener("focus", ({ relatedTarget: from }) => {
 const meta = document.querySelector(".md-search-result__meta");
 meta.role = "status";
 
-// Where nothing matches, what lists everything is offered.
+// Where nothing matches, what lists everything is offered: below the results, for among them the theme goes with keys to the first link, hidden or not.
 const base = JSON.parse(document.getElementById("__config").textContent).base;
 const lists = [["glossary", "Glossary"], ["start", "All chapters"], ["references", "References"]].map(([page, title]) => `<a href="${base}/${page}/">${title}</a>`);
 const elsewhere = Object.assign(document.createElement("p"), { className: "search-elsewhere", hidden: true, innerHTML: `Look in: ${lists.join(" ")}` });
-meta.after(elsewhere);
+meta.parentElement.after(elsewhere);
 new MutationObserver(() => { elsewhere.hidden = !meta.textContent.startsWith("No matching"); }).observe(meta, { childList: true, characterData: true, subtree: true });
 
 // One key opens it: letters are words of who dictates, and with Alt the browser's menus.
