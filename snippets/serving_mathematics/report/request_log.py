@@ -70,6 +70,7 @@ from serving_mathematics.report.log_doubts import (
     _too_fast,
 )
 from serving_mathematics.report.log_values import (
+    LONGEST_NAME,
     _failed,
     _lasted,
     _moments,
@@ -166,7 +167,7 @@ def _run(
     of, replicas = _places_of(cells[own]) if own else (None, {})
     engines: list[str] = []
     if 1 < len(replicas) < FEW_REPLICAS * len(cells[own]):
-        engines = [f"{own} {name}" for name in replicas]
+        engines = [f"{own} {name[:LONGEST_NAME]}" for name in replicas]
         told = f"{own} names {len(replicas):,}, taken as one engine"
         notes.append(f"{told}: where each is one, cut the log by them")
     if base:

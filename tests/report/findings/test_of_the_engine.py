@@ -131,6 +131,8 @@ def test_where_nothing_is_found_the_cache_may_be_off_or_say_nothing() -> None:
     said = prefix_hits(Run("", "", silent, shares_prefix=0.5), Asked())
     assert said.level == "warning"
     assert "--enable-prompt-tokens-details, in SGLang --enable-cache-report" in said.change
+    none = prefix_hits(Run("", "", silent, shares_prefix=0.0), Asked())
+    assert none.change.startswith("plan with this share")
 
 
 @pytest.mark.parametrize(("tool", "told"), [("SGLang", True), ("vLLM", False)])

@@ -490,9 +490,10 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         "send the turns of a session to the engine that has them, and give its cache more memory, "
         "the host's too (--kv-offloading-size, in SGLang --enable-hierarchical-cache)"
     )
-    if found < NONE_FOUND:
-        change = "look whether the cache is on (vLLM's --no-enable-prefix-caching and SGLang's "
-        change += "--disable-radix-cache switch it off)"
+    off = found < NONE_FOUND and not possible <= HITS_LEFT
+    if off:
+        change = "look whether prompts begin alike and the cache is on (vLLM's "
+        change += "--no-enable-prefix-caching and SGLang's --disable-radix-cache switch it off)"
         if run.has("cached_tokens"):
             change += " and tells what it found (--enable-prompt-tokens-details, in SGLang "
             change += "--enable-cache-report)"
@@ -508,7 +509,7 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         seen,
         "a token that is found costs memory and no time: it shortens first tokens and raises what "
         "an engine carries",
-        change if lost or not found >= NONE_FOUND else "plan with this share (--cached-share)",
+        change if lost or off or math.isnan(found) else "plan with this share (--cached-share)",
         "counted by tokens"
         if math.isnan(possible)
         else "counted by blocks, with a cache that keeps all",
