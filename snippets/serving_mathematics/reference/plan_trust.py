@@ -153,7 +153,8 @@ def check_a_plan_is_padded_once() -> None:
     """The planner's larger number covers the steps of nine in ten runs of a kind. Behind the front
     *unknown* these are runs of another harness, which is more than the model that was predicted
     worst needs. Nine in ten first tokens took up to about twice as long; with more than 64 requests
-    at a time about half of SGLang's took longer, and fewer than one in ten of vLLM's.
+    at a time about a fifth of SGLang's and TensorRT-LLM's took longer, and fewer than one in ten
+    of vLLM's.
 
     Source: the ratios of records/planner_errors.json.gz, each model left out; the fronts' scores.
     """
@@ -172,7 +173,7 @@ def check_a_plan_is_padded_once() -> None:
     checks.holds("over the tuned front, of the worst model", over >= max(needed), got=over)
     first = float(np.quantile(columns["ttft_ratio"], 0.9))
     checks.inside("first tokens, nine in ten", first, 1.8, 2.3)
-    for backend, least, most in (("sglang", 0.4, 0.6), ("trtllm", 0.2, 0.4), ("vllm", 0, 0.1)):
+    for backend, least, most in (("sglang", 0.1, 0.3), ("trtllm", 0.1, 0.3), ("vllm", 0, 0.1)):
         these = (columns["concurrency"] > CROWD) & (columns["backend"] == backend)
         late = float(np.mean(columns["ttft_ratio"][these] > 2))
         checks.inside(f"more than twice as long, {backend}", late, least, most)

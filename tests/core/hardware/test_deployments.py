@@ -154,6 +154,7 @@ def test_fewest_devices_hold_the_weights() -> None:
         ({"output_tokens": -5}, "output_tokens must be from 1"),
         ({"tensor": 0}, "tensor must be from 1 to 4096"),
         ({"shortest_share": 0.0}, r"shortest_share must be in \(0, 1\]"),
+        ({"held_steps": -0.5}, "held_steps must be non-negative and finite, got -0.5"),
         ({"draft_tokens": 17}, "draft_tokens must be from 0 to 16"),
         ({"accepted_tokens": 2.0}, r"accepted_tokens must be from 1 to draft_tokens \+ 1 = 1"),
         ({"backend": "sglang", "draft_tokens": 1, "pipeline": 2}, "pipeline must be 1 in sglang"),

@@ -98,6 +98,13 @@ def test_lengths_of_the_benchmark_are_uniform_unless_said() -> None:
     assert read_row(CELLS | {"shortest_share": "1"}).answers.shortest_share == 1
 
 
+def test_the_benchmark_alone_keeps_prompts_back() -> None:
+    cells = CELLS | {"backend": "sglang", "system": "b200", "concurrency": "64"}
+    assert read_row(cells).answers.held_steps == 14.5
+    assert read_row(cells | {"front": "unknown"}).answers.held_steps == 0
+    assert read_row(cells | {"backend": "vllm"}).answers.held_steps == 0
+
+
 def test_columns_go_by_other_names() -> None:
     header = ["model_path", "HW", "isl", "osl", "conc", "tp_size", "attention_dp_size", "x"]
     names = rename_columns(header)

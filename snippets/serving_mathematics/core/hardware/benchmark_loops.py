@@ -4,8 +4,12 @@ A benchmark holds C requests at an engine: as one ends, the next begins. R = min
 are in the engine, the others wait for memory.
 
     time per token  = step(R) / accepted + (R - 1)/O * (prompt + host)
-    first token     = step(R) + k step(1) + prompt + queue
-    queue           = share of (R - 1) prompts, and (C/R - 1) whole stays where memory is short
+    first token     = (1 + h) step(R) + k step(1) + prompt + queue
+    queue           = share of (R - 1) prompts, those that h brings together, and (C/R - 1) whole
+                      stays where memory is short
+
+Some engines look for new requests only every so many steps, or wait until more of them have come
+(`published_runs`): h is how long that keeps one back, in the mean.
 
 The second term of the first line is what others' prompts take from a request while it decodes:
 each of R - 1 others begins once in O tokens. The first token is one of these and takes no less.
@@ -48,10 +52,10 @@ class Latencies:
 def waiting_steps_s(work: Work, constants: Constants, step_s: Array) -> Array:
     """Time before a request's own prompt is worked on, and around it, shape (rows,), in seconds.
 
-    step_s: of the batch that is running, shape (rows,): a new request waits for its end. The rest
-    is a number of steps of one sequence: prompts run outside of CUDA graphs, launch by launch, and
-    beside them lie HTTP, words to numbers and back, and scheduling, by backend. Raises ValueError
-    unless step_s is finite and not negative.
+    step_s: of the batch that is running, shape (rows,): a new request waits for its end, and as
+    many more as it is kept back for. The rest is a number of steps of one sequence: prompts run
+    outside of CUDA graphs, launch by launch, and beside them lie HTTP, words to numbers and back,
+    and scheduling, by backend. Raises ValueError unless step_s is finite and not negative.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> from serving_mathematics.core.hardware.step_time import FITTED, count_work, decode_step_s
@@ -66,7 +70,7 @@ def waiting_steps_s(work: Work, constants: Constants, step_s: Array) -> Array:
         work, constants.first_steps_trtllm, constants.first_steps_sglang, constants.first_steps_vllm
     )
     lone = decode_step_s(work, constants, np.ones_like(step_s), work.prompt)
-    return step_s + steps * lone
+    return (1 + work.held) * step_s + steps * lone
 
 
 def interruptions_s(work: Work, constants: Constants, running: Array) -> Array:
@@ -113,7 +117,8 @@ def loop_latencies(work: Work, constants: Constants) -> Latencies:
     first = before + prompt
     stay = first + _later_tokens(work.answer) * per_token
     waiting = np.maximum(work.concurrency / running - 1, 0)
-    queue = np.maximum(share * others * prompt / work.stages, taken - before)
+    together = np.minimum(2 * work.held * work.accepted / work.answer, 1) * others
+    queue = np.maximum((share * others + together) * prompt / work.stages, taken - before)
     return Latencies(first + queue + waiting * stay, per_token, running)
 
 

@@ -78,6 +78,7 @@ class Deployment:
     cache_bytes: float = 0.0  # of a value in the cache; 0: as checkpoints of the precision say
     drafter: Architecture | str = OWN_HEADS  # what guesses: a model, or one of `DRAFTERS`
     memory_share: float = MEMORY_SHARE  # of a device, that the engine may use
+    held_steps: float = 0.0  # of decoding, for which a new prompt is kept back, in the mean
 
     @property
     def devices(self) -> int:
@@ -437,6 +438,7 @@ def require_deployment(deployment: Deployment) -> None:
     share = deployment.shortest_share
     require(0 < share <= 1, "shortest_share", "in (0, 1]", share)
     require_in("(0, 1]", memory_share=deployment.memory_share)
+    require_non_negative(held_steps=deployment.held_steps)
     width = deployment.cache_bytes
     require(width in CACHE_WIDTHS, "cache_bytes", "0, 0.5625, 1 or 2", width)
     drafts, accepted = deployment.draft_tokens, deployment.accepted_tokens

@@ -116,11 +116,11 @@ FITTED = Constants(  # to all aggregated runs of the record, see records/machine
     prompt_link_share=0.4866,
     prompt_s=SEQUENCE_S,
     first_steps_trtllm=17.13,
-    first_steps_sglang=38.15,
+    first_steps_sglang=24.81,
     first_steps_vllm=9.252,
     burst_share=0.1085,
     lockstep_trtllm=0.1359,
-    lockstep_sglang=0.4117,
+    lockstep_sglang=0.459,
     lockstep_vllm=0.07054,
 )
 CONSTANT_NAMES = tuple(field.name for field in fields(Constants))
@@ -178,6 +178,7 @@ class Work:
     drafts: Array
     heads: Array  # of them, by layers of the model's own
     accepted: Array
+    held: Array  # steps for which new prompts are kept back
     near_hops: Array  # as hops, of the devices that share one group's attention
     spread: Array  # devices, or groups of them, that hold different experts
     inside: Array  # share of a stage's devices that are in one domain
@@ -215,7 +216,7 @@ class Work:
         return Work(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-LAYERED = slice(26, 40)  # the fields of `Work` that differ by layer
+LAYERED = slice(27, 41)  # the fields of `Work` that differ by layer
 
 
 def _peak(deployment: Deployment, bytes_a_value: float) -> float:
@@ -317,6 +318,7 @@ def count_work(deployments: Sequence[Deployment]) -> Work:
             "drafts": one.draft_tokens,
             "heads": one.draft_tokens if one.drafter == OWN_HEADS else 0,
             "accepted": one.accepted_tokens,
+            "held": one.held_steps,
             "near_hops": min(one.tensor, one.system.domain_devices),
             "spread": one.expert,
             "inside": inside / stage,

@@ -40,6 +40,7 @@ from serving_mathematics.core.hardware.deployments import (
     room_sequences,
 )
 from serving_mathematics.core.hardware.fronts import FRONTS, Front, crossing, find_front, untuned
+from serving_mathematics.core.hardware.kept_back import held_steps
 from serving_mathematics.core.hardware.published_runs import ACCEPTED, fleet_split
 from serving_mathematics.support.require import as_number, require_positive_integer
 
@@ -323,7 +324,9 @@ def read_row(cells: Mapping[str, object]) -> Row:
         accepted,
     )
     prompts: Deployment | None = None
-    if of_prompts is not None:
+    if of_prompts is None and front.name == "benchmark":
+        base = replace(base, held_steps=held_steps(base))
+    elif of_prompts is not None:
         tensor, data, expert = of_prompts
         alone = replace(base, draft_tokens=0, accepted_tokens=1.0)
         prompts = replace(alone, tensor=tensor, attention_data=data, expert=expert)
