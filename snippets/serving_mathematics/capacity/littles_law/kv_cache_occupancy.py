@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving_mathematics.capacity.littles_law.littles_law import mean_in_flight
-from serving_mathematics.core.machines.machines import CHAT
+from serving_mathematics.core.machines.machines import CHAT, MIXTURE
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import (
@@ -181,9 +181,9 @@ def check_boxes_of_an_engine() -> None:
 def check_product_of_means_is_not_the_mean_product() -> None:
     """Rate × mean tokens × mean stay is wrong to both sides: too much where answers are long and
     equal, and by a tenth in the chat machine, or by less than half of that if its long answers did
-    not follow shorter prompts; too little where their lengths vary more.
+    not follow shorter prompts; too little where their lengths vary more, as the mixture's.
 
-    Source: G = pR + τE[o(o−1)]/2, sampled; the simulated engine; the moments of its lengths.
+    Source: G = pR + τE[o(o−1)]/2, sampled; the simulated engine; the moments of lengths.
     """
     rng = np.random.default_rng(4)
     few = np.where(rng.random(280_000) < 1 - 1 / 17, 125, 2250)  # mean 250, C² = 4
@@ -213,3 +213,7 @@ def check_product_of_means_is_not_the_mean_product() -> None:
     prompt, answers = CHAT.sample.prompt_tokens.mean(), CHAT.sample.output_tokens
     unrelated = (prompt + answers.mean()) / (prompt + (answers**2).mean() / answers.mean() / 2)
     checks.inside("chat, unrelated lengths: product over tokens", float(unrelated), 1.02, 1.05)
+    prompts, answers = MIXTURE.sample.prompt_tokens, MIXTURE.sample.output_tokens
+    held = (answers * (prompts + answers / 2)).mean()
+    ratio = (prompts + answers).mean() * answers.mean() / held
+    checks.inside("mixture: product over tokens", float(ratio), 0.92, 0.98)
