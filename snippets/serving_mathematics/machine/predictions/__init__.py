@@ -7,6 +7,7 @@ __all__, __getattr__, __dir__ = exported(
     {
         "core.hardware.published_configs": ["read_architecture"],
         "core.hardware.benchmark_loops": ["interruptions_s", "loop_latencies"],
+        "core.hardware.kept_back": ["held_steps"],
         "core.hardware.fronts": ["fit_front"],
     },
 )
