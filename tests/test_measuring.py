@@ -157,6 +157,15 @@ def test_recorded_function_is_asked_anew_when_its_record_is_made(asking: ModuleT
     assert asking.slow(1.0, 5).total == 6.0
 
 
+def test_what_a_module_records_is_made_together(asking: ModuleType) -> None:
+    """Of two functions, neither could be made first from nothing."""
+    asking.twice = measuring.recorded(_Answer, "doubles")(_slow)  # type: ignore[attr-defined]
+    asking.check_both = lambda: asking.twice(asking.slow(2.0).total)  # type: ignore[attr-defined]
+    asking.check_both.__module__ = "asking"
+    asking.slow.make()
+    assert measuring.read_record("doubles")["answers"] == {"first 4, second 2": [6.0]}
+
+
 def test_records_that_a_module_names_are_there() -> None:
     for file in (ROOT / SOURCES).rglob("*.py"):
         for name in re.findall(r"\brecords/\w+\.json(?:\.gz)?", file.read_text(encoding="utf-8")):

@@ -122,19 +122,23 @@ class Recorded(Generic[P, R]):
         return f"python -m {module.__spec__.name if module.__spec__ else module.__name__}"
 
     def make(self) -> None:
-        """Answer anew all that the module's example, checks, sliders and figures ask for, and
-        write it down."""
+        """Answer anew all that the module's example, checks, sliders and figures ask for, of this
+        function and the others that the module records, and write it down."""
         module = sys.modules[self.again.__module__]
-        self._known, self._making = {}, True
+        there = [one for one in vars(module).values() if isinstance(one, Recorded)]
+        mine = [one for one in there if one.again.__module__ == module.__name__]
+        for one in mine:
+            one._known, one._making = {}, True
         for prefix in ("example", "check_", "slider_"):
             for ask in functions(module, prefix).values():
                 ask()
         draws: dict[str, Callable[..., None]] = functions(module, "figure_")
         for draw in draws.values():
             drawn(draw)
-        what = " ".join(f"{inspect.getdoc(self.again)}".split())
-        record = provenance(self._command, ["numpy"]) | {"what": what, "answers": self._known}
-        print(f"wrote {write_record(self.record, record, packed=True)}")
+        for one in mine:
+            what = " ".join(f"{inspect.getdoc(one.again)}".split())
+            record = provenance(self._command, ["numpy"]) | {"what": what, "answers": one._known}
+            print(f"wrote {write_record(one.record, record, packed=True)}")
 
 
 def _text(value: object) -> str:

@@ -447,5 +447,4 @@ def check_a_run_is_made_again() -> None:
 
 
 if __name__ == "__main__":
-    _backs.make()
     _storm.make()
