@@ -212,7 +212,7 @@ def test_the_report_names_the_flags_that_start_an_engine() -> None:
     for engine, flags in ENGINE_FLAGS.items():
         backend = {"TensorRT-LLM": "trtllm"}.get(engine, engine)
         started = launch_text(behind(question, backend), best)
-        advised = re.findall(r"--[\w-]+", " ".join(flags))
+        advised = re.findall(r"--[\w-]+", " ".join(flags[:4]))  # the fifth is for preemptions
         assert len(advised) >= 3
         assert all(f"{flag} " in started for flag in advised)
 
