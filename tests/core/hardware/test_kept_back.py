@@ -10,7 +10,12 @@ from serving_mathematics.core.hardware.benchmark_loops import loop_latencies, wa
 from serving_mathematics.core.hardware.catalogue import deployed, find_model, find_system
 from serving_mathematics.core.hardware.deployments import WORKED
 from serving_mathematics.core.hardware.kept_back import held_steps
-from serving_mathematics.core.hardware.step_time import FITTED, count_work, prompt_s
+from serving_mathematics.core.hardware.step_time import (
+    FITTED,
+    count_work,
+    decode_step_s,
+    prompt_s,
+)
 
 TUNED = replace(WORKED, backend="sglang", system=find_system("B200"), concurrency=16.0)
 GROUPED = deployed(
@@ -93,3 +98,14 @@ def first_step(per_token_s: np.ndarray) -> np.ndarray:
     work = count_work([TUNED])
     taken = 15 / 200 * (prompt_s(work, FITTED) + FITTED.prompt_s)
     return per_token_s - taken
+
+
+def test_a_first_token_waits_for_the_prompts_of_all_others_at_most() -> None:
+    """With answers of a few tokens all of them come between two looks."""
+    short = count_work([replace(TUNED, output_tokens=4.0, held_steps=14.5)])
+    found, step = (
+        loop_latencies(short, FITTED),
+        decode_step_s(short, FITTED, np.r_[16.0], short.context),
+    )
+    queue = found.first_token_s - waiting_steps_s(short, FITTED, step) - prompt_s(short, FITTED)
+    assert queue == pytest.approx(15 * prompt_s(short, FITTED))

@@ -5,11 +5,11 @@ are in the engine, the others wait for memory.
 
     time per token  = step(R) / accepted + (R - 1)/O * (prompt + host)
     first token     = (1 + h) step(R) + k step(1) + prompt + queue
-    queue           = share of (R - 1) prompts, those that h brings together, and (C/R - 1) whole
-                      stays where memory is short
+    queue           = share of (R - 1) prompts, with those that h brings together, at most all of
+                      them, and (C/R - 1) whole stays where memory is short
 
 Some engines look for new requests only every so many steps, or wait until more of them have come
-(`published_runs`): h is how long that keeps one back, in the mean.
+(`kept_back`): h is how long that keeps one back, in the mean.
 
 The second term of the first line is what others' prompts take from a request while it decodes:
 each of R - 1 others begins once in O tokens. The first token is one of these and takes no less.
@@ -117,8 +117,10 @@ def loop_latencies(work: Work, constants: Constants) -> Latencies:
     first = before + prompt
     stay = first + _later_tokens(work.answer) * per_token
     waiting = np.maximum(work.concurrency / running - 1, 0)
-    together = np.minimum(2 * work.held * work.accepted / work.answer, 1) * others
-    queue = np.maximum((share * others + together) * prompt / work.stages, taken - before)
+    together = 2 * work.held * work.accepted / work.answer
+    queue = np.maximum(
+        np.minimum(share + together, 1) * others * prompt / work.stages, taken - before
+    )
     return Latencies(first + queue + waiting * stay, per_token, running)
 
 
