@@ -301,6 +301,9 @@ PROPOSED = (
         ({"ttft_s": 0.05, "tpot_s": 0.001, "parallelism": "tp8"}, False),  # which no front keeps
         ({"ttft_s": 0.082, "parallelism": "tp1"}, True),
         ({"ttft_s": 0.08, "parallelism": "tp1"}, False),
+        ({"ttft_s": 0.082, "parallelism": "tp1", "requests": 4000}, True),  # without short runs
+        ({"ttft_s": 0.077, "parallelism": "tp1", "requests": 4000}, False),  # of longer runs
+        ({"ttft_s": 0.08, "parallelism": "tp1", "precision": "fp8, bf16", "requests": 4000}, False),
         ({"ttft_s": 0.09, "parallelism": "tp1", "rate_per_s": None, "gpus": 1}, True),
         ({"ttft_s": 0.05, "rate_per_s": None, "gpus": 2}, False),  # four would do
     ],

@@ -468,8 +468,9 @@ def _behind_unknown(choices: Sequence[Question], problem: str) -> str:
         if one.separate or (one.gpus is not None and not one.replicas_there):
             continue
         asked = replace(one, front=FRONTS["unknown"])
+        first = _shorter(asked) if len(choices) > 1 or one.gpus else asked  # as they are planned
         with contextlib.suppress(Impossible, Infeasible):
-            for size in (_shorter(asked).requests, asked.requests, SETTLING * asked.requests):
+            for size in sorted({first.requests, asked.requests, SETTLING * asked.requests}):
                 Fleets(replace(asked, requests=size))
             return (
                 "; with front: unknown, behind which fewer steps pass around a prompt, one request "
