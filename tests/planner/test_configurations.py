@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 from typing import Any
@@ -283,6 +284,51 @@ def test_nothing_is_proposed_where_two_fleets_are_no_faster() -> None:
 def test_nothing_is_proposed_that_has_no_room_for_the_longest_request_either() -> None:
     with pytest.raises(Infeasible, match=r"where the KV memory of a replica holds 21,648$"):
         answer(read_choices(SMALL | {"rate_per_s": 1, "parallelism": "tp1"}))
+
+
+STRICT = {"rate_per_s": 5, "requests": 400, "precision": "fp8", "other_devices": "none"}
+PROPOSED = (
+    "; with front: unknown, behind which fewer steps pass around a prompt, one request alone would "
+    "be in time"
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ({"ttft_s": 0.05}, True),
+        ({"ttft_s": 0.05, "fleets": "two", "parallelism": "tp4"}, True),
+        ({"ttft_s": 0.05, "tpot_s": 0.001, "parallelism": "tp8"}, False),  # which no front keeps
+        ({"ttft_s": 0.082, "parallelism": "tp1"}, True),
+        ({"ttft_s": 0.08, "parallelism": "tp1"}, False),
+        ({"ttft_s": 0.082, "parallelism": "tp1", "requests": 4000}, True),  # without short runs
+        ({"ttft_s": 0.077, "parallelism": "tp1", "requests": 4000}, False),  # of longer runs
+        ({"ttft_s": 0.08, "parallelism": "tp1", "precision": "fp8, bf16", "requests": 4000}, False),
+        ({"ttft_s": 0.09, "parallelism": "tp1", "rate_per_s": None, "gpus": 1}, True),
+        ({"ttft_s": 0.05, "rate_per_s": None, "gpus": 2}, False),  # four would do
+    ],
+)
+def test_a_first_token_that_the_front_unknown_keeps_is_said(
+    asked: dict[str, object], answered: bool
+) -> None:
+    """Where the same question is answered behind it, and nowhere else."""
+    values = {name: value for name, value in (STRICT | asked).items() if value is not None}
+    with pytest.raises(Infeasible, match=r"^no fleet keeps a TTFT") as refused:
+        whole_answer(read_choices(values), values)
+    assert str(refused.value).count(PROPOSED) == answered
+    assert not answered or str(refused.value).endswith(PROPOSED)
+    behind = values | {"front": "unknown"}
+    with contextlib.nullcontext() if answered else pytest.raises(Infeasible) as again:
+        whole_answer(read_choices(behind), behind)
+    assert again is None or PROPOSED not in str(again.value)
+
+
+def test_no_front_is_proposed_where_first_tokens_are_not_why() -> None:
+    for limits in ({"tpot_s": 0.001}, {"ttft_s": 0.05, "front": "ml-energy"}):
+        values = STRICT | limits | {"parallelism": "tp1"}
+        with pytest.raises(Infeasible) as refused:
+            whole_answer(read_choices(values), values)
+        assert "front" not in str(refused.value)
 
 
 def test_two_fleets_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.catalogue import was_measured
 from serving_mathematics.core.hardware.deployments import Impossible
+from serving_mathematics.core.hardware.fronts import FRONTS
 from serving_mathematics.planner.capacity_planner.capacity_planner import Plan, plan
 from serving_mathematics.planner.capacity_planner.deployment_ranking import (
     Ranked,
@@ -65,10 +66,12 @@ from serving_mathematics.planner.capacity_planner.separate_fleets import (
     settled_apart,
 )
 from serving_mathematics.planner.questions.fields import Values
+from serving_mathematics.planner.questions.objectives import METRICS
 from serving_mathematics.planner.questions.question import (
     Question,
     _asked_rate,
     _at_rate,
+    _is_tuned,
     _split_name,
 )
 from serving_mathematics.planner.questions.questions import other_choices, read_choices
@@ -414,7 +417,10 @@ def whole_answer(
     """
     if choices and choices[0].routing:
         return routed_answer(choices, _error, told, executor)
-    found = answer(choices, told, executor, progress)
+    try:
+        found = answer(choices, told, executor, progress)
+    except Infeasible as problem:
+        raise Infeasible(f"{problem}{_behind_unknown(choices, str(problem))}") from None
     if found.rates:  # other devices at the rate that was found
         values = {name: value for name, value in values.items() if name != "gpus"}
         values |= {} if "trace" in values else {"rate_per_s": found.plan.rate_per_s}
@@ -450,6 +456,27 @@ def _instead(choices: Sequence[Question], executor: futures.Executor | None) -> 
         return ""
     pair, usd = _pair_text(best.question, best.run), best.run.usd_per_hour
     return f"; separate fleets do (fleets: two), {pair}, ${priced(usd)} an hour"
+
+
+def _behind_unknown(choices: Sequence[Question], problem: str) -> str:
+    """Whether a TTFT that is refused behind the benchmark's front has an answer behind the front
+    unknown, as the end of a refusal: where a lone request keeps the promise in every run on which
+    an answer rests."""
+    if not (_is_tuned(choices[0]) and problem.startswith(METRICS["ttft"].none_keeps)):
+        return ""
+    for one in choices:
+        if one.separate or (one.gpus is not None and not one.replicas_there):
+            continue
+        asked = replace(one, front=FRONTS["unknown"])
+        first = _shorter(asked) if len(choices) > 1 or one.gpus else asked  # as they are planned
+        with contextlib.suppress(Impossible, Infeasible):
+            for size in sorted({first.requests, asked.requests, SETTLING * asked.requests}):
+                Fleets(replace(asked, requests=size))
+            return (
+                "; with front: unknown, behind which fewer steps pass around a prompt, one request "
+                "alone would be in time"
+            )
+    return ""
 
 
 def _error(question: Question) -> ModelError:

@@ -25,7 +25,6 @@ from serving_mathematics.planner.answers.lines import (
     _beyond,
     _count,
     _fleet_lines,
-    _is_tuned,
     _per_second,
     _price_line,
     _promised_lines,
@@ -42,7 +41,7 @@ from serving_mathematics.planner.capacity_planner.judged_requests import QUANTIL
 from serving_mathematics.planner.capacity_planner.routing import Routed
 from serving_mathematics.planner.configurations import Answer, Answered, _drafter_name, _pair_text
 from serving_mathematics.planner.questions.fields import GIVEN, LIKE
-from serving_mathematics.planner.questions.question import Question, _asked_rate
+from serving_mathematics.planner.questions.question import Question, _asked_rate, _is_tuned
 from serving_mathematics.planner.questions.trace_formats import ReadRequests
 from serving_mathematics.support.digits import priced, sized
 

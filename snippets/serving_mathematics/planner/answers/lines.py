@@ -15,12 +15,12 @@ from serving_mathematics.core.batching.continuous_batching import Workload
 from serving_mathematics.core.hardware.architectures import UNSEEN
 from serving_mathematics.core.hardware.catalogue import find_system
 from serving_mathematics.core.hardware.deployments import OWN_HEADS
-from serving_mathematics.core.hardware.fronts import FRONTS, crossing, untuned
+from serving_mathematics.core.hardware.fronts import crossing, untuned
 from serving_mathematics.planner.capacity_planner.judged_requests import ClassRun, Quantile
 from serving_mathematics.planner.capacity_planner.model_errors import ModelError
 from serving_mathematics.planner.questions.fields import GIVEN, LIKE
 from serving_mathematics.planner.questions.objectives import Objective, promise_text
-from serving_mathematics.planner.questions.question import Question, _split_name
+from serving_mathematics.planner.questions.question import Question, _is_tuned, _split_name
 from serving_mathematics.planner.questions.traffic import KINDS, Traffic
 from serving_mathematics.support.digits import priced, sized
 from serving_mathematics.support.require import require, require_positive
@@ -216,11 +216,6 @@ def _cached_share(question: Question) -> float:
         return traffic.cached_share
     each = [(one.share * one.mean_prompt_tokens, one.cached_share) for one in traffic.classes]
     return sum(size * part for size, part in each) / sum(size for size, _ in each)
-
-
-def _is_tuned(question: Question) -> bool:
-    """Whether steps are those of the published benchmarks."""
-    return question.calibration is None and question.front == FRONTS["benchmark"]
 
 
 def _misfit(question: Question) -> str:

@@ -226,6 +226,11 @@ def _split_name(question: Question) -> str:
     return " ".join(words) or "tp1"
 
 
+def _is_tuned(question: Question) -> bool:
+    """Whether steps are those of the published benchmarks."""
+    return question.calibration is None and question.front == FRONTS["benchmark"]
+
+
 def _nearest_is(question: Question) -> str:
     """Which of several deployments that are refused comes nearest, as the end of its refusal."""
     one = question.deployment
