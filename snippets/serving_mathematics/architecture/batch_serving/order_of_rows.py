@@ -92,8 +92,8 @@ def figure_orders(figure: Figure) -> None:
     """Rows that begin alike should follow each other; conversations of one length need not.
 
     Rows a second, over those of the same rows mixed: 16,384 conversations on two machines, sorted
-    by the length of their answers; 4,000 rows of customers whose prompts begin alike, one customer
-    after the other.
+    by the length of their answers, known or guessed; 4,000 rows of customers whose prompts begin
+    alike, one customer after the other.
 
     Alt: Bar chart of orders around the line of mixed rows. Longest first, shortest first and
     guessed longest first, on either machine, lie a little below it. Customers one after the other
@@ -116,7 +116,7 @@ def figure_orders(figure: Figure) -> None:
     axes.axvline(0, color="C4", linewidth=1)
     axes.invert_yaxis()
     axes.grid(visible=False)
-    axes.set(xlabel="more rows a second than mixed [%]", ylabel="order", xlim=(-8, 34))
+    axes.set(xlabel="more rows a second than mixed [%]", ylabel="order", xlim=(-10, 34))
 
 
 def check_sorting_by_length_does_not_pay() -> None:

@@ -159,7 +159,7 @@ def figure_aged(figure: Figure) -> None:
     for name, text, colour, x, y in (
         ("slack 16", "slack 16", "C1", 0.35, 30),
         ("slack 64", "slack 64", "C3", 1.9, 74),
-        ("endpoint picker", "sum of scores", "C0", 3.1, 98),
+        ("endpoint picker", "sum of scores", "C0", 3.5, 98),
     ):
         kept = [100 * _aged(name, age_s) for age_s in AGES_S]
         axes.semilogx(shown, kept, "o-", color=colour)

@@ -128,7 +128,6 @@ def example() -> SimpleNamespace:
     planned = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) ** 2
     block_h = ENGINES["mixture"][3] / 3600
     return SimpleNamespace(
-        looked_percent=100 * crossing_probability([1.959964] * LOOKS),
         one_look_requests=100 * false_alarm_rate(worth["chat"]["token"]),
         worth_60=round(worth["chat"]["token"], -1),  # of 128 runs known to an eighth
         minute_spread=100 * spread,

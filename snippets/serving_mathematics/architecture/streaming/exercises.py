@@ -121,7 +121,7 @@ def unread_tokens(
 
 
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 101 tokens."""
+    """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 1,001 tokens."""
     never = unread_tokens(0.5, 0.025, 1001, 0.1, math.inf)
     soon = unread_tokens(0.5, 0.025, 1001, 0.1, 0.1)
     per_event_s, per_token_s = tpot_of_bundles([0.50, 0.56, 0.64, 0.70], [1, 4, 3, 4])

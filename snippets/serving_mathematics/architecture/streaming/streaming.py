@@ -111,10 +111,8 @@ def tpot_conventions(ttft_s: float, e2e_s: float, tokens: int) -> TpotConvention
 
 
 def example() -> SimpleNamespace:
-    """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms, 101 tokens."""
-    total = end_to_end_s(0.5, 0.025, 101)
+    """Numbers quoted in the text: TTFT 0.5 s, TPOT 25 ms."""
     return SimpleNamespace(
-        e2e_s=total,
         long_tokens=LONG_TOKENS,
         long_s=end_to_end_s(0.5, 0.025, LONG_TOKENS),
         reader_gap_ms=60_000 * WORDS_PER_TOKEN / WORDS_PER_MINUTE,

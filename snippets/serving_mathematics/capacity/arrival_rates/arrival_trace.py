@@ -281,6 +281,7 @@ def example() -> SimpleNamespace:
         trace_within=trace.dispersion_within_minutes,
         tokens_in_60s=trace.context_dispersion[trace.windows_s.index(60)],
         tokens_out_60s=trace.generated_dispersion[trace.windows_s.index(60)],
+        service_80_s=0.8 / trace.rate_per_s,
         wait_80_trace_s=trace.mean_waits_s[trace.utilizations.index(0.8)],
         wait_80_poisson_s=0.8 / 0.2 * 0.8 / trace.rate_per_s / 2,
     )

@@ -145,7 +145,7 @@ def figure_responses(figure: Figure) -> None:
     Alt: Signal over its value at half load, against load, on logarithmic axes. A straight diagonal
     is arrivals. Requests in the engine follow it at low load and bend upwards. Time per token is
     flatter than the diagonal at low load, and becomes steeper at high load. A level line is the
-    gauge of the device.
+    device's utilization.
     """
     chat = replica_of(CHAT)
     axes = figure.subplots()
@@ -157,7 +157,7 @@ def figure_responses(figure: Figure) -> None:
         (loads, "C4", "arrivals", (10.3, 0.34)),
         (inside, "C3", "requests inside", (50, 5.2)),
         (tokens_s, "C0", "time per token", (10.5, 0.7)),
-        (np.ones(loads.size), "C2", "gauge of the device", (11.5, 1.12)),
+        (np.ones(loads.size), "C2", "device's utilization", (11.5, 1.12)),
     ):
         axes.loglog(100 * loads, values / values[middle], color=colour)
         axes.annotate(label, where, color=colour)

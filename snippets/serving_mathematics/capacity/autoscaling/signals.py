@@ -273,9 +273,9 @@ def figure_frontier(figure: Figure) -> None:
     axes.set_yscale("log")
     axes.set_xscale("log")
     axes.set_ylim(0.42, 90)
-    axes.set(xlabel="replica-hours of a shift", ylabel="late requests [%], 0.5 or fewer below")
+    axes.set(xlabel="replica-hours of a shift", ylabel="late requests [%]")
     axes.set_xticks([80, 100, 150, 200, 400], ["80", "100", "150", "200", "400"])
-    axes.set_yticks([0.5, 1, 2, 5, 10, 50], ["0.5", "1", "2", "5", "10", "50"])
+    axes.set_yticks([0.5, 1, 2, 5, 10, 50], ["≤ 0.5", "1", "2", "5", "10", "50"])
     axes.minorticks_off()
 
 

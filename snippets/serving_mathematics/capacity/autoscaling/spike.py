@@ -182,6 +182,8 @@ def example() -> SimpleNamespace:
     load = 2 * START * LOAD * chat.most_per_s
     backlog, drain_s = cold_start(load, chat.most_per_s, START, 180.0, 10)
     return SimpleNamespace(
+        spike_per_s=load,
+        spike_carried_per_s=chat.most_per_s,
         spike_backlog=backlog,
         spike_drain_s=drain_s,
         spike_tight_s=cold_start(load, chat.most_per_s, START, 180.0, 7)[1],

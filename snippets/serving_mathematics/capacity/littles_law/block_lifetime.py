@@ -148,7 +148,6 @@ def example() -> SimpleNamespace:
     """Numbers quoted in the text."""
     return SimpleNamespace(
         pause_s=PAUSE_S,
-        draws=len(DRAWS),
         calm_found=100 * _typical(0.4).found,
         alike_times=math.ceil(_stay_of_pause(0.9)),
     )
@@ -164,26 +163,23 @@ def figure_block_lifetime(figure: Figure) -> None:
     comes back before an unused token goes. Medians of sixteen draws.
 
     Alt: Two panels against load from 20 to 60 percent. Left, on a logarithmic axis, two lifetimes
-    fall, the unused one below the other, towards the rising time that sessions stay away. Right,
+    fall, the unused one below the other, and cross the rising time that sessions stay away. Right,
     the share found stays near everything and then drops; points lie on the line.
     """
     figure.set_size_inches(5.8, 2.7)
     left, right = figure.subplots(1, 2)
     loads = np.array([100 * load for load in LOADS])
     seen = [_typical(load) for load in LOADS]
-    jump = int(np.searchsorted(loads, 45))
-    for part in (slice(0, jump), slice(jump, None)):
-        x, some = loads[part], seen[part]
-        left.semilogy(x, [one.lifetime for one in some], "o-", color="C0")
-        left.semilogy(x, [one.unused for one in some], "o-", color="C2")
-        left.semilogy(x, [one.away for one in some], "o-", color="C4")
-        right.plot(x, [100 * one.back for one in some], color="C2")
+    left.semilogy(loads, [one.lifetime for one in seen], "o-", color="C0")
+    left.semilogy(loads, [one.unused for one in seen], "o-", color="C2")
+    left.semilogy(loads, [one.away for one in seen], "o-", color="C4")
+    right.plot(loads, [100 * one.back for one in seen], color="C2")
     left.annotate("from its entry", (31, 1500), color="C0")
     left.annotate("unused", (20, 270), color="C2")
     left.annotate("away", (26, 16), color="C4")
     right.plot(loads, [100 * one.found for one in seen], "o", color="C1")
     right.annotate("by the rule", (22, 82), color="C2")
-    right.annotate("simulated", (45, 6), color="C1")
+    right.annotate("simulated", (48.5, 8), color="C1", ha="right")
     left.set_yticks([10, 100, 1000], ["10", "100", "1,000"])
     left.set(xlabel="load [% of the ceiling]", ylabel="time [s]", ylim=(6, 4000))
     left.minorticks_off()

@@ -265,7 +265,11 @@ def slider_storm() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "load", "values": loads, "text": "{}%", "start": 50},
-            {"label": "the engine", "values": GUARDS, "start": GUARDS[0]},
+            {
+                "label": "the engine",
+                "values": ["does nothing", *GUARDS[1:]],
+                "start": "does nothing",
+            },
             {"label": "retries", "values": HABITS, "start": HABITS[1]},
         ],
         "clock": {

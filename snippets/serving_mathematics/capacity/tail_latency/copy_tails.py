@@ -75,7 +75,7 @@ def figure_copies_and_load(figure: Figure) -> None:
     """Where losers run on, second copies bring the engines down at a load that they carry easily.
     Where losers are cancelled, they hardly matter up to 80% of the ceiling.
 
-    Four engines of the chat machine, where each request goes to the one with the fewest; second
+    Four chat machines, of which each request goes to the one with the fewest requests; second
     copies are sent at the p95 of the same requests without copies.
 
     Alt: Line chart of the first token of the slowest hundredth against load, on a logarithmic axis.
