@@ -272,8 +272,8 @@ def figure_held(figure: Figure) -> None:
     same interval for n/D requests holds it.
 
     Share of simulated windows, of 2,000 first tokens each, whose 95% interval holds the true p99,
-    against load. Bars are 95% intervals of the shares. Hollow: n/D requests are too few for an
-    upper end.
+    against load; dotted, the 95% that it promises. Bars are 95% intervals of the shares. Hollow:
+    n/D requests are too few for an upper end.
 
     Alt: Two panels, chat and mixture, of the share held against load in percent. A lower curve
     falls from near nine in ten to a third or less. An upper curve stays near the dotted line at 95
@@ -293,7 +293,7 @@ def figure_held(figure: Figure) -> None:
                 axes.plot(load, held, "o", color=colour, ms=size, mfc=face)
         axes.axhline(95, color="C4", linestyle=":")
         axes.set_title(name)
-        axes.set(ylim=(0, 105), xlabel="load [%]", ylabel="p99 held [%]")
+        axes.set(ylim=(0, 105), xlabel="load [%]", ylabel="intervals with the p99 [%]")
     figure.axes[0].annotate("n/D requests", (58, 83), color="C0")
     figure.axes[0].annotate("n independent ones", (33, 28), color="C3")
 

@@ -88,7 +88,7 @@ def figure_patient_client(figure: Figure) -> None:
 
 
 def slider_patient_client() -> dict[str, Any]:
-    """The server stalls. Play what two clients see of it, and what each writes down."""
+    """The server stalls. The open client sends each second, the patient one after an answer."""
     clock = np.linspace(0, CLIP_S, FRAMES)
     runs = [_runs(stall_s) for stall_s in STALLS_S]
     slow = {

@@ -287,7 +287,7 @@ def slider_pipeline() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "bars",
-                "label": "parts at their percentile, sessions at theirs",
+                "label": "the parts' percentiles added, and five sessions at the whole's",
                 "lanes": list(_ROWS),
                 "x": {"label": "time until the whole is done", "unit": "s"},
                 "bars": each(_stacked),
@@ -313,7 +313,7 @@ def figure_pipeline(figure: Figure) -> None:
     it either.
 
     A look-up, an answer of the chat machine at 80% of what it can carry, and a tool and another
-    answer as often as chosen; in print, two times. Over all requests: a failed one never ends.
+    answer as often as chosen; in print, twice. Over all requests: a failed one never ends.
 
     Alt: Line chart of time against percentile. The whole rises from about sixteen to thirty-five
     seconds. The sum of the parts' percentiles starts below it, crosses it, and is far above it at

@@ -230,8 +230,8 @@ def example() -> SimpleNamespace:
 def figure_goodput(figure: Figure) -> None:
     """Goodput follows the load up to the cap and a little beyond, and then collapses.
 
-    The book's machines with steady arrivals, in print chat. Near 100% and beyond, the share that is
-    kept falls for as long as the load lasts, here a quarter of an hour of chat and hours of the
+    The book's machines with steady arrivals; in print, chat. Near 100% and beyond, the share that
+    is kept falls for as long as the load lasts, here a quarter of an hour of chat and hours of the
     mixture.
 
     Alt: Line chart of goodput against load, both in percent of the ceiling. The solid curve rises

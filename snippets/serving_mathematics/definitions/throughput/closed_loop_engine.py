@@ -195,8 +195,8 @@ def figure_closed_loop(figure: Figure) -> None:
     """The same number of clients fills an engine or leaves it idle: it depends on how long they
     stay away.
 
-    The chat machine: points are simulated, lines the closed form. A request that waits beside a
-    free place waits for the step in progress to end.
+    The simulated chat machine; in print with the closed form as lines. A request that waits beside
+    a free place waits for the step in progress to end.
 
     Alt: Line chart with two logarithmic axes of tokens a second against clients. Three curves rise
     along lines and level off at the same ceiling, the one without a pause first, the one with the

@@ -176,8 +176,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_measured(figure: Figure) -> None:
-    """Fitted to fewer clients, the engine's law comes near the last test; the scalability law that
-    comes further down bends down below it.
+    """Fitted to fewer clients, the engine's law comes near the last test; the scalability law,
+    explained below, falls short of it.
 
     Points: Llama 3.1 8B on one H100 behind TensorRT-LLM, in three mixes of prompt and answer.
     Lines: fitted to all but the last point, solid the engine's law, dashed the scalability law.

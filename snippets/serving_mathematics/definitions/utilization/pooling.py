@@ -47,7 +47,8 @@ def example() -> SimpleNamespace:
 def figure_hockey_stick(figure: Figure) -> None:
     """The wait turns upward long before ρ = 1, and variability decides how early.
 
-    Curves are the exact M/G/1 mean. Points are simulations.
+    The exact mean of one server with Poisson arrivals (M/G/1); in print, points are simulations.
+    Cₛ² is the variance of the service time over its squared mean.
 
     Alt: Line chart of mean wait against utilization from 0.05 to 0.95 for service variability 0, 1
     and 4. All three curves are flat at first and rise steeply towards 1; the more variable the

@@ -156,7 +156,7 @@ def figure_price_of_now(figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     left.plot(1e3 * _gaps_s(), 100 * np.array(LOADS), "o-", color="C0", markersize=4)
     left.set(xlim=(0, 62), ylim=(0, 100), xlabel="promised time per token [ms]")
-    left.set_ylabel("load that keeps it [%]")
+    left.set_ylabel("load that keeps the promise [%]")
     kept = [100 * score / MLPERF["Offline"] for score in MLPERF.values()]
     right.bar(range(len(kept)), kept, color="C0", width=0.7)
     right.set_xticks(range(len(kept)), list(MLPERF), rotation=40, ha="right")

@@ -87,7 +87,7 @@ def figure_valleys(figure: Figure) -> None:
 
     As much batch work as online work, a peak of two and a half times the mean. Left, engines of a
     day if batch work may wait for eight hours; right, the smallest fleet by deadline and peak,
-    dotted for online work alone.
+    in print dotted for online work alone.
 
     Alt: Left, a day: a wave of online work with its top in the afternoon, and batch work on top of
     it that fills the hours before and after up to a straight line. Right, lines of fleet size

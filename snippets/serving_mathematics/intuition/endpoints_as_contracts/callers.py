@@ -105,7 +105,7 @@ CHANGES = {
     "a parameter is ignored": _Endpoint(
         replace(CHAT, parameters=CHAT.parameters - {"response_format"})
     ),
-    "a quarter of the context": _Endpoint(replace(CHAT, context_tokens=32_768)),
+    "a context cut to a quarter": _Endpoint(replace(CHAT, context_tokens=32_768)),
     "a parameter is added": _Endpoint(replace(CHAT, parameters=CHAT.parameters | {"logprobs"})),
     "weights in eight bits": _Endpoint(
         _with(weights="b7e2", quantization="9f40"), label="ham", busy_label="ham"

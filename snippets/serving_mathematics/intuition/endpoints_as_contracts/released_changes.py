@@ -87,6 +87,8 @@ def figure_released_changes(figure: Figure) -> None:
     """Schemas and fingerprints catch all but two of the changes that break a caller: no check of
     the build sees the batch or the gateway.
 
+    Streams: recorded ones are tested for their form. Stored answers: old requests are sent again.
+
     Alt: Table of dots with a row for each change and a column for each of four checks and six
     callers. Blue dots, which check objects, stand in the first column for the upper rows and in the
     second for the lower ones. Red dots, which caller breaks, stand in nearly every row; the last

@@ -101,17 +101,17 @@ SERVED = {  # what a chat endpoint answers from
     "tuned weights": ["base weights", "chats"],
     "samples": ["chats"],
     "8-bit weights": ["tuned weights", "samples"],
-    "draft": ["tuned weights"],
+    "draft model": ["tuned weights"],
     "template": [],
     "engine": [],
-    "endpoint": ["8-bit weights", "draft", "template", "engine"],
+    "endpoint": ["8-bit weights", "draft model", "template", "engine"],
     "stored answers": ["endpoint"],
 }
 
 
 def figure_stale_set(figure: Figure) -> None:
     """New samples for the quantization make weights, endpoint and stored answers stale, and leave
-    the draft, the template and the engine alone.
+    the draft model, the template and the engine alone.
 
     Alt: Graph of ten boxes with arrows from left to right. Chats and base weights lead to tuned
     weights, chats also to samples; tuned weights and samples lead to 8-bit weights, tuned weights
@@ -125,7 +125,7 @@ def figure_stale_set(figure: Figure) -> None:
         "chats": (0, 1),
         "tuned weights": (1.1, 2),
         "samples": (1.1, 1),
-        "draft": (2.2, 2.5),
+        "draft model": (2.2, 2.5),
         "8-bit weights": (2.2, 1.5),
         "template": (2.2, 0.7),
         "engine": (2.2, 0),

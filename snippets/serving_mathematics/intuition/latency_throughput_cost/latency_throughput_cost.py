@@ -337,7 +337,7 @@ def slider_next_sequence() -> dict[str, Any]:
         ],
         "panels": [
             panel("gap", "ms", gaps, 1, "time per token"),
-            panel("price", "$", prices, 2, "price of a million"),
+            panel("price", "$", prices, 2, "price of a million tokens"),
         ],
         "readouts": [
             {"label": "rate", "unit": "tokens/s", "values": rates, "decimals": 0},
