@@ -287,7 +287,7 @@ def slider_pipeline() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "bars",
-                "label": "the parts' percentiles added, and five sessions at the whole's",
+                "label": "added percentiles, and five sessions",
                 "lanes": list(_ROWS),
                 "x": {"label": "time until the whole is done", "unit": "s"},
                 "bars": each(_stacked),
