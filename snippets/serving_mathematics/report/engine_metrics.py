@@ -31,6 +31,7 @@ from serving_mathematics.planner.questions.trace_times import _by_calendar
 from serving_mathematics.report.engine_names import (
     _LABEL,
     COUNTED_IN,
+    ENGINE_LABELS,
     ENGINES,
     NAMES,
     WITHIN,
@@ -52,8 +53,6 @@ READABLE = (
     "vLLM, SGLang, TensorRT-LLM, TGI, NIM, LMDeploy or llama.cpp (behind a proxy, the engine's own)"
 )
 HOSTS = ("python_", "process_", "go_", "otel_")  # what tells nothing of whose page it is
-# Labels that tell one engine from another; of a router's and Ray's pages too
-ENGINE_LABELS = ("instance", "pod", "server", "ReplicaId", "replica", "engine", "dp_rank")
 TABLE = {  # columns of a table by the second, in compared form
     "running": ("running", "numrunning", "numrequestsrunning"),
     "waiting": ("waiting", "numwaiting", "numrequestswaiting", "queue"),
@@ -82,17 +81,18 @@ def counters(text: str) -> tuple[str, dict[str, float]]:
     >>> counters('vllm:num_requests_waiting{engine="0"} 3\\nvllm:num_requests_waiting 1\\n')
     ('vLLM', {'waiting': 4.0})
     """
-    return _scrape_counters(text)[:2]
+    return _scrape_counters(_samples(text))[:2]
 
 
-def _scrape_counters(text: str) -> tuple[str, dict[str, float], dict[str, dict[str, Moments]]]:
+def _scrape_counters(
+    samples: Sequence[tuple[str, str, float]],
+) -> tuple[str, dict[str, float], dict[str, dict[str, Moments]]]:
     """The engine of a scrape, its counters, and the levels of each engine by its labels.
 
-    >>> lines = [f'vllm:num_requests_running{{engine="{k}"}} {k + 3}' for k in (0, 1)]
-    >>> _scrape_counters("\\n".join(lines))[2]["1"]
+    >>> of = [("vllm:num_requests_running", f'engine="{k}"', k + 3.0) for k in (0, 1)]
+    >>> _scrape_counters(of)[2]["1"]
     {'running': {0.0: 4.0}}
     """
-    samples = _samples(text)
     engine = _engine_of([name for name, _, _ in samples])
     names = dict.fromkeys(name for name, _, _ in samples if not name.startswith(HOSTS))
     require(
@@ -203,7 +203,7 @@ def scrape_run(text: str, where: str) -> Run:
     >>> scrape_run("vllm:num_preemptions_total 5", "a.txt").series.grown("preemptions")
     5.0
     """
-    engine, found, engines = _scrape_counters(text)
+    engine, found, engines = _scrape_counters(samples := _samples(text))
     found |= _within(text, engine)
     told = found.keys() - {"started_s"}
     require(bool(told), where, f"a scrape of {READABLE}", f"none of {engine}'s counters")
@@ -217,7 +217,7 @@ def scrape_run(text: str, where: str) -> Run:
     made, model = MADE_AT.search(text), re.search(r'model_name="([^"]+)"', text)
     series = Series(np.array([float(made[1]) if made else math.nan]), values, levels)
     name = model[1] if model else ""
-    others = [*_other_engines(x[0] for x in _samples(text)), *_mixed_guesses(_samples(text))]
+    others = [*_other_engines(name for name, _, _ in samples), *_mixed_guesses(samples)]
     notes = ("one scrape: counters since the start", *others, *[RAYS] * (MIDDLES in text))
     return Run(where, engine, told=_means(series), series=series, model=name, notes=notes)
 

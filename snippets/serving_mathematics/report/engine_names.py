@@ -37,6 +37,8 @@ ENGINES = {  # how their names begin; of several on a page the first here is its
     "nv_gpu_": "Triton",
     "nv_energy_": "Triton",
 }
+# Labels that tell one engine from another; of a router's and Ray's pages too
+ENGINE_LABELS = ("instance", "pod", "server", "ReplicaId", "replica", "engine", "dp_rank")
 PASS_ON = ("AIBrix", "Dynamo", "DCGM", "Triton")  # what stands beside an engine, and is none
 FEWEST_ROUNDS, UNLIKE_GUESSES = 100, 1.2  # of guesses; times the length of another engine's
 UNNAMED = "NIM or TensorRT-LLM"  # whose names begin with nothing; of TensorRT-LLM 1.1
@@ -249,7 +251,8 @@ def _engine_of(names: Collection[str]) -> str:
     ('vLLM', '')
     """
     none = UNNAMED if BARE & set(names) else ""
-    return next((ENGINES[x] for x in ENGINES if any(name.startswith(x) for name in names)), none)
+    there = set(map(_engine_named, names))
+    return next((engine for engine in ENGINES.values() if engine in there), none)
 
 
 def _bucket(name: str, labels: str) -> str:

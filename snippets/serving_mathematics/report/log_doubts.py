@@ -35,6 +35,17 @@ BEGUN = 100  # tokens that are as long as what precedes an answer
 SPREAD_ALIKE = 0.4  # of the others' spread, below which slow ones are of one cause and no unit
 
 
+def _ended_well(columns: Mapping[str, FloatArray]) -> npt.NDArray[np.bool_]:
+    """Which requests did not fail, as far as is told.
+
+    >>> _ended_well({"latency_s": np.ones(2), "failed": np.array([math.nan, 1.0])})
+    array([ True, False])
+    """
+    size = next((x.size for x in columns.values()), 0)
+    failed: FloatArray = columns.get("failed", np.zeros(size))
+    return np.asarray(np.nan_to_num(failed) == 0)
+
+
 def _leave_milliseconds(
     columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int, notes: list[str]
 ) -> None:
@@ -53,10 +64,8 @@ def _leave_milliseconds(
     role = "latency" if "latency_s" in columns else "ttft"
     if role not in chosen or f"{role}_s" not in columns:
         return
-    size = columns[f"{role}_s"].size
-    good = np.nan_to_num(columns.get("failed", np.zeros(size))) == 0
-    times = np.where(good, columns[f"{role}_s"], math.nan)  # limits end what failed
-    told = columns.get("output_tokens", np.full(size, math.nan))
+    times = np.where(_ended_well(columns), columns[f"{role}_s"], math.nan)  # limits end what failed
+    told = columns.get("output_tokens", np.full(times.size, math.nan))
     each = times / (told + BEGUN) if np.isfinite(told).any() and role == "latency" else times
     known = np.sort(each[each > 0])
     begin = known.size - int(MOST_OTHER * known.size)
@@ -134,8 +143,7 @@ def _gaps(columns: Mapping[str, FloatArray]) -> list[str]:
     >>> _gaps({"ttft_s": np.array([0.1, math.nan]), "latency_s": np.ones(2)})
     ['no value in 1 of 2 requests that did not fail: ttft_s (1)']
     """
-    size = next((x.size for x in columns.values()), 0)
-    good = (np.nan_to_num(columns.get("failed", np.zeros(size))) == 0) & ~_bare(columns)
+    good = _ended_well(columns) & ~_bare(columns)
     names = ("sent_s", "ttft_s", "latency_s", "prompt_tokens", "output_tokens")
     gaps = {name: np.isnan(columns[name]) & good for name in names if name in columns}
     told = ", ".join(f"{name} ({x.sum():,})" for name, x in gaps.items() if x.any())
@@ -154,7 +162,7 @@ def _too_fast(columns: Mapping[str, FloatArray]) -> list[str]:
     if "latency_s" not in columns:
         return []
     lasted = columns["latency_s"]
-    good = np.nan_to_num(columns.get("failed", np.zeros(lasted.size))) == 0
+    good = _ended_well(columns)
     tokens = np.nan_to_num(columns.get("output_tokens", np.ones(lasted.size)))
     fast = good & (lasted < LATER_TOKEN_S * np.maximum(tokens, 1))
     if not fast.any() or not (lasted % 1 > 0).any():

@@ -48,7 +48,7 @@ from serving_mathematics.core.fleet.view import View
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.machines.book import promised_load
-from serving_mathematics.core.machines.machines import CHAT, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import CHAT, L40S, MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
@@ -65,7 +65,6 @@ DRAWS = range(1, 13)  # of what the page tells
 DOCUMENT, DOCUMENTS = 16_000, 0.01  # tokens of a prompt, and the share that are so long
 LOADS = (0.6, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
 PLACES = {"chat": 195, "mixture": 40, "L40S": 33}  # that keep the promise per token
-L40S = replace(CHAT, name="L40S", device="L40S")  # where few end within the promise
 # what is limited, and settings; those of tokens are shares of what is read in time
 POLICIES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "nothing": ("", (0.0,)),

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from serving_mathematics.capacity.overload_control.limits import L40S, _best, _places
+from serving_mathematics.capacity.overload_control.limits import _best, _places
 from serving_mathematics.capacity.overload_control.storms import budgeted_retry, storm_band
 from serving_mathematics.core.fleet.design import Fleet, Retry, never
 from serving_mathematics.core.fleet.outcomes import Outcome
@@ -36,7 +36,7 @@ from serving_mathematics.core.fleet.policies import back_off
 from serving_mathematics.core.fleet.requests import Requests
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.fleet.view import View
-from serving_mathematics.core.machines.machines import CHAT, Machine
+from serving_mathematics.core.machines.machines import CHAT, L40S, Machine
 from serving_mathematics.core.machines.traffic import draw_lengths
 from serving_mathematics.support import checks
 from serving_mathematics.support.drawing import Figure

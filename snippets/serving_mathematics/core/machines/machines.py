@@ -279,6 +279,7 @@ CHAT = Machine(
 )
 
 INSTALLED = replace(CHAT, front="ml-energy")  # the same behind an engine as installed, of 2025
+L40S = replace(CHAT, name="L40S", device="L40S")  # a fourth of the bandwidth
 LARGE = replace(CHAT, name="large", model="Llama-3.1-70B", devices=4)  # nine times the parameters
 
 MIXTURE = Machine(

@@ -27,7 +27,7 @@ from serving_mathematics.core.batching.continuous_batching import (
     Engine,
     StepTable,
 )
-from serving_mathematics.core.machines.machines import CHAT, LARGE, SHORT_MIXTURE, Machine
+from serving_mathematics.core.machines.machines import CHAT, L40S, LARGE, SHORT_MIXTURE, Machine
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.token_sharing import step_line
 from serving_mathematics.definitions.throughput.closed_loop_engine import _simulated, loop_rate
@@ -46,7 +46,7 @@ FORMATS = {  # of the weights, and of products where they have eight bits
     "weights in four bits": "int4",
     "weights and products in eight bits": "fp8",
 }
-SMALL = replace(CHAT, name="L40S", device="L40S", places=32)
+SMALL = L40S.limited(32)
 FILLED = replace(CHAT, model="Qwen3-32B")  # whose weights take nearly all of the memory
 CHANGES = {
     "half of each prompt found in a cache": {"prompt": 0.5},

@@ -24,7 +24,7 @@ from serving_mathematics.core.batching.continuous_batching import TICK_S, Worklo
 from serving_mathematics.core.batching.event_skipping import saturated_rate, simulate
 from serving_mathematics.core.machines.customers import LONGEST as LONGEST_CHAT
 from serving_mathematics.core.machines.customers import _long_chat
-from serving_mathematics.core.machines.machines import AGENTS, CHAT, LARGE, MIXTURE, Machine
+from serving_mathematics.core.machines.machines import AGENTS, CHAT, L40S, LARGE, MIXTURE, Machine
 from serving_mathematics.core.machines.reader import READER, Reader
 from serving_mathematics.core.machines.running import run_engine
 from serving_mathematics.core.machines.traffic import draw_arrivals, draw_lengths
@@ -34,7 +34,7 @@ from serving_mathematics.support.measuring import recorded
 FloatArray = npt.NDArray[np.float64]
 OTHERS = (
     replace(CHAT, name="A100", device="A100"),
-    replace(CHAT, name="L40S", device="L40S"),
+    L40S,
     replace(LARGE, name="large on eight", devices=8),
     LARGE,
 )

@@ -35,7 +35,7 @@ from serving_mathematics.core.fleet.design import Fleet
 from serving_mathematics.core.fleet.policies import by_priority
 from serving_mathematics.core.fleet.simulator import simulate_fleet
 from serving_mathematics.core.machines.customers import _long_chat
-from serving_mathematics.core.machines.machines import CHAT, LARGE, Machine
+from serving_mathematics.core.machines.machines import CHAT, L40S, LARGE, Machine
 from serving_mathematics.core.machines.traffic import Lengths, draw_lengths
 from serving_mathematics.intuition.batch_vs_online.engine_backfill import _below
 from serving_mathematics.support import checks
@@ -48,7 +48,6 @@ LOADS = (0.2, 0.4, 0.6, 0.75)  # of online work, over the ceiling
 PLACES = (96, 140, 176)
 IN_FLIGHT = {0.2: 130, 0.4: 80, 0.6: 48}  # batch requests, of seven times as long answers
 PLENTY = 400  # batch requests in flight: more than there are places
-L40S = replace(CHAT, name="L40S", device="L40S")
 OTHERS = (L40S, 64), (LARGE, 140)  # and their places
 DRAWS = tuple(range(17, 33))  # of what the page quotes, whose mean is told
 

@@ -38,6 +38,7 @@ from serving_mathematics.core.machines.machines import (
     AGENTS,
     CHAT,
     INSTALLED,
+    L40S,
     LARGE,
     MIXTURE,
     SHORT_MIXTURE,
@@ -424,7 +425,7 @@ def check_a_few_words_wait_for_prompts() -> None:
     """
     prompts = np.random.default_rng(4).choice(CHAT.sample.prompt_tokens, 6000)
     answers = np.full(prompts.size, WORDS)
-    for machine in (CHAT, replace(CHAT, name="L40S", device="L40S")):
+    for machine in (CHAT, L40S):
         law, batch, context = _Law(machine), np.array([1.0, FEW]), float(prompts.mean())
         steps_s = machine.step_s(batch, context)
         gaps = token_gap_s(batch, steps_s, law.prompt_s, WORDS - 1)

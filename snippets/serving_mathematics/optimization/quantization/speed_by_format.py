@@ -36,7 +36,7 @@ from serving_mathematics.core.hardware.deployments import (
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.guessed_steps import guessed_step_s
 from serving_mathematics.core.hardware.step_time import count_work, step_parts
-from serving_mathematics.core.machines.machines import CHAT, INSTALLED, Machine
+from serving_mathematics.core.machines.machines import CHAT, INSTALLED, L40S, Machine
 from serving_mathematics.optimization.quantization.language_formats import weight_formats
 from serving_mathematics.optimization.quantization.language_record import _changed_percent
 from serving_mathematics.support import checks
@@ -250,7 +250,7 @@ def check_four_bits_for_few_eight_for_many() -> None:
         most = {form: _machine(form, base).ceiling_per_s for form in FORMATS}
         checks.inside(f"{label}: FP8 at most", most["FP8"] / most["BF16"], 1.2, 2.0)
         checks.inside(f"{label}: int4 at most", most["int4"] / most["BF16"], 0.9, 1.15)
-    for base in (CHAT.limited(32), replace(CHAT, device="L40S", places=32)):
+    for base in (CHAT.limited(32), L40S.limited(32)):
         gain = _machine("int4", base).ceiling_per_s / base.ceiling_per_s
         checks.inside(f"32 places on {base.device}: int4 at most", gain, 1.3, 1.6)
 
