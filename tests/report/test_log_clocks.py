@@ -35,7 +35,9 @@ def test_files_of_one_log_in_another_order_are_one_log(
         assert run.columns["sent_s"] == pytest.approx(sent - sent[0], abs=1e-3)
 
 
-@pytest.mark.parametrize(("ahead", "slow", "told"), [(30, 0.4, 1), (0, 9.0, 0), (0.5, 0.1, 0)])
+@pytest.mark.parametrize(
+    ("ahead", "slow", "told"), [(30, 0.4, 1), (0, 9.0, 0), (1.5, 9.0, 0), (0.5, 0.1, 0)]
+)
 def test_a_clock_that_is_ahead_is_asked_about(ahead: float, slow: float, told: int) -> None:
     """Not where first tokens are late by a queue, of which some had none, or late by little."""
     rng = np.random.default_rng(3)

@@ -140,3 +140,13 @@ def test_milliseconds_are_told_by_tokens_where_long_answers_take_as_long() -> No
     run = read_log("\n".join(["t_s,latency_s,output_tokens", *rows]), "a.csv")
     assert "in 10 of 400 rows (the first is row 9)" in run.notes[0]
     assert np.isnan(run.columns["latency_s"]).sum() == 10
+
+
+def test_latencies_with_little_between_them_are_of_one_unit() -> None:
+    """Of a fifth of the rows a thousand times as long, but from three times the others' longest
+    on."""
+    usual, slow = np.geomspace(0.1, 30, 320), np.geomspace(100, 30_000, 80)
+    rows = [f"{60 * i},{x:.4f}" for i, x in enumerate([*usual.tolist(), *slow.tolist()])]
+    assert "thousandths" not in " ".join(
+        read_log("\n".join(["t_s,latency_s", *rows]), "a.csv").notes
+    )

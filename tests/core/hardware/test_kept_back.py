@@ -109,3 +109,16 @@ def test_a_first_token_waits_for_the_prompts_of_all_others_at_most() -> None:
     )
     queue = found.first_token_s - waiting_steps_s(short, FITTED, step) - prompt_s(short, FITTED)
     assert queue == pytest.approx(15 * prompt_s(short, FITTED))
+
+
+def test_guesses_that_are_accepted_bring_prompts_in_fewer_steps() -> None:
+    """Answers of 1,000 tokens take 500 steps of two."""
+    guessed = replace(GROUPED, concurrency=256.0, draft_tokens=1, accepted_tokens=2.0)
+    assert held_steps(guessed) == (8 * 500 / 256 - 1) / 2
+    twice = replace(TUNED, draft_tokens=1, accepted_tokens=2.0)
+    at_once, later = count_work([twice]), count_work([replace(twice, held_steps=14.5)])
+    step = decode_step_s(later, FITTED, np.r_[16.0], later.context)
+    grown = loop_latencies(later, FITTED).first_token_s
+    grown = grown - loop_latencies(at_once, FITTED).first_token_s
+    prompts = 29 * 2 / 200 * 15 * prompt_s(later, FITTED)
+    assert grown == pytest.approx(14.5 * step + prompts)
