@@ -14,7 +14,7 @@ from serving_mathematics.report.joining import joined
 from serving_mathematics.report.reading import read_file
 from serving_mathematics.support.log_lines import unwrapped
 
-VLLM = (  # of 0.33
+VLLM = (  # of 0.33 and 0.34
     "INFO 10-15 00:02:{:02} [loggers.py:9] Engine 000: Avg prompt throughput: 0.0 tokens/s, "
     "Avg generation throughput: 843.6 tokens/s, Running: {} reqs, Waiting: 2 reqs, "
     "GPU KV cache usage: 94.8%, Prefix cache hit rate: 42.4%"

@@ -43,6 +43,7 @@ def test_nested_names_and_moments_of_another_clock() -> None:
         ("ts_s,prompt_tokens,ttft_ms\n1,-4,5\n", "row 2, column prompt_tokens must be a count"),
         ("ts_s,ttft_ms\n1,inf\n", "row 2, column ttft_ms must be at most 1e+100 in size"),
         ("[1, 2]", "row 1 must be one JSON object"),
+        ('{"ts_s": 1}\n{"ts_s": 2, "ttft_ms": "x"}', "row 2, column ttft_ms must be a number"),
         ('[{"ts": 1}, {"ts"', "line 1 must be JSON"),
         ("ts,ttft_ms\n100,5\n150,6\n", "columns unit=s or unit=ms"),
         ("start_s,end_s,ttft\n0,0.06,100\n9,9.06,100\n", "which may be s, ms, us or ns"),

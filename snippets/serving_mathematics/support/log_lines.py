@@ -6,7 +6,7 @@ the newest first. What each place wrote stands together, in the order in which i
 
 Source: Docker, json-file driver; Kubernetes, CRI logging format, and kubectl logs --prefix;
 systemd, journalctl --output; stern, default template; Loki, query_range and logcli --output; AWS,
-FilterLogEvents, logs tail and Logs Insights; Google Cloud, LogEntry; vLLM 0.33, whose
+FilterLogEvents, logs tail and Logs Insights; Google Cloud, LogEntry; vLLM 0.34, whose
 `logging_utils/formatter.py` makes an object of each record.
 """
 

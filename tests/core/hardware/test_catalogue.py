@@ -159,17 +159,17 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
     ["V100", "Tesla V100-SXM2-32GB", "NVIDIA V100S-PCIE-32GB", "P100", "Tesla P40", "GTX 1080 Ti"],
 )
 def test_devices_that_engines_have_left_are_refused_for_that(name: str) -> None:
-    """The wheels of vLLM 0.33 hold kernels from sm_75 on; SGLang 0.5.23 refuses what is older."""
+    """The wheels of vLLM 0.34 hold kernels from sm_75 on; SGLang 0.5.23 refuses what is older."""
     with pytest.raises(
-        Unserved, match=f"system '{name}' is too old for engines of today: vLLM 0.33"
+        Unserved, match=f"system '{name}' is too old for engines of today: vLLM 0.34"
     ):
         find_system(name)
 
 
 @pytest.mark.parametrize("name", ["Gaudi 3", "Intel Gaudi2", "AWS Trainium2", "trn2", "Inf2"])
 def test_devices_of_plugins_are_refused_for_that(name: str) -> None:
-    """Built into vLLM 0.33 are CUDA, ROCm, TPU, XPU and processors (`platforms/__init__.py`)."""
-    with pytest.raises(ValueError, match=f"system '{name}' is not known: vLLM 0.33 serves it by"):
+    """Built into vLLM 0.34 are CUDA, ROCm, TPU, XPU and processors (`platforms/__init__.py`)."""
+    with pytest.raises(ValueError, match=f"system '{name}' is not known: vLLM 0.34 serves it by"):
         find_system(name)
 
 

@@ -404,7 +404,7 @@ def test_parts_that_see_and_hear_are_told() -> None:
 def test_engines_that_keep_states_in_16_bits(
     part: dict[str, Any], engines: tuple[str, ...]
 ) -> None:
-    """As vLLM 0.33 has it in models/config.py and mamba_utils.py, SGLang 0.5.23 in mamba_utils.py:
+    """As vLLM 0.34 has it in models/config.py and mamba_utils.py, SGLang 0.5.23 in mamba_utils.py:
     32 bits unless the file says fewer to them, but as the model's values in vLLM for the rest; and
     TensorRT-LLM in validate_and_set_mamba_ssm_cache_dtype: as those, unless the file says more."""
     assert read_architecture(PLAIN | NESTED["every"] | part).half_states == engines

@@ -220,6 +220,8 @@ def test_an_engine_that_changed_is_told_and_its_costs_are_not() -> None:
     assert [f(run, objective) for f in (ceiling, breaking_load, load_kept)] == [None] * 3
     kept = goodput(run, Asked(tpot_s=float(np.quantile(run.tpot_s()[:500], 0.999))))
     assert kept.change.startswith("look for what made the engine slower from")
+    later = replace(run, columns=run.columns | {"sent_s": run.columns["sent_s"] + 5000.0})
+    assert engine_changed(later, Asked()) == found  # counted from the first request
 
 
 @pytest.mark.parametrize(("seed", "last"), [(0, 1.5), (1, 1.3), (2, 1 / 1.5)])

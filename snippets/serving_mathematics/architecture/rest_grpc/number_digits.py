@@ -9,7 +9,7 @@ and writes records/number_digits.json.gz.
 
 Assumes: the standard library's `json` at both ends; the fastest of many repetitions.
 
-Source: SGLang 0.5.23, batch_result_processor.py, for `tolist()`; vLLM 0.33, `create_json_response`,
+Source: SGLang 0.5.23, batch_result_processor.py, for `tolist()`; vLLM 0.34, `create_json_response`,
 which requires orjson.
 """
 

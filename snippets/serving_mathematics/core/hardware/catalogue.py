@@ -301,7 +301,7 @@ def find_system(name: str) -> System:
     tried = form.removeprefix("nvidia").removeprefix("amd").removeprefix("instinct")
     if TOO_OLD.fullmatch(tried):
         raise Unserved(
-            f"system {name!r} is too old for engines of today: vLLM 0.33 and SGLang 0.5.23 ask for "
+            f"system {name!r} is too old for engines of today: vLLM 0.34 and SGLang 0.5.23 ask for "
             "a compute capability of 7.5, as a T4 has it"
         )
     while tried:
@@ -319,7 +319,7 @@ def find_system(name: str) -> System:
         tried = tried[: match.start()]
     if PLUGGED.match(form):
         raise ValueError(
-            f"system {name!r} is not known: vLLM 0.33 serves it by a plugin alone, with kernels "
+            f"system {name!r} is not known: vLLM 0.34 serves it by a plugin alone, with kernels "
             "and options of its own"
         )
     raise ValueError(f"system {name!r} is not known; nearest: {nearest(name, systems())}")

@@ -4,7 +4,7 @@ A configuration says all counts that the cost of a step follows from, under name
 family; this module reads the families that are served today into one form.
 
 Source: Hugging Face `config.json` files as published by their models' authors; what a family leaves
-out is the default of its class in transformers 5.24 or 5.25; where vLLM 0.33 and SGLang 0.5.23 keep
+out is the default of its class in transformers 5.24 or 5.25; where vLLM 0.34 and SGLang 0.5.23 keep
 states in 16 bits is their `mamba_utils.py`, and TensorRT-LLM's
 `validate_and_set_mamba_ssm_cache_dtype` and `config_utils.py`.
 """
@@ -49,7 +49,7 @@ TRTLLM_STATES = "nemotron_h", "qwen3_next", "qwen3_5"  # whose states it keeps a
 
 def _half_states(read: _Reader) -> tuple[str, ...]:
     """Engines that keep states in 16 bits: as the file says to each, and as the model's other
-    values where it says nothing, vLLM 0.33 those of some families, TensorRT-LLM all that it reads
+    values where it says nothing, vLLM 0.34 those of some families, TensorRT-LLM all that it reads
     but Kimi's."""
     family = str(read.get("model_type"))
     key = "mamba_ssm_cache_dtype" if family == "nemotron_h" else "mamba_ssm_dtype"

@@ -14,7 +14,7 @@ first of which is 0.3 s wide for a whole answer, so its sums are left out.
 Assumes: load that stays about the same between the scrapes, and an engine that did not start anew.
 
 Source: vLLM documentation, production metrics; SGLang documentation, production metrics, and its
-pull requests 23215 and 32363; the wrappers of both for Ray (vLLM 0.33, SGLang 0.5.23), and Ray
+pull requests 23215 and 32363; the wrappers of both for Ray (vLLM 0.34, SGLang 0.5.23), and Ray
 2.60, `open_telemetry_metric_recorder.py`; the text format of Prometheus; Little (1961), Operations
 Research 9(3).
 """
