@@ -206,6 +206,8 @@ def test_an_exercise_is_answered_in_the_page(editor: Page) -> None:
     button = editor.locator(".snippet-run[data-answers]").first
     name = str(button.get_attribute("data-answers"))
     place = below(button)
+    cut = "one => one.scrollWidth - one.clientWidth"
+    assert place.locator(".cm-scroller").evaluate(cut) == 0  # a contract is read whole
     printed = place.locator(".live-output")
     assert pressed_run(place, "Check").startswith("Not yet;")
     expect(printed).to_have_text(

@@ -137,7 +137,7 @@ async function coloured(area, run) {
   if (!code || !area.isConnected) return null;
   const keys = [{ key: "Mod-Enter", run: () => (run(), true) }, ...code.defaultKeymap, ...code.historyKeymap];
   const extensions = [
-    code.lineNumbers(), code.history(), code.drawSelection(), code.indentUnit.of("    "), code.StreamLanguage.define(code.python),
+    code.lineNumbers(), code.EditorView.lineWrapping, code.history(), code.drawSelection(), code.indentUnit.of("    "), code.StreamLanguage.define(code.python),
     code.syntaxHighlighting(code.classHighlighter), code.keymap.of(keys),
     code.EditorView.contentAttributes.of({ "aria-label": area.ariaLabel, tabindex: "0" }), // what scrolls can be gone to
     code.EditorView.updateListener.of(({ docChanged, state }) => {
@@ -168,7 +168,7 @@ function typed(area, text) {
 // An editor, what runs it, and what came of it. label: of the editor. request: what Python is asked. call: lines to be run
 // with it. first, last: more buttons. finished: what is said of counts. command: for a shell, and what it does.
 function bench(settings, { label, rows, verb, request, call, first = [], last = [], finished, command }) {
-  const area = (className, ariaLabel, rows) => make("textarea", { className, ariaLabel, rows, spellcheck: false, wrap: "off" });
+  const area = (className, ariaLabel, rows) => make("textarea", { className, ariaLabel, rows, spellcheck: false });
   const editor = area("live-source", `Source of ${label}`, rows);
   const calls = call === undefined ? [] : [area("live-call", "Then run", call.split("\n").length)];
   const button = (textContent) => make("button", { type: "button", textContent, ariaLabel: `${textContent} ${label}` });

@@ -81,6 +81,15 @@ def test_only_the_window_makes_bytes_slower() -> None:
     assert photo["busy, small window"][2] > photo["busy, small window"][0]
 
 
+def test_the_card_says_how_much_longer_grpc_takes_and_begins_where_it_does() -> None:
+    card = slider_call_times()
+    longer = np.array(card["readouts"][1]["values"]).ravel()
+    bars = np.array(list(drawn().values()))
+    assert longer == pytest.approx(100 * (bars[:, 2] / bars[:, 1] - 1), abs=0.1)
+    begun = drawn()[tuple(control["start"] for control in card["controls"])]
+    assert begun[1] * 1.5 < begun[2] < begun[0]
+
+
 def test_example_by_hand() -> None:
     told, digits = example(), number_digits.example()
     assert told.chat_gain_us == pytest.approx((200 + 220) / 125)  # bytes over 1 Gbit/s

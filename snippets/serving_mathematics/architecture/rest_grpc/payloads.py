@@ -272,6 +272,10 @@ def slider_call_times() -> dict[str, Any]:
         text, packed = (_took(way, *call).total_s for way in list(WAYS)[:2])
         return 100 * (1 - packed / text)
 
+    def longer_percent(*call: Any) -> float:
+        plain, grpc = (_took(way, *call).total_s for way in list(WAYS)[1:])
+        return 100 * (grpc / plain - 1)
+
     def waits_percent(*call: Any) -> float:
         took = _took(list(WAYS)[2], *call)
         return 100 * (took.connect_s + took.waits_s) / took.total_s
@@ -279,8 +283,8 @@ def slider_call_times() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "what is sent", "values": list(_payloads()), "start": "32 embeddings back"},
-            {"label": "round trip", "values": DISTANCES_MS[::2], "text": "{:g} ms", "start": 0.5},
-            {"label": "connection", "values": list(CONNECTIONS), "start": "kept, after a pause"},
+            {"label": "round trip", "values": DISTANCES_MS[::2], "text": "{:g} ms", "start": 2},
+            {"label": "connection", "values": list(CONNECTIONS), "start": "paused, small window"},
         ],
         "panels": [
             {
@@ -293,6 +297,7 @@ def slider_call_times() -> dict[str, Any]:
         ],
         "readouts": [
             {"label": "format", "unit": "%", "decimals": 0, "values": of(format_percent)},
+            {"label": "longer", "unit": "%", "decimals": 0, "values": of(longer_percent)},
             {"label": "waits", "unit": "%", "decimals": 0, "values": of(waits_percent)},
         ],
         "legend": {
@@ -301,8 +306,8 @@ def slider_call_times() -> dict[str, Any]:
             "answer": "bytes on the link",
             "prompt": "digits, written and read",
         },
-        "reading": "Bytes instead of JSON shorten the call by {format}. Over gRPC {waits} of the"
-        " call is spent waiting for the other side.",
+        "reading": "Bytes instead of JSON shorten the call by {format}. Over gRPC instead of HTTP"
+        " bytes take {longer} longer, and {waits} of that call is waiting for the other side.",
     }
 
 

@@ -108,9 +108,10 @@ def figure_release_gate(figure: Figure) -> None:
     machines, minute by minute.
 
     Alt: Three panels, each with one horizontal bar for quality lost, errors, first token and time
-    per token and a vertical line at the margin. In the first, promote, all bars end left of the
-    line. In the second, hold, long bars lie across it. In the third, roll back, the bar of the time
-    per token lies to the right of it.
+    per token, a dotted vertical line at no harm and a dashed one at the margin. In the first,
+    promote, all bars end left of the margin. In the second, hold, the bars are long, and
+    one reaches the margin. In the third, roll back, the bar of the time per token lies to the right
+    of the margin.
     """
     figure.set_size_inches(5.8, 3.5)
     panels = figure.subplots(3, 1, sharex=True)
@@ -128,6 +129,8 @@ def figure_release_gate(figure: Figure) -> None:
         axes.set_xlabel("harm [margins]")
         axes.set_title(f"{label}: {action}", loc="left", fontsize="medium")
         axes.grid(visible=False, axis="y")
+    for x, words, side in ((-0.06, "no harm", "right"), (1.06, "margin", "left")):
+        panels[2].annotate(words, (x, 3), ha=side, va="center")
 
 
 def check_three_releases() -> None:

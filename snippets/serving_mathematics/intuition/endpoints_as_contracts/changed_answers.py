@@ -68,7 +68,8 @@ def figure_changed_answers(figure: Figure) -> None:
         axes.barh(row, 100 * share, color="C0", height=0.6)
         axes.hlines(row, 100 * interval.low, 100 * interval.high, color="C1", linewidth=2)
     axes.set_yticks(range(len(rows)), sorted(rows, key=lambda one: len(rows[one])))
-    axes.set(xlim=(0, 100), xlabel="answers that change [%]", ylabel="change")
+    axes.set(xlim=(0, 100), xlabel="answers that differ [%]")
+    axes.set_ylabel("change of engine or prompt")
     axes.grid(False, axis="y")
 
 

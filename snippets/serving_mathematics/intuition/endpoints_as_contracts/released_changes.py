@@ -111,7 +111,7 @@ def figure_released_changes(figure: Figure) -> None:
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(CHANGES)), list(CHANGES))
     axes.set(ylim=(len(CHANGES) - 0.4, -0.6), xlabel="check that objects | caller that breaks")
-    axes.set_ylabel("change")
+    axes.set_ylabel("change of the endpoint")
     axes.grid(False)
 
 
