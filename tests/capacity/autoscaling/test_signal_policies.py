@@ -20,6 +20,19 @@ def test_tokens_are_a_mean_over_a_minute() -> None:
     assert policy(45.0, 10, 10, 0.5, 10.0) == 13  # 10·22.5/18 = 12.5
 
 
+def test_tokens_call_off_what_starts_after_five_minutes() -> None:
+    """Five ready ones at 1.5 of the target ask for eight, whoever starts, as KEDA's value does."""
+    policy = _on_tokens(0.02, SMALL)
+    assert policy(0.0, 5, 5, 1.0, 10.0) == 8
+    told = [policy(15.0 * k, 10, 5, 1.0, 10.0) for k in range(1, 25)]
+    assert told == [8] * 24
+    policy = _on_tokens(0.015, SMALL)
+    assert policy(0.0, 5, 5, 1.0, 10.0) == 10
+    told = [policy(15.0 * k, 10, 5, 1.0, 5.0) for k in range(1, 26)]
+    assert told[:19] == [10] * 19
+    assert told[-1] == 7
+
+
 def test_tokens_stop_at_a_full_engine() -> None:
     assert _on_tokens(0.02, SMALL)(0.0, 4, 4, 1.0, 8.0) == _on_tokens(0.02, SMALL)(
         0.0, 4, 4, 1.0, 800.0

@@ -60,6 +60,19 @@ def test_hpa_tolerances_act_on_their_own_side() -> None:
     assert hpa_replicas(10, 210, 100, not_ready=4, tolerance_up=0.2) == 13  # 1.26, out of it
 
 
+@given(fleets, st.integers(0, 499), whole_metrics, whole_targets)
+def test_an_external_value_multiplies_the_ready_ones_alone(
+    n: int, starting: int, metric: int, target: int
+) -> None:
+    """As `getUsageRatioReplicaCount` of Kubernetes does; no direction is kept."""
+    starting = min(starting, n - 1)
+    wanted = hpa_replicas(n, metric, target, not_ready=starting, external=True)
+    if abs(metric / target - 1) > 0.1 + 1e-9:
+        assert wanted == max(1, math.ceil(Fraction((n - starting) * metric, target)))
+    elif abs(metric / target - 1) < 0.1 - 1e-9:
+        assert wanted == n
+
+
 def test_hpa_keeps_one_replica_and_ignores_rounding_noise() -> None:
     assert hpa_replicas(3, 0, 50) == 1
     assert hpa_replicas(25, 84, 75) == 28

@@ -40,7 +40,8 @@ def _on_tokens(target_s: float, replica: Replica) -> Policy:
     def asked(replicas: int, ready: int, _taken: float, requests: float) -> int:
         minute.append(float(np.interp(requests / ready, counts, times)))
         metric = sum(minute) / len(minute)
-        return hpa_replicas(replicas, metric, target_s, not_ready=replicas - ready)
+        starting = replicas - ready
+        return hpa_replicas(replicas, metric, target_s, not_ready=starting, external=True)
 
     return damped(asked)
 

@@ -5,8 +5,9 @@ Envoy's filter compares the time of answers with what it should be and takes lon
 but an engine's steps grow with its batch before anybody waits. It multiplies its limit L by g = (1
 + B)·T/S, for the time T that it expects, the time S that it sees and a buffer B, and adds √(g·L);
 so it rests where S is (1 + B)/g of T, with L(1 − g) = √(g·L). It measures T of a few requests at
-once, unless it is told. Another looks for broken promises: three requests more for a limit of
-answers that keep theirs, and a tenth less when one does not, once a round trip, as TCP does.
+once, or under its limit as it is where the least limit is set apart (`min_concurrency_limit`),
+unless it is told. Another looks for broken promises: three requests more for a limit of answers
+that keep theirs, and a tenth less when one does not, once a round trip, as TCP does.
 
 `python -m serving_mathematics.capacity.overload_control.adaptive` runs all of them, in some
 minutes, and writes records/adaptive_limits.json.gz.

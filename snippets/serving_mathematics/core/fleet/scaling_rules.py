@@ -67,23 +67,29 @@ def hpa_replicas(
     target: float,
     *,
     not_ready: int = 0,
+    external: bool = False,
     tolerance_up: float = HPA_TOLERANCE,
     tolerance_down: float = HPA_TOLERANCE,
 ) -> int:
     """Replicas that Kubernetes' Horizontal Pod Autoscaler asks for: ⌈n·m/target⌉ outside the
-    tolerance, else n; starting ones by the rule for CPU.
+    tolerance, else n; starting ones by the rule for CPU, or for one number of the whole fleet.
 
     replicas: n, ready and starting ones. metric: m, mean over the ready ones, in the unit of
     target. not_ready: how many of the n are still starting; they do no work, so when the ready ones
-    are above target they count as a metric of 0, and below target they are left out. tolerance_up,
-    tolerance_down: the ratio m/target may lie in [1 − down, 1 + up]. Returns at least 1, the
-    default minimum. Raises ValueError on input outside these ranges.
-    Source: Kubernetes, replica_calculator.go, GetResourceReplicas and Tolerances.isWithin.
+    are above target they count as a metric of 0, and below target they are left out. external:
+    m is an external metric of the type `Value`, as KEDA hands it on: starting ones are always left
+    out, so fewer than n may be asked for while m is above target. tolerance_up, tolerance_down: the
+    ratio m/target may lie in [1 − down, 1 + up]. Returns at least 1, the default minimum. Raises
+    ValueError on input outside these ranges.
+    Source: Kubernetes, replica_calculator.go, GetResourceReplicas, getUsageRatioReplicaCount and
+    Tolerances.isWithin.
 
     >>> hpa_replicas(50, metric=90, target=75)
     60
     >>> hpa_replicas(10, metric=90, target=75, not_ready=1)  # 9·90/75 = 10.8 is within 10% of 10
     10
+    >>> hpa_replicas(10, metric=90, target=75, not_ready=4, external=True)  # 6·90/75 = 7.2
+    8
     """
     not_ready = as_number(not_ready=not_ready)
     replicas = require_positive_integer(replicas=replicas)
@@ -99,7 +105,7 @@ def hpa_replicas(
     tolerance_down = require_in("[0, 1]", tolerance_down=tolerance_down)
     ready = replicas - not_ready
     ratio = metric / target
-    if ratio > 1 and not_ready > 0:
+    if ratio > 1 and not_ready > 0 and not external:
         ratio = metric * ready / (target * replicas)
         if ratio < 1:  # counting the starting ones would turn growth into shrinkage
             return replicas
