@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from serving_mathematics.core.machines.machines import CHAT as MACHINE
+from serving_mathematics.core.machines.machines import MIXTURE
 from serving_mathematics.intuition.endpoints_as_contracts.chat_contract import CHAT, read_contract
 
 from builder import ROOT
@@ -70,9 +71,18 @@ def test_the_page_hands_out_the_contract() -> None:
 
 
 def test_lengths_alone_do_not_fire_the_alert_on_prompts() -> None:
-    """The mean of a thousand prompts stays within a tenth, at three standard errors."""
+    """The mean of a thousand prompts stays within a tenth, at three standard errors; of the
+    mixture, whose prompts vary more, only that of as many as the page's formula says."""
     prompts = MACHINE.sample.prompt_tokens
     assert 3 * prompts.std() / prompts.mean() / 1000**0.5 < 0.1
+    longer, rng = MIXTURE.sample.prompt_tokens, np.random.default_rng(5)
+    needed = round((30 * longer.std() / longer.mean()) ** 2)
+    assert needed > 1000
+    fired = [
+        np.mean(abs(rng.choice(longer, (4000, size)).mean(axis=1) / longer.mean() - 1) > 0.1)
+        for size in (1000, needed)
+    ]
+    assert fired[0] > 0.006 > fired[1]  # of a normal mean, 0.0027 are beyond three errors
 
 
 def commands() -> list[str]:

@@ -26,8 +26,8 @@ from serving_mathematics.support.digits import sized
 from ..told import PLAIN, QUESTION, SURE, TOLD, with_class, with_plan
 
 TUNED = (
-    ", with a tuned engine. For an engine as installed, ask with front: unknown and take the "
-    "larger number."
+    ", with a tuned engine. For an engine as installed, ask with front: unknown too and take "
+    "the largest number of both answers."
 )
 
 

@@ -47,7 +47,7 @@ def test_the_headline_says_gpus_rate_and_how() -> None:
     assert "In BF16 they carry " in text
     assert "If steps are as far off as in measured runs, they carry 80 to 300." in text
     assert "it takes" not in text
-    assert "For an engine as installed, ask with front: unknown and take the smaller number" in text
+    assert "ask with front: unknown too and take the smallest number of both answers" in text
     assert asked_text(made().question).startswith(
         "Llama-3.1-8B on 9 × H100 SXM; as many requests as"
     )

@@ -121,7 +121,7 @@ def test_caches_that_still_fill_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "safer"), [("2", "the smaller share."), ("auto", "the larger number.")]
+    ("replicas", "safer"), [("2", "smallest share"), ("auto", "largest number")]
 )
 def test_an_engine_as_installed_takes_more_replicas_where_these_are_sought(
     replicas: str, safer: str
@@ -140,7 +140,7 @@ def test_an_engine_as_installed_takes_more_replicas_where_these_are_sought(
     assert isinstance(installed, Routed)
     assert (installed.replicas > tuned.replicas) == (replicas == "auto")
     notes = " ".join(routed_parts(tuned)[1])
-    assert f"ask with front: unknown and take {safer}" in notes
+    assert f"ask with front: unknown too and take the {safer} of both answers." in notes
 
 
 def test_what_is_paid_for_is_told() -> None:

@@ -119,6 +119,18 @@ def check_sessions_by_enumeration() -> None:
     checks.equal("always", changed_sessions(1.0, 1), 1.0)
 
 
+def check_changes_that_go_together_touch_fewer_sessions() -> None:
+    """Where sessions differ in how many of their decisions change, fewer are touched than where all
+    have the mean.
+
+    Source: half of the sessions at no change and half at twice the share; all decisions of one
+    session changed together, which touches the share itself.
+    """
+    mean = changed_sessions(0.02, 30)
+    halves = (changed_sessions(0.0, 30) + changed_sessions(0.04, 30)) / 2
+    checks.inside("two kinds of sessions", halves, 0.02, mean - 0.05)
+
+
 def check_what_has_changed() -> None:
     """What refuses comes before what counts, and that before how answers end.
 

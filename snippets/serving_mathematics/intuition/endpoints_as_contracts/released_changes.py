@@ -70,8 +70,16 @@ def _missed(asked: Iterable[str], callers: Iterable[str]) -> list[str]:
     return [name for name, (told, broken) in rows.items() if broken & those and not told & some]
 
 
+def _told_by_schema() -> list[float]:
+    """Of the changes that break a caller, the share of which the schema tells: of each caller that
+    some change breaks."""
+    rows = [_outcomes(change) for change in CHANGES]
+    broken = [[told for told, those in rows if caller in those] for caller in CALLERS]
+    return [sum("schema" in told for told in some) / len(some) for some in broken if some]
+
+
 def example() -> SimpleNamespace:
-    """The counts quoted in the text."""
+    """The counts quoted in the text, and a share in percent."""
     rows = [_outcomes(change) for change in CHANGES]
     breaking = [told for told, broken in rows if broken]
     return SimpleNamespace(
@@ -79,6 +87,7 @@ def example() -> SimpleNamespace:
         callers=len(CALLERS),
         breaking=len(breaking),
         told_by_schema=sum("schema" in told for told in breaking),
+        least_told=100 * min(_told_by_schema()),
         told_by_either=sum(bool(told & set(CHECKS[:2])) for told in breaking),
     )
 
@@ -162,6 +171,19 @@ def slider_released_changes() -> dict[str, Any]:
         f" that the build asks would object. Of {len(breaking)} changes that break somebody the"
         " build stops {stopped}.",
     }
+
+
+def check_schema_tells_one_caller_all_and_another_little() -> None:
+    """Of the changes that break one caller, schemas tell of all, and of those that break another,
+    of one in five.
+
+    Source: by hand, from the callers: billing reads one field, whose name the schema has; the spam
+    filter hangs on the likeliest word, and of five changes that move it only an ignored parameter
+    is in the schema.
+    """
+    told = _told_by_schema()
+    checks.close("most", max(told), 1.0, rtol=1e-12)
+    checks.close("least", min(told), 1 / 5, rtol=1e-12)
 
 
 def check_schema_is_half_whoever_calls() -> None:

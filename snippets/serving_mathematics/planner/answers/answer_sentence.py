@@ -56,7 +56,7 @@ def answer_parts(told: Answered) -> tuple[str, list[str]]:
     best = found.best
     sure = "keeps" if best.replicas == 1 else "keep"
     given, tuned = told.rates is not None, _tuned(question, told.error)
-    safer = "smaller number" if given else "larger number"  # of requests, or of replicas
+    safer = "smallest number" if given else "largest number"  # of requests, or of replicas
     notes = [_for_installed(tuned, safer), _lengths_summary(told), *_left_out(question)]
     notes += given_more(told) if given else _other_costs(told)
     if _beyond(found.best.classes) or found.load > EDGE:

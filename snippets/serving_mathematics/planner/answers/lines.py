@@ -244,8 +244,12 @@ def _tuned(question: Question, error: ModelError) -> str:
 
 
 def _for_installed(tuned: str, safer: str) -> str:
-    """What to do where the engine is not tuned. tuned: as above. safer: what is to be taken."""
-    said = f"For an engine as installed, ask with front: unknown and take the {safer}."
+    """What to do where the engine is not tuned. tuned: as above. safer: what to take, of both
+    answers, because the front unknown may take fewer where a TTFT is strict."""
+    said = (
+        f"For an engine as installed, ask with front: unknown too and take the {safer} of both "
+        "answers."
+    )
     return said if tuned else ""
 
 

@@ -242,7 +242,7 @@ def routed_parts(told: Routed) -> tuple[str, list[str]]:
     sure = "may keep" if told.keeps and not told.sure else sure
     memory = f" with {_memory(best)} of host memory each" if best.host_gib else ""
     tuned = _tuned(question, told.error)
-    safer = "larger number" if told.sought else "smaller share"  # of replicas, or of requests
+    safer = "largest number" if told.sought else "smallest share"  # of replicas, or of requests
     notes = [_if_full(told), _for_installed(tuned, safer), _if_cut(told)]
     if told.fewer:
         notes.append(f"With {told.replicas - 1:,}, {_of_fewer(told)}.")

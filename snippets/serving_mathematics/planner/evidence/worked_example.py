@@ -40,6 +40,15 @@ from serving_mathematics.planner.questions.questions import read_choices, read_q
 from serving_mathematics.planner.questions.traffic import Traffic, share_of_traffic
 from serving_mathematics.support import checks
 
+STRICT: dict[str, float | str] = {  # a TTFT of which the steps around a prompt take most
+    "model": "Llama-3.1-8B",
+    "parallelism": "tp1",
+    "rate_per_s": 100,
+    "mean_prompt_tokens": 500,
+    "ttft_s": 0.15,
+    "requests": 600,
+}
+
 
 @functools.cache
 def _worked() -> tuple[Fleets, Fleets, Answer]:
@@ -62,6 +71,7 @@ def example() -> SimpleNamespace:
     assert engine.table is not None
     asked = {"rate_per_s": 60, "precision": told.question.deployment.precision}
     installed_few, installed_many = _few_and_many(read_question(asked | {"front": "unknown"}))
+    strict_tuned, strict_unknown = _strict(STRICT["ttft_s"])
     memory_tokens = engine.kv_blocks * engine.block_tokens
     budget, places = WORKED.usual_limits
     alone = engine.elapsed_s(1, 0, 1, 1000, engine.table.batch[1])
@@ -86,6 +96,8 @@ def example() -> SimpleNamespace:
         error_high=high,
         installed_few=installed_few,
         installed_many=installed_many,
+        strict_tuned=strict_tuned,
+        strict_unknown=strict_unknown,
         fewer_load_percent=100 * found.fewer_load,
         steady_percent=100 * STEADY,
         energy_joules=energy.joules_a_token,
@@ -97,6 +109,16 @@ def example() -> SimpleNamespace:
         short_less_percent=100 * (1 - found.quantized.tpot[-1].value / four.tpot[-1].value),
         closed_rows="\n".join(_closed_row(long, n) for n in (8, 6, 4, 3)),
     )
+
+
+@functools.cache
+def _strict(ttft_s: float | str) -> tuple[int, int]:
+    """Replicas of that question at a TTFT, behind the benchmark's front and behind unknown."""
+    tuned, unknown = (
+        settled(Fleets(read_question(STRICT | {"ttft_s": ttft_s, "front": front})))[0].replicas
+        for front in ("benchmark", "unknown")
+    )
+    return tuned, unknown
 
 
 def _closed_row(fleet: Fleets, replicas: int) -> str:
@@ -125,6 +147,21 @@ def check_smallest_fleet() -> None:
     near = {(r.ttft, r.tpot): (r.places, r.budget) for r in runs if r and fleet.may_keep(r, 2.0)}
     kept = [some for some in near.values() if long.keeping(fewer, *some)]
     checks.equal("limits at which one fewer keeps them", kept, [])
+
+
+def check_unknown_is_cautious_of_the_time_per_token() -> None:
+    """Behind the front unknown steps are longer and fewer of them pass around a prompt: where the
+    TTFT is strict it takes fewer replicas than the benchmark's, where it is not no fewer.
+
+    Source: the same requests simulated behind both fronts, at a TTFT of 0.15 s and of 1 s.
+    """
+    tuned, unknown = (
+        Fleets(read_question(STRICT | {"front": front})).made for front in ("benchmark", "unknown")
+    )
+    checks.holds("around a prompt, shorter", unknown.around_s < tuned.around_s)
+    tight, loose = _strict(STRICT["ttft_s"]), _strict(1.0)
+    checks.holds("a strict TTFT: fewer behind unknown", tight[1] < tight[0], got=tight)
+    checks.holds("a loose TTFT: no fewer", loose[1] >= loose[0], got=loose)
 
 
 def check_overload_grows_with_the_run() -> None:
