@@ -150,3 +150,77 @@ def test_latencies_with_little_between_them_are_of_one_unit() -> None:
     assert "thousandths" not in " ".join(
         read_log("\n".join(["t_s,latency_s", *rows]), "a.csv").notes
     )
+
+
+def _of_first_tokens(sent: np.ndarray, times: np.ndarray, pods: np.ndarray | None = None) -> str:
+    """What is said of a log of first tokens alone."""
+    rows = [f"{1.7e9 + t:.3f},{x:.4f}" for t, x in zip(sent.tolist(), times.tolist(), strict=True)]
+    head = "ts,ttft_s" if pods is None else "ts,ttft_s,pod"
+    if pods is not None:
+        rows = [f"{row},pod-{of}" for row, of in zip(rows, pods.tolist(), strict=True)]
+    return " ".join(read_log("\n".join([head, *rows]), "a.csv").notes)
+
+
+@pytest.mark.parametrize("kind", ["idle", "added", "one by one", "at once"])
+@pytest.mark.parametrize("seed", [3, 4])
+def test_waits_for_a_start_are_not_asked_about(seed: int, kind: str) -> None:
+    """Of an engine that sleeps after each of eight pauses, of replicas that are added beside others
+    that answer, and of starts for a request each, of which one or four come after each pause; the
+    same times in another order are of another unit."""
+    rng = np.random.default_rng(seed)
+    steps = rng.exponential(20.0, 800)
+    begun = np.arange(800) % 100 == 0
+    if kind != "added":
+        steps[begun] += 3000
+    sent = np.cumsum(steps)
+    times = 0.15 * np.exp(0.5 * rng.standard_normal(800))
+    for at in np.flatnonzero(begun).tolist():
+        ready = sent[at] + rng.uniform(200, 400)
+        waits = (sent >= sent[at]) & (sent < ready - 30)
+        if kind == "added":  # the others answer every second one
+            waits &= np.arange(800) % 2 == 0
+        times[waits] += ready - sent[waits]
+        if kind in ("one by one", "at once"):
+            times[waits] = 0.15
+            several = slice(at, at + (4 if kind == "at once" else 1))
+            times[several] = rng.uniform(60, 600, times[several].size)
+    assert "thousandths" not in _of_first_tokens(sent, times)
+    assert "thousandths" in _of_first_tokens(sent, rng.permutation(times))
+
+
+def test_starts_are_told_by_the_rows_of_each_replica() -> None:
+    """The first ones of each of forty, which all start in one moment or another of busy hours."""
+    rng = np.random.default_rng(5)
+    sent = np.cumsum(rng.exponential(1.0, 4000))
+    pods = np.arange(4000) // 200 + rng.integers(0, 2, 4000) * 20
+    times = 0.2 * np.exp(0.5 * rng.standard_normal(4000))
+    times[np.unique(pods, return_index=True)[1]] = rng.uniform(60, 600, 40)
+    assert "thousandths" not in _of_first_tokens(sent, times, pods)
+    assert "thousandths" in _of_first_tokens(sent, times)
+    times = np.where(pods == 7, 200.0, 0.2) * np.exp(0.5 * rng.standard_normal(4000))
+    assert "thousandths" in _of_first_tokens(sent, times, pods)
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 900.0])
+@pytest.mark.parametrize("rows", [slice(600, 700), slice(700, None)])
+def test_a_stretch_of_milliseconds_is_asked_about(rows: slice, pause_s: float) -> None:
+    """Of a release that wrote another unit, whether nothing came before it or not."""
+    rng = np.random.default_rng(6)
+    sent = np.cumsum(rng.exponential(1.0, 800))
+    sent[rows.start :] += pause_s
+    times = 0.2 * np.exp(0.5 * rng.standard_normal(800))
+    times[rows] *= 1000
+    assert "an engine that slept?" in _of_first_tokens(sent, times)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ends_that_tell_when_each_was_sent_tell_no_start(seed: int) -> None:
+    """In a log that has ends and latencies, times of another unit end together if they are few:
+    their beginnings are made of them."""
+    rng = np.random.default_rng(seed)
+    ends = np.cumsum(rng.exponential(0.1, 400))
+    times = np.exp(0.5 * rng.standard_normal(400))
+    times[350:360] *= 1000
+    rows = [f"{1.7e9 + t:.3f},{x:.4f}" for t, x in zip(ends.tolist(), times.tolist(), strict=True)]
+    run = read_log("\n".join(["end_time,latency_s", *rows]), "a.csv")
+    assert "thousandths" in run.notes[0]

@@ -33,6 +33,8 @@ THOUSAND = (300.0, 3000.0)  # times the usual time: what milliseconds among seco
 BETWEEN, MOST_OTHER, FEW_OTHER = 4.0, 0.3, 5  # times, of rows, and rows, that are of another unit
 BEGUN = 100  # tokens that are as long as what precedes an answer
 SPREAD_ALIKE = 0.4  # of the others' spread, below which slow ones are of one cause and no unit
+ONE_START = 0.05  # of a wait, by which two end apart that waited for one start
+LONG_PAUSE, FEW_RUNS = 0.95, 3  # share of shorter ones, and runs of slow rows, that tell a start
 
 
 def _ended_well(columns: Mapping[str, FloatArray]) -> npt.NDArray[np.bool_]:
@@ -46,13 +48,49 @@ def _ended_well(columns: Mapping[str, FloatArray]) -> npt.NDArray[np.bool_]:
     return np.asarray(np.nan_to_num(failed) == 0)
 
 
+def _awaited_start(
+    sent_s: FloatArray,
+    times_s: FloatArray,
+    slow: npt.NDArray[np.bool_],
+    of: FloatArray | None = None,
+) -> bool:
+    """Whether slow rows waited for an engine that started: most end as the slow one before does, or
+    all runs of them begin after a pause. Times of another unit end at any moments. of: a number for
+    the replica of each row, where it is told.
+
+    >>> sent = np.r_[np.arange(200.0), 1000 + np.arange(200.0)]
+    >>> slow = np.arange(400) // 10 == 20
+    >>> _awaited_start(sent, np.where(slow, 1100 - sent, 0.2), slow)
+    True
+    >>> _awaited_start(sent, np.where(slow, 200.0 + 70 * np.arange(400) % 90, 0.2), slow)
+    False
+    """
+    of = np.zeros(sent_s.size) if of is None else of
+    known = np.isfinite(sent_s + times_s + of)
+    if min((known & slow).sum(), (known & ~slow).sum()) < FEW_OTHER:
+        return False
+    sent_s, lasted, slow, of = sent_s[known], times_s[known], slow[known], of[known]
+    begin = sent_s + 2 * float(np.ptp(sent_s) + lasted.max()) * of  # one replica after the other
+    order = np.argsort(begin, kind="stable")
+    begin, lasted, slow = begin[order], lasted[order], slow[order]
+    pauses = np.r_[math.inf, np.diff(begin)]
+    paused = pauses > np.quantile(pauses[1:][~slow[1:]], LONG_PAUSE)
+    together = np.abs(np.diff((begin + lasted)[slow])) < ONE_START * lasted[slow][:-1]
+    runs = paused[slow & ~np.r_[False, slow[:-1]]]
+    return bool(together.mean() > 0.5 or (runs.size >= FEW_RUNS and runs.all()))
+
+
 def _leave_milliseconds(
-    columns: dict[str, FloatArray], chosen: Mapping[str, str], first: int, notes: list[str]
+    columns: dict[str, FloatArray],
+    chosen: Mapping[str, str],
+    first: int,
+    notes: list[str],
+    of: FloatArray | None = None,
 ) -> None:
     """Take out the times of rows whose latency, for as many tokens where these are told, is some
     thousand times the usual one, with none between and as far apart as the others: they are of
     another unit, and a time limit is as long for all. Where there is no latency, times to the first
-    token are asked about, and stay: after a cold start they are as long.
+    token are asked about, and stay. Neither where they waited for a start. of: as above.
 
     >>> seconds = np.linspace(0.5, 4.0, 500)
     >>> columns = {"latency_s": np.r_[seconds, 1000 * seconds[::50]]}
@@ -81,6 +119,9 @@ def _leave_milliseconds(
     if wide[1] < SPREAD_ALIKE * wide[0]:
         return
     odd = each >= other[0]
+    told_when = "sent_s" in columns and bool({"sent", "queued"} & set(chosen))  # not from ends
+    if told_when and _awaited_start(columns["sent_s"], times, odd, of):
+        return
     ends = [
         f"{sized(float(x.min()))} to {sized(float(x.max()))} s"
         for x in (times[odd], times[(each > 0) & ~odd])

@@ -242,7 +242,7 @@ def _run(
     if either and {"sent_s", "latency_s"} <= set(columns):
         told = f"{chosen['sent']} is taken as when each was sent"
         notes.append(f"{told} (of the end, say --columns end={chosen['sent']})")
-    _leave_milliseconds(columns, chosen, first, notes)
+    _leave_milliseconds(columns, chosen, first, notes, of if engines else None)
     _require_sense(columns, chosen, first)
     notes += _gaps(columns) + _too_fast(columns)
     _leave_endless(columns, chosen, first, notes)
