@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -223,3 +224,15 @@ def test_of_runs_in_which_queues_outlast_a_tenth_hardly_any_pair_is_told_apart()
             runs.append(Run("", "", {"ttft_s": 0.1 + waits[2000:]}))
         told += any(one.level for one in differences(*runs))
     assert told <= 8
+
+
+@pytest.mark.parametrize(("mean", "refused"), [(1000, False), (1400, True)])
+def test_answers_of_other_lengths_are_another_load(mean: float, refused: bool) -> None:
+    """Of 400 requests each, whose lengths scatter by a third of their mean."""
+    rng = np.random.default_rng(6)
+    runs = [
+        Run("", "", {"ttft_s": rng.exponential(1, 400), "output_tokens": rng.normal(one, 330, 400)})
+        for one in (1000, mean)
+    ]
+    with pytest.raises(ValueError, match="answer tokens") if refused else nullcontext():
+        differences(*runs)

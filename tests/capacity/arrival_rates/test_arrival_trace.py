@@ -102,6 +102,7 @@ def test_token_dispersion_by_hand() -> None:
     assert token_dispersion(times, 5 * lengths, 1.0) == pytest.approx(
         token_dispersion(times, lengths, 1.0)
     )  # no unit
+    assert token_dispersion(times + 50, lengths, 1.0) == token_dispersion(times, lengths, 1.0)
     assert token_dispersion([0.0, 10.0], [3, 3], 1.0) == pytest.approx(0.9 * 10 / 9)  # 1, 0, 0, …
     for bad, words in (
         (([0.0], [3], 0.1), "arrival_s must be sorted"),

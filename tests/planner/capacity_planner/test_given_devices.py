@@ -168,6 +168,19 @@ def test_the_deployment_that_carries_most_by_brute_force() -> None:
     assert all(x.rate_per_s >= y.rate_per_s for x, y in itertools.pairwise(left))
 
 
+@pytest.mark.parametrize(("spare", "need"), [(0, 2), (1, 4)])
+def test_too_few_gpus_are_told_how_many_would_do(spare: int, need: int) -> None:
+    """One does not hold the requests, two do, and as many again replace a replica that fails."""
+    question = {"model": "Llama-3.1-70B", "spare_replicas": spare, "precision": "fp8"}
+    question |= {"requests": 100, "quantile": 0.9}
+    with futures.ThreadPoolExecutor(1) as pool:
+        few = read_choices(question | {"gpus": need // 2})
+        with pytest.raises(Infeasible, match=f"with {need} GPUs one request alone would"):
+            most_carried(few, pool, lambda *_: None)
+        enough = read_choices(question | {"gpus": need})
+        assert most_carried(enough, pool, lambda *_: None)[0].rate_per_s > 0
+
+
 def test_what_cannot_carry_more_is_left_out_after_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight are tried, and then those whose bound is above the most that one of them carries."""
     bounds = [100.0, 90, 80, 70, 60, 50, 40, 30, 29, 28, 20, 9]
