@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Frame, Page, ViewportSize, expect
 
 from builder import ROOT
 
@@ -193,13 +193,19 @@ class _Tab:
         network.send("Network.setCacheDisabled", {"cacheDisabled": True})
         self.asked, self.said = set[str](), list[str]()
         self.page.on("request", lambda request: self.asked.add(request.url))
+        self.page.on("framenavigated", self._come)
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda problem: self.said.append(str(problem)))
+
+    def _come(self, frame: Frame) -> None:
+        """Forget what the page before asked for late."""
+        if frame.parent_frame is None:
+            self.asked.clear()
+            self.asked.add(frame.url)
 
     def open(self, url: str) -> None:
         """Begin to load a page on a desk."""
         self.page.set_viewport_size(DESK)
-        self.asked.clear()
         self.said.clear()
         self.page.goto(url, wait_until="commit")
 
