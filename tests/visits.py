@@ -198,15 +198,15 @@ class _Tab:
         self.page.on("pageerror", lambda problem: self.said.append(str(problem)))
 
     def _come(self, frame: Frame) -> None:
-        """Forget what the page before asked for late."""
+        """Forget what the page before asked for, or said, late."""
         if frame.parent_frame is None:
             self.asked.clear()
+            self.said.clear()
             self.asked.add(frame.url)
 
     def open(self, url: str) -> None:
         """Begin to load a page on a desk."""
         self.page.set_viewport_size(DESK)
-        self.said.clear()
         self.page.goto(url, wait_until="commit")
 
     def visit(self, address: str, look: Look) -> Visit:

@@ -133,6 +133,15 @@ def _machines() -> dict[str, Machine]:
     return {"chat, 256 places": CHAT, "chat, 64 places": few, "mixture, 64 places": MIXTURE}
 
 
+def _attained(
+    machine: Machine, ttft_s: npt.NDArray[np.float64], tpot_s: npt.NDArray[np.float64]
+) -> list[float]:
+    """Shares of requests that keep both of a machine's limits, the first and the second."""
+    one, other = machine.promise.ttft_s, machine.promise.tpot_s
+    limits = ((one, other), (one, 1e9), (1e9, other))
+    return [joint_attainment(ttft_s, tpot_s, *limit) for limit in limits]
+
+
 @recorded(_Shares, "joint_objective")
 def _shares(
     machine: Machine,
@@ -149,10 +158,7 @@ def _shares(
     for seed in range(seeds):
         rng = np.random.default_rng([31, seed])
         run = run_engine(machine, rate, requests, rng, real_minutes=minutes, slowness=slowness)
-        ttft, tpot = run.ttft_s[warm:], run.tpot_s[warm:]
-        one, other = machine.promise.ttft_s, machine.promise.tpot_s
-        limits = ((one, other), (one, 1e9), (1e9, other))
-        runs.append([joint_attainment(ttft, tpot, *limit) for limit in limits])
+        runs.append(_attained(machine, run.ttft_s[warm:], run.tpot_s[warm:]))
     both, first, further = np.mean(runs, axis=0).tolist()
     broken = np.mean([run[0] < machine.promise.share for run in runs])
     return _Shares(both, first, further, float(broken))
