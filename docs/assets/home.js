@@ -14,7 +14,7 @@ function said(row, values, errors) {
   const then = !slower ? "no fleet keeps the promise" : slower === replicas ? "the answer stays the same" : `it takes ${slower} replicas`;
   return [
     `You need <b>${fleet} of ${each}</b> in ${precision.toUpperCase()}, <b>${money(hour)} an hour</b>, $${million.toFixed(2)} a million tokens written. 99% get their first token within ${(ttft / 1000).toFixed(2)} s and then, on average, one every ${tpot.toFixed(0)} ms, at ${load}% of what the fleet can carry.`,
-    `Of ${runs.toLocaleString("en")} measured runs like this, all of tuned engines, eight of ten took ${low.toFixed(2)} to ${high.toFixed(2)} times the predicted time per token; with ${high.toFixed(2)}, ${then}. An engine as installed is slower. A GPU hour is assumed to cost ${money(price)}.`,
+    `Of ${runs.toLocaleString("en")} measured runs like this, all of tuned engines, eight of ten took ${low.toFixed(2)} to ${high.toFixed(2)} times the predicted time per token; with ${high.toFixed(2)}, ${then}. An engine as installed takes longer for a token. A GPU hour is assumed to cost ${money(price)}.`,
   ];
 }
 

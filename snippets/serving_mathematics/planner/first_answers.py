@@ -155,7 +155,7 @@ def _sentence(places: tuple[int, ...], record: dict[str, Any]) -> tuple[str, str
     sure = (
         f"Of {runs:,} measured runs like this, all of tuned engines, eight of ten took {low:.2f} "
         f"to {high:.2f} times the predicted time per token; with {high:.2f}, {then}. An engine as "
-        f"installed is slower. A GPU hour is assumed to cost ${price:.2f}."
+        f"installed takes longer for a token. A GPU hour is assumed to cost ${price:.2f}."
     )
     return told, sure
 

@@ -288,7 +288,7 @@ def _front(told: Answer) -> str:
     if not told.error.known:
         return f"the front {question.front.name}, of other devices"
     if _is_tuned(question):
-        return "tuned benchmarks; an engine as installed is slower (front: unknown)"
+        return "tuned benchmarks; an engine as installed takes longer for a token (front: unknown)"
     return f"the front {question.front.name}"
 
 
