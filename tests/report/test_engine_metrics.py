@@ -100,7 +100,7 @@ def test_first_tokens_of_sglang_are_those_of_streamed_answers() -> None:
     run = range_query_run({"data": {"resultType": "matrix", "result": listed}}, "a")
     assert run.series.grown("ttft_s") == 6
     found = queue_or_prefill(run, Asked())
-    assert found.seen.startswith("20% of the time to first token of 100 ms in the mean")
+    assert found.seen.startswith("20% of the time to first token (100 ms on average)")
 
 
 def test_levels_of_each_engine_are_those_that_count() -> None:
@@ -210,7 +210,7 @@ def test_requests_that_a_limit_turned_away_are_failures() -> None:
         found = report([scrape_run("\n".join(scrape), "a")], Asked())
         seen = [one for one in found.findings if one.name == "failures"]
         assert [one.seen.partition(":")[0] for one in seen] == [told] * bool(told)
-        assert all("all at the queue's limit" in one.seen for one in seen)
+        assert all("all refused at the queue's limit" in one.seen for one in seen)
         assert all(one.change.startswith("add capacity") for one in seen)
 
 

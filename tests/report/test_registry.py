@@ -67,7 +67,7 @@ def test_the_objective_is_of_the_requests_after_a_warm_up() -> None:
     times = {name: run.columns[name] + cold for name in ("ttft_s", "latency_s")}
     found = report([replace(run, columns=run.columns | times)], Asked(ttft_s=1.0)).findings
     told = {one.name: one for one in found}
-    assert "of the objective is of the rest" in told["warm_up"].seen
+    assert "the objective is judged by the rest" in told["warm_up"].seen
     assert told["goodput"].seen.startswith("100% ")
 
 

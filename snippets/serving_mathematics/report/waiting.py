@@ -39,8 +39,8 @@ USUAL = 0.75  # of what ran at those moments: some places are read into, some co
 LONG, FEW_LONG = 4.0, 20  # times the first quarter's time to first token; requests that waited so
 PASSED = 0.5  # of their time, from which there is no single queue
 ROUTED = (
-    "look at what the router sends where, and for a replica that is slow or cold, or a hold before "
-    "the engines: flags and replicas help the others"
+    "look at what the router sends where, and for a slow or cold replica or a hold before the "
+    "engines: flags and replicas help only the others"
 )
 FEWEST_LATE, SHORT, UNTIL_END = 20, 0.2, 0.98  # requests, and of the time of a log
 LONGER, LATER = 0.4, 0.75  # of it, that late ones last at most in the middle, and to its end

@@ -49,9 +49,9 @@ def test_late_requests_send_the_reader_to_what_they_have_in_common() -> None:
     times = {"sent_s": sent, "ttft_s": np.where(late, 9.0, 0.1)}
     slept = {"sent_s": sent + 500 * (np.arange(1000) // 50), "latency_s": times["ttft_s"] + 1}
     for columns, told in (
-        ({"tenant": tenant}, "look at what holds b before"),
-        ({"failed": late.astype(float)}, "mend what fails"),
-        ({"failed": (late & (sent < 880)) * 1.0}, "mend what fails: of the answers that came"),
+        ({"tenant": tenant}, "look at what holds b up before"),
+        ({"failed": late.astype(float)}, "fix what fails"),
+        ({"failed": (late & (sent < 880)) * 1.0}, "fix what fails: enough of the answers"),
         (slept, "keep an engine awake"),
         (slept | {"prompt_tokens": np.where(late, 9e4, 9e2)}, "lower the load"),
     ):

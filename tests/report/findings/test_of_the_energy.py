@@ -27,7 +27,7 @@ def test_nothing_is_said_without_power_or_tokens() -> None:
 def test_shares_of_power_are_a_whole_and_waiting_leads_when_idle() -> None:
     whole, parts = _modelled(WORKED, 1.0, 1.0, 0.01)
     assert sum(parts.values()) == pytest.approx(1.0)
-    assert max(parts, key=lambda name: parts[name]) == "waits for the next step"
+    assert max(parts, key=lambda name: parts[name]) == "waiting for the next step"
     assert whole == pytest.approx(0.42 * 700, rel=0.02)
 
 

@@ -106,7 +106,7 @@ def test_counters_by_hand() -> None:
     assert re.findall(r"--[a-z-]+", found.change) == VLLM_FLAGS
     assert re.findall(r"--[a-z-]+", sglang.change) == SGLANG_FLAGS
     found = queue_or_prefill(counted(queue_s=90.0, ttft_s=100.0, ttft_count=50.0), Asked())
-    assert found.seen.startswith("90% of the time to first token of 2 s")
+    assert found.seen.startswith("90% of the time to first token (2 s on average)")
     found = prefix_hits(counted(prefix_asked=1000.0, prefix_found=250.0), Asked())
     assert found.level == "note"
     some = {"prompt_tokens": np.full(4, 90.0), "cached_tokens": np.array([45.0, np.nan] * 2)}
@@ -193,7 +193,7 @@ def test_who_waits_at_the_last_scrape_is_in_no_mean_yet(waiting: float, level: s
     values |= {"running": np.full(2, 256.0), "waiting": np.array([0.0, waiting])}
     found = queue_or_prefill(Run("", "", series=Series(np.arange(2.0), values)), Asked())
     assert (found.level if found else None) == level
-    assert found is None or "400 waited at the last scrape, beside 256" in found.seen
+    assert found is None or "at the last scrape 400 waited and 256" in found.seen
 
 
 def test_every_chunk_of_a_prompt_is_a_cause_of_stalls() -> None:
@@ -203,7 +203,7 @@ def test_every_chunk_of_a_prompt_is_a_cause_of_stalls() -> None:
     sent = ends[0::175] - 0.095
     columns = {"sent_s": sent, "ttft_s": np.full(20, 0.455)}
     found = stalls(Run("", "", columns, gaps_s=steps, gap_end_s=ends), Asked())
-    assert "in 100% of them a prompt was read" in found.seen
+    assert "a prompt was read in 100% of them" in found.seen
 
 
 def test_few_short_pauses_are_a_note() -> None:
@@ -232,7 +232,7 @@ def test_an_engine_that_becomes_slower_little_by_little_is_told(seed: int, last:
     moments = [x + (last - 1) * x**2 / (2 * sent[-1]) for x in (sent, sent + ttft, sent + lasted)]
     times = {"ttft_s": moments[1] - moments[0], "latency_s": moments[2] - moments[0]}
     found = engine_changed(Run("", "", {**run.columns, "sent_s": moments[0], **times}), Asked())
-    told = float(found.seen.removeprefix("little by little a token came to take about ").split()[0])
+    told = float(found.seen.removeprefix("a token gradually came to take about ").split()[0])
     assert told == pytest.approx(last, rel=0.1)
 
 
@@ -241,7 +241,7 @@ def test_what_binds_is_told_by_when_most_wait() -> None:
     waiting = np.r_[np.tile([1.0, 0.0], 40), np.full(20, 90.0)]
     values = {"waiting": waiting, "running": np.where(waiting > 1, 128.0, 30.0)}
     found = binding(Run("", "", series=Series(np.arange(100.0), values)), Asked())
-    assert found.seen.startswith("places bind: somebody waited in 60% of the time, 18.4 in the")
+    assert found.seen.startswith("places bind: somebody waited 60% of the time, 18.4 on")
     assert "128 requests ran in 100% of the time in which most waited" in found.seen
 
 
@@ -318,7 +318,7 @@ def test_first_tokens_that_are_timed_elsewhere_are_in_no_share_of_the_queue() ->
     run = counted(queue_s=40.0, ttft_s=50.0, ttft_count=100.0, ttft_apart=50.0)
     told = queue_or_prefill(run, Asked())
     assert told is not None
-    assert told.seen.startswith("40% of the time to first token of 1 s in the mean")
+    assert told.seen.startswith("40% of the time to first token (1 s on average)")
 
 
 def test_gaps_within_one_chunk_are_no_stalls() -> None:

@@ -66,7 +66,7 @@ SUMMARY = {"ttft_s": 0.5, "ttft_p99_s": 0.9, "tpot_s": 0.03, "tpot_p99_s": 0.06,
         ({}, {"ttft_s": 1.0}, "note", "TTFT at p99 is 900 ms, 1 s promised"),
         ({}, {"ttft_s": 0.8}, "problem", "TTFT at p99 is 900 ms, 800 ms promised"),
         ({}, {"ttft_s": 1.0, "tpot_s": 0.05}, "problem", "TPOT at p99 is 60 ms, 50 ms promised"),
-        ({}, {"ttft_s": 0.4, "quantile": 0.5}, "problem", "TTFT is 500 ms in the mean"),
+        ({}, {"ttft_s": 0.4, "quantile": 0.5}, "problem", "TTFT is 500 ms on average"),
         ({}, {"ttft_s": 1.0, "quantile": 0.999}, "", ""),  # p99 keeps less than is promised
         ({}, {"ttft_s": 0.8, "quantile": 0.9}, "", ""),  # and breaks more
         ({"ttft_p99_s": np.nan}, {"ttft_s": 1.0}, "", ""),  # a mean keeps nothing
@@ -111,9 +111,9 @@ def test_a_histogram_tells_how_many_were_in_time(
 def test_what_is_spent_is_of_what_the_promise_leaves() -> None:
     late = np.tile([3.0] + [0.1] * 199, 10)
     found = goodput(Run("", "", {"ttft_s": late}), Asked(ttft_s=1.0))
-    assert found.why == "0.5% were late or failed, 50% of the 1% that the promise leaves"
+    assert found.why == "0.5% were late or failed, 50% of the 1% that the promise allows"
     found = goodput(Run("", "", {"ttft_s": np.tile([3.0, 0.1], 500)}), Asked(ttft_s=1.0))
-    assert found.why == "50% were late or failed, 50 times the 1% that the promise leaves"
+    assert found.why == "50% were late or failed, 50 times the 1% that the promise allows"
 
 
 def test_late_in_stretches_has_a_wider_interval_than_late_at_random() -> None:
@@ -341,7 +341,7 @@ def test_where_all_failed_goodput_is_none_of_the_rate() -> None:
 def test_few_that_tell_it_do_not_tell_the_goodput_of_all() -> None:
     ttft = np.where(np.arange(200) % 4, np.nan, 0.1)  # those that got none have no other mark
     found = goodput(Run("", "", {"sent_s": np.arange(200.0), "ttft_s": ttft}), Asked(ttft_s=1.0))
-    assert found.seen.endswith("25% that tell it keep a first token in 1 s, 99% are promised")
+    assert found.seen.endswith("25% that tell it keep a first token within 1 s; 99% are promised")
 
 
 def test_idle_time_price_and_busiest_minute_are_what_a_clock_shows() -> None:
@@ -391,7 +391,7 @@ def test_of_counters_over_time_the_worst_hour_and_month_are_told() -> None:
         f"{worst / 48:.2f} on) for {percent(kept)}"
     )
     spent = percent(late.sum() / every.sum() / 0.01)
-    assert found.why.endswith(f"late TTFTs spent {spent} of what that leaves")
+    assert found.why.endswith(f"late TTFTs spent {spent} of what that allows")
     assert list(found.files) == ["alerts.yaml"]
     clock = told(late.size)
     assert clock.series is not None

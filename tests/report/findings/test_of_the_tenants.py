@@ -32,7 +32,7 @@ def test_nothing_is_said_of_nothing() -> None:
 def test_a_crowd_is_told_by_its_name_and_steady_tenants_are_not(seed: int) -> None:
     found = tenants(_shared(np.random.default_rng(seed), 2000, 0.65, crowd=True), Asked())
     assert found.level == "warning"
-    assert "where acme sends most" in found.seen
+    assert "when acme sends most" in found.seen
     found = tenants(_shared(np.random.default_rng(seed), 2000, 0.4, crowd=False), Asked())
     assert found is None or found.level == "note"
 
@@ -154,10 +154,10 @@ def test_a_tenant_whose_requests_fail_is_named() -> None:
     run = Run("", "", columns, tenants=tuple("abcdefghij"))
     told = failures(run, Asked())
     assert told is not None
-    assert "100% of them of d, which sent 10% of all" in told.seen
+    assert "100% of them from d, which sent 10% of all" in told.seen
     found = goodput(run, Asked(ttft_s=1.0))
     assert found is not None
-    assert found.change.endswith("100% of them are of d, which sent 10% of all")
+    assert found.change.endswith("100% of them are from d, which sent 10% of all")
 
 
 @pytest.mark.parametrize("told", [("prompt",), ("output",), ("prompt", "output"), ()])

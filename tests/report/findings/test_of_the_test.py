@@ -126,7 +126,7 @@ def test_a_burst_within_a_second_is_no_faster_than_its_seconds_tell() -> None:
     sent = np.r_[np.zeros(40), np.arange(1.0, 461.0)]
     ttft = np.where(np.arange(500) < 25, 5.0, 1 + 0.01 * (np.arange(500) % 7))
     found = warm_up(Run("", "", {"sent_s": sent, "ttft_s": ttft}), Asked())
-    assert found.seen.endswith("; they came 24 times as fast")
+    assert found.seen.endswith("; they arrived 24 times as fast")
 
 
 def test_failures_are_not_among_the_times() -> None:
@@ -215,7 +215,7 @@ def test_a_burst_before_the_end_is_not_said_to_be_an_overload() -> None:
     steady = growing_queue(Run("", "", {"sent_s": sent, "ttft_s": 1 + 9 * tenth}), Asked())
     late = growing_queue(Run("", "", {"sent_s": sent, "ttft_s": 1 + 3.0**tenth / 300}), Asked())
     assert (steady.level, late.level) == ("problem", "warning")
-    assert "a queue that grows, or a burst" in late.seen
+    assert "a growing queue, or a burst" in late.seen
 
 
 @pytest.mark.parametrize(("seed", "part"), [(12, 5), (57, 1), (44, 3), (55, 1)])
@@ -256,7 +256,7 @@ def test_a_burst_at_the_start_is_told_as_one() -> None:
     pace = np.r_[np.full(200, 2.2), np.full(1800, 0.8)]
     run = served(rng, 2000, load=0.5, arrivals=rng.exponential(1.0, 2000) / pace)
     found = warm_up(run, Asked())
-    assert "; they came 1.9 times as fast" in found.seen
+    assert "; they arrived 1.9 times as fast" in found.seen
     assert found.level == "note"
 
 
@@ -300,8 +300,8 @@ def test_the_interval_of_a_percentile_lies_between_two_of_the_times(
     shuffled = np.random.default_rng(0).permutation([*times, math.nan])
     found = too_few(Run("", "", {"ttft_s": shuffled}), Asked(quantile=quantile))
     assert found.seen == (
-        f"p{100 * quantile:g} of the time to first token is {here}, with 95% from "
-        f"{duration(times[low - 1])} to {duration(times[high])}"
+        f"p{100 * quantile:g} of the time to first token is {here} (95% interval "
+        f"{duration(times[low - 1])} to {duration(times[high])})"
     )
 
 
@@ -320,7 +320,7 @@ def test_the_interval_of_a_percentile_holds_the_true_one_where_slow_requests_com
         found, ordered = _percentile(waits, 0.95, "p95", "wait"), np.sort(waits)
         by_order.append(ordered[low - 1] <= true <= ordered[high])
         if found and found.sure.startswith("95%"):
-            ends = [float(x.split()[0]) for x in found.seen.split(" from ")[1].split(" to ")]
+            ends = [float(x.split()[0]) for x in found.seen.split(" interval ")[1].split(" to ")]
             held.append(ends[0] <= true <= ends[1])
     assert len(held) > 150
     assert np.mean(held) > 0.9
@@ -366,7 +366,7 @@ def test_late_requests_and_what_they_waited_are_counted() -> None:
     ttft, due = np.tile([0.1, 0.2, 0.7], 100), np.arange(300.0)
     run = Run("", "", {"due_s": due, "sent_s": due + late, "ttft_s": ttft})
     assert late_client(run, Asked()).seen == (
-        f"requests left {duration(sum(late) / 300)} late in the mean, 95% within "
+        f"requests left {duration(sum(late) / 300)} late on average, 95% within "
         f"{duration(np.quantile(late, 0.95))}; from when they were due, p99 of TTFT is "
         f"{duration(np.quantile(late + ttft, 0.99))}, not 700 ms"
     )
@@ -397,7 +397,7 @@ def test_a_warm_up_is_of_requests_whose_place_is_known(told: int) -> None:
     sent[told:] = math.nan
     slow = np.r_[np.full(20, 5.0), 1 + 0.01 * (np.arange(180) % 7)]
     found = warm_up(Run("", "", {"ttft_s": slow, "sent_s": sent}), Asked())
-    assert found is None if told < 100 else found.seen.endswith("; they came 3.6 times as fast")
+    assert found is None if told < 100 else found.seen.endswith("; they arrived 3.6 times as fast")
 
 
 def test_requests_that_were_cut_off_have_no_time_per_token() -> None:

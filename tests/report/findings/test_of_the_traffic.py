@@ -55,7 +55,7 @@ def test_bursts_of_requests_need_not_be_bursts_of_tokens() -> None:
 def test_sessions_by_hand() -> None:
     turns = np.r_[np.repeat(np.arange(10.0), 15), np.arange(100.0, 150.0)]
     found = sessions(Run("", "", {"session": turns}), Asked())
-    assert "60 sessions of 3.33 requests in the mean, the longest of 15" in found.seen
+    assert "60 sessions of 3.33 requests on average, the longest of 15" in found.seen
     assert "70% of the requests follow another" in found.seen
     assert sessions(Run("", "", {"session": np.arange(200.0)}), Asked()) is None
 

@@ -233,13 +233,13 @@ def _sure_of(ends: tuple[float, float] | None, alike: float, who: str) -> str:
     """How an interval is known of those who come together, or why there is none.
 
     >>> _sure_of((0.1, 0.2), 9.0, "late requests"), _sure_of(None, 9.0, "failures")
-    ('95%; late requests come together, so that 9 are worth one', 'no interval: failures came \
+    ('95%; late requests come together, so 9 count as one', 'no interval: failures came \
 about once')
     """
     if ends is None:
         return f"no interval: {who} came about once"
     worth = sized(alike, 2)
-    return "95%" + f"; {who} come together, so that {worth} are worth one" * (worth != "1")
+    return "95%" + f"; {who} come together, so {worth} count as one" * (worth != "1")
 
 
 def _share_told(flags: FloatArray, who: str) -> tuple[str, str]:

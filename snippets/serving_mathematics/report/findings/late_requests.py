@@ -55,17 +55,17 @@ def _why_late(run: Run, kept: FloatArray, asked: Asked) -> str:
     failed = late & ~run.good() & ~_left(run)
     whose, of_late, of_all = _mostly_of(run, late)
     if failed.sum() > 0.9 * late.sum():
-        seen = f"; {of_late} of them are of {whose}, which sent {of_all} of all" if whose else ""
-        return f"mend what fails: nine of ten that did not keep it have no whole answer{seen}"
+        seen = f"; {of_late} of them are from {whose}, which sent {of_all} of all" if whose else ""
+        return f"fix what fails: nine in ten that broke the promise have no complete answer{seen}"
     if failed.any() and _known_mean(kept[run.good()]) >= asked.quantile:
-        return "mend what fails: of the answers that came enough keep it"
+        return "fix what fails: enough of the answers that came keep the promise"
     if whose:
-        seen = f"of it are {of_late} of the late requests, and {of_all} of all"
-        return f"look at what holds {whose} before the engine, or serve it apart: {seen}"
+        seen = f"it has {of_late} of the late requests, and {of_all} of all"
+        return f"look at what holds {whose} up before the engine, or serve it separately: {seen}"
     cold = _cold_starts(run, late & (run.column("ttft_s") > asked.ttft_s))
     if cold > FEW_COLD:
-        seen = f"keep an engine awake, or start it faster: {cold} times a request came to one that "
-        return seen + "had nobody inside and waited, and nine of ten late ones came meanwhile"
+        seen = f"keep an engine awake, or start it faster: {cold} times a request came to an idle "
+        return seen + "one and waited, and nine in ten late requests came at those times"
     if cause := _cause(run, late, "late ones"):
         return cause
     passed = asked.ttft_s > 0 and _passed_share(run, asked.ttft_s) > PASSED
@@ -129,12 +129,12 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
     if ends is not None:
         then = (since >= ends[0]) & (since <= ends[1])
         end = f"{after} on" if ends[1] == last else f" to {at(ends[1])}{after}"
-        when = f"from {at(ends[0])}{end}, when nine of ten {who} were sent"
+        when = f"from {at(ends[0])}{end}, when nine in ten {who} were sent"
     other = np.isfinite(since) & ~then
     had, has = _known_mean(found[other]), _known_mean(found[then])
     usual, long = (max(_known_mean(prompts[x]), 1.0) for x in (other, then))
     if had / usual - has / long > FELL and has < (1 - FELL) * had:
-        seen = f"{percent(has / long)} of the prompt tokens were found then, else "
+        seen = f"{percent(has / long)} of the prompt tokens were found then, otherwise "
         return f"look for what emptied the prefix cache {when}: {seen}{percent(had / usual)}"
     fell, told = _hits_fell(run), _changed(run)
     if fell is not None and (since[late] >= fell[0] - early).mean() > 0.9:
@@ -143,10 +143,10 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
     stopped = _stopped(run)
     if stopped is not None and (since[late] >= stopped[0] - early).mean() > 0.9:
         seen = f"from {at(stopped[0])} to {at(stopped[1])}{after}"
-        return f"look at what stopped the engine {seen}: requests came, and none had a token"
+        return f"look at what stopped the engine {seen}: requests came, and none got a token"
     if long > CROWD * usual:
-        seen = f"look who sent prompts {sized(long / usual, 2)} times as long {when}"
-        return f"{seen}: bound them, or serve them apart"
+        seen = f"find who sent prompts {sized(long / usual, 2)} times as long {when}"
+        return f"{seen}: bound them, or serve them separately"
     begins = told[0] - float(np.nanmin(run.column("sent_s"))) if told and told[1] > 1 else math.inf
     if (since[late] >= begins - early).mean() > 0.9:
         return f"look for what made the engine slower from {at(begins)}{after} on"
@@ -161,7 +161,7 @@ def _cause(run: Run, late: npt.NDArray[np.bool_], who: str) -> str:
             begun * (until < ends[1]) + when
         )
     as_many = not _more_ran(run, late)
-    seen = "; no more ran than at other times: look before the engines too" if as_many else ""
+    seen = "; no more ran than at other times: also look before the engines" if as_many else ""
     short = ends[1] < last and ends[1] - ends[0] < SHORT * last
     return f"look at what happened {when}{seen}" if as_many or short else ""
 

@@ -68,10 +68,10 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         times = max(1.0, times) if times > 0 else 1.0  # as was seen
     if math.isnan(times):
         return None
-    lasting = "" if own.memory > 0 else " whose memory lasts"
+    lasting = "" if own.memory > 0 else " if memory lasts"
     held = min(times, FASTEST_TIMES)
     minute = f", {sized(held * busiest)} in the busiest minute" if busiest > 0 else ""
-    at = f"{sized(held * rate)} requests a second{minute}, {sized(held)} times these"
+    at = f"{sized(held * rate)} requests a second{minute}, {sized(held)} times this rate"
     free = own.ran > 0 and not late and held_rate(run, replace(own, ran=math.nan), asked) >= ROOM
     level = "warning" if times < ROOM and not free else "note"  # no places that are but assumed
     how = f"simulated with the log's own requests{_those(run)}; {_error(own)}"
@@ -81,17 +81,17 @@ def breaking_load(run: Run, asked: Asked) -> Finding | None:
         seen += " of these requests kept the objective, and one engine of "
         seen += f"{_places_said(own)}{lasting} would keep it up to {at}: its speed is not what "
         seen += "makes them late"
-        change = "before replicas are added look at places, memory, a stall or a cold start, a "
-        change += "slow replica, and at what stands before the engine"
-        why = "more replicas would have the same"
+        change = "before you add replicas look at places, memory, a stall or a cold start, a slow "
+        change += "replica, and what stands before the engine"
+        why = "more replicas would have the same problem"
     else:
         seen = f"the objective holds up to {at}, on one engine of {_places_held(own)}{lasting}"
         below = f"{sized(held * busiest)} a second" if busiest > 0 else "it"
         change = f"plan replicas so that the busiest minute stays below {below}, with one down"
         change = (_why_late(run, told, asked) if late else "") or change
-        why = "between today's load and this one lies all the room for a burst or a lost replica"
+        why = "the room between today's load and this is all there is for a burst or a lost replica"
         how += f"; on the safe side: steps of {LEAST_BUDGET:,} tokens, promised times "
-        how += f"{percent(1 - SURE)} shorter and by what it falls short of the log's late requests"
+        how += f"{percent(1 - SURE)} shorter, and by what it misses of the log's late requests"
     return Finding(
         level,
         f"{seen}; a {_step_word(run)} takes {_costs(own)}",
@@ -165,7 +165,7 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
     wider = saturated_rate(prompts, outputs, larger, found) / most - 1
     cached = saturated_rate(prompts, outputs, engine, more) / most - 1
     least = "" if run.has("cached_tokens") else "at least "  # what is found today is not told
-    change = "a tenth more of the prompts found in the cache would raise it by "
+    change = "a tenth more of the prompts found in the cache would raise the ceiling by "
     change += f"{least}{percent(cached)}"
     if not own.ran > 0:
         change += f", twice the {'memory' if fit < count else 'places'} by {percent(wider)}"
@@ -184,7 +184,7 @@ def ceiling(run: Run, asked: Asked) -> Finding | None:
         "warning" if used > NEARLY else "note",
         f"{sized(rate)} requests a second came, {percent(used)} of the {sized(most)} that one "
         f"engine of {_places_said(own)} carries{lasting}{minute}{fewer}",
-        "this is its utilization: GPU utilization is 100% from the first request on",
+        "this is the engine's utilization; that of the GPU is 100% from the first request on",
         change,
         f"from the costs of a step in the log{_those(run)}, if it has every request of one engine"
         f"{WITH_MEMORY * (fit < count)}; {_error(own)}",

@@ -60,8 +60,8 @@ def joules(run: Run, asked: Asked) -> Finding | None:
         model, parts = _modelled(one, inside, tokens, rates["requests"])
         ratio = watts / model
         largest = max(parts, key=lambda name: parts[name])
-        seen += f"; the model has {sized(model)} W ({100 * (ratio - 1):+z.0f}%), of which "
-        seen += f"{percent(parts[largest])} {largest}"
+        seen += f"; the model says {sized(model)} W ({100 * (ratio - 1):+z.0f}%), of which "
+        seen += f"{percent(parts[largest])} is for {largest}"
         twice = _modelled(one, 2 * inside, 2 * tokens, 2 * rates["requests"])[0] / (2 * tokens)
         change = f"at twice the load a token takes {sized(twice, 2)} J if the promise still holds"
         if ratio > MORE_THAN_MODEL or ratio < 1 / MORE_THAN_MODEL:
@@ -79,8 +79,8 @@ def joules(run: Run, asked: Asked) -> Finding | None:
     return Finding(
         level,
         seen,
-        "a device that waits draws nearly half of what one at work does, so that joules a token "
-        "fall with the load",
+        "a waiting device draws nearly half of what a busy one does, so joules a token fall with "
+        "the load",
         change,
         how,
         "intuition/latency-throughput-cost",
@@ -143,11 +143,11 @@ def _modelled(
     running = min(max(1.0, inside), 1e6)
     none = PowerShares(0.0, 0.0, 0.0, 0.0)
     parts = {
-        "waits for the next step": replace(
+        "waiting for the next step": replace(
             none, idle_hopper=POWER.idle_hopper, idle_blackwell=POWER.idle_blackwell
         ),
-        "moves bytes": replace(none, memory=POWER.memory),
-        "multiplies": replace(none, arithmetic=POWER.arithmetic),
+        "moving bytes": replace(none, memory=POWER.memory),
+        "multiplying": replace(none, arithmetic=POWER.arithmetic),
     }
     whole = served_power_w(one, board, running, tokens, prompts)
     each = {

@@ -146,9 +146,9 @@ def binding(run: Run, asked: Asked) -> Finding | None:
     few = waiting.mean() < ONE_WAITS and (found is None or found.level == "note")
     return Finding(
         "note" if few else "warning",
-        f"{what}: somebody waited in {percent(float(queued.mean()))} of the time, "
-        f"{sized(float(waiting.mean()))} in the mean, {seen}",
-        "what binds is what more of would shorten the queue; more of the rest changes nothing",
+        f"{what}: somebody waited {percent(float(queued.mean()))} of the time, "
+        f"{sized(float(waiting.mean()))} on average, {seen}",
+        "only more of what binds shortens the queue",
         change,
         f"{running.size:,} moments" if scraped else f"{run.size:,} requests",
         "definitions/utilization",
@@ -247,8 +247,8 @@ def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
 
 
 def _memory_change(flags: tuple[str, ...]) -> str:
-    fewer = f"fewer bits for weights of more than twice the cache, else for the cache ({flags[3]})"
-    return f"raise {flags[2]}, take {fewer}, or add replicas"
+    fewer = f"for weights that take over twice the cache, else for the cache ({flags[3]})"
+    return f"raise {flags[2]}, use fewer bits {fewer}, or add replicas"
 
 
 def queue_or_prefill(run: Run, asked: Asked) -> Finding | None:
@@ -319,7 +319,7 @@ def _left_waiting(series: Series) -> str:
         return ""
     if not waiting[-1] > max(MANY_WAIT, EMPTY * running[-1]):
         return ""
-    return f"; {waiting[-1]:g} waited at the last scrape, beside {running[-1]:g} that ran"
+    return f"; at the last scrape {waiting[-1]:g} waited and {running[-1]:g} ran"
 
 
 def _waiting(
@@ -327,26 +327,26 @@ def _waiting(
 ) -> Finding | None:
     low, high = max(0.0, share - half), min(1.0, share + half)
     told = percent(share, low, high) if half > 0 else percent(share)
-    mean = f" of {duration(first)} in the mean" if math.isfinite(first) else ""
+    mean = f" ({duration(first)} on average)" if math.isfinite(first) else ""
     much = low > MOST_QUEUE
     if share < 0.1 and not left:
         return None
     change = (
-        "scrape ten times or more, which says what binds: who waits is in no mean yet"
+        "scrape ten times or more to see what binds: no mean has those who still wait"
         if left
         else ROUTED
         if much and _passed_share(run) > PASSED
         else then
         if then and share > MOST_QUEUE
-        else "add replicas, or bound the queue so that those who are let in are in time"
+        else "add replicas, or bound the queue so that whoever is admitted is in time"
         + BEFORE_OR_IN * how.startswith("estimated")
         if much
         else "shorten prompts or share prefixes: more replicas save only the wait"
     )
     return Finding(
         "warning" if much or left else "note",
-        f"{told} of the time to first token{mean} is waiting, the rest the prompt{left}",
-        "waiting is mended by capacity, the prompt's own time by less work",
+        f"{told} of the time to first token{mean} is waiting, the rest is the prompt{left}",
+        "capacity shortens the wait; only less work shortens the prompt's own time",
         change,
         how,
         "capacity/overload-control" if much else "architecture/streaming",
@@ -402,23 +402,21 @@ def engine_changed(run: Run, _asked: Asked) -> Finding | None:
     begins, times = told
     at, after = _clock_of(run)
     slow, engines = math.isnan(begins), "two engines"
-    change = "report the two parts by themselves, and look for a deploy, a replica that came or "
-    change += "went, a prefix cache that was lost, a clock that was lowered or a neighbour on the "
-    change += "device then"
+    change = "report the two parts separately, and look at that moment for a deploy, a replica "
+    change += "that came or went, a lost prefix cache, a lowered clock or a neighbour on the device"
     if slow:
-        seen, engines = "little by little a token came to take", "no one engine"
-        change = "report its beginning and its end by themselves, and look for a device that "
-        change += "became warm, a neighbour on it or contexts that grew"
+        seen, engines = "a token gradually came to take", "no single engine"
+        change = "report its beginning and its end separately, and look for a device that became "
+        change += "hot, a neighbour on it or contexts that grew"
     else:
         since = at(begins - float(np.nanmin(run.column("sent_s"))))
-        seen = f"from {since}{after} on, a token takes"
+        seen = f"from {since}{after} on a token takes"
     return Finding(
         "warning",
-        f"{seen} about {sized(times, 2)} times as long with as many inside and as long prompts",
-        f"the log is of {engines}, so nothing is said of the costs of a step or of the load that "
-        "it carries",
+        f"{seen} about {sized(times, 2)} times as long with as many inside and prompts as long",
+        f"the log is of {engines}, so it does not show what a step costs or what load is carried",
         change,
-        "least squares with one factor from a moment on, of seven moments tried, or one that grows",
+        "least squares with one factor from a moment on (seven tried), or one that grows",
         "machine/step-time",
     )
 
@@ -439,12 +437,12 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
     assert run.series is not None
     requests = run.series.grown("ttft_count")
     share = count / requests if requests > 0 else math.nan
-    each = f", {sized(share, 2)} for each request" if math.isfinite(share) else ""
+    each = f", {sized(share, 2)} a request" if math.isfinite(share) else ""
     many = share >= PREEMPTED or not (share >= 0 or count < FEW)
     return Finding(
         "problem" if many else "note",
         f"{count:,.0f} preemptions{each}",
-        "what was computed for them is computed again, and their readers see a gap",
+        "a preempted request is computed again, and its reader sees a gap",
         f"lower {(flags := _engine_flags(run, asked))[0]}, keep memory for answers that grow "
         f"({flags[4]}), or {_memory_change(flags)}"
         if many
@@ -482,7 +480,8 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
         seen = f"{percent(found)} of the prompt tokens were found in the prefix cache"
     else:
         seen = (
-            f"{percent(found)} of the prompt tokens were found, {percent(possible)} could have been"
+            f"{percent(found)} of the prompt tokens were found in the cache, {percent(possible)} "
+            "could have been"
         )
     left, fell = possible - found, _hits_fell(run)
     lost = left > HITS_LEFT or fell is not None
@@ -507,12 +506,12 @@ def prefix_hits(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "warning" if lost else "note",
         seen,
-        "a token that is found costs memory and no time: it shortens first tokens and raises what "
-        "an engine carries",
+        "a token found there costs memory but no time: first tokens come sooner, and the engine "
+        "carries more",
         change if lost or off or math.isnan(found) else "plan with this share (--cached-share)",
         "counted by tokens"
         if math.isnan(possible)
-        else "counted by blocks, with a cache that keeps all",
+        else "counted by blocks, with a cache that keeps everything",
         "optimization/caching",
     )
 
@@ -555,8 +554,7 @@ def guesses(run: Run, _asked: Asked) -> Finding | None:
         "warning" if low else "note",
         f"of {sized(length)} guessed tokens {percent(share.share)} are accepted: a step that "
         f"guesses yields {yields:.2f} tokens",
-        "each refused token was computed for nothing, and at high load that is somebody "
-        "else's step",
+        "each rejected token was computed for nothing, and at high load slows other requests",
         change if best else "switch guesses off",
         f"{each}; a guess costs {percent(PASS_COST)} of a step",
         "machine/step-time",
@@ -604,9 +602,8 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
     p99 = float(np.quantile(gaps, 0.99))
     time = float(gaps[long].sum() / gaps.sum())
     seen = (
-        f"{percent(share)} of the gaps are over {STALL:g} medians of {duration(usual)} (p99 "
-        f"{duration(p99)}),"
-        f" {percent(time)} of the reading time"
+        f"{percent(share)} of the gaps are over {STALL:g} times the median of {duration(usual)} "
+        f"(p99 {duration(p99)}) and take {percent(time)} of the reading time"
     )
     change = "look at the engine's log at the longest of them"
     ends = run.gap_end_s[fine] if run.gap_end_s.size == fine.size else np.zeros(0)
@@ -625,15 +622,15 @@ def stalls(run: Run, _asked: Asked) -> Finding | None:
         cause, chance = max(pairs, key=lambda pair: pair[0] - pair[1])
         if cause > 0.5 and cause > chance + 0.2:
             seen += (
-                f"; in {percent(cause)} of them a prompt was read, in {percent(chance)} of the "
+                f"; a prompt was read in {percent(cause)} of them and in {percent(chance)} of the "
                 "others"
             )
             change = (
                 "where gaps matter more than first tokens, lower --max-num-batched-tokens "
                 "(in TensorRT-LLM --max_num_tokens; in SGLang --chunked-prefill-size with "
                 "--enable-mixed-chunk, or where it guesses or logprobs are asked for with "
-                "--prefill-decode-interval 1) by halves, while first tokens stay in time, or "
-                "separate prompts"
+                "--prefill-decode-interval 1), halving it while first tokens stay in time, or give "
+                "prompts engines of their own"
             )
     return Finding(
         "warning" if time > STALLED else "note",

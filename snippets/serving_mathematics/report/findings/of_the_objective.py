@@ -135,10 +135,10 @@ def goodput(run: Run, asked: Asked) -> Finding | None:
     why_late = _why_late(run, told, asked) if level != "note" else ""
     return Finding(
         level,
-        f"{percent(share, low, high, asked.quantile)} of the {those} keep {wanted}, "
+        f"{percent(share, low, high, asked.quantile)} of the {those} keep {wanted}; "
         f"{percent(asked.quantile)} are promised{good}",
         f"{percent(1 - share)} were late or failed, {spent} "
-        f"the {percent(1 - asked.quantile)} that the promise leaves",
+        f"the {percent(1 - asked.quantile)} that the promise allows",
         why_late or kinds[said],
         f"no interval: {'all were' if share == 0 else 'none was'} late"
         if share in (0, 1)
@@ -189,7 +189,7 @@ def _spent(run: Run, asked: Asked) -> str:
         least, most = _shares_within(run, of, limit)
         if least == most:
             of_all = (1 - least) / (1 - asked.quantile)
-            said.append(f"; late {name}s spent {percent(of_all)} of what that leaves")
+            said.append(f"; late {name}s spent {percent(of_all)} of what that allows")
     return "".join(said)
 
 
@@ -255,7 +255,7 @@ def _promise_told(
     if far > limit and asked.quantile >= P99:
         return False, f"{name} at p99 is {duration(far)}{promised}"
     if mean > limit:
-        return False, f"{name} is {duration(mean)} in the mean{promised}"
+        return False, f"{name} is {duration(mean)} on average{promised}"
     if far <= limit and asked.quantile <= P99:
         return True, f"{name} at p99 is {duration(far)}{promised}"
     return None, ""
@@ -289,7 +289,7 @@ def _undecided(run: Run, asked: Asked) -> str:
 
 
 def _wanted(asked: Asked) -> str:
-    parts = [f"a first token in {duration(asked.ttft_s)}"] if asked.ttft_s > 0 else []
+    parts = [f"a first token within {duration(asked.ttft_s)}"] if asked.ttft_s > 0 else []
     parts += [f"{duration(asked.tpot_s)} a token"] if asked.tpot_s > 0 else []
     return " and ".join(parts)
 
@@ -320,22 +320,22 @@ def load_kept(run: Run, asked: Asked) -> Finding | None:
         target = scaling_target(most, twice if twice > 0 else 0.0)
         files = autoscaler_objects(target, asked.engine)
         change = (
-            f"scale on running plus waiting, {target} for each replica (keda.yaml or hpa.yaml, not "
-            "both), because nearer to where it breaks a fleet swings"
+            f"scale on running plus waiting requests, {target} a replica (keda.yaml or hpa.yaml, "
+            "not both), because a fleet swings if it is held closer to where the objective breaks"
             + ("" if twice > 0 else "; fewer, where a token then takes twice a lone request's time")
         )
     if asked.ttft_s > 0 and speed > 0 and broken:
         prompt = _known_mean(run.column("prompt_tokens"))
         flags = queue_flags(most, speed, asked.ttft_s, prompt, asked.engine)
         files["flags.txt"] = flags + "\n"
-    beyond = f", and refuse beyond: {files['flags.txt'].strip()}" if "flags.txt" in files else ""
+    beyond = f", and refuse more: {files['flags.txt'].strip()}" if "flags.txt" in files else ""
     return Finding(
         "warning" if broken else "note",
         seen.format(most),
-        "requests that run and wait rise before a promise breaks, and GPU utilization does not",
+        "running and waiting requests rise before a promise breaks; GPU utilization does not",
         f"{change}{beyond}",
-        f"Wilson's interval in {BINS} parts by load, failed requests left out; one engine behind "
-        "the log, and all that it served in it",
+        f"Wilson's interval in {BINS} parts by load, failed requests left out; if the log has one "
+        "engine, and all that it served",
         "capacity/autoscaling",
         files=files,
     )
@@ -448,17 +448,17 @@ def canary(run: Run, asked: Asked) -> Finding | None:
     count = math.ceil(alike * samples_per_arm(late, worse))
     together = alike > TOGETHER
     worth = sized(alike, 2)
-    seen = f"to see late requests go from {percent(late)} to {percent(worse)} takes {count:,} "
+    seen = f"to see late requests rise from {percent(late)} to {percent(worse)} takes {count:,} "
     seen += "in each arm"
     if together:
-        seen += f", {worth} times what independent ones would take: they are late together"
+        seen += f", {worth} times as many as if they were late independently"
     return Finding(
         "warning" if together else "note",
         seen,
-        "a canary of fewer passes what doubles the burn of the budget",
-        f"give the canary {count:,} requests before it decides, looked at once",
+        "a smaller canary lets through what doubles the burn rate of the budget",
+        f"give the canary {count:,} requests before it decides, and look once",
         "level 5%, power 80%"
-        + f"; late requests come together, so that {worth} are worth one" * (worth != "1"),
+        + f"; late requests come together, so {worth} count as one" * (worth != "1"),
         "architecture/shadow-canary",
     )
 
@@ -490,10 +490,10 @@ def cost(run: Run, asked: Asked) -> Finding | None:
     return Finding(
         "warning" if idle > IDLE else "note",
         ", ".join(parts),
-        "the price is of the hour, so a token costs what the hour leaves idle too",
+        "the price is per hour, so tokens pay for its idle time too",
         "share the devices with work that can wait, or let the fleet shrink in those hours"
         if idle > IDLE
-        else "compare at the load of the day, and not at the peak of a test",
+        else "compare at the load of the day, not at the peak of a test",
         "total tokens over total time",
         "intuition/latency-throughput-cost",
     )

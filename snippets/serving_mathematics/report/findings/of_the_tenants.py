@@ -63,8 +63,8 @@ def tenants(run: Run, _asked: Asked) -> Finding | None:
     if pushed:
         who, calm, busy, r, error = max(pushed, key=lambda one: one[2] / max(one[1], 1e-9))
         seen.append(
-            f"where {_called(run, who)} sends most, p90 of the others' TTFT is {duration(busy)}, "
-            f"where it sends least {duration(calm)} (rank correlation {r:.2f} ± {1.96 * error:.2f})"
+            f"when {_called(run, who)} sends most, p90 of the others' TTFT is {duration(busy)}, "
+            f"when it sends least {duration(calm)} (rank correlation {r:.2f} ± {1.96 * error:.2f})"
         )
     if slow:
         who, own, rest = max(slow, key=lambda one: one[1] / max(one[2], 1e-9))
@@ -74,11 +74,11 @@ def tenants(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "warning" if pushed else "note",
         "; ".join(seen),
-        "they share one queue and one step: a limit on requests lets in the one with long prompts, "
-        "and everybody's promise breaks by one's load",
-        "count tokens for each tenant at the gateway and bound them, or serve the largest apart"
+        "they share one queue and one step: a limit on requests does not hold back long prompts, "
+        "and one tenant's load breaks everybody's promise",
+        "bound each tenant's tokens at the gateway, or serve the largest separately"
         if pushed
-        else "bound tokens for each tenant at the gateway before the largest doubles",
+        else "bound each tenant's tokens at the gateway before the largest doubles",
         f"{run.size:,} requests, whole windows as observations",
         "optimization/hardware-scheduling",
     )

@@ -103,7 +103,7 @@ def late_client(run: Run, _asked: Asked) -> Finding | None:
                 f"{duration(both[0])}"
             )
         bad = typical > LATE_SHARE * reference or far > reference
-        seen = f"requests left {duration(mean)} late in the mean, {most} {duration(far)}{whole}"
+        seen = f"requests left {duration(mean)} late on average, {most} {duration(far)}{whole}"
         return _late(seen, "problem" if bad else "warning", "counted")
     asked, sent, count = run.said("rate_asked"), _sent_rate(run), _requests(run)
     if not (0 < asked < math.inf and sent > 0 and count >= 20):
@@ -122,9 +122,9 @@ def _late(seen: str, level: str, sure: str) -> Finding:
     return Finding(
         level,
         seen,
-        "what a request waited in the client is in no latency, and the engine was asked for less",
+        "latencies leave out the wait in the client, and the engine got less load than asked for",
         "give the client more processes or connections, raise or leave out --max-concurrency, and "
-        "count from when a request was due",
+        "measure latency from when a request was due",
         sure,
         "definitions/latency-distribution",
     )
@@ -176,8 +176,9 @@ def closed_loop(run: Run, _asked: Asked) -> Finding | None:
     follows = math.nan if told else _following(run)
     if not told and not follows > 0.8:
         return None
-    seen = f"{held:g} clients" if told else f"{percent(follows)} of the requests"
-    seen += " sent the next request when an answer came: a closed loop"
+    who = f"{held:g} clients sent each next request" if told else ""
+    who = who or f"{percent(follows)} of the requests were sent"
+    seen = f"{who} as soon as an answer came: a closed loop"
     level, sure = "note", "said by the tool" if told else "counted"
     latencies = run.column("latency_s")[run.good()]
     known = latencies[np.isfinite(latencies)]
@@ -194,10 +195,10 @@ def closed_loop(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         level,
         seen,
-        "a slow engine is asked less, so the test shows throughput at so many clients, and no "
-        "latency at a rate",
-        "for latencies send at a rate (--request-rate, without --max-concurrency); compare this run"
-        " with others of as many clients",
+        "a slow engine gets fewer requests, so the test shows the throughput with this many "
+        "clients, not the latency at a given rate",
+        "to measure latency, send at a rate (--request-rate, without --max-concurrency); compare "
+        "this run only with others of as many clients",
         sure,
         "definitions/latency-distribution",
     )
@@ -227,9 +228,9 @@ def all_at_once(run: Run, _asked: Asked) -> Finding | None:
     return Finding(
         "warning",
         f"all {count:,.0f} requests were sent at once",
-        "the engine was full from the first second on: throughput is its ceiling, and a time to "
-        "first token is a place in the queue",
-        "send at a rate (--request-rate) for latencies, and quote this run as throughput",
+        "the engine was full from the first second: throughput is its ceiling, and a time to first "
+        "token only shows the place in the queue",
+        "to measure latency, send at a rate (--request-rate), and quote this run as throughput",
         "counted" if counted else "said by the tool",
         "definitions/throughput",
     )
@@ -274,20 +275,19 @@ def warm_up(run: Run, _asked: Asked) -> Finding | None:
     p95 = [float(np.quantile(x, 0.95)) for x in (series, series[cut:])]
     _, faster = _start_of(run, cut)
     seen = (
-        f"the first {cut} of {series.size} requests took {sized(math.exp(above), 2)} times as long "
-        f"as the rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
+        f"the first {cut:,} of {series.size:,} requests took {sized(math.exp(above), 2)} times as "
+        f"long as the rest; p95 is {duration(p95[1])} without them, {duration(p95[0])} with them"
     )
-    seen += f"; they came {sized(faster, 2)} times as fast" if faster > 1 else ""
+    seen += f"; they arrived {sized(faster, 2)} times as fast" if faster > 1 else ""
     matters = p95[0] > 1.1 * p95[1] and not faster > 1
-    seen += "; what is said of the objective is of the rest" if matters else ""
+    seen += "; the objective is judged by the rest" if matters else ""
     return Finding(
         "warning" if matters else "note",
         seen,
-        "caches, graphs and connections are made once, and a burst at the start is no load that "
-        "lasts",
+        "caches, graphs and connections are set up once, and a burst at the start does not last",
         "warm up first (--num-warmups, SGLang's --warmup-requests, AIPerf's "
-        f"--warmup-request-count) or leave out the first {cut}",
-        f"MSER-5, {sized(above / max(spread, 1e-9), 2)} spreads of later blocks",
+        f"--warmup-request-count) or leave out the first {cut:,}",
+        f"MSER-5; {sized(above / max(spread, 1e-9), 2)} standard deviations above later blocks",
         "simulations",
     )
 
@@ -413,20 +413,19 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
     if not _grows_surely(medians):
         return Finding(
             "warning",
-            f"{seen}: a queue that grows, or a burst in so short a log",
-            "a queue behind a burst empties again, and one that grows lasts as long as its load",
-            change
-            or "test several times as long, and look whether the last tenth is slowest again",
-            "from tenth to tenth they did not rise as surely as by a steady overload (Student's t, "
-            "95%)",
+            f"{seen}: a growing queue, or a burst in so short a log",
+            "a queue behind a burst drains again; a growing one lasts as long as its load",
+            change or "test several times as long, and see whether the last tenth is slowest again",
+            "from tenth to tenth they did not rise as steadily as under a constant overload "
+            "(Student's t, 95%)",
             "definitions/utilization",
         )
     return Finding(
         "problem",
         seen,
-        "the load is above what the engine carries, so every percentile says how long the test was",
+        "the load is above what the engine carries, so percentiles grow as long as the test runs",
         change
-        or "lower the rate until the last tenth is as fast as the middle, or say the rate that was "
+        or "lower the rate until the last tenth is as fast as the middle, or report the rate "
         "served and no latency",
         "ten blocks in order, 1 in 2,000 by chance if none waited for the one before",
         "definitions/utilization",
@@ -469,12 +468,12 @@ def _unserved(run: Run) -> Finding | None:
     return Finding(
         "problem",
         f"{sized(asked)} requests a second were asked for and {sized(count / whole, 2)} were "
-        f"served, and a first token took {duration(first)} in the mean: a queue grew until the "
-        "last had come",
-        "the load is above what the engine carries, so every percentile says how long the test was",
-        "lower the rate, or say the rate that was served and no latency; a test with every request "
+        f"served, and a first token took {duration(first)} on average: a queue grew until the last "
+        "request arrived",
+        "the load is above what the engine carries, so percentiles grow as long as the test runs",
+        "lower the rate, or report the rate served and no latency; a test with every request "
         "(--save-detailed, --output-details) says what they waited for",
-        "the waiting of the last, twice the mean, is most of what the test took longer than "
+        "the last request's wait, twice the mean, is most of what the test took beyond "
         f"{duration(coming)}",
         "definitions/utilization",
     )
@@ -503,7 +502,7 @@ def too_few(run: Run, asked: Asked) -> Finding | None:
         seen = (
             f"{int(count):,} request{'s do' if count > 1 else ' does'} not bound {name} from above"
         )
-        why = "the largest value seen stands for what is larger, and the next run shows another"
+        why = "the largest value seen stands for all beyond it, and the next run will show another"
         change = f"send {needed:,} requests or more"
         if bounded >= 50:
             seen += f"; they bound p{bounded:g}"
@@ -524,7 +523,7 @@ def _percentile(times: FloatArray, quantile: float, name: str, of: str) -> Findi
     here, ordered = float(np.quantile(times, quantile)), np.sort(times)
     ranks, sure, alike = quantile_ranks(times.size, quantile), INDEPENDENT, _alike_times(times)
     low, high = ordered[[(ranks.lower or 1) - 1, (ranks.upper or times.size) - 1]].tolist()
-    told = f", with 95% from {duration(low)} to {duration(high)}"
+    told = f" (95% interval {duration(low)} to {duration(high)})"
     why = "a change within that interval is noise"
     change = f"send about {4 * times.size:,} requests to halve it"
     if alike > 1:
@@ -533,9 +532,9 @@ def _percentile(times: FloatArray, quantile: float, name: str, of: str) -> Findi
         sure = _sure_of(ends, alike, "slow requests")
         above = ends or (0.0, 2 * min(quantile, 1 - quantile))  # as many beyond as it counts
         low, high = np.quantile(ordered, [1 - above[1], 1 - above[0]]).tolist()
-        told = f", with 95% from {duration(low)} to {duration(high)}"
+        told = f" (95% interval {duration(low)} to {duration(high)})"
         if ends is None:
-            told = ", by slow requests that came together"
+            told = ", due to slow requests that came together"
             why = "the next run may have none of them, or twice as many"
             change = "test longer, until they come several times"
     if not high - low > WIDE * here:
@@ -568,12 +567,12 @@ def failures(run: Run, asked: Asked) -> Finding | None:
         told, sure = _share_told(flags, "failures")
     seen = f"{int(bad):,} of {int(total):,} requests failed: {told}"
     whose, of_failed, of_all = _mostly_of(run, ~run.good())
-    seen += f", {of_failed} of them of {whose}, which sent {of_all} of all" if whose else ""
+    seen += f", {of_failed} of them from {whose}, which sent {of_all} of all" if whose else ""
     if gave_up > 0.5 * bad:
         seen += f"; {'all' if gave_up == bad else f'{gave_up:,}'} because their clients gave up"
     if refused:
         some = "all" if refused == bad else f"{refused:,}"
-        seen += f"; {some} at the queue's limit, by each try"
+        seen += f"; {some} refused at the queue's limit, each try counted"
     fast = False
     if run.has("failed", "latency_s"):
         failed = run.column("latency_s")[~run.good()]
@@ -591,7 +590,7 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     change = "count a failure as a broken promise, and leave its time out of every percentile"
     if fast:
         change = (
-            "leave their times out of every percentile, which they make better, and count each as a"
+            "leave their times out of every percentile, which they flatter, and count each as a"
         )
         change += " broken promise"
     if gave_up > 0.5 * bad:
@@ -605,7 +604,7 @@ def failures(run: Run, asked: Asked) -> Finding | None:
     return Finding(
         level,
         seen,
-        f"at {percent(asked.quantile)} the budget is {percent(1 - asked.quantile)} of the requests",
+        f"a promise of {percent(asked.quantile)} leaves {percent(1 - asked.quantile)} for failures",
         change,
         sure,
         "definitions/slo-sla",
@@ -638,8 +637,8 @@ def empty_answers(run: Run, _asked: Asked) -> Finding | None:
     told, sure = _share_told(empty.astype(float), "they")
     return Finding(
         "warning",
-        f"{empty.sum():,} answers that count as whole have no token: {told}",
-        "an answer of nothing is the fastest of all, and lowers every mean",
+        f"{empty.sum():,} answers that count as complete have no token: {told}",
+        "an empty answer is the fastest of all, and lowers every mean",
         "look at them: a filter, a stop word or an error that the client takes for an answer",
         sure,
         "definitions/latency-distribution",
@@ -686,7 +685,7 @@ def tpot_definition(run: Run, _asked: Asked) -> Finding | None:
         "warning",
         f"the tool says {duration(said)} a token, (end − first)/(tokens − 1) is "
         f"{duration(expected)}{like}",
-        "an objective, a plan or another tool's number means the second",
+        "objectives, plans and other tools mean the second",
         f"compare {duration(expected)} with others, and say which is meant",
         "computed for each request" if single else "from means, so only what is far off is said",
         "conventions",
@@ -720,10 +719,10 @@ def little_open(run: Run, _asked: Asked) -> Finding | None:
         return None
     return Finding(
         "warning",
-        f"{sized(count / seconds, 4)} a second of {duration(whole)} each are "
-        f"{sized(audit.in_flight, 4)} inside, "
-        f"and the test {'held' if math.isfinite(held) else 'says'} {sized(number, 4)}",
-        "one of the three numbers is of something else: a latency without its wait, a rate with "
+        f"{sized(count / seconds, 4)} requests a second of {duration(whole)} each make "
+        f"{sized(audit.in_flight, 4)} in flight, "
+        f"but the test {'held' if math.isfinite(held) else 'says'} {sized(number, 4)}",
+        "one of the three numbers measures something else: a latency without its wait, a rate with "
         "failures in it, or clients that paused",
         "count all three over the same window, and pauses as pauses",
         f"Little's law, which is exact but for {percent(tolerance)} at the edges of the run",
@@ -756,7 +755,7 @@ def equal_lengths(run: Run, _asked: Asked) -> Finding | None:
         "note",
         f"all {' and all '.join(alike)}",
         "a batch of equal answers ends together, and no long prompt stalls others: users' lengths "
-        "make tails that this test has not",
+        "make tails that this test lacks",
         "test with lengths of your own log (--dataset-name custom, or a trace)",
         "counted",
         "optimization/batching",

@@ -82,8 +82,8 @@ def bursts(run: Run, asked: Asked) -> Finding | None:
         "warning" if run.tool == "a trace" or index > 3 else "note",
         f"dispersion over {duration(window)} is {', '.join(shown)} (1 is Poisson"
         f"{spread}); the busiest {duration(window)} brings {sized(peak, 2)} times the mean",
-        "a fleet for the mean rate is short in every burst, and bursts of requests need not be "
-        "bursts of work",
+        "a fleet sized for the mean rate is too small in every burst, and bursts of requests need "
+        "not be bursts of work",
         "plan with the trace itself (serving-mathematics plan --trace), or with the rate of its "
         "busiest minutes",
         f"{counts.size} windows, chance under Poisson below {RARE:g}, of {len(tried)} "
@@ -205,9 +205,10 @@ def lengths_follow_load(run: Run, _asked: Asked) -> Finding | None:
         "note",
         f"prompts are {word} when many come: rank correlation {_minus(f'{r:.2f}')} ± "
         f"{1.96 * error:.2f} over {duration(window)}",
-        f"a plan that draws lengths apart from times is too {'kind' if r > 0 else 'strict'}",
-        "plan with the trace, or size prompts and answers apart by the busiest windows",
-        f"{count} windows; two slow drifts, each by itself, look the same",
+        "a plan that draws lengths independently of times is too "
+        f"{'optimistic' if r > 0 else 'pessimistic'}",
+        "plan with the trace, or take prompts and answers from the busiest windows",
+        f"{count} windows; two unrelated slow drifts look the same",
         "capacity/arrival-rates",
     )
 
@@ -250,8 +251,8 @@ def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
         "note",
         f"1% of the requests bring {percent(share)} of the prompt tokens, the longest "
         f"{tokens[-1]:,.0f}",
-        "a limit of the engine lets them all in, and each of them is a stall for the others",
-        "bound tokens at the gateway, with those that come, and cut prompts into chunks",
+        "a limit on requests lets them all in, and each of them stalls the others",
+        "bound tokens at the gateway, the incoming prompt's included, and cut prompts into chunks",
         f"{tokens.size:,} requests",
         "capacity/overload-control",
     )
@@ -275,9 +276,9 @@ def sessions(run: Run, _asked: Asked) -> Finding | None:
         return None
     return Finding(
         "note",
-        f"{counts.size:,} sessions of {sized(known.size / counts.size)} requests in the mean, the "
+        f"{counts.size:,} sessions of {sized(known.size / counts.size)} requests on average, the "
         f"longest of {counts.max():,}: {percent(follow)} of the requests follow another",
-        "a follower's prompt begins with what its engine has read, if it comes to the same one",
+        "a follow-up begins with what an engine has already read, if it is sent to the same one",
         "route by session or prefix, and give the cache room for the pause between two turns",
         "counted",
         "architecture/model-routers",
@@ -301,12 +302,10 @@ def retries(run: Run, _asked: Asked) -> Finding | None:
     share = again / attempts.size
     return Finding(
         "problem" if share > 0.1 else "warning",
-        f"{percent(share)} of the requests are another try of one before, up to try "
-        f"{attempts.max():g}",
-        "retries are load that grows when the engine is slow, and each answer's time leaves "
-        "out the "
-        "tries before it",
-        "give retries a budget of a tenth of the requests, and count from the first try",
+        f"{percent(share)} of the requests repeat an earlier one, up to try {attempts.max():g}",
+        "retries are load that grows when the engine is slow, and each answer's time leaves out "
+        "the tries before it",
+        "give retries a budget of a tenth of the requests, and measure from the first try",
         "counted",
         "capacity/overload-control",
     )
