@@ -116,7 +116,7 @@ def test_long_lengths_are_told_and_what_the_context_cuts() -> None:
         assert abs(mean - drawn.mean()) < 3 * drawn.std() * math.sqrt(1 / 2000 + 1 / TO_CUT)
     prompt, output = question.mean_lengths
     means = f"{prompt:,.0f} in and {output:,.0f} out"
-    cut = f"cut at the context of 131,072 tokens: this is for {means} in the mean. For 100,000 and"
+    cut = f"cut at the context of 131,072 tokens: this is for {means} on average. For 100,000 and"
     assert f"{cut} 250 give a trace." in said
     assert 60_000 < sample.prompt_tokens.mean() < 80_000
     spread = "Lengths are drawn geometric, and equal prompts take less time: a trace has its own."

@@ -99,7 +99,7 @@ def test_a_device_without_a_power_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("price", "words"),
-    [(0.05, "% of this traffic on"), (0.0005, "this fleet would be cheaper if it carried ")],
+    [(0.05, "% of this traffic up"), (0.0005, "this fleet would be cheaper if it carried ")],
 )
 def test_an_answer_says_from_which_share_on_the_fleet_is_cheaper(price: float, words: str) -> None:
     asked = {"rate_per_s": 40, "requests": 100, "ttft_s": 3, "parallelism": "tp1"}

@@ -97,7 +97,7 @@ def _api_said(usd_per_hour: float, even_share: float, load: float) -> str:
     """What an API takes, and from which traffic on a fleet is cheaper, as far as it can serve that.
     even_share: of this traffic. load: this traffic over the most that the fleet could serve."""
     much = f"{100 * even_share:,.0f}% of this traffic"
-    cheaper = f"this fleet is cheaper from {much} on"
+    cheaper = f"this fleet is cheaper from {much} up"
     if even_share > 1:
         cheaper = f"this fleet would be cheaper if it carried {much} or more, and it could serve "
         cheaper += f"{100 / load:,.0f}% at most"
@@ -107,7 +107,7 @@ def _api_said(usd_per_hour: float, even_share: float, load: float) -> str:
 def _api_summary(told: Answer) -> str:
     """What an API takes for the same, as a sentence, where its prices were given."""
     said = [line.value for line in _price_lines(told) if line.what.startswith("the API")]
-    return "".join(f" The API, for the same, takes {value}." for value in said)
+    return "".join(f" The API, for the same, costs {value}." for value in said)
 
 
 def _energy_lines(told: Answer) -> list[Line]:
@@ -116,8 +116,8 @@ def _energy_lines(told: Answer) -> list[Line]:
     if energy is None:
         return []
     said = (
-        f"{sized(energy.joules_a_token)} J ± {100 * energy.error:.0f}%, within which nine in "
-        f"ten of {energy.runs} measured runs were, predicted without their model"
+        f"{sized(energy.joules_a_token)} J ± {100 * energy.error:.0f}%: as near were nine "
+        f"in ten of {energy.runs} measured runs, predicted without their own model"
     )
     if not energy.measured:
         like = "a B200" if told.question.deployment.system.generation == "blackwell" else "an H100"

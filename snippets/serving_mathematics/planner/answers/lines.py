@@ -199,7 +199,7 @@ def _cut_said(traffic: Traffic, left: tuple[float, float, float], most: str) -> 
     asked = f"{traffic.mean_prompt_tokens:,.0f} and {traffic.mean_output_tokens:,.0f}"
     return (
         f" Of the drawn requests {100 * share:.0f}% are cut at the {most}: this is for "
-        f"{prompt:,.0f} in and {answer:,.0f} out in the mean."
+        f"{prompt:,.0f} in and {answer:,.0f} out on average."
         + f" For {asked} give a trace."
         * drawn
     )
