@@ -247,7 +247,7 @@ def _engine_flags(run: Run, asked: Asked) -> tuple[str, ...]:
 
 
 def _memory_change(flags: tuple[str, ...]) -> str:
-    fewer = f"for weights that take over twice the cache, else for the cache ({flags[3]})"
+    fewer = f"for weights over one and a half times the cache, else for the cache ({flags[3]})"
     return f"raise {flags[2]}, use fewer bits {fewer}, or add replicas"
 
 
