@@ -91,7 +91,7 @@ def what_bursts(by_second: float, by_minute: float) -> str:
     by_second, by_minute: variance over mean of the requests in windows of a second and a minute,
     not negative. "paced" where seconds are below 0.8; "Poisson" where they are at most 1.5 and
     minutes at most 2; of the others "drift" where minutes are more than ten times as far above 1 as
-    seconds, "bursts" else: clumps are as large in both, and what a moving rate adds to 1 grows
+    seconds, "bursts" otherwise: clumps are as large in both, and what a moving rate adds to 1 grows
     sixtyfold. Raises ValueError on negative ones.
 
     >>> what_bursts(by_second=0.5, by_minute=0.6)

@@ -78,12 +78,12 @@ def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
 
 
 def what_happened(running: float, waiting: float, places: int, tokens_over: float) -> str:
-    """What a dashboard of one replica, in the mean, says: "short", "swings", "heavier" or "well".
+    """What a dashboard's means of one replica say: "short", "swings", "heavier" or "well".
 
     running, waiting: requests of a replica. places: that it has. tokens_over: time per token over
     its target. "short" where one request or more waits and nine tenths of the places or more are
     taken; "swings" where one or more waits although half of the places or more are free; "heavier"
-    where less than one waits and tokens are a tenth or more over their target; "well" else. Raises
+    where less than one waits and tokens are a tenth or more over their target; else "well". Raises
     ValueError on negative counts and on more running requests than places.
 
     >>> what_happened(running=60, waiting=0.2, places=64, tokens_over=0.9)

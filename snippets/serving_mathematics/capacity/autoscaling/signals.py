@@ -410,8 +410,8 @@ def _late_on_a_line(
 def check_three_times_a_lone_request() -> None:
     """Let a step be a line, and a lone request take a twentieth of a full engine's time per token,
     or a little more. With a target of 0.38 of the full engine's time, the fleet then swings for
-    ever under a load that never changes, and a tenth or more are late; so it does for requests
-    inside with a target of a fifth of the places. With three times the lone request's time as the
+    ever under a load that never changes, and a tenth or more are late; so it does with a target of
+    a fifth of the places for requests inside. With three times the lone request's time as the
     target, or the requests inside at which a token takes twice that time, none are late, and few
     are on the shift with its surprise.
 
@@ -508,7 +508,7 @@ def check_a_target_without_tuning() -> None:
 def check_waiting_alone_is_late() -> None:
     """With a minimum of one replica, no threshold on waiting requests keeps the promise to nine in
     ten, on either machine. With a minimum that keeps it through the wave, the surprise still makes
-    more requests late than is allowed.
+    too many late.
 
     Source: the same shift.
     """

@@ -67,7 +67,7 @@ def what_rages(first_per_s: float, attempts_per_s: float, capacity_per_s: float)
     first_per_s: first attempts, counted apart from retries. attempts_per_s: all that arrive.
     capacity_per_s: that the fleet answers at most. "overload" where first attempts alone reach the
     capacity; "storm" where only all attempts do; "risk" where one retry for each would reach it;
-    "calm" else. Raises ValueError on rates that are not positive, and on fewer attempts than first
+    else "calm". Raises ValueError on rates that are not positive, and on fewer attempts than first
     ones.
 
     >>> what_rages(first_per_s=30.0, attempts_per_s=90.0, capacity_per_s=80.0)

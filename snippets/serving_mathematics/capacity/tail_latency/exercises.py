@@ -64,14 +64,14 @@ def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> 
 
 
 def whose_tail(first_s: float, queue_s: float, prefill_s: float) -> str:
-    """Whose the slowest first tokens are, from three percentiles of a dashboard: "others" where the
-    wait in the line is more than half of the first token, else "own" where the reading of the
-    prompt is, "elsewhere" where both together are less than half, "both" else. Elsewhere is the API
+    """What delays the slowest first tokens, from three percentiles of a dashboard: "others" where
+    the wait in the queue is more than half of the first token, else "own" where the reading of the
+    prompt is, "elsewhere" where both together are less than half, else "both". Elsewhere is the API
     server, or a step that stood still; gateway and network are in none of the three.
 
-    first_s, queue_s, prefill_s: p99 of the first token, which is positive, of the time in the line,
-    and of the prompt's reading [s]. Percentiles do not add up, so the answer is a place to look.
-    Raises ValueError on negative times, and on no first token.
+    first_s, queue_s, prefill_s: p99 of the first token, which is positive, of the wait in the
+    queue, and of the prompt's reading [s]. Percentiles do not add up, so the answer is a place to
+    look. Raises ValueError on negative times, and on no first token.
 
     >>> whose_tail(first_s=2.0, queue_s=1.6, prefill_s=0.3)
     'others'
