@@ -75,8 +75,7 @@ def _on_arrivals(load_per_s: npt.ArrayLike, replica_per_s: float) -> Policy:
 
 
 def check_a_full_fleet_reads_no_more() -> None:
-    """With 64 requests running, the most allowed, a target of 59 orders nothing, and one of 58
-    orders replicas.
+    """Where 64 requests run and no more may, a target of 59 orders nothing, and one of 58 does.
 
     Source: by hand.
     """

@@ -252,8 +252,8 @@ def figure_frontier(figure: Figure) -> None:
 
     Alt: Late requests on a logarithmic axis against replica-hours. The points of time per token and
     of arrivals lie left of those of a fixed fleet; those of time per token rise steeply at their
-    left end, for hot targets. The points of requests inside lie further to the right and jump up
-    for hot targets. Those of waiting requests lie alone at the upper right.
+    left end. Those of requests inside lie further to the right and jump up for hot targets. Those
+    of waiting requests lie alone at the upper right.
     """
     axes = figure.subplots()
     for name, colour, label, where in (
@@ -374,9 +374,9 @@ def check_a_step_that_is_no_line() -> None:
 
 
 def check_places_that_keep_no_promise() -> None:
-    """On a 70B model on four devices with 256 places, a lone request takes less than a sixth of a
-    full engine's time, and at the page's share a tenth or more are late. With the 73 places that
-    keep the promise it takes a third, and requests inside, at two fifths, keep it on the shift.
+    """On a 70B on four devices with 256 places, a lone request takes less than a sixth, and at the
+    page's share a tenth or more are late. With the 73 places that keep the promise it takes a
+    third, and requests inside, at two fifths, keep it on the shift.
 
     Source: the same shift.
     """

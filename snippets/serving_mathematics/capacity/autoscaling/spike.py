@@ -337,7 +337,7 @@ def check_the_fluid_says_the_same() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """The first five minutes of a spike, simulated again request by request, are as recorded.
+    """The first five minutes of a spike, request by request again, are as recorded.
 
     Source: the record, and its command.
     """
