@@ -236,8 +236,8 @@ def check_dispersion_test_published() -> None:
 
 
 def check_false_alarms() -> None:
-    """On Poisson traffic the test at the 5% level raises a false alarm in 5% of logs. A rate that
-    climbs from three in a window to eight is mostly found.
+    """On Poisson traffic, the test at the 5% level raises a false alarm in 5% of logs. A rate that
+    climbs from three arrivals per window to eight is found in most logs.
 
     Source: 2000 simulated logs of 60 windows each, at 5.5 and at 1 arrival per window, and one
     whose rate moves from 3 to 8 in six steps, tested row by row; binomial standard error.
@@ -252,8 +252,8 @@ def check_false_alarms() -> None:
 
 
 def check_renewal_limit() -> None:
-    """Independent gaps carry their dispersion in CV²: gamma gaps with k = 1/4 reach 4 in long
-    windows.
+    """If gaps are independent, the dispersion in long windows is their CV²: for gamma gaps with
+    k = 1/4 it reaches 4.
 
     Source: renewal theory, I(∞) = Ca² = 1/k; 28 simulated runs of 250 windows with 200 arrivals
     each.

@@ -294,8 +294,8 @@ def _recorded() -> TraceStatistics:
 
 
 def check_recorded_trace() -> None:
-    """The conversation trace: 19,366 requests at 5.530/s with a gap CV of 1.094 and dispersion
-    1.39, 3.87 and 16.4.
+    """The conversation trace: 19,366 requests at 5.530/s, with a gap CV of 1.094 and a dispersion
+    of 1.39, 3.87 and 16.4 in windows of 1, 10 and 60 s.
 
     Source: an independent computation on the same file, rounded to the digits shown.
     """
@@ -310,7 +310,7 @@ def check_recorded_trace() -> None:
 
 def check_dispersion_of_tokens() -> None:
     """Poisson arrivals with independent lengths have a dispersion of tokens of 1, whatever the
-    lengths; with one length it is that of the requests.
+    lengths; where all lengths are equal, it is the dispersion of the requests.
 
     Source: variance λwE[X²] of a compound Poisson sum; 40 runs of 400 windows, their own standard
     error. The requests' own dispersion for equal lengths.
@@ -328,8 +328,8 @@ def check_dispersion_of_tokens() -> None:
 
 
 def check_tokens_do_not_follow_the_requests() -> None:
-    """Answers are shorter in the minutes with many requests, so that their tokens burst less than
-    the requests; those of prompts burst more.
+    """Answers are shorter in the minutes with many requests, so answer tokens burst less than
+    requests do; prompt tokens burst more.
 
     Source: the recorded minutes.
     """
@@ -343,7 +343,8 @@ def check_tokens_do_not_follow_the_requests() -> None:
 
 
 def check_waits_of_poisson_arrivals() -> None:
-    """Poisson arrivals at this rate wait as the page says, a fortieth of what the hour's do.
+    """Poisson arrivals at the hour's rate wait as long as the page says, a fortieth of the wait of
+    the hour's own arrivals.
 
     Source: 300,000 simulated arrivals at a server of constant time, 80% busy.
     """

@@ -37,12 +37,12 @@ HINTS = {
         "must come out as 1."
     ),
     "pools": (
-        "Each of two pools is filled by the busiest minute of its kind, one pool by that of the "
-        "sum. Add before you take the largest."
+        "With two pools, each is sized by the busiest minute of its own tokens; with one, by the "
+        "busiest minute of the sum. Add before you take the largest."
     ),
     "what_bursts": (
         "Clumps are as large in a minute as in a second. What a moving rate adds to 1 grows with "
-        "the window, and with the traffic. Compare what both have above 1."
+        "the window, and with the traffic. Compare by how much each exceeds 1."
     ),
 }
 
@@ -91,7 +91,7 @@ def what_bursts(by_second: float, by_minute: float) -> str:
     by_second, by_minute: variance over mean of the requests in windows of a second and a minute,
     not negative. "paced" where seconds are below 0.8; "Poisson" where they are at most 1.5 and
     minutes at most 2; of the others "drift" where minutes are more than ten times as far above 1 as
-    seconds, "bursts" else: clumps are as large in both, and what a moving rate adds to 1 grows
+    seconds, "bursts" otherwise: clumps are as large in both, and what a moving rate adds to 1 grows
     sixtyfold. Raises ValueError on negative ones.
 
     >>> what_bursts(by_second=0.5, by_minute=0.6)
@@ -129,8 +129,8 @@ def example() -> SimpleNamespace:
 
 
 def check_router() -> None:
-    """Poisson traffic stays Poisson, all of a stream keeps its dispersion, and batches of four are
-    seen as less the smaller the share.
+    """On one replica behind a random router, Poisson traffic stays Poisson, a replica that gets
+    the whole stream sees its dispersion, and batches of four show less the smaller the share.
 
     Source: 200,000 windows of batches of four, dealt out one request at a time; three hundredths.
     """
@@ -146,8 +146,8 @@ def check_router() -> None:
 
 
 def check_pools() -> None:
-    """One pool has no more engines filled than two whose busiest minutes fall together, and fewer
-    where they do not.
+    """One pool fills no more engines than two do whose busiest minutes coincide, and fewer than
+    two whose busiest minutes do not.
 
     Source: minutes made by hand.
     """
@@ -160,9 +160,9 @@ def check_pools() -> None:
 
 
 def check_what_bursts() -> None:
-    """Poisson counts are Poisson, one arrival a second is paced, batches of four burst, and a rate
-    that doubles halfway, or swings by three tenths, drifts: at five requests a second and at two
-    hundred, where its seconds are above those of the batches.
+    """Poisson counts are Poisson, equal counts in every second are paced, batches of four burst,
+    and a rate that jumps halfway, or swings by three tenths, drifts: at five requests a second and
+    at two hundred, where a drift has the larger dispersion in seconds.
 
     Source: simulated logs of an hour.
     """
@@ -193,7 +193,7 @@ def check_what_bursts() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Negative dispersions, costs that are none and impossible shares name the argument."""
+    """Negative dispersions, costs of zero and impossible shares are refused by name."""
     checks.raises("negative", what_bursts, -1.0, 1.0, match="by_second must be non-negative")
     checks.raises("no cost", pools, [1.0], [1.0], 0.0, 1.0, match="prompt_s must be positive")
     checks.raises("share", routed_dispersion, 2.0, 0.0, match="share must be in (0, 1]")

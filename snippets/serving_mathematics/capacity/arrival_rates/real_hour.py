@@ -273,9 +273,9 @@ def _over(values: Sequence[float] | FloatArray, span_min: int) -> FloatArray:
 
 
 def figure_hour(figure: Figure) -> None:
-    """A real hour by the minute: prompts swing more than requests, and answers less.
+    """A real hour by the minute: prompt tokens swing more than requests, and answer tokens less.
 
-    Each over its mean.
+    Each is divided by its mean.
 
     Alt: Three lines over an hour, each over its mean. Prompt tokens climb to nearly twice the mean
     in the second half, requests less high, and answer tokens stay nearer to the mean throughout.
@@ -294,8 +294,8 @@ def figure_hour(figure: Figure) -> None:
 
 def figure_kept(figure: Figure) -> None:
     """Played as it was, the hour breaks the promise (99 requests in a hundred) from just above
-    three fifths of the ceiling on. Poisson arrivals at the same rate do not show it, nor do its own
-    gaps in another order, up to seven tenths.
+    three fifths of the ceiling. Up to seven tenths, neither Poisson arrivals at the same rate nor
+    the hour's own gaps in another order break it.
 
     The chat machine; a request is in time if it gets what the machine promises. Means of eight
     draws.
@@ -319,7 +319,7 @@ def figure_kept(figure: Figure) -> None:
 
 def slider_hour() -> dict[str, Any]:
     """Play the hour. Prompts and answers have their busiest minutes at different times: size for
-    work, in which each token counts what it takes."""
+    work, in which each token is weighted by the time that it takes."""
     hour = _recorded()
     clock = np.arange(1.0, len(hour.requests_per_minute) + 1)
     parts = {
@@ -371,16 +371,17 @@ def slider_hour() -> dict[str, Any]:
             "broken": "work",
         },
         "reading": "In minute {minute}, work is at {work} of its mean, requests at {requests},"
-        " prompt tokens at {prompt tokens}, answer tokens at {answer tokens}. At most, over"
-        " {averaged over}: {most work}, {most requests}, {most prompt tokens},"
-        " {most answer tokens}.",
+        " prompt tokens at {prompt tokens}, answer tokens at {answer tokens}. The highest,"
+        " averaged over {averaged over}: work {most work}, requests {most requests}, prompt tokens"
+        " {most prompt tokens}, answer tokens {most answer tokens}.",
     }
 
 
 def check_the_order_matters() -> None:
-    """At four fifths of the ceiling the hour as it was keeps fewer promises than its own gaps in
-    another order, and those fewer than Poisson arrivals at its rate, which keep nearly all; up to
-    half nothing is lost. This holds with 256 places and, by less, with 64.
+    """At four fifths of the ceiling, the hour as it was keeps fewer promises than with its gaps
+    shuffled, and with its gaps shuffled fewer than Poisson arrivals at its rate, which keep nearly
+    all; up to half of the ceiling, nothing is lost. This holds with 256 places and, by a smaller
+    margin, with 64.
 
     Source: the record, two engines.
     """
@@ -399,10 +400,10 @@ def check_the_order_matters() -> None:
 
 
 def check_size_for_the_work_of_the_busiest_minute() -> None:
-    """Sized so that the work of the busiest minute is the load up to which the chat machine keeps
-    its promise, 99 in a hundred requests of the hour are in time, with 256 places and with 64.
-    Sized by the mean of two minutes they are not, with 256. Sized by prompts alone, nearly a
-    quarter of the fleet is room that nobody needs, and more of one with 64 places.
+    """If the work of the busiest minute is put at the load up to which the chat machine keeps its
+    promise, 99 in a hundred requests of the hour are in time, with 256 places and with 64. If the
+    mean of two minutes is put there, fewer are, with 256. If prompts alone set the size, nearly a
+    quarter of the fleet is unneeded, and more of it with 64 places.
 
     Source: the record, at these loads.
     """
@@ -419,9 +420,9 @@ def check_size_for_the_work_of_the_busiest_minute() -> None:
 
 
 def check_chance_makes_a_busy_minute() -> None:
-    """Where nothing bursts and nothing drifts, the busiest minute of a week asks one mixture for
-    half as much again as the mean, or more. Windows of a thousand requests leave a seventh of that
-    to chance.
+    """Where nothing bursts and nothing drifts, the busiest minute of a week still asks one mixture
+    for at least half as much again as the mean. In windows of a thousand requests, what chance
+    adds to the mean is a seventh of that.
 
     Source: simulated weeks, two draws; the largest of as many normal sums as a week has windows.
     """
@@ -439,9 +440,9 @@ def check_chance_makes_a_busy_minute() -> None:
 
 
 def check_where_the_orders_part() -> None:
-    """Below the load at which the busiest minute keeps the promise all ways to play the hour keep
-    it, and half is below; above, the two with the real order of arrivals break it first, and at 70%
-    the others still keep it.
+    """Below the load at which the busiest minute keeps the promise, all ways to play the hour keep
+    it, and half of the ceiling is below. Above that load, the two ways with the real order of
+    arrivals break it first; at 70% the others still keep it.
 
     Source: the record.
     """
@@ -458,9 +459,9 @@ def check_where_the_orders_part() -> None:
 
 
 def check_slower_engines_lose_at_half() -> None:
-    """At half of its ceiling a 70B on four devices with 64 places keeps its promise to nearly all
-    of Poisson arrivals, and to two in a hundred fewer at the rates of the hour's minutes; chat to
-    nearly all of both.
+    """At half of its ceiling, a 70B model on four devices with 64 places keeps its promise to
+    nearly all Poisson arrivals, and to two in a hundred fewer where the rate follows the hour's
+    minutes; chat keeps it to nearly all of both.
 
     Source: `run_engine`, 12,000 requests each.
     """
@@ -475,9 +476,9 @@ def check_slower_engines_lose_at_half() -> None:
 
 
 def check_lengths_that_follow_the_rate() -> None:
-    """Answers are shorter in the minutes with many requests. Shuffled lengths lose that: an engine
-    with few places, which answers fill, then keeps far fewer promises than with the real ones; one
-    with all 256 keeps as many to a fiftieth.
+    """Answers are shorter in the minutes with many requests. Shuffling the lengths loses that: an
+    engine with few places, which answers fill, then keeps far fewer promises than with the real
+    lengths; with all 256 places the share differs by at most a fiftieth.
 
     Source: the record, at 80% of the ceiling.
     """
@@ -489,8 +490,8 @@ def check_lengths_that_follow_the_rate() -> None:
 
 
 def check_prompts_and_answers_apart() -> None:
-    """The busiest minute has more of the mean's prompt tokens than of its requests, and fewer
-    answer tokens; so it is over five minutes.
+    """Over their means, prompt tokens have a higher busiest minute than requests, and answer tokens
+    a lower one; the same holds for the busiest five minutes.
 
     Source: the recorded minutes.
     """

@@ -37,9 +37,8 @@ HINTS = {
         "small rD."
     ),
     "what_happened": (
-        "Ask first whether a request waits in the mean. If so, are the places taken? Waiting "
-        "beside free places and free memory is a mean of a full hour and an empty one, or of a "
-        "full replica and an empty one."
+        "Ask first whether requests wait on average. If so, are the places taken? If places and "
+        "memory are free, the mean is of full and empty hours, or of full and empty replicas."
     ),
 }
 
@@ -79,12 +78,12 @@ def target_for_ramp(growth_per_s: float, delay_s: float) -> float:
 
 
 def what_happened(running: float, waiting: float, places: int, tokens_over: float) -> str:
-    """What a dashboard of one replica, in the mean, says: "short", "swings", "heavier" or "well".
+    """What a dashboard's means of one replica say: "short", "swings", "heavier" or "well".
 
     running, waiting: requests of a replica. places: that it has. tokens_over: time per token over
     its target. "short" where one request or more waits and nine tenths of the places or more are
     taken; "swings" where one or more waits although half of the places or more are free; "heavier"
-    where less than one waits and tokens are a tenth or more over their target; "well" else. Raises
+    where less than one waits and tokens are a tenth or more over their target; else "well". Raises
     ValueError on negative counts and on more running requests than places.
 
     >>> what_happened(running=60, waiting=0.2, places=64, tokens_over=0.9)
@@ -115,7 +114,7 @@ def example() -> SimpleNamespace:
 
 
 def check_draining_on_time() -> None:
-    """The backlog of a cold start is gone in time with the count found, and not with one fewer.
+    """The backlog of a cold start is cleared in time by the count found, and not by one fewer.
 
     Source: cold_start for the drain time of a given fleet, the inverse problem.
     """
@@ -133,8 +132,8 @@ def check_draining_on_time() -> None:
 
 
 def check_ramp_needs_headroom() -> None:
-    """On a linear ramp, a fleet sized late at the target found is just large enough, and a hotter
-    one is not.
+    """On a linear ramp, a fleet ordered with the delay is just large enough at the target found,
+    and too small at a higher one.
 
     Source: fluid on a ramp from load 1, ordering load/target at each instant, ready D later.
     """
@@ -151,7 +150,7 @@ def check_ramp_needs_headroom() -> None:
 
 
 def check_what_happened() -> None:
-    """Each answer is given where the panels are as it says, one request or a hundredth apart.
+    """Each answer is given up to its limits, and not one request or a hundredth beyond them.
 
     Source: by hand.
     """

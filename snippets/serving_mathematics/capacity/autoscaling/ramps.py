@@ -54,9 +54,9 @@ def _growing(first: float, last: float) -> FloatArray:
 
 
 def check_growth_within_a_start_up() -> None:
-    """Growth within one start-up up to the load that keeps the promise is served in time, from
-    four fifths of the most and from three fifths; growth up to the most leaves a tenth of those who
-    come around its end late, or more.
+    """Growth within one start-up, from three or four fifths of the ceiling to the load that keeps
+    the promise, is served in time; growth from four fifths to the ceiling makes a tenth or more of
+    the requests around its end late.
 
     Source: an engine request by request, two draws; who comes from the growth's start, or in its
     last 30 s, to 20 s after it.

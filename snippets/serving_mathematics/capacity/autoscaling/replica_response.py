@@ -140,12 +140,11 @@ def example() -> SimpleNamespace:
 def figure_responses(figure: Figure) -> None:
     """The autoscaler's rule assumes the straight line, and only arrivals follow it.
 
-    The chat machine; each signal over its own value at half load.
+    The chat machine; each signal is divided by its value at half load.
 
     Alt: Signal over its value at half load, against load, on logarithmic axes. A straight diagonal
-    is arrivals. Requests in the engine follow it at low load and bend upwards. Time per token is
-    flatter than the diagonal at low load, and becomes steeper at high load. A level line is the
-    device's utilization.
+    is arrivals. Requests inside follow it at low load and bend upwards. Time per token is flatter
+    at low load, and steeper at high load. A level line is the device's utilization.
     """
     chat = replica_of(CHAT)
     axes = figure.subplots()
@@ -162,7 +161,7 @@ def figure_responses(figure: Figure) -> None:
         axes.loglog(100 * loads, values / values[middle], color=colour)
         axes.annotate(label, where, color=colour)
     axes.set(
-        xlabel="load of a replica [% of its most]",
+        xlabel="load [% of the ceiling]",
         ylabel="signal [of its value at half load]",
         xlim=(10, 100),
         ylim=(0.09, 9),
@@ -173,7 +172,7 @@ def figure_responses(figure: Figure) -> None:
 
 
 def check_inside_against_the_closed_form() -> None:
-    """Requests inside and time per token are those of Little's law with a step that serves all.
+    """Requests inside and time per token agree with Little's law and a step that serves all.
 
     Source: `share_tokens`, which adds who is timed to the mean of those in the step.
     """
@@ -191,8 +190,8 @@ def check_inside_against_the_closed_form() -> None:
 
 
 def check_elasticities_by_hand() -> None:
-    """Where a step is a line s + dn, requests have the elasticity 1/(1 − λ(p + md)), which is the
-    time per token over a lone request's, and time per token about one less.
+    """Where a step takes s + dn, requests inside have the elasticity 1/(1 − λ(p + md)), which is
+    the time per token over a lone request's, and time per token has about one less.
 
     Source: n = λms/(1 − λ(p + md)) for those that decode, differentiated; requests inside.
     """
@@ -208,7 +207,7 @@ def check_elasticities_by_hand() -> None:
 
 
 def check_two_is_the_limit() -> None:
-    """Ordered anew once per start-up, the proportional rule on requests settles where the
+    """With one order per start-up, the proportional rule on requests inside settles where their
     elasticity is below 2, and swings for ever where it is above.
 
     Source: the map c ← N(c)/target, walked 60 times from a fleet that is 2% too small.
@@ -226,8 +225,8 @@ def check_two_is_the_limit() -> None:
 
 
 def check_few_wait_for_a_place_at_the_textbooks_load() -> None:
-    """With √a servers to spare about a fifth of those who come wait for a place, as Halfin and
-    Whitt's limit says.
+    """With √a spare servers, about a fifth of arrivals wait for a place, as Halfin and Whitt's
+    limit says.
 
     Source: Erlang's formula; 1/(1 + Φ(1)/φ(1)), by the tables of the normal distribution.
     """

@@ -244,15 +244,16 @@ def example() -> SimpleNamespace:
 
 
 def figure_frontier(figure: Figure) -> None:
-    """At its best setting, time per token costs least. Both it and requests inside have a cliff.
+    """At its best setting, time per token costs least. Time per token and requests inside both have
+    a cliff.
 
     Each point is a setting on the same shift, with one surprise. A ring marks the cheapest with at
     most two late requests in a hundred.
 
     Alt: Late requests on a logarithmic axis against replica-hours. The points of time per token and
     of arrivals lie left of those of a fixed fleet; those of time per token rise steeply at their
-    left end, for hot targets. The points of requests inside lie further to the right and jump up,
-    far to the right, for hot targets. Those of waiting requests lie alone at the upper right.
+    left end. Those of requests inside lie further to the right and jump up for hot targets. Those
+    of waiting requests lie alone at the upper right.
     """
     axes = figure.subplots()
     for name, colour, label, where in (
@@ -280,10 +281,10 @@ def figure_frontier(figure: Figure) -> None:
 
 
 def check_tokens_pay_least() -> None:
-    """Where the promise per token breaks before the places are full, time per token pays at least a
-    twentieth less than requests inside, and a quarter less than a fixed fleet; for two machines,
-    and for start-ups of one, three and ten minutes; on chat no more than arrivals. Where no
-    surprise comes, arrivals pay less, on both machines.
+    """Where the promise per token breaks before the places are full, time per token costs at least
+    a twentieth less than requests inside, for two machines, and on chat for start-ups of one, three
+    and ten minutes; there it costs no more than arrivals, and a quarter less than a fixed fleet.
+    Without a surprise arrivals cost less, on both machines.
 
     Source: each at its best setting on the same shift.
     """
@@ -310,11 +311,11 @@ def check_tokens_pay_least() -> None:
 
 def check_where_the_ranking_turns() -> None:
     """Where a lone request takes a fifth of a full engine's time per token or more, requests inside
-    cost less than time per token: on chat with 128 places and on the mixture with 16. With 64 they
-    cost much less, at a target of half of the places, where 256 want a fifth. Where it takes less
-    than a sixth, time per token costs less: on both machines with all places and, at the share that
-    the page names, with as many places of chat as keep its promise to 99 in a hundred. Both hold
-    for start-ups of one and of ten minutes.
+    cost less than time per token: on chat with 128 places and on the mixture with 16. On chat with
+    64 places they cost much less, at a target of half of the places, where 256 places want a fifth.
+    Where a lone request takes less than a sixth, time per token costs less: on both machines with
+    all places and, at the page's share, on chat with as many places as keep its promise to 99 in a
+    hundred. Both hold for start-ups of one and of ten minutes.
 
     Source: the same shift; the signal of a full engine.
     """
@@ -344,11 +345,11 @@ def check_where_the_ranking_turns() -> None:
 
 
 def check_a_step_that_is_no_line() -> None:
-    """Asked what chat is asked, the mixture has a step that rises while experts are taken. There
-    the share of the page means half load and pays a fifth more than the best, which is higher; at
-    their best, time per token pays less than requests inside, and arrivals less than it. On three
-    such machines, where a lone request takes less than a sixth, requests inside at three tenths of
-    the places pay a tenth less than that share. Neither is late.
+    """With chat's requests, the mixture has a step that rises while experts are taken. There the
+    page's share means half load and costs a fifth more than the best share; at their best, time per
+    token costs less than requests inside, and arrivals less than both. On three such machines,
+    where a lone request takes less than a sixth, requests inside at three tenths of the places cost
+    a tenth less than the page's share. Neither is late.
 
     Source: the same shift.
     """
@@ -373,9 +374,9 @@ def check_a_step_that_is_no_line() -> None:
 
 
 def check_places_that_keep_no_promise() -> None:
-    """With 256 places a lone request of a 70B on four devices takes less than a sixth, and at the
-    page's share a tenth or more is late. With the 73 that keep the promise it takes a third, and
-    requests inside, at two fifths, keep the shift.
+    """On a 70B on four devices with 256 places, a lone request takes less than a sixth, and at the
+    page's share a tenth or more are late. With the 73 places that keep the promise it takes a
+    third, and requests inside, at two fifths, keep it on the shift.
 
     Source: the same shift.
     """
@@ -408,10 +409,11 @@ def _late_on_a_line(
 
 def check_three_times_a_lone_request() -> None:
     """Let a step be a line, and a lone request take a twentieth of a full engine's time per token,
-    or a little more. A target of 0.38 of that full time then swings for ever under a load that
-    never changes, and a tenth or more is late; so does a target of a fifth of the places for
-    requests inside. With three times the lone request's time as the target, or the requests at
-    which it is twice, none is late, and the shift with its surprise is kept.
+    or a little more. With a target of 0.38 of the full engine's time, the fleet then swings for
+    ever under a load that never changes, and a tenth or more are late; so it does with a target of
+    a fifth of the places for requests inside. With three times the lone request's time as the
+    target, or the requests inside at which a token takes twice that time, none are late, and few
+    are on the shift with its surprise.
 
     Source: the proportional rule, `fluid_fleet`; start-ups of three and of ten minutes.
     """
@@ -433,10 +435,10 @@ def check_three_times_a_lone_request() -> None:
 
 
 def check_arrivals_believe() -> None:
-    """Arrivals miss that requests have become heavier, and what a replica carries being believed a
-    quarter too high, which makes twice as many late; time per token sees both, because it is
-    measured. With its own target as much too high, or that of requests inside, three in a hundred
-    are late at most.
+    """Arrivals show neither heavier requests nor that a replica carries less than was said; said a
+    quarter too high, it makes twice as many late. Time per token shows both, because it is
+    measured. With its target a quarter too high, or that of requests inside, at most three in a
+    hundred are late.
 
     Source: the same settings, in these situations, for two machines.
     """
@@ -454,8 +456,9 @@ def check_arrivals_believe() -> None:
 
 
 def check_the_setting_is_narrow() -> None:
-    """Held at 0.34 or 0.38 of a full engine's time, at most two in a hundred are late, at two
-    fifths a few more, and at three fifths, where a token is still in time, more than a tenth.
+    """With time per token held at 0.34 or 0.38 of a full engine's, at most two requests in a
+    hundred are late, at two fifths a few more, and at three fifths, where a token is still in time,
+    more than a tenth.
 
     Source: the same shift.
     """
@@ -467,8 +470,8 @@ def check_the_setting_is_narrow() -> None:
 
 
 def check_hot_targets_swing() -> None:
-    """A target of two fifths of the places is late for a tenth of all requests or more, whatever
-    the start-up.
+    """With a target of two fifths of the places for requests inside, a tenth or more of all
+    requests are late, whatever the start-up.
 
     Source: the same shift, for two machines and three start-ups.
     """
@@ -479,10 +482,10 @@ def check_hot_targets_swing() -> None:
 
 
 def check_a_target_without_tuning() -> None:
-    """Requests inside, held where a request takes twice as long as alone, but at no more than two
-    fifths of those with which the promise breaks, keep the shift and pay at most 1.2 times the best
-    setting. A fifth of those with which it breaks keeps it too, and pays up to twice as much. Four
-    fifths make more than a third late with hundreds of places.
+    """Requests inside, held where a token takes twice as long as alone, but at no more than two
+    fifths of the number with which the promise breaks, keep the promise on the shift and cost at
+    most 1.2 times the best setting. A fifth of that number keeps it too, and costs up to twice as
+    much. With hundreds of places, four fifths of it make more than a third late.
 
     Source: the same shift, for three replicas.
     """
@@ -503,8 +506,9 @@ def check_a_target_without_tuning() -> None:
 
 
 def check_waiting_alone_is_late() -> None:
-    """From one replica no threshold on waiting requests keeps nine in ten, for either machine. From
-    as many as keep the promise through the wave, the surprise still makes more late than may be.
+    """With a minimum of one replica, no threshold on waiting requests keeps the promise to nine in
+    ten, on either machine. With a minimum that keeps it through the wave, the surprise still makes
+    too many late.
 
     Source: the same shift.
     """
@@ -520,8 +524,8 @@ def check_waiting_alone_is_late() -> None:
 
 
 def check_timetable_knows() -> None:
-    """A jump in the timetable makes nobody late, and the same jump as a surprise does, on the time
-    per token alone, which pays a little less.
+    """A scheduled jump makes no request late. The same jump as a surprise does, on time per token
+    alone, which costs a little less.
 
     Source: the same shift with the jump known.
     """
@@ -532,8 +536,8 @@ def check_timetable_knows() -> None:
 
 
 def check_on_a_real_trace() -> None:
-    """On the minutes of a real hour, over and over, time per token pays less than requests inside,
-    each with the setting from the shift, and both keep the promise.
+    """On the minutes of a real hour, repeated, time per token costs less than requests inside, each
+    with its setting from the shift, and both keep the promise.
 
     Source: Azure LLM inference trace 2023, conversations, scaled to three quarters of the top.
     """
@@ -547,8 +551,8 @@ def check_on_a_real_trace() -> None:
 
 def check_where_arrivals_pay_less() -> None:
     """Each at its best setting, arrivals cost less than time per token where a surprise brings half
-    as much again, on the minutes of a real hour, and where the load becomes three times as large.
-    There requests inside and even a fixed fleet cost less, too.
+    as much again, on the minutes of a real hour, and where the load triples. Where it triples,
+    requests inside and even a fixed fleet cost less than time per token, too.
 
     Source: each at its best setting in the same situation.
     """
@@ -563,7 +567,7 @@ def check_where_arrivals_pay_less() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """A policy of the record that runs again pays the same, and is late as often.
+    """A policy of the record that runs again costs the same, and is late as often.
 
     Source: the record, and its command.
     """

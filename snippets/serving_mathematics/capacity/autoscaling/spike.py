@@ -192,9 +192,9 @@ def example() -> SimpleNamespace:
 
 def figure_spike(figure: Figure) -> None:
     """The load doubles. A fleet that holds its time per token is late for one start-up; one that
-    holds two fifths of its places comes and goes.
+    holds two fifths of its places swings.
 
-    Grey: ordered, and starting. Red: serves while requests are late.
+    Grey: ordered, starting. Red: serving while requests are late.
 
     Alt: Two panels with a row for each replica over forty minutes. In the upper one, replicas are
     ordered soon after the jump, serve three minutes later, and stay until after the fall; the rows
@@ -264,18 +264,18 @@ def slider_spike() -> dict[str, Any]:
             for label, unit, decimals, of in said
         ],
         "legend": {
-            "starts": "ordered, and starting",
+            "starts": "ordered, starting",
             "answer": "serves",
             "broken": "serves, and requests are late",
         },
-        "reading": "After {time} {waiting} wait. Over the forty minutes {late} of the requests are"
-        " late, and {paid} are paid.",
+        "reading": "After {time}, {waiting} wait. Over the forty minutes, {late} of requests are"
+        " late, and {paid} are paid for.",
     }
 
 
 def check_cold_start_backlog() -> None:
-    """Fifty requests a second too many for two minutes leave 6000, which 18 replicas need 200 s to
-    clear.
+    """Fifty requests a second too many for two minutes leave a backlog of 6000, which 18 replicas
+    clear in 200 s.
 
     Source: by hand, (150 − 100)·120 and 6000/(180 − 150); Euler's method on the fluid in steps of a
     tenth of a second.
@@ -292,8 +292,8 @@ def check_cold_start_backlog() -> None:
 
 
 def check_start_up_decides_the_backlog() -> None:
-    """With signals that do not swing a longer start-up makes more requests late, and what waits is
-    at most what the formula says.
+    """With signals that do not swing, a longer start-up makes more requests late, and at most as
+    many wait as the formula says.
 
     Source: `cold_start`, with full engines from the jump on.
     """
@@ -310,8 +310,8 @@ def check_start_up_decides_the_backlog() -> None:
 
 
 def check_a_hot_target_comes_and_goes() -> None:
-    """In the spike a target of two fifths of the places is late oftener than one of a fifth, which
-    is late about as often as time per token.
+    """In the spike, a target of two fifths of the places makes more requests late than one of a
+    fifth, which makes about as many late as time per token does.
 
     Source: the runs of the slider, start-up of three minutes, twice the load.
     """
@@ -322,8 +322,8 @@ def check_a_hot_target_comes_and_goes() -> None:
 
 
 def check_the_fluid_says_the_same() -> None:
-    """For signals that do not swing a fluid has up to three in a hundred requests fewer late, none
-    more, and pays alike to a quarter.
+    """For signals that do not swing, a fluid has up to three in a hundred fewer requests late than
+    requests one by one, and none more; the cost is the same to a quarter.
 
     Source: `fluid_fleet` under the same loads, twice as much, and `core.fleet` by the record.
     """

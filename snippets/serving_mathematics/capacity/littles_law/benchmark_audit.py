@@ -180,9 +180,10 @@ def check_one_connection_that_holds_three_quarters() -> None:
 
 
 def check_the_end_of_a_run_is_missing() -> None:
-    """A closed test of a fixed number of requests, whose generator never rests, is short by no more
-    than its longest answer is of its length: by more than a tenth with eight requests a connection,
-    by less than a seventh with forty, and by less than a fiftieth with answers of one length.
+    """In a closed test of a fixed number of requests, whose generator never rests, XR is short of N
+    by no more than the longest answer's share of the run: by more than a tenth with eight requests
+    a connection, by less than a seventh with forty, and by less than a fiftieth with forty equal
+    ones.
 
     Source: connections that send again at once, until all requests are sent; exponential and equal
     answers, two numbers of connections.

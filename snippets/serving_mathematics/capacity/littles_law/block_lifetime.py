@@ -157,10 +157,10 @@ def figure_block_lifetime(figure: Figure) -> None:
     """As fresh tokens come faster, the cache evicts sooner, until sessions come back too late and
     make everything fresh.
 
-    The book's agents on one engine. Left, how long the cache keeps a token from its entry, how long
-    it keeps one that is not used, and how long a session is away in the median. Right, the share of
-    reusable tokens that is found: points simulated, line by the rule that a prefix is found if it
-    comes back before an unused token goes. Medians of sixteen draws.
+    The book's agents on one engine. Left: how long the cache keeps a token from its entry, how long
+    it keeps an unused one, and the median time that a session is away. Right: the share of reusable
+    tokens that is found; points are simulated, the line follows the rule that a prefix is found if
+    it comes back before an unused token goes. Medians of sixteen draws.
 
     Alt: Two panels against load from 20 to 60 percent. Left, on a logarithmic axis, two lifetimes
     fall, the unused one below the other, and cross the rising time that sessions stay away. Right,
@@ -187,11 +187,11 @@ def figure_block_lifetime(figure: Figure) -> None:
 
 
 def check_mean_stay_in_a_cache() -> None:
-    """In a cache that keeps what was used last, blocks stay C/r on average from their entry,
-    however often they are found again in between. Those that go have not been used for less than
-    that, and this time says what is found, where C/r says too much. Of equally popular blocks, of
-    which a share h is found, C/r is h/(1 − h)/ln 10 of the pause after which nine in ten uses of a
-    block have come.
+    """In a cache that evicts the least recently used, blocks stay C/r on average from their entry,
+    however often they are found again in between. Those evicted have been unused for a shorter
+    time, which predicts what is found; C/r predicts too much. For equally popular blocks, of which
+    a share h is found, C/r is h/(1 − h)/ln 10 times the pause within which nine in ten uses of a
+    block follow.
 
     Source: blocks kept one by one, 60,000 uses, of 2,000 blocks with popularities 1/√k and of 200
     alike, of which a cache holds 180; entries in the middle of the run and the time until
@@ -234,9 +234,9 @@ def check_mean_stay_in_a_cache() -> None:
 
 
 def check_time_unused_says_what_is_found() -> None:
-    """The share of reusable tokens that is found is the share that comes back before an unused
-    token goes, to a fiftieth: at every load, with other sessions, and with half of the places. C/r,
-    which is longer, says more at each.
+    """To a fiftieth, the share of reusable tokens that is found is the share that comes back before
+    an unused token goes: at every load, with other sessions, and with half of the places. C/r,
+    which is longer, predicts more each time.
 
     Source: `core.fleet`, with its own cache of blocks, 6,000 requests each.
     """
@@ -251,9 +251,9 @@ def check_time_unused_says_what_is_found() -> None:
 
 
 def check_warning_comes_before_the_fall() -> None:
-    """A lifetime of three times the pause after which nine in ten are back is passed where nearly
-    all is found still, and not where it is lost; sessions that find nearly all at half of the
-    ceiling are about there.
+    """The lifetime exceeds three times the pause within which nine in ten requests follow where
+    nearly all is still found, and not where it is lost; for sessions that find nearly all at half
+    of the ceiling, it is about three times.
 
     Source: the same runs.
     """
@@ -268,8 +268,8 @@ def check_warning_comes_before_the_fall() -> None:
 
 
 def check_quick_calls_need_more() -> None:
-    """In sessions of thirty calls, eight seconds apart, all is found while C/r is above twenty
-    pauses, and a third or more is lost where it is still above five.
+    """In sessions of thirty calls, eight seconds apart, nearly all is found while C/r is above
+    twenty pauses, and a third or more is lost where it is still above five.
 
     Source: `core.fleet` on the agents' machine, exponential pauses.
     """
@@ -297,9 +297,9 @@ def check_quick_calls_need_more() -> None:
 
 
 def check_forgetting_feeds_itself() -> None:
-    """Between 40% and 60% of the ceiling the lifetime falls by much more than the load rises,
-    because what is not found is fresh, and next to nothing is found; with other sessions too. At
-    50% it is a matter of chance.
+    """Between 40% and 60% of the ceiling, the lifetime falls by much more than the load rises,
+    because what is not found is fresh; at 60% next to nothing is found. So it is with other
+    sessions, too. At 50%, how much is found is a matter of chance.
 
     Source: the simulated agents; load alone would divide it by 1.5.
     """

@@ -82,8 +82,8 @@ def figure_engine_slots(figure: Figure) -> None:
 
 
 def check_the_engine_lies_between() -> None:
-    """The number inside varies more than Poisson and less than in one server of the same mean, at
-    three loads, and so do the places that suffice.
+    """At three loads, the number inside varies more than Poisson and less than in one server of the
+    same mean, and the places that suffice lie between theirs.
 
     Source: the simulated chat machine; variances of the two laws, m and m(1 + m).
     """

@@ -184,7 +184,8 @@ def check_latency_from_gauge() -> None:
 
 
 def check_lost_request_time() -> None:
-    """Requests that vanish from the latency log betray how long they hold their slots.
+    """For requests that are missing from the latency log, gauge and counter still tell how long
+    they hold their places.
 
     Source: a simulated service without queueing whose sojourns are exponential with mean 1.5 s and
     whose client gives up after 4 s: then the lost ones stay exactly 4 s. Starts and ends empty.
@@ -203,7 +204,7 @@ def check_lost_request_time() -> None:
 
 
 def check_request_rate_for_cache() -> None:
-    """At the rate that is found, a sampled mix of chat and long-document requests fills the cache.
+    """At the rate found, a sampled mix of chat and long-document requests fills the cache.
 
     Source: H = λ × mean token-seconds over 400,000 sampled requests, 70% chat with geometric
     outputs, 30% documents with constant ones; the tolerance is three standard errors of the sample.
@@ -222,7 +223,7 @@ def check_request_rate_for_cache() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Idle windows, logs that lose nothing, and shares that do not add up fail."""
+    """Idle windows, logs that lose nothing, and shares that do not add up are refused."""
     checks.raises("no requests", latency_from_gauge, [1.0], 0, 60.0, match="requests_started must")
     checks.raises("nothing lost", lost_request_time, 5.0, 2.0, 2.0, 1.0, match="arrival_rate must")
     checks.raises(

@@ -158,7 +158,7 @@ def example() -> SimpleNamespace:
 
 
 def check_concurrency_that_a_log_prints() -> None:
-    """The worst-case concurrency that vLLM logs is its cache over the longest request.
+    """The worst-case concurrency that vLLM logs is its cache divided by the longest request.
 
     Source: vLLM issue 12330, "Maximum concurrency for 8192 tokens per request: 11.12x" with 5691
     blocks.
@@ -168,8 +168,9 @@ def check_concurrency_that_a_log_prints() -> None:
 
 
 def check_boxes_of_an_engine() -> None:
-    """In a run of the chat machine rate times life is what is inside, in requests and in tokens,
-    although steps grow with what runs and each request has a time per token of its own.
+    """In a run of the chat machine, the rate times what a request holds over its life is what is
+    inside, in requests and in tokens, although steps get longer as more requests run and each
+    request has its own time per token.
 
     Source: 20,000 moments of the run, counted; answers grow evenly between first and last token.
     """
@@ -179,9 +180,9 @@ def check_boxes_of_an_engine() -> None:
 
 
 def check_product_of_means_is_not_the_mean_product() -> None:
-    """Rate × mean tokens × mean stay is wrong to both sides: too much where answers are long and
-    equal, and by a tenth in the chat machine, or by less than half of that if its long answers did
-    not follow shorter prompts; too little where their lengths vary more, as the mixture's.
+    """Rate × mean tokens × mean stay errs to either side: it is too high where answers are long and
+    equal, and by a tenth on the chat machine, or by less than half of that if its long answers did
+    not follow shorter prompts; it is too low where lengths vary more, as on the mixture.
 
     Source: G = pR + τE[o(o−1)]/2, sampled; the simulated engine; the moments of lengths.
     """

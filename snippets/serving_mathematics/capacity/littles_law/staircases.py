@@ -64,11 +64,11 @@ def _logged(load: int, log: str) -> tuple[FloatArray, FloatArray]:
 
 
 def figure_staircases(figure: Figure) -> None:
-    """Between the two staircases lie those inside; their area is the same, summed over time or over
-    requests.
+    """Between the two staircases lie the requests inside; the area is the same, summed over time or
+    over requests.
 
-    The book's chat machine from empty: requests that have come, that are done, and shaded those
-    inside.
+    The book's chat machine, starting empty: requests that have come, requests that are done and,
+    shaded, those inside.
 
     Alt: Two rising staircases against time. The upper one begins at once, the lower one a few
     seconds later; they climb at the same slope, and the area between them is shaded.
@@ -128,13 +128,14 @@ def slider_staircases() -> dict[str, Any]:
                 ],
             },
         ],
-        "reading": "After {time} {come} have come and {done} are done. The gauge averaged {by the"
-        " gauge} inside, which is right. Rate times latency, by a log of {log}, says {by the log}.",
+        "reading": "After {time}, {come} have come and {done} are done. The gauge averaged {by the"
+        " gauge} inside, which is right. Rate times latency, from a log of {log}, gives"
+        " {by the log}.",
     }
 
 
 def check_the_gauge_is_the_mean_number() -> None:
-    """What the slider's gauge says is the mean of the number inside, counted at many moments.
+    """The slider's gauge shows the mean number inside, counted at many moments.
 
     Source: `number_in_system` at 40,000 moments of the clip.
     """
@@ -147,8 +148,8 @@ def check_the_gauge_is_the_mean_number() -> None:
 
 
 def check_which_logs_add_up() -> None:
-    """A log of finished requests falls short and comes nearer; one that loses a fifth stays short
-    by it; one that counts the network too says more, at 40% load more than the gauge.
+    """A log of finished requests falls short of the gauge, later by less; a log that loses a fifth
+    stays a fifth lower; one that includes the network is higher, at 40% load above the gauge.
 
     Source: the clip's numbers at a quarter and at its end, at every load.
     """

@@ -292,8 +292,8 @@ def example() -> SimpleNamespace:
 
 
 def check_it_rests_where_answers_take_a_third_longer() -> None:
-    """With Envoy's buffer a limit of two hundred rests where answers take a third longer than
-    expected, and one of ten where they take two thirds longer.
+    """With Envoy's buffer, a limit of two hundred settles where answers take a third longer than
+    expected, and a limit of ten where they take two thirds longer.
 
     Source: L(1 − g) = √(g·L), solved for g, and two hundred steps of the formula.
     """
@@ -308,10 +308,10 @@ def check_it_rests_where_answers_take_a_third_longer() -> None:
 
 
 def check_a_fixed_limit_is_best_for_what_it_was_set_for() -> None:
-    """No limit that sets itself keeps more of chat's work than the best fixed one, by more than
-    chance, as long as the traffic stays; but that keeps next to nothing with prompts three times as
-    long, and Envoy's, which measures what it expects, less than a quarter at its best. As its
-    documentation sets it, it keeps little of either.
+    """As long as the traffic stays the same, no limit that sets itself keeps more of chat's work
+    than the best fixed one, by more than chance. With prompts three times as long, that fixed limit
+    keeps next to nothing, and Envoy's, where it measures what it expects, less than a quarter at
+    its best. As its documentation sets it, Envoy's limit keeps little with either traffic.
 
     Source: the engine at twice its ceiling, means of twenty draws.
     """
@@ -330,8 +330,8 @@ def check_a_fixed_limit_is_best_for_what_it_was_set_for() -> None:
 
 def check_a_broken_promise_is_the_signal() -> None:
     """The limit that looks for broken promises keeps nine tenths or more of what the best fixed
-    limit for each traffic keeps, of two machines, and on the minutes of two traces, where chat's
-    fixed one keeps four fifths.
+    limit for each traffic keeps, on two machines; so it does on the minutes of two traces, where
+    chat's fixed limit keeps four fifths.
 
     Source: the same runs.
     """
@@ -349,8 +349,8 @@ def check_a_broken_promise_is_the_signal() -> None:
 
 
 def check_what_to_tell_envoy() -> None:
-    """The `fixed_value` that is best lies by two thirds of the median time of an answer under the
-    best fixed limit, and three of five answers or more take no longer than the interval.
+    """The best `fixed_value` is about two thirds of the median answer time under the best fixed
+    limit, and three in five answers or more take no longer than the interval.
 
     Source: one draw of two machines.
     """
@@ -364,7 +364,7 @@ def check_what_to_tell_envoy() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """A limit of the record that runs again keeps as much.
+    """A recorded limit, run again, keeps as much.
 
     Source: the record, and its command.
     """

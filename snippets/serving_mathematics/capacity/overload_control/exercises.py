@@ -67,7 +67,7 @@ def what_rages(first_per_s: float, attempts_per_s: float, capacity_per_s: float)
     first_per_s: first attempts, counted apart from retries. attempts_per_s: all that arrive.
     capacity_per_s: that the fleet answers at most. "overload" where first attempts alone reach the
     capacity; "storm" where only all attempts do; "risk" where one retry for each would reach it;
-    "calm" else. Raises ValueError on rates that are not positive, and on fewer attempts than first
+    else "calm". Raises ValueError on rates that are not positive, and on fewer attempts than first
     ones.
 
     >>> what_rages(first_per_s=30.0, attempts_per_s=90.0, capacity_per_s=80.0)
@@ -145,7 +145,7 @@ def check_nested_attempts() -> None:
 
 def check_what_rages() -> None:
     """Each answer is given where the rates are as it says; what is called a storm lies in the band
-    in which one feeds itself.
+    in which a storm feeds itself.
 
     Source: by hand; `storm_band` with the attempts of each request.
     """
@@ -163,8 +163,8 @@ def check_what_rages() -> None:
 
 
 def check_refusing_costs() -> None:
-    """A refusal that costs a fifth of a service halves what is served at three times the load;
-    throttling saves most of it.
+    """At three times the capacity, a refusal that costs a fifth of a service halves what is served;
+    throttling by the clients saves most of it.
 
     Source: the capacity left after refusing what was not accepted, iterated to its fixed point; by
     hand 100/1.2.
@@ -190,8 +190,8 @@ def check_refusing_costs() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Impossible chances, refusals dearer than service and fewer attempts than first ones name the
-    argument."""
+    """Impossible probabilities, refusals that cost more than a service, and fewer attempts than
+    first attempts are refused by name."""
     checks.raises("dear", accepted_rate, 1.0, 1.0, 1.0, match="refusal_cost must be in [0, 1)")
     checks.raises("p = −1", nested_attempts, -1.0, 2, 2, match="failure must be in [0, 1]")
     checks.raises("fewer", what_rages, 2.0, 1.0, 9.0, match="attempts_per_s must be at least")

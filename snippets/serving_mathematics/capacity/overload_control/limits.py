@@ -357,11 +357,11 @@ def example() -> SimpleNamespace:
 
 
 def figure_goodput(figure: Figure) -> None:
-    """Past the ceiling an engine without a limit answers nobody in time. Each limit keeps it near
-    its maximum, but they serve different requests.
+    """Past the ceiling, an engine without a limit answers no request in time. Each limit keeps it
+    near its maximum, but the limits serve different requests.
 
     The chat machine, each limit at its best setting: on requests, on tokens as vLLM counts them
-    (dashed), and on tokens with those of the incoming prompt. Left: work in time, over what an
+    (dashed), and on tokens including those of the incoming prompt. Left: work in time, over what an
     engine with all its places taken does. Right: long prompts in time. Means of twelve draws.
 
     Alt: Two panels against the load, from below the ceiling to twice it. In the left one a curve
@@ -394,10 +394,10 @@ def figure_goodput(figure: Figure) -> None:
 
 
 def check_a_limit_keeps_the_work() -> None:
-    """At twice the ceiling nothing is in time without a limit. At the worst load, near the ceiling
-    or past it, a limit on requests or on vLLM's tokens keeps nine tenths of the chat machine's work
-    in time and more than half of the mixture's. One that counts the incoming prompt too keeps
-    nearly all of chat's and five sixths of the mixture's.
+    """At twice the ceiling, nothing is in time without a limit. At the worst load, near the ceiling
+    or past it, a limit on requests, or on tokens as vLLM counts them, keeps nine tenths of the chat
+    machine's work in time and more than half of the mixture's. A limit that counts the incoming
+    prompt too keeps nearly all of chat's and five sixths of the mixture's.
 
     Source: `core.fleet`, each limit at its best; places that keep the promise per token.
     """
@@ -416,9 +416,10 @@ def check_a_limit_keeps_the_work() -> None:
 
 
 def check_whom_a_limit_serves() -> None:
-    """A limit on tokens that counts the prompt itself answers more requests in time than one on
-    requests, and fewer long ones; vLLM's, which does not, answers as many as the limit on requests,
-    and both treat long and short prompts nearly alike, on the mixture less so.
+    """With a limit on tokens that counts the incoming prompt, more requests are answered in time
+    than with one on requests, but fewer long ones. With vLLM's, which does not count it, as many
+    are as with the limit on requests, and these two treat long and short prompts nearly alike, on
+    the mixture less so.
 
     Source: the same runs, at twice the ceiling.
     """
@@ -441,10 +442,10 @@ def check_whom_a_limit_serves() -> None:
 
 
 def check_places_keep_the_promise_per_token() -> None:
-    """In a full engine with the places that the page names, the promised share keeps its time per
-    token, to half of one in a hundred (on the mixture to three), and clearly less with a fifth more
-    places. On chat these are four fifths of the places that keep the mean. With all its places the
-    limit on requests keeps less than half of the work.
+    """In a full engine with the places that the page names, the promised share of requests keep
+    their time per token, to half of one in a hundred (on the mixture to three), and clearly fewer
+    with a fifth more places. On chat, these are four fifths of the places with which the mean keeps
+    it. With all places, the limit on requests keeps less than half of the work it keeps with these.
 
     Source: engines at nearly twice their ceiling, the middle half of the requests, one draw and
     four; for the mean `share_tokens`' line of a step; the same limit.
@@ -474,8 +475,8 @@ def check_places_keep_the_promise_per_token() -> None:
 
 
 def check_of_those_let_in() -> None:
-    """Past the ceiling the chat machine keeps its promise to 99 in a hundred of those whom a limit
-    on requests lets in, and with all its places to fewer than half.
+    """Past the ceiling, the chat machine keeps its promise to 99 in a hundred of the requests that
+    a limit on requests lets in, and with all its places to fewer than half of them.
 
     Source: the same runs, the limit at its best.
     """
@@ -488,8 +489,9 @@ def check_of_those_let_in() -> None:
 
 
 def check_a_limit_must_not_cost_below() -> None:
-    """The limit on requests of the page keeps the promise of each machine below its ceiling, where
-    refusals count as broken; on the mixture the one that keeps most work past the ceiling does not.
+    """Below the ceiling, with refusals counted as broken promises, the page's limit on requests
+    keeps the promise of each machine; on the mixture, the limit that keeps the most work past the
+    ceiling does not.
 
     Source: the same engine, three draws.
     """
@@ -504,8 +506,8 @@ def check_a_limit_must_not_cost_below() -> None:
 
 
 def check_who_comes_within_a_step_waits_too() -> None:
-    """Where whoever comes waits for the end of a step, a limit of one refuses a tenth of the chat
-    machine's requests at half load, although places are free, and one of three a hundredth. A
+    """Where every arrival waits for the end of a step, a limit of one refuses a tenth of the chat
+    machine's requests at half load, although places are free, and a limit of three a hundredth. A
     time-out of the wait, at half of the promise, refuses next to none.
 
     Source: the same engine, three draws.
@@ -520,9 +522,10 @@ def check_who_comes_within_a_step_waits_too() -> None:
 
 
 def check_where_half_is_below_three() -> None:
-    """On an L40S half of what is ended within the promise is one request. There a time-out of half
-    of the promise keeps nine tenths of the work that its places carry, and so does a limit of one,
-    which refuses a tenth at half load. A limit of three keeps less than two thirds of that work.
+    """On an L40S, half of what a full engine finishes within the promise is one request. There a
+    time-out of half of the promise keeps nine tenths of the work that its places carry, and so does
+    a limit of one, which refuses a tenth at half load. A limit of three keeps less than two thirds
+    of what the time-out keeps.
 
     Source: the same engine, three draws.
     """
@@ -540,10 +543,10 @@ def check_where_half_is_below_three() -> None:
 
 
 def check_half_of_what_is_ended() -> None:
-    """Past the ceiling a limit of half of what a full engine ends within the promise keeps nine
-    tenths or more of the requests that the best limit keeps, and on the mixture four fifths. So it
-    does with answers two or three times as long, after prompts as many times shorter. Twice the
-    best limit loses more than half of the chat machine's work.
+    """Past the ceiling, a limit of half of what a full engine finishes within the promise keeps
+    nine tenths or more of the requests that the best limit keeps, and on the mixture four fifths.
+    So it does with answers two or three times as long, after prompts as many times shorter. Twice
+    the best limit loses more than half of the chat machine's work.
 
     Source: the same engines, with other lengths.
     """
@@ -566,7 +569,7 @@ def check_half_of_what_is_ended() -> None:
 def check_a_prompt_as_long_as_the_limit() -> None:
     """Where one in a hundred of the chat machine's prompts has 16,000 tokens, vLLM's limit on
     tokens refuses one in twenty of the short ones at half load. With a limit on requests, or none,
-    one in a hundred is late or fewer.
+    at most one in a hundred is late.
 
     Source: the same engine, the limits that are best without documents.
     """
@@ -579,11 +582,11 @@ def check_a_prompt_as_long_as_the_limit() -> None:
 
 
 def check_a_time_out_is_a_limit_if_it_is_short() -> None:
-    """In order of arrival a time-out of the wait for a place keeps nine tenths of the chat
-    machine's work at twice the ceiling if it is half of the promised first token, as the limit on
-    requests does, and no more than a quarter at nine tenths of it; on the mixture as much as the
-    limit, and less. A time-out until the first token keeps less than a fifth of chat's at either,
-    unless the newest goes first.
+    """With service in order of arrival, a time-out of the wait for a place keeps nine tenths of the
+    chat machine's work at twice the ceiling, as the limit on requests does, if it is half of the
+    promised first token, and at most a quarter if it is nine tenths of it. On the mixture, the
+    short one keeps as much as the limit, and the long one less. A time-out until the first token
+    keeps less than a fifth of chat's work at either, unless the newest request goes first.
 
     Source: the same engine, two draws.
     """
@@ -613,7 +616,7 @@ def check_a_time_out_is_a_limit_if_it_is_short() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """An engine of the record that runs again answers as many in time.
+    """A recorded engine, run again, answers as many in time.
 
     Source: the record, and its command.
     """

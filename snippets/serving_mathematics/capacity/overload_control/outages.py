@@ -213,8 +213,8 @@ def example() -> SimpleNamespace:
 
 def figure_storm(figure: Figure) -> None:
     """An outage of half a minute, and three retries each. With an engine that serves clients who
-    have gone, nobody is answered any more. Cancelling ends that at half load, but not near the
-    ceiling; a limit ends it in both.
+    have gone, nobody is answered any more. Cancelling ends the storm at half load, but not near the
+    ceiling; a limit ends it at both.
 
     Alt: Six panels of rates against time over five minutes, a column for each guard of the engine.
     In the first column attempts rise after the outage and stay high, while answers stay at zero. In
@@ -310,10 +310,10 @@ def slider_storm() -> dict[str, Any]:
 
 
 def check_storm_in_its_band() -> None:
-    """With dead work a storm outlasts its cause where λ(1 + R) ≥ μ, what the engine carries with
-    its places: not at a fifth of the ceiling, and at three tenths. Then all attempts keep arriving,
-    at half load twice the ceiling. Without retries it ends at any load that leaves room to work the
-    line off.
+    """With dead work, a storm outlasts its cause where λ(1 + R) ≥ μ, with μ what the engine carries
+    with its places: at three tenths of the ceiling, and not at a fifth. Then all attempts keep
+    arriving: at half load, twice the ceiling. Without retries the queue is worked off even at four
+    fifths.
 
     Source: the band; the engine, request by request; by hand, half of the ceiling four times.
     """
@@ -329,10 +329,10 @@ def check_storm_in_its_band() -> None:
 
 
 def check_how_long_a_budget_takes() -> None:
-    """With a budget of a tenth the queue shrinks by what the engine carries with its places, less
-    1.1 times the load, until its wait is as short as the clients' patience; without retries by what
-    it carries less the load. At nine tenths of the ceiling, above the edge of the band, it never
-    does.
+    """With a budget of a tenth, the queue shrinks by what the engine carries with its places, less
+    1.1 times the load, until the wait is as short as the clients' patience; without retries, by
+    what it carries less the load. With the budget at nine tenths of the ceiling, above the edge of
+    the band, the storm never ends.
 
     Source: by hand, Aλ times the outage less μ times the patience, over μ − Aλ.
     """
@@ -353,8 +353,8 @@ def check_how_long_a_budget_takes() -> None:
 
 
 def check_refusing_ends_it() -> None:
-    """With a limit on what waits everybody is answered again within half a minute of the outage, at
-    any load up to nine tenths, with three retries. At nine tenths chance may refuse some later:
+    """With a limit on what waits and three retries, everybody is answered again within half a
+    minute of the outage, at loads up to nine tenths. At nine tenths, chance may refuse some later:
     four minutes are watched.
 
     Source: the engine, request by request, sixteen draws.
@@ -365,8 +365,8 @@ def check_refusing_ends_it() -> None:
 
 
 def check_cancelling_ends_it_below_the_ceiling() -> None:
-    """If requests whose clients give up leave the queue and the step, everybody is answered again
-    soon at half load and at 70%. At 90% it takes a quarter of an hour or more.
+    """If requests whose clients give up leave the queue and the step, everybody is soon answered
+    again at half load and at 70%. At 90%, it takes a quarter of an hour or more.
 
     Source: the engine, request by request.
     """
@@ -378,9 +378,9 @@ def check_cancelling_ends_it_below_the_ceiling() -> None:
 
 
 def check_who_hears_late_cancels_in_vain() -> None:
-    """An engine that hears two seconds late that clients have left answers nobody again at half
-    load, a quarter of an hour after the outage, nor at 70%: the next client has left by then. At a
-    fifth of the ceiling everybody is, and so on an L40S at half of what its places carry.
+    """If an engine hears two seconds late that a client has left, the next has left too, and the
+    storm at half load or at 70% still goes on a quarter of an hour after the outage. At a fifth of
+    the ceiling it ends, and so it does on an L40S at half of what its places carry.
 
     Source: the engine, request by request, sixteen draws.
     """
@@ -394,7 +394,7 @@ def check_who_hears_late_cancels_in_vain() -> None:
 
 
 def check_backoff_does_not_end_a_storm() -> None:
-    """With pauses ten and forty times as long the storm at half load lasts as it does.
+    """With pauses ten and forty times as long, the storm at half load lasts all the same.
 
     Source: the engine, request by request, a quarter of an hour later.
     """
@@ -405,8 +405,8 @@ def check_backoff_does_not_end_a_storm() -> None:
 
 def check_backoff_ends_a_storm_of_few_clients() -> None:
     """A hundred and fifty clients, each of which asks again only when it has its answer, feed a
-    storm with pauses of up to four seconds, and not with pauses of up to forty: they make at most N
-    over patience and pause attempts a second, which is then less than the engine carries.
+    storm with pauses of up to four seconds, but not with pauses of up to forty: they make at most N
+    over patience plus pause attempts a second, which is then less than the engine carries.
 
     Source: the engine with eight places, as many calls of each as the run lasts; the quotient.
     """
@@ -439,7 +439,7 @@ def check_backoff_ends_a_storm_of_few_clients() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """Two runs of the record, simulated again, are the same in all that is told of them.
+    """Two recorded runs, simulated again, are the same in all their numbers.
 
     Source: the record, and its command.
     """

@@ -87,7 +87,8 @@ def example() -> SimpleNamespace:
 
 
 def check_fifo_goodput() -> None:
-    """At 80 requests a second 69 are answered in time, at 95 only 37: more load, half the answers.
+    """At 80 requests a second, 69 are answered in time, and at 95 only 37: more load, half the
+    answers.
 
     Source: λ(1 − e^{−(μ−λ)τ}) by hand, e^{−2} and e^{−1/2}; simulated queues of 140,000 requests.
     """
@@ -102,8 +103,8 @@ def check_fifo_goodput() -> None:
 
 
 def check_half_of_what_is_served_in_time() -> None:
-    """A room of half of what a server ends within the promise, the one in service included, keeps
-    nine tenths or more of what the best room keeps, if six or more are ended within it.
+    """Room for half of what a server finishes within the promise, including the request in service,
+    keeps nine tenths or more of what the best room keeps, if it finishes six or more.
 
     Source: the closed form, every room up to all that is served within the promise.
     """

@@ -105,7 +105,7 @@ def budgeted_retry(
 
 
 def check_a_budget_by_hand() -> None:
-    """Of twenty requests in ten seconds a tenth may come again, and as many ten seconds later.
+    """Of twenty requests in ten seconds, a tenth may be retried, and as many ten seconds later.
 
     Source: by hand.
     """
@@ -122,7 +122,7 @@ def check_a_budget_by_hand() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Less than one attempt, and sessions, whose requests wait for others, are errors."""
+    """Less than one attempt, and sessions, whose requests wait for others, are refused."""
     checks.raises("attempts", storm_band, 9.0, 0.5, match="attempts must be at least 1")
     sessions = SimpleNamespace(requests=SimpleNamespace(arrival_s=np.array([0.0, 2.0, 1.0])))
     checks.raises(

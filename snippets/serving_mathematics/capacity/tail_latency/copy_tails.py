@@ -73,10 +73,10 @@ def example() -> SimpleNamespace:
 
 def figure_copies_and_load(figure: Figure) -> None:
     """Where losers run on, second copies bring the engines down at a load that they carry easily.
-    Where losers are cancelled, they hardly matter up to 80% of the ceiling.
+    Where losers are cancelled, copies hardly matter up to 80% of the ceiling.
 
-    Four chat machines, of which each request goes to the one with the fewest requests; second
-    copies are sent at the p95 of the same requests without copies.
+    Four chat machines; each request goes to the one with the fewest requests, and second copies are
+    sent at the p95 of the same requests without copies.
 
     Alt: Line chart of the first token of the slowest hundredth against load, on a logarithmic axis.
     Three curves, without copies, with cancelled losers and with a cap on copies, rise slowly side
@@ -99,8 +99,8 @@ def figure_copies_and_load(figure: Figure) -> None:
 
 def check_copies_do_little_for_prompts() -> None:
     """Cancelled copies at the p95 cut the p99 by no more than a tenth, at any load of the chat
-    machine and in every mix; where a tenth or fewer are documents, independent ones would by a
-    sixth or more. At 90% of the ceiling they make it more than twice as long.
+    machine and in every mix; where a tenth or fewer are documents, independent copies would cut it
+    by a sixth or more. At 90% of the ceiling, cancelled copies make it more than twice as long.
 
     Source: the record; independent copies have the first tokens of other requests.
     """
@@ -118,8 +118,9 @@ def check_copies_do_little_for_prompts() -> None:
 
 
 def check_losers_that_run_on_bring_a_fleet_down() -> None:
-    """From 65% of the ceiling on a copy at the p95 is the end of a fleet that carries 90% without,
-    and up to half of it it is not; cancelled, or capped at 5%, it is not at any load.
+    """From 65% of the ceiling, copies at the p95 whose losers run on bring down a fleet that
+    carries 90% without copies; up to half of the ceiling they do not. Cancelled, or capped at 5%,
+    they do not at any load.
 
     Source: the record.
     """
@@ -133,10 +134,10 @@ def check_losers_that_run_on_bring_a_fleet_down() -> None:
 
 
 def check_copies_help_where_an_engine_stands_still() -> None:
-    """With requests sent anywhere, cancelled copies cut the p99 by half or more where one engine in
-    turn stands still; the engine with the fewest requests does nearly as much without a copy, and
-    copies behind it cut no more than a quarter. The one with the fewest unread tokens nearly halves
-    that again, and copies behind it cut nothing.
+    """Where one engine in turn stands still and requests are sent anywhere, cancelled copies cut
+    the p99 by half or more. Sending requests to the engine with the fewest does nearly as much
+    without a copy, and copies on top cut no more than a quarter. Sending them to the one with the
+    fewest unread tokens nearly halves the p99 again, and copies on top cut nothing.
 
     Source: the record, at half load.
     """

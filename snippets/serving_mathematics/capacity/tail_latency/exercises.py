@@ -33,12 +33,12 @@ HINTS = {
         "a little more than n times p."
     ),
     "whose_tail": (
-        "The first token is the wait in the queue, and the reading of the prompt itself. Compare "
-        "each with the whole; if neither is most of it, the time went by elsewhere in the server."
+        "The first token takes the wait in the queue and the reading of the prompt. Compare each "
+        "with the whole; if neither is most of it, the time was spent elsewhere in the server."
     ),
     "promised_p99": (
-        "Two copies are late together with the product of their shares: of first tokens later than "
-        "t, and later than t less the delay. The answer is a measured time, or one plus the delay. "
+        "Both copies are late in the product of two shares: of first tokens later than t, and of "
+        "those later than t less the delay. The answer is a measured time, or one plus the delay. "
         "A log is long: sort it once, and search in it."
     ),
 }
@@ -64,14 +64,14 @@ def slow_sessions(slow_probabilities: Sequence[float], calls: Sequence[int]) -> 
 
 
 def whose_tail(first_s: float, queue_s: float, prefill_s: float) -> str:
-    """Whose the slowest first tokens are, from three percentiles of a dashboard: "others" where the
-    wait in the line is more than half of the first token, else "own" where the reading of the
-    prompt is, "elsewhere" where both together are less than half, "both" else. Elsewhere is the API
+    """What delays the slowest first tokens, from three percentiles of a dashboard: "others" where
+    the wait in the queue is more than half of the first token, else "own" where the reading of the
+    prompt is, "elsewhere" where both together are less than half, else "both". Elsewhere is the API
     server, or a step that stood still; gateway and network are in none of the three.
 
-    first_s, queue_s, prefill_s: p99 of the first token, which is positive, of the time in the line,
-    and of the prompt's reading [s]. Percentiles do not add up, so the answer is a place to look.
-    Raises ValueError on negative times, and on no first token.
+    first_s, queue_s, prefill_s: p99 of the first token, which is positive, of the wait in the
+    queue, and of the prompt's reading [s]. Percentiles do not add up, so the answer is a place to
+    look. Raises ValueError on negative times, and on no first token.
 
     >>> whose_tail(first_s=2.0, queue_s=1.6, prefill_s=0.3)
     'others'
@@ -132,8 +132,8 @@ def example() -> SimpleNamespace:
 
 
 def check_sessions() -> None:
-    """Of sessions with 12 model calls (2% slow) and 30 tool calls (0.1% slow), 24% are slow, the
-    model's fault.
+    """Of sessions with 12 model calls (2% slow) and 30 tool calls (0.1% slow), 24% are slow, mostly
+    because of the model.
 
     Source: exact fractions; 100,000 drawn sessions.
     """
@@ -168,8 +168,8 @@ def check_whose_tail() -> None:
 
 
 def check_promised_percentile() -> None:
-    """Of exponential times with a copy at the p95 it is half of ln 100 + ln 20, as the closed form
-    says; drawn pairs of a log's own times are late as often as promised.
+    """For exponential times with a copy at the p95, the p99 is half of ln 100 + ln 20, as the
+    closed form says; pairs drawn from a log's own times are late as often as promised.
 
     Source: the product of two tails by hand; pairs drawn from a lognormal sample.
     """
@@ -191,7 +191,7 @@ def check_promised_percentile() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Lists that do not match, times below zero and a level of one name the argument."""
+    """Lists that do not match, times below zero and a level of one are refused by name."""
     checks.raises("lists", slow_sessions, [0.1], [1, 2], match="calls must be one per component")
     checks.raises("p = 1", slow_sessions, [1.0], [1], match="slow_probabilities must be in [0, 1)")
     checks.raises("no token", whose_tail, 0.0, 0.0, 0.0, match="first_s must be positive")

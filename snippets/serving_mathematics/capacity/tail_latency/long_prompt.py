@@ -92,8 +92,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_long_prompt(figure: Figure) -> None:
-    """A long prompt among short ones. In order of arrival all who come behind it wait until it is
-    read; with the shortest first they hardly wait, and the long one ends somewhat later.
+    """A long prompt among short ones. In order of arrival, all that come behind it wait until it is
+    read; with the shortest first, they hardly wait, and the long one ends somewhat later.
 
     Grey: waits; orange: its prompt is read.
 
@@ -162,17 +162,17 @@ def slider_long_prompt() -> dict[str, Any]:
                 for place, label in enumerate(("half", "slowest short", "long one"))
             ),
         ],
-        "reading": "After {time}, {begun} have their first token; half of all take {half} or less"
-        " for it, the slowest of the short ones {slowest short}, and the long one {long one}.",
+        "reading": "After {time}, {begun} have their first token; half of all get it within {half},"
+        " the slowest short one after {slowest short}, and the long one after {long one}.",
         "absent": "After {time}, {begun} have their first token; without a long one, half of all"
-        " take {half} or less for it, and the slowest {slowest short}.",
+        " get it within {half}, and the slowest after {slowest short}.",
     }
 
 
 def check_short_prompts_wait_for_a_long_one() -> None:
-    """Behind 16,000 tokens the last short prompt waits fifteen times as long as without them or
-    longer. With the shortest first, or a quarter of a step for each, that is a quarter of it, and
-    the long one waits up to a half longer.
+    """Behind a prompt of 16,000 tokens, the slowest short one waits at least fifteen times as long
+    as without it. With the shortest first, or a quarter of a step for each, it waits at most a
+    quarter of that, and the long one up to a half longer.
 
     Source: the same requests under both orders; the time of reading, from the engine.
     """

@@ -46,9 +46,9 @@ from serving_mathematics.support.require import require_in, require_non_negative
 SHORTER = 5000  # tokens of documents that are little longer than other prompts
 SHOWN = {  # remedies of the page's table
     "none": "none",
-    "unread tokens": "to the engine with the fewest unread tokens instead",
+    "unread tokens": "to the engine with the fewest unread tokens",
     "shortest": "shortest first",
-    "limit": "budget of 8,192 tokens instead of 2,048, a quarter of it for one prompt",
+    "limit": "budget of 8,192 tokens instead of 2,048, at most a quarter of it for one prompt",
     "copy": "second copy, at its best delay",
 }
 
@@ -151,9 +151,9 @@ def check_a_run_is_made_again() -> None:
 
 
 def check_orders_and_limits_beat_copies() -> None:
-    """In every mix with long prompts, reading the shortest first cuts the p99 of the others by more
-    than 60%, a limit by more than half, and a router that counts unread tokens by 45% or more; a
-    second copy, at the best of three delays, by less than 15%.
+    """In every mix with long prompts, reading the shortest first cuts the p99 of short prompts by
+    more than 60%, a limit by more than half, and a router that counts unread tokens by 45% or more;
+    a second copy, at the best of three delays, by less than 15%.
 
     Source: the record: documents of two lengths, rare and frequent; long conversations on a mixture
     of experts, where a tenth of the prompts counts as long.
@@ -173,9 +173,10 @@ def check_orders_and_limits_beat_copies() -> None:
 
 def check_unread_tokens_cost_nobody() -> None:
     """In every mix with long prompts, a router that counts unread tokens shortens the p99 of all
-    requests too, and long prompts come no later; tokens come later by 3% at most, and no fewer
-    requests keep both limits. A second copy behind it makes the p99 of short prompts longer. At 70%
-    load shortest first does as much for these where few are documents, and far more in the others.
+    requests too, and long prompts come no later; times per token are longer by 3% at most, and no
+    fewer requests keep both limits. Second copies on top make the p99 of short prompts longer. At
+    70% load, shortest first does as much for short prompts in the page's mix, and far more in the
+    others.
 
     Source: the record; the copy's delay is the p95 of the same router without.
     """
@@ -204,8 +205,8 @@ def check_unread_tokens_cost_nobody() -> None:
 
 
 def check_two_engines_gain_less() -> None:
-    """Between two engines the router that counts unread tokens takes a quarter to two fifths off
-    the p99 of short prompts, and among four over half.
+    """With two engines, a router that counts unread tokens takes a fifth to two fifths off the p99
+    of short prompts, and with four over half.
 
     Source: four draws at the same load of each engine, 70%; of four engines the record.
     """
@@ -225,10 +226,10 @@ def check_two_engines_gain_less() -> None:
 
 
 def check_ties_go_to_the_fewest_requests() -> None:
-    """Among engines with equally many unread tokens, mostly none, fewest requests should decide. A
-    router that takes the first of its list makes the slowest hundredth of times per token at least
-    half longer, where prompts are a third as long and answers three times; first tokens come later
-    too.
+    """Among engines with equally many unread tokens, mostly none, the fewest requests should
+    decide. Where prompts are a third as long and answers three times as long, a router that takes
+    the first of its list makes the slowest hundredth of times per token at least half as long
+    again; first tokens come later too.
 
     Source: four chat machines in `core.fleet`, at a third of their ceiling.
     """
@@ -266,10 +267,10 @@ def _fewest_unread(by_requests: bool) -> Route:
 
 
 def check_what_a_larger_budget_costs() -> None:
-    """A budget four times as large makes a full step three to five times as long, longer than any
-    promised time per token; a limit within the old budget needs none, and cuts the p99 of short
-    prompts in every mix with documents, by less than the limit in the larger budget. At 70% load
-    documents then take two thirds to nine tenths longer.
+    """A budget four times as large makes a full step three to five times as long, and at least
+    three times the promised time per token. A limit within the old budget does without, and cuts
+    the p99 of short prompts in every mix with documents, by less than a limit in the larger budget.
+    At 70% load, documents then take two thirds to nine tenths longer.
 
     Source: the engine of the chat machine; the record.
     """
@@ -287,8 +288,8 @@ def check_what_a_larger_budget_costs() -> None:
 
 def check_a_small_limit_wants_long_documents() -> None:
     """A limit of 512 within the old budget makes the p99 of short prompts longer where documents
-    are up to twice as long as the p99 of the others, and a third shorter where they are four times
-    as long.
+    are up to twice as long as the p99 of the other prompts, and a third shorter where they are four
+    times as long.
 
     Source: the same engines, two draws.
     """
@@ -305,8 +306,8 @@ def check_a_small_limit_wants_long_documents() -> None:
 
 
 def check_whom_the_order_costs() -> None:
-    """The long prompts wait up to a third longer when the shortest are read first, and the slowest
-    tenth of times per token is longer by up to an eighth.
+    """When the shortest are read first, long prompts wait up to a third longer, and the p90 of
+    times per token is longer by up to an eighth.
 
     Source: the record, medians of long prompts; the p90 of times per token.
     """
@@ -319,8 +320,8 @@ def check_whom_the_order_costs() -> None:
 
 
 def check_blocked_share() -> None:
-    """Of a simulated engine's arrivals, the share that comes while a document is read is the rate
-    of documents times what one takes.
+    """Of a simulated engine's arrivals, the share that comes while a document is being read is the
+    rate of documents times the time that one takes.
 
     Source: the times of the documents themselves in one engine, with the next arrivals.
     """

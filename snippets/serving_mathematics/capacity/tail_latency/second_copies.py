@@ -226,8 +226,8 @@ def serve_copies(
 
 
 def check_against_the_simulator() -> None:
-    """Without second copies one engine gives every first and last token when the simulator of the
-    other chapters does, on the dense machine and on the mixture.
+    """Without second copies, one engine gives every first and last token at the same time as the
+    simulator of the other chapters, on the dense machine and on the mixture.
 
     Source: `core.batching.event_skipping`; loads at which memory holds whatever runs.
     """
@@ -244,8 +244,9 @@ def check_against_the_simulator() -> None:
 
 def check_copies_by_hand() -> None:
     """A second copy overtakes an engine that stands still, cancelling frees it, and running on
-    keeps it busy; with a prefix at home only, the second copy reads what the first need not. By
-    unread tokens a request goes to an engine that has as many requests and reads nothing.
+    keeps it busy; if only the home engine has the prefix, the second copy reads what the first need
+    not. If unread tokens are counted, a request goes to the engine that has as many requests but
+    reads nothing.
 
     Source: traced by hand; steps of one second.
     """

@@ -78,8 +78,8 @@ def figure_slowest(figure: Figure) -> None:
     """A page waits for its slowest call. If its calls are sent at once, they also wait for each
     other.
 
-    First tokens on four engines of the chat machine at half load. Lines are the formula for
-    independent calls, points are simulated pages whose calls come together.
+    First tokens on four engines of the chat machine at half load. Lines show the formula for
+    independent calls, points simulated pages whose calls come together.
 
     Alt: Line chart of the time until the slowest call has its first token, against the calls of a
     page on a logarithmic axis, for the median page and the slowest hundredth. Two lines rise
@@ -116,8 +116,8 @@ def check_fan_out() -> None:
 
 
 def check_calls_that_come_together_wait_for_each_other() -> None:
-    """A page of one call is what the formula says; from eight calls on, sent together, the slowest
-    takes longer than that of independent calls, and of 32 more than twice as long.
+    """A page of one call takes what the formula says. With eight calls or more, sent together, the
+    slowest takes longer than among independent calls, and with 32 more than twice as long.
 
     Source: the record; the fleet serves the same load in both.
     """
