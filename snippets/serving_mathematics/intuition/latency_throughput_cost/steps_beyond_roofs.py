@@ -155,8 +155,8 @@ def check_few_runs_beat_the_roofline() -> None:
 
 
 def check_the_model_explains_the_rest() -> None:
-    """On one, two, four and eight devices, the median measured time is within a sixth of the
-    model's; over the roofline's, it is about twice as high on eight devices as on one.
+    """In the median, measured times are within a sixth of the model's on one, two, four and eight
+    devices; as multiples of the roofline's, they are about twice as high on eight as on one.
 
     Source: the record of runs, with constants from kernels alone.
     """
@@ -171,9 +171,9 @@ def check_the_model_explains_the_rest() -> None:
 
 
 def check_prompts_add() -> None:
-    """Whatever share of the time prompts take, up to six tenths, the median measured time per token
-    of dense models is within a sixth of the sum of steps and prompts; where prompts take four
-    tenths or more, it is more than one and a half times as long as if prompts hid.
+    """Whatever share of the time prompts take, up to six tenths, measured times per token of dense
+    models are within a sixth of the sum of steps and prompts, in the median; where prompts take
+    four tenths or more, they are more than one and a half times as long as if prompts hid.
 
     Source: the record of runs, with constants from kernels alone.
     """
