@@ -162,10 +162,10 @@ def slider_released_changes() -> dict[str, Any]:
         ],
         "legend": {
             "answer": "check objects",
-            "cached": "check would object, but is not run",
+            "cached": "would object, but is not run",
             "broken": "caller breaks",
-            "idle": "caller would break, but the build stops it",
-            "free": "check sees nothing, or caller reads on",
+            "idle": "would break, but is stopped",
+            "free": "sees nothing, or reads on",
         },
         "reading": "{breaks} of six callers would break on “{change}”, and {object} of the checks"
         f" that the build runs would object. Of the {len(breaking)} changes that break a caller,"
