@@ -173,10 +173,10 @@ def slider_valleys() -> dict[str, Any]:
             },
         ],
         "readouts": [],
-        "reading": "At {time of day}, online work takes {online} engines; with batch work,"
-        " {with batch} are busy. If the peak is {peak} and batch work ({batch work}) may wait"
-        " {deadline}, one fleet of {one fleet} engines does both. Two fleets, with the batch one"
-        " full, would take {two fleets}.",
+        "reading": "At {time of day}, online work takes {online} engines, or {with batch} with"
+        " batch work. If the peak is {peak} and batch work ({batch work}) may wait {deadline},"
+        " one fleet of {one fleet} engines does both; two fleets, the batch one full, would take"
+        " {two fleets}.",
     }
 
 

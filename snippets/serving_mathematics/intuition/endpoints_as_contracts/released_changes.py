@@ -125,7 +125,7 @@ def figure_released_changes(figure: Figure) -> None:
 
 
 def slider_released_changes() -> dict[str, Any]:
-    """Pick a change, then let the build run more checks: which callers would still break?"""
+    """Pick a change, then let the build run more checks: which callers still break?"""
     breaking = [told for told, broken in map(_outcomes, CHANGES) if broken]
 
     def row(change: str, asked: str) -> list[str]:
@@ -168,7 +168,7 @@ def slider_released_changes() -> dict[str, Any]:
             "free": "sees nothing, or reads on",
         },
         "reading": "{breaks} of six callers would break on “{change}”, and {object} of the checks"
-        f" that the build runs would object. Of the {len(breaking)} changes that break a caller,"
+        f" that the build runs would object. Of {len(breaking)} changes that break a caller,"
         " the build stops {stopped}.",
     }
 

@@ -185,8 +185,8 @@ def _marks(lane: str, on: npt.NDArray[np.bool_], state: str, least_h: float) -> 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_windows() -> dict[str, Any]:
-    """A service fails exactly as often as it may, until two requests in a hundred fail on the
-    second evening. Change the traffic: when does the pager ring?"""
+    """A service fails just as often as it may, until two in a hundred fail on the second evening.
+    Change the traffic: when does the pager ring?"""
     hours, times = [_rule(h) for h in SHOWN_HOURS], np.arange(3 * DAYS_H + 1) / 3
 
     def each(value: Any) -> list[list[list[Any]]]:
@@ -216,8 +216,8 @@ def slider_windows() -> dict[str, Any]:
         minutes = 60 * _needs(n, h, k) / (TONIGHT_FAILS * n)
         return minutes if minutes <= 60 * h else None
 
-    said = "After {time}, {rung} pages. With nothing wrong, the rule pages {false} times in 30 days"
-    said += " on average. It notices a full outage after {outage}, and two failures in a hundred"
+    said = "After {time}, {rung} pages. With nothing wrong, it pages {false} times in 30 days on"
+    said += " average. It notices an outage after {outage}, and two failures in a hundred"
     return {
         "controls": [
             {"label": "traffic", "values": TRAFFIC, "text": "{} an hour", "start": 24},

@@ -347,7 +347,7 @@ def slider_next_sequence() -> dict[str, Any]:
             {"label": "twice", "unit": "", "values": twice, "decimals": 0},
         ],
         "reading": "With {sequences} running on {machine}, each reader waits {gap} for a token."
-        " With {twice}, the wait is twice that of a lone sequence. The engine writes {rate}, and a"
+        " With {twice}, the wait is twice a lone sequence's. The engine writes {rate}, and a"
         " million tokens cost ${price}, {part} of it for prompts.",
         "absent": "So many sequences of this length do not fit: places or memory run out first.",
     }

@@ -316,8 +316,7 @@ def _drawn(zoo: Sequence[Replica], rate: int, limit_ms: int, floor: int) -> list
 
 
 def slider_cheapest() -> dict[str, Any]:
-    """Raise the rate, tighten the promise, accept a lower score: who can run, and which is
-    cheapest?"""
+    """Raise the rate, tighten the promise, accept less: who can run, and which is cheapest?"""
     zoo = [one for one in _zoo() if one.name != "405B FP8 on 8"]  # ten times as dear, or never
 
     def each(told: Callable[[int, int, int], Any]) -> list[Any]:
@@ -369,9 +368,9 @@ def slider_cheapest() -> dict[str, Any]:
             "idle": "not good enough",
             "broken": "cannot keep the promise",
         },
-        "reading": "The cheapest deployment that is good enough takes {replicas} replicas,"
-        " ${price} an hour, and {gap} a token on average; its arithmetic takes {peak} of its"
-        f" devices' peak. Of {len(zoo)} deployments, {{able}} keep the promise.",
+        "reading": "The cheapest that is good enough takes {replicas} replicas, ${price} an hour,"
+        " {gap} a token on average, and {peak} of its devices' peak arithmetic."
+        f" Of {len(zoo)} deployments, {{able}} keep the promise.",
     }
 
 

@@ -369,9 +369,9 @@ def slider_lifetime_flops() -> dict[str, Any]:
             )
         ],
         "legend": {"prompt": "training", "answer": "serving"},
-        "reading": "With {served} to serve, the model that is cheapest to own has {size} billion"
-        " parameters and is trained on {data} trillion tokens, {ratio} per parameter. It saves"
-        " {saved} of the other model's operations.",
+        "reading": "With {served} to serve, the model cheapest to own has {size} billion parameters"
+        " and is trained on {data} trillion tokens, {ratio} per parameter. It saves {saved} of the"
+        " other's operations.",
     }
 
 
