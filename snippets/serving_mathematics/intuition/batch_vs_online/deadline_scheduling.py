@@ -85,7 +85,8 @@ def smallest_fleet(
     batch_demand: b [server-slots that arrive in each slot], shape (n,), a day that repeats.
     window: w ≥ 1 [slots], its own included. held_servers: o, kept for online work, same shape.
     Returns c, not rounded. Raises ValueError on input outside these ranges.
-    Runs of more than a day need no look: their quotient lies between that of the rest and the mean.
+    Runs of more than a day need no check: their quotient lies between that of the rest and the
+    mean.
 
     >>> smallest_fleet([6.0, 0.0, 0.0], window=1), smallest_fleet([6.0, 0.0, 0.0], window=2)
     (6.0, 3.0)
@@ -149,8 +150,8 @@ def backfill(
 
 
 def check_fleet_against_backfill() -> None:
-    """The largest quotient is the smallest fleet: at it the simulated backfill meets every
-    deadline, and a millionth below it does not.
+    """The largest quotient is the smallest fleet: with that many engines, the simulated backfill
+    meets every deadline; with a millionth less, it does not.
 
     Source: first-come-first-served simulation of 60 random days.
     """
@@ -176,10 +177,10 @@ def check_fleet_against_backfill() -> None:
 
 
 def check_a_day_over_the_peak() -> None:
-    """With as much batch work as online work, whose peak is at least twice its mean, patience of a
-    day over that ratio is enough for the fleet of the peak, where batch work never comes faster
-    than the peak. Work that comes all in one slot takes twice as long, and nine tenths of that are
-    too short.
+    """With as much batch work as online work, whose peak is at least twice its mean, the fleet for
+    the peak is enough with a deadline of a day over that ratio, where batch work never arrives
+    faster than the online peak. Work that arrives all in one slot takes twice as long, and nine
+    tenths of that is too short.
 
     Source: the argument of the section on windows; 100 random days of 240 slots, and a day that is
     at its peak from the slot of the work on until nothing is left.
@@ -207,9 +208,9 @@ def check_a_day_over_the_peak() -> None:
 
 
 def check_of_unequal_days_the_busiest_counts() -> None:
-    """In a week a day over the ratio of the peak to the busiest day's mean is patience enough, be
-    the days as unequal as they may. Over the ratio to the week's mean it is not: with flat weekdays
-    and weekends of a tenth the fleet is a quarter larger.
+    """In a week, a deadline of a day over the ratio of the peak to the busiest day's mean is long
+    enough, however unequal the days are. A day over the ratio to the week's mean is not: with flat
+    weekdays and weekends at a tenth of them, the fleet is a quarter larger.
 
     Source: the argument of the section on windows, day by day; 40 random weeks of hours.
     """

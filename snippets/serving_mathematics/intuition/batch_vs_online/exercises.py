@@ -33,24 +33,24 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "fair_batch_load": (
-        "In engines, the fleet costs c, and online and batch pay it together: batch pays s for work"
-        " that costs online 1. Find the batch work at which one engine's worth of it costs just one"
-        " engine, as on a fleet of its own."
+        "The fleet costs c engines, and online and batch work pay for them together: batch work"
+        " pays s where online work pays 1. Find the amount of batch work at which one engine's"
+        " worth of it costs exactly one engine, as on a fleet of its own."
     ),
     "places_for_promise": (
-        "In a full engine a token takes places divided by tokens a second: that is a mean at each "
-        "of the two numbers, and a line goes through both. The promise is for the tail."
+        "In a full engine, the mean time per token is the number of places divided by tokens a "
+        "second. Draw a line through the means at the two numbers. The promise is for the tail."
     ),
     "spot_price": (
         "A stretch of work and checkpoint is repeated until no interruption falls into it, "
-        "which takes `(exp(ντ) − 1)/ν` on average with the checkpoint in τ. Pay for restarts too, "
-        "and divide by the work alone."
+        "which takes `(exp(ντ) − 1)/ν` on average, where τ includes the checkpoint. Pay for "
+        "restarts too, and divide by the work alone."
     ),
 }
 
 
 def fair_batch_load(engines: int, online_load: float, batch_price: float) -> float:
-    """Batch load from which a shared fleet asks less of batch work than a fleet of its own.
+    """Batch load above which batch work pays less in a shared fleet than in a fleet of its own.
 
     engines: c. online_load: a, mean busy engines, in (0, c]. batch_price: share s of the online
     price that batch pays, in (0, 1]. At least 0. Raises ValueError outside these ranges.
@@ -68,8 +68,8 @@ def fair_batch_load(engines: int, online_load: float, batch_price: float) -> flo
 def places_for_promise(
     few: tuple[float, float], many: tuple[float, float], promise_s: float, tail: float
 ) -> int:
-    """Places with which a full engine keeps a promise per token, where its time per token is a line
-    in its places.
+    """Places with which a full engine keeps a promised time per token, where its time per token is
+    linear in its places.
 
     few, many: (places, tokens of answers a second) of the engine, full with either. promise_s: time
     per token that most get [s]. tail: theirs over the mean, at least 1. With b places a token takes
@@ -134,7 +134,7 @@ def example() -> SimpleNamespace:
 
 
 def check_fair_load_against_prices() -> None:
-    """At the returned load batch pays exactly what a fleet of its own costs, and below it more.
+    """At the returned load, batch work pays exactly what a fleet of its own costs; below it, more.
 
     Source: the prices of the chapter, evaluated there.
     """
@@ -148,9 +148,9 @@ def check_fair_load_against_prices() -> None:
 
 
 def check_places_against_the_machine() -> None:
-    """From the book's chat machine, full with 64 and with 256 places, it finds the number with
-    which it takes the promised time per token at its tail, to a hundredth; by the tokens of 256
-    alone, if fewer places gave them too, a seventh or more too many would be told.
+    """From the book's chat machine, full with 64 and with 256 places, the solution finds the number
+    with which the tail takes the promised time per token, within a hundredth. From 256 places
+    alone, as if fewer gave as many tokens a second, it would be at least a seventh too many.
 
     Source: `Machine.ceiling_tokens_per_s` with so many places; the mean is the places over it.
     """
@@ -187,7 +187,8 @@ def check_spot_by_simulation() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Free batch work, hopeless spot servers and deadlines before the release are errors."""
+    """Free batch work, a tail below the mean, a promise too short for one place, and spot servers
+    that never finish are errors."""
     checks.raises("for nothing", fair_batch_load, 21, 5.0, 0.0, match="batch_price must be in (0")
     checks.raises(
         "no tail", places_for_promise, (1, 9), (2, 9), 0.1, 0.5, match="tail must be finite"

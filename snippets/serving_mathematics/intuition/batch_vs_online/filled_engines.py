@@ -98,17 +98,17 @@ def example() -> SimpleNamespace:
 
 
 def figure_engine_backfill(figure: Figure) -> None:
-    """Where places are freed soon, only places and priority together fill an engine and keep its
-    promise.
+    """Where places are freed often, only fewer places and priority together fill an engine and keep
+    its promise.
 
     One engine through a wave of online work, with as much batch work as it takes. Each point is a
-    setting; to the right more work is done, above the dotted line the promise is kept.
+    setting; further right more work is done, and above the dotted line the promise is kept.
 
-    Alt: Two charts, of the chat and the mixture machine, of requests that keep the promise against
-    what the engine does of its ceiling. Points of a fixed number in flight begin high at the left
-    and fall below the dotted line at about seven tenths. Points of places and priority stay high
-    until far right, except that of the fewest places on the mixture. Priority alone lies at the
-    right and far below.
+    Alt: Two charts, for the chat and the mixture machine, of the share of requests that keep the
+    promise against the work done as a share of the ceiling. Points for a fixed number in flight
+    begin high at the left and fall below the dotted line at about seven tenths. Points for places
+    and priority stay high until far right, except the one for the fewest places on the mixture.
+    Priority alone lies at the right and far below.
     """
     looks = {
         "no batch work": ("C4", "no batch work"),
@@ -128,8 +128,9 @@ def figure_engine_backfill(figure: Figure) -> None:
 
 
 def check_both_together_fill_most() -> None:
-    """Of all rules that keep the promise, places and priority together carry most batch work, at
-    least 1.3 times as much as the best fixed number, on both machines and on a trace's minutes.
+    """Of all rules that keep the promise, places and priority together carry the most batch work:
+    at least 1.3 times as much as the best fixed number in flight, on both machines and on the
+    minutes of a real trace.
 
     Source: the record; each rule at its best setting.
     """
@@ -145,8 +146,8 @@ def check_both_together_fill_most() -> None:
 
 def check_late_in_the_wave() -> None:
     """Whatever the number of places, no more first tokens are late in the wave than the formula
-    says, summed over its minutes. With the best number the promise holds by it, though the formula,
-    taken at the wave's top alone, says that it would not.
+    says, summed over its minutes. With the best number of places, the formula says that the promise
+    holds over the whole wave, but not at the top of the wave alone.
 
     Source: the record.
     """
@@ -160,7 +161,8 @@ def check_late_in_the_wave() -> None:
 
 
 def check_neither_alone_keeps_the_promise() -> None:
-    """Priority alone keeps the first token and loses the time per token; places alone the reverse.
+    """Priority alone keeps the limit on first tokens and breaks that on time per token; fewer
+    places alone do the reverse.
 
     Source: the record, on both machines.
     """
@@ -174,8 +176,8 @@ def check_neither_alone_keeps_the_promise() -> None:
 
 def check_longer_batch_requests_must_be_few() -> None:
     """Where batch requests are documents or have long answers, no number of places keeps the chat
-    machine's promise to more than three in four. A few of them in flight keep it: of documents
-    four.
+    machine's promise for more than three requests in four. With only a few batch requests in flight
+    it is kept; of documents, four may be in flight.
 
     Source: the record; prompts of 6,000 tokens with answers of 200, and 1,000 with 1,500.
     """
@@ -193,8 +195,8 @@ def check_longer_batch_requests_must_be_few() -> None:
 
 
 def check_too_few_places_are_the_smaller_mistake() -> None:
-    """A fifth too few places keep the promise, also in the minutes of a real hour, and lose a
-    twentieth of the work; a fifth too many break it for three requests in a hundred.
+    """A fifth fewer places than the best number keep the promise, also in the minutes of a real
+    hour, and lose a twentieth of the work; a fifth more break it for three requests in a hundred.
 
     Source: the record, of the chat machine.
     """
@@ -211,9 +213,9 @@ def check_too_few_places_are_the_smaller_mistake() -> None:
 
 
 def check_a_filled_engine_looks_full_all_day() -> None:
-    """With batch work in its valleys an engine's tokens take as long in the mean as in one whose
-    places are always taken, to a tenth, and half as long again or more as without it: a scaler
-    that reads them orders replicas for batch work.
+    """With batch work in its valleys, an engine's mean time per token is that of an engine whose
+    places are always taken, within a tenth, and at least one and a half times that without batch
+    work: an autoscaler that reads it orders replicas for batch work.
 
     Source: the record; b places always taken wait D(b) + (b − 1)p/m for a token.
     """

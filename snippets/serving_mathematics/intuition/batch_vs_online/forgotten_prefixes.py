@@ -106,8 +106,8 @@ def example() -> SimpleNamespace:
 
 
 def check_documents_shorten_the_memory() -> None:
-    """With more documents in flight the cache keeps a token for less long, sessions find less of
-    what they sent, and their first tokens come later; still they find more than four fifths.
+    """With more documents in flight, the cache keeps a token for less time, sessions find less of
+    what they sent before, and their first tokens come later; still they find more than four fifths.
 
     Source: the record.
     """

@@ -144,9 +144,9 @@ def example() -> SimpleNamespace:
 
 
 def check_late_behind_batch() -> None:
-    """Four loads, three numbers of places, answers of three lengths: where the formula says that
-    two in a hundred first tokens or more are late, half to one and a half times as many are; where
-    it says fewer, fewer than two in a hundred are.
+    """At four loads, with three numbers of places and answers of three lengths: where the formula
+    says that two or more in a hundred first tokens are late, half to one and a half times as many
+    are; where it says fewer, fewer than two in a hundred are late.
 
     Source: simulation, against ends a second by the closed form.
     """
@@ -168,9 +168,9 @@ def check_late_behind_batch() -> None:
 
 
 def check_a_prompt_takes_its_part_of_the_promise() -> None:
-    """On slower machines, where the formula tells from one to 50 in a hundred, up to two and a half
-    times as many first tokens are late as it tells of the whole promise; of the promise less what a
-    prompt itself takes beside a full engine, no more than it tells.
+    """On slower machines, where the formula says that one to 50 in a hundred first tokens are late,
+    up to two and a half times as many are if t is the whole promise; if t is the promise less the
+    time that a prompt itself takes in a full engine, no more are late than the formula says.
 
     Source: simulation, four draws at steady loads, of an L40S and of a large model on four H100.
     """
@@ -192,8 +192,9 @@ def check_a_prompt_takes_its_part_of_the_promise() -> None:
 
 def check_few_in_flight_keep_what_places_break() -> None:
     """With answers seven times as long, at a fifth to three fifths of the ceiling, no number of
-    places keeps the promise to 98%; a number of batch requests in flight that leaves places free
-    keeps it to 99.5%, and does nine tenths of the work of the most places or more.
+    places keeps the promise for 98% of requests. A fixed number of batch requests in flight that
+    leaves places free keeps it for 99.5%, and does at least nine tenths of the work that the most
+    places do.
 
     Source: simulation, at steady loads.
     """
@@ -207,7 +208,7 @@ def check_few_in_flight_keep_what_places_break() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """A run of the record that is made again shows the same.
+    """A run of the record, simulated again, has as many late first tokens.
 
     Source: the record, and its command.
     """

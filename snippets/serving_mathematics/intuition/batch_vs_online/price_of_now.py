@@ -44,7 +44,7 @@ LIMITS_MS = {"Server": (2000, 200), "Interactive": (450, 40)}  # first token, ea
 
 
 def cost_ratio(peak_to_mean: float, promised_load: float) -> float:
-    """What an online answer costs over a batch one: r/ρ*.
+    """How many times as much an online answer costs as a batch one: r/ρ*.
 
     peak_to_mean: r ≥ 1. promised_load: ρ* in (0, 1], of an engine's ceiling, at which the promise
     is still kept. Raises ValueError outside these ranges. Its inverse is the share of its ceiling
@@ -144,14 +144,14 @@ def example() -> SimpleNamespace:
 
 
 def figure_price_of_now(figure: Figure) -> None:
-    """How much of an engine a promise leaves depends on the time per token that it promises.
+    """How full an engine may be depends on the time per token that is promised.
 
     Left, the load at which 99% of the chat machine's requests get their tokens in time. Right,
-    MLPerf results of Llama 2 70B on eight MI300X, as shares of the one without a promise.
+    MLPerf results of Llama 2 70B on eight MI300X, as shares of the result without a promise.
 
-    Alt: Left, a line that rises steeply with the time per token that is promised and bends towards
-    the ceiling. Right, three bars: without a promise all, with the Server limits most of it, and
-    with the Interactive limits about a third.
+    Alt: Left, a line that rises steeply with the promised time per token and bends towards the
+    ceiling. Right, three bars: full height without a promise, most of it with the Server limits,
+    and about a third with the Interactive limits.
     """
     left, right = figure.subplots(1, 2)
     left.plot(1e3 * _gaps_s(), 100 * np.array(LOADS), "o-", color="C0", markersize=4)
@@ -181,9 +181,10 @@ def check_a_run_is_made_again() -> None:
 
 
 def check_places_are_no_servers() -> None:
-    """Places counted as servers, of which 2% may wait: sixteen may be six tenths full, a thousand
-    nine, and 256 as full as a spare of 2.05 roots of the load leaves, to 2%. For the mixture, whose
-    tokens slow down more, they allow more than its promise does.
+    """Counted as servers at which 2% of requests may wait, sixteen places may be less than six
+    tenths full, a thousand more than nine tenths, and 256 as full as a spare of 2.05 roots of the
+    load allows, within 2%. For the mixture, whose tokens slow down more, this allows more load than
+    its promise does.
 
     Source: square-root staffing, c = a + 2.054·√a, from 1 − Φ(2.054) = 0.02; the promised load.
     """

@@ -83,16 +83,16 @@ def _panel_day(peak: float, share: float, deadline_h: float) -> tuple[FloatArray
 
 
 def figure_valleys(figure: Figure) -> None:
-    """Batch work fills the valley of the day if it may wait, and needs a fleet of its own if not.
+    """Batch work fills the valley of the day if it may wait, and needs its own fleet if it may not.
 
-    As much batch work as online work, a peak of two and a half times the mean. Left, engines of a
-    day if batch work may wait for eight hours; right, the smallest fleet by deadline and peak,
-    in print dotted for online work alone.
+    As much batch work as online work, a peak of two and a half times the mean. Left, engines
+    through a day if batch work may wait for eight hours; right, the smallest fleet by deadline and
+    peak, with a dotted line in print for online work alone.
 
-    Alt: Left, a day: a wave of online work with its top in the afternoon, and batch work on top of
-    it that fills the hours before and after up to a straight line. Right, lines of fleet size
-    against the deadline, falling to the online peak within hours where the day has a high peak, and
-    staying above it where the day is flat.
+    Alt: Left, a day: a wave of online work with its top in the afternoon, and batch work above it
+    that fills the hours before and after up to a straight line. Right, lines of fleet size against
+    the deadline, which fall to the online peak within hours where the day has a high peak, and stay
+    above it where the day is flat.
     """
     left, right = figure.subplots(1, 2)
     hours = np.arange(SLOTS) / 4
@@ -173,19 +173,19 @@ def slider_valleys() -> dict[str, Any]:
             },
         ],
         "readouts": [],
-        "reading": "At {time of day} online work takes {online} engines, {with batch} with batch."
-        " With a peak of {peak}, and batch work of {batch work} that may wait {deadline},"
-        " one fleet of {one fleet} engines does both. Two fleets, with the batch one full, would"
-        " be {two fleets}.",
+        "reading": "At {time of day}, online work takes {online} engines, or {with batch} with"
+        " batch work. If the peak is {peak} and batch work ({batch work}) may wait {deadline},"
+        " one fleet of {one fleet} engines does both; two fleets, the batch one full, would take"
+        " {two fleets}.",
     }
 
 
 def check_patience_saves_the_second_fleet() -> None:
     """With as much batch work as online work, at the same hours, and a peak of r times the mean, r
-    ≥ 2, a deadline of a day over r takes no further engine, whatever the shape of the day: a run of
-    n hours brings each kind at most r n and at most a day's worth, so that c = r does both in n +
-    24/r. Where all work comes at the peak nothing shorter is enough. With a peak of 1.2 a whole day
-    is not.
+    ≥ 2, a deadline of a day over r needs no further engine, whatever the shape of the day: n hours
+    bring at most r n of each kind and at most a day's worth, so c = r does both in n + 24/r hours.
+    Where all work comes at the peak, no shorter deadline is enough. With a peak of 1.2, a whole day
+    is not enough.
 
     Source: the smallest fleets, against the peak.
     """

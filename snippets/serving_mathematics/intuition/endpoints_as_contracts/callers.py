@@ -153,7 +153,7 @@ def _served(endpoint: _Endpoint, caller: _Caller, quiet: bool = False) -> Events
 
 
 def check_before_a_change_nobody_breaks() -> None:
-    """The endpoint as it was suits every caller, busy or quiet, with sound streams.
+    """Before any change, the endpoint suits every caller, and its streams have no errors.
 
     Source: the callers' own code on the endpoint before any change.
     """

@@ -49,14 +49,15 @@ def example() -> SimpleNamespace:
 
 
 def figure_changed_answers(figure: Figure) -> None:
-    """Eight bits for the weights change most answers of a small model, and eight for the cache
-    half of them; asking again, or alone instead of beside others, changes none on this engine.
+    """Weights in eight bits change most answers of a small model, and a cache in eight bits half of
+    them; asking again, or one question at a time, changes none on this engine.
 
-    Bars have 95% intervals.
+    Lines on the bars are 95% intervals.
 
-    Alt: Horizontal bars, one for each change. Four bits for the weights reach nearly to the right
-    end, another system message and eight bits for the weights most of the way, eight bits for the
-    cache half of it; chunks of prompts have a short bar, and the two others none.
+    Alt: Horizontal bars, one for each change. The bar of weights in four bits reaches nearly to the
+    right end, those of another system message and of weights in eight bits most of the way, and
+    that of a cache in eight bits half of it; small chunks of prompts have a short bar, and the two
+    other changes none.
     """
     record, rows = _record()
     asked = record["asked"]["questions"]
@@ -74,7 +75,7 @@ def figure_changed_answers(figure: Figure) -> None:
 
 
 def check_record_agrees_with_itself() -> None:
-    """What is asked again is answered alike, and a coarser format changes more answers.
+    """A question asked again gets the same answer, and a coarser format changes more answers.
 
     Source: the record; rounding to fewer bits is the larger change.
     """

@@ -172,7 +172,8 @@ def example() -> SimpleNamespace:
 
 
 def check_order_of_chat_contracts() -> None:
-    """Wider requests and narrower answers may replace, and nothing else, as sets say.
+    """A contract may replace another if it accepts all of its requests and gives only its answers,
+    and not otherwise: the rules say the same as the sets.
 
     Source: every pair of endpoints with some of two parameters, two limits and some of two finish
     reasons; a caller by brute force, who sends any allowed request and handles the old reasons.
@@ -195,9 +196,9 @@ def check_order_of_chat_contracts() -> None:
 
 
 def check_gate_and_versions() -> None:
-    """A new chat template breaks no caller's code and may change every answer, and so may an
+    """A new chat template breaks no caller's code but may change every answer, and so may an
     endpoint that no longer calls tools; a wider endpoint is a minor version, and going back from it
-    a major one.
+    is a major one.
 
     Source: the template is applied before the tokenizer (vLLM, chat template); SemVer 2.0.0,
     summary; by hand.

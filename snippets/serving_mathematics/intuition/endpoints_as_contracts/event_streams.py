@@ -106,8 +106,8 @@ def example() -> SimpleNamespace:
 
 
 def check_streams() -> None:
-    """A published stream and a tool call in pieces pass; a lost piece of a tool call, the end or
-    everything is noticed, a lost piece of plain text is not.
+    """A published stream and a tool call in pieces pass. A stream that has lost a piece of a tool
+    call, its end or everything is noticed; one that has lost a piece of plain text is not.
 
     Source: chunks as GreenPT documents them for its OpenAI-compatible endpoint; all streams with
     one event missing.

@@ -27,21 +27,21 @@ HINTS = {
         "A session stays as it was if every call does. Multiply, and subtract from one."
     ),
     "what_has_changed": (
-        "Ask in the order of what explains most: requests that are refused, then prompts that "
-        "count other tokens for the same text, then answers that end differently."
+        "Look first at what explains most: requests that are refused, then prompts that have a "
+        "different number of tokens for the same text, then answers that end differently."
     ),
     "common_contract": (
         "A request must suit both versions, so take what both accept; an answer may come from "
-        "either, so expect every way in which one of them ends, and only the fields of both."
+        "either, so expect every way in which either ends, and only the fields that both give."
     ),
 }
 
 
 def changed_sessions(changed_share: float, calls: int) -> float:
-    """Share of sessions in which at least one call is answered otherwise than before.
+    """Share of sessions in which at least one call is answered differently than before.
 
     changed_share: of the calls that decide something, in [0, 1]. calls: of a session, a positive
-    integer, each changed by itself. Raises ValueError otherwise.
+    integer, each changed independently. Raises ValueError otherwise.
 
     >>> round(changed_sessions(0.5, calls=2), 4)
     0.75
@@ -107,7 +107,7 @@ def example() -> SimpleNamespace:
 
 
 def check_sessions_by_enumeration() -> None:
-    """A session is changed unless none of its calls is.
+    """A session changes unless none of its calls does.
 
     Source: all patterns of changed calls, summed; the limits by hand.
     """
@@ -120,11 +120,11 @@ def check_sessions_by_enumeration() -> None:
 
 
 def check_changes_that_go_together_touch_fewer_sessions() -> None:
-    """Where sessions differ in how many of their decisions change, fewer are touched than where all
-    have the mean.
+    """Where sessions differ in how many of their decisions change, fewer are affected than where
+    all have the mean share.
 
     Source: half of the sessions at no change and half at twice the share; all decisions of one
-    session changed together, which touches the share itself.
+    session changed together, which affects the share itself.
     """
     mean = changed_sessions(0.02, 30)
     halves = (changed_sessions(0.0, 30) + changed_sessions(0.04, 30)) / 2
@@ -132,7 +132,8 @@ def check_changes_that_go_together_touch_fewer_sessions() -> None:
 
 
 def check_what_has_changed() -> None:
-    """What refuses comes before what counts, and that before how answers end.
+    """A rise in refusals is named before a change in prompt tokens, and that before a change in how
+    answers end.
 
     Source: by hand; a template changes the tokens of a prompt, and weights do not.
     """
@@ -147,7 +148,8 @@ def check_what_has_changed() -> None:
 
 
 def check_common_contract_is_the_greatest() -> None:
-    """Both versions can replace the common contract, and none that both can replace says more.
+    """Both versions can replace the common contract, and no contract that both can replace promises
+    more.
 
     Source: enumeration of all contracts with two parameters, limits, reasons and fields.
     """
@@ -168,7 +170,7 @@ def check_common_contract_is_the_greatest() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Shares beyond one, no calls, and counts that are none are refused."""
+    """Shares beyond one, sessions without calls, and prompts without tokens are refused."""
     checks.raises("share", changed_sessions, 1.1, 3, match="changed_share must be")
     checks.raises("calls", changed_sessions, 0.1, 0, match="calls must be")
     checks.raises("refused", what_has_changed, 2.0, 1.0, 0.0, match="refused must be")

@@ -93,14 +93,14 @@ def example() -> SimpleNamespace:
 
 
 def figure_released_changes(figure: Figure) -> None:
-    """Schemas and fingerprints catch all but two of the changes that break a caller: no check of
+    """Schemas and fingerprints catch all but two of the changes that break a caller: no check in
     the build sees the batch or the gateway.
 
-    Streams: recorded ones are tested for their form. Stored answers: old requests are sent again.
+    “Streams” tests the form of recorded streams; “stored answers” sends old requests again.
 
     Alt: Table of dots with a row for each change and a column for each of four checks and six
-    callers. Blue dots, which check objects, stand in the first column for the upper rows and in the
-    second for the lower ones. Red dots, which caller breaks, stand in nearly every row; the last
+    callers. Blue dots, for checks that object, are in the first column in the upper rows and in the
+    second in the lower ones. Red dots, for callers that break, are in nearly every row; the last
     two rows have red dots and no blue one.
     """
     figure.set_size_inches(5.8, 5.0)
@@ -120,12 +120,12 @@ def figure_released_changes(figure: Figure) -> None:
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(CHANGES)), list(CHANGES))
     axes.set(ylim=(len(CHANGES) - 0.4, -0.6), xlabel="check that objects | caller that breaks")
-    axes.set_ylabel("change of the endpoint")
+    axes.set_ylabel("change to the endpoint")
     axes.grid(False)
 
 
 def slider_released_changes() -> dict[str, Any]:
-    """Pick a change, then let the build ask more checks: what would reach which caller?"""
+    """Pick a change, then let the build run more checks: which callers still break?"""
     breaking = [told for told, broken in map(_outcomes, CHANGES) if broken]
 
     def row(change: str, asked: str) -> list[str]:
@@ -144,12 +144,12 @@ def slider_released_changes() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "change", "values": list(CHANGES), "start": "another tool parser"},
-            {"label": "the build asks", "values": list(ASKED), "start": "the schema"},
+            {"label": "the build checks", "values": list(ASKED), "start": "the schema"},
         ],
         "panels": [
             {
                 "kind": "cells",
-                "label": "checks of the build, and callers",
+                "label": "checks in the build, and callers",
                 "rows": list(CHANGES),
                 "columns": [*CHECKS, "", *CALLERS],
                 "cells": per_run(lambda _, asked: [row(change, asked) for change in CHANGES]),
@@ -161,25 +161,25 @@ def slider_released_changes() -> dict[str, Any]:
             counted("stopped", lambda _, asked: sum(bool(t & set(ASKED[asked])) for t in breaking)),
         ],
         "legend": {
-            "answer": "a check that is asked objects",
-            "cached": "would object, is not asked",
-            "broken": "a caller breaks",
-            "idle": "would break, the build stops it",
+            "answer": "check objects",
+            "cached": "would object, but is not run",
+            "broken": "caller breaks",
+            "idle": "would break, but is stopped",
             "free": "sees nothing, or reads on",
         },
         "reading": "{breaks} of six callers would break on “{change}”, and {object} of the checks"
-        f" that the build asks would object. Of {len(breaking)} changes that break somebody the"
-        " build stops {stopped}.",
+        f" that the build runs would object. Of {len(breaking)} changes that break a caller,"
+        " the build stops {stopped}.",
     }
 
 
 def check_schema_tells_one_caller_all_and_another_little() -> None:
-    """Of the changes that break one caller, schemas tell of all, and of those that break another,
-    of one in five.
+    """Schemas detect all the changes that break one caller, and one in five of those that break
+    another.
 
     Source: by hand, from the callers: billing reads one field, whose name the schema has; the spam
-    filter hangs on the likeliest word, and of five changes that move it only an ignored parameter
-    is in the schema.
+    filter depends on the likeliest word, and of five changes that move it, only an ignored
+    parameter is in the schema.
     """
     told = _told_by_schema()
     checks.close("most", max(told), 1.0, rtol=1e-12)
@@ -187,8 +187,9 @@ def check_schema_tells_one_caller_all_and_another_little() -> None:
 
 
 def check_schema_is_half_whoever_calls() -> None:
-    """For any set of these callers fingerprints leave nothing of the endpoint's own unseen, and
-    the schema alone does for most; no check of the build sees the batch and the gateway.
+    """For any set of these callers, schemas and fingerprints detect every breaking change in the
+    endpoint itself, while schemas alone miss one for most sets; no check in the build sees the
+    batch or the gateway.
 
     Source: all sets of callers, each change served to each.
     """
@@ -202,4 +203,4 @@ def check_schema_is_half_whoever_calls() -> None:
     harmless = [name for name in CHANGES if not _outcomes(name)[1]]
     checks.equal("break nobody", harmless, ["a parameter is added", "a faster engine"])
     told = [bool(_outcomes(name)[0] & set(CHECKS[:2])) for name in harmless]
-    checks.equal("of these told of", told, [False, True])
+    checks.equal("of these, detected", told, [False, True])

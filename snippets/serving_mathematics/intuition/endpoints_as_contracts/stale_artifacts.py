@@ -67,7 +67,7 @@ def stale_after(parents: Mapping[str, Sequence[str]], changed: Iterable[str]) ->
 def lineage_fingerprints(
     parents: Mapping[str, Sequence[str]], contents: Mapping[str, bytes]
 ) -> dict[str, str]:
-    """For every node the SHA-256 of its own content and of its parents' fingerprints.
+    """For every node, the SHA-256 of its own content and its parents' fingerprints.
 
     parents: for every node, the nodes it is built from. contents: what each node adds itself: data,
     code or configuration [bytes]. Raises ValueError on a cycle, or when the two name different
@@ -110,13 +110,14 @@ SERVED = {  # what a chat endpoint answers from
 
 
 def figure_stale_set(figure: Figure) -> None:
-    """New samples for the quantization make weights, endpoint and stored answers stale, and leave
-    the draft model, the template and the engine alone.
+    """New samples for quantization make the 8-bit weights, the endpoint and the stored answers
+    stale, but not the draft model, the template and the engine.
 
     Alt: Graph of ten boxes with arrows from left to right. Chats and base weights lead to tuned
     weights, chats also to samples; tuned weights and samples lead to 8-bit weights, tuned weights
-    to a draft; 8-bit weights, draft, template and engine lead to the endpoint, and that to stored
-    answers. Samples are marked as changed; 8-bit weights, endpoint and stored answers as stale.
+    to a draft; 8-bit weights, draft, template and engine lead to the endpoint, and the endpoint to
+    stored answers. Samples are marked as changed; 8-bit weights, endpoint and stored answers as
+    stale.
     """
     changed = "samples"
     stale = stale_after(SERVED, [changed])
@@ -173,8 +174,8 @@ def check_chain() -> None:
 
 
 def check_checksum_collides() -> None:
-    """A sum that weighs by position, 1090 for 17, 23, 42, 99, 101, is shared by 19, 22, 42, 99,
-    101; their hashes differ.
+    """A position-weighted sum, 1090 for 17, 23, 42, 99, 101, is the same for 19, 22, 42, 99, 101;
+    their hashes differ.
 
     Source: by hand, 17 + 46 + 126 + 396 + 505.
     """

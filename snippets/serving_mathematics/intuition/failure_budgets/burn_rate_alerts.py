@@ -157,8 +157,8 @@ def _counted_span(burn: float, minutes: int, rule: tuple[str, int, int, float]) 
 def figure_alerts(figure: Figure) -> None:
     """Each rule is blind left of its threshold; the faster the burn, the sooner it fires.
 
-    Time from the start of an incident to each rule, for three nines over a month. Points are
-    incidents counted minute by minute.
+    Time from the start of an incident until each rule fires, for three nines over a month. Points
+    are incidents evaluated minute by minute.
 
     Alt: Log-log chart of time against burn rate from 0.7 to 1,000. Three parallel falling lines
     begin at 14.4 and one hour, 6 and six hours, and 1 and three days, labelled one-hour page,
@@ -197,7 +197,8 @@ def figure_alerts(figure: Figure) -> None:
 
 
 def check_windows_of_the_workbook() -> None:
-    """After 15% errors for ten minutes the page comes in the sixth minute and goes in five.
+    """With 15% errors for ten minutes, the page comes in the sixth minute, and ends five minutes
+    after the errors.
 
     Source: Beyer et al. (2018), figure 5-6: “after 5 minutes”, and 5 minutes after the errors; for
     one window alone, 60 min less the time to fire, 14.4 budgets of 0.1% at 15%.
@@ -213,7 +214,7 @@ def check_windows_of_the_workbook() -> None:
 
 
 def check_first_error_pages() -> None:
-    """Up to 69 requests an hour a single error fires the page, at 70 it takes two.
+    """At up to 69 requests an hour, a single error fires the page; at 70, it takes two.
 
     Source: exact fractions, the smallest count above 14.4/1000 of the requests; 10 an hour pages
     “immediately” in Beyer et al. (2018).
@@ -243,7 +244,7 @@ def check_spans_against_counting() -> None:
 
 
 def check_share_spent_when_it_fires() -> None:
-    """At whatever burn rate, the budget spent when an alert fires is 2%, 5% and 10%.
+    """Whatever the burn rate, the rules fire when 2%, 5% and 10% of the budget is spent.
 
     Source: Beyer et al. (2018), table 5-8, “error budget consumed”; tables 5-2 and 5-5 for a full
     outage, seen after 130 s by 36 h at 1, and 58 minutes of an alarm that is over.
@@ -260,8 +261,8 @@ def check_share_spent_when_it_fires() -> None:
 
 
 def check_an_outage_at_ninety_percent() -> None:
-    """At an objective of 90% a full outage never fires the one-hour page, and the six-hour page
-    after 3.6 hours.
+    """At an objective of 90%, a full outage never fires the one-hour page, and fires the six-hour
+    page after 3.6 hours.
 
     Source: 1,000 requests a minute, all of which fail, minute by minute; 6 h times 6 over 10.
     """

@@ -39,8 +39,9 @@ HINTS = {
         "divided by it, and half of a budget half as long."
     ),
     "verdict": (
-        "Count the errors that each window needs, ⌊b*(1−s)n⌋ + 1. Both windows are above: page, "
-        "unless there are too few errors. Only the long one is: it is over. Else it is quiet."
+        "Count the errors that each window needs, ⌊b*(1−s)n⌋ + 1. If both windows have them, "
+        "page, unless there are too few errors; if only the long one has them, it is over. "
+        "Otherwise it is quiet."
     ),
     "errors_worth_a_page": (
         "Multiply the errors of a month by the chance that an error finds k − 1 others in the "
@@ -92,7 +93,7 @@ def verdict(
 
 
 def errors_worth_a_page(requests_per_h: int, error_rate: float, pages_per_month: float) -> int:
-    """Fewest errors in an hour to ask for, so that steady errors page no oftener than wanted.
+    """Fewest errors to require in an hour so that steady errors page no more often than wanted.
 
     requests_per_h: n ≥ 1, evenly spread. error_rate: e in (0, 0.5]. pages_per_month: accepted false
     pages in 30 days, > 0. A page begins with an error that has k−1 others among the n requests
@@ -135,7 +136,7 @@ def check_hours_left() -> None:
 
 
 def check_verdict() -> None:
-    """Each verdict is given where the windows are as it says, one error apart.
+    """Each verdict is given where it is due, to a single error.
 
     Source: 14.4/1000 of the requests by hand: 35 errors of 2,400 fire, and three of 200.
     """
@@ -157,7 +158,8 @@ def check_verdict() -> None:
 
 
 def check_guard_against_exact_pages() -> None:
-    """With the guard, the exact pages are no more than asked for; with one error less they are.
+    """With the guard, there are no more false pages than wanted, by the exact sum and simulated;
+    with one error less, as many or more are simulated.
 
     Source: `false_pages` at the guard; 400 simulated months of errors with k−1 others within the
     last hour, three standard errors.
@@ -187,7 +189,7 @@ def check_guard_against_exact_pages() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Impossible objectives, more errors than requests and no wanted pages are named."""
+    """Impossible objectives, more errors than requests, and no page wanted at all are refused."""
     checks.raises("percent", hours_left, 99.9, 30.0, 0.1, 1.0, match="slo must be in (0, 1)")
     checks.raises("2 of 1", verdict, (1, 2), (1, 0), 0.999, 14.4, 1, match="long must be of errors")
     checks.raises("never", errors_worth_a_page, 9, 0.1, 0.0, match="pages_per_month must be")

@@ -146,7 +146,7 @@ def _of_random_traffic(requests_per_h: float, least: int = 1) -> float:
 def figure_false_pages(figure: Figure) -> None:
     """Below a few hundred requests an hour, the one-hour page wakes people for nothing.
 
-    A service that spends exactly its budget; each line is a mean size of clumps. Points are
+    The service spends exactly its budget; each line is for one mean size of clumps. Points are
     simulated months with 95% intervals.
 
     Alt: Curves on a logarithmic axis against requests per hour from 12 to 6,000, for failures that
@@ -217,7 +217,7 @@ def check_false_pages_written_out() -> None:
 
 
 def check_pages_of_random_traffic() -> None:
-    """Where requests come independently, so that each window holds another number of them, the sum
+    """Where requests arrive independently, so that windows hold different numbers of them, the sum
     over failures and good requests agrees with simulated months.
 
     Source: simulation, five minutes at a time, with rates of what came; three standard errors.
@@ -237,7 +237,8 @@ def check_pages_of_random_traffic() -> None:
 
 
 def check_false_pages_in_a_month() -> None:
-    """The expected number of false pages agrees with simulated months, whatever comes together.
+    """The expected number of false pages agrees with simulated months, with failures that come
+    alone or in clumps.
 
     Source: simulation of independent months, five minutes at a time; three standard errors.
     """

@@ -191,12 +191,13 @@ def example() -> SimpleNamespace:
 
 
 def figure_late_together(figure: Figure) -> None:
-    """Late first tokens bring pages where a service spends just its budget, and more of them the
-    hotter it runs.
+    """Late first tokens cause pages where a service spends exactly its budget, and more of them the
+    higher its load.
 
     The book's mixture at constant load, with the limit that one in a thousand misses at that load.
-    Points are simulated days with 95% intervals, the line the exact formula with the clump from the
-    counts of the same days. Pages are so few that a formula wrong by half would not show.
+    Points are simulated days with 95% intervals; the line is the exact formula with the clump from
+    the counts of the same days. There are so few pages that an error of the formula by half would
+    not show.
 
     Alt: Chart of pages in 30 days against load from 30 to 70 percent. A line rises from near zero
     to sixteen, through simulated points with wide bars. A dotted line for independent
@@ -221,7 +222,7 @@ def figure_late_together(figure: Figure) -> None:
 
 
 def check_clump_is_found_again() -> None:
-    """From counts of known clumps the size comes back.
+    """From counts of failures in clumps of a known size, the formula finds that size.
 
     Source: 20,000 windows of a binomial number of causes with geometric sizes; 6%.
     """
@@ -234,8 +235,8 @@ def check_clump_is_found_again() -> None:
 
 
 def check_windows_are_longer_than_a_queue() -> None:
-    """Where a queue spreads clumps of three over a quarter of an hour, windows of hours find their
-    size, and windows of five minutes less than half of what it is above one.
+    """Where a queue spreads clumps of three over a quarter of an hour, windows of two hours find
+    their size, and windows of five minutes find less than half of what it is above one.
 
     Source: 400 simulated fortnights.
     """
@@ -245,9 +246,9 @@ def check_windows_are_longer_than_a_queue() -> None:
 
 
 def check_pages_of_late_tokens() -> None:
-    """What is computed from the clump is within three standard errors of what was simulated, at
-    every load, and within the interval of the page at the highest; independent failures would give
-    less than a page in a hundred years.
+    """The number of pages computed from the clump is within three standard errors of the simulated
+    one at every load, and at the highest load within the interval that the page quotes; independent
+    failures would give less than a page in a hundred years.
 
     Source: the recorded runs, 37 days or more at each load; the square root of the expected pages.
     """
@@ -262,8 +263,9 @@ def check_pages_of_late_tokens() -> None:
 
 
 def check_spells_page_in_spite_of_the_guard() -> None:
-    """Where half of the failures come alone and half in two spells a day, one number is not enough:
-    the errors that the clump says to ask for still page several times a year instead of once.
+    """Where half of the failures come alone and half in two spells a day, one clump size is not
+    enough: with as many errors required as it suggests, the rule still pages several times a year
+    instead of once.
 
     Source: the record: 2,000 simulated months, more than a thousand pages.
     """

@@ -116,10 +116,10 @@ def example() -> SimpleNamespace:
 
 
 def figure_windows(figure: Figure) -> None:
-    """Every window needs the same number of errors; a long one gathers them even when all is well.
+    """Every window needs the same number of errors; a long one collects them even when all is well.
 
-    A service that spends exactly its budget, and rules that fire when 2% of the month's budget is
-    gone within the window and its last twelfth burns as fast. In print, false pages against the
+    The service spends exactly its budget; a rule fires when 2% of the month's budget is gone within
+    its window and the last twelfth of the window burns as fast. In print, false pages against
     traffic: each tooth begins where a rule needs one more whole error.
 
     Alt: Four sawtooth curves on logarithmic axes against requests per hour from 24 to 4,800. All
@@ -185,8 +185,8 @@ def _marks(lane: str, on: npt.NDArray[np.bool_], state: str, least_h: float) -> 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_windows() -> dict[str, Any]:
-    """A service that fails just as often as it may, until two in a hundred fail on the second
-    evening. Move the traffic: when does the pager ring?"""
+    """A service fails just as often as it may, until two in a hundred fail on the second evening.
+    Change the traffic: when does the pager ring?"""
     hours, times = [_rule(h) for h in SHOWN_HOURS], np.arange(3 * DAYS_H + 1) / 3
 
     def each(value: Any) -> list[list[list[Any]]]:
@@ -216,8 +216,8 @@ def slider_windows() -> dict[str, Any]:
         minutes = 60 * _needs(n, h, k) / (TONIGHT_FAILS * n)
         return minutes if minutes <= 60 * h else None
 
-    said = "After {time}, {rung} pages. With nothing wrong it pages {false} times in 30 days, on"
-    said += " average. It notices an outage after {outage}, two failures in a hundred"
+    said = "After {time}, {rung} pages. With nothing wrong, it pages {false} times in 30 days on"
+    said += " average. It notices an outage after {outage}, and two failures in a hundred"
     return {
         "controls": [
             {"label": "traffic", "values": TRAFFIC, "text": "{} an hour", "start": 24},
@@ -262,11 +262,11 @@ def slider_windows() -> dict[str, Any]:
 
 
 def check_guards_of_the_rules() -> None:
-    """Six errors in the hour and eight in six hours keep both pages below one a year, at any
-    traffic and with evaluations each minute.
+    """Requiring six errors in the hour and eight in six hours keeps both pages below one a year, at
+    any traffic, and also if the rules are evaluated each minute.
 
     Source: the expected pages of both rules at every load up to 1,200 requests an hour; 200
-    simulated months each minute, where they are most, and three standard errors.
+    simulated months, minute by minute, at the load with the most pages; three standard errors.
     """
     for hours, wrong, least in GUARDS:
         pages = [_in_a_month(n, hours=hours, wrong=wrong, least=least) for n in range(12, 1201, 12)]
@@ -278,8 +278,8 @@ def check_guards_of_the_rules() -> None:
 
 
 def check_a_smaller_budget_pages_earlier_where_the_guard_is_met() -> None:
-    """In a full outage half the budget brings the page after half as many requests at 1,200 an
-    hour, and after as many at 60, where both wait for the six errors.
+    """In a full outage, half the budget pages after half as many requests at 1,200 an hour, and
+    after equally many at 60 an hour, where both budgets wait for the six errors.
 
     Source: ⌊14.4·(1 − s)·n⌋ + 1 by hand, of the hour's requests.
     """
@@ -291,8 +291,9 @@ def check_a_smaller_budget_pages_earlier_where_the_guard_is_met() -> None:
 
 
 def check_other_objectives_scale_the_traffic() -> None:
-    """Two nines page at a tenth of the traffic as often as three nines, and 99.95% at twice, to a
-    fifth; and six errors are enough there as well.
+    """An objective of two nines pages as often as three nines do at ten times the traffic, and
+    99.95% as often as three nines at half the traffic, within a fifth; requiring six errors is
+    enough there as well.
 
     Source: the expected pages of each objective at as many requests for each failure that it
     allows.
@@ -307,8 +308,8 @@ def check_other_objectives_scale_the_traffic() -> None:
 
 
 def check_random_traffic_asks_for_a_little_more() -> None:
-    """Where requests come independently, the one-hour page is quiet from a load on that is higher
-    by less than a tenth than with as many in every window; six errors keep it quiet there too.
+    """Where requests arrive independently, the load from which the one-hour page is quiet is less
+    than a tenth higher than with equally many in every window; six errors keep it quiet there too.
 
     Source: the exact sums of both.
     """
@@ -319,8 +320,8 @@ def check_random_traffic_asks_for_a_little_more() -> None:
 
 
 def check_longest_quiet_window() -> None:
-    """At 2% of the budget a longer window always pages oftener for nothing, and all windows ask for
-    the same number of errors.
+    """At 2% of the budget, a longer window always pages more often for nothing, and all windows
+    require the same number of errors.
 
     Source: the expected pages of the figure's rules, failures alone, in clumps of three, and with a
     threshold wrong by a fifth either way; ⌊14.4·0.001·n⌋ + 1 by hand.

@@ -39,8 +39,8 @@ HINTS = {
         " many further ones add as much as the lone one waits."
     ),
     "price_on_dashboard": (
-        "The whole hour is paid by the answers, so divide the price of a second by the tokens that "
-        "are written in it. The wait is by Little's law: running / tokens a second."
+        "The answers pay for the whole hour, so divide the price of a second by the tokens that "
+        "are written in it. By Little's law, the wait is running / tokens a second."
     ),
     "line_of_two_hours": (
         "Running requests divided by tokens a second are the time per token of each hour. Draw the"
@@ -69,7 +69,7 @@ def doubling_batch(fixed_s: float, sequence_s: float, prompt_s: float, later_tok
 def price_on_dashboard(
     price_per_hour: float, running: float, tokens_per_s: float
 ) -> tuple[float, float]:
-    """Price of a million tokens, and what a reader waits for one [ms].
+    """Price of a million tokens, and how long a reader waits for one [ms].
 
     price_per_hour: C of all devices. running: sequences, in the mean. tokens_per_s: of answers.
     Raises ValueError unless all are positive and finite.
@@ -84,8 +84,8 @@ def price_on_dashboard(
 def line_of_two_hours(
     price_per_hour: float, quiet: tuple[float, float], busy: tuple[float, float]
 ) -> tuple[float, float]:
-    """Sequences at which the time per token is twice that of one, and the price without end, where
-    time per token is a line: of a mixture with short contexts the price goes below it.
+    """Sequences at which the time per token is twice that of one, and the price of endless
+    sequences, where the time per token is a line; a mixture with short contexts goes below it.
 
     price_per_hour: C. quiet, busy: (running, tokens a second) of two hours. Raises ValueError
     unless all are positive, more run in the busy hour, and the line has a positive height and
@@ -122,12 +122,12 @@ def example() -> SimpleNamespace:
 
 
 def check_doubling_by_the_law() -> None:
-    """There the time per token is twice that of one sequence, and the throughput at least half of
-    what endless sequences reach. From the first step and the slope of the book's machines it finds
-    where their time per token has doubled, to one sequence.
+    """With so many sequences, the time per token is twice that of one sequence, and the throughput
+    at least half of what endless sequences reach. From the first step and the slope of the book's
+    machines, the solution finds where their time per token has doubled, to one sequence.
 
-    Source: `token_gap_s` and `answers_per_s` with a step of s + db; the time of each sequence more
-    of three machines, whose steps are no exact lines.
+    Source: `token_gap_s` and `answers_per_s` with a step of s + db; the times of three machines,
+    whose steps are not exactly lines, sequence by sequence.
     """
     for fixed, own, prompt, later in (
         (0.006, 0.0001, 0.02, 200),
@@ -149,8 +149,8 @@ def check_doubling_by_the_law() -> None:
 
 
 def check_dashboard_of_an_engine() -> None:
-    """Running over tokens a second is what readers of a simulated engine wait, to 2%, and the price
-    is that of its tokens.
+    """Running sequences over tokens a second is how long readers of a simulated engine wait for a
+    token, within 2%, and the price is that of its tokens.
 
     Source: `event_skipping`, at nine tenths of what the chat machine carries; times of each answer.
     """
@@ -167,7 +167,7 @@ def check_dashboard_of_an_engine() -> None:
 
 
 def check_line_of_two_hours() -> None:
-    """Two hours of a line give its constants back, and the price that no load undercuts; a mixture
+    """Two hours on a line give back its constants and the price that no load undercuts; a mixture
     with short contexts undercuts it.
 
     Source: τ = 8 ms + 0.5 ms b at 4 and at 40 sequences; 17 ms at 18, and 0.5 ms of $1.80 an hour;
@@ -187,7 +187,8 @@ def check_line_of_two_hours() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No cost of one's own, nobody running and an hour that is no busier are named."""
+    """Sequences that cost nothing, nobody running, and a busy hour that is not busier or not slower
+    are refused."""
     checks.raises("free", doubling_batch, 0.01, 0.0, 0.0, 9, match="sequence_s must be positive")
     checks.raises("nobody", price_on_dashboard, 2.0, 0, 9.0, match="running must be positive")
     checks.raises("less", line_of_two_hours, 2.0, (9, 9), (8, 9), match="busy must be an hour")

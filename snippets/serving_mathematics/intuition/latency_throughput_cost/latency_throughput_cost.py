@@ -69,7 +69,7 @@ WEIGHTS_BYTES = 2 * (8_029_995_008 - 128_256 * 4096)  # [B] that a step of *chat
 def token_gap_s(
     batch: npt.ArrayLike, step_s: npt.ArrayLike, prompt_s: float, later_tokens: float
 ) -> FloatArray:
-    """What a reader waits from token to token among b sequences, D(b) + (b − 1)p/m [s].
+    """How long a reader waits from token to token among b sequences, D(b) + (b − 1)p/m [s].
 
     batch: b ≥ 1, any shape. step_s: D(b) of each [s], the same shape. prompt_s: p of a mean
     prompt [s]. later_tokens: m of a mean answer, after its first. Raises ValueError outside these
@@ -87,7 +87,7 @@ def token_gap_s(
 def answers_per_s(
     batch: npt.ArrayLike, step_s: npt.ArrayLike, prompt_s: float, later_tokens: float
 ) -> FloatArray:
-    """Requests that b places end a second, if they are always taken, 1/(p + mD(b)/b).
+    """Requests that b places finish a second if they are always taken, 1/(p + mD(b)/b).
 
     The arguments are those of token_gap_s. Raises ValueError outside their ranges.
 
@@ -101,7 +101,7 @@ def answers_per_s(
 
 
 def most_within(limit_s: float, gaps_s: npt.ArrayLike) -> int:
-    """How many sequences keep a promise of time per token, 0 if not even one does.
+    """Most sequences that keep a promised time per token, 0 if not even one does.
 
     limit_s: the promise [s], positive. gaps_s: time per token of 1, 2, 3… sequences [s], shape
     (n,), of which no later one is shorter. Raises ValueError outside these ranges.
@@ -249,7 +249,7 @@ def figure_next_sequence(figure: Figure) -> None:
 
     Alt: Two charts with logarithmic axes over the sequences that run. Time per token is flat and
     then rises, for the chat machine last. The price of a million tokens falls along a straight
-    line and flattens, each machine at another height. A dot marks where the time has doubled.
+    line and flattens, for each machine at another height. A dot marks where the time has doubled.
     """
     figure.set_size_inches(5.8, 4.6)
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -275,8 +275,9 @@ def figure_next_sequence(figure: Figure) -> None:
 def figure_split_price(figure: Figure) -> None:
     """A lone answer pays for the weights; among many, it pays for its prompt and its own cache.
 
-    What a million tokens of answers pay for, in percent of their price, by the sequences that run:
-    the step of a lone sequence, which all share, what each further one adds to it, and prompts.
+    What makes up the price of a million tokens of answers, in percent, by the number of running
+    sequences: the step of a lone sequence, which all share; what each further one adds to it; and
+    prompts.
 
     Alt: Three area charts over sequences on a logarithmic axis. At one sequence nearly all of the
     price is the common step. Its share shrinks from left to right; of the rest, prompts are the
@@ -346,15 +347,16 @@ def slider_next_sequence() -> dict[str, Any]:
             {"label": "twice", "unit": "", "values": twice, "decimals": 0},
         ],
         "reading": "With {sequences} running on {machine}, each reader waits {gap} for a token."
-        " With {twice} the wait is twice a lone sequence's. The engine writes {rate}, and a million"
-        " tokens cost ${price}, {part} of it for prompts.",
-        "absent": "So many sequences of this length do not fit: places or memory end first.",
+        " With {twice}, the wait is twice a lone sequence's. The engine writes {rate}, and a"
+        " million tokens cost ${price}, {part} of it for prompts.",
+        "absent": "So many sequences of this length do not fit: places or memory run out first.",
     }
 
 
 def check_full_engines_do_what_the_laws_say() -> None:
-    """Offered three times what they carry, engines with few and with many places write as many
-    tokens a second as the law says, to 8%, and each reader waits as long for a token, to 10%.
+    """Offered three times the load that they carry, engines with few and with many places write as
+    many tokens a second as the law says, within 8%, and each reader waits as long for a token,
+    within 10%.
 
     Source: `event_skipping` walks every step of 12,000 requests with their own lengths; the middle
     half of them.
@@ -376,9 +378,9 @@ def check_full_engines_do_what_the_laws_say() -> None:
 
 
 def check_long_contexts_share_with_few() -> None:
-    """For the chat machine three times as many sequences or more run until the time per token has
-    doubled than for the two with long contexts, where eight or fewer do: three times also where
-    prompts are free or cost twice as much, and where every step is a fifth faster or slower.
+    """On the two machines with long contexts, eight sequences or fewer double the time per token;
+    on the chat machine, it takes at least three times as many, also where prompts are free or cost
+    twice as much, and where every step is a fifth faster or slower.
 
     Source: the laws under each variant, and steps of the closed form alone.
     """
@@ -398,8 +400,8 @@ def check_long_contexts_share_with_few() -> None:
 
 def check_a_few_share_a_dense_model() -> None:
     """Eight conversations slow a token of a dense model by a sixth to a third, on small and large
-    devices, and make it six times as cheap or more. On one device they nearly double the time of a
-    mixture's token, and make it four times as cheap.
+    devices, and make it at least six times as cheap. A token of a mixture on one device they slow
+    by about a factor of two, and make at least four times as cheap.
 
     Source: the laws of other deployments with the requests of the chat machine.
     """
@@ -416,10 +418,10 @@ def check_a_few_share_a_dense_model() -> None:
 
 
 def check_a_few_words_wait_for_prompts() -> None:
-    """Among eight sequences whose answers have twenty tokens, prompts of the chat machine's length
-    make a dense model's token two to two and a half times as slow as alone, and four times or less
-    cheaper; the simulated engine says the same to a tenth. With answers of the trace it is a third
-    slower at most.
+    """Among eight sequences whose answers have twenty tokens and whose prompts are those of the
+    chat machine, a dense model's token takes about two to two and a half times as long as for a
+    lone sequence, and is three to four and a half times as cheap; the simulated engine agrees on
+    the time within a tenth. With the answers of the trace, it takes at most a third longer.
 
     Source: `event_skipping`, 6,000 requests that are there at once.
     """
@@ -451,12 +453,12 @@ def check_a_few_words_wait_for_prompts() -> None:
 
 def check_doubling_is_where_to_look() -> None:
     """From one sequence to twice its time per token, the price falls to a fifth or less on chat,
-    and to a third on the other machines. From there to all places it falls by no more than a half;
-    on a dense 70B on eight devices, all of whose memory is taken, by hardly more. For a mixture
-    with short contexts it falls by more than a half, within its promised time.
+    and to a third or less on the other machines. From there to all places, it falls by at most
+    half; for a dense 70B on eight devices, all of whose memory is taken, by hardly more. For a
+    mixture with short contexts, it falls by more than half, within its promised time.
 
-    Source: the laws; the second half of the sentence holds for any line, whose price there is less
-    than twice its floor, and not for a step that flattens, as when all experts are taken.
+    Source: the laws; at most half holds for any step that is a line, whose price there is less than
+    twice its floor, and not for a step that flattens, as when all experts are taken.
     """
     for name, most in (("chat", 0.2), ("mixture", 1 / 3), ("agents", 1 / 3)):
         law = _Law(_MACHINES[name])
@@ -474,11 +476,11 @@ def check_doubling_is_where_to_look() -> None:
 
 def check_places_by_the_promise() -> None:
     """With as many places as the law allows, the mean time per token keeps the promise in an engine
-    that is offered three times what it carries, and with a third more places it does not.
+    that is offered three times the load it carries; with a third more places, it does not.
 
     Source: `event_skipping`, 12,000 requests, with a promise of 25 ms for chat and of 60 ms for
-    mixture, whose own allow nearly all places. A step that is a fifth slower than predicted needs
-    fewer places, by the law.
+    mixture, whose own promises allow nearly all places. A step that is a fifth slower than
+    predicted needs fewer places, by the law.
     """
     for name, limit in (("chat", 0.025), ("mixture", 0.060)):
         machine, law = _MACHINES[name], _Law(_MACHINES[name])
@@ -499,8 +501,8 @@ def check_places_by_the_promise() -> None:
 
 def check_a_slow_hundredth_wants_fewer_places() -> None:
     """With a fifth fewer places than keep the mean, 99 of 100 answers keep the promised time per
-    token in a full engine, if lengths are independent. In the trace's order, minute by minute, long
-    prompts come together: there a fifth fewer are too many, and half are few enough.
+    token in a full engine if lengths are independent. In the trace's order, minute by minute, long
+    prompts come together: there, a fifth fewer is still too many, and half as many is few enough.
 
     Source: `event_skipping`, 6,000 requests of the trace's minutes, in order and shuffled.
     """
@@ -528,7 +530,7 @@ def check_tpot_is_the_step() -> None:
     """Five tokens in one step of 10 ms reach five clients: each waits 10 ms for one, not 2 ms.
 
     Source: (last − first)/(n − 1) of the arrival times, client by client. OpenVINO GenAI divided by
-    the batch in perf_metrics.cpp: “10 / 5 = 2”; its pull request 1100 points the mistake out.
+    the batch in perf_metrics.cpp: “10 / 5 = 2”; its pull request 1100 points out the mistake.
     """
     batch, tokens, step_s = 5, 101, 0.010
     arrivals = np.cumsum(np.full((batch, tokens), step_s), axis=1)
@@ -541,7 +543,7 @@ def check_tpot_is_the_step() -> None:
 
 
 def check_energy_falls_with_the_price() -> None:
-    """A token of the chat machine takes less energy with every sequence more, up to all places.
+    """A token of the chat machine takes less energy with every further sequence, up to all places.
 
     Source: the power model scored on measured runs of models that were left out.
     """

@@ -91,10 +91,11 @@ def example() -> SimpleNamespace:
 
 
 def figure_prompts_add(figure: Figure) -> None:
-    """Measured times per token follow steps and prompts added; prompts do not hide behind steps.
+    """Measured times per token follow the sum of steps and prompts; prompts do not hide behind
+    steps.
 
     Published runs of dense models, by the share of the time per token that others' prompts take.
-    Lines are medians, and bands the middle half of the runs. At one, computed times are right.
+    Lines are medians, and bands the middle half of the runs. At one, the computed time is right.
 
     Alt: Line chart of measured over computed time against four shares of prompts. The line of steps
     and prompts added stays near one. The line of the longer of the two rises from near one to
@@ -144,17 +145,18 @@ def check_roofline_by_hand() -> None:
 
 
 def check_few_runs_beat_the_roofline() -> None:
-    """Of the published runs fewer than two in a hundred are faster than their roofs.
+    """Of the published runs, fewer than two in a hundred are faster than their roofs.
 
-    Source: the record of runs; those are runs whose columns do not tell of guesses, of prefixes
-    that are cached, or of several replicas (Predictions, Where it breaks).
+    Source: the record of runs; those few are runs whose columns do not mention drafted tokens,
+    cached prefixes or several replicas (Predictions, Where it breaks).
     """
     share = float((_runs().over_roofs < 1).mean())
     checks.inside("runs faster than their roofs", share, 0.0, 0.02)
 
 
 def check_the_model_explains_the_rest() -> None:
-    """Where the roofline is a factor of two off by device count, the model is within a sixth.
+    """In the median, measured times are within a sixth of the model's on one, two, four and eight
+    devices; as multiples of the roofline's, they are about twice as high on eight as on one.
 
     Source: the record of runs, with constants from kernels alone.
     """
@@ -170,8 +172,8 @@ def check_the_model_explains_the_rest() -> None:
 
 def check_prompts_add() -> None:
     """Whatever share of the time prompts take, up to six tenths, measured times per token of dense
-    models lie within a sixth of steps and prompts added, in the median; where prompts take four
-    tenths and more, they are more than half again as long as if prompts hid.
+    models are within a sixth of the sum of steps and prompts, in the median; where prompts take
+    four tenths or more, they are more than one and a half times as long as if prompts hid.
 
     Source: the record of runs, with constants from kernels alone.
     """

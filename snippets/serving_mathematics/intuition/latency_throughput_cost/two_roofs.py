@@ -37,10 +37,10 @@ def example() -> SimpleNamespace:
 
 def figure_roofline(figure: Figure) -> None:
     """Prefill, the reading of prompts, reaches the flat roof; decoding climbs the slope with the
-    batch, its attention never.
+    batch, but its attention never does.
 
-    An H100 in bf16, thin lines other devices of today. Points are products with a weight matrix of
-    8,192 by 28,672, by tokens in the batch, and attention over each sequence's own cache.
+    An H100 in bf16; thin lines are other devices of today. Points are products with a weight matrix
+    of 8,192 by 28,672, by tokens in the batch, and attention over each sequence's own cache.
 
     Alt: Log-log chart of attainable TFLOP/s against intensity. A line rises with slope one and
     turns flat at 989 where intensity is 295; thin lines of A100, MI355X and B200 rise in parallel
@@ -93,7 +93,7 @@ def figure_roofline(figure: Figure) -> None:
 
 
 def check_ridges() -> None:
-    """A byte is worth 295 operations on an H100, 153 on an A100 and 240 on a TPU v5e.
+    """The roofs meet at 295 operations a byte on an H100, 153 on an A100 and 240 on a TPU v5e.
 
     Source: Austin et al. (2025), part 7, print 240 for the TPU v5e; the others follow from peaks
     and bandwidths that Lockwood's processor pages collect from NVIDIA's data sheets.

@@ -100,7 +100,7 @@ class Replica:
 
 
 def carried_per_s(replica: Replica, limit_s: float) -> float:
-    """Requests a second up to which a replica keeps its time per token, 0 if it never does.
+    """Requests a second up to which a replica keeps a promised time per token, 0 if it never does.
 
     limit_s: τ*, the promised mean time per token [s], positive. The smaller of
     (1 − (s + d)/τ*)/(p + md) and nine tenths of what all K places carry, 1/(p + m(s + Kd)/K).
@@ -119,7 +119,7 @@ def carried_per_s(replica: Replica, limit_s: float) -> float:
 
 
 def fewest_replicas(replica: Replica, requests_per_s: float, limit_s: float) -> int:
-    """Replicas that carry a rate within the promise, 0 if no number does.
+    """Fewest replicas that carry a rate within the promise, 0 if no number does.
 
     requests_per_s: λ, positive. limit_s: as for carried_per_s. Raises ValueError outside these
     ranges.
@@ -136,7 +136,7 @@ def fewest_replicas(replica: Replica, requests_per_s: float, limit_s: float) -> 
 def cheapest(
     zoo: Sequence[Replica], floor: float, requests_per_s: float, limit_s: float
 ) -> tuple[Replica, int]:
-    """The cheapest that is good enough and runs, and how many of it.
+    """The cheapest deployment that is good enough and keeps the promise, and how many replicas.
 
     zoo: what may be deployed. floor: least score [%]. The first of equally cheap ones. Raises
     ValueError where none is good enough and fast enough.
@@ -225,7 +225,7 @@ def _by_name(zoo: Sequence[Replica], name: str) -> Replica:
 
 
 def figure_cheapest(figure: Figure) -> None:
-    """A better score costs more, unless as few replicas are enough; a deployment whose lone
+    """A better score costs more, unless equally few replicas are enough; a deployment whose lone
     step is longer than the promise cannot run at any price.
 
     Price of the fewest replicas that keep the mean time per token, with the lengths of the chat
@@ -316,7 +316,7 @@ def _drawn(zoo: Sequence[Replica], rate: int, limit_ms: int, floor: int) -> list
 
 
 def slider_cheapest() -> dict[str, Any]:
-    """Raise the rate, tighten the promise, ask for less: who can run, and which is cheapest?"""
+    """Raise the rate, tighten the promise, accept less: who can run, and which is cheapest?"""
     zoo = [one for one in _zoo() if one.name != "405B FP8 on 8"]  # ten times as dear, or never
 
     def each(told: Callable[[int, int, int], Any]) -> list[Any]:
@@ -369,14 +369,15 @@ def slider_cheapest() -> dict[str, Any]:
             "broken": "cannot keep the promise",
         },
         "reading": "The cheapest that is good enough takes {replicas} replicas, ${price} an hour,"
-        f" and {{gap}} a token on average. Of {len(zoo)} deployments {{able}} keep the promise."
-        " Arithmetic takes {peak} of the devices' peak.",
+        " {gap} a token on average, and {peak} of its devices' peak arithmetic."
+        f" Of {len(zoo)} deployments, {{able}} keep the promise.",
     }
 
 
 def check_law_against_the_sharing_of_tokens() -> None:
-    """For every deployment of the zoo the law's time per token is that of the closed form with the
-    machine's own steps, to 7%, and fewer than one arrival in fifty finds all places taken.
+    """For every deployment of the zoo that keeps the promise, the law's time per token is that of
+    the closed form with the machine's own steps, within 7%, and fewer than one arrival in fifty
+    finds all places taken.
 
     Source: `share_tokens`, with a step that need not be a line, at the rate of the plan.
     """
@@ -391,13 +392,13 @@ def check_law_against_the_sharing_of_tokens() -> None:
 
 
 def check_plans_keep_their_promise() -> None:
-    """Simulated, the plans of the three cheapest deployments keep the mean time per token to a
-    tenth, and 97 of 100 requests get their tokens within twice of it and the first within a second;
-    their slowest hundredth takes about one and a half times the mean. With one replica fewer the
-    mean is above the promise.
+    """Simulated, the plans of the three cheapest deployments keep the promised mean time per token
+    within a tenth, and 97 of 100 requests get their tokens within twice that time and the first one
+    within a second; the slowest hundredth takes about one and a half times the mean. With one
+    replica fewer, the mean is above the promise.
 
-    Source: `event_skipping`, 6,000 requests with their own lengths, at a replica's share, which
-    come to its own queue as if a router drew the replica of each.
+    Source: `event_skipping`, 6,000 requests with their own lengths, at a replica's share of the
+    rate, which arrive at its own queue as if a router drew a replica for each.
     """
     able = [one for one in _zoo() if one.score >= FLOOR and _price(one) <= 48]
     for one in sorted(able, key=_price)[:3]:
@@ -418,12 +419,12 @@ def check_plans_keep_their_promise() -> None:
 
 
 def check_choice_stays_under_other_models() -> None:
-    """The 70B in 8 bits stays the cheapest above the floor: with steps a fifth faster or slower,
-    with prompts twice as long to read, and at every rate from 5 to 160 a second, on two devices or
-    on four.
+    """The 70B in 8 bits, on two devices or on four, stays the cheapest above the floor: with steps
+    a fifth faster or slower, with prompts that take twice as long to read, and at every rate from 5
+    to 160 a second.
 
-    Source: the search under each variant. Where the ranking of two and four devices turns, it is
-    said on the page.
+    Source: the search under each variant. The page says where the ranking of two and four devices
+    turns.
     """
     for what, zoo in (
         ("as predicted", _zoo()),
@@ -437,10 +438,10 @@ def check_choice_stays_under_other_models() -> None:
 
 
 def check_strict_promises_take_more_devices() -> None:
-    """In 8 bits four devices a replica are cheaper than two at 20 ms a token, and two are at 50 ms;
-    in 16 bits, where weights nearly fill two, eight are cheapest at 20 ms, and four at 50. Also
-    with a replica to spare, with eight times the requests, steps a fifth faster or slower and
-    prompts that take twice as long.
+    """In 8 bits, four devices a replica are cheaper than two at 20 ms a token, and two are cheaper
+    at 50 ms; in 16 bits, where weights nearly fill two devices, eight are cheapest at 20 ms, and
+    four at 50 ms. The same holds with a replica to spare, with eight times the requests, with steps
+    a fifth faster or slower, and with prompts that take twice as long.
 
     Source: the search under each variant; promises scaled with the steps.
     """
@@ -469,8 +470,8 @@ def check_strict_promises_take_more_devices() -> None:
 
 
 def check_a_served_operation_is_dear() -> None:
-    """Two fifths of the 16-bit peak in training are three times the operations a second that the
-    page's choice does in the mean of a day, to a tenth.
+    """Two fifths of the 16-bit peak, as in training, are three times the operations a second that
+    the page's choice does on average over a day, within a tenth.
 
     Source: table 4 of Grattafiori et al. (2024); operations over the devices' dense peaks.
     """
@@ -481,7 +482,7 @@ def check_a_served_operation_is_dear() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A step of nothing and a free request are named."""
+    """A step that takes no time and a request that costs nothing are refused."""
     bad = _zoo()[0]
     checks.raises("no step", replace, bad, step_s=0.0, match="step_s must be positive")
     free = replace(bad, sequence_s=0.0, prompt_s=0.0)

@@ -37,18 +37,18 @@ from serving_mathematics.support.require import as_number, require, require_posi
 
 HINTS = {
     "implied_demand": (
-        "At the optimum for a demand a small change of size at equal loss no longer changes the"
+        "At the optimum for a demand, a small change of size at equal loss no longer changes the"
         " lifetime cost. Set the derivative along the equal-loss curve to zero and solve for "
         "the served tokens."
     ),
     "replicas_by_hand": (
-        "The time per token is a lone step over what is left of a second, 1 − λ·own. Set it equal"
-        " to the promise, and solve for the rate of one replica."
+        "The time per token is a lone step divided by what is left of a second, 1 − λ·own. Set it"
+        " equal to the promise, and solve for the rate of one replica."
     ),
     "headroom": (
         "What is left of a second is a lone step divided by the time per token: now, and at the "
-        "promise. The rest of the second grows with the rate. Requests that run are λm times the "
-        "time per token: at the rate to be found, as many as there are places at most."
+        "promise. The rest of the second grows with the rate. Running requests are λm times the "
+        "time per token: at the rate to be found, at most as many as there are places."
     ),
 }
 
@@ -98,8 +98,8 @@ def headroom(
     places: float,
 ) -> float:
     """Requests a second up to which an engine keeps a promise, from what its dashboard shows, where
-    a step is a line in its sequences and prompts cost no more than now: the smaller of the rate at
-    which tokens take what is promised, and nine tenths of that which takes all places.
+    a step is linear in its sequences and prompts cost no more than now: the smaller of the rate at
+    which tokens take the promised time, and nine tenths of the rate that takes all places.
 
     requests_per_s: λ now. gap_s: time per token now [s], above alone_s. alone_s: that of a lone
     sequence [s]. limit_s: the promise [s], above alone_s. running: requests that run now, in the
@@ -133,7 +133,7 @@ def example() -> SimpleNamespace:
 
 
 def check_implied_demand() -> None:
-    """A model trained for its implied demand is the optimum that a search for that demand finds.
+    """A model is the optimum that a search finds for the demand that the model implies.
 
     Source: the chapter's bisection at the loss of the model; and the least of 20,000 sizes.
     """
@@ -160,11 +160,12 @@ def check_replicas_by_the_law() -> None:
 
 
 def check_headroom_of_an_engine() -> None:
-    """At the rate that is told for 25 ms, from a simulated engine at half its ceiling, a token
-    takes 25 ms in the mean, to 6%. With 16 places the told rate keeps the mean first token below a
-    second, though not nine in ten of them; a rate a quarter higher does not. Told at 30% of the
-    ceiling for four times a lone token, a mixture with short contexts stays a quarter below that;
-    agents, whose prefixes are then forgotten, take more than twice as long.
+    """At the rate computed for 25 ms from a simulated engine at half its ceiling, a token takes 25
+    ms in the mean, within 6%. With 16 places, the computed rate keeps the mean first token below a
+    second, though more than one in ten takes longer; at a rate a quarter higher, the mean is above
+    a second. At the rates computed at 30% of the ceiling for four times a lone sequence's time per
+    token, a mixture with short contexts stays at least a quarter below that time; agents, whose
+    prefixes are then forgotten, take more than twice as long.
 
     Source: `event_skipping`, the three machines, 10,000 requests at each rate; 3,000 of agents.
     """

@@ -281,7 +281,8 @@ def figure_lifetime_flops(figure: Figure) -> None:
 
 
 def figure_rounding(figure: Figure) -> None:
-    """At 10 trillion, exponents of two digits take away nearly half of the predicted saving.
+    """At 10 trillion served tokens, rounding exponents to two digits takes away nearly half of the
+    predicted saving.
 
     Saving over the compute-optimal model of 70 billion parameters, by the constants as printed, the
     unrounded exponents, and the later refit.
@@ -351,7 +352,7 @@ def slider_lifetime_flops() -> dict[str, Any]:
                 "label": "two models of one loss: size, tokens of training",
                 "lanes": list(_TWO),
                 "x": {
-                    "label": "operations over its life, of those of the first",
+                    "label": "lifetime operations, relative to the first",
                     "unit": "%",
                     "range": (0, 100),
                 },
@@ -368,18 +369,19 @@ def slider_lifetime_flops() -> dict[str, Any]:
             )
         ],
         "legend": {"prompt": "training", "answer": "serving"},
-        "reading": "With {served} to serve, the model that is cheapest to own has {size} billion"
-        " parameters and is trained on {data} trillion tokens, {ratio} per parameter. It saves"
-        " {saved} of all operations.",
+        "reading": "With {served} to serve, the model cheapest to own has {size} billion parameters"
+        " and is trained on {data} trillion tokens, {ratio} per parameter. It saves {saved} of the"
+        " other's operations.",
     }
 
 
 def check_decision_under_every_law() -> None:
-    """By all three sets of constants the model to own is smaller than the one to train, also where
-    a served operation costs ten times or a third as much; and training the best size of one set
-    until the loss is reached costs less than an eighth more by any other. The smallest of the three
-    sizes is a third smaller than the largest; rounded constants take nearly half of the saving, and
-    refitted ones more than double it.
+    """By all three sets of constants, the model to own is smaller than the one to train, also where
+    a served operation costs ten times or a third as much as a training one. By any set, taking the
+    best size of another and training it until the loss is reached costs less than an eighth more
+    over its life. The smallest of the three sizes is a third smaller than the largest; compared
+    with the unrounded constants, rounded ones predict little more than half of the saving, and
+    refitted ones more than double.
 
     Source: the optimum under each law, at 10 trillion tokens and the quality of 70 billion.
     """
@@ -413,7 +415,7 @@ def check_decision_under_every_law() -> None:
 
 def check_no_law_shrinks_a_model_trained_long() -> None:
     """For the loss of Llama 3.1 70B, at ten trillion served tokens, no set of constants asks for a
-    model that is smaller by a tenth.
+    model that is more than a tenth smaller.
 
     Source: the optimum under each law.
     """
@@ -424,7 +426,8 @@ def check_no_law_shrinks_a_model_trained_long() -> None:
 
 
 def check_training_compute() -> None:
-    """GPT-3 took 3.15e23 operations to train and Chinchilla 5.88e23; 3·D served tokens equal it.
+    """GPT-3 took 3.15e23 operations to train and Chinchilla 5.88e23; serving 3·D tokens takes as
+    many as training.
 
     Source: products by hand; 3.14e23 in table D.1 of Brown et al. (2020), which counts 174.6
     billion parameters.
@@ -444,7 +447,7 @@ def check_sardana_numbers() -> None:
 
     Source: Sardana et al. (2024): figure 1 (7B for 13B at 2T tokens: 1.7e22 FLOP, 17%), section 2
     (13.6B on 2.84 times the data, 28%), table 2 (41.6B on 7.92T for 70B on 4.26T, 12%). Tolerances
-    are half of the last printed digit, but for the 4.26, which is 0.1% above the condition.
+    are half of the last printed digit, except for the 4.26, which is 0.1% above the condition.
     """
     law = SARDANA
 
