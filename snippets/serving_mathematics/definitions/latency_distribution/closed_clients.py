@@ -129,7 +129,7 @@ def figure_closed_clients(figure: Figure) -> None:
     """At the same rate, clients who wait see a lower p99 than users will.
 
     First tokens of the book's chat machine. Closed: as many clients as bring that load, each of
-    which sends when its last answer is done. Open: as many requests per second, sent when they are
+    which sends when its last answer is done. Open: as many requests a second, sent when they are
     due. Means of eight draws.
 
     Alt: Chart of the p99 of first tokens, logarithmic, against load. Both curves begin close
