@@ -72,8 +72,8 @@ def figure_one_or_many(figure: Figure) -> None:
 
 
 def check_textbook_example() -> None:
-    """Three users of a CPU and two disks, who think for 15 s, get X = 0.1515 answers per second, each
-    in 4.80 s.
+    """Three users of a CPU and two disks, who think for 15 s, get X = 0.1515 answers a second,
+    each in 4.80 s.
 
     Source: demands of Lazowska et al. (1984), chapter 6; queue lengths as the regression test of
     the LQN solver prints them for that example.
