@@ -260,8 +260,8 @@ def check_a_step_a_fifth_slower_breaks_a_percentage() -> None:
 def check_first_tokens_wait_for_prompts() -> None:
     """At 85% of their ceilings, the slowest hundredth of the first tokens of engines with many
     places takes no longer than fifteen prompts of E[p²]/E[p], and longer than a second if fewer
-    than twelve of these fit into one. With documents among chat's prompts it takes longer than a second
-    although thirty mean prompts fit, and with eight requests at a time although twenty of
+    than twelve of these fit into one. With documents among chat's prompts it takes longer than a
+    second although thirty mean prompts fit, and with eight requests at a time although twenty of
     E[p²]/E[p] do. Where seven fit, it takes longer before three quarters of the ceiling.
 
     Source: simulation of 16,000 or 40,000 requests, on five engines.
