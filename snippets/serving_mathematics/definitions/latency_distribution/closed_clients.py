@@ -126,7 +126,7 @@ def example() -> SimpleNamespace:
 
 
 def figure_closed_clients(figure: Figure) -> None:
-    """At the same rate, clients who wait see a p99 that users will not.
+    """At the same rate, clients who wait see a lower p99 than users will.
 
     First tokens of the book's chat machine. Closed: as many clients as bring that load, each of
     which sends when its last answer is done. Open: as many requests a second, sent when they are
@@ -154,8 +154,8 @@ def figure_closed_clients(figure: Figure) -> None:
 
 
 def check_clients_hide_the_queue() -> None:
-    """With 256 places and with 64, clients up to the places see a shorter p99 than open requests of
-    the same rate, and one of less than a third when they fill the engine.
+    """With 256 places and with 64, clients who all have a place see a shorter p99 than open
+    requests at the same rate, and less than a third of it when they fill the engine.
 
     Source: the simulated machine, means of eight draws of 20,000 requests at each number of
     clients, and of 160,000 open ones at the same rate.
@@ -170,8 +170,8 @@ def check_clients_hide_the_queue() -> None:
 
 def check_clients_with_equal_answers_come_together() -> None:
     """With prompts and answers of 200 tokens each, 32 to 128 clients who start together see a
-    longer p99 than requests of the same rate that come at random; with lengths of 100 to 300, or if
-    they start within three seconds, they see no longer one.
+    longer p99 than requests that come at random at the same rate; with lengths of 100 to 300, or if
+    their starts are spread over three seconds, their p99 is no longer.
 
     Source: the simulated machine, 4,000 requests each way, without the time around it.
     """
@@ -187,7 +187,8 @@ def check_clients_with_equal_answers_come_together() -> None:
 
 
 def check_littles_law_of_the_clients() -> None:
-    """Clients are rate times the time that a request is inside, as in any closed loop.
+    """The number of clients is the rate times the time that a request is inside, as in any closed
+    loop.
 
     Source: Little (1961); the middle three fifths of each run, eight draws.
     """

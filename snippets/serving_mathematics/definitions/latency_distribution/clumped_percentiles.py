@@ -272,8 +272,8 @@ def figure_held(figure: Figure) -> None:
     same interval for n/D requests holds it.
 
     Share of simulated windows, of 2,000 first tokens each, whose 95% interval holds the true p99,
-    against load; dotted, the 95% that it promises. Bars are 95% intervals of the shares. Hollow:
-    n/D requests are too few for an upper end.
+    against load; dotted, the 95% that it promises. Bars are 95% intervals of the shares. Hollow
+    points: n/D requests are too few for an upper end.
 
     Alt: Two panels, chat and mixture, of the share held against load in percent. A lower curve
     falls from near nine in ten to a third or less. An upper curve stays near the dotted line at 95
@@ -299,10 +299,10 @@ def figure_held(figure: Figure) -> None:
 
 
 def check_effect_restores_the_interval() -> None:
-    """On both machines and at every load the interval of n/D requests holds the p99 in nine windows
-    of ten or more, also with D a fifth too small. That of n requests does so at none. D grows with
-    the load. On the busy machines of the text 2,000 requests leave the interval without an upper
-    end; 8,000 give it one, and it holds the p99 as often.
+    """On both machines and at every load, the interval of n/D requests holds the p99 in nine
+    windows of ten or more, even with D a fifth too small. The interval of n requests does so at no
+    load. D grows with the load. On the busy machines of the text, 2,000 requests leave the interval
+    without an upper end; 8,000 give it one, and it holds the p99 as often.
 
     Source: the recorded runs, 800 windows each, or 200 long ones; constant load, and for the
     mixture the trace's minutes.
@@ -328,8 +328,8 @@ def check_effect_restores_the_interval() -> None:
 
 
 def check_few_places_take_more_requests() -> None:
-    """Nearly six thousand requests are worth both ends of a p99 on the busy chat machine; with 64
-    places at nine tenths of what they carry, 20,000 are worth too few.
+    """Nearly six thousand requests are enough for both ends of a p99 on the busy chat machine; with
+    64 places at nine tenths of what they carry, 20,000 are too few.
 
     Source: 368 independent requests for both ends of a p99; simulation of 60,000 requests.
     """
@@ -339,8 +339,8 @@ def check_few_places_take_more_requests() -> None:
 
 
 def check_a_test_does_not_know_its_own_effect() -> None:
-    """Wherever D is 6 or more, what a test of 2,000 requests finds in its own twenty blocks is two
-    thirds of it or less.
+    """Wherever D is 6 or more, a test of 2,000 requests finds two thirds of it or less in its own
+    twenty blocks.
 
     Source: the recorded runs.
     """
@@ -350,10 +350,10 @@ def check_a_test_does_not_know_its_own_effect() -> None:
 
 
 def check_equal_releases_look_unequal() -> None:
-    """Two windows of one engine differ by the plain interval of their difference in an eighth of
-    the pairs or more at every load, and in more than half on the busy chat machine. By that of n/D
-    they do in one of twenty, as a 95% interval promises; there it sees a slowdown of a third with
-    2,000 requests each, and of a fifth with 8,000.
+    """By the plain interval of their difference, two windows of one engine differ in an eighth of
+    the pairs or more at every load, and in more than half on the busy chat machine. By the interval
+    of n/D requests, one pair in twenty differs, as a 95% interval promises; on the busy chat
+    machine it sees a slowdown of a third with 2,000 requests each, and of a fifth with 8,000.
 
     Source: the recorded runs, 400 pairs each; three binomial standard errors about one in twenty.
     """
@@ -372,8 +372,8 @@ def check_equal_releases_look_unequal() -> None:
 
 
 def check_a_changing_load_is_no_sample() -> None:
-    """In the trace's own minutes D of the chat machine says that 2,000 requests are worth fewer
-    than ten: no interval for the p99 has two ends then.
+    """In the trace's own minutes, 2,000 requests of the chat machine are worth fewer than ten by
+    their D: no interval for the p99 has two ends then.
 
     Source: the recorded run, in which some minutes ask for more than the machine carries.
     """

@@ -72,7 +72,8 @@ def corrected_latencies(latencies: npt.ArrayLike, interval: float) -> npt.NDArra
 
 
 def check_hundred_second_stall() -> None:
-    """100 s of 1 ms and a stall of 100 s: the raw mean is 11 ms, the corrected one 25 s.
+    """After 100 s of answers within 1 ms and a stall of 100 s, the raw mean is 11 ms, and the
+    corrected mean 25 s.
 
     Source: HdrHistogram, HistogramDataAccessTest (counts exact, percentiles to 0.1%); sums by hand,
     (10 + 100)/10,001 and (10 + 0.01·10,000·10,001/2)/20,000 s.

@@ -119,7 +119,7 @@ def example() -> SimpleNamespace:
 
 
 def check_requests_to_measure() -> None:
-    """Independent ones by hand; with slow requests in equal clumps of four, as many times more.
+    """Independent requests by hand; with slow requests in equal clumps of four, four times as many.
 
     Source: 0.9²⁹ ≤ 0.05 < 0.9²⁸. Windows of clumped latencies, simulated: each value is drawn once
     and repeated four times.
@@ -134,7 +134,7 @@ def check_requests_to_measure() -> None:
 
 
 def check_verdicts() -> None:
-    """It takes 59 requests without a late one to show a p95 objective met, and at least that.
+    """It takes at least 59 requests, and none of them late, to show that a p95 objective is met.
 
     Source: 0.95^59 ≤ 0.05 < 0.95^58, and 0.95^45 ≤ 0.1 < 0.95^44; for two late ones C(n, 0) …
     C(n, 2) in exact sums at n = 124.
@@ -170,7 +170,7 @@ def check_bucket_bounds() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """The largest of all, more late than there are and bounds that fall are errors."""
+    """A p100, more late requests than there are requests and falling bounds are errors."""
     checks.raises("p100", requests_to_measure, 1.0, 0.9, 2.0, match="probability must be in (0, 1)")
     checks.raises(
         "3 of 2", objective_verdict, 3, 2, 0.9, match="late must be an integer from 0 to 2"

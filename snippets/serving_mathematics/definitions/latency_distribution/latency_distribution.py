@@ -94,7 +94,7 @@ def example() -> SimpleNamespace:
 
 
 def check_ten_latencies() -> None:
-    """Ten latencies have a p95 of 148.5 ms, by interpolation, and no upper bound of it.
+    """Ten latencies have a p95 of 148.5 ms, by interpolation, and no upper bound on it.
 
     Source: hand interpolation between ranks: 110 + 0.55·70; for an upper end the largest must be
     above the true p95 with probability 1 − 0.95^n ≥ 0.975, exact arithmetic.
@@ -107,8 +107,8 @@ def check_ten_latencies() -> None:
 
 
 def check_wilks_sample_sizes() -> None:
-    """It takes 59, 299 and 2995 latencies for the largest to bound p95, p99 and p99.9; an interval
-    for a p99 has two ends from 368 on.
+    """It takes 59, 299 and 2995 latencies for the largest to bound the p95, the p99 and the p99.9;
+    an interval for a p99 has two ends from 368 latencies.
 
     Source: Wilks (1941); 1 − q^n ≥ 0.95 at n but not at n − 1; 0.99^368 is 2.48%, of the 2.5% that
     one side may miss.

@@ -217,9 +217,9 @@ def check_relative_error() -> None:
 
 
 def check_averages_of_percentiles_are_wrong() -> None:
-    """With a hot replica the average of p99s says less than the fleet's p99, at other loads too,
-    and merged sketches say the fleet's; most slow requests are the hot one's. With equal replicas
-    the average is right to a twentieth.
+    """With a hot replica, the average of the p99s is below the fleet's p99, at other loads too, and
+    merged sketches give the fleet's; most slow requests are the hot replica's. With equal replicas
+    the average is right to within a twentieth.
 
     Source: the requests of all replicas.
     """
@@ -238,7 +238,7 @@ def check_averages_of_percentiles_are_wrong() -> None:
 
 
 def check_native_error() -> None:
-    """A native histogram with eight buckets to a doubling is right to a twenty-third.
+    """A native histogram with eight buckets per doubling is right to within a twenty-third.
 
     Source: (γ − 1)/(γ + 1) with γ = 2^(1/8), by hand; the sketch of that error has the same ratio.
     """

@@ -63,16 +63,16 @@ def _bars(times: FloatArray) -> list[Bar]:
 
 
 def figure_patient_client(figure: Figure) -> None:
-    """A server stalls for six seconds: the open client writes down six slow answers, the patient
-    client one.
+    """A server stalls for six seconds: the open client records six slow answers, the patient client
+    one.
 
     Grey: sent, and waiting for the server. Red: due, but not sent, because the client waits for its
-    last answer; nobody writes this time down.
+    last answer; nobody records this time.
 
-    Alt: Two panels of twelve bars, one a request. In the left one six thin grey bars begin one
-    after the other and end together. In the right one a single grey bar ends there, and thick red
-    bars begin below it, one a second, each shorter than the one above, and end a fifth of a second
-    apart.
+    Alt: Two panels of twelve bars, one per request. On the left, six thin grey bars begin one
+    after the other and end together. On the right, a single grey bar ends there, and thick red
+    bars begin below it, one per second, each shorter than the one above, and end a fifth of a
+    second apart.
     """
     figure.set_size_inches(5.8, 3.2)
     looks = {"broken": ("C3", 5), "waits": ("C4", 2), "answer": ("C0", 7)}
@@ -88,7 +88,7 @@ def figure_patient_client(figure: Figure) -> None:
 
 
 def slider_patient_client() -> dict[str, Any]:
-    """The server stalls. The open client sends each second, the patient one after an answer."""
+    """The server stalls. The open client sends every second, the patient one after each answer."""
     clock = np.linspace(0, CLIP_S, FRAMES)
     runs = [_runs(stall_s) for stall_s in STALLS_S]
     slow = {
@@ -115,7 +115,7 @@ def slider_patient_client() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "lanes",
-                "label": f"{client} client: seconds written down",
+                "label": f"{client} client: seconds recorded",
                 "lanes": [str(i + 1) for i in range(REQUESTS)],
                 "bars": [_bars(run[client]) for run in runs],
             }
@@ -135,17 +135,17 @@ def slider_patient_client() -> dict[str, Any]:
         ],
         "legend": {
             "waits": "sent, and waits for the server",
-            "broken": "due, but not sent: nobody writes it down",
+            "broken": "due, but not sent: nobody records it",
             "answer": "is answered",
         },
-        "reading": "After {time} the open client has {open} slow answers in its record, the patient"
-        " client {patient}. With a stall of {stall} their means are {mean, open} and"
+        "reading": "After {time}, the open client has recorded {open} slow answers, the patient"
+        " client {patient}. With a stall of {stall}, their means are {mean, open} and"
         " {mean, patient}.",
     }
 
 
 def check_correction_finds_the_open_client() -> None:
-    """What the patient client writes down, corrected, has the slow answers of the open one.
+    """The patient client's record, corrected, has as many slow answers as the open client's.
 
     Source: `corrected_latencies`, for stalls of whole seconds.
     """

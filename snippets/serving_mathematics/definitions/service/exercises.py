@@ -31,16 +31,16 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "end_to_end": (
-        "Shares of parts in a row multiply. In a bad state every try fails; outside of it a try "
-        "fails with (f − state·f)/(1 − state·f), and tries are independent."
+        "Shares of parts in a row multiply. In a bad state, every try fails; outside it, a try "
+        "fails with probability (f − state·f)/(1 − state·f), and tries are independent."
     ),
     "share_of_all_in_time": (
-        "What has no first token is not in the histogram, and is not in time either. Only those who"
-        " left before the limit count neither way."
+        "A request without a first token is not in the histogram, and is not in time either. Only "
+        "callers who left before the limit count neither way."
     ),
     "with_fallback": (
-        "Split the primary in three: in time, failed before the time-out, silent. The second "
-        "keeps its own times and the third sits at the time-out; both are convolved with the "
+        "Split the primary in three: in time, failed before the time-out, and silent. Failures "
+        "keep their own times, and silence ends at the time-out; both are convolved with the "
         "fallback, and only they pay for it."
     ),
 }
@@ -126,8 +126,8 @@ def with_fallback(primary: Service, fallback: Service, timeout_cells: int) -> Se
 
 
 def check_share_of_all() -> None:
-    """From the counts of drawn requests comes the share that one finds by asking each of them, and
-    the answered ones alone look better.
+    """The counts of drawn requests give the same share as looking at each request, and the
+    answered requests alone look better.
 
     Source: 20,000 requests with refusals, failures and callers who leave, looked at one by one; a
     law with as many failures; by hand.
@@ -188,7 +188,7 @@ def example() -> SimpleNamespace:
 
 
 def check_end_to_end() -> None:
-    """Shares multiply, independent tries square the failures, and a shared state stays.
+    """Shares multiply, independent tries square the failures, and failures of a shared state stay.
 
     Source: by hand; 200,000 simulated requests with their standard error.
     """
@@ -206,7 +206,7 @@ def check_end_to_end() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Shares above one, a limit within a bucket and no time-out are errors."""
+    """Shares above one, a limit inside a bucket and no time-out are errors."""
     checks.raises("share", end_to_end, [1.2], 1, 0.0, match="shares must be in [0, 1]")
     given = 9, 0, [1.0, 2.0], [3, 4], 1.5
     checks.raises("within", share_of_all_in_time, *given, match="limit_s must be one of the bounds")

@@ -101,14 +101,15 @@ def _shares(shares: npt.ArrayLike, means: FloatArray) -> FloatArray:
 
 
 def figure_branch_p99(figure: Figure) -> None:
-    """Once more than one in a hundred takes the slow way, the p99 is a time of the slow way.
+    """Once more than one request in a hundred takes the slow way, the p99 is a time of the slow
+    way.
 
     A branch between exponential stages of 10 ms and of 1 s; dashed, the weighted mean of both p99s.
 
     Alt: Chart with two logarithmic axes: 99th percentile in milliseconds against the share of slow
     requests from a thousandth to all. The true curve is flat up to half a hundredth, and climbs
     tenfold just beyond a hundredth. The weighted mean of the percentiles rises slowly and lies far
-    below it in between.
+    below the true curve in between.
     """
     axes = figure.subplots()
     share = np.logspace(-3, -0.001, 120)

@@ -76,7 +76,7 @@ _ROWS = ("parts added", *(f"session {i + 1}" for i in range(SHOWN)))
 
 
 def percentile_bound(parts: Sequence[Service], probability: float) -> float:
-    """A time within which a share q of all requests ends, whatever the parts have to do with each
+    """A time within which a share q of all requests ends, however the parts depend on each
     other [s]: the sum of the parts' quantiles at 1 − (1 − q)/n.
 
     parts: n services in a row, each answering that share. probability: q in (0, 1). Raises
@@ -93,7 +93,7 @@ def percentile_bound(parts: Sequence[Service], probability: float) -> float:
 
 
 def law_of(times_s: npt.ArrayLike, step_s: float, cells: int) -> Service:
-    """The law of measured times, all answered, on a grid: in a cell as many as fall into
+    """The law of measured times, all answered, on a grid: each cell holds the share in
     ((k − ½)h, (k + ½)h], so that shares within a cell's upper end are those of the times.
 
     times_s: [s], shape (n,), non-negative. step_s, cells: of the grid; later ones are lost. Raises
@@ -264,7 +264,7 @@ def _stacked(tools: int, percentile: int, alike: float) -> list[tuple[Any, ...]]
 
 
 def slider_pipeline() -> dict[str, Any]:
-    """Call more tools, then ask for another percentile: why do those of the parts not add up?"""
+    """Call more tools, then pick another percentile: why do the parts' percentiles not add up?"""
 
     def each(told: Callable[[int, int, float], Any]) -> list[Any]:
         return [[[told(k, p, a) for a in TOGETHER.values()] for p in PERCENTILES] for k in TOOLS]
@@ -303,17 +303,19 @@ def slider_pipeline() -> dict[str, Any]:
             "prompt": "tool call",
             "broken": "a part beyond its percentile",
         },
-        "reading": "With {pipeline}, the {percentile} of the whole is {whole}; those of its parts"
-        " add up to {sum}, {times} times as much. Of all sessions, {answered} are answered.",
+        "reading": "With {pipeline}, the {percentile} of the whole is {whole}; the {percentile}s of"
+        " its parts add up to {sum}, {times} times as much. Of all sessions, {answered} are"
+        " answered.",
     }
 
 
 def figure_pipeline(figure: Figure) -> None:
-    """The percentile of the whole is not the sum of the parts' percentiles, and no fixed share of
-    it either.
+    """The percentile of the whole is not the sum of the parts' percentiles, nor a fixed share of
+    it.
 
-    A look-up, an answer of the chat machine at 80% of what it can carry, and a tool and another
-    answer as often as chosen; in print, twice. Over all requests: a failed one never ends.
+    A look-up, an answer of the chat machine at 80% of what it can carry, then as often as chosen
+    (in print, twice) a tool call and another answer. Percentiles are of all requests: a failed one
+    never ends.
 
     Alt: Line chart of time against percentile. The whole rises from about sixteen to thirty-five
     seconds. The sum of the parts' percentiles starts below it, crosses it, and is far above it at
@@ -412,8 +414,8 @@ def _late(how: str, draws: int = len(DRAWS)) -> _P99s:
 
 
 def check_an_answer_is_first_token_and_length() -> None:
-    """First token, time per token and length give the end of an answer within a tenth, at the
-    median, the p90 and the p99, at every load.
+    """First token, time per token and length predict the end of an answer to within a tenth, at
+    the median, the p90 and the p99, at every load.
 
     Source: the ends of the same simulated requests, in which gaps are shared steps.
     """
@@ -429,8 +431,8 @@ def check_an_answer_is_first_token_and_length() -> None:
 
 def check_composed_sessions_are_those_of_the_engine() -> None:
     """Sessions that go from answer to tool to answer take as long as the composed law says, within
-    a tenth at the median and the p99; the sum of the parts' p99 is a third or more above, and their
-    bound for the page's pipeline about twice the composed p99.
+    a tenth at the median and the p99; the sum of the parts' p99s is a third or more above the
+    simulated p99, and the bound for the page's pipeline is about twice its composed p99.
 
     Source: `core.fleet`, 2,000 sessions of three answers at 60% and at 80% of the ceiling.
     """
@@ -450,8 +452,9 @@ def check_composed_sessions_are_those_of_the_engine() -> None:
 
 def check_a_rare_hang_is_in_no_p99() -> None:
     """Where a tool hangs for fewer than one call in a hundred, its p99 does not show it: the sum of
-    the parts' p99s is a tenth or more below the p99 of the whole, which is beyond the hang; their
-    bound by stricter percentiles holds. With none that hang the sum is a third or more above.
+    the parts' p99s is a tenth or more below the p99 of the whole, which is longer than the hang;
+    the bound by stricter percentiles holds. Without hangs, the sum is a third or more above the p99
+    of the whole.
 
     Source: by hand, two calls in a row hang with the chance 1 − 0.994², more than one in a hundred;
     the same parts without a hang.
@@ -480,9 +483,9 @@ def check_a_shared_minute_breaks_independence() -> None:
 
 
 def check_lengths_of_a_session_add_up() -> None:
-    """Where the lengths of a session's answers go together, at the same steady load, the composed
-    p99 is a seventh or more too low, the sum of the p99s a fifth or more too high, and the bound
-    holds.
+    """Where the lengths of a session's answers are correlated, at the same steady load, the
+    composed p99 is a seventh or more too low, the sum of the p99s a fifth or more too
+    high, and the bound holds.
 
     Source: the record: sessions with lengths whose normal scores have a correlation of 0.7.
     """
@@ -497,7 +500,7 @@ def check_lengths_of_a_session_add_up() -> None:
 
 
 def check_a_draw_is_made_again() -> None:
-    """A draw of sessions whose lengths go together, simulated again, has the recorded p99s.
+    """A draw of sessions with correlated lengths, simulated again, has the recorded p99s.
 
     Source: the record, and its command.
     """
@@ -507,8 +510,8 @@ def check_a_draw_is_made_again() -> None:
 
 
 def check_the_bound_is_reached() -> None:
-    """Two parts that are seldom late, each by itself, are within their bound to a ten-thousandth of
-    the requests, and never beyond it.
+    """Two parts that are seldom late, independently of each other, reach their bound to within a
+    ten-thousandth of the requests and never exceed it.
 
     Source: by hand, two parts of 1 s that take 9 s for one request in a hundred; 0.99² are in time.
     """

@@ -240,10 +240,10 @@ def _retry_cases() -> tuple[Service, Service, Service]:
 
 
 def figure_shared_state(figure: Figure) -> None:
-    """Retries repair what fails at random, and little of what fails because of a shared state.
+    """Retries repair random failures, and few of those that a shared state causes.
 
-    One attempt fails equally often in all three cases. Latency of an attempt is exponential with a
-    mean of 20 ms.
+    A single attempt fails equally often in all three cases. The latency of an attempt is
+    exponential with a mean of 20 ms.
 
     Alt: Line chart on a logarithmic axis of the share of requests without an answer against time
     since the request, up to 400 milliseconds. One attempt levels off near 3 percent. Three attempts

@@ -74,7 +74,7 @@ def _at(cells: int, place: int) -> Service:
 
 
 def check_stream_by_enumeration() -> None:
-    """Whole answers and cut ones end where counting says, token by token.
+    """Whole answers and answers cut off end where counting token by token says.
 
     Source: a loop over lengths and tokens; 40 cells, two cells a token.
     """
@@ -118,8 +118,8 @@ def example() -> SimpleNamespace:
 
 
 def check_a_time_per_token_is_a_law_too() -> None:
-    """On the mixture one time per token for all gives an end whose p99 is a quarter too low or more
-    and whose median is too high.
+    """On the mixture, one time per token for all answers gives an end whose p99 is too low by a
+    quarter or more and whose median is too high.
 
     Source: the ends of the same simulated requests, in the mean of 24 draws.
     """
@@ -129,7 +129,7 @@ def check_a_time_per_token_is_a_law_too() -> None:
 
 
 def check_a_draw_is_made_again() -> None:
-    """A draw of the mixture, simulated again, is as far off.
+    """A draw of the mixture, simulated again, is off by as much as recorded.
 
     Source: the record, and its command.
     """

@@ -56,8 +56,8 @@ def example() -> SimpleNamespace:
 
 
 def check_bursts_break_the_promise_at_the_cap() -> None:
-    """At the cap of steady arrivals bursts break the promise, at 70% of the ceiling they do not,
-    and long bursts do.
+    """Bursts break the promise at the cap of steady arrivals, but not at 70% of the ceiling; long
+    bursts break it there too.
 
     Source: the simulated machine; Poisson arrivals, which have the gaps of scatter 1.
     """
@@ -71,8 +71,8 @@ def check_bursts_break_the_promise_at_the_cap() -> None:
 
 
 def check_long_bursts_break_the_first_token_first() -> None:
-    """With 256 places the time per token breaks first under steady arrivals, the first token under
-    long bursts.
+    """With 256 places, the limit on the time per token breaks first under steady arrivals, and the
+    limit on the first token under long bursts.
 
     Source: the simulated machine, at loads where both limits together are broken.
     """

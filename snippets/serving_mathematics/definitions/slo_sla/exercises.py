@@ -29,8 +29,8 @@ MONTH_S = 30 * 86_400.0
 HINTS = {
     "least_up": (
         "A request misses if it comes at the peak, while a replica is down, and is not among those"
-        " that keep the limits all the same. The chance that all n are up is the nth power of that"
-        " of one."
+        " that keep the limits even so. The probability that all n replicas are up is the nth power"
+        " of that for one."
     ),
     "both_kept": (
         "At most as many keep both as keep the harder limit. Those that miss the first and those "
@@ -133,7 +133,8 @@ def _share(values: npt.NDArray[np.float64]) -> MeanEstimate:
 
 
 def check_least_up() -> None:
-    """Replicas that are up so much miss what may miss, and such as are down more miss more.
+    """Replicas that are up that much miss as many requests as may miss, and replicas that are down
+    more miss more.
 
     Source: `missed_without_spare`; 200,000 drawn requests at five replicas, with their standard
     error.
@@ -155,7 +156,8 @@ def check_least_up() -> None:
 
 
 def check_both_kept() -> None:
-    """The bounds are reached: by the same requests that miss both limits, and by different ones.
+    """Both bounds are reached: the greatest share where the same requests miss both limits, the
+    least where different ones do.
 
     Source: a thousand requests, of which some miss each limit, counted.
     """
@@ -182,8 +184,8 @@ def check_promise() -> None:
 
 
 def check_a_short_record_promises_too_much() -> None:
-    """Of the months after a record of three, about a tenth miss what it promises at one in twenty,
-    after one of a year six in a hundred.
+    """After a record of three months, about a tenth of the months miss a promise made for one in
+    twenty; after a record of a year, six in a hundred do.
 
     Source: 150 records of Poisson outages with exponential lengths; the exact distribution of what
     follows.
@@ -193,7 +195,7 @@ def check_a_short_record_promises_too_much() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Promises to all, shares above one and a breach that never comes are errors."""
+    """A promise to all requests, shares above one and a breach that never comes are errors."""
     checks.raises("all", least_up, 2, 0.5, 0.0, 1.0, match="promised must be in (0, 1)")
     checks.raises("share", both_kept, 1.1, 0.5, match="first must be in [0, 1]")
     checks.raises("never", promise_to_make, 1.0, 1.0, 9.0, 0.0, match="breach must be in (0, 1)")

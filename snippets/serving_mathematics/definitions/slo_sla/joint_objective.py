@@ -97,7 +97,7 @@ def joint_attainment(
 
 
 def replicas_for(rate_per_s: float, cap_per_s: float, lost: int) -> int:
-    """Replicas that keep a promise although some are lost: as many as the rate needs, and these.
+    """Replicas that keep a promise although some are lost: what the rate needs, plus the lost.
 
     rate_per_s: of all requests, non-negative. cap_per_s: requests a second up to which one replica
     keeps the promise, positive. lost: at once, a whole number ≥ 0. Raises ValueError outside these
@@ -113,7 +113,7 @@ def replicas_for(rate_per_s: float, cap_per_s: float, lost: int) -> int:
 
 
 def missed_without_spare(replicas: int, up: float, peak_share: float, kept: float) -> float:
-    """Share of a fleet's requests that miss because a replica is down and none is to spare.
+    """Share of a fleet's requests that miss because a replica is down and there is no spare.
 
     replicas: n ≥ 1. up: share of the time that each is there, by itself, in [0, 1]. peak_share: of
     the requests, those that come while n − 1 replicas are too few, in [0, 1]. kept: share of these
@@ -240,8 +240,8 @@ def figure_goodput(figure: Figure) -> None:
     """Goodput follows the load up to the cap and a little beyond, and then collapses.
 
     The book's machines with steady arrivals; in print, chat. Near 100% and beyond, the share that
-    is kept falls for as long as the load lasts, here a quarter of an hour of chat and hours of the
-    mixture.
+    keeps the promise falls for as long as the load lasts, here a quarter of an hour for chat and
+    hours for the mixture.
 
     Alt: Line chart of goodput against load, both in percent of the ceiling. The solid curve rises
     along the diagonal, bends shortly before the ceiling and falls steeply to zero. Dashed, the
@@ -265,9 +265,9 @@ def figure_goodput(figure: Figure) -> None:
 def figure_one_server(figure: Figure) -> None:
     """The textbook's server promises too little for one machine, and too much for the other.
 
-    Share that keeps the promise against load: solid, the book's machines with both limits; dashed,
-    one server that takes requests one after the other as fast as the machine's ceiling, with the
-    limit of the first token. Dots mark the caps.
+    Share that keeps the promise, against load: solid, the book's machines with both limits; dashed,
+    one server that takes requests one after the other, with the machine's ceiling and the limit on
+    the first token. Dots mark the caps.
 
     Alt: Two panels, chat and mixture, of the share kept against load from 30 to 130 percent. For
     chat the dashed curve bends first; for mixture the solid curve falls long before the dashed one.
@@ -289,7 +289,7 @@ def figure_one_server(figure: Figure) -> None:
 
 
 def slider_goodput() -> dict[str, Any]:
-    """Raise the load until the promise breaks. And if one of eight replicas were lost?"""
+    """Raise the load until the promise breaks. What if one of eight replicas is lost?"""
 
     def over(value: Callable[[Machine, float], float]) -> list[list[float]]:
         return [[100 * value(machine, load) for machine in _machines().values()] for load in LOADS]
@@ -326,15 +326,16 @@ def slider_goodput() -> dict[str, Any]:
             )
         ],
         "reading": "At {load} load, {both kept} of the requests keep both limits;"
-        " {first token in time} keep the one on first tokens, {time per token kept} the one per"
-        " token. Goodput is {goodput} of the ceiling. With one of eight replicas lost,"
+        " {first token in time} keep the limit on the first token, {time per token kept} that on"
+        " the time per token. Goodput is {goodput} of the ceiling. With one of eight replicas lost,"
         " {after the loss} keep both.",
     }
 
 
 def check_missed_without_spare() -> None:
-    """Eight replicas of 99.9% and none to spare miss a quarter of one request in a hundred, of
-    99.5% more than one in a hundred; but not in the real hour's minutes, under their lower cap.
+    """Without a spare, eight replicas that are up 99.9% of the time miss a quarter of one request
+    in a hundred; at 99.5% they miss more than one in a hundred, but not in the real hour's minutes,
+    under their lower cap.
 
     Source: a day of exp(κ·cos 2πt), whose peak is e^κ/I₀(κ) times its mean, for `PEAK_SHARE`.
     """
@@ -351,8 +352,8 @@ def check_missed_without_spare() -> None:
 
 def check_goodput_is_greatest_at_the_cap_or_beyond() -> None:
     """On each machine, and for chat with the trace's minutes, goodput is greatest where the promise
-    is broken, by less than a tenth of the requests, with the minutes an eighth. Above the ceiling
-    less than two thirds of the greatest is left.
+    is broken, by less than a tenth of the requests, or less than an eighth with the minutes. Above
+    the ceiling, less than two thirds of the greatest goodput is left.
 
     Source: the simulated machines; 160,000 requests at each load.
     """
@@ -370,8 +371,8 @@ def check_goodput_is_greatest_at_the_cap_or_beyond() -> None:
 
 
 def check_places_say_which_limit_breaks_first() -> None:
-    """With 256 places the time per token breaks first, with 64 the first token, also with the
-    trace's minutes and with steps a fifth slower than predicted.
+    """With 256 places, the limit on the time per token breaks first, and with 64 the limit on the
+    first token; also with the trace's minutes and with steps a fifth slower than predicted.
 
     Source: the shares of each limit at loads where both together are broken.
     """
@@ -389,10 +390,11 @@ def check_places_say_which_limit_breaks_first() -> None:
 
 
 def check_one_replica_lost_is_the_promise_lost() -> None:
-    """At its cap, a fleet of eight that loses one breaks the promise: fewer than a quarter
-    of chat's requests keep it, fewer than nine in ten at the lower cap of the trace's minutes; with
-    nine it is kept. A fleet of 32 that loses one breaks it too, but for a few in a hundred only,
-    and so does one of eight whose stricter time per token caps it near half of the ceiling.
+    """At its cap, a fleet of eight that loses one replica breaks the promise: fewer than a quarter
+    of chat's requests keep it, and fewer than nine in ten at the lower cap of the trace's minutes;
+    with nine replicas it is kept. A fleet of 32 that loses one breaks it too, but only for a few
+    requests in a hundred, and so does a fleet of eight whose stricter time per token caps it near
+    half of the ceiling.
 
     Source: the simulated machines at 8/7 of the cap; for nine replicas at 8/9 of it.
     """
@@ -439,9 +441,9 @@ def check_a_run_is_made_again() -> None:
 
 def check_caps_are_those_of_other_pages() -> None:
     """At the loads of Utilization, chat with 64 and with 256 places keeps its promise for the same
-    share there and here; and its cap, in whole percent, is where every page says that its promise
-    ends. The usual 70% leaves a fifth of it, and the rate of the page's command, 18 a second, a
-    tenth.
+    share of requests there and here; and its cap, in whole percent, is where every page says that
+    its promise ends. The usual 70% leaves a fifth of the cap unused, and the rate of the page's
+    command, 18 a second, a tenth.
 
     Source: the record of Utilization, made by another program with the same draws; the record of
     the machines, with others.

@@ -208,8 +208,8 @@ def example() -> SimpleNamespace:
 def figure_margin(figure: Figure) -> None:
     """A service that is on average as good as promised breaks the promise in many months.
 
-    How often a month misses the promise against mean attainment, for three lengths of outages.
-    Points are simulated months.
+    How often a month misses the promise, against mean attainment, for three mean lengths of
+    outages. Points are simulated months.
 
     Alt: Chart over mean attainment from 99.88 to 100 percent of the probability of missing,
     logarithmic. Curves for outages of 2, 10 and 40 minutes fall towards full attainment, the longer
@@ -241,7 +241,8 @@ def figure_margin(figure: Figure) -> None:
 
 
 def check_year_of_calendar_months() -> None:
-    """A year misses in some month as often as its months' probabilities say, and in 30 days more.
+    """A year misses in some month as often as its months' probabilities say, and in some 30 days
+    more often.
 
     Source: Monte Carlo of 1,500 years of outages, each charged to the month in which it starts;
     binomial standard error.
@@ -255,9 +256,9 @@ def check_year_of_calendar_months() -> None:
 
 
 def check_the_margin_survives_what_is_not_known() -> None:
-    """At the target for one month of twenty, no more than one in ten misses if outages are a fifth
-    more frequent, or if their lengths have a heavy tail, and about as many if they come in threes;
-    at the promise itself two in five do.
+    """At the target for one missed month in twenty, no more than one in ten misses if outages are a
+    fifth more frequent, or if their lengths have a heavy tail, and about one in ten if they come in
+    threes; at a mean equal to the promise, two in five miss.
 
     Source: the exact distribution; 40,000 simulated months with lognormal lengths, and in clusters.
     """
@@ -269,9 +270,9 @@ def check_the_margin_survives_what_is_not_known() -> None:
 
 
 def check_the_target_is_highest_where_one_outage_takes_a_month() -> None:
-    """The target rises with the length of outages until one takes about what a month may, and falls
-    from there on. At three hours it is that of ten minutes again, at six hours below it, and then a
-    month that misses has eight times the downtime that is allowed, or more.
+    """The target rises with the mean length of outages until one outage takes about what a month
+    allows, and falls beyond that. At three hours it is again the target of ten minutes, and at six
+    hours it is below that; a month that misses then has eight times the allowed downtime, or more.
 
     Source: the months of six hours, simulated at their target; binomial standard error.
     """
@@ -294,7 +295,7 @@ def check_the_target_is_highest_where_one_outage_takes_a_month() -> None:
 
 def check_pair_against_simulated_replicas() -> None:
     """A pair of replicas is down together as long as the formula says, and misses 99.99% in as many
-    months, with no common outage and with a tenth of them.
+    months, with no common outages and with a tenth of them common.
 
     Source: 30,000 months, outage by outage, whose overlaps are counted pair by pair; standard
     errors of mean and share.

@@ -160,7 +160,7 @@ def _told(clients: int, away: float) -> float:
 
 
 def knee(away_s: float, rates_per_s: npt.ArrayLike) -> float:
-    """Clients beyond which more of them only wait: all places and those away, c + Z·μ(c).
+    """Number of clients beyond which further ones only wait: all places and those away, c + Z·μ(c).
 
     Arguments and errors as for `loop_rate`.
 
@@ -195,8 +195,8 @@ def figure_closed_loop(figure: Figure) -> None:
     """The same number of clients fills an engine or leaves it idle: it depends on how long they
     stay away.
 
-    The simulated chat machine; in print with the closed form as lines. A request that waits beside
-    a free place waits for the step in progress to end.
+    The simulated chat machine; in print, lines are the closed form. A request that waits although a
+    place is free waits for the step in progress to end.
 
     Alt: Line chart with two logarithmic axes of tokens a second against clients. Three curves rise
     along lines and level off at the same ceiling, the one without a pause first, the one with the
@@ -270,15 +270,15 @@ def slider_closed_loop() -> dict[str, Any]:
             {"label": "inside", "unit": "", "decimals": 0, "values": curves("inside")},
             {"label": "first token", "unit": "s", "decimals": 2, "values": curves("first")},
         ],
-        "reading": "The engine writes {tokens a second} tokens a second for {clients} clients,"
+        "reading": "The engine writes {tokens a second} tokens a second for {clients} clients, with"
         " {time away} between answers, and has {inside} requests on average, waiting ones included."
-        " A token takes {time per token}, the first one {first token}.",
+        " A token takes {time per token}, and the first one takes {first token}.",
     }
 
 
 def check_the_closed_form_against_the_simulated_loop() -> None:
-    """Inside and away give the tokens a second within a tenth, for one client to a thousand and
-    for every time away.
+    """Counting clients inside and away gives the tokens a second to within a tenth, for one client
+    to a thousand and for every time away.
 
     Source: the record.
     """
@@ -290,7 +290,7 @@ def check_the_closed_form_against_the_simulated_loop() -> None:
 
 def check_two_tests_tell_the_ceiling() -> None:
     """The line through 32 and 64 clients, taken at all places, is within 3% of the most that any
-    simulated loop gives. Its limit for endless clients, 1/b, is a tenth above that.
+    simulated loop gives. Its limit for endlessly many clients, 1/b, is a tenth above that.
 
     Source: the record; the slope by hand.
     """
@@ -303,7 +303,7 @@ def check_two_tests_tell_the_ceiling() -> None:
 
 
 def check_a_cell_is_made_again() -> None:
-    """A loop of the record, simulated again, has the same tokens a second.
+    """A loop of the record, simulated again, writes the same tokens a second.
 
     Source: the record, and its command.
     """
@@ -321,9 +321,9 @@ def check_a_cell_is_made_again() -> None:
 
 
 def check_clients_are_no_load() -> None:
-    """With 128 clients the engine is at more than half of its ceiling if they ask again at once,
-    and at less than a quarter of that if they stay away for a minute. With as many as places a
-    token takes longer than promised.
+    """With 128 clients, the engine is at more than half of its ceiling if they ask again at once,
+    and at less than a quarter of that if they stay away for a minute. With as many clients as
+    places, a token takes longer than promised.
 
     Source: the record, and the closed form for the ceiling.
     """

@@ -32,7 +32,7 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "share_of_ceiling": (
-        "A user asks once in Z + R while nobody queues. So N of them ask N/(Z + R) times a second."
+        "A user asks once in Z + R while nobody queues. So N users ask N/(Z + R) times a second."
     ),
     "idle_clients": (
         "Little's law: X·R clients are waiting for an answer. The others were not asking."
@@ -105,7 +105,7 @@ def engine_from_tests(
 
 
 def check_engine_from_tests() -> None:
-    """Noisy steps give the line that made them, and the ceiling that a full batch has.
+    """Noisy steps give the line that they were drawn from, and the ceiling of a full batch.
 
     Source: 400 sets of eight steps with 5% of noise; mean and standard error over the sets against
     the line, and numpy's own least squares for one of them.
@@ -133,7 +133,7 @@ def example() -> SimpleNamespace:
 
 
 def check_share_of_ceiling() -> None:
-    """While nobody queues it is what the chapter's loop says, and 1 beyond the knee.
+    """While nobody queues, the share is that of the chapter's loop; beyond the knee it is 1.
 
     Source: `loop_rate` with rates in proportion to those inside, which never queue.
     """
@@ -144,7 +144,7 @@ def check_share_of_ceiling() -> None:
 
 
 def check_idle_clients_of_a_simulated_loop() -> None:
-    """The clients that a simulated loop leaves outside are those that its pause keeps there.
+    """The clients that a simulated loop leaves outside are those that its pause keeps outside.
 
     Source: the record, 64 clients who stay away for ten seconds; Z·X by the loop.
     """
@@ -158,7 +158,7 @@ def check_idle_clients_of_a_simulated_loop() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Nobody, more waiting than there are clients and one batch size are errors."""
+    """No clients, more of them waiting than there are and a single batch size are errors."""
     checks.raises("nobody", share_of_ceiling, 0, 1.0, 1.0, 1.0, match="users must be a positive")
     checks.raises("70 of 64", idle_clients, 64, 10.0, 7.0, match="response_s must be at most 64")
     checks.raises("one size", engine_from_tests, [2, 2], [1, 1], 4, match="batches must be of two")

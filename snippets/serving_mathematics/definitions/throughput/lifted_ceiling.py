@@ -164,9 +164,9 @@ def _looped(change: str, clients: int) -> _Tokens:
 
 
 def check_the_ranking_turns_with_the_clients() -> None:
-    """With four clients four bits bring most, with 512 eight bits in the products, next to which
-    four bits bring nothing; the simulated loop has the same gains within two points, and the same
-    winner at both.
+    """With four clients, four bits in the weights add most; with 512, eight bits in the products
+    add most, and four bits add nothing. The simulated loop has the same gains to within two points,
+    and the same winner at both.
 
     Source: loops simulated by `core.fleet`.
     """
@@ -189,10 +189,10 @@ def check_the_ranking_turns_with_the_clients() -> None:
 
 
 def check_four_bits_end_where_products_take_as_long() -> None:
-    """Four bits for weights save a quarter or more of a step with 64 sequences, and at most a
-    fiftieth of one with 256, where products in sixteen bits take as long as reading the weights;
-    also on a dense model nine times as large. In a mixture few sequences share an expert: with 256,
-    next to eight bits in weights and products, they still save a twentieth or more.
+    """Weights in four bits save a quarter or more of a step with 64 sequences, and at most a
+    fiftieth of one with 256, where products in sixteen bits take as long as reading the weights,
+    also on a dense model nine times as large. In a mixture, few sequences share an expert: with
+    256, four bits still save a twentieth or more over eight bits in weights and products.
 
     Source: the step model; operations for a byte at which an H100's two roofs meet, by its data
     sheet: one for each sequence, as a weight has two bytes and takes two operations.
@@ -214,9 +214,10 @@ def check_four_bits_end_where_products_take_as_long() -> None:
 
 
 def check_more_places_bring_what_a_step_shares() -> None:
-    """Twice the places bring the chat machine a fiftieth or so; an L40S with 32 a third or more, as
-    in the simulator, and a mixture with short prompts a sixth or more. On a dense model, where
-    sequences add the share a of a full step, they bring at most (1 − a)/(1 + a).
+    """Twice the places add a fiftieth or so to the ceiling of the chat machine, a third or more to
+    that of an L40S with 32, as in the simulator, and a sixth or more to that of a mixture with
+    short prompts. On a dense model, where the sequences' own share of a full step is a, they add at
+    most (1 − a)/(1 + a).
 
     Source: by hand, twice the tokens in 1 − a + 2a of the time, prompts aside; simulation of 6,000
     requests at once, of those that end between the first and the last quarter.
@@ -243,8 +244,9 @@ def check_more_places_bring_what_a_step_shares() -> None:
 
 def check_where_memory_ends_first_places_lack() -> None:
     """Where weights take most of the memory, four or eight bits more than double the ceiling, and
-    more than half of what they bring is the room that they make; where memory holds all places,
-    none is. Half of the prompt found brings a full engine next to nothing if answers are longer.
+    more than half of the gain comes from the room that they make; where memory holds all places,
+    none does. Finding half of the prompt in a cache adds next to nothing to a full engine's ceiling
+    if answers are longer than prompts.
 
     Source: ceilings by the closed form, of models of 8, 32 and 70 billion parameters on devices of
     24 and 80 GB; prompts of 400 and answers of 1,500 tokens.
@@ -270,7 +272,7 @@ def check_where_memory_ends_first_places_lack() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """A loop of the record that runs again writes as many tokens.
+    """A loop of the record, simulated again, writes as many tokens.
 
     Source: the record, and its command.
     """

@@ -42,7 +42,7 @@ DENSE = ("Llama-3.1-8B", "h100_sxm", "trtllm", "1")  # model, system, engine, de
 
 
 def ceiling_of(clients: npt.ArrayLike, tokens_per_s: npt.ArrayLike, places: float) -> float:
-    """What two load tests or more say of the ceiling: tokens a second with all places taken [1/s].
+    """The ceiling by two load tests or more: tokens a second with all places taken [1/s].
 
     clients: N, that ask again at once, no more than the places; two numbers or more, shape (n,).
     tokens_per_s: X at each, shape (n,). places: of the engine, c > 0. The line N/X = a + b·N by
@@ -176,11 +176,11 @@ def example() -> SimpleNamespace:
 
 
 def figure_measured(figure: Figure) -> None:
-    """Fitted to fewer clients, the engine's law comes near the last test; the scalability law,
-    explained below, falls short of it.
+    """Fitted to tests with fewer clients, the engine's law comes near the last test; the
+    scalability law, explained below, falls short of it.
 
     Points: Llama 3.1 8B on one H100 behind TensorRT-LLM, in three mixes of prompt and answer.
-    Lines: fitted to all but the last point, solid the engine's law, dashed the scalability law.
+    Lines are fitted to all but the last point: solid the engine's law, dashed the scalability law.
 
     Alt: Chart of measured tokens a second against clients with a logarithmic axis. Three rows of
     points rise and bend. A solid line passes through each row and levels off beyond it; a dashed
@@ -210,7 +210,7 @@ def figure_measured(figure: Figure) -> None:
 
 
 def check_the_line_foresees_the_last_test() -> None:
-    """In six measured loops of a dense model the line through all tests but the last is within 6%
+    """In six measured loops of a dense model, the line through all tests but the last is within 6%
     of the last; the scalability law is further off in four or more, and peaks in four or more where
     no test fell.
 
@@ -232,8 +232,8 @@ def check_the_line_foresees_the_last_test() -> None:
 
 def check_two_tests_must_be_far_up() -> None:
     """The line through the tests of 32 and 64 clients is within 3% at 128. The line through 16 and
-    32 is too high in every loop, by up to a tenth; that through 8 and 16 is off by up to a third,
-    and too high in five of six.
+    32 is too high in every loop, by up to a tenth; the line through 8 and 16 is off by up to a
+    third, and too high in five loops of six.
 
     Source: the record's runs, six loops.
     """
@@ -247,9 +247,9 @@ def check_two_tests_must_be_far_up() -> None:
 
 
 def check_two_tests_foresee_the_third_of_most_models() -> None:
-    """In nine of ten loops of dense models the line through 32 and 64 clients is within a tenth at
-    128, now above and now below; in mixtures it is too low in more than four of five, and in nine
-    of ten within a sixth.
+    """In nine of ten loops of dense models, the line through 32 and 64 clients is within a tenth at
+    128, sometimes above and sometimes below; in mixtures it is too low in more than four of five,
+    and within a sixth in nine of ten.
 
     Source: every loop of one engine and release in the record with tests at all three, behind three
     engines, on one to eight devices.

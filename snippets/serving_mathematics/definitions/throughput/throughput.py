@@ -45,10 +45,10 @@ def example() -> SimpleNamespace:
 
 
 def figure_one_or_many(figure: Figure) -> None:
-    """With one place the same machine is full with a few clients, and every further one waits.
+    """With one place, the same machine is full with a few clients, and every further one waits.
 
-    The chat machine, with clients ten seconds away: exact curves for one request at a time, with
-    its two bounds dashed, and for its own places.
+    The chat machine, with clients away for ten seconds: the exact curve for one request at a time,
+    with its two bounds dashed, and the curve for the machine's own places.
 
     Alt: Chart with two logarithmic axes of answers a second against clients. The curve for one
     place bends at a few clients and stays low, between two dashed lines that meet there. The curve
@@ -72,7 +72,8 @@ def figure_one_or_many(figure: Figure) -> None:
 
 
 def check_textbook_example() -> None:
-    """Three users of a CPU and two disks, who think 15 s: X = 0.1515 per second in 4.80 s.
+    """Three users of a CPU and two disks, who think for 15 s, get X = 0.1515 answers a second,
+    each in 4.80 s.
 
     Source: demands of Lazowska et al. (1984), chapter 6; queue lengths as the regression test of
     the LQN solver prints them for that example.
@@ -85,8 +86,8 @@ def check_textbook_example() -> None:
 
 
 def check_one_place_is_the_textbook() -> None:
-    """The chapter's closed form with one place is the textbook's upper bound, which the exact mean
-    stays below by at most a half.
+    """The chapter's closed form with one place is the textbook's upper bound; the exact mean is
+    below it by at most a half.
 
     Source: `asymptotic_bounds` and `exact_mva`, one server of 0.5 s.
     """

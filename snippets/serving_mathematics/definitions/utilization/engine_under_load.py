@@ -192,10 +192,10 @@ _COLOURS = {16: "C3", 64: "C1", 256: "C0"}
 
 
 def figure_engine_under_load(figure: Figure) -> None:
-    """With many places the tokens slow down long before anybody queues; with few, the queue comes
+    """With many places, tokens slow down long before anybody queues; with few, the queue comes
     first.
 
-    The chat machine, for a quarter of an hour or longer; near the ceiling first tokens come the
+    The chat machine, for a quarter of an hour or longer; near the ceiling, first tokens come the
     later, the longer the load lasts. A request that waits while places are free waits for prompts
     before its own. Dotted: the promise.
 
@@ -311,14 +311,14 @@ def slider_engine_under_load() -> dict[str, Any]:
             },
             {"label": "in time", "unit": "%", "values": curves("kept", 100.0)},
         ],
-        "reading": "At {load} of what it can carry with {places}, {rate}, a token takes"
+        "reading": "At {load} of what it can carry with {places}, which is {rate}, a token takes"
         " {time per token}, {times at rest} times as long as at rest; 99% have their first token"
-        " within {first token}, and {in time} of the requests have all that is promised.",
+        " within {first token}, and {in time} of the requests keep both limits of the promise.",
     }
 
 
 def figure_gauges(figure: Figure) -> None:
-    """None of the gauges that stand on most dashboards is the load.
+    """None of the gauges on most dashboards is the load.
 
     The chat machine with 64 places. "GPU busy" is what a driver's utilization shows: the share of
     time in which a step is under way.
@@ -342,8 +342,8 @@ def figure_gauges(figure: Figure) -> None:
 
 
 def figure_places(figure: Figure) -> None:
-    """A queue forms when all places are taken; a shared processor predicts how often to within a
-    tenth of all arrivals.
+    """A queue forms when all places are taken; a shared processor predicts the share of
+    arrivals that find them taken to within a tenth of all arrivals.
 
     Points are simulated arrivals of the chat machine, solid lines the shared processor, dotted ones
     Erlang's formula with places for servers.
@@ -385,7 +385,7 @@ def check_a_cell_is_made_again() -> None:
 
 
 def check_tokens_slow_down_as_the_closed_form_says() -> None:
-    """With 16, 64 and 256 places the closed form is within 5% of the time per token at each load.
+    """With 16, 64 and 256 places, the closed form is within 5% of the time per token at each load.
 
     Source: `token_sharing`, Little's law with a step that grows; the record.
     """
@@ -396,8 +396,8 @@ def check_tokens_slow_down_as_the_closed_form_says() -> None:
 
 
 def check_places_do_not_make_tokens_faster() -> None:
-    """At the same rate a token takes as long with 64 places as with 256, to 4%, up to 90% of what
-    64 carry, and as long with 16 as with 64.
+    """At the same rate, a token takes as long with 64 places as with 256, to within 4%, up to 90%
+    of what 64 carry; and as long with 16 as with 64, up to 90% of what 16 carry.
 
     Source: the record; straight between loads.
     """
@@ -409,8 +409,8 @@ def check_places_do_not_make_tokens_faster() -> None:
 
 
 def check_the_closed_form_says_how_hot() -> None:
-    """Where time per token ends the promise, half as much again as the closed form's mean says the
-    load up to which 99% keep it, to 4 points.
+    """Where time per token breaks the promise first, one and a half times the closed form's mean
+    gives the load up to which 99% keep the promise, to within 4 points.
 
     Source: the record, with 256 places for both promises and with 64 for the stricter.
     """
@@ -424,8 +424,9 @@ def check_the_closed_form_says_how_hot() -> None:
 
 
 def check_what_is_paid_first_depends_on_the_places() -> None:
-    """Where the promise ends, 256 places have tokens at least four times as slow as at rest and
-    first tokens in time; with 16 places tokens are slower by less than half, and first tokens late.
+    """Where the promise ends, tokens with 256 places are at least four times as slow as at rest,
+    and first tokens are in time; with 16 places, tokens are slower by less than half, and first
+    tokens are late.
 
     Source: the record on both sides of the limit.
     """
@@ -440,8 +441,8 @@ def check_what_is_paid_first_depends_on_the_places() -> None:
 
 
 def check_erlang_sees_too_few_full_places() -> None:
-    """Where one arrival in a hundred or more finds all places taken, sharing is nearer to it than
-    Erlang's formula, at every load up to 88%.
+    """Where one arrival in a hundred or more finds all places taken, the shared processor is nearer
+    to this share than Erlang's formula is, at every load up to 88%.
 
     Source: the record.
     """
@@ -457,9 +458,9 @@ def check_erlang_sees_too_few_full_places() -> None:
 
 
 def check_no_percentage_serves_all_places() -> None:
-    """The best single percentage is that of the smallest engine, and leaves more than a tenth of
-    the traffic unserved that larger ones could carry within the same promise; with 15 ms a token
-    the largest may carry less than that percentage.
+    """The best single percentage for all is that of the smallest engine, and leaves unserved more
+    than a tenth of the traffic that larger engines could carry within the same promise; with 15 ms
+    a token, the largest may carry less than that percentage.
 
     Source: the record; the trivial policy, a percentage for all, at its best setting.
     """

@@ -38,11 +38,11 @@ from serving_mathematics.support.require import (
 HINTS = {
     "rate_that_slows": (
         "A token takes (s + d)/(1 − λ(p + md)). It takes k times as long where the share of time "
-        "that requests' own tokens take is 1 − 1/k."
+        "that requests take up by themselves, λ(p + md), is 1 − 1/k."
     ),
     "what_binds": (
-        "Nobody waits: it is load, or nothing if there is none. Somebody waits with a full cache: "
-        "memory, whatever the places. With room in it and all places taken: places. Else prompts."
+        "Nobody waits: load, or nothing if there is none. Somebody waits and the cache is full: "
+        "memory, whatever the places. Room in the cache and all places taken: places. Else prompts."
     ),
     "busy_from_log": (
         "Cut every service to the window first. For the share of the places, add all of them. For "
@@ -146,7 +146,8 @@ def example() -> SimpleNamespace:
 
 
 def check_rate_that_slows() -> None:
-    """At the rate of the pencil a token of the chat machine takes k times as long as at rest.
+    """At the rate of the pencil exercise, a token of the chat machine takes k times as long as at
+    rest.
 
     Source: `share_tokens` of the chapter, a root of Little's law, within 2%; 12,000 simulated
     requests, within 8%.
@@ -166,7 +167,7 @@ def check_rate_that_slows() -> None:
 
 
 def check_what_binds() -> None:
-    """Each answer is given where the gauges are as it says, one request or one step apart.
+    """Each answer is given just where the gauges say so: one request or one step away, another is.
 
     Source: the rules of the exercise, by hand.
     """
@@ -206,7 +207,8 @@ def check_log_against_a_stopwatch() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Impossible logs, more running than places and tokens that get faster name the argument."""
+    """Impossible logs, more running requests than places and tokens that get faster are errors that
+    name the argument."""
     log = ([0.0], [4.0], 1)
     checks.raises("empty window", busy_from_log, *log, 5.0, 5.0, match="window_end_s must be")
     three = ([0.0] * 3, [1.0] * 3, 2, 0.0, 1.0)

@@ -211,9 +211,9 @@ def example() -> SimpleNamespace:
 
 
 def check_the_tail_follows_from_the_answers() -> None:
-    """At half of what many places carry the slowest hundredth of answers of 25 tokens takes more
-    than twice the mean for a token, of 800 less than 1.4 times, or 1.4 to 1.8 times where prompts
-    have 5,000 tokens; the closed form has the mean to a sixth.
+    """At half of what many places carry, the slowest hundredth of answers of 25 tokens takes more
+    than twice the mean time per token, and of answers of 800 tokens less than 1.4 times the mean,
+    or 1.4 to 1.8 times where prompts have 5,000 tokens; the closed form gives the mean to a sixth.
 
     Source: simulation of 6,000 requests each.
     """
@@ -231,9 +231,9 @@ def check_the_tail_follows_from_the_answers() -> None:
 
 
 def check_the_spread_of_long_answers_enters_by_the_context() -> None:
-    """With prompts of 400 and answers of 1,500 tokens, exponential answers take half as long again
-    for a token as constant ones, at the same rate; at the mean context of a step the closed form
-    says both within 8%.
+    """With prompts of 400 and answers of 1,500 tokens, exponential lengths of answers make a
+    token take half as long again as constant lengths do, at the same rate; with the mean context of
+    a step, the closed form gives both to within 8%.
 
     Source: simulation of 16,000 requests each; the context is the prompt and E[m²]/2E[m].
     """
@@ -258,11 +258,11 @@ def check_a_step_a_fifth_slower_breaks_a_percentage() -> None:
 
 
 def check_first_tokens_wait_for_prompts() -> None:
-    """At 85% of their ceilings the slowest hundredth of the first tokens of engines with many
-    places takes no longer than fifteen prompts of E[p²]/E[p]; a second in which fewer than twelve
-    fit is over. With documents among chat's prompts it is over though thirty mean prompts fit, and
-    with eight requests at a time though twenty of E[p²]/E[p] do. Where seven fit, a second is over
-    before three quarters of the ceiling.
+    """At 85% of their ceilings, the slowest hundredth of the first tokens of engines with many
+    places takes no longer than fifteen prompts of E[p²]/E[p], and longer than a second if fewer
+    than twelve of these fit into one. With documents among chat's prompts it takes longer than a
+    second although thirty mean prompts fit, and with eight requests at a time although twenty of
+    E[p²]/E[p] do. Where seven fit, it takes longer before three quarters of the ceiling.
 
     Source: simulation of 16,000 or 40,000 requests, on five engines.
     """
@@ -282,8 +282,9 @@ def check_first_tokens_wait_for_prompts() -> None:
 
 
 def check_what_other_machines_pay_first() -> None:
-    """At half of its load the mixture has tokens more than twice as slow as alone, and late first
-    tokens with places to spare; the reader, one core, waits as a queue does and hardly slows down.
+    """At half of its ceiling, the mixture has tokens more than twice as slow as for a lone request,
+    and late first tokens with places to spare; requests of the reader, one core, wait as in a queue
+    and hardly slow down.
 
     Source: the median of sixteen simulations of 8,000 requests, and one of 40,000;
     Pollaczek–Khinchine for constant service.
@@ -298,9 +299,9 @@ def check_what_other_machines_pay_first() -> None:
 
 
 def check_a_cache_that_forgets_comes_before_both() -> None:
-    """From 30% to 70% of the ceiling the prompt tokens that the agents' cache finds fall from nine
-    tenths to less than a twentieth, while sessions begin. The share that keeps its promise falls
-    from nine tenths to less than two thirds, while most places are free.
+    """From 30% to 70% of the ceiling, while sessions begin, the share of prompt tokens that the
+    agents' cache finds falls from nine tenths to less than a twentieth. The share of requests that
+    keep the promise falls from nine tenths to less than two thirds, while most places are free.
 
     Source: `core.fleet`, medians of sixteen draws of 3,000 requests at each load.
     """
@@ -312,7 +313,7 @@ def check_a_cache_that_forgets_comes_before_both() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """An engine of the record that runs again shows the same.
+    """An engine of the record, simulated again, shows the same.
 
     Source: the record, and its command.
     """

@@ -78,7 +78,7 @@ def figure_hockey_stick(figure: Figure) -> None:
 
 
 def slider_hockey_stick() -> dict[str, Any]:
-    """Move the load, and see what the next percentage point costs."""
+    """Move the load, and see what one more percentage point costs."""
     rho, scv = np.round(np.arange(0.01, 0.975, 0.01), 2), [0.0, 0.5, 1.0, 2.0, 4.0, 8.0]
     waits = [[pollaczek_khinchine_wait(r, c) for c in scv] for r in rho]
     more = [
@@ -122,7 +122,7 @@ def check_erlang_c_recursion() -> None:
 
 
 def check_response_time_at_80_percent() -> None:
-    """At ρ = 0.8 the M/M/1 response takes 5 service times on average, 15 at p95 and 23 at p99.
+    """At ρ = 0.8, the M/M/1 response takes 5 service times on average, 15 at p95 and 23 at p99.
 
     Source: mean S/(1−ρ), and quantiles of an exponential with that mean.
     """

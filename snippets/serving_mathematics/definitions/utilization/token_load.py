@@ -36,7 +36,7 @@ from serving_mathematics.support.require import require, require_non_negative, r
 def token_load(
     prompt_per_s: float, answer_per_s: float, prompt_ceiling: float, answer_ceiling: float
 ) -> float:
-    """Load of an engine, 1 where it carries no more: x/P + z/Q.
+    """Load of an engine, 1 where it can carry no more: x/P + z/Q.
 
     prompt_per_s, answer_per_s: x and z, tokens read and written a second, without those from a
     cache. prompt_ceiling, answer_ceiling: P and Q, as load tests read them [1/s]. Raises ValueError
@@ -150,10 +150,10 @@ def example() -> SimpleNamespace:
 
 
 def check_ceilings_are_those_of_load_tests() -> None:
-    """P is what prompts alone reach, with answers of one token, for 16, 64 and 256 places, and 1/P
-    less a lone request's time per token over the budget is what a token of a prompt adds to a step.
-    Q is up to a quarter more than a step writes with all places taken, because P has paid for the
-    weights, which prompts and answers share.
+    """P is the rate that prompts alone reach, with answers of one token, for 16, 64 and 256 places,
+    and 1/P less a lone request's time per token over the budget is what a prompt token adds to a
+    step. Q is up to a quarter more than a step writes with all places taken, because reading the
+    weights, which prompts and answers share, is already counted in P.
 
     Source: the simulator, 2,000 prompts that are there at once; the step with all places taken.
     """
@@ -173,9 +173,10 @@ def check_ceilings_are_those_of_load_tests() -> None:
 
 
 def check_two_counters_survive_another_mix() -> None:
-    """In a full engine the load should be 1. With prompts, answers or both half or twice as long,
-    two counters are wrong by a factor of at most 1.5, or 1.25 unless both grow or both shrink, and
-    too low where prompts are longer. Requests a second are wrong by a factor of more than two.
+    """In a full engine, the load should be 1. With prompts, answers or both half or twice as long,
+    the load from two counters is wrong by a factor of at most 1.5, or 1.25 unless both grow or both
+    shrink, and too low where prompts are longer. Requests a second are wrong by a factor of more
+    than two.
 
     Source: `saturated_rate`, nine mixes, the chat machine with 64 and with 256 places, of which
     memory does not hold all where prompts are longer. The trivial gauge, requests a second, is
