@@ -50,13 +50,13 @@ HINTS = {
         " drops out."
     ),
     "gain_from_dashboard": (
-        "How long does a step read? That part shrinks with the bandwidth, and the rest of the gap"
-        " stays as it is."
+        "How long does a step spend reading? That part shrinks with the bandwidth, and the rest of"
+        " the gap stays as it is."
     ),
     "guesses_pay_up_to": (
-        "Each further sequence adds as much to a step without guesses, and as much to one with. Put"
-        " both lines into “guessed ≤ yield times plain”; which way does the difference move, and"
-        " where is it zero?"
+        "Each further sequence adds the same time to a step without guesses, and another constant"
+        " time to a step with them. Put both lines into “guessed ≤ yield times plain”; which way"
+        " does the difference move, and where is it zero?"
     ),
 }
 
@@ -176,7 +176,7 @@ def check_two_timings_give_the_line() -> None:
 
 
 def check_gain_is_that_of_the_step() -> None:
-    """A step whose device reads faster is as much shorter as the dashboard says.
+    """On a device that reads faster, a step is as much shorter as the dashboard formula says.
 
     Source: the parts of a step of Llama-3.1-8B at the data sheet's bandwidth, on an H100 whose
     bandwidth is changed, with 5 ms beside that do not read.
@@ -195,11 +195,11 @@ def check_gain_is_that_of_the_step() -> None:
 
 
 def check_guesses_pay_up_to() -> None:
-    """The border is where the lines say, and near that of a dense model's predicted steps; of a
-    mixture, whose steps are no lines, it is not.
+    """The most sequences with which guesses pay follow from the two lines; this is near the number
+    from a dense model's predicted steps, but not from a mixture's, whose steps are no lines.
 
-    Source: by hand, 8 and 12 ms, and 1 and 2 more for each further one: 1.6 of 0.3; the yield that
-    the chapter's steps ask for, with a draft model and with a mixture's own heads.
+    Source: by hand, 8 and 12 ms, and 1 and 2 ms more for each further sequence: 1.6 of 0.3; the
+    yield that the chapter's steps need, with a draft model and with a mixture's own heads.
     """
     plain, guessed = (0.008, 0.016), (0.012, 0.028)
     for yielded, due in ((1.7, 6), (1.73, 7), (3.0, 9), (1.4, 0), (1.52, 1)):

@@ -138,8 +138,8 @@ def example() -> SimpleNamespace:
 def figure_share_by_time(figure: Figure) -> None:
     """The share that a kernel attains follows from its time at the roof.
 
-    Medians over all shapes in a class of times at the roof; dots: the formula with one floor and
-    one share.
+    Medians over all shapes in a class of times at the roof; dots show the formula with one floor
+    and one share.
 
     Alt: Line chart of the median attained share of the roof against the time at the roof, from a
     tenth of a microsecond to ten milliseconds. Six kinds of matrix products and two of attention
@@ -192,8 +192,8 @@ def figure_share_by_time(figure: Figure) -> None:
 
 
 def check_longer_or_sum() -> None:
-    """On Hopper in 16 bits the longer of reading and multiplying is nearer than their sum, and in
-    fewer bits the sum is nearer, by less than seven points of the median error.
+    """On Hopper in 16 bits, the longer of reading and multiplying is nearer to measured times than
+    their sum; in fewer bits the sum is nearer, by less than seven points of the median error.
 
     Source: 350 measured matrix products of each kind, drawn at random.
     """
@@ -208,7 +208,7 @@ def check_longer_or_sum() -> None:
 
 
 def check_floors_of_the_step() -> None:
-    """The floor that a step counts for a matrix in 16 bits is that of the fits to all shapes.
+    """The floor that a step counts for a matrix in 16 bits is the one fitted to all shapes.
 
     Source: 350 measured matrix products each on H100 and B200.
     """

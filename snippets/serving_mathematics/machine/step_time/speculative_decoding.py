@@ -100,18 +100,18 @@ def _compared() -> list[tuple[str, str, Deployment]]:
 
 
 def figure_break_even(figure: Figure) -> None:
-    """Guesses from the text cost a dense model's devices little until dozens of sequences are in a
-    step; this mixture must yield most with about ten, as more tokens touch more experts.
+    """Guesses from the text cost a dense model's devices little until a step holds dozens of
+    sequences; this mixture must yield most with about ten, as more tokens touch more experts.
 
     Three guesses, 2,000 tokens of context: Qwen3-32B on two H100, whose lines end where memory is
     full, and DeepSeek-R1 on eight H200.
 
     Alt: Line chart of tokens that a step must yield against sequences, from 1 to 256 on a
     logarithmic axis, with a dotted line at four, the most that three guesses can yield. The lines
-    of the dense model rise slowly with a few dozen sequences and faster beyond, that of guesses
-    from the text from one to nearly one and a half, those of two draft models from about one and a
-    half to two, where they end. Those of the mixture rise at once to above one and a half, fall
-    from ten sequences on by most of that rise, and from more than a hundred on rise a little.
+    of the dense model rise slowly up to a few dozen sequences and faster beyond: guesses from the
+    text from one to nearly one and a half, two draft models from about one and a half to two, where
+    the lines end. Those of the mixture rise at once to above one and a half, fall beyond ten
+    sequences by most of that rise, and rise a little again beyond a hundred.
     """
     axes = figure.subplots()
     loads = np.unique(np.geomspace(1, LOADS[-1], 40).round())
@@ -196,8 +196,8 @@ def _far_limit(guessing: Deployment) -> float:
 
 
 def check_one_sequence_is_the_theorem() -> None:
-    """For one sequence whose step reads weights and little else, guesses of a draft model make the
-    engine faster by the factor of the theorem, to 2%.
+    """For one sequence whose step reads weights and little else, guesses from a draft model make
+    the engine faster by the theorem's factor, to within 2%.
 
     Source: Leviathan, Kalman and Matias (2023), theorem 3.8, (1 − α^(γ+1)) / ((1 − α)(γc + 1)),
     with c from the two models' own steps.
@@ -230,8 +230,8 @@ def check_a_full_device_gains_nothing() -> None:
 
 
 def check_int4_ends_free_guesses_sooner() -> None:
-    """With weights in INT4, which are multiplied in 16 bits, guesses from the text take a tenth of
-    a step with about a third as many sequences as with weights in 16 bits.
+    """With weights in INT4, which are multiplied in 16 bits, guesses from the text come to cost a
+    tenth of a step with about a third as many sequences as with weights in 16 bits.
 
     Source: the step with every number of sequences, of two dense models on four kinds of devices.
     """
@@ -248,8 +248,8 @@ def check_int4_ends_free_guesses_sooner() -> None:
 
 
 def check_long_contexts_ask_for_the_drafts_cache() -> None:
-    """Where contexts are long a dense model's guesses from the text cost little with as many
-    sequences as memory holds, and a draft model costs what its own cache is of the model's.
+    """With long contexts, guesses from the text cost a dense model little, even with as many
+    sequences as memory holds; each guess of a draft model costs its cache's share of the model's.
 
     Source: the caches' bytes a token by hand, 28 layers of 8 heads of 128 over 64 of the same; 1 +
     γ times their ratio for four pairs; the step at 128,000 tokens.
@@ -272,8 +272,8 @@ def check_long_contexts_ask_for_the_drafts_cache() -> None:
 
 
 def check_a_mixture_must_yield_most_near_a_third() -> None:
-    """Three guesses must yield most with a quarter to a half of E/k sequences, for mixtures of 2 of
-    8 to 10 of 512 experts, from the text and with heads of their own.
+    """Three guesses must yield most with a quarter to a half of E/k sequences, for mixtures with 2
+    of 8 to 10 of 512 experts, with guesses from the text and from heads of their own.
 
     Source: the step with every number of sequences up to E/k, at 2,000 tokens.
     """
@@ -291,8 +291,8 @@ def check_a_mixture_must_yield_most_near_a_third() -> None:
 
 
 def check_more_devices_ask_a_draft_for_more() -> None:
-    """With one sequence a step on more devices must yield more with a draft model, whose floors
-    they do not share; with the model's own heads it need not, to a fiftieth.
+    """With one sequence and a draft model, a step on more devices must yield more, because they do
+    not share the draft's floors; with the model's own heads it need not, to a fiftieth.
 
     Source: Qwen3-0.6B, and heads, for Qwen3-32B on one to eight H100.
     """

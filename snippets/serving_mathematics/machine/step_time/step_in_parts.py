@@ -161,7 +161,7 @@ def example() -> SimpleNamespace:
 
 
 def check_parts_are_the_machine() -> None:
-    """The parts add up to the step that all chapters take from these machines.
+    """The parts add up to the step time that all chapters take from these machines.
 
     Source: `Machine.step_s`, which the simulators run.
     """
@@ -173,8 +173,9 @@ def check_parts_are_the_machine() -> None:
 
 
 def check_what_leads_stays_what_leads() -> None:
-    """Alone, weights lead on chat and floors on the mixture, if floors take a fifth less or more;
-    with 64 sequences the mixture's experts lead, but no longer if floors take a fifth more.
+    """With one sequence, weights lead on chat and floors on the mixture, even if floors take a
+    fifth less or more; with 64 sequences the mixture's experts lead, unless floors take a fifth
+    more.
 
     Source: the parts of the step; floors by an error of a fifth.
     """
