@@ -77,7 +77,7 @@ export function open(form) {
     say();
     if (!unknown.length) return;
     const first = unknown[0].slice(0, 40);
-    sure.textContent = `This address asks for ${first} = “${given[unknown[0]].slice(0, 40)}”, of which this sentence has no answer: what stands above answers the sentence as it reads. The planner computes others.`;
+    sure.textContent = `This address asks for ${first} = “${given[unknown[0]].slice(0, 40)}”, which this sentence cannot answer; the answer above is to the sentence as it reads. The planner computes others.`;
   };
   copy(form.querySelector("button"), () => new URL(say(), location.href).href);
   for (const blank of blanks) blank.addEventListener("change", () => history.replaceState(history.state, "", say()));

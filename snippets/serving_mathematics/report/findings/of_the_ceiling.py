@@ -136,7 +136,7 @@ def _those(run: Run) -> str:
 
 
 def ceiling(run: Run, asked: Asked) -> Finding | None:
-    """How much of what the engine can serve was asked, and what would raise it.
+    """How much of what the engine can serve was asked for, and what would raise the ceiling.
 
     run: with when requests were sent, their times and tokens. asked: the places, if known.
 

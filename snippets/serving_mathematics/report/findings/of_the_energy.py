@@ -34,7 +34,7 @@ MORE_THAN_MODEL = 1.4  # times the modelled power, from which the difference is 
 
 
 def joules(run: Run, asked: Asked) -> Finding | None:
-    """What an answer token takes in joules, and whether the deployment should draw that much.
+    """How many joules an answer token takes, and whether the deployment should draw that much.
 
     run: with its tokens, its time and a power. asked: the deployment, where it is known.
 

@@ -582,7 +582,7 @@ def _acceptance(yields: float, length: float) -> float:
 
 
 def stalls(run: Run, _asked: Asked) -> Finding | None:
-    """Pauses within answers, and whether they are somebody else's prompts.
+    """Pauses within answers, and whether other requests' prompts cause them.
 
     run: with all gaps between tokens, and when requests were sent and got their first token.
 

@@ -94,7 +94,7 @@ def _in_time(run: Run, asked: Asked) -> npt.NDArray[np.float64] | None:
 
 
 def goodput(run: Run, asked: Asked) -> Finding | None:
-    """The share of requests that keep the objective, and the rate of those that do; of a summary,
+    """The share of requests that keep the objective, and the rate of those that do; for a summary,
     whether its percentiles, its means or an engine's histograms keep what is promised.
 
     run: with times of its requests, or of all together. asked: the objective.

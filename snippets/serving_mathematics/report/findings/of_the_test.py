@@ -205,7 +205,7 @@ def closed_loop(run: Run, _asked: Asked) -> Finding | None:
 
 
 def all_at_once(run: Run, _asked: Asked) -> Finding | None:
-    """All requests were sent at once, so a time to first token is a place in a queue.
+    """All requests were sent at once, so a time to first token is a place in the queue.
 
     run: with the rate that was asked, or when requests were sent.
 
@@ -693,7 +693,7 @@ def tpot_definition(run: Run, _asked: Asked) -> Finding | None:
 
 
 def little_open(run: Run, _asked: Asked) -> Finding | None:
-    """Requests inside, rate and latency that cannot be of one run.
+    """Requests in flight, rate and latency that cannot belong to one run.
 
     run: with the number of requests held or inside, and its rate and mean latency.
 
@@ -731,7 +731,7 @@ def little_open(run: Run, _asked: Asked) -> Finding | None:
 
 
 def equal_lengths(run: Run, _asked: Asked) -> Finding | None:
-    """All prompts or all answers are of one length, as no user's are.
+    """All prompts or all answers have the same length, unlike those of real users.
 
     run: with the tokens of each request.
 

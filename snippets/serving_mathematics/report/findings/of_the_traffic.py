@@ -48,7 +48,7 @@ CARRY = 0.15  # of all prompt tokens, by the largest hundredth
 
 
 def bursts(run: Run, asked: Asked) -> Finding | None:
-    """Requests and tokens come in bursts that a steady rate has not.
+    """Requests and tokens come in bursts, which a steady rate does not have.
 
     run: with when requests were sent.
 
@@ -102,7 +102,7 @@ def _half_of_dispersion(worth: float) -> float:
 
 
 def paced(run: Run, _asked: Asked) -> Finding | None:
-    """Requests come evenly spaced, as no users do.
+    """Requests come evenly spaced, unlike those of real users.
 
     run: with when requests were sent.
 
@@ -229,7 +229,7 @@ def _followed(
 
 
 def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
-    """A hundredth of the requests brings much of the prompt tokens.
+    """One in a hundred requests brings much of the prompt tokens.
 
     run: with tokens of each prompt.
 
@@ -259,7 +259,7 @@ def few_carry_most(run: Run, _asked: Asked) -> Finding | None:
 
 
 def sessions(run: Run, _asked: Asked) -> Finding | None:
-    """How many requests follow another of their session, so that a cache may have their beginning.
+    """How many requests follow another of their session, so that a cache may hold their beginning.
 
     run: with the session of each request.
 
