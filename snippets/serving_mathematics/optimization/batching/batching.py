@@ -29,8 +29,8 @@ PER_ITEM_S, FIXED_S = 0.001, 0.005  # α and β of an encoder, by choice [s]
 
 
 def static_efficiency(lengths: npt.ArrayLike, batch: int) -> float:
-    """Share of a static batch's places that work, E[length]/E[longest of b], over all batches that
-    draw their members from these lengths.
+    """Share of a static batch's places that work, E[length]/E[longest of b], over all batches drawn
+    from these lengths.
 
     lengths: tokens that requests generate, positive, shape (n,). batch: b. The longest of b is
     below the i-th smallest of n with probability (i/n)^b. Raises ValueError on anything else.
@@ -69,14 +69,15 @@ def _linear_s(first: int, end: int) -> float:
 
 
 def figure_window(figure: Figure) -> None:
-    """An encoder's batches grow by themselves with the load; a window costs its delay when few
+    """An encoder's batches grow with the load by themselves; a window adds its delay when few
     requests come, and gains nothing when many do.
 
-    A batch of b takes b + 5 ms, at most 20 in a batch; requests come one by one, at random.
+    A batch of b takes b + 5 ms and holds at most 20; requests come one by one, at random.
 
-    Alt: Mean latency against arrival rate. Without batching it explodes at a low rate. Batches of
-    what waits rise slowly to the right edge. The curve of a short window starts above them and
-    meets them soon; that of a long window starts far above and is still above at the right edge.
+    Alt: Mean latency against arrival rate. Without batching it explodes at a low rate. The curve of
+    batching without a window rises slowly to the right edge. The curve of a short window starts
+    above it and meets it soon; that of a long window starts far above and is still above at the
+    right edge.
     """
     axes = figure.subplots()
     alone = np.array([2, 60, 100, 120, 135, 145, 152, 156])
@@ -159,9 +160,9 @@ def example() -> SimpleNamespace:
 
 
 def check_a_window_spaces_instances() -> None:
-    """With a window of a third of a batch's time, four instances with one queue, whose batches take
-    nearly as long whatever their size, answer the mean request 8 to 20% earlier at three loads. One
-    instance gains nothing, to a hundredth.
+    """With four instances on one queue, whose batches take nearly as long at any size, a window of
+    a third of that time cuts mean latency by 8 to 20% at three loads. With one instance it changes
+    nothing, to within a hundredth.
 
     Source: 10,000 simulated requests, the same for both windows; of one instance `form_batches`.
     """
@@ -176,9 +177,9 @@ def check_a_window_spaces_instances() -> None:
 
 
 def check_a_window_pays_for_groups_only() -> None:
-    """In front of one instance a window makes the mean request later at a light and at a heavy
-    load, with Poisson arrivals and with bursts longer than a batch takes. One that catches groups
-    of four within 1 ms makes it earlier, least at a heavy load.
+    """In front of one instance, a window raises mean latency at light and at heavy load, with
+    Poisson arrivals and with bursts that last longer than a batch. A window that catches groups of
+    four within 1 ms lowers it, least at heavy load.
 
     Source: 10,000 simulated requests of each kind, the same for every window.
     """

@@ -133,9 +133,9 @@ def figure_policies(figure: Figure) -> None:
     """Batches that wait for their longest answer are slower at every load, and are full before half
     the load that continuous batching carries.
 
-    The chat machine with 64 places and the lengths of its trace; finished answers go on costing
-    until their batch ends. Static batching is slow at low load too, where a batch takes long to
-    fill.
+    The chat machine with 64 places and the lengths of its trace; finished answers keep costing
+    until their batch ends. Static batching is slow at low load too, because a batch then takes long
+    to fill.
 
     Alt: 99th percentile of latency, logarithmic, against the load in percent of what continuous
     batching carries. The curve of static batching falls until it ends before half of the load,
@@ -163,8 +163,9 @@ def figure_policies(figure: Figure) -> None:
 
 
 def check_letting_in_at_every_step_wins() -> None:
-    """Continuous batching has a lower mean and p99 than static and dynamic batching at their best
-    batch limit, on both machines, and where batches pay only for answers that are still written.
+    """Continuous batching has a lower mean and p99 latency than static and dynamic batching at
+    their best batch limits, on both machines, even where batches pay only for answers that are
+    still being written.
 
     Source: the three policies on the same 1,500 requests; batches of at most a quarter of the
     places, half of them, or all.
@@ -187,7 +188,7 @@ def check_letting_in_at_every_step_wins() -> None:
 
 
 def check_padded_batch_step_by_step() -> None:
-    """A padded batch takes as long as its steps together.
+    """A padded batch takes the sum of the times of its steps.
 
     Source: the machine's own step times, one after the other, with every place at its context, and
     with those that still write.

@@ -38,8 +38,8 @@ HINTS = {
         "small, unless gaps are late already."
     ),
     "token_budget_for": (
-        "Take the time of the decodes from the target, see how many prompt tokens the rest pays, "
-        "and do not forget that the budget counts decoding tokens too."
+        "Subtract the time of the decodes from the target, see how many prompt tokens the rest "
+        "pays for, and remember that the budget counts decoding tokens too."
     ),
 }
 
@@ -51,11 +51,10 @@ def passed_share(
     prompt_tokens: float,
     output_tokens: float,
 ) -> float:
-    """What full steps pass, over the tokens that come; below 1 the queue grows without end.
+    """Tokens that full steps pass over the tokens that come; below 1 the queue grows without end.
 
     token_budget: B. step_s: of a full step [s]. arrival_rate: [1/s]. prompt_tokens, output_tokens:
-    of a request, in the mean, without those that a cache finds. Raises ValueError unless all are
-    positive.
+    mean of a request, without those that a cache finds. Raises ValueError unless all are positive.
 
     >>> passed_share(100, step_s=0.01, arrival_rate=10.0, prompt_tokens=150, output_tokens=50)
     5.0
@@ -74,11 +73,11 @@ def what_to_change(
     """What to change first: "leave blocks free", "another replica", "smaller budget", "larger
     budget", "more places", "more memory" or "nothing".
 
-    preempted_share: preemptions a request; from 1% on they are too many. gap_over_promise: p99 of
-    the gaps between tokens over what is promised. waiting: requests, in the mean. free_places: the
-    same. cache: share of it that is held; full from 90% on, whatever the places. They are asked in
-    this order; but gaps that are late while requests wait beside free places and a cache that is
-    not full, so that steps are full, no budget mends. Raises ValueError outside these ranges.
+    preempted_share: preemptions per request; from 1% up they are too many. gap_over_promise: p99 of
+    the gaps between tokens over the promised one. waiting, free_places: mean numbers. cache: share
+    of it that is held; from 90% up it is full, whatever the places. The checks are made in this
+    order; but where gaps are late while requests wait, places are free and the cache is not full,
+    steps are full, and no budget helps. Raises ValueError outside these ranges.
 
     >>> what_to_change(0.0, 0.5, waiting=0, free_places=9, cache=0.5)
     'nothing'
@@ -103,7 +102,7 @@ def what_to_change(
 def token_budget_for(
     step_target_s: float, sequences: int, decode_s: float, prompt_token_s: float
 ) -> int:
-    """The largest token budget with which a step keeps a target while so many sequences decode.
+    """The largest token budget with which a step keeps a target while this many sequences decode.
 
     step_target_s: longest step [s], the time between two tokens. sequences: decoding, at least 0.
     decode_s: a step of theirs without prompts [s]. prompt_token_s: what a prompt's token adds [s],
@@ -135,7 +134,8 @@ def example() -> SimpleNamespace:
 
 
 def check_passed_share() -> None:
-    """A budget that passes less than what comes lets the queue grow, one that passes more does not.
+    """The queue grows under a budget that passes less than what comes, and not under one that
+    passes more.
 
     Source: `simulate_steps` on 400 equal requests at regular times: how much later the last gets
     its first token than it came.
@@ -153,7 +153,7 @@ def check_passed_share() -> None:
 
 
 def check_what_to_change() -> None:
-    """What is said changes where one number crosses its limit, in the order of what hurts most.
+    """The advice changes where one number crosses its limit, and what hurts most is named first.
 
     Source: each rule by hand, at its limit.
     """
@@ -174,7 +174,7 @@ def check_what_to_change() -> None:
 
 
 def check_token_budget() -> None:
-    """A simulated step with this budget keeps the target, and with one token more it does not.
+    """A simulated step with this budget keeps the target; with one token more it does not.
 
     Source: `simulate_steps` with five decoding sequences and one long prompt: the longest gap
     between two steps, from the time of a prompt that fills them.
@@ -193,7 +193,7 @@ def check_token_budget() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Targets shorter than a step and cache beyond all are errors that name the argument."""
+    """A target shorter than a step and a cache share above 1 are errors that name the argument."""
     checks.raises("no step", passed_share, 9, 0.0, 1.0, 1, 1, match="step_s must be positive")
     checks.raises("90%", what_to_change, 0, 0, 0, 0, 90, match="cache must be in [0, 1]")
     late = "step_target_s must be at least"

@@ -99,13 +99,13 @@ def example() -> SimpleNamespace:
 
 def figure_left_free(figure: Figure) -> None:
     """Leaving a few percent of the blocks free ends most preemptions: measured on vLLM, and
-    computed by the scheduler of this page, to which no constant was fitted.
+    computed by the scheduler of this page without fitting any constant.
 
-    Curves: three draws of the measured requests.
+    Curves: three random draws of requests like the measured ones.
 
     Alt: Preemptions against the share of blocks that an admission leaves free. Three curves fall
-    steeply from a thousand at nothing and are flat from a twentieth on; five measured points lie on
-    them.
+    steeply from a thousand at a share of nothing and are flat beyond a twentieth; five measured
+    points lie on them.
     """
     axes = figure.subplots()
     shares = 100 * np.array(SHARES)
@@ -119,9 +119,9 @@ def figure_left_free(figure: Figure) -> None:
 
 
 def check_preemptions_against_vllm() -> None:
-    """The scheduler preempts as often as vLLM did at each of five shares, to a fifth, in the mean
-    of three draws; and as there, a share of 2 to 5% brings the most tokens. There, half of the
-    first tokens came nearly twice as late with 2%, and the p99 gap was less than half as long.
+    """At each of five shares the scheduler preempts as often as vLLM did, to within a fifth, in the
+    mean of three draws; in both, a share of 2 to 5% gives the most tokens. In vLLM, the median
+    first token came nearly twice as late with 2%, and the p99 gap was less than half as long.
 
     Source: the table of vLLM pull request 44594, on another model and device; no constant is taken
     from it.
@@ -142,8 +142,8 @@ def check_preemptions_against_vllm() -> None:
 
 
 def check_a_cache_saves_what_short_answers_lose() -> None:
-    """With a prefix cache, leaving 2% free gains nothing for chats, to half a percent, and without
-    one 2 to 5%; with the long answers of the measurement it gains 1 to 4% with and without.
+    """Leaving 2% free gains chats nothing with a prefix cache, to within half a percent, and 2 to
+    5% without one; for the long answers of the measurement it gains 1 to 4% with and without.
 
     Source: `core.fleet`, which keeps prompts and not what was answered, and without a cache is held
     against `event_skipping`.
@@ -164,8 +164,9 @@ def check_a_cache_saves_what_short_answers_lose() -> None:
 
 
 def check_a_share_of_few_sequences_is_little() -> None:
-    """Where only three or four sequences fit, 2% left free are a tenth of one: they gain nothing,
-    to a hundredth, and most preemptions stay. Where dozens fit, a third or more of them go.
+    """Where only three or four sequences fit, 2% of the memory is a tenth of one: leaving it free
+    gains nothing, to within a hundredth, and most preemptions stay. Where dozens fit, a third or
+    more of the preemptions go.
 
     Source: the simulator, with 300 long answers there from the start, on the chat machine's device
     with a model of 32 billion parameters and with its own.

@@ -42,10 +42,11 @@ FULL = 0.4  # of the budget: what steps have, in the mean, from which on a large
 
 
 def full_step_s(machine: Machine, sequences: float) -> float:
-    """A step [s] in which so many sequences decode and prompts take the rest of the budget.
+    """Time of a step [s] in which this many sequences decode and prompts take the rest of the
+    budget.
 
-    sequences: from 0 to below the machine's budget, and its places. The rest costs what a token of
-    a mean prompt does. Raises ValueError outside this range.
+    sequences: from 0 to below the machine's budget, and its places. A prompt token costs what one
+    of a mean prompt does. Raises ValueError outside this range.
 
     >>> from serving_mathematics.core.machines.machines import CHAT
     >>> bool(0.03 < full_step_s(CHAT, 50) < 0.06)
@@ -114,10 +115,10 @@ def example() -> SimpleNamespace:
 
 
 def figure_token_budget(figure: Figure) -> None:
-    """The budget decides who stalls: large chunks hold up all running answers, small ones delay
+    """The budget decides who stalls: a large one holds up all running answers, a small one delays
     first tokens, and one that is too small cannot carry the load.
 
-    The chat machine, 99th percentiles. TPOT, the mean gap of one answer, does not show the chunks.
+    The chat machine, 99th percentiles. TPOT, the mean gap of one answer, does not show the stalls.
 
     Alt: Two logarithmic curves over the token budget. The gap between tokens rises with the budget
     and flattens at its end, where prompts are shorter than the budget. The first token falls
@@ -138,7 +139,7 @@ def figure_token_budget(figure: Figure) -> None:
 
 
 def slider_token_budget() -> dict[str, Any]:
-    """Move the budget: who stalls? Then raise the load until a small one no longer carries it."""
+    """Move the budget: who stalls? Then raise the load until a small budget cannot carry it."""
     found = 1000 * np.array([[_p99s(CHAT, load, b) for load in LOADS] for b in BUDGETS])
     return {
         "controls": [
@@ -167,8 +168,8 @@ def slider_token_budget() -> dict[str, Any]:
 
 
 def check_large_budgets_stall_who_decodes() -> None:
-    """With every doubling of the budget the p99 gap grows, on both machines, until the budget is
-    longer than the prompts; the p99 of TPOT hardly moves from 1,024 tokens on.
+    """On both machines, the p99 gap grows with every doubling of the budget until the budget is
+    longer than the prompts; the p99 of TPOT on chat hardly moves from 1,024 tokens up.
 
     Source: `simulate` for gaps and TPOT.
     """
@@ -181,8 +182,8 @@ def check_large_budgets_stall_who_decodes() -> None:
 
 
 def check_small_budgets_are_ceilings() -> None:
-    """The first token waits without end where a full step passes fewer tokens a second than come,
-    and not where it passes a twentieth more.
+    """First tokens wait without end where full steps pass at least a twentieth fewer tokens a
+    second than come, and not where they pass at least a twentieth more.
 
     Source: B/t(B) of a full step at the sequences that decode then, against the tokens that arrive;
     the p99 of 4,000 first tokens against five seconds.
@@ -205,9 +206,9 @@ def check_small_budgets_are_ceilings() -> None:
 
 
 def check_gaps_are_full_steps() -> None:
-    """The p99 gap is nearly a step that the budget fills, while prompts are longer than the budget;
-    where they are ten times as long, it is up to twice as long. First tokens then come in less than
-    half of the time with a budget sixteen times as large.
+    """While prompts are longer than the budget, the p99 gap is nearly a full step; where they are
+    ten times as long as the budget, it is up to two. There, a budget sixteen times as large brings
+    first tokens in less than half the time.
 
     Source: `full_step_s` at the sequences that decode in the mean.
     """
@@ -221,7 +222,7 @@ def check_gaps_are_full_steps() -> None:
 
 def check_full_steps_are_read_off_the_mean_gap() -> None:
     """Where more arrives than nine tenths of what full steps pass, tokens a second times the mean
-    gap say how full steps are, to a twentieth.
+    gap tells how full steps are, to within a twentieth.
 
     Source: `full_step_s` at the sequences that decode in the mean, and the tokens that arrive.
     """
@@ -240,9 +241,9 @@ def check_full_steps_are_read_off_the_mean_gap() -> None:
 
 
 def check_half_full_steps_hold_prompts_up() -> None:
-    """Where tokens a second times the mean gap exceed two fifths of the budget, the p99 first token
-    comes in less than two thirds of the time with a budget twice as large; elsewhere it takes seven
-    tenths or more, to a hundredth.
+    """Where tokens a second times the mean gap exceeds two fifths of the budget, a budget twice as
+    large brings the p99 first token in less than two thirds of the time; elsewhere it takes seven
+    tenths of the time or more, to within a hundredth.
 
     Source: the same runs, each budget beside the one twice as large.
     """
@@ -257,9 +258,9 @@ def check_half_full_steps_hold_prompts_up() -> None:
 
 
 def check_a_smaller_budget_leaves_the_mean_gap() -> None:
-    """A budget so many times smaller has steps that are at most as many times fuller, so that
-    tokens a second times the mean gap tell how small it may be: wherever they say that a smaller
-    one is not full, it is not.
+    """Dividing the budget by a number makes steps fuller by at most that number, so tokens a second
+    times the mean gap tells how small a budget may be: wherever it says that a smaller budget is
+    not full, it is not.
 
     Source: the same runs, each budget beside all smaller ones, by the mean gap of the larger.
     """
@@ -277,8 +278,9 @@ def check_a_smaller_budget_leaves_the_mean_gap() -> None:
 
 
 def check_what_long_prompts_ask_for() -> None:
-    """A budget that keeps a gap is up to about a quarter smaller than tokens of mean cost would
-    allow. Where prompts are several times as long as the budget, it is up to three fifths smaller.
+    """A budget that keeps a gap is up to about a quarter smaller than if every prompt token had the
+    mean cost. Where prompts are several times as long as the budget, it is up to three fifths
+    smaller.
 
     Source: the p99 gap of each budget, less the step of those who decode, over the price.
     """
@@ -291,8 +293,9 @@ def check_what_long_prompts_ask_for() -> None:
 
 
 def check_a_heavy_tail_is_of_long_prompts() -> None:
-    """A budget leaves out as much for a heavy tail as where all prompts are long, though half of
-    the prompts are shorter than the budget: most prompt tokens are of prompts four times as long.
+    """With a heavy tail, a budget must be as much smaller as where all prompts are long, though
+    half of the prompts are shorter than the budget: most prompt tokens belong to prompts more than
+    four times as long as the budget.
 
     Source: `simulate`, with lognormal prompts on the chat machine's device at 60% of its ceiling,
     and the step of those who decode in the mean.
@@ -326,7 +329,7 @@ def check_a_heavy_tail_is_of_long_prompts() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """A budget of the record that is run again has the same percentiles.
+    """Running a recorded budget again gives the same percentiles.
 
     Source: the record, and its command.
     """

@@ -88,10 +88,10 @@ def _bars(policy: str, spread: float) -> list[tuple[str, float, float, str]]:
 
 
 def figure_twelve_requests(figure: Figure) -> None:
-    """A batch holds all its places until its longest answer is written. Let in at every step, the
-    same twelve requests are done earlier.
+    """A batch holds all its places until its longest answer is written. When requests are let in at
+    every step, the same twelve are done earlier.
 
-    Thin: the place has its answer, and waits for the others of its batch.
+    Thin: the place has its answer and waits for the rest of its batch.
 
     Alt: Three timelines with four rows each, of static, dynamic and continuous batching. The rows
     of the first two are grey for long stretches before all of them end together; those of the third
@@ -110,7 +110,7 @@ def figure_twelve_requests(figure: Figure) -> None:
 
 
 def slider_twelve_requests() -> dict[str, Any]:
-    """Play it, then make the lengths alike: what do batches lose?"""
+    """Play it, then make the answers equally long: what do batches lose?"""
     clock = np.linspace(0, CLIP_S, FRAMES)
     answered = {
         policy: [
@@ -151,7 +151,7 @@ def slider_twelve_requests() -> dict[str, Any]:
 
 
 def check_continuous_is_never_later() -> None:
-    """Continuous batching is done first, whatever the spread of the lengths.
+    """Continuous batching finishes first, whatever the spread of the lengths.
 
     Source: the three policies on the same requests.
     """

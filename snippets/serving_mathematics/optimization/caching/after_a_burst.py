@@ -187,8 +187,8 @@ def example() -> SimpleNamespace:
 
 def check_a_burst_is_enough_to_lose_a_cache_for_good() -> None:
     """At a load that the agents bear for hours, half an hour at 80% of the ceiling leaves less than
-    a twentieth of the prompt tokens found, from half an hour after its end on, in each of six runs;
-    with two terabytes of host memory more than nine tenths.
+    a twentieth of the prompt tokens found, counted from half an hour after its end, in each of six
+    runs; with two terabytes of host memory, more than nine tenths.
 
     Source: `core.fleet`; the same sessions without a burst, whose cache was empty at first too.
     """
@@ -201,8 +201,8 @@ def check_a_burst_is_enough_to_lose_a_cache_for_good() -> None:
 
 
 def check_a_short_line_does_not_keep_the_cache() -> None:
-    """If the queue is limited to a fifth of the contexts that the cache holds, and whoever is
-    turned away comes back after half a minute, less than half is found, in each of six runs.
+    """If the queue is limited to a fifth of the contexts that the cache holds, and refused requests
+    come back after half a minute, less than half is found, in each of six runs.
 
     Source: the same sessions; a refused request comes back until it is served.
     """
@@ -212,10 +212,10 @@ def check_a_short_line_does_not_keep_the_cache() -> None:
 
 
 def check_few_sessions_keep_the_cache() -> None:
-    """If no session begins while as many are open as the cache holds contexts, and whoever is
-    turned away comes back after half a minute, the device alone finds more than nine tenths after
-    the burst and four fifths during it, in each of six runs. Without a burst it finds as much as
-    without a limit.
+    """If no session begins while as many are open as the contexts that the cache holds, and refused
+    ones come back after half a minute, the device alone finds more than nine tenths after the burst
+    and four fifths during it, in each of six runs. Without a burst it finds as much as without a
+    limit.
 
     Source: the same sessions; a session is open until ten minutes after its last request.
     """
@@ -229,8 +229,8 @@ def check_few_sessions_keep_the_cache() -> None:
 
 
 def check_who_can_read_all_anew_needs_no_limit() -> None:
-    """Where no prefix is found, the agents' engine ends fewer requests than come at their load,
-    before the burst; the chat machine ends all that its ceiling says.
+    """Where no prefix is found, the agents' engine completes fewer requests than arrive at their
+    load before the burst; the chat machine completes all that its ceiling says.
 
     Source: the closed form of the ceiling, 1/E[p + (N − 1) D(b)/b], of whole prompts p.
     """
@@ -241,7 +241,7 @@ def check_who_can_read_all_anew_needs_no_limit() -> None:
 
 def check_prompts_and_answers_together_decide() -> None:
     """Where no prefix is found, first tokens wait ever longer if whole prompts and answers together
-    take five quarters of the time, and not if they take four fifths. In the first case whole
+    take five quarters of the time, and not if they take four fifths. In the first case, whole
     prompts alone take from a quarter of the time to nearly all of it.
 
     Source: 2,500 requests, simulated: the wait of the last tenth over the time in which all come,
@@ -265,8 +265,8 @@ def check_prompts_and_answers_together_decide() -> None:
 
 
 def check_the_line_tells_before_the_cache_does() -> None:
-    """From five minutes after the start of the burst, at least about as many requests wait as the
-    cache holds contexts, and without a burst hardly any: long before half an hour of misses.
+    """From five minutes into the burst, at least about as many requests wait as the contexts that
+    the cache holds, and without a burst hardly any: long before half an hour of misses.
 
     Source: the same sessions, with and without a burst, of which the line's mean is taken.
     """
@@ -277,7 +277,7 @@ def check_the_line_tells_before_the_cache_does() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """Runs of the record, simulated again, find the same share.
+    """Recorded runs, simulated again, find the same share.
 
     Source: the record, and its command.
     """

@@ -146,9 +146,10 @@ def _simulated(size: int) -> MeanEstimate:
 
 
 def figure_hit_ratio(figure: Figure) -> None:
-    """Simulated LRU lies on Che's curve at every size; the best fixed content is well above it.
+    """Simulated LRU lies on Che's curve at every size; a fixed set of the most popular items does
+    clearly better.
 
-    1,000 items, the k-th asked for in proportion to 1/k.
+    1,000 items, the k-th requested in proportion to 1/k.
 
     Alt: Hit ratio against cache size on a logarithmic axis. Two rising curves, static above LRU,
     that meet near 1 at the right edge. Simulated points lie on the LRU curve.

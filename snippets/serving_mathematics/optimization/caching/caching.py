@@ -175,7 +175,7 @@ def check_published_bytes_per_token() -> None:
 
 
 def check_published_slots() -> None:
-    """The slots that Kwon et al. print fit their memory if their GB are GiB.
+    """The slots that Kwon et al. print fit the memory they print if its GB are GiB.
 
     Source: Kwon et al. (2023), table 1: 12 GB and 15.7K slots for OPT-13B, 21 GB and 9.7K for
     OPT-66B (64 layers of width 9216), 264 GB and 60.1K for OPT-175B (96 layers of 12288).
@@ -202,7 +202,7 @@ def check_latent_attention_equals_few_groups() -> None:
 
 def check_erratum_405b() -> None:
     """A 405B cache of 128,000 tokens takes 61.5 GiB with the model's 8 KV heads; the widely copied
-    123 belongs to the 16 of its files of July 2024.
+    123 comes from the 16 in its files of July 2024.
 
     Source: huggingface/blog issue 2345, the table of the blog (123.05 for 128k, 15.38 for 16k)
     and the reader's 61.52 and 7.69; vLLM issue 6689 for the files.
@@ -216,7 +216,7 @@ def check_erratum_405b() -> None:
 
 
 def check_shapes_reproduce_parameter_counts() -> None:
-    """The shapes of the record give the parameters in the models' names, and Llama-2-7B's exactly.
+    """The recorded shapes give the parameters in the models' names, and Llama-2-7B's exactly.
 
     Source: the names; 6,738,415,616 parameters of Llama-2-7B, as its checkpoint counts them; rows
     without experts.

@@ -27,14 +27,14 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "longest_context": (
-        "A layer with a window stops growing at W tokens, the others go on. First ask whether "
+        "A layer with a window stops growing at W tokens; the others go on. First ask whether "
         "the windows are full at all; if so, subtract what they hold for good and divide the "
         "rest among the other layers."
     ),
     "what_the_cache_says": (
-        "First ask whether running requests were thrown out: then memory is short for them. If "
-        "not, compare what is found with what could be: a fifth less, and the cache forgets. Else "
-        "little is repeated if that is less than half, and otherwise all is well."
+        "First ask whether running requests were preempted: then they lack memory. If not, compare "
+        "what is found with what could be: if a fifth is missing, the cache forgets. If not, and "
+        "less than half is repeated, there is little to find; otherwise all is well."
     ),
     "break_even_bandwidth": (
         "Write both times for one token: its operations at the rate of prefill, or its cache "
@@ -54,7 +54,7 @@ def longest_context(
     windowed_share: float = 0.0,
     window: int = 0,
 ) -> float:
-    """Tokens that each of several equal sequences may reach in the memory for the cache.
+    """Tokens that each of several equal sequences may reach in the memory left for the cache.
 
     memory_bytes: [B], non-negative. sequences: positive integer. bytes_per_token: of all layers
     [B]. windowed_share: layers with a window over all layers, in [0, 1]. window: W tokens. Returns
@@ -81,11 +81,11 @@ def longest_context(
 def what_the_cache_says(preempted_share: float, found: float, repeated: float) -> str:
     """What a dashboard says of a cache: "memory", "forgets", "nothing shared" or "fine".
 
-    preempted_share: preemptions a request. found: share of the prompt tokens that the cache finds,
-    in [0, 1]. repeated: share that some earlier request had, from a log of prompts, in [found, 1].
-    From one preemption in a hundred requests on, memory is short for those who run. Else a cache
-    that finds less than four fifths of what is repeated forgets; else, where less than half is
-    repeated, there is little to find. Raises ValueError outside these ranges.
+    preempted_share: preemptions per request. found: share of the prompt tokens that the cache
+    finds, in [0, 1]. repeated: share that some earlier request had, from a log of prompts, in
+    [found, 1]. From one preemption in a hundred requests up, running requests lack memory.
+    Otherwise a cache that finds less than four fifths of what is repeated forgets; otherwise, if
+    less than half is repeated, there is little to find. Raises ValueError outside these ranges.
 
     >>> what_the_cache_says(0.0, found=0.3, repeated=0.9)
     'forgets'
@@ -107,7 +107,7 @@ def break_even_bandwidth(
     prefix_tokens: float = 1.0,
     attention_width: float = 0.0,
 ) -> float:
-    """Bandwidth above which loading a cached prefix beats computing it again [B/s].
+    """Bandwidth above which loading a cached prefix beats recomputing it [B/s].
 
     parameters: N of the dense model. kv_bytes_per_token: κ [B]. flops_per_s: π that prefill
     reaches. prefix_tokens: n ≥ 1. attention_width: w ≥ 0, layers times the numbers of all query
@@ -165,8 +165,8 @@ def check_longest_context() -> None:
 
 
 def check_what_the_cache_says_of_the_agents() -> None:
-    """Of the book's agents the rule says "fine" at 30% of their ceiling and "forgets" at 80%, where
-    an engine whose sessions repeat 95% finds a fifth.
+    """For the book's agents, the rule says "fine" at 30% of their ceiling and "forgets" at 80%,
+    where an engine whose sessions repeat 95% finds a fifth.
 
     Source: the record of the chapter's runs; preemptions left out.
     """
@@ -177,7 +177,7 @@ def check_what_the_cache_says_of_the_agents() -> None:
 
 
 def check_what_the_cache_says_by_hand() -> None:
-    """Preemptions come first, and a cache of little use need not be forgetful.
+    """Preemptions come first, and a cache of little use is not always forgetful.
 
     Source: the cases by hand, at both sides of the borders.
     """
@@ -196,7 +196,7 @@ def check_what_the_cache_says_by_hand() -> None:
 
 
 def check_break_even_bandwidth() -> None:
-    """At the break-even bandwidth 3,000 tokens take as long to load as to compute.
+    """At the break-even bandwidth, 3,000 tokens take as long to load as to compute.
 
     Source: both times, for the shapes of Llama-2-7B and Llama-3-8B; grouped heads lower the
     bandwidth that is needed almost fivefold.
@@ -229,7 +229,7 @@ def check_attention_lowers_the_bandwidth() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Negative memory, more found than repeated and no speed are errors."""
+    """Negative memory, more found than repeated and a speed of zero are errors."""
     checks.raises("memory", longest_context, -1.0, 1, 8.0, match="memory_bytes must be non-neg")
     told = "found must be at most the 0.4 that is repeated"
     checks.raises("found", what_the_cache_says, 0.0, 0.5, 0.4, match=told)

@@ -71,7 +71,7 @@ def lifetime(
 
     cache_tokens: C. rate_per_s: λ, requests a second. contexts: n, tokens that each request leaves
     behind, shape (n,). returns_s: R, until its session's next request, infinity for none, shape
-    (n,). Infinity where all that come back are kept. Raises ValueError on other input.
+    (n,). Infinity where every context that is used again is kept. Raises ValueError on other input.
 
     >>> lifetime(1000.0, rate_per_s=1.0, contexts=[100, 100], returns_s=[4.0, float("inf")])
     16.0
@@ -98,11 +98,11 @@ def lifetime(
 def found_share(
     lifetime_s: float, prompts: npt.ArrayLike, repeated: npt.ArrayLike, since_s: npt.ArrayLike
 ) -> float:
-    """Share of prompt tokens that a cache finds, when a context stays for so long.
+    """Share of prompt tokens that a cache finds when a context stays this long.
 
-    lifetime_s: T, positive. prompts: tokens of each, shape (n,). repeated: of them, those that its
-    session has sent before, shape (n,). since_s: since then, infinity for a first request, shape
-    (n,). Raises ValueError on other input.
+    lifetime_s: T, positive. prompts: tokens of each, shape (n,). repeated: of these, those that the
+    session has sent before, shape (n,). since_s: time since then, infinity for a first request,
+    shape (n,). Raises ValueError on other input.
 
     >>> found_share(10.0, [100, 200], repeated=[0, 150], since_s=[float("inf"), 8.0])
     0.5
@@ -221,13 +221,14 @@ SIZES = (300_000, 1_000_000, 2_000_000, 3_251_728, 10_000_000)
 
 
 def figure_found(figure: Figure) -> None:
-    """How long a context stays, and so what is found, follows from Little's law for tokens.
+    """Little's law for tokens gives how long a context stays, and so what is found.
 
     The agents at 30% of their ceiling, as if the engine always answered at one speed.
 
     Alt: Line of the share of prompt tokens found against the size of the cache, on a logarithmic
-    axis. It is near zero for small caches, rises steeply and flattens near what is repeated at all.
-    Points lie close to the line. A vertical line marks the device's own cache, on the flat part.
+    axis. It is near zero for small caches, rises steeply and flattens near the share that is
+    repeated at all. Points lie close to the line. A vertical line marks the device's own cache, on
+    the flat part.
     """
     axes = figure.subplots()
     sizes = np.geomspace(2e5, 2e7, 40)
@@ -245,9 +246,9 @@ def figure_found(figure: Figure) -> None:
 
 def figure_forgetting(figure: Figure) -> None:
     """A cache that forgets makes work, and the work makes it forget more: the promise falls off a
-    cliff, which a tier larger than the device moves.
+    cliff, which a tier larger than the device moves to a higher load.
 
-    The agents, with their own memory only, and with a tier in host memory. Medians of three runs.
+    The agents, with device memory only, and with a tier in host memory. Medians of three runs.
 
     Alt: Lines of the share of requests that get what is promised, against load. Without a tier the
     share is high and then falls steeply. With a tier as large as the device it falls a little
@@ -268,8 +269,8 @@ def figure_forgetting(figure: Figure) -> None:
 
 
 def check_share_found_against_every_block() -> None:
-    """The closed form is within nine points of a cache that follows every block, from a tenth of
-    the device's cache to three times as much, at 30% and at half of the ceiling.
+    """The closed form is within nine points of a cache that follows every block, from a tenth to
+    three times the device's cache, at 30% and at half of the ceiling.
 
     Source: `BlockCache`, the same 6,000 requests in their order.
     """
@@ -280,9 +281,9 @@ def check_share_found_against_every_block() -> None:
 
 
 def check_share_found_in_the_engine() -> None:
-    """Below the cliff the engine finds what the closed form says, to three points, so that at 30%
-    of the ceiling it reads a twelfth to a sixteenth of its prompt tokens; beyond it, at twice the
-    load, next to nothing is found while sessions go on to begin, in every run.
+    """Below the cliff the engine finds what the closed form says, to within three points, so at 30%
+    of the ceiling it reads a twelfth to a sixteenth of its prompt tokens; beyond the cliff, at 80%,
+    next to nothing is found while sessions keep beginning, in every run.
 
     Source: `core.fleet`, three runs of 6,000 requests at each load, whose median is taken.
     """
@@ -298,8 +299,8 @@ def check_share_found_in_the_engine() -> None:
 
 
 def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
-    """Two terabytes of host memory move the end of the promise by about half or more in every run,
-    a tier as large as the device by less than a fifth.
+    """Two terabytes of host memory raise the load at which the promise ends by about half or more
+    in every run, a tier as large as the device by less than a fifth.
 
     Source: the record; each run against the same one without a tier.
     """
@@ -309,8 +310,8 @@ def check_a_tier_moves_the_cliff_if_it_is_larger() -> None:
 
 
 def check_a_single_run_may_end_earlier() -> None:
-    """Of single runs without a tier, some end a sixth below the load up to which the mean of forty
-    runs keeps the promise, and none ends more than an eighth above it.
+    """Some single runs without a tier end a sixth below the load up to which the mean of forty runs
+    keeps the promise, and none ends more than an eighth above it.
 
     Source: this record, and that of the book's machines.
     """
@@ -320,7 +321,7 @@ def check_a_single_run_may_end_earlier() -> None:
 
 
 def check_lifetime_by_hand() -> None:
-    """One request a second that leaves 100 tokens for ever fills 1,000 in ten seconds; where all
+    """One request a second that leaves 100 tokens for good fills 1,000 in ten seconds; where all
     come back within a second, 100 tokens are enough for all.
 
     Source: worked by hand.

@@ -52,7 +52,8 @@ def block_keys(tokens: npt.ArrayLike, block_tokens: int) -> list[bytes]:
 
 
 class PrefixCache:
-    """Blocks by key; the least recently used go first, and the end of a prefix before its start.
+    """Blocks by key; the least recently used are evicted first, the end of a prefix before its
+    start.
 
     capacity: blocks, a positive integer. Since a turn uses a prefix from its first block, what is
     left of a prefix is a prefix again. Raises ValueError on another capacity.
@@ -109,7 +110,7 @@ def _found(prompts: Sequence[IntArray], capacity: int) -> list[int]:
 
 
 def check_keys_find_what_a_tree_finds() -> None:
-    """Keys that chain find exactly the blocks that a tree of prefixes finds, whatever the size.
+    """Chained keys find exactly the blocks that a tree of prefixes finds, at any cache size.
 
     Source: `BlockCache` of the fleet simulator, which knows no tokens and no keys; sessions without
     a common beginning, from a cache that forgets most to one that keeps all.
@@ -139,7 +140,7 @@ def check_keys_find_what_a_tree_finds() -> None:
 
 
 def check_cached_prefixes_are_whole() -> None:
-    """No block is in the cache without the blocks before it, whatever was thrown out.
+    """No block is in the cache without the blocks before it, whatever was evicted.
 
     Source: after each prompt of 40 sessions, every key's predecessors are looked up.
     """
@@ -155,7 +156,7 @@ def check_cached_prefixes_are_whole() -> None:
 
 
 def check_first_token_decides() -> None:
-    """A time of day in front of the system prompt leaves no hits at all, behind the prompt nearly
+    """A timestamp in front of the system prompt leaves no hits at all; behind the prompt, nearly
     all of them.
 
     Source: the same prompts with one token changed in each.

@@ -127,11 +127,11 @@ def example() -> SimpleNamespace:
 
 
 def figure_three_memories(figure: Figure) -> None:
-    """Blocks hold as many sequences as their tokens allow; a common prefix is stored once, or once
-    for each.
+    """Blocks hold as many sequences as their tokens allow; a common prefix is stored once for all,
+    or once for each.
 
     The chat machine's memory; in print, sequences of its mean length behind a common prefix.
-    Requests that wait beside free memory wait for a step to read their prompt.
+    Requests that wait although memory is free wait for a step to read their prompt.
 
     Alt: Lines of sequences that fit against the tokens of a common prefix, both axes logarithmic.
     Reserving is a flat line far below. Blocks begin high and fall as the prefix grows. Blocks that
@@ -226,9 +226,9 @@ def slider_three_memories() -> dict[str, Any]:
 
 
 def check_blocks_beat_reservations_and_sharing_beats_blocks() -> None:
-    """At every rate and common beginning, shared blocks answer at least as many requests in the
-    minute as blocks, and blocks at least as many as reservations. There is one exception: with
-    beginnings of 16,000 tokens, which are read again and again, blocks have more under way when the
+    """At every rate and prefix length, shared blocks answer at least as many requests in the minute
+    as blocks, and blocks at least as many as reservations. There is one exception: with prefixes of
+    16,000 tokens, which are read again and again, blocks have more requests under way when the
     minute ends, and have answered up to an eighth fewer.
 
     Source: `core.fleet`, the same requests in three ways, two draws.
@@ -249,8 +249,8 @@ def check_blocks_beat_reservations_and_sharing_beats_blocks() -> None:
 
 
 def check_what_fits_against_the_engine() -> None:
-    """With a beginning of 4,000 tokens the engine runs as many sequences in blocks as the mean
-    length says, to a fifth, when more come than it can serve.
+    """With a prefix of 4,000 tokens and more requests than it can serve, the engine runs as many
+    sequences in blocks as the mean length says, to within a fifth.
 
     Source: `core.fleet` at the highest rate, its last 20 seconds.
     """
@@ -263,8 +263,8 @@ def check_what_fits_against_the_engine() -> None:
 
 
 def check_it_holds_for_long_conversations() -> None:
-    """The mixture's conversations are ten times as long, and blocks still hold ten times as many as
-    reservations of its context.
+    """The mixture's conversations are ten times as long, and blocks still hold at least ten times
+    as many of them as reservations of its full context.
 
     Source: its mean context, and 262,144 tokens that its model takes.
     """

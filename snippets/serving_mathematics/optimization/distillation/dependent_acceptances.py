@@ -56,8 +56,8 @@ def example() -> SimpleNamespace:
 
 
 def check_rounds_of_passages() -> None:
-    """Over long passages a round yields the harmonic mean, and over passages of one token what the
-    formula says of the mean acceptance.
+    """Over long passages a round yields the harmonic mean; over passages of one token it yields
+    what the formula says for the mean acceptance.
 
     Source: an output of 50,000 tokens, each accepted or not, walked round by round.
     """
@@ -78,8 +78,9 @@ def check_rounds_of_passages() -> None:
 
 
 def check_no_one_length_fits() -> None:
-    """The best length in easy passages is seven times that in hard ones or more, and each costs a
-    tenth or more in the other, whether a draft takes a twentieth or a fifth of the time.
+    """The best length in easy passages is at least seven times the best in hard ones, and using
+    one's best in the other costs a tenth or more, whether a draft takes a twentieth or a fifth of
+    the time.
 
     Source: the speedup at every length up to 60.
     """

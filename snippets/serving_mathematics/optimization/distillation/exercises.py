@@ -28,7 +28,7 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "price_with_fallback": (
-        "The student is paid for every token, and the teacher for those that it has to write "
+        "You pay the student for every token, and the teacher for those that it has to write "
         "after all."
     ),
     "acceptance_from_log": (
@@ -45,7 +45,7 @@ HINTS = {
 
 
 def price_with_fallback(student: float, teacher: float, fallback: float) -> float:
-    """Price of a token where a student tries and a share goes to the teacher after all.
+    """Price of a token where a student tries first and a share goes to the teacher after all.
 
     student, teacher: prices in any one unit, positive. fallback: that share, in [0, 1]. Raises
     ValueError otherwise.
@@ -59,7 +59,7 @@ def price_with_fallback(student: float, teacher: float, fallback: float) -> floa
 
 
 def acceptance_from_log(accepted_share: float, draft_tokens: int) -> float:
-    """α of independent acceptances from the share of drafted tokens that were put out.
+    """α of independent acceptances from the share of drafted tokens that were output.
 
     accepted_share: tokens accepted before the first refusal over tokens drafted, in [0, 1].
     draft_tokens: γ ≥ 1. Raises ValueError outside these ranges.
@@ -128,7 +128,7 @@ def check_fallback() -> None:
 
 
 def check_log() -> None:
-    """The α that is found gives the logged share back, by formula and in the sampler.
+    """The α found gives back the logged share, by formula and in the sampler.
 
     Source: a sum over the places of the first refusal; 20,000 rounds of the sampler with α = 0.7.
     """
@@ -147,8 +147,8 @@ def check_log() -> None:
 
 
 def check_batch() -> None:
-    """A small batch has the best length of one sequence; a batch that fills the device has none;
-    between, each γ was tried.
+    """A small batch has the best length of one sequence; in a batch that fills the device no length
+    pays; in between, every γ is tried.
 
     Source: `best_draft_length`; the speedup at c + e, where each further position costs e of a
     pass; a draft that is always right and costs next to nothing is asked for all it may give.
@@ -166,7 +166,7 @@ def check_batch() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Shares above 1, prices of nothing and empty batches are errors."""
+    """Shares above 1, prices of zero and empty batches are errors."""
     checks.raises("share", acceptance_from_log, 1.2, 3, match="accepted_share must be in [0, 1]")
     checks.raises("fallback", price_with_fallback, 0.3, 1.0, 1.2, match="fallback must be in")
     checks.raises("free", price_with_fallback, 0.0, 1.0, 0.2, match="student must be positive")

@@ -68,12 +68,13 @@ def example() -> SimpleNamespace:
 
 
 def figure_size_and_data(figure: Figure) -> None:
-    """Probabilities teach more than words, most so where little was read; from the second
-    size on, more units help only where much was read.
+    """Probabilities teach more than words, most so where little was read; from the second size up,
+    more units help only where much was read.
 
-    Questions that nobody learned from. In print, the share of a student's drafts that the teacher
-    would accept; on screen, the drafts for the beginning of one answer, where “…” is a token that
-    students do not know, and a part without a word is all others, or too narrow for its word.
+    Questions that no student learned from. In print, the share of a student's drafts that the
+    teacher would accept; on screen, the drafts for the beginning of one answer, where “…” is a
+    token that students do not know, and an unlabelled part is all other tokens, or too narrow for
+    its word.
 
     Alt: Lines of the accepted share against tokens learned from, logarithmic. Solid lines for
     probabilities lie above dashed ones for words at every size, with the widest gap on the left.
@@ -99,16 +100,16 @@ def figure_size_and_data(figure: Figure) -> None:
 
 
 def figure_lessons_compared(figure: Figure) -> None:
-    """Twenty probabilities teach as much as all; the likeliest token alone teaches more than the
-    word that was drawn, and less than the twenty.
+    """Twenty probabilities teach as much as all of them; the likeliest token alone teaches more
+    than the word that was drawn, and less than the twenty.
 
-    The largest student, after the least and the most that was read. Dashed: a student that says
-    the usual words, whatever is asked.
+    The largest student, after reading the least and the most. Dashed: a student that says the usual
+    words, whatever is asked.
 
     Alt: Two groups of four bars of accepted drafts. In both, the bars of twenty probabilities and
-    of all are highest and alike, that of words is lowest, and that of likeliest tokens between. In
-    the left group the bars are half as high, and further apart in proportion. A dashed line runs
-    far below.
+    of all are highest and equal, that of words is lowest, and that of likeliest tokens lies
+    between. In the left group the bars are half as high, and further apart in proportion. A dashed
+    line runs far below.
     """
     axes = figure.subplots()
     units, taught = _axes()
@@ -157,7 +158,7 @@ def _drafted(units: int, taught: int, source: str) -> list[tuple[Any, ...]]:
 
 
 def slider_size_and_data() -> dict[str, Any]:
-    """Teach a student, and let it draft: what would its teacher accept, and what is struck out?"""
+    """Teach a student and let it draft: what would its teacher accept, and what is struck out?"""
     units, taught = _axes()
     sources = [WORDS, ALL]
 
@@ -200,9 +201,9 @@ def slider_size_and_data() -> dict[str, Any]:
 
 
 def check_probabilities_teach_more() -> None:
-    """At every size and with all that was read, probabilities bring more accepted drafts and a
-    smaller distance than words, for each seed; where least was read, as many as three or four
-    times the words.
+    """At every size and amount read, probabilities bring more accepted drafts and a smaller
+    distance than words, for each seed; where least was read, as many as three or four times the
+    words.
 
     Source: the record; the same rows, steps and initial weights for both.
     """
@@ -220,7 +221,7 @@ def check_probabilities_teach_more() -> None:
 
 
 def check_more_is_learned_from_more() -> None:
-    """Ten times as much to read teaches more, whatever is learned from; the trivial student, who
+    """Ten times as much to read teaches more, from every kind of lesson; the trivial student, who
     says the same words in the same shares whatever is asked, is far below all others.
 
     Source: the record; each seed.
@@ -234,7 +235,8 @@ def check_more_is_learned_from_more() -> None:
 
 
 def check_a_few_probabilities_do() -> None:
-    """Twenty probabilities teach nearly what all do, and far more than the likeliest token.
+    """Twenty probabilities teach nearly as much as all of them, and far more than the likeliest
+    token.
 
     Source: the record; accepted drafts at most that was read.
     """

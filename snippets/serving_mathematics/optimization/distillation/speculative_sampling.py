@@ -58,7 +58,7 @@ def residual(p: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
     """What replaces a refused token: max(0, p − q) along the last axis, scaled to sum 1.
 
     p, q: distributions of the target and of the draft, of one shape (..., tokens). Where they are
-    equal nothing is ever refused, and p is returned. Raises ValueError unless both are
+    equal, nothing is ever refused, and p is returned. Raises ValueError unless both are
     distributions.
 
     >>> residual([0.5, 0.25, 0.25], [1.0, 0.0, 0.0]).tolist()
@@ -209,8 +209,8 @@ def check_what_comes_out_is_the_target() -> None:
 
 
 def check_sampled_tokens_have_the_target_distribution() -> None:
-    """Three tokens in a row of 30,000 sequences have the target's joint distribution; a sampler
-    with a common mistake is found out.
+    """Three tokens in a row of 30,000 sequences have the target's joint distribution; the test
+    detects a sampler with a common mistake.
 
     Source: χ² with 26 degrees of freedom against products of the target's rows; a right sampler
     fails this for one seed in 1,000. The mistake: replacements drawn from p, not from the residual.
@@ -223,8 +223,8 @@ def check_sampled_tokens_have_the_target_distribution() -> None:
 
 
 def check_measured_acceptance() -> None:
-    """The first token passes with probability Σmin(p, q), and a round of one context yields what
-    the formula says.
+    """The first token is accepted with probability Σmin(p, q), and a round of one context yields
+    what the formula says.
 
     Source: 20,000 sequences with the same target and draft in every context, so that acceptances
     are independent; standard errors from the sequences.

@@ -66,7 +66,7 @@ def _price(model: str, base: Machine = CHAT) -> float:
 
 
 def training_price(parameters: float, tokens: float, device_price_per_hour: float) -> float:
-    """What it costs to train a student on so many tokens, once [$].
+    """One-off cost of training a student on this many tokens [$].
 
     parameters: of the student, positive. tokens: that it learns from, non-negative.
     device_price_per_hour: of an H100, non-negative [$]. Raises ValueError otherwise.
@@ -85,7 +85,7 @@ def training_price(parameters: float, tokens: float, device_price_per_hour: floa
 def pay_back_tokens(
     taught_price: float, teacher_price: float, student_price: float, fallback: float = 0.0
 ) -> float:
-    """Tokens after which a student has paid for its teaching; infinite where it never does.
+    """Tokens after which a student has paid for its training; infinite where it never does.
 
     taught_price: of the teacher's answers and of the training [$], non-negative. teacher_price,
     student_price: of a million tokens [$], positive. fallback: share of the tokens that the teacher
@@ -190,11 +190,13 @@ def figure_price_by_size(figure: Figure) -> None:
     """A model with a tenth of the parameters costs more than a tenth: its cache and its steps
     shrink less than its weights.
 
-    The chat machine with other models, full. Dashed: the price if it shrank as the parameters do.
+    The chat machine with other models, full. Dashed: the price if it shrank in proportion to the
+    parameters.
 
     Alt: Price of a million tokens against parameters, both logarithmic, for six models from two
-    families. All lie on or above a dashed line through the largest; the smaller the model of a
-    family, the further above. The smallest is dearer than one of the other family twice its size.
+    families. All lie on or above a dashed line through the largest; within a family, the smaller
+    the model, the further above. The smallest costs more than a model of the other family twice its
+    size.
     """
     axes = figure.subplots()
     prices = {name: _price(name) for name in STUDENTS}
@@ -215,8 +217,8 @@ def figure_price_by_size(figure: Figure) -> None:
 
 
 def check_smaller_is_not_as_much_cheaper() -> None:
-    """Every smaller model is cheaper, and by less than it is smaller, on this machine, with half
-    of its places, with as many as its memory holds, and behind the front of an installed engine.
+    """Every smaller model is cheaper, but by less than it is smaller, on this machine, with half of
+    its places, with as many as its memory holds, and behind the front of an installed engine.
 
     Source: the machine with each model; the parameters of their makers.
     """
@@ -235,8 +237,9 @@ def check_smaller_is_not_as_much_cheaper() -> None:
 
 
 def check_weights_that_fill_the_device_turn_it_round() -> None:
-    """A model with 2.2 times fewer parameters than one whose weights leave a tenth of the device is
-    more than three times cheaper, by memory alone too; two models that both leave room are not.
+    """Next to a model whose weights leave a tenth of the device, one with 2.2 times fewer
+    parameters is more than three times cheaper, by memory alone too; where both models leave room,
+    the smaller is cheaper by less than it is smaller.
 
     Source: sequences that memory holds over the bytes that a step of them reads, by hand.
     """
@@ -253,9 +256,9 @@ def check_weights_that_fill_the_device_turn_it_round() -> None:
 
 
 def check_long_contexts_leave_room_for_drafts() -> None:
-    """Full of contexts of 4,000 tokens or more, the chat machine's step with drafts takes as much
-    longer as for one sequence, to 3%, and at an acceptance of 0.5 yields more; full of its own
-    shorter ones a quarter more, and yields less.
+    """Full of contexts of 4,000 tokens or more, the chat machine's step lengthens with drafts as
+    much as for one sequence, to within 3%, and at an acceptance of 0.5 yields more; full of its own
+    shorter contexts it lengthens a quarter more, and yields less.
 
     Source: the steps of the scored model; Chen, Tiwari et al. (2024), who measure large
     batches that gain from drafts where contexts are long.
@@ -273,8 +276,9 @@ def check_long_contexts_leave_room_for_drafts() -> None:
 
 def check_a_drafts_memory_is_paid_in_full_batches() -> None:
     """Full of long contexts, an engine that holds fewer sequences beside a draft must yield more
-    than its step takes longer, up to a quarter. At an acceptance of 0.7 all of five pairs write
-    more tokens for it, at 0.5 three of them write fewer.
+    tokens than its step's lengthening alone asks for, by up to a quarter. At an acceptance of 0.7
+    all of five pairs then write more tokens than without the draft; at 0.5 three of them write
+    fewer.
 
     Source: whole engines by the scored step, at 8,000 and at 16,000 tokens.
     """
@@ -301,8 +305,8 @@ def check_a_drafts_memory_is_paid_in_full_batches() -> None:
 
 
 def check_acceptance_says_whether_a_draft_pays() -> None:
-    """Where every place of the chat machine is taken, the draft that is handed out still makes it
-    faster at an acceptance of 0.8, and slower at 0.5; alone it pays at both.
+    """With every place of the chat machine taken, the draft that is handed out still makes it
+    faster at an acceptance of 0.8, and slower at 0.5; for one sequence it pays at both.
 
     Source: bytes by hand, a lone step with three passes of a draft of 0.15 of the weights; the
     steps of the scored model, which differ from measured ones by a tenth.
@@ -316,8 +320,8 @@ def check_acceptance_says_whether_a_draft_pays() -> None:
 
 
 def check_a_draft_takes_memory() -> None:
-    """Beside the draft the chat machine holds a fifth to a quarter fewer tokens, and still those of
-    all its places.
+    """Beside the draft the chat machine holds a fifth to a quarter fewer tokens, and still enough
+    for all its places.
 
     Source: by hand, 2.5 GB of weights and 16 layers with 8 heads of 64 numbers beside 32 of 128.
     """
@@ -330,8 +334,8 @@ def check_a_draft_takes_memory() -> None:
 
 
 def check_pay_back() -> None:
-    """At the tokens that are found, what was saved is what was paid, and a student that has to ask
-    too often never pays; a price a fifth higher or lower moves the number by less than a half.
+    """At the number of tokens found, savings equal the price paid, and a student that has to ask
+    too often never pays; a price a fifth higher or lower moves the number by less than half.
 
     Source: the account of both sides, summed; a share of 1 − student/teacher is the border.
     """
