@@ -23,13 +23,12 @@ import numpy as np
 
 from serving_mathematics.core.batching.continuous_batching import Engine, Workload
 from serving_mathematics.core.batching.event_skipping import saturated_rate
-from serving_mathematics.core.hardware.catalogue import deployed, find_model, find_system
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.deployed_engine import engine_of
 from serving_mathematics.core.hardware.deployments import (
     Deployment,
     cache_room_bytes,
     sequence_bytes,
-    weight_bytes,
 )
 from serving_mathematics.core.hardware.fronts import find_front, front_constants
 from serving_mathematics.core.hardware.published_runs import _engine_runs
@@ -291,89 +290,6 @@ def check_copied_weights_leave_no_room() -> None:
         fit = [sequences_that_fit(way, 30_000.0) for way in (shared, own)]
         label = f"{model} on {devices}, {precision}"
         checks.equal(f"{label}: more fit as own ones", fit[1] > fit[0], gains)
-
-
-def _full_rate(one: Deployment, prompt: float, answer: float) -> float:
-    """Requests a second at most of such lengths, to a half more or less, and places for all that
-    fit."""
-    draws = np.random.default_rng(5).uniform(0.5, 1.5, (2, 400))
-    prompts, answers = np.rint(draws * [[prompt], [answer]]).astype(int)
-    fit = sequences_that_fit(one, prompt + answer / 2)
-    asked = Workload(np.zeros(prompts.size), prompts, answers)
-    made = engine_of(one, asked, CHAT.token_budget, fit, memory_share=one.memory_share)
-    return saturated_rate(prompts, answers, replace(made.engine, max_sequences=fit))
-
-
-def _short_of_memory(model: str, system: str, devices: int, share: float) -> Deployment:
-    """A deployment in sixteen bits whose engine takes a share of its devices' memory."""
-    made = deployed(model, system, CHAT.deployment, tensor=devices, precision="bf16")
-    return replace(made, cache_bytes=2.0, memory_share=share)
-
-
-def _weights_over_cache(one: Deployment, prompt: float, answer: float) -> float:
-    """Requests a second at most with the weights in FP8 over those with the cache in FP8."""
-    smaller = replace(one, precision="fp8"), replace(one, cache_bytes=1.0)
-    weights, cache = (_full_rate(way, prompt, answer) for way in smaller)
-    return weights / cache
-
-
-def check_which_bits_a_full_memory_asks_for() -> None:
-    """Where memory is full, take FP8 for weights that are more than one and a half times the cache,
-    or if prompts take a third of the time; else eight bits for the cache. That carries at least
-    nine tenths of what the better of the two does, or four fifths where hundreds of short requests
-    run.
-
-    Source: the scored step model, with weights in sixteen bits of a quarter of the cache to twice
-    and a half; the time of prompts by one alone on an idle engine.
-    """
-    long = [(1000, 6000), (1000, 2000), (2000, 1000), (8000, 1000), (1000, 300), (4000, 200)]
-    worst = {"long": 1.0, "short": 1.0}
-    for model, system, devices, share in (
-        ("Llama-3.1-8B", "h100", 1, 0.9),
-        ("Qwen3-32B", "b200", 1, 0.7),
-        ("Qwen3-32B", "h200", 1, 0.9),
-        ("Qwen3-14B", "h100", 1, 0.68),
-        ("Llama-3.1-70B", "h200", 2, 0.82),
-        ("Qwen3-32B", "h200", 1, 0.7),
-        ("Qwen3-14B", "l40s", 1, 0.95),
-    ):
-        one = _short_of_memory(model, system, devices, share)
-        size = weight_bytes(one) / cache_room_bytes(one)
-        short = [(300, 1000)] if size > 0.5 else []  # the places of the first end before its memory
-        for prompt, answer in [*long, *short]:
-            alone = Workload(np.zeros(1), np.array([prompt]), np.ones(1, dtype=int))
-            engine = engine_of(one, alone, CHAT.token_budget, 1, memory_share=share).engine
-            read = saturated_rate(np.full(9, prompt), np.ones(9, dtype=int), engine)
-            prompts = _full_rate(one, prompt, answer) / read
-            ratio = _weights_over_cache(one, prompt, answer)
-            told = ratio if size > 1.5 or prompts > 1 / 3 else 1 / ratio
-            kind = "short" if (prompt, answer) in short else "long"
-            worst[kind] = min(worst[kind], told)
-    checks.inside("told over the better, at worst", worst["long"], 0.9, 1.0)
-    checks.inside("the same where hundreds of short ones run", worst["short"], 0.8, 0.9)
-
-
-def check_weights_twice_the_cache_ask_for_fewer_bits() -> None:
-    """Where memory is full and answers take nearly all of the time, weights in FP8 carry what a
-    cache in eight bits does if they are twice the cache, and a quarter less if they are as large.
-
-    Source: reading alone by hand: weights of w caches leave room for 1 + w/2 caches, and a step
-    reads w + 1 either way, so that FP8 carries (1 + w/2)/2 times as much as twice the sequences; to
-    a tenth the scored step model, with answers six times as long as prompts.
-    """
-    for model, system, devices, share in (
-        ("Qwen3-32B", "b200", 1, 0.7),
-        ("Qwen3-32B", "h200", 1, 0.9),
-        ("Llama-3.1-70B", "h200", 2, 0.9),
-        ("Qwen3-32B", "h200", 1, 0.7),
-        ("Qwen3-14B", "h100", 1, 0.5),
-        ("Qwen3-14B", "l40s", 1, 0.95),
-    ):
-        one = _short_of_memory(model, system, devices, share)
-        size = weight_bytes(one) / cache_room_bytes(one)
-        label = f"{model} on {devices} {system}, weights {size:.2f} times the cache"
-        ratio = _weights_over_cache(one, 1000.0, 6000.0)
-        checks.close(label, ratio, (1 + size / 2) / 2, rtol=0.1)
 
 
 def check_contexts_split_by_tokens() -> None:
