@@ -34,8 +34,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_interrupted_streams(figure: Figure) -> None:
-    """A prompt of 1,000 tokens holds every stream up for the steps that compute it: with a budget
-    of 512 tokens twice and for long, with 64 often and for less time.
+    """A prompt of 1,000 tokens holds up every stream for the steps that compute it: twice and for
+    long with a budget of 512 tokens, often and for less time with 64.
 
     Gaps between tokens of four streams of a real engine; the prompt comes after their 30th token.
 
@@ -56,8 +56,8 @@ def figure_interrupted_streams(figure: Figure) -> None:
 
 
 def check_a_prompt_takes_steps_in_proportion_to_the_budget() -> None:
-    """The prompt is computed in as many steps as its tokens make of what decoding leaves of the
-    budget, and so many gaps are longer than twice the median.
+    """The prompt's tokens, divided by what decoding leaves of the budget, give the number of its
+    steps, and that many gaps are longer than twice the median.
 
     Source: 1,000 tokens over the budget less four; the record.
     """
@@ -70,8 +70,8 @@ def check_a_prompt_takes_steps_in_proportion_to_the_budget() -> None:
 
 
 def check_a_small_budget_shortens_the_longest_gap() -> None:
-    """With an eighth of the budget the longest gap is shorter by half at least, and the first token
-    of the prompt that interrupts comes later.
+    """With an eighth of the budget, the longest gap is shorter by at least half, and the first
+    token of the prompt that interrupts comes later.
 
     Source: the record.
     """

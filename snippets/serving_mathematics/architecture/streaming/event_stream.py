@@ -180,7 +180,7 @@ def _events(stream: bytes) -> list[tuple[str, str]]:
 
 
 def check_standard_examples() -> None:
-    """The standard's four example streams give the events that it says.
+    """The standard's four example streams give the events that the standard lists.
 
     Source: WHATWG HTML, section 9.2.6: multi-line data; comment, ids and a leading space; empty
     data and an unfinished last event; an optional space.
@@ -226,7 +226,7 @@ def check_lines_end_at_line_feeds_only() -> None:
 
 
 def check_other_routes_end_by_name() -> None:
-    """Without [DONE] a stream of completions was cut off, while one of the Responses API is whole
+    """Without [DONE], a stream of completions was cut off; a stream of the Responses API is whole
     with an event of type response.completed, which a reader of completions refuses.
 
     Source: vLLM 0.34, `entrypoints/openai/responses/`: events with a type, and no [DONE].

@@ -34,8 +34,8 @@ HINTS = {
         "tokens."
     ),
     "longest_chunk": (
-        "A step takes the streams' own time and the chunk's. What the promise leaves beside the "
-        "first, times the tokens a second, is the chunk."
+        "A step takes the streams' own time plus the chunk's. The chunk is the time that the "
+        "promise leaves for it, times the prompt tokens a second."
     ),
     "unread_tokens": (
         "Token i exists if the client was still there δ before it was due, and is read if it "
@@ -188,7 +188,9 @@ def check_unread_tokens() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A single event, a promise that the streams break alone and a look ahead are errors."""
+    """A single event, a promise that the streams alone already break, and a client's leaving that
+    is noticed before it happens are errors.
+    """
     checks.raises("one event", tpot_of_bundles, [0.5], [1], match="arrival_s must be two times")
     checks.raises("no room", longest_chunk, 0.1, 0.2, 1e3, match="longest_itl_s must be at least")
     told = "notice_s must be non-negative"

@@ -150,14 +150,14 @@ def example() -> SimpleNamespace:
 
 
 def figure_stall(figure: Figure) -> None:
-    """A prompt of 32,000 tokens comes after half a second: whole, it stops the stream; in chunks of
-    512 the stream goes on more slowly, and the newcomer waits longer.
+    """A prompt of 32,000 tokens arrives after half a second: read whole, it stops the stream; read
+    in chunks of 512, it only slows the stream, and the newcomer waits longer.
 
     The mixture with sixteen streams.
 
     Alt: Tokens on the screen against time. Both curves rise together at first. One stays flat for a
-    long while and then rises again, the other goes on rising with a smaller slope until both rise
-    alike. A triangle stands where the flat part ends, another much later.
+    long while and then rises again; the other keeps rising with a smaller slope until both rise
+    alike. A triangle marks the end of the flat part, another stands much later.
     """
     axes = figure.subplots()
     for chunk, colour, text, at in (
@@ -174,13 +174,13 @@ def figure_stall(figure: Figure) -> None:
 
 
 def figure_chunks(figure: Figure) -> None:
-    """A stall is somebody else's prompt in your step: chunks make it short, and the newcomer's
-    first token later.
+    """A stall is somebody else's prompt in your step: chunks shorten the stall and delay the
+    newcomer's first token.
 
-    The mixture with sixteen streams and a prompt of 32,000 tokens, by the tokens of a chunk.
+    The mixture with sixteen streams and a prompt of 32,000 tokens, by chunk size.
 
     Alt: Two curves against the tokens of a chunk, logarithmic. The longest gap of the streams rises
-    steeply with the chunk; the first token of the newcomer falls, fast at first and then little.
+    steeply with the chunk; the newcomer's time to first token falls, fast at first and then little.
     """
     axes = figure.subplots()
     chunks = np.array([256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768])
@@ -216,7 +216,7 @@ def _bars(prompt: int, chunk: int) -> list[tuple[str, float, float, str]]:
 
 
 def slider_stall() -> dict[str, Any]:
-    """Sixteen streams are being read when a prompt comes. Play it, then cut the prompt smaller."""
+    """Sixteen streams are running when a prompt arrives. Play it, then choose a smaller chunk."""
     clock = np.linspace(0.0, CLIP_S, FRAMES)
     cases = [[(prompt, chunk) for chunk in CHUNKS] for prompt in PROMPTS]
     texts = [f"{chunk:,} tokens" for chunk in CHUNKS[:-1]] + ["whole"]
@@ -260,7 +260,7 @@ def slider_stall() -> dict[str, Any]:
             },
             {
                 "kind": "lanes",
-                "label": "one of sixteen streams, and who comes",
+                "label": "one of sixteen streams, and the newcomer",
                 "lanes": ["a stream", "newcomer"],
                 "bars": over(_bars),
             },
@@ -270,15 +270,16 @@ def slider_stall() -> dict[str, Any]:
             {"label": "first token", "unit": "s", "decimals": 2, "values": over(_first_s)},
             {"label": "mean gap", "unit": "ms", "decimals": 0, "values": over(_mean_gap_ms)},
         ],
-        "legend": {"broken": "a gap above 100 ms, the promised mean"},
+        "legend": {"broken": "a gap above the promised mean, 100 ms"},
         "reading": "A reader has {tokens} tokens after {time}. The longest gap is {longest gap},"
-        " the newcomer's first token takes {first token}. The mean over 200 tokens is {mean gap}.",
+        " and the newcomer's first token takes {first token}. The mean gap over 200 tokens is"
+        " {mean gap}.",
     }
 
 
 def check_gaps_are_those_of_the_engine() -> None:
-    """Sixteen streams and a prompt in the simulated engine have the same longest gap and the same
-    first token, to 3%, for three budgets.
+    """For three budgets, sixteen streams and a prompt have the same longest gap and the same first
+    token here as in the simulated engine, to 3%.
 
     Source: `simulate` with the streams under way; their contexts grow, those here do not.
     """
@@ -305,7 +306,7 @@ def check_gaps_are_those_of_the_engine() -> None:
 
 
 def check_chunks_of_the_answer_keep_the_promise() -> None:
-    """Beside a prompt of 32,000 tokens chunks of 1,024 keep every gap below the promised 100 ms,
+    """Beside a prompt of 32,000 tokens, chunks of 1,024 keep every gap below the promised 100 ms,
     and chunks of 2,048 do not.
 
     Source: what the machine promises for a token.
@@ -316,7 +317,7 @@ def check_chunks_of_the_answer_keep_the_promise() -> None:
 
 
 def check_chunks_must_carry_the_load() -> None:
-    """At two thirds of its ceiling the mixture keeps its promise as often with chunks of 1,024 as
+    """At two thirds of its ceiling, the mixture keeps its promise as often with chunks of 1,024 as
     with 2,048, less often by a tenth or more with 512, and seldom with 256.
 
     Source: own simulation, 48 runs of 4,000 requests.
@@ -360,9 +361,9 @@ def check_chunks_bound_the_stall() -> None:
 
 
 def check_the_mean_hides_the_stall() -> None:
-    """A prompt of 32,000 tokens, read whole, makes the TPOT of an answer of 200 tokens a fourth to
-    a half longer, far within the promise, and its p99 gap at most a tenth. With chunks of 2,048
-    TPOT is the same to a third, and the longest gap a tenth as long or less.
+    """A prompt of 32,000 tokens, read whole, lengthens the TPOT of an answer of 200 tokens by a
+    quarter to a half, far within the promise, and its p99 gap by at most a tenth. With chunks of
+    2,048, TPOT is the same to a third, and the longest gap is at most a tenth as long.
 
     Source: the stream's times, token by token.
     """

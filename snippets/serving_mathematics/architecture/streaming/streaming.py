@@ -139,9 +139,9 @@ def _interrupted() -> npt.NDArray[np.float64]:
 def figure_equal_totals(figure: Figure) -> None:
     """Three services deliver 101 tokens in 3 s; two of them even have the same TTFT and TPOT.
 
-    The steady one shows its first token after 0.5 s. The late one computes four times as long
-    before it starts and then hurries. The interrupted one pauses for a second in the middle, which
-    neither TTFT nor TPOT nor the total can tell.
+    The steady one shows its first token after 0.5 s. The late one takes four times as long to
+    start, then hurries. The interrupted one pauses for a second in the middle, which neither TTFT
+    nor TPOT nor the total shows.
 
     Alt: Step chart of tokens received against time since the request. All three lines end at the
     same tokens and time. One rises evenly, one starts late and rises steeply, one rises, stays flat
@@ -160,7 +160,7 @@ def figure_equal_totals(figure: Figure) -> None:
 
 
 def check_total_time() -> None:
-    """TTFT 0.5 s and 25 ms per token make 3.000 s for 101 tokens; counting the first twice, 3.025.
+    """TTFT 0.5 s and 25 ms per token make 3.000 s for 101 tokens, 3.025 if the first counts twice.
 
     Source: by hand, 0.5 + 100·0.025; the formula TTFT + N·TPOT of Databricks (2023) and AWS Neuron.
     """
@@ -170,8 +170,8 @@ def check_total_time() -> None:
 
 
 def check_a_proxy_cuts_whole_answers() -> None:
-    """At the pace of the figure an answer of 16,000 tokens that is not streamed comes after the
-    time-out of the page's proxy; streamed, no read waits for a hundredth of it.
+    """At the pace of the figure, an answer of 16,000 tokens that is not streamed comes after the
+    time-out of the page's proxy; if it is streamed, no read waits for a hundredth of the time-out.
 
     Source: by hand, 0.5 + 15,999·0.025 s; the longest gap of the figure.
     """

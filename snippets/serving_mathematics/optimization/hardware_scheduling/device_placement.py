@@ -56,7 +56,7 @@ H100 = (H100_PEAK, H100_BANDWIDTH, H100_PRICE)
 def border_intensity(
     peak_flops: tuple[float, float], bandwidth: tuple[float, float], price: tuple[float, float]
 ) -> float:
-    """Operations per byte above which the device that is cheaper per operation is cheaper at all.
+    """Operations per byte above which the device with cheaper operations is the cheaper one.
 
     peak_flops: π of both devices [FLOP/s]. bandwidth: β [B/s]. price: C, of equal times, in any
     currency. Infinite when one device is nowhere dearer than the other. Raises ValueError unless
@@ -126,13 +126,13 @@ def figure_cost_by_intensity(figure: Figure) -> None:
     per byte: prompts lie above it, decode steps below.
 
     An A100, whose price at its peak is 1, and an H100 at 2.16 times the price. Dots on the cheaper
-    one: steps that decode 1, 16 and 64 sequences of 1,000 tokens with a model of 8 billion
+    device: steps that decode 1, 16 and 64 sequences of 1,000 tokens with a model of 8 billion
     parameters, and a prompt of 1,500 tokens.
 
     Alt: Price of an operation against operations per byte, both logarithmic. Two lines fall side by
-    side, the A100 below the H100, until the A100 becomes level; the H100 goes on falling, crosses
-    it at a dashed line and becomes level lower. Three dots for decoding lie on the line of the A100
-    before the crossing, a dot for a prompt on that of the H100 behind it.
+    side, the A100 below the H100, until the A100 becomes level; the H100 keeps falling, crosses it
+    at a dashed line and becomes level lower. Three dots for decoding lie on the A100's line before
+    the crossing, a dot for a prompt on the H100's line beyond it.
     """
     axes = figure.subplots()
     intensity = np.geomspace(0.2, 3000, 400)
@@ -158,8 +158,8 @@ def figure_cost_by_intensity(figure: Figure) -> None:
 
 
 def check_border_of_two_devices() -> None:
-    """Below the border the device that is cheap per byte costs less, above it the other, and at it
-    both cost the same; without a border one is cheaper everywhere.
+    """Below the border the device that is cheap per byte costs less, above it the other does, and
+    at it both cost the same; without a border one is cheaper everywhere.
 
     Source: the attainable rate of the roofline chapter for 300 random pairs, on 200 intensities
     each.
@@ -193,8 +193,8 @@ def check_border_of_two_devices() -> None:
 
 
 def check_decode_steps_stay_below() -> None:
-    """With 1,000 tokens of context no batch brings decoding to the border between A100 and H100,
-    with 400 tokens one of 587 sequences is the first.
+    """With 1,000 tokens of context, no batch brings decoding to the border between A100 and H100;
+    with 400 tokens, a batch of 587 sequences is the first to do so.
 
     Source: bytes and operations of a step by hand; 2N/k for endless batches.
     """

@@ -31,8 +31,8 @@ HINTS = {
         "other key is still the smaller one."
     ),
     "what_the_queue_asks": (
-        "Nobody waits: no order does anything. Otherwise ask first whose requests wait, then what "
-        "they wait for: the time of prompts, memory, or a place."
+        "If nobody waits, no order does anything. Otherwise ask first whose requests wait, then "
+        "what they wait for: the time of prompts, memory, or a place."
     ),
     "next_tenant": (
         "Only tenants with a waiting request count. Of those, take the smallest counter; of equal "
@@ -61,10 +61,10 @@ def what_the_queue_asks(
     """What to try first: "nothing", "fair shares", "short prompts first", "more memory" or "more
     places".
 
-    waiting: requests without a place, in the mean; below 1 no order helps. largest_share: of them,
-    the share of the tenant that has most; above a half it is one tenant's queue. prompt_share: of
-    the engine's time, the share that goes to prompts; from a half on prompts are what one waits
-    for. cache: share of it that is held; full from 90% on, whatever the places. Raises ValueError
+    waiting: mean number of requests without a place; below 1 no order helps. largest_share: share
+    of these that the tenant with most has; above a half it is one tenant's queue. prompt_share:
+    share of the engine's time that goes to prompts; from a half up, requests wait for prompts.
+    cache: share of it that is held; from 90% up it is full, whatever the places. Raises ValueError
     outside these ranges.
 
     >>> what_the_queue_asks(0.2, 0.9, 0.9, cache=0.5)
@@ -87,9 +87,9 @@ def next_tenant(served: Sequence[float], waiting_since_s: Sequence[float]) -> in
     """The tenant whose request is let in next.
 
     served: tokens that each tenant has had, those of answers counted twice, non-negative.
-    waiting_since_s: of each tenant's oldest waiting request [s]; infinite where it has none. Of
-    tenants with equal tokens, the one who has waited longest. Raises ValueError when nobody waits
-    or the numbers differ.
+    waiting_since_s: time of each tenant's oldest waiting request [s]; infinite where it has none.
+    Among tenants with equal tokens, the one that has waited longest goes first. Raises ValueError
+    when nobody waits or the numbers of tenants differ.
 
     >>> next_tenant([30.0, 10.0, 20.0], waiting_since_s=[0.0, float("inf"), 5.0])
     2
@@ -115,7 +115,7 @@ def example() -> SimpleNamespace:
 
 
 def check_passing_time() -> None:
-    """A request that comes a little before the end of that time goes first, and a little after it
+    """A request that arrives a little before the end of that time goes first; one a little after it
     does not.
 
     Source: `slack_key` of the chapter at both sides; by hand, 30·(4 − 0.2).
@@ -130,7 +130,7 @@ def check_passing_time() -> None:
 
 
 def check_what_the_queue_asks() -> None:
-    """What is said changes where one number crosses its limit.
+    """The advice changes where one number crosses its limit.
 
     Source: each rule by hand, at its limit.
     """
@@ -145,7 +145,7 @@ def check_what_the_queue_asks() -> None:
 
 
 def check_next_tenant() -> None:
-    """Taking the next tenant again and again gives the order in which the engine lets them in.
+    """Taking the next tenant repeatedly gives the order in which the engine lets them in.
 
     Source: `core.fleet` with tenants, on one place with equal requests that are all there.
     """

@@ -225,15 +225,15 @@ def example() -> SimpleNamespace:
 
 
 def figure_three_orders(figure: Figure) -> None:
-    """A burst from one tenant: in order of arrival all others wait behind it, with counted tokens
-    hardly any do.
+    """A burst from one tenant: in order of arrival all other tenants wait behind it; with counted
+    tokens hardly any do.
 
-    The chat machine and nine other tenants; in print with 16 places. Requests that wait beside a
-    free place wait for prompts to be read.
+    The chat machine and nine other tenants; in print, with 16 places. Requests that wait although a
+    place is free wait for prompts to be read.
 
     Alt: Waiting requests of the other tenants against time. The curve for the order of arrival
     rises steeply after the burst, stays high and falls late; that for shortest prompt first rises
-    about half as high and falls slowly; that for fair shares stays close to nothing.
+    about half as high and falls slowly; that for fair shares stays near zero.
     """
     few, clock = CHAT.limited(16), np.linspace(-BEFORE_S, CLIP_S - BEFORE_S, FRAMES)
     at = _asked(few)[2]
@@ -245,7 +245,7 @@ def figure_three_orders(figure: Figure) -> None:
 
 
 def slider_three_orders() -> dict[str, Any]:
-    """After five seconds one tenant asks for 150 answers at once. Play it: whose requests wait?
+    """After five seconds, one tenant asks for 150 answers at once. Play it: whose requests wait?
     Then give the engine more places."""
     clock, machines = np.linspace(0.0, CLIP_S, FRAMES), [CHAT.limited(few) for few in PLACES]
     runs = [
@@ -305,9 +305,9 @@ def slider_three_orders() -> dict[str, Any]:
 
 
 def check_fair_shares_spare_the_others() -> None:
-    """With counted tokens the p90 of the others' first tokens is less than a third of that in order
-    of arrival, with 16, 64 and 256 places, for three draws, and on the mixture less than half;
-    the last answer of all comes no more than a twentieth later.
+    """With counted tokens, the p90 of the others' first tokens is less than a third of that in
+    order of arrival, with 16, 64 and 256 places, for three draws, and on the mixture less than
+    half; the last answer of all comes no more than a twentieth later.
 
     Source: `core.fleet` on the same requests.
     """
@@ -325,9 +325,9 @@ def check_fair_shares_spare_the_others() -> None:
 def check_a_gateway_holds_prompts_back() -> None:
     """A gateway that lets in as many requests as there are places changes nothing on the chat
     machine, whose places the burst does not fill: the p90 of the others' first tokens is that in
-    order of arrival to a twentieth. If the prompts inside without a first token are also fewer than
-    two steps' budgets, it is within a fifth of fair shares in the engine, in three draws each with
-    16, 64 and 256 places, and on the mixture.
+    order of arrival, to within a twentieth. If the prompts inside that have no first token yet also
+    have fewer tokens together than two steps' budgets, it is within a fifth of fair shares in the
+    engine, in three draws each with 16, 64 and 256 places, and on the mixture.
 
     Source: `core.fleet` on the same requests, where the engine itself takes fair shares.
     """
@@ -346,8 +346,8 @@ def check_a_gateway_holds_prompts_back() -> None:
 
 def check_short_prompts_first_spare_nobody_with_few_places() -> None:
     """With 16 places and the shortest prompt first, the p90 of the others' first tokens is as late
-    as in order of arrival, or later, in three draws; with 256 it is less than half longer than with
-    fair shares.
+    as in order of arrival, or later, in three draws; with 256 places it is less than half longer
+    than with fair shares.
 
     Source: `core.fleet` on the same requests.
     """
@@ -361,7 +361,7 @@ def check_short_prompts_first_spare_nobody_with_few_places() -> None:
 
 
 def check_bursts_are_made_again() -> None:
-    """Two bursts of the record, served again, have the same times.
+    """Two recorded bursts, served again, take the same times.
 
     Source: the record, and its command.
     """
@@ -370,7 +370,7 @@ def check_bursts_are_made_again() -> None:
 
 
 def check_work_is_conserved() -> None:
-    """Fair shares make the burst's own last answer later, and the engine as busy as before.
+    """Fair shares make the burst's own last answer later, and keep the engine as busy as before.
 
     Source: tokens that were read and written in three orders.
     """

@@ -40,7 +40,7 @@ REQUESTS, RUNS = 1500, 32  # of three runs the gain was half as large again as o
 
 
 def sjf_gain(sizes_s: npt.ArrayLike, utilization: float) -> float:
-    """Mean response shortest first over that in order of arrival, on one place.
+    """Mean response time shortest first over that in order of arrival, on one place.
 
     sizes_s: a sample of service times, positive [s], shape (n,). utilization: ρ in (0, 1). Raises
     ValueError outside these ranges.
@@ -115,14 +115,15 @@ def example() -> SimpleNamespace:
 
 
 def figure_places(figure: Figure) -> None:
-    """What an order of known answer lengths takes off the mean: a great deal on one place, which is
-    the textbook's server, and little in an engine, unless it has few places and is nearly full.
+    """How much an order of known answer lengths takes off the mean: a great deal on one place,
+    which is the textbook's server, and little in an engine, unless it has few places and is nearly
+    full.
 
     The chat machine, shortest answer first against the order of arrival. Crosses: the formula.
 
-    Alt: Percent taken off the mean response against places, logarithmic. Two curves, for a high and
-    a very high load, fall from the formula's crosses at one place to nearly nothing from 64 places
-    on; the curve of the higher load lies above.
+    Alt: Percent taken off the mean response time against places, logarithmic. Two curves, for a
+    high and a very high load, fall from the formula's crosses at one place to nearly nothing from
+    64 places up; the curve of the higher load lies above.
     """
     axes = figure.subplots()
     for load, colour in ((0.8, "C0"), (0.95, "C1")):
@@ -136,7 +137,7 @@ def figure_places(figure: Figure) -> None:
 
 
 def check_one_place_is_the_formula() -> None:
-    """On one place the simulated gain is the formula's, to a fifth of it.
+    """On one place the simulated gain is the formula's, to within a fifth of it.
 
     Source: 32 runs of 1,500 requests of the chat machine, alone or behind each other.
     """
@@ -146,8 +147,8 @@ def check_one_place_is_the_formula() -> None:
 
 
 def check_the_gain_falls_with_the_places() -> None:
-    """The gain falls from one place to 16 and to 64, at 80% and at 95% load; with 64 places and 80%
-    it is below 1%.
+    """The gain falls from one place to 16 and to 64, at 80% and at 95% load; with 64 places at 80%
+    load it is below 1%.
 
     Source: the same requests at a rate in proportion to what the places carry.
     """
@@ -159,7 +160,7 @@ def check_the_gain_falls_with_the_places() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """Four places of the record, served again, gain as much.
+    """The recorded run on four places, served again, gains as much.
 
     Source: the record, and its command.
     """

@@ -230,17 +230,18 @@ def _mean_prompt_s(machine: Machine) -> float:
 
 
 def figure_slack(figure: Figure) -> None:
-    """A long prompt makes all behind it wait: with much slack in favour of short ones most first
-    tokens come in time; a little helps less.
+    """A long prompt makes all requests behind it wait: with much slack in favour of short prompts,
+    most first tokens come in time; a little slack helps less.
 
-    First tokens within ten seconds on the mixture: means of five draws, and shaded from the least
-    to the most; slack 0 is the order of arrival. Dashed: within a second on the chat machine with
+    First tokens within ten seconds on the mixture: means of five draws, shaded from the lowest to
+    the highest; slack 0 is the order of arrival. Dashed: within a second on the chat machine with
     64 places at 95% load, whose short prompts need more slack.
 
     Alt: Share of first tokens in time against the slack, on a logarithmic axis that begins with no
     slack. Two curves rise to above eight tenths where slack is thirty, that of the higher load from
-    far below, that of the lower load from not far below. The shaded areas about them are wide at
-    no slack and narrow with much. A dashed line is level to the middle and rises to the right end.
+    far below, that of the lower load from not far below. The shaded areas around them are wide at
+    no slack and narrow with much. A dashed line is level to the middle and rises towards the right
+    end.
     """
     axes = figure.subplots()
     places = np.arange(len(SLACKS))
@@ -262,10 +263,10 @@ def figure_slack(figure: Figure) -> None:
 
 def check_known_prompts_beat_guessed_answers() -> None:
     """On the mixture at 95% load, ordering by the uncached prompt with a slack of 30 gets more
-    first tokens in time in each of fifteen draws and takes a third or more off their p90; so it
-    does in five with prompt times known to a fifth, and in the trace's minutes. The very last first
-    token comes three times as late in the median. Ordering by answers guessed with an error of 1
-    makes the p99 at least half longer than in order of arrival.
+    first tokens in time in each of fifteen draws and takes a third or more off their p90; it also
+    does so in five draws with prompt times known to within a fifth, and in the trace's minutes. The
+    very last first token comes three times as late in the median. Ordering by answers guessed with
+    an error of 1 makes the p99 at least half longer than in order of arrival.
 
     Source: `core.fleet` on the same thousand requests.
     """
@@ -289,8 +290,8 @@ def check_known_prompts_beat_guessed_answers() -> None:
 
 
 def check_longer_runs_lose_more() -> None:
-    """Near the ceiling the line grows as long as the run lasts: of four thousand requests fewer
-    have their first token in time, in spite of the slack, than of a thousand.
+    """Near the ceiling the queue grows as long as the run lasts: even with the slack, a smaller
+    share of four thousand requests than of a thousand gets its first token in time.
 
     Source: `core.fleet`, five draws of each.
     """
@@ -301,8 +302,8 @@ def check_longer_runs_lose_more() -> None:
 
 def check_an_order_does_not_make_tokens_faster() -> None:
     """Near the ceiling at most four fifths of the requests keep both promises, short prompts first
-    or not. At two thirds load the slowest tenth of times per token is longer by 2 to 10% in the
-    mean, and as many requests keep both, to two in a hundred.
+    or not. At two-thirds load, short prompts first make the p90 time per token 2 to 10% longer in
+    the mean, and as many requests keep both promises, to within two in a hundred.
 
     Source: the same runs.
     """
@@ -318,9 +319,9 @@ def check_an_order_does_not_make_tokens_faster() -> None:
 def check_short_prompts_want_more_slack() -> None:
     """On the chat machine with 64 places near its ceiling, whose longest prompt takes a tenth of a
     second, a slack of 300 brings more first tokens within the promised second than one of 30, in
-    each of five draws; in the mean 30 gains less than half as much: k times the mean prompt is then
-    less than the p90 wait in order of arrival, and twice that or more with 300. With 300 the last
-    waits longer by no more than k times the longest prompt.
+    each of five draws; in the mean, 30 gains less than half as much. With 30, k times the mean
+    prompt is less than the p90 wait in order of arrival; with 300, it is at least twice that wait,
+    and the last request waits longer by no more than k times the longest prompt.
 
     Source: `core.fleet` on the same four thousand requests.
     """
@@ -343,7 +344,7 @@ def check_short_prompts_want_more_slack() -> None:
 
 
 def check_a_run_is_made_again() -> None:
-    """An engine of the record that runs again lets its requests wait as long.
+    """A recorded engine, run again, lets its requests wait as long.
 
     Source: the record, and its command.
     """
@@ -354,8 +355,8 @@ def check_a_run_is_made_again() -> None:
 
 
 def check_slack_bounds_overtaking() -> None:
-    """Nobody is overtaken by a request that came later than its slack: k times the difference of
-    their prompts.
+    """No request is overtaken by one that came later than the slack allows: k times the difference
+    of their prompts.
 
     Source: each pair of one run, in the order in which they were let in.
     """

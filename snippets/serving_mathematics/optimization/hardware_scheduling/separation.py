@@ -70,7 +70,7 @@ def best_split(prefill_rate: float, decode_rate: float, devices: int) -> tuple[i
 
 
 def cache_bandwidth(arrival_rate: float, prompt_tokens: float, bytes_per_token: float) -> float:
-    """Bandwidth that moving the caches from prefill to decode takes on average [B/s].
+    """Mean bandwidth that it takes to move the caches from prefill to decode [B/s].
 
     arrival_rate: λ ≥ 0 [1/s]. prompt_tokens: mean, at least 1. bytes_per_token: of the cache, all
     layers [B]. Raises ValueError outside these ranges.
@@ -124,7 +124,8 @@ def example() -> SimpleNamespace:
 
 def check_published_split() -> None:
     """A GPU that carried 1.6 requests a second in both phases carried 5.6 in prefill or 10 in
-    decode alone; two and one of them carry 10 together, 2.1 times as many per GPU.
+    decode alone; two GPUs for prefill and one for decode carry 10 together, 2.1 times as many per
+    GPU.
 
     Source: DistServe, figure 1: OPT-13B on A100, 512 tokens in, 64 out.
     """
@@ -136,8 +137,8 @@ def check_published_split() -> None:
 
 
 def check_cache_transfer() -> None:
-    """The cache of 512 tokens of OPT-66B is 1.13 GiB, which DistServe prints as GB, and ten of them
-    a second need 90 Gbit/s as it counts and 97 with bytes of a GiB.
+    """The cache of 512 tokens of OPT-66B is 1.13 GiB, which DistServe prints as GB; ten of them a
+    second need 90 Gbit/s by its count, and 97 if its GB are GiB.
 
     Source: DistServe, section 3.3, 1.13 GB and 90 Gbps; keys and values of 64 layers of width 9216
     in two bytes, the model's published configuration.
@@ -152,8 +153,8 @@ def check_cache_transfer() -> None:
 
 
 def check_chunks_leave_a_share() -> None:
-    """A device whose steps take at most 40 ms, 25 ms of them for its streams, prefills 37.5% of
-    what it could: prompts keep up below that rate and fall behind above.
+    """A device whose steps take at most 40 ms, 25 ms of that for its streams, prefills at 37.5% of
+    its full rate: prompts keep up below that rate and fall behind above it.
 
     Source: steps walked one by one for 4000 s, Poisson prompts of 0.1 s; the work that was done.
     """
@@ -174,8 +175,8 @@ def check_chunks_leave_a_share() -> None:
 
 def check_overlap_leaves_more_than_the_share() -> None:
     """Where a step takes the longer of reading weights and computing, not the sum, an 8B model on
-    an H100 reads prompts beside 64 streams at nearly all of its speed, a tenth more than the share
-    says.
+    an H100 reads prompts beside 64 streams at nearly its full speed, at least a tenth more than the
+    share says.
 
     Source: bytes and operations by hand: 16 GB of weights and 64 caches of 131 MB at 3.35 TB/s, two
     operations for each parameter at half of 989 TFLOP/s; gaps of 40 ms.
@@ -190,9 +191,9 @@ def check_overlap_leaves_more_than_the_share() -> None:
 
 
 def check_machines_apart_carry_less() -> None:
-    """Four machines, divided for the best, carry less than four that do both, on both machines, and
-    more than three quarters of it. The loss is one of few machines: eight mixtures lose less than
-    a hundredth, and more than eight at most an eighth.
+    """Four machines, divided in the best way, carry less than four that do both, on both machines,
+    but more than three quarters as much. The loss comes from their small number: eight mixtures
+    lose less than a hundredth, and larger numbers, up to 32, at most an eighth.
 
     Source: the closed form of places that are always taken; one phase alone at its own rate.
     """

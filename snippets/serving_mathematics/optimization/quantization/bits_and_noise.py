@@ -69,7 +69,7 @@ def full_scale_sqnr_db(steps: float, crest: float) -> float:
 
 
 def bits_per_weight(bits: float, shared: Sequence[tuple[float, float]]) -> float:
-    """Bits that a weight takes with its share of everything that several weights have in common.
+    """Bits that a weight takes, with its share of everything that several weights have in common.
 
     bits: of its code, positive. shared: pairs of the size of a scale or zero point [bits] and the
     number of weights that share it (at least 1). Raises ValueError on other input.
@@ -95,7 +95,8 @@ def example() -> SimpleNamespace:
 
 
 def check_six_decibels_per_bit() -> None:
-    """A full-scale sine has 6.02·b + 1.76 dB, 49.93 dB in 8 bits; a uniform signal 6.02·b.
+    """A full-scale sine has an SQNR of 6.02·b + 1.76 dB, 49.93 dB in 8 bits; a uniform signal
+    6.02·b.
 
     Source: Kester (2009), MT-001, printed to two decimals; a sine and a ramp that are quantized,
     against the steps that they really have (2^b − 1).

@@ -199,7 +199,7 @@ def check_small_floats() -> None:
 
 
 def check_nf4() -> None:
-    """The quantiles give all sixteen values of NF4 to seven digits, and use them nearly alike.
+    """The quantiles give all sixteen published values of NF4 to seven digits.
 
     Source: Dettmers et al. (2023), appendix E, computed there in single precision.
     """

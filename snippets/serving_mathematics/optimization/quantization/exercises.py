@@ -37,8 +37,8 @@ from serving_mathematics.support.require import (
 HINTS = {
     "what_to_quantize": (
         "Ask first whether the time goes into prompts: that is arithmetic, and products have to be"
-        " in eight bits. Else a step reads the cache, if that is larger than the weights. Else ask"
-        " whether it multiplies for many sequences."
+        " in eight bits. If not, a step mostly reads the cache if that is larger than the weights."
+        " Otherwise ask whether it multiplies for many sequences."
     ),
     "decode_speedup": (
         "Memory-bound time is bytes over bandwidth, and the bandwidth cancels. Only the weights"
@@ -54,7 +54,7 @@ HINTS = {
 
 
 def what_to_quantize(cache_over_weights: float, prompt_share: float, over_ridge: float) -> str:
-    """What to give fewer bits first: "cache", "weights and products" or "weights".
+    """What to give fewer bits to first: "cache", "weights and products" or "weights".
 
     cache_over_weights: bytes of the tokens in use over those of the weights. prompt_share: of the
     engine's time, in [0, 1]. over_ridge: positions of a step, one or more a sequence, over the
@@ -79,7 +79,8 @@ def what_to_quantize(cache_over_weights: float, prompt_share: float, over_ridge:
 def decode_speedup(
     weight_bits: float, context_bytes: float, parameters: float, from_bits: float = 16
 ) -> float:
-    """How much faster decoding gets with smaller weights, when reading memory takes all the time.
+    """How many times as fast decoding gets with smaller weights, when reading memory takes all the
+    time.
 
     weight_bits: of a weight afterwards, with its scales. context_bytes: of the KV caches of all
     sequences in the batch, read in every step and not quantized, non-negative [B]. parameters:
@@ -98,7 +99,8 @@ def decode_speedup(
 
 
 def answers_needed(loss: float, changed: float, power: float = 0.8) -> int:
-    """Answers that show a loss of accuracy with a 95% interval, with the given probability.
+    """Number of answers that shows a loss of accuracy in a 95% interval, with the given
+    probability.
 
     loss: of accuracy, in (0, 1). changed: share of answers that one of the models reads right and
     the other wrong, from the loss to 1. power: in [0.5, 1). With n answers the difference has
@@ -129,7 +131,7 @@ def example() -> SimpleNamespace:
 
 
 def check_what_to_quantize() -> None:
-    """The rule by hand, at both sides of its borders.
+    """The rule by hand, on both sides of its borders.
 
     Source: worked by hand.
     """
@@ -146,9 +148,9 @@ def check_what_to_quantize() -> None:
 
 
 def check_the_rule_is_that_of_the_step() -> None:
-    """While no prompt is read, what the rule says makes a step at most a tenth longer than the best
-    of the three: two dense models on three kinds of devices, contexts of 150 to 16,000 tokens and
-    up to 512 sequences, as many as fit, behind two fronts.
+    """While no prompt is read, following the rule makes a step at most a tenth longer than the best
+    of the three choices: two dense models on three kinds of devices, contexts of 150 to 16,000
+    tokens and up to 512 sequences, as many as fit, behind two fronts.
 
     Source: the scored step with weights in int4, weights and products in FP8, and a cache in FP8.
     """
@@ -183,8 +185,8 @@ def check_the_rule_is_that_of_the_step() -> None:
 
 
 def check_decode_speedup() -> None:
-    """Without context the speed-up is the ratio of the bits; as much context as weights halves the
-    gain.
+    """Without context the speed-up is the ratio of the bits; with as much context as weights, the
+    gain is halved.
 
     Source: times of 16 GB and 4.5-bit weights at 1 TB/s, added up in milliseconds.
     """
@@ -197,7 +199,7 @@ def check_decode_speedup() -> None:
 
 
 def check_answers_needed() -> None:
-    """With that many answers the loss shows in 80% of the evaluations.
+    """With that many answers, the loss shows in 80% of the evaluations.
 
     Source: 20,000 multinomial evaluations and the interval of the chapter, which is a little wider;
     for a large loss the variance of twenty questions, five lost and one gained.
@@ -226,8 +228,8 @@ def check_answers_needed() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Shares beyond 1, negative caches and losses beyond the changes are errors that name the
-    argument.
+    """Shares above 1, negative caches and losses larger than the share of changed answers are
+    errors that name the argument.
     """
     told = "prompt_share must be in [0, 1]"
     checks.raises("share", what_to_quantize, 1, 1.5, 0.1, match=told)

@@ -87,8 +87,8 @@ def example() -> SimpleNamespace:
 
 
 def check_a_mixture_gains_nothing_by_eight_bits_for_few() -> None:
-    """With few requests a mixture of 397 billion parameters is as fast in eight bits as in sixteen,
-    to a twentieth, and with more it gains.
+    """With few requests, a mixture of 397 billion parameters is as fast in eight bits as in
+    sixteen, to within a twentieth; with more requests, eight bits are faster.
 
     Source: pairs of published runs, on B200 and B300.
     """
@@ -98,8 +98,9 @@ def check_a_mixture_gains_nothing_by_eight_bits_for_few() -> None:
 
 
 def check_four_bits_with_products_gain_where_weights_lead() -> None:
-    """From FP8 to FP4 the dense 70B gains a quarter on one device in the median, less each doubling
-    and nothing on eight; mixtures gain a quarter or more, nine in ten of their pairs.
+    """From FP8 to FP4, the dense 70B gains a quarter in the median on one device, less with each
+    doubling of the devices, and nothing on eight; mixtures gain a quarter or more in the median,
+    and at least nine in ten of their pairs gain.
 
     Source: pairs of published runs, on B200 and B300.
     """

@@ -137,12 +137,12 @@ def example() -> SimpleNamespace:
 
 
 def figure_language_formats(figure: Figure) -> None:
-    """In eight bits the model reads its text nearly as before; in four the scales decide what it
-    loses.
+    """In eight bits the model reads its text nearly as before; in four, the scales decide how much
+    it loses.
 
     Growth of perplexity with 95% intervals. The file is in four bits already, so its weights are
     first moved off that grid: channels are rescaled, as in the table, or rotated, which is meant
-    for products and costs weights more.
+    for products and makes weights lose more.
 
     Alt: Dot plot with a row for each of thirteen formats, from eight bits at the top to four at the
     bottom, and growth of perplexity in percent along the axis, linear up to 1 and logarithmic
@@ -174,8 +174,8 @@ def figure_language_formats(figure: Figure) -> None:
 
 
 def check_the_function_is_kept() -> None:
-    """Rescaled and rotated, the model has the losses that it had; half precision changes no block
-    of the text by more than two hundredths of a nat.
+    """Rescaled or rotated, the model keeps its losses; half precision changes no block of the text
+    by more than two hundredths of a nat.
 
     Source: the record; the losses of the weights as shipped, in single precision.
     """
@@ -191,8 +191,8 @@ def check_the_function_is_kept() -> None:
 
 
 def check_eight_bits_are_enough() -> None:
-    """Whole numbers of eight bits with a scale an output cost less than two percent of perplexity,
-    and every format of four bits changes more tokens than any of eight with the same scales.
+    """Whole numbers of eight bits with a scale per output cost less than two percent of perplexity,
+    and every format of four bits changes more tokens than they do.
 
     Source: the record, both bases.
     """
@@ -220,8 +220,8 @@ def check_rotation_helps_activations_alone() -> None:
 
 
 def check_small_blocks_lose_less() -> None:
-    """In four bits a scale for 32 weights loses less than one for 192, and that less than one for
-    each output.
+    """In four bits, a scale for 32 weights loses less than one for 192, which loses less than one
+    for each output.
 
     Source: the record, both bases; the order of the noise on Gaussian weights.
     """
@@ -233,7 +233,7 @@ def check_small_blocks_lose_less() -> None:
 
 
 def check_the_engine_rounds_the_smallest_value() -> None:
-    """Of a Q4_1 file the engine makes what whole zero points make of it, and of the others the
+    """The engine reads a Q4_1 file as if its zero points were whole, and the other files as the
     weights that they stand for.
 
     Source: the record; losses of the engine against those of numpy with both weights.
@@ -254,8 +254,8 @@ def check_the_engine_rounds_the_smallest_value() -> None:
 
 
 def check_growth_by_hand() -> None:
-    """A difference that alternates between 0 and 0.2 nats has a mean of 0.1, and an interval of
-    Student's t on the ten tenths.
+    """A difference that alternates between 0 and 0.2 nats has a mean of 0.1, and the interval of
+    Student's t over the ten tenths.
 
     Source: s = 0.2·√(10/36), t of nine degrees of freedom, by hand.
     """

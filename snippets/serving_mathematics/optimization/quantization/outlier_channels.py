@@ -40,7 +40,7 @@ TOKENS, CHANNELS, OUTPUTS = 256, 128, 64  # of the worked layer
 def smoothing_factors(
     activation_peaks: npt.ArrayLike, weight_peaks: npt.ArrayLike, strength: float = 0.5
 ) -> FloatArray:
-    """What to divide each channel by and multiply its weights by, max|X_j|^α / max|W_j|^(1−α).
+    """What each channel is divided by and its weights multiplied by, max|X_j|^α / max|W_j|^(1−α).
 
     activation_peaks: max|X_j| over calibration tokens, positive, shape (channels,). weight_peaks:
     max|W_j| over the row of the channel, positive, same shape. strength: α in [0, 1]; 1 makes the
@@ -129,10 +129,10 @@ def example() -> SimpleNamespace:
 
 
 def figure_outlier_channel(figure: Figure) -> None:
-    """One channel that is r times larger takes log₂ r bits from all others, unless it has a scale
-    of its own or is divided out.
+    """One channel that is r times larger takes log₂ r bits from all others, unless it has its own
+    scale or is divided out.
 
-    Eight bits; signal to noise in the ordinary channels, by what shares a scale.
+    Eight bits; signal to noise in the ordinary channels, by which numbers share a scale.
 
     Alt: Signal-to-noise ratio against the size of the outlier on a logarithmic axis. Per channel
     stays level, smoothed falls slowly, per tensor and per token fall steeply to nothing.
@@ -159,7 +159,7 @@ def figure_outlier_channel(figure: Figure) -> None:
 
 def check_outlier_takes_bits() -> None:
     """An outlier of 100 costs the other channels log₂ 100 bits, 6.02 dB each; a scale per token
-    saves little, a scale per channel all.
+    recovers little, a scale per channel everything.
 
     Source: b − log₂ r with peaks instead of spreads, the SQNR of the ordinary channels alone at
     that many steps; while more than two steps are left.
@@ -179,8 +179,8 @@ def check_outlier_takes_bits() -> None:
 
 
 def check_smoothing() -> None:
-    """The product stays the same; α = ½ makes the peaks of both sides of a channel equal; α = 0 and
-    1 make all channels of the weights and of the activations equal.
+    """The product stays the same; α = ½ makes the peaks of both sides of a channel equal; α = 0
+    makes all channels of the weights equal, and α = 1 all channels of the activations.
 
     Source: exact arithmetic on a layer with an outlier of 30.
     """

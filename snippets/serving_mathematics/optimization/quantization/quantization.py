@@ -155,7 +155,8 @@ def check_integer_product() -> None:
 
 
 def check_granularity() -> None:
-    """A scale for fewer weights never errs more, and a scale for each of one is the same.
+    """The fewer weights share a scale, the smaller the error: with one scale for all, one for each
+    output, and one for each block of 8 and of 2.
 
     Source: squared errors with one scale, one for each output, and one for blocks of 8 and of 2.
     """

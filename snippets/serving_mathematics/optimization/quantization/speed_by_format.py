@@ -93,15 +93,15 @@ def example() -> SimpleNamespace:
 
 def figure_speed_by_format(figure: Figure) -> None:
     """While no prompt is read, four bits are fastest up to half of the places, and eight bits with
-    products in eight beyond that.
+    eight-bit products beyond that.
 
     The chat machine without prompts; in print, its tokens a second over those in 16 bits at the
-    same batch. The weights that move are the first of SmolLM2's first output projection; time and
-    size are the same for all int4.
+    same batch. The weights shown on screen are the first of SmolLM2's first output projection; time
+    and size are the same for all int4 formats.
 
     Alt: Lines of relative speed against sequences in a step, logarithmic. Int4 starts near twice
-    the speed of sixteen bits and falls to the same speed. FP8 starts lower and falls less. The
-    lines cross on the way.
+    the speed of sixteen bits and falls to the speed of sixteen bits. FP8 starts lower and falls
+    less. The lines cross on the way.
     """
     axes = figure.subplots()
     base = _tokens_per_s("BF16")
@@ -160,7 +160,7 @@ def _weight_bars(form: str) -> list[tuple[Any, ...]]:
 
 
 def slider_speed_by_format() -> dict[str, Any]:
-    """Drop bits, then fill the batch: what shrinks, what stays, and what do weights lose?"""
+    """Drop bits, then fill the batch: what shrinks, what stays, and what do the weights lose?"""
 
     def each(told: Callable[[str, str, int], Any]) -> list[list[Any]]:
         return [[told(*SHOWN[name], size) for size in STEPS] for name in SHOWN]
@@ -223,14 +223,13 @@ def slider_speed_by_format() -> dict[str, Any]:
 
 
 def check_four_bits_for_few_eight_for_many() -> None:
-    """For one sequence int4 is fastest; at the ceiling FP8 carries a quarter more than 16 bits or
-    better, and int4 hardly more than those.
+    """For one sequence int4 is fastest; at the ceiling FP8 carries at least a fifth more than 16
+    bits, and int4 about as much as 16 bits.
 
-    So it is behind the front of an installed engine, with half as many places, and with prompts
-    that are found in a cache for int4 in small batches.
+    The same holds behind the front of an installed engine, and with half as many places.
 
-    Before any prompt int4 leads up to half of the places, and FP8 above, by a tenth over 16 bits
-    where all are taken. With 32 places int4 carries a third to a half more, also on an L40S.
+    While no prompt is read, int4 leads up to half of the places, and FP8 above, by about a tenth
+    over 16 bits where all are taken. With 32 places int4 carries 30 to 60% more, also on an L40S.
 
     Source: `core.machines`; the machine with other limits, and with another front.
     """
@@ -256,9 +255,9 @@ def check_four_bits_for_few_eight_for_many() -> None:
 
 
 def check_floors_take_what_few_bytes_gain() -> None:
-    """For one sequence FP8 gains from three billion parameters a device on, on a B200, which reads
-    faster, from ten on, and then in every batch; it gains nothing where one device reads fewer
-    over a slice or a small model's many layers.
+    """For one sequence, FP8 gains from three billion parameters per device up, and on a B200, which
+    reads faster, from ten up; it then gains in every batch. It gains nothing where a device reads
+    fewer, as slices of a split model or over a small model's many layers.
 
     Source: the scored step, whose floors of kernels that quantize their input are measured.
     """
@@ -282,7 +281,7 @@ def check_floors_take_what_few_bytes_gain() -> None:
 
 def check_room_is_a_ceiling_where_memory_is_short() -> None:
     """A model of 32 billion parameters on the chat machine's device carries more than twice as much
-    with four bits as with sixteen, and more still in FP8, since several times as many tokens fit.
+    with four bits as with sixteen, and even more in FP8, since several times as many tokens fit.
 
     Source: memory by hand: 80 GiB by nine tenths, less 4 GiB and the weights, over 64 layers with 8
     heads of 128 numbers.
@@ -308,8 +307,8 @@ def _backlog_tokens_per_s(one: Deployment, prompt: int, answer: int) -> float:
 
 def check_a_cache_in_eight_bits_where_memory_is_short() -> None:
     """Where requests wait for memory and answers are long, a cache in eight bits carries more than
-    weights in four bits or in FP8, though the weights are a seventh larger than the cache; less
-    than both if they are three times as large.
+    weights in four bits or in FP8 would, even if the weights are a seventh larger than the cache;
+    if the weights are three times as large, it carries less than either.
 
     Source: the simulator with all requests there from the start.
     """
@@ -328,10 +327,10 @@ def check_a_cache_in_eight_bits_where_memory_is_short() -> None:
 
 
 def check_products_where_memory_is_short() -> None:
-    """Where requests wait for memory, FP8 carries more if many short ones fit once weights have
-    four bits, as many as make products pay, and int4 if few long ones do. Told apart so, the format
-    carries at most a tenth less than the better one; FP8 always may carry an eighth less, int4
-    always a quarter.
+    """Where requests wait for memory, FP8 carries more if, once weights have four bits, enough
+    short requests fit to make products pay; int4 carries more if few long ones fit. The format
+    chosen by this rule carries at most a tenth less than the better one; FP8 every time may carry
+    an eighth less, int4 every time a quarter.
 
     Source: the simulator with all requests there from the start; a dense model on one device and
     one on two whose weights take nine tenths of what an engine may use.
