@@ -443,8 +443,8 @@ def preemption(run: Run, asked: Asked) -> Finding | None:
         "problem" if many else "note",
         f"{count:,.0f} preemptions{each}",
         "a preempted request is computed again, and its reader sees a gap",
-        f"lower {(flags := _engine_flags(run, asked))[0]}, keep memory for answers that grow "
-        f"({flags[4]}), or {_memory_change(flags)}"
+        f"lower {(flags := _engine_flags(run, asked))[0]}, where answers are long keep some memory "
+        f"free ({flags[4]}), or {_memory_change(flags)}"
         if many
         else "look again at a higher load: so few cost less than any change would",
         "the engine's own count",
