@@ -291,7 +291,7 @@ def test_an_address_that_the_home_page_cannot_answer_is_told(
 ) -> None:
     page.goto(f"{origin}{query}")
     sure = page.locator(".home-question small")
-    expect(sure).to_contain_text(f"This address asks for {HOSTILE_ADDRESSES[query]}, of which")
+    expect(sure).to_contain_text(f"This address asks for {HOSTILE_ADDRESSES[query]}, which")
     expect(page.locator(".home-question .told")).to_contain_text("You need one replica of 4 GPUs")
     expect(page.locator(".home-question img")).to_have_count(0)
 

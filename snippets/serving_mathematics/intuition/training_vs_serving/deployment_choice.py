@@ -369,7 +369,7 @@ def slider_cheapest() -> dict[str, Any]:
             "broken": "cannot keep the promise",
         },
         "reading": "The cheapest that is good enough takes {replicas} replicas, ${price} an hour,"
-        " {gap} a token on average, and {peak} of its devices' peak arithmetic."
+        " {gap} a token on average, at {peak} of peak arithmetic."
         f" Of {len(zoo)} deployments, {{able}} keep the promise.",
     }
 
