@@ -96,7 +96,8 @@ def test_sentences_say_one_and_several(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "within 0.13 s and then, on average, one every 10 ms, at 40% of" in told
     assert sure.startswith("Of 1,234 measured runs like this, all of tuned engines, eight of ten ")
     assert "took 0.90 to 1.10 times" in sure
-    assert "with 1.10, the answer stays the same. An engine as installed takes longer" in sure
+    assert "with 1.10, the answer stays the same. An engine as installed takes longer for" in sure
+    assert "An engine as installed takes longer for a token. A GPU" in sure
     told, sure = said(300, 8, "bf16", 90, 126, 9.6, 310)
     assert "<b>300 replicas of 8 GPUs</b> in BF16, <b>$6,240.00 an hour</b>" in told
     assert "it takes 310 replicas" in sure

@@ -51,7 +51,10 @@ def test_late_requests_send_the_reader_to_what_they_have_in_common() -> None:
     for columns, told in (
         ({"tenant": tenant}, "look at what holds b up before"),
         ({"failed": late.astype(float)}, "fix what fails"),
-        ({"failed": (late & (sent < 880)) * 1.0}, "fix what fails: enough of the answers"),
+        (
+            {"failed": (late & (sent < 880)) * 1.0},
+            "fix what fails: enough of the answers that came",
+        ),
         (slept, "keep an engine awake"),
         (slept | {"prompt_tokens": np.where(late, 9e4, 9e2)}, "lower the load"),
     ):

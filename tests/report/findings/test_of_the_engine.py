@@ -193,7 +193,7 @@ def test_who_waits_at_the_last_scrape_is_in_no_mean_yet(waiting: float, level: s
     values |= {"running": np.full(2, 256.0), "waiting": np.array([0.0, waiting])}
     found = queue_or_prefill(Run("", "", series=Series(np.arange(2.0), values)), Asked())
     assert (found.level if found else None) == level
-    assert found is None or "at the last scrape 400 waited and 256" in found.seen
+    assert found is None or "at the last scrape 400 waited and 256 ran" in found.seen
 
 
 def test_every_chunk_of_a_prompt_is_a_cause_of_stalls() -> None:

@@ -53,38 +53,47 @@ def _weights_over_cache(one: Deployment, prompt: float, answer: float) -> float:
     return weights / cache
 
 
+def _time_of_prompts(one: Deployment, prompt: float, answer: float) -> float:
+    """The share of a full engine's time that prompts take, by one alone on an idle engine."""
+    alone = Workload(np.zeros(1), np.array([prompt]), np.ones(1, dtype=int))
+    made = engine_of(one, alone, CHAT.token_budget, 1, memory_share=one.memory_share)
+    reads = saturated_rate(np.full(9, prompt), np.ones(9, dtype=int), made.engine)
+    return _full_rate(one, prompt, answer) / reads
+
+
+_ENGINES = [
+    _short_of_memory("Llama-3.1-8B", "h100", 1, 0.9),
+    _short_of_memory("Qwen3-32B", "b200", 1, 0.7),
+    _short_of_memory("Qwen3-32B", "h200", 1, 0.9),
+    _short_of_memory("Qwen3-14B", "h100", 1, 0.68),
+    _short_of_memory("Qwen3-14B", "h100", 1, 0.5),
+    _short_of_memory("Qwen3-14B", "l40s", 1, 0.95),
+    _short_of_memory("Llama-3.1-70B", "h200", 2, 0.9),
+    _short_of_memory("Llama-3.1-70B", "h200", 2, 0.82),
+    _short_of_memory("Qwen3-32B", "h200", 1, 0.7),
+]
+_LONG = [(1000, 6000), (1000, 2000), (2000, 1000), (8000, 1000), (1000, 300), (4000, 200)]
+_SHORT = (300, 1000)  # tokens of prompts and answers of which memory holds hundreds
+
+
 def check_which_bits_a_full_memory_asks_for() -> None:
     """Where memory is full, take FP8 for weights that are more than one and a half times the cache,
     or if prompts take a third of the time; else eight bits for the cache. That carries at least
     nine tenths of what the better of the two does, or four fifths where hundreds of short requests
     run.
 
-    Source: the scored step model, with weights in sixteen bits of a quarter of the cache to twice
-    and a half; the time of prompts by one alone on an idle engine.
+    Source: the scored step model, with weights in sixteen bits of a quarter of the cache to three
+    times; the time of prompts by one alone on an idle engine.
     """
-    long = [(1000, 6000), (1000, 2000), (2000, 1000), (8000, 1000), (1000, 300), (4000, 200)]
     worst = {"long": 1.0, "short": 1.0}
-    for model, system, devices, share in (
-        ("Llama-3.1-8B", "h100", 1, 0.9),
-        ("Qwen3-32B", "b200", 1, 0.7),
-        ("Qwen3-32B", "h200", 1, 0.9),
-        ("Qwen3-14B", "h100", 1, 0.68),
-        ("Llama-3.1-70B", "h200", 2, 0.82),
-        ("Qwen3-32B", "h200", 1, 0.7),
-        ("Qwen3-14B", "l40s", 1, 0.95),
-    ):
-        one = _short_of_memory(model, system, devices, share)
+    for one in _ENGINES:
         size = weight_bytes(one) / cache_room_bytes(one)
-        short = [(300, 1000)] if size > 0.5 else []  # the places of the first end before its memory
-        for prompt, answer in [*long, *short]:
-            alone = Workload(np.zeros(1), np.array([prompt]), np.ones(1, dtype=int))
-            engine = engine_of(one, alone, CHAT.token_budget, 1, memory_share=share).engine
-            read = saturated_rate(np.full(9, prompt), np.ones(9, dtype=int), engine)
-            prompts = _full_rate(one, prompt, answer) / read
+        short = [_SHORT] if size > 0.5 else []  # the places of the first end before its memory
+        for prompt, answer in [*_LONG, *short]:
             ratio = _weights_over_cache(one, prompt, answer)
-            told = ratio if size > 1.5 or prompts > 1 / 3 else 1 / ratio
-            kind = "short" if (prompt, answer) in short else "long"
-            worst[kind] = min(worst[kind], told)
+            weights_first = size > 1.5 or _time_of_prompts(one, prompt, answer) > 1 / 3
+            kind = "short" if (prompt, answer) == _SHORT else "long"
+            worst[kind] = min(worst[kind], ratio if weights_first else 1 / ratio)
     checks.inside("told over the better, at worst", worst["long"], 0.9, 1.0)
     checks.inside("the same where hundreds of short ones run", worst["short"], 0.8, 0.9)
 
@@ -97,16 +106,20 @@ def check_weights_twice_the_cache_ask_for_fewer_bits() -> None:
     reads w + 1 either way, so that FP8 carries (1 + w/2)/2 times as much as twice the sequences; to
     a tenth the scored step model, with answers six times as long as prompts.
     """
-    for model, system, devices, share in (
-        ("Qwen3-32B", "b200", 1, 0.7),
-        ("Qwen3-32B", "h200", 1, 0.9),
-        ("Llama-3.1-70B", "h200", 2, 0.9),
-        ("Qwen3-32B", "h200", 1, 0.7),
-        ("Qwen3-14B", "h100", 1, 0.5),
-        ("Qwen3-14B", "l40s", 1, 0.95),
-    ):
-        one = _short_of_memory(model, system, devices, share)
+    for one in _ENGINES:
         size = weight_bytes(one) / cache_room_bytes(one)
-        label = f"{model} on {devices} {system}, weights {size:.2f} times the cache"
-        ratio = _weights_over_cache(one, 1000.0, 6000.0)
-        checks.close(label, ratio, (1 + size / 2) / 2, rtol=0.1)
+        label = f"weights {size:.2f} times the cache"
+        checks.close(label, _weights_over_cache(one, *_LONG[0]), (1 + size / 2) / 2, rtol=0.1)
+
+
+def check_prompts_ask_for_smaller_weights() -> None:
+    """Where memory is full and the weights are smaller than the cache, a cache in eight bits
+    carries more than weights in FP8 if answers take most of the time, and less if prompts do.
+
+    Source: the scored step model, with weights in sixteen bits of a quarter of the cache.
+    """
+    one = replace(CHAT.deployment, precision="bf16", cache_bytes=2.0)
+    checks.inside("weights over cache", weight_bytes(one) / cache_room_bytes(one), 0.2, 0.35)
+    for prompt, answer, low, high in ((6000.0, 1500.0, 0.6, 0.9), (4000.0, 200.0, 1.1, 1.4)):
+        ratio = _weights_over_cache(one, prompt, answer)
+        checks.inside(f"{prompt:.0f} and {answer:.0f} tokens", ratio, low, high)
