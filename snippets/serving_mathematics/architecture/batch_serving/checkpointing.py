@@ -20,7 +20,7 @@ import numpy as np
 from serving_mathematics.support import checks
 from serving_mathematics.support.require import require_positive
 
-DAY_S, SPOT_S = 86_400.0, 7200.0  # between two kills: seldom, and as on spot machines
+DAY_S, SPOT_S = 86_400.0, 7200.0  # between two kills: seldom, and often
 SHARD_S = 120.0  # δ of the worked numbers: the start of an engine
 
 
