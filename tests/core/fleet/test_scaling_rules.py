@@ -66,11 +66,30 @@ def test_an_external_value_multiplies_the_ready_ones_alone(
 ) -> None:
     """As `getUsageRatioReplicaCount` of Kubernetes does; no direction is kept."""
     starting = min(starting, n - 1)
-    wanted = hpa_replicas(n, metric, target, not_ready=starting, external=True)
+    wanted = hpa_replicas(n, metric, target, not_ready=starting, metric_type="External")
     if abs(metric / target - 1) > 0.1 + 1e-9:
         assert wanted == max(1, math.ceil(Fraction((n - starting) * metric, target)))
     elif abs(metric / target - 1) < 0.1 - 1e-9:
         assert wanted == n
+
+
+@given(fleets, st.integers(0, 499), whole_metrics, whole_targets)
+def test_a_metric_of_each_pod_is_made_up_for_starting_ones(
+    n: int, starting: int, metric: int, target: int
+) -> None:
+    """As `calcPlainMetricReplicas` of Kubernetes does, pod by pod: one without a metric gets the
+    target on the way down and 0 on the way up, and no direction is reversed.
+    """
+    starting = min(starting, n - 1)
+    wanted = hpa_replicas(n, metric, target, not_ready=starting, metric_type="Pods")
+    first = Fraction(metric, target)
+    pods = [Fraction(metric)] * (n - starting)
+    pods += [Fraction(target if first < 1 else 0)] * starting
+    ratio = sum(pods) / (len(pods) * target)
+    if first > 1 > ratio or Fraction(91, 100) < ratio < Fraction(109, 100):
+        assert wanted == n
+    elif abs(ratio - 1) > Fraction(11, 100):
+        assert wanted == max(1, math.ceil(ratio * len(pods)))
 
 
 def test_hpa_keeps_one_replica_and_ignores_rounding_noise() -> None:

@@ -41,7 +41,26 @@ def _on_tokens(target_s: float, replica: Replica) -> Policy:
         minute.append(float(np.interp(requests / ready, counts, times)))
         metric = sum(minute) / len(minute)
         starting = replicas - ready
-        return hpa_replicas(replicas, metric, target_s, not_ready=starting, external=True)
+        return hpa_replicas(
+            replicas, metric, target_s, not_ready=starting, metric_type="External"
+        )
+
+    return damped(asked)
+
+
+def _as_for_cpu(held: float) -> Policy:
+    """Requests inside, if starting replicas counted as they do for CPU: none is kept on the way
+    down. Kubernetes counts them so while their pods are pending.
+
+    held: requests in each ready replica.
+
+    >>> policy = _as_for_cpu(10.0)
+    >>> [policy(15.0 * k, 10, 5, 1.0, 25.0) for k in range(22)][-1]
+    3
+    """
+
+    def asked(replicas: int, ready: int, _taken: float, requests: float) -> int:
+        return hpa_replicas(replicas, requests / ready, held, not_ready=replicas - ready)
 
     return damped(asked)
 

@@ -31,7 +31,11 @@ import numpy.typing as npt
 
 from serving_mathematics.capacity.autoscaling.fluid_fleet import _run_fleet
 from serving_mathematics.capacity.autoscaling.replica_response import Replica, replica_of
-from serving_mathematics.capacity.autoscaling.signal_policies import _on_arrivals, _on_tokens
+from serving_mathematics.capacity.autoscaling.signal_policies import (
+    _as_for_cpu,
+    _on_arrivals,
+    _on_tokens,
+)
 from serving_mathematics.core.fleet.scaling_rules import (
     HPA_TOLERANCE,
     Policy,
@@ -114,6 +118,8 @@ def _policy(
     full_s = float(replica.tokens_s[-1])
     if name == "requests":
         return hpa(setting * replica.places, signal="concurrency")
+    if name == "as for CPU":
+        return _as_for_cpu(setting * replica.places)
     if name == "waiting":
         return hpa_waiting(setting, replica.places)
     if name == "waiting, from a minimum":
@@ -313,9 +319,10 @@ def check_where_the_ranking_turns() -> None:
     """Where a lone request takes a fifth of a full engine's time per token or more, requests inside
     cost less than time per token: on chat with 128 places and on the mixture with 16. On chat with
     64 places they cost much less, at a target of half of the places, where 256 places want a fifth.
-    Where a lone request takes less than a sixth, time per token costs less: on both machines with
-    all places and, at the page's share, on chat with as many places as keep its promise to 99 in a
-    hundred. Both hold for start-ups of one and of ten minutes.
+    Where a lone request takes less than a sixth, time per token costs less, on both machines with
+    all places. Both hold for start-ups of one and of ten minutes. On chat with as many places as
+    keep its promise to 99 in a hundred, a lone request takes just less than a sixth, and both cost
+    the same to a twentieth.
 
     Source: the same shift; the signal of a full engine.
     """
@@ -334,8 +341,9 @@ def check_where_the_ranking_turns() -> None:
         checks.holds(f"{label}: as its lone request says", turns, got=paid)
     kept = CHAT.limited(KEPT_PLACES)
     told = _run("tokens", 0.38, machine=kept)
-    paid = [told.replica_hours, _best("requests", kept).hours]
-    checks.holds("195 places: less", told.late_share <= LATE and paid[0] < 0.97 * paid[1], got=paid)
+    over = told.replica_hours / _best("requests", kept).hours
+    checks.inside("195 places: time per token over requests inside", over, 0.95, 1.05)
+    checks.inside("195 places: late", told.late_share, 0.0, LATE)
     checks.inside("195 places: lone request over a full engine", _lone_share(kept), 0.16, 1 / 6)
     few = CHAT.limited(64)
     targets = [_best("requests", machine).setting for machine in (few, CHAT)]
@@ -437,8 +445,8 @@ def check_three_times_a_lone_request() -> None:
 def check_arrivals_believe() -> None:
     """Arrivals show neither heavier requests nor that a replica carries less than was said; said a
     quarter too high, it makes twice as many late. Time per token shows both, because it is
-    measured. With its target a quarter too high, or that of requests inside, at most three in a
-    hundred are late.
+    measured. With its target a quarter too high, at most three in a hundred are late, and with that
+    of requests inside, three on chat and five on the mixture.
 
     Source: the same settings, in these situations, for two machines.
     """
@@ -450,9 +458,9 @@ def check_arrivals_believe() -> None:
         checks.holds(f"{label}, heavier: tokens", late["tokens"] < 1.5 * LATE, got=late)
         wrong = _run("arrivals", best["arrivals"], "surprise", machine, 180.0, 1 / (1 - WRONG))
         checks.holds(f"{label}, believed", wrong.late_share > 1.5 * LATE, got=wrong.late_share)
-        for name in ("tokens", "requests"):
+        for name, most in (("tokens", 0.03), ("requests", 0.03 if machine is CHAT else 0.05)):
             run = _run(name, _best(name, machine).setting / (1 - WRONG), machine=machine)
-            checks.inside(f"{label}, target: {name}", run.late_share, 0.5 * LATE, 1.5 * LATE)
+            checks.inside(f"{label}, target: {name}", run.late_share, 0.5 * LATE, most)
 
 
 def check_the_setting_is_narrow() -> None:
@@ -470,21 +478,25 @@ def check_the_setting_is_narrow() -> None:
 
 
 def check_hot_targets_swing() -> None:
-    """With a target of two fifths of the places for requests inside, a tenth or more of all
-    requests are late, whatever the start-up.
+    """With a target of two fifths of the places for requests inside, more than six in a hundred are
+    late, whatever the start-up, and on chat, where it takes three minutes or more, a fifth or more.
+    If starting replicas counted as for CPU, a tenth or more would be late everywhere.
 
     Source: the same shift, for two machines and three start-ups.
     """
     for machine, startup_s in ((CHAT, 60.0), (CHAT, 180.0), (CHAT, 600.0), (MIXTURE, 180.0)):
-        run = _run("requests", 0.4, "surprise", machine, startup_s)
+        late = _run("requests", 0.4, "surprise", machine, startup_s).late_share
         label = f"{machine.name}, start-up {startup_s:g} s"
-        checks.holds(label, run.late_share > 0.1, got=run.late_share)
+        least = 0.2 if machine is CHAT and startup_s >= 180 else 0.06
+        checks.holds(label, late > least, got=late)
+        late = _run("as for CPU", 0.4, "surprise", machine, startup_s).late_share
+        checks.holds(f"{label}, starting ones as for CPU", late > 0.1, got=late)
 
 
 def check_a_target_without_tuning() -> None:
     """Requests inside, held where a token takes twice as long as alone, but at no more than two
     fifths of the number with which the promise breaks, keep the promise on the shift and cost at
-    most 1.2 times the best setting. A fifth of that number keeps it too, and costs up to twice as
+    most 1.25 times the best setting. A fifth of that number keeps it too, and costs up to twice as
     much. With hundreds of places, four fifths of it make more than a third late.
 
     Source: the same shift, for three replicas.
@@ -497,7 +509,7 @@ def check_a_target_without_tuning() -> None:
         run, careful, hot = (
             _run.again("requests", target / replica.places, machine=machine) for target in targets
         )
-        checks.inside(f"{label}: paid, over the best", run.replica_hours / best, 0.95, 1.2)
+        checks.inside(f"{label}: paid, over the best", run.replica_hours / best, 0.95, 1.25)
         checks.inside(f"{label}: a fifth, paid", careful.replica_hours / best, 0.95, 2.0)
         worst = max(run.late_share, careful.late_share)
         checks.holds(f"{label}: late", worst <= LATE, got=worst)

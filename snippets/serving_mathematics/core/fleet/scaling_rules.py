@@ -67,28 +67,31 @@ def hpa_replicas(
     target: float,
     *,
     not_ready: int = 0,
-    external: bool = False,
+    metric_type: Literal["Resource", "Pods", "External"] = "Resource",
     tolerance_up: float = HPA_TOLERANCE,
     tolerance_down: float = HPA_TOLERANCE,
 ) -> int:
     """Replicas that Kubernetes' Horizontal Pod Autoscaler asks for: ⌈n·m/target⌉ outside the
-    tolerance, else n; starting ones by the rule for CPU, or for one number of the whole fleet.
+    tolerance, else n; what starting ones count for hangs on the type of the metric.
 
     replicas: n, ready and starting ones. metric: m, mean over the ready ones, in the unit of
-    target. not_ready: how many of the n are still starting; they do no work, so when the ready ones
-    are above target they count as a metric of 0, and below target they are left out. external:
-    m is an external metric of the type `Value`, as KEDA hands it on: starting ones are always left
-    out, so fewer than n may be asked for while m is above target. tolerance_up, tolerance_down: the
-    ratio m/target may lie in [1 − down, 1 + up]. Returns at least 1, the default minimum. Raises
-    ValueError on input outside these ranges.
-    Source: Kubernetes, replica_calculator.go, GetResourceReplicas, getUsageRatioReplicaCount and
-    Tolerances.isWithin.
+    target. not_ready: how many of the n are still starting, without a metric of their own.
+    metric_type: "Resource" is CPU, where starting ones count as 0 while m is above target and are
+    left out below; "Pods" a number that each replica tells, where they count as 0 above and as the
+    target below, so none is called off; "External" one number of the fleet with a target of type
+    `Value`, as KEDA hands it on: they are always left out, so fewer than n may be asked for while m
+    is above target. tolerance_up, tolerance_down: the ratio m/target may lie in [1 − down, 1 + up].
+    Returns at least 1, the default minimum. Raises ValueError on input outside these ranges.
+    Source: Kubernetes, replica_calculator.go, GetResourceReplicas, calcPlainMetricReplicas,
+    getUsageRatioReplicaCount and Tolerances.isWithin.
 
     >>> hpa_replicas(50, metric=90, target=75)
     60
     >>> hpa_replicas(10, metric=90, target=75, not_ready=1)  # 9·90/75 = 10.8 is within 10% of 10
     10
-    >>> hpa_replicas(10, metric=90, target=75, not_ready=4, external=True)  # 6·90/75 = 7.2
+    >>> hpa_replicas(10, metric=30, target=75, not_ready=4, metric_type="Pods")  # 6·30/75 + 4
+    7
+    >>> hpa_replicas(10, metric=90, target=75, not_ready=4, metric_type="External")  # 6·90/75
     8
     """
     not_ready = as_number(not_ready=not_ready)
@@ -101,17 +104,22 @@ def hpa_replicas(
         f"an integer in [0, {replicas})",
         not_ready,
     )
+    types = ("Resource", "Pods", "External")
+    require(metric_type in types, "metric_type", f"one of {', '.join(types)}", metric_type)
     tolerance_up = require_non_negative(tolerance_up=tolerance_up)
     tolerance_down = require_in("[0, 1]", tolerance_down=tolerance_down)
-    ready = replicas - not_ready
-    ratio = metric / target
-    if ratio > 1 and not_ready > 0 and not external:
-        ratio = metric * ready / (target * replicas)
-        if ratio < 1:  # counting the starting ones would turn growth into shrinkage
+    ready = counted = replicas - not_ready
+    own = ratio = metric / target
+    wanted = ready * own
+    if not_ready > 0 and metric_type != "External" and (own > 1 or metric_type == "Pods"):
+        counted = replicas
+        wanted += not_ready if own < 1 else 0
+        ratio = wanted / counted
+        if own > 1 > ratio:  # counting the starting ones would turn growth into shrinkage
             return replicas
     if 1 - tolerance_down <= ratio <= 1 + tolerance_up:
         return replicas
-    return max(1, _whole(ready * metric / target))
+    return max(1, _whole(wanted))
 
 
 def knative_replicas(
@@ -198,8 +206,11 @@ def hpa(
     stabilization_s = require_non_negative(stabilization_s=stabilization_s)
 
     def asked(replicas: int, ready: int, utilization: float, concurrency: float) -> int:
-        metric = utilization if signal == "utilization" else concurrency / ready
-        return hpa_replicas(replicas, metric, target, not_ready=replicas - ready)
+        starting = replicas - ready
+        if signal == "utilization":
+            return hpa_replicas(replicas, utilization, target, not_ready=starting)
+        own = concurrency / ready
+        return hpa_replicas(replicas, own, target, not_ready=starting, metric_type="Pods")
 
     return damped(asked, stabilization_s)
 
