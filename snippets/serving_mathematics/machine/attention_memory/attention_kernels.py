@@ -72,8 +72,7 @@ BATCHES = (1, 16, 64)
 def figure_kernels(figure: Figure) -> None:
     """Few long sequences take as long as many short ones: what counts is the sum of their tokens.
 
-    Attention of one layer on an H100 with TensorRT-LLM, in 16 bits: measured, and as lines the
-    bytes over the bandwidth.
+    Measured on an H100 with TensorRT-LLM, in 16 bits; lines are the bytes over the bandwidth.
 
     Alt: Line chart with logarithmic axes of microseconds against the tokens of all sequences
     together. Circles, plus signs and crosses, for one, sixteen and sixty-four sequences, lie on top

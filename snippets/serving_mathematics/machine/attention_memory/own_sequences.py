@@ -185,8 +185,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_own_sequences(figure: Figure) -> None:
-    """With a latent or states, more sequences fit if each device has its own. With a head for each
-    device fewer do, because attention's weights are copied.
+    """With a latent or states, more fit as own sequences; with a head for each device fewer do,
+    because weights are copied.
 
     Sequences of 32,768 tokens on eight H200.
 

@@ -131,8 +131,8 @@ def example() -> SimpleNamespace:
 def figure_who_fits(figure: Figure) -> None:
     """Longer contexts leave room for fewer sequences; a full cache takes as long to read as before.
 
-    Predicted for eight H200 that share layers, with a cache in BF16. Where a model selects what it
-    reads, or keeps states, a full cache of long contexts takes less time to read.
+    Eight H200 that share layers, with a cache in BF16. Where a model selects what it reads, or
+    keeps states, it takes less.
 
     Alt: Two line charts against the tokens of each sequence, with logarithmic axes. On the left,
     the sequences that fit fall in proportion for five models, gpt-oss-120b far above the others. On
