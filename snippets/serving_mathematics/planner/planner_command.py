@@ -114,7 +114,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--flags", action="store_true", help="print what starts the cheapest fleet")
     parser.add_argument("--kubernetes", action="store_true", help="print it for Kubernetes")
     parser.add_argument(
-        "--summary", action="store_true", help="print fifteen lines [in a terminal]"
+        "--summary", action="store_true", help="print about fifteen lines [in a terminal]"
     )
     parser.add_argument("--whole", action="store_true", help="print everything, there too")
     parser.add_argument("--presets", action="store_true", help="list models and devices")

@@ -69,7 +69,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="files of one test or log, or folders of them")
-    add("--out", metavar="FOLDER", help="write report.html, .md, .json and files to take along")
+    add("--out", metavar="FOLDER", help="write report.html, .md, .json and files to use")
     add(
         "--against",
         metavar="FILE",

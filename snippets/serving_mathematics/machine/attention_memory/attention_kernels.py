@@ -72,13 +72,12 @@ BATCHES = (1, 16, 64)
 def figure_kernels(figure: Figure) -> None:
     """Few long sequences take as long as many short ones: what counts is the sum of their tokens.
 
-    Attention of one layer on an H100, TensorRT-LLM, 16 bits; lines are the bytes over the
-    bandwidth.
+    Measured on an H100 with TensorRT-LLM, in 16 bits; lines are the bytes over the bandwidth.
 
     Alt: Line chart with logarithmic axes of microseconds against the tokens of all sequences
-    together. Circles, plus signs and crosses of one, sixteen and sixty-four sequences lie on each
-    other along two curves, one of eight heads and, further down, one of a latent; both rise from a
-    floor towards a straight line below them.
+    together. Circles, plus signs and crosses, for one, sixteen and sixty-four sequences, lie on top
+    of each other along two curves, one for eight heads and, further down, one for a latent. Each
+    curve rises from a floor towards a straight line below it.
     """
     axes = figure.subplots()
     for kernel, wanted, token, colour, name in KERNELS:
@@ -99,17 +98,18 @@ def figure_kernels(figure: Figure) -> None:
         xlim=(1600, 2.6e6),
         ylim=(4, 2000),
         xlabel="tokens of all sequences together",
-        ylabel="attention of one layer [µs]",
+        ylabel="time of one layer's attention [µs]",
     )
     axes.set_xticks([4096, 65536, 2**20], ["4,096", "65,536", "1,048,576"])
     axes.minorticks_off()
 
 
 def check_kernels_read_their_bytes() -> None:
-    """At long contexts grouped heads and latents take their bytes at 55 to 100% of the bandwidth.
+    """With long contexts, kernels of grouped heads and of latents read their bytes at 55 to 100% of
+    the bandwidth of the data sheet.
 
-    Source: kernels of three backends on an H100, 16 sequences or 64, the longest context of each;
-    `records/machine_series.json.gz`. None beats the data sheet.
+    Source: kernels of two backends on an H100, 64 sequences, the longest context of each;
+    `records/machine_series.json.gz`.
     """
     for kernel, wanted, a_token in (
         ("grouped", {"heads": 64, "width": 128}, 4096),
@@ -129,8 +129,9 @@ def check_kernels_read_their_bytes() -> None:
 
 
 def check_few_long_take_as_long_as_many_short() -> None:
-    """Sixteen sequences take as long as sixty-four of a quarter of the length, within an eighth,
-    from 131,072 tokens in all: heads and latents, three engines.
+    """From 131,072 tokens in all, attention takes as long with sixteen sequences as with sixty-four
+    of a quarter of their length, within an eighth: for heads on three engines, and for latents on
+    two.
 
     Source: kernels on an H100, in 16 bits; `records/machine_series.json.gz`.
     """

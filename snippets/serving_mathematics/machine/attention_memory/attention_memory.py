@@ -50,7 +50,7 @@ def held_bytes(
 ) -> float:
     """Bytes that one sequence of so many tokens holds in all layers together.
 
-    tokens: s >= 0. cache_bytes, state_bytes: a value. Raises ValueError outside.
+    tokens: s >= 0. cache_bytes, state_bytes: of a value, > 0. Raises ValueError outside.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> held_bytes(WORKED.architecture, tokens=1000)
@@ -69,7 +69,7 @@ def held_bytes(
 
 
 def token_bytes(model: Architecture, cache_bytes: float = 2.0) -> float:
-    """Bytes that one more token adds where every window is full.
+    """Bytes that one more token adds once every window is full.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> token_bytes(WORKED.architecture)
@@ -104,7 +104,8 @@ def read_bytes(
 def attention_flops(model: Architecture, tokens: float) -> float:
     """Operations of attention in a decoding step for one sequence of so many tokens.
 
-    Two for each multiplication of a query with a key, of a weight with a value, and in choosing.
+    Two for each multiplication: of a query with a key, of a weight with a value, and in selecting
+    tokens.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> attention_flops(WORKED.architecture, tokens=1000) / 1e9  # 4 * 1,000 * 4,096 * 32 layers
@@ -193,10 +194,10 @@ def example() -> SimpleNamespace:
 
 
 def check_bytes_a_token() -> None:
-    """Bytes a token of published models, in 16 bits.
+    """In 16 bits, a token of five published models leaves as many bytes as are counted by hand.
 
-    Source: 2 n_kv d L values by hand; DeepSeek-AI (2024), 512 + 64 values a layer; gpt-oss adds 128
-    tokens of 18 windowed layers once.
+    Source: 2 n_kv d L values by hand; DeepSeek-AI (2024), 512 + 64 values a layer; gpt-oss-120b
+    also holds 128 tokens in 18 layers with a window, however long a sequence is.
     """
     for name, expected in (
         ("Llama-3.1-70B", 2 * 8 * 128 * 80 * 2),
@@ -212,12 +213,13 @@ def check_bytes_a_token() -> None:
 
 
 def check_engines_allocate_as_much() -> None:
-    """What engines write into their logs: llama.cpp for Qwen3.6-27B, vLLM for gpt-oss-120b.
+    """The bytes are those that engines log: llama.cpp for Qwen3.6-27B, and vLLM for gpt-oss-120b.
 
     Source: lmstudio-bug-tracker, issue 1862: 16,384 MiB of cache for 262,144 tokens, and 598.5 MiB
-    of states for four sequences, of which the short convolutions, which are not counted here, are
-    three inputs of 48 layers in 32 bits; hf-mem, issue 60: 78,384 tokens in 5.38 GiB, which is the
-    number of blocks over the two groups of layers, full ones and windows, times 16 tokens.
+    of states for four sequences, which include three inputs of the short convolutions of 48 layers
+    in 32 bits that the functions here do not count; hf-mem, issue 60: 78,384 tokens in 5.38 GiB,
+    which is the number of blocks over the two groups of layers, full ones and windows, times 16
+    tokens.
     """
     qwen = find_model("Qwen3.6-27B")[0]
     state = held_bytes(qwen, 0)
@@ -233,11 +235,13 @@ def check_engines_allocate_as_much() -> None:
 
 
 def check_windows_in_a_pool_of_their_own() -> None:
-    """SGLang keeps 0.8 of a full layer's tokens of one with a window, so that a token that fits
-    takes 1.8 times the full layers' bytes where there are as many of both.
+    """SGLang gives a layer with a window memory for 0.8 times the tokens of a full layer. So a
+    token that fits takes 1.8 times the full layers' bytes if there are as many layers of both
+    kinds.
 
-    Source: SGLang, pull request 18039: of MiMo-V2-Flash on four devices 375,360 and 300,288 tokens;
-    gpt-oss-120b by hand, 18 layers of each kind with 2,048 bytes a token.
+    Source: SGLang, pull request 18039: MiMo-V2-Flash on four devices, with 375,360 tokens in full
+    layers and 300,288 in those with a window; gpt-oss-120b by hand, 18 layers of each kind with
+    2,048 bytes a token.
     """
     checks.close("share of tokens", WINDOW_SHARE, 300_288 / 375_360, rtol=1e-9, kind="published")
     oss = find_model("gpt-oss-120b")[0]
@@ -245,7 +249,8 @@ def check_windows_in_a_pool_of_their_own() -> None:
 
 
 def check_one_device_agrees() -> None:
-    """Where one device holds all, the whole model's bytes are those of the deployment.
+    """If one device holds the whole model, a sequence has as many bytes in all layers as the
+    deployment counts on that device.
 
     Source: `sequence_bytes`, which counts by device; every preset, in 16 bits.
     """
@@ -258,7 +263,8 @@ def check_one_device_agrees() -> None:
 
 
 def check_a_latent_keeps_a_device_nearly_busy() -> None:
-    """With all 128 heads a latent has nearly as many operations a byte as an H100 does.
+    """With all 128 query heads, a latent takes at least three quarters of the operations a byte at
+    which an H100 begins to wait for arithmetic, and no more than all of them.
 
     Source: 2 (576 + 512) operations for each of 128 heads over 1,152 bytes, by hand; data sheet,
     989 TFLOP/s over 3.35 TB/s.

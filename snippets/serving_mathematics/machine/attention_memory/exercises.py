@@ -40,8 +40,8 @@ HINTS = {
         " token take if windows never forgot, and what if they did?"
     ),
     "windowed_layers": (
-        "A full layer holds s tokens and a windowed one W. How many bytes does each that you turn"
-        " into a windowed one save?"
+        "A full layer holds s tokens and one with a window W. How many bytes does a layer save"
+        " that gets a window?"
     ),
 }
 
@@ -51,8 +51,8 @@ def full_device(
 ) -> tuple[int, float]:
     """Whole sequences of so many tokens that fit, and the least time to read all they hold [s].
 
-    room_bytes: left for the cache. bandwidth: [B/s]. token_bytes: of a token. Raises ValueError
-    unless all are positive.
+    room_bytes: left for the cache. bandwidth: of the device [B/s]. token_bytes: what a token
+    leaves. Raises ValueError unless all are positive.
 
     >>> full_device(52e9, bandwidth=3.2e12, token_bytes=125_000, tokens=8000)
     (52, 0.01625)
@@ -74,10 +74,11 @@ def what_is_kept(
 ) -> str:
     """What a log says of windows: they are "freed", they are "kept", or neither explains it.
 
-    cache_bytes: of one device, > 0. concurrency: of the log, > 0: so many requests fit. tokens: of
-    each, many windows long. full_bytes: of a token in all full layers, > 0. windowed_bytes: in all
-    layers with a window, >= 0. devices: that share the layers, no more than KV heads. To a tenth,
-    since a window and its next chunk stay; "neither" beyond. Raises ValueError on other numbers.
+    cache_bytes: room for the cache on one device, > 0. concurrency: requests that fit by the log, >
+    0. tokens: of each, many windows long. full_bytes: what a token leaves in all full layers, > 0.
+    windowed_bytes: the same in all layers with a window, >= 0. devices: those that share the
+    layers, no more than KV heads. What differs by more than a tenth is "neither": a window and its
+    next chunk stay. Raises ValueError on other numbers.
 
     >>> what_is_kept(9e9, 10, tokens=100_000, full_bytes=36_000, windowed_bytes=36_000, devices=4)
     'freed'
@@ -132,7 +133,7 @@ def example() -> SimpleNamespace:
 
 
 def check_full_device() -> None:
-    """As many fit as in a deployment of one device, and they take as long to read.
+    """As many sequences fit as in a deployment of one device, and they take as long to read.
 
     Source: `sequences_that_fit` and `full_read_s` of two dense models.
     """
@@ -145,8 +146,9 @@ def check_full_device() -> None:
 
 
 def check_what_is_kept() -> None:
-    """Room for requests of the longest context, by what each holds, frees the windows; twice as
-    much a request keeps them, on one device and on eight that share the layers.
+    """If each request of the longest context takes what its sequence holds, windows are freed; if
+    it takes twice as much, they are kept. This holds on one device and on eight that share the
+    layers.
 
     Source: gpt-oss-120b, what a sequence holds on one device of a deployment, with 2,048 tokens of
     the next chunk in each window; what four H200 logged of Qwen3-235B, which has no windows: 8.11
@@ -172,7 +174,8 @@ def check_what_is_kept() -> None:
 
 
 def check_windowed_layers() -> None:
-    """With so many windows a sequence holds no more than the budget, with one fewer it does.
+    """With that many windows a sequence holds no more than the budget, and with one fewer it holds
+    more.
 
     Source: layers added up one by one.
     """

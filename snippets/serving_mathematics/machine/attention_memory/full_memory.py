@@ -77,13 +77,13 @@ _SHORT = (300, 1000)  # tokens of prompts and answers of which memory holds hund
 
 
 def check_which_bits_a_full_memory_asks_for() -> None:
-    """Where memory is full, take FP8 for weights that are more than one and a half times the cache,
-    or if prompts take a third of the time; else eight bits for the cache. That carries at least
-    nine tenths of what the better of the two does, or four fifths where hundreds of short requests
-    run.
+    """If memory is full, take FP8 for the weights where they are more than one and a half times the
+    cache, or where prompts take more than a third of the time; else take eight bits for the cache.
+    This carries at least nine tenths of the requests that the better of the two does, or four
+    fifths where hundreds of short requests run.
 
-    Source: the scored step model, with weights in sixteen bits of a quarter of the cache to three
-    times; the time of prompts by one alone on an idle engine.
+    Source: the scored step model, with weights in sixteen bits that are a quarter of the cache to
+    three times; the time of prompts is that of one alone on an idle engine.
     """
     worst = {"long": 1.0, "short": 1.0}
     for one in _ENGINES:
@@ -99,12 +99,14 @@ def check_which_bits_a_full_memory_asks_for() -> None:
 
 
 def check_weights_twice_the_cache_ask_for_fewer_bits() -> None:
-    """Where memory is full and answers take nearly all of the time, weights in FP8 carry what a
-    cache in eight bits does if they are twice the cache, and a quarter less if they are as large.
+    """If memory is full and answers take nearly all of the time, weights in FP8 carry as many
+    requests as a cache in eight bits does where the weights are twice the cache, and a quarter
+    fewer where both are equal.
 
-    Source: reading alone by hand: weights of w caches leave room for 1 + w/2 caches, and a step
-    reads w + 1 either way, so that FP8 carries (1 + w/2)/2 times as much as twice the sequences; to
-    a tenth the scored step model, with answers six times as long as prompts.
+    Source: reading alone, by hand: if weights are w times the cache, those in FP8 leave room for 1
+    + w/2 caches, eight bits hold twice the sequences, and a step reads w + 1 caches either way, so
+    FP8 carries (1 + w/2)/2 times as much; within a tenth the scored step model, with answers six
+    times as long as prompts.
     """
     for one in _ENGINES:
         size = weight_bytes(one) / cache_room_bytes(one)
@@ -113,10 +115,11 @@ def check_weights_twice_the_cache_ask_for_fewer_bits() -> None:
 
 
 def check_prompts_ask_for_smaller_weights() -> None:
-    """Where memory is full and the weights are smaller than the cache, a cache in eight bits
-    carries more than weights in FP8 if answers take most of the time, and less if prompts do.
+    """If memory is full and the weights are a fifth to a third of the cache, a cache in eight bits
+    carries more requests than weights in FP8 where answers take most of the time, and fewer where
+    prompts do.
 
-    Source: the scored step model, with weights in sixteen bits of a quarter of the cache.
+    Source: the scored step model, with the chat machine's model in sixteen bits.
     """
     one = replace(CHAT.deployment, precision="bf16", cache_bytes=2.0)
     checks.inside("weights over cache", weight_bytes(one) / cache_room_bytes(one), 0.2, 0.35)

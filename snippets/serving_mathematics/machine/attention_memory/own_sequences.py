@@ -185,15 +185,15 @@ def example() -> SimpleNamespace:
 
 
 def figure_own_sequences(figure: Figure) -> None:
-    """A latent and states gain from own sequences; a model with a head for each device loses, by
-    copied weights.
+    """With a latent or states, more fit as own sequences; with a head for each device fewer do,
+    because weights are copied.
 
     Sequences of 32,768 tokens on eight H200.
 
     Alt: Pairs of dots on a logarithmic axis of sequences that fit, one pair for each of five
-    models. Own sequences lie far to the right of shared layers for the latent, the model
-    that selects and the one with states; the pairs of heads and windows nearly touch, with own
-    sequences to the left.
+    models. The dot of own sequences lies far to the right of that of shared layers for the latent,
+    the model that selects and the one with states; the pairs of heads and windows nearly touch,
+    with own sequences on the left.
     """
     axes = figure.subplots()
     names = [label for label, _, _, _ in SHOWN.values()]
@@ -211,23 +211,28 @@ def figure_own_sequences(figure: Figure) -> None:
 
 
 def check_memory_ends_before_the_promise() -> None:
-    """On all three machines a step of as many as memory holds keeps the promised time per token, so
-    that memory or places end first; if steps take a fifth longer, too.
+    """On all three machines a step with all sequences that fit keeps the promised time per token,
+    even if it takes a fifth longer than predicted. So memory or places end first.
 
     Source: the scored step model, without prompts in between.
     """
     for name, _, _, _, step_s, promise_s in _filled():
-        checks.inside(f"{name}: a full step over the promise", 1.2 * step_s / promise_s, 0.0, 1.0)
+        checks.inside(
+            f"{name}: a full step, a fifth longer, over the promise",
+            1.2 * step_s / promise_s,
+            0.0,
+            1.0,
+        )
 
 
 def check_the_promise_takes_part_of_what_memory_gives() -> None:
-    """Five times as many sequences fit, but the promise lets the mixture use a quarter of them or
-    less, so it gains less than its ceiling; less than a third of the gain is left if steps with own
-    sequences take a fifth longer than predicted. A promise that a dozen keep leaves hardly a gain,
-    and with such steps a loss.
+    """The promised time per token lets the mixture use at most a quarter of the own sequences that
+    fit, so it gains less from them than its highest rate does. At most a third of the gain is left
+    if steps with own sequences take a fifth longer than predicted. Within a shorter time, which 8
+    to 16 own sequences keep, the gain is small, and with such steps it is a loss.
 
-    Source: full engines with as many places, prompts in between: places over requests a second and
-    tokens of an answer are the time per token, by Little's law.
+    Source: full engines with so many places, which read prompts in between; by Little's law the
+    time per token is the places over requests a second and tokens of an answer.
     """
     for own in (False, True):
         most, _ = _kept(MIXTURE, own)
@@ -250,10 +255,10 @@ def check_the_promise_takes_part_of_what_memory_gives() -> None:
 
 
 def check_where_the_promise_ends_before_memory() -> None:
-    """The chat model fills one device of other kinds with more than its promise of 50 ms bears: a
-    full step takes longer on each, and at least what is left for the cache over the bandwidth. Of
-    longer contexts only those devices hold too much that have more memory for their bandwidth, and
-    an L40S no more where two fit.
+    """On one device of five other kinds, a step with all of the chat machine's sequences that fit
+    takes longer than its promised 50 ms, and at least as long as reading the cache takes. With
+    longer contexts only L40S and RTX PRO 6000, which have more memory for their bandwidth, take
+    longer than promised, and an L40S no more where two sequences fit.
 
     Source: the scored step model; data sheets' memory and bandwidth.
     """
@@ -271,12 +276,13 @@ def check_where_the_promise_ends_before_memory() -> None:
 
 
 def check_copied_weights_leave_no_room() -> None:
-    """Where devices are more than the KV heads, own sequences of 30,000 tokens are more than those
-    that fit with shared layers in a mixture whose weights are in eight bits. In sixteen its copies
-    of attention fill the devices, and a dense model's copies are of all its weights.
+    """On more devices than KV heads, a mixture with weights in eight bits has room for more own
+    sequences of 30,000 tokens than with shared layers. In sixteen bits it has not, because copies
+    of attention's weights fill the devices; nor has a dense model, whose copies are of all its
+    weights.
 
-    Source: what each device holds: 235B with four heads on eight H100, 70B with eight on sixteen
-    H200.
+    Source: what each device holds: a 235B with four KV heads on eight H100, and a 70B with eight on
+    sixteen H200.
     """
     for model, system, devices, precision, gains in (
         ("Qwen3-235B-A22B", "H100", 8, "fp8", True),
@@ -293,10 +299,11 @@ def check_copied_weights_leave_no_room() -> None:
 
 
 def check_contexts_split_by_tokens() -> None:
-    """Devices that split each context hold nearly as many times the sequences as there are devices,
-    and more than with own sequences, which copy the attention's weights.
+    """If eight devices split each context by its tokens, at least eight times as many of the
+    mixture's sequences fit as with shared layers alone, and more than own sequences, for which
+    attention's weights are copied.
 
-    Source: whole sequences of each device, and eight times as many.
+    Source: the sequences that fit on each device, and eight times as many.
     """
     shared, own = (_made(MIXTURE, way)[1] for way in (False, True))
     checks.inside("split by tokens", _by_tokens(MIXTURE), 8 * shared, 8 * (shared + 1))
@@ -304,8 +311,9 @@ def check_contexts_split_by_tokens() -> None:
 
 
 def check_few_sequences_are_slower_apart() -> None:
-    """Alone a token of the mixture takes longer with own sequences, since each device reads all of
-    the attention's weights; from 32 sequences on it takes less.
+    """With one sequence and with 8, a step of the mixture takes longer with own sequences than with
+    shared layers, because each device reads all of attention's weights; with 32 and 64 it takes
+    less.
 
     Source: the scored step model.
     """
@@ -320,7 +328,7 @@ def check_few_sequences_are_slower_apart() -> None:
 
 def check_no_release_was_measured_in_both_ways() -> None:
     """Wherever DeepSeek was measured with own sequences and with shared layers, all else alike, the
-    engine's release differs too, so that no gain can be read off.
+    engine's release differs too, so these runs show no gain.
 
     Source: runs with TensorRT-LLM on B200 and H200; `records/machine_runs.json.gz`.
     """

@@ -27,9 +27,9 @@ ESTIMATES = {  # printed by Unsloth, pull request 4757: arguments, and both numb
 
 
 def uniform_estimate(layers: int, kv_heads: int, hidden: int, heads: int, tokens: float) -> float:
-    """Bytes of a cache by the formula of many calculators: 2 L n_kv (H // n) values of two bytes.
+    """Bytes of a cache by the formula of many calculators: 2 L n_kv (H // n) s values of two bytes.
 
-    It takes every layer for full attention and the width of a head for H/n.
+    It takes every layer to be full, and every head to be H/n wide.
 
     >>> uniform_estimate(32, 8, 4096, 32, tokens=1000)  # Llama-3.1-8B, where both are true
     131072000.0
@@ -71,7 +71,8 @@ def example() -> SimpleNamespace:
 
 
 def check_published_estimates() -> None:
-    """The uniform formula and the repaired one, as Unsloth printed them, for five models.
+    """For five models, the uniform formula and the bytes held are what Unsloth printed for its old
+    formula and the repaired one.
 
     Source: unslothai/unsloth, pull request 4757, table; GiB to two digits. States of linear layers,
     which the repaired formula leaves out, are taken off.

@@ -48,9 +48,10 @@ ASKING = 256
 
 
 def spread_bytes(attention: Attention, devices: int, cache_bytes: float = 2.0) -> float:
-    """Bytes a token and layer on all devices together that share the layer by its heads.
+    """Bytes that a token leaves in a layer, on all devices together that share it by its heads.
 
-    What cannot be split is kept by each: a latent by all, heads of which there are too few by some.
+    What cannot be split is held more than once: a latent by every device, and a head by several if
+    there are fewer heads than devices.
 
     >>> latent = Attention("latent", 0, cached_values=576, kv_heads=1)
     >>> spread_bytes(latent, devices=8), spread_bytes(latent, devices=1)
@@ -130,13 +131,13 @@ def example() -> SimpleNamespace:
 def figure_who_fits(figure: Figure) -> None:
     """Longer contexts leave room for fewer sequences; a full cache takes as long to read as before.
 
-    Eight H200 that share layers, a cache in BF16; where a model selects what it reads, or keeps
-    states, reading a full cache takes less.
+    Eight H200 that share layers, with a cache in BF16. Where a model selects what it reads, or
+    keeps states, it takes less.
 
-    Alt: Two line charts against the tokens of each sequence, with logarithmic axes. On the left
-    sequences that fit fall in proportion for five models, gpt-oss-120b far above the others. On the
-    right the time to read a full cache is flat for heads, windows and a latent, falls steeply for
-    the model that selects, and falls gently for the one with states.
+    Alt: Two line charts against the tokens of each sequence, with logarithmic axes. On the left,
+    the sequences that fit fall in proportion for five models, gpt-oss-120b far above the others. On
+    the right, the time to read a full cache is flat for heads, windows and a latent, falls steeply
+    for the model that selects, and falls gently for the one with states.
     """
     figure.set_size_inches(5.8, 4.2)
     left, right = figure.subplots(1, 2)
@@ -147,15 +148,15 @@ def figure_who_fits(figure: Figure) -> None:
         right.semilogx(LENGTHS, reads, color=colour, label=label)
     figure.legend(loc="outside lower center", ncols=2)
     left.set(ylim=(3, 1e5), ylabel="sequences that fit")
-    right.set(ylim=(0, 40), ylabel="to read a full cache [ms]")
+    right.set(ylim=(0, 40), ylabel="time to read a full cache [ms]")
     for axes in (left, right):
-        axes.set(xlim=(LENGTHS[0], LENGTHS[-1]), xlabel="tokens of each")
+        axes.set(xlim=(LENGTHS[0], LENGTHS[-1]), xlabel="tokens of a sequence")
         axes.set_xticks([2048, 16384, 131072], ["2,048", "16,384", "131,072"])
         axes.minorticks_off()
 
 
 def slider_who_fits() -> dict[str, Any]:
-    """256 people ask an engine of eight devices. Lengthen their contexts, then change the model."""
+    """An engine of eight devices has 256 requests. Lengthen contexts, then change the model."""
     fit, running, step, held, left, read = (
         [[[0.0] * len(SPLITS) for _ in SHOWN] for _ in LENGTHS] for _ in range(6)
     )
@@ -184,14 +185,19 @@ def slider_who_fits() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "engine",
-                "label": f"{ASKING} ask",
+                "label": f"{ASKING} requests",
                 "places": ASKING,
                 "running": running,
                 "waiting": [[[ASKING - n for n in x] for x in row] for row in running],
             },
             {
                 "kind": "load",
-                "x": {"label": "tokens of each", "unit": "", "log": True, "range": (900, 150_000)},
+                "x": {
+                    "label": "tokens of a sequence",
+                    "unit": "",
+                    "log": True,
+                    "range": (900, 150_000),
+                },
                 "y": {"label": "sequences that fit", "unit": "", "log": True, "range": (3, 1e5)},
                 "curves": [
                     {"label": "sequences that fit", "unit": "", "decimals": 0, "values": fit}
@@ -206,19 +212,20 @@ def slider_who_fits() -> dict[str, Any]:
             {"label": "read", "unit": "ms", "decimals": 0, "values": read},
         ],
         "legend": {"answer": "fits", "waits": "waits for memory"},
-        "reading": "A sequence of {context} leaves {left} and takes {held by each} of the eight"
+        "reading": "A sequence of {context} leaves {left}, which take {held by each} of the eight"
         " devices' memory, so {sequences that fit} fit. With {in a step} of them a step takes"
-        " {step}, of which reading their cache takes {read} or more.",
+        " {step}, at least {read} of it to read their cache.",
     }
 
 
 def check_a_full_cache_takes_as_long_at_any_length() -> None:
-    """Sixty-four times the context changes how long a full cache is read by less than a fiftieth,
-    where everything that is held is read: heads, windows and a latent, on three kinds of devices;
-    it does change where a model selects.
+    """Where all that is held is read (heads, windows and a latent), a full cache takes as long to
+    read with 512, 4,096 and 32,768 tokens a sequence, but for the room that whole sequences leave
+    unused, on three kinds of devices. Where a model selects, 64 times the context takes less than a
+    fifth of the time.
 
-    Source: what is left of a device over its bandwidth, but for what is left over by whole
-    sequences.
+    Source: what a device leaves to its cache over its bandwidth, within 2% and what whole sequences
+    leave unused.
     """
     for kind in ("heads", "windows", "latent"):
         for system in ("h100", "h200", "b200"):
@@ -234,7 +241,7 @@ def check_a_full_cache_takes_as_long_at_any_length() -> None:
 
 
 def check_a_shared_beginning_is_read_by_each() -> None:
-    """Where half of every context is one and the same, held once, a full cache takes nearly twice
+    """If all contexts have the same first half, which is held once, a full cache takes nearly twice
     as long to read.
 
     Source: sequences counted out of the room that the shared half leaves; each reads all its bytes.

@@ -32,16 +32,16 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "tokens_for_share": (
-        "What a token pays falls from k experts to E/B, steadily. Double the tokens until it is low"
-        " enough, then halve the interval."
+        "What a token pays falls steadily, from k experts towards E/B. Double the tokens until it"
+        " is low enough, then keep halving the interval."
     ),
     "step_longer": (
-        "The busiest device has the mean load divided by the balance. Only the experts' part of "
-        "the step grows with it."
+        "The busiest device's load is the mean load divided by the balance. Only the experts' part"
+        " of the step grows with it."
     ),
     "busiest_with_copies": (
-        "Give the next copy to the expert with most tokens a copy; then place the heaviest copy"
-        " first, on the device with least that still has a place."
+        "Give each copy to the expert that now has the most tokens per copy. Then place the copies,"
+        " heaviest first, each on the device with the least load that still has a place."
     ),
 }
 
@@ -49,7 +49,7 @@ HINTS = {
 def tokens_for_share(share: float, experts: int, chosen: int) -> int:
     """Fewest tokens in a step with which each pays at most this share of what it pays alone.
 
-    share: in (0, 1), of the weights of its k experts. experts: E. chosen: k < E. Raises ValueError
+    share: of the weights of its k experts, in (0, 1). experts: E. chosen: k < E. Raises ValueError
     outside.
 
     >>> tokens_for_share(0.5, experts=128, chosen=8)
@@ -73,11 +73,11 @@ def tokens_for_share(share: float, experts: int, chosen: int) -> int:
 
 
 def step_longer(experts_share: float, balance_before: float, balance_now: float) -> float:
-    """How many times as long a large step takes after the busiest device got busier.
+    """How many times as long a large step takes once the balance has changed.
 
-    experts_share: of the step that experts took before, in [0, 1]. balance_before, balance_now:
-    mean over busiest, in (0, 1]. The experts' part is in proportion to the busiest device's tokens.
-    Raises ValueError outside.
+    experts_share: share of the step that experts took before, in [0, 1]. balance_before,
+    balance_now: mean load over that of the busiest device, in (0, 1]. The experts' part of a step
+    is in proportion to the busiest device's tokens. Raises ValueError outside.
 
     >>> round(step_longer(0.5, balance_before=0.8, balance_now=0.4), 9)
     1.5
@@ -88,10 +88,11 @@ def step_longer(experts_share: float, balance_before: float, balance_now: float)
 
 
 def busiest_with_copies(loads: npt.ArrayLike, devices: int, copies: int) -> float:
-    """Busiest device over the mean where the hottest experts have copies and all are placed well.
+    """Load of the busiest device over the mean, if the most popular experts have copies and all are
+    placed well.
 
-    loads: tokens of each expert, shape (E,). copies: places beyond one an expert; E + copies are
-    split evenly over the devices. Raises ValueError where they do not divide.
+    loads: tokens of each expert, shape (E,). copies: places beyond one for each expert; all E +
+    copies places are split evenly over the devices. Raises ValueError where that is impossible.
 
     >>> busiest_with_copies([6, 1, 1, 2], devices=2, copies=2)
     1.0
@@ -130,7 +131,8 @@ def example() -> SimpleNamespace:
 
 
 def check_tokens_for_share() -> None:
-    """That many tokens are enough, one fewer are not, and half of it needs about 1.6 E/k.
+    """With that many tokens each pays at most the share, with one fewer it pays more, and for a
+    half about 1.6 E/k are needed.
 
     Source: the chapter's formula, in loops; (1 - exp(-x))/x = 1/2 at x = 1.5936, in the limit.
     """
@@ -143,9 +145,10 @@ def check_tokens_for_share() -> None:
 
 
 def check_step_longer() -> None:
-    """A balance that halves doubles the experts' part; without experts nothing changes.
+    """If the balance halves, the experts' part doubles; if experts take no time, nothing changes;
+    and a balance that returns undoes the change.
 
-    Source: by hand: of 10 ms, 3 ms of experts become 6 ms; balance that returns undoes it.
+    Source: by hand: of 10 ms, 3 ms for experts become 6 ms.
     """
     checks.close("halved", step_longer(0.3, 0.9, 0.45), 1.3, rtol=1e-12)
     checks.close("no experts", step_longer(0.0, 0.9, 0.1), 1.0, rtol=1e-12)
@@ -155,7 +158,8 @@ def check_step_longer() -> None:
 
 
 def check_copies() -> None:
-    """One hot expert in four, by hand; and copies never leave a device below the mean.
+    """The busiest device has the load that is found by hand, and in fifty draws, with 16 copies on
+    eight devices, at most a fifth more than the mean.
 
     Source: by hand: loads 6, 1, 1, 2 on two devices without copies are 7 and 3, 1.4 times the mean;
     of 5 equal loads with one copy, the halves go to different devices; five fifths of one expert
@@ -172,9 +176,8 @@ def check_copies() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """A share of one, zero experts and places that do not divide are errors that name the
-    argument.
-    """
+    """A share of one, a token that takes every expert, a balance of zero and places that cannot be
+    split evenly are errors that name the argument."""
     checks.raises("all of it", tokens_for_share, 1.0, 8, 2, match="share must be in")
     checks.raises("every expert", tokens_for_share, 0.5, 8, 8, match="chosen must be below")
     checks.raises("no balance", step_longer, 0.4, 0.9, 0.0, match="balance_now must be in")

@@ -108,16 +108,18 @@ def example() -> SimpleNamespace:
 
 
 def figure_busiest_device(figure: Figure) -> None:
-    """Chance evens out with the tokens of a step; popularity does not, and then kernels wait.
+    """What chance makes uneven evens out with more tokens in a step; what popularity makes uneven
+    does not, and then kernels wait for the busiest device.
 
-    256 experts, 8 a token, split evenly: chosen at random, or by a power law as benchmarks draw it.
-    Left, the busiest device; right, measured kernels over eight H100, skewed over balanced.
+    Each token takes 8 of 256 experts, which are spread evenly over the devices: at random, or by a
+    power law as in benchmarks. Left, tokens of the busiest device over the mean. Right, measured
+    time of a kernel over eight H100, with skewed over balanced routing.
 
     Alt: Two charts against tokens in a step, on logarithmic axes. Left, the busiest device's tokens
-    over the mean: with random choice the line falls towards one, over 64 devices from far higher
-    than over eight; with a power law over eight devices it falls first and then rises to nearly
-    two. Right, the time of a skewed kernel over that of a balanced one: mostly below one for few
-    tokens, above one and a half for many.
+    over the mean: with random choices the line falls towards one, over 64 devices from far higher
+    than over eight; with a power law over eight devices it first falls and then rises to nearly
+    two. Right, the time of a skewed kernel over that of a balanced one: mostly below one with few
+    tokens, above one and a half with many.
     """
     axes, kernels = figure.subplots(1, 2)
     for devices, colour in ((64, "C1"), (8, "C0")):
@@ -134,7 +136,8 @@ def figure_busiest_device(figure: Figure) -> None:
 
 
 def check_chance_against_whole_draws() -> None:
-    """The busiest of eight devices is as busy as where each token takes the first of a shuffle.
+    """By chance, the busiest of eight devices has as many tokens as if each token takes the first
+    eight experts of a shuffle.
 
     Source: 60 batches of 128 tokens; four standard errors.
     """
@@ -154,8 +157,8 @@ def check_chance_against_whole_draws() -> None:
 
 
 def check_few_tokens_forgive_skew() -> None:
-    """With 16 to 128 tokens a skewed kernel is faster than a balanced one, and with 2,048 or more
-    it takes at least a half longer: the advice to watch balance is for large steps.
+    """With 16 to 128 tokens a skewed kernel is faster than a balanced one, and with 2,048 and 8,192
+    it takes at least one and a half times as long: watch the balance of large steps.
 
     Source: kernels of DeepSeek-V3 over eight H100, `records/machine_series.json.gz`.
     """
@@ -166,8 +169,9 @@ def check_few_tokens_forgive_skew() -> None:
 
 
 def check_few_tokens_forgive_skew_beside_chance_too() -> None:
-    """With 32 tokens, a device touches at least a fifth fewer experts if their popularity is as it
-    was counted than if all are alike; dealt in turn, each device touches all of its 32.
+    """With 32 tokens, the device that touches the most experts touches at least a fifth fewer with
+    the popularity that was counted than if all are equally popular. In the latter case it touches
+    at least a fifth fewer than with experts in turn, where each device touches all of its 32.
 
     Source: 200 draws of 256 experts on eight devices.
     """
@@ -179,8 +183,8 @@ def check_few_tokens_forgive_skew_beside_chance_too() -> None:
 
 
 def check_messages_over_a_network() -> None:
-    """Over 32 devices with a network between them, messages of 128 tokens take four times as long
-    as over eight.
+    """Messages of 128 tokens take four times as long over 32 devices with a network between them as
+    over eight within a node.
 
     Source: DeepEP's low-latency kernels over eight H100, `records/machine_series.json.gz`; DeepEP,
     docs/legacy.md, for 32 devices.
@@ -192,10 +196,11 @@ def check_messages_over_a_network() -> None:
 
 
 def check_gathering_costs_a_wide_group() -> None:
-    """Where every device gets all tokens, a step takes hardly longer over eight devices, and a
-    tenth to a third longer over 16 and 32, for two models.
+    """If every device gets all tokens, a step of either of two models takes at most 3% longer over
+    eight devices than if tokens go to their experts, and 10% to 35% longer over 16 and 32.
 
-    Source: the scored step model; 32 devices get 32 times their own tokens, and send eight.
+    Source: the scored step model; each of 32 devices gets 32 times its own tokens, instead of
+    sending each of its own to eight experts.
     """
     for model, bits in (("DeepSeek-R1", "fp8"), ("Kimi-K2.5", "int4")):
         for load in NODE_LOADS:

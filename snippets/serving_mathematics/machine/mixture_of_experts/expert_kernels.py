@@ -47,9 +47,10 @@ def experts_s(
 ) -> float:
     """Time of a layer's expert kernels on one device, in seconds.
 
-    touched: experts read there. choices: pairs of token and expert worked on there, B k on one
-    device. expert_parameters: of one expert. floor_s: time with next to nothing to do. The share of
-    the bandwidth is that of `FITTED`. Raises ValueError on what is negative or no rate.
+    touched: experts that it reads. choices: pairs of a token and an expert that it works on, B k if
+    it holds all experts. expert_parameters: of one expert. floor_s: time with next to nothing to
+    do. The attained share of the bandwidth is that of `FITTED`. Raises ValueError if a count or the
+    floor is negative, or another argument is not positive.
 
     >>> one = experts_s(8, 8, 4.7e6, 2, 3.35e12, 989e12, floor_s=32e-6)
     >>> round(one * 1e6, 1)  # eight experts of 9.4 MB, and the floor
@@ -177,17 +178,18 @@ def example() -> SimpleNamespace:
 
 
 def figure_touched_kernels(figure: Figure) -> None:
-    """A kernel takes as long as the experts that its routing touches.
+    """A kernel takes as long as it takes to read the experts that its routing touches.
 
-    One layer of Qwen3-30B-A3B in 16 bits on an H100, vLLM: measured (dots), and the floor plus the
-    bytes of what each routing touches (lines).
+    Experts of one layer of Qwen3-30B-A3B in 16 bits on an H100 with vLLM: measured (dots), and by
+    the formula from what each routing touches (lines).
 
     Alt: Line chart of microseconds against tokens in a step on a logarithmic axis. Three sets of
-    dots with a line through each rise from the same time to the same time. Balanced routing arrives
-    at 16 tokens, where skewed routing takes half as long; it arrives with several times as many.
+    dots, with a line through each, rise from the same lowest time to the same highest. Balanced
+    routing reaches the highest time at 16 tokens, where skewed routing takes half as long; skewed
+    routing reaches it with several times as many.
     """
     axes = figure.subplots()
-    looks = (("C3", "balanced: in turn"), ("C0", "power law, 1.01"), ("C2", "power law, 1.2"))
+    looks = (("C3", "balanced: in turn"), ("C0", "power law 1.01"), ("C2", "power law 1.2"))
     grid = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
     for routing, (colour, label) in zip(ROUTINGS, looks, strict=True):
         line = _line(backend="vllm", model="Qwen3-30B-A3B", devices=1, routing=routing)
@@ -209,17 +211,19 @@ def figure_touched_kernels(figure: Figure) -> None:
         xlim=(0.9, 560),
         ylim=(0, 520),
         xlabel="tokens in a step",
-        ylabel="experts of one layer [µs]",
+        ylabel="time of one layer's experts [µs]",
     )
     axes.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
     axes.minorticks_off()
 
 
 def check_kernels_take_what_they_touch() -> None:
-    """One formula, fitted to none of them, meets measured kernels within a tenth in the median.
+    """The formula, fitted to none of these kernels, is off by at most a tenth in the median for
+    experts in 8 and 16 bits, and by more if experts are counted as touched at random. For one model
+    it is off by at most a fifth, or by half in four bits.
 
-    Source: kernels on one H100 of four mixtures in 8 or 16 bits, three backends, three routings,
-    up to 512 tokens; `records/machine_series.json.gz`.
+    Source: kernels on one H100 of four mixtures in 8 or 16 bits and one in four, three backends,
+    three routings, up to 512 tokens; `records/machine_series.json.gz`.
     """
     for model, found in _scored().items():
         error = float(np.median(np.abs(found["routed"] - 1)))
@@ -233,7 +237,8 @@ def check_kernels_take_what_they_touch() -> None:
 
 
 def check_balanced_kernels_overstate() -> None:
-    """At B = E/k, where routing in turn touches all experts, a kernel takes 1.58 times as long.
+    """With B = E/k tokens, routing in turn touches all experts, 1.58 times as many as random
+    choices do, and a kernel takes as long as with far more tokens.
 
     Source: 1/(1 - 1/e) as the limit of the ratio of touched experts; measured: the balanced kernel
     of 16 tokens against that of 256, which touches as many. vLLM on an H100.
@@ -247,10 +252,11 @@ def check_balanced_kernels_overstate() -> None:
 
 
 def check_experts_by_hand() -> None:
-    """Eight experts of a megabyte are read in as many megabytes over the attained bandwidth, and a
-    crowd is bound by arithmetic.
+    """Reading eight experts of a megabyte takes eight megabytes over the attained bandwidth; with
+    very many tokens the arithmetic takes longer.
 
-    Source: 8e6 bytes over 0.9443 of 1e12 bytes a second; 2 operations a parameter and choice.
+    Source: 8e6 bytes over 0.9443 of 1e12 bytes a second; 2 operations for each parameter and
+    choice.
     """
     few = experts_s(8, 8, 5e5, 2, 1e12, 1e15, floor_s=1e-5)
     checks.close("few [s]", few, 1e-5 + 8e6 / 0.9443e12, rtol=1e-9)

@@ -34,7 +34,7 @@ from serving_mathematics.support.require import (
 
 
 def touched_by_popularity(popularity: ArrayLike, tokens: float) -> float:
-    """Experts that tokens touch in the mean, where some are more popular than others.
+    """Experts that tokens touch on average, where some are more popular than others.
 
     popularity: probability that a token takes each expert, shape (E,), in [0, 1]. tokens: B >= 0.
     Raises ValueError outside these ranges.
@@ -51,7 +51,8 @@ def touched_by_popularity(popularity: ArrayLike, tokens: float) -> float:
 
 
 def experts_a_token(part: FeedForward, tokens: float) -> float:
-    """Experts whose weights each token of a step pays for: those touched, over the tokens.
+    """Experts whose weights each token of a step pays for: those touched over the tokens, if all
+    are equally popular.
 
     tokens: B > 0. Raises ValueError where it is not, or the layer has no experts.
 
@@ -69,10 +70,11 @@ def experts_a_token(part: FeedForward, tokens: float) -> float:
 def skewed_counts(
     tokens: int, experts: int, chosen: int, exponent: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Tokens of each expert as benchmarks of kernels draw them, shape (experts,).
+    """Tokens that each expert gets, as benchmarks of kernels draw them, shape (experts,).
 
-    Popularity is drawn from a truncated power law, and the counts are proportional to it, at most
-    one a token, rounded; what is missing goes to the experts with least. exponent: above 1.
+    Popularity is drawn from a truncated power law. Counts are in proportion to it, rounded, and no
+    more than the tokens; what is missing goes to the experts with the fewest, and what is too much
+    is taken from those with the most. exponent: of the power law, above 1 and at most 4.
 
     >>> skewed_counts(64, experts=8, chosen=2, exponent=1.2, rng=np.random.default_rng(0)).tolist()
     [13, 3, 2, 2, 29, 48, 12, 19]
@@ -100,10 +102,10 @@ def skewed_counts(
 
 
 def busiest_device(counts: ArrayLike, devices: int) -> tuple[int, float]:
-    """Experts that the device with most tokens touches, and its tokens over the mean.
+    """Experts that the device with the most tokens touches, and its tokens over the mean.
 
     counts: tokens of each expert, shape (E,), in the order in which devices hold them, E/devices
-    each. Raises ValueError where they do not divide, or nobody takes any.
+    each. Raises ValueError if the devices do not divide the experts, or no expert has a token.
 
     >>> busiest_device([1, 2, 0, 2, 5, 0, 1, 1], devices=4)  # 5 of 12, of which 3 are the mean
     (1, 1.6666666666666667)
@@ -121,9 +123,10 @@ def busiest_device(counts: ArrayLike, devices: int) -> tuple[int, float]:
 
 
 def check_touched_experts_by_fractions() -> None:
-    """Of 256 experts at 8 a token 57.42, 163.31 and 251.60 are touched; of 128 at 4, 81.66 of 32.
+    """Of 256 experts, of which each token takes 8, 57.42, 163.31 and 251.60 are touched by 8, 32
+    and 128 tokens; of 128, of which it takes 4, 81.66 by 32.
 
-    Source: E (1 - (1 - k/E)^B) in whole numbers, E^B divided out last.
+    Source: E (1 - (1 - k/E)^B) in whole numbers, divided by E^B last.
     """
     for experts, chosen, tokens in ((256, 8, 8), (256, 8, 32), (256, 8, 128), (128, 4, 32)):
         exact = experts * (experts**tokens - (experts - chosen) ** tokens) / experts**tokens
@@ -133,10 +136,11 @@ def check_touched_experts_by_fractions() -> None:
 
 
 def check_touched_by_drawing() -> None:
-    """Tokens that draw their experts touch as many as the formula says, equal or not.
+    """Tokens that draw their experts touch as many as the formulas say, whether the experts are
+    equally popular or not.
 
-    Source: 400 batches drawn, each token by Gumbel keys and alone where unequal; four standard
-    errors.
+    Source: 400 batches: of equally popular experts each token draws six of 64 at random, of others
+    each one with its own probability; four standard errors.
     """
     rng = np.random.default_rng(17)
     taken = rng.random((400, 16, 64)).argpartition(6, axis=2)[:, :, :6].reshape(400, -1)
@@ -154,9 +158,9 @@ def check_touched_by_drawing() -> None:
 
 
 def check_equal_popularity_touches_most() -> None:
-    """However popularity is spread, no more experts are touched than where all are equal.
+    """However popularity is spread, no more experts are touched than if all are equally popular.
 
-    Source: Jensen's inequality; 200 popularities drawn at random, of mean 8/128.
+    Source: Jensen's inequality; 200 popularities drawn at random, of a mean of at most 8/128.
     """
     rng = np.random.default_rng(3)
     found = []

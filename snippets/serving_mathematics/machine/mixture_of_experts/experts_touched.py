@@ -109,14 +109,14 @@ def example() -> SimpleNamespace:
 
 
 def figure_experts_touched(figure: Figure) -> None:
-    """Each new token brings experts of its own until nearly all are touched.
+    """Each new token touches experts that no other has touched, until nearly all are.
 
-    Eight experts a token, equally popular and chosen independently.
+    Each token takes eight experts, all equally popular and chosen independently.
 
     Alt: Two line charts against tokens in a step. Left, the share of the experts that are touched:
-    of 32 it is nearly all at once, of 128, 256 and 384 it bends later and later. Right, the experts
-    that a token pays for: from eight they fall slowly, the slower the more experts there are, while
-    a dotted line for a dense model falls at once.
+    of 32 nearly all are touched at once; with 128, 256 and 384 the line bends later and later.
+    Right, the experts that a token pays for: each line falls from eight, more slowly the more
+    experts there are, while a dotted line for a dense model falls at once.
     """
     left, right = figure.subplots(1, 2)
     counts = np.arange(1, TOKENS + 1)
@@ -133,7 +133,7 @@ def figure_experts_touched(figure: Figure) -> None:
 
 
 def slider_experts_touched() -> dict[str, Any]:
-    """Play it, token by token: how many new experts does the next token touch? Experts are only a
+    """Add one token after another: how many new experts does the next one touch? Experts are only a
     part of a step."""
     frames = np.arange(1, TOKENS + 1)
     runs = [[_touched(experts, routing) for routing in ROUTINGS] for experts in EXPERTS]
@@ -181,14 +181,15 @@ def slider_experts_touched() -> dict[str, Any]:
             "prompt": "touched by the newest token",
             "free": "not read",
         },
-        "reading": "Tokens in a step: {tokens in a step}. Each takes {experts} experts (popular"
-        " {popularity}), and together they read {touched} of all: {mixture} a token, where a dense"
-        " model of the active size reads {dense model of its active size}.",
+        "reading": "Tokens in a step: {tokens in a step}. Each takes {experts} experts (popularity:"
+        " {popularity}). Together they read {touched} of all: {mixture} a token. A dense model of"
+        " the active size reads the bytes of {dense model of its active size}.",
     }
 
 
 def check_a_step_is_a_line_in_touched_experts() -> None:
-    """A step of the book's mixture is a line in sequences and touched experts.
+    """The time of a step of the book's mixture is a constant, plus a time for each sequence and one
+    for each expert touched, within 1%.
 
     Source: `Machine.step_s`, for one sequence to all places.
     """
@@ -201,14 +202,20 @@ def check_a_step_is_a_line_in_touched_experts() -> None:
 
 
 def check_experts_lead_in_between() -> None:
-    """The experts' share of a step rises to a few times E/k sequences and falls then, and with more
-    sequences in a step each costs less. So it is also if experts take 1.7 times what is computed,
-    as in four bits on Hopper, or that much less, or popularity is as it was counted.
+    """The experts' share of a step's time rises until there are one to six times E/k sequences, and
+    then falls. The more sequences a step has, the less each costs. Both also hold if experts take
+    1.7 times as long as computed, as in four bits on Hopper, or are 1.7 times as fast, or have the
+    popularity that was counted.
 
     Source: parts of the step of the book's mixture, which takes 8 of 384; 1 to 4,096 sequences,
-    also more than its memory holds; the error of `expert_kernels` for four bits.
+    which is more than its memory holds; the error of `expert_kernels` for four bits.
     """
-    checks.inside("cache, over that many", MIXTURE.cache_tokens / (2000 * FULL), 1.0, 1 + 1 / FULL)
+    checks.inside(
+        "cache over what the page says fits",
+        MIXTURE.cache_tokens / (2000 * FULL),
+        1.0,
+        1 + 1 / FULL,
+    )
     counts = [2**i for i in range(13)]
     parts = np.array([_experts_ms(count) for count in counts])
     shares = _counted_popularity(384)
@@ -230,10 +237,10 @@ def check_experts_lead_in_between() -> None:
 
 
 def check_a_third_pay_for_nearly_all() -> None:
-    """In a step of a third of E/k tokens each pays for 3(1 − exp(−1/3)) of its own experts, or a
-    little more.
+    """In a step with a third of E/k tokens, each pays for a share of 3(1 − exp(−1/3)) of its own
+    experts, or up to 5% more.
 
-    Source: the mean over tokens that choose independently.
+    Source: the formula for tokens that choose independently, with very many experts.
     """
     third = -3 * math.expm1(-1 / 3)
     for experts in EXPERTS[1:]:

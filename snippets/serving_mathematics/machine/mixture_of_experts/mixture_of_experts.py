@@ -42,10 +42,10 @@ LOADS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 def device_hours(deployment: Deployment, constants: Constants = KERNELS) -> float:
-    """Hours of one device for a million output tokens of a closed loop, prompts included.
+    """Device-hours for a million output tokens of a closed loop, prompts included.
 
-    constants: of the step; from kernels alone, where none are given. Times the price of a device
-    and hour it is the price of a million tokens.
+    constants: of the step; if none are given, those from kernels alone. The result times the price
+    of a device-hour is the price of a million tokens.
 
     >>> from serving_mathematics.core.hardware.deployments import WORKED
     >>> 0.1 < device_hours(WORKED) < 0.5
@@ -151,26 +151,27 @@ def example() -> SimpleNamespace:
 
 
 def figure_cost_in_between(figure: Figure) -> None:
-    """What a mixture costs above a small model is least with one request or many, most in between.
+    """Beside a dense model of its active size, a mixture costs least with one request or many, and
+    most in between.
 
-    Left, Qwen3-30B-A3B over each dense model, on one H200 in 16 bits, with prompts and answers of
-    1,024 tokens, predicted from kernels alone. Right, published runs on four H100 (dots) and
-    predictions (lines), both models in 8 bits.
+    Left, device-hours of Qwen3-30B-A3B over those of each dense model, on one H200 in 16 bits, with
+    prompts and answers of 1,024 tokens, predicted from kernels alone. Right, published runs on four
+    H100 (dots) and predictions (lines), both models in 8 bits.
 
-    Alt: Two charts against the requests that a replica holds, on a logarithmic axis. Left, hours
-    of a device over those of a dense model: beside one of the active size the line rises from above
-    one to more than three in the middle and falls again; beside one of its own size it stays below
-    one, highest in the middle. Right, time per token: MiniMax-M2.5 begins below Llama-3.1-70B,
-    crosses it at about eight requests, and stays above.
+    Alt: Two charts against the requests that a replica holds, on a logarithmic axis. Left,
+    device-hours of the mixture over those of a dense model: beside one of its active size the line
+    rises from above one to more than three in the middle and falls again; beside one of its total
+    size it stays below one and is highest in the middle. Right, time per token: MiniMax-M2.5 begins
+    below Llama-3.1-70B, crosses it at about eight requests, and stays above.
     """
     left, right = figure.subplots(1, 2)
     hours = _family()
     left.plot(LOADS, hours[SPARSE] / hours[SMALL], color="C0")
     left.annotate("over its active size, dense", (1.1, 3.4), color="C0")
     left.plot(LOADS, hours[SPARSE] / hours[LARGE], color="C3")
-    left.annotate("over its own size, dense", (1.7, 0.12), color="C3")
+    left.annotate("over its total size, dense", (1.7, 0.12), color="C3")
     left.axhline(1, color="C4", linewidth=0.8, linestyle=":")
-    left.set(xscale="log", xlim=(1, 256), ylim=(0, 3.8), ylabel="device hours, ratio")
+    left.set(xscale="log", xlim=(1, 256), ylim=(0, 3.8), ylabel="device-hours, mixture over dense")
     left.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
     for name, colour, label, place in (
         ("MiniMax-M2.5", "C0", "MiniMax-M2.5", (9, 26)),
@@ -192,12 +193,13 @@ def figure_cost_in_between(figure: Figure) -> None:
 
 
 def check_dearest_in_between() -> None:
-    """Beside a dense model of its active size the mixture costs most with a few dozen requests, at
-    least half more than alone and in a crowd; beside one of its own size it saves least there, and
-    costs less at every load. So it is on other devices, with other answers, and with the constants
-    that were fitted to thousands of runs; not where memory ends before the crowd.
+    """Beside a dense model of its active size, the mixture costs most with 8 to 64 requests: at
+    least half more than with one or with 256. Beside one of its total size it costs less at every
+    load, and saves least with 8 to 128. Twice the requests make its tokens no dearer. All this also
+    holds on other devices, with other lengths of answers, and with the constants that were fitted
+    to thousands of runs, but not where memory ends before there are many requests.
 
-    Source: device hours from kernels alone, and under these changes.
+    Source: device-hours from kernels alone, and with these changes.
     """
     for label, hours in (
         ("one H200", _family()),
@@ -222,10 +224,11 @@ def check_dearest_in_between() -> None:
 
 
 def check_in_between_it_is_two_to_four_times_a_small_model() -> None:
-    """At its dearest load a mixture costs two to four times as much as a dense model of about its
-    active size; with prompts of 8,000 tokens and answers of 300 less, and more than half as much.
+    """At the load where this factor is largest, a mixture costs two to four times as much as a
+    dense model of about its active size. With prompts of 8,000 tokens and answers of 300 the factor
+    is at least half of that, and at most nine tenths.
 
-    Source: device hours from kernels alone, on H200, of five pairs of published models.
+    Source: device-hours from kernels alone, on H200, of five pairs of published models.
     """
     for sparse, dense, precision, devices in (
         ("gpt-oss-120b", "Qwen3-4B", "bf16", 2),
@@ -251,10 +254,11 @@ def check_in_between_it_is_two_to_four_times_a_small_model() -> None:
 
 
 def check_company_costs_a_mixture_more_than_a_dense_model() -> None:
-    """Where a mixture was measured beside the dense 70B, on one engine, on as many of the same
-    devices and in as many bits, its time per token over the dense one's is larger with 64 requests
-    than with four, or at most a tenth smaller. In a tenth of the cases the order changes; in the
-    others one model is faster at both loads.
+    """Where a mixture and the dense 70B were measured with the same engine, on as many of the same
+    devices and in as many bits, the mixture's time per token over the dense model's is larger with
+    64 requests than with four in about nine of ten deployments, and at most a tenth smaller in the
+    others. In about a tenth of the deployments the order of the two changes; in the others one
+    model is faster at both loads.
 
     Source: published runs on H100, H200 and B200.
     """
@@ -269,8 +273,8 @@ def check_company_costs_a_mixture_more_than_a_dense_model() -> None:
 
 
 def check_fast_alone_and_slow_in_a_crowd() -> None:
-    """Beside a dense model with a third of its parameters the mixture is the faster one with four
-    requests and the slower one with 64, as measured and as predicted from kernels.
+    """MiniMax-M2.5 is faster than Llama-3.1-70B, a dense model with a third of its parameters, with
+    four requests, and slower with 64: both as measured and as predicted from kernels alone.
 
     Source: published runs on four H100 with vLLM, both models in 8 bits.
     """

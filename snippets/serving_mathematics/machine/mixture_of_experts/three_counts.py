@@ -71,14 +71,16 @@ def example() -> SimpleNamespace:
 
 
 def figure_three_counts(figure: Figure) -> None:
-    """Active parameters promise too much with many tokens, all parameters too little with few.
+    """Counting active parameters predicts too little time with many tokens, counting all parameters
+    too much with few.
 
-    Published runs of mixtures, by the tokens of a step: medians with the middle half.
+    Published runs of mixtures, by tokens in a step: medians, with bars over the middle half of the
+    runs.
 
     Alt: Chart of predicted over measured time per token against tokens in a step over E/k, both
-    logarithmic. Counting the experts of one token the points begin near one and fall to about half.
-    Counting all they begin above two and fall to one. Counting those touched they lie just below
-    one throughout.
+    logarithmic. If the experts of one token are counted, the points begin near one and fall to
+    about half; if all are counted, they begin above two and fall to one; if those touched are
+    counted, they lie just below one throughout.
     """
     axes = figure.subplots()
     crowd, ratios = _ratios()
@@ -110,8 +112,8 @@ def figure_three_counts(figure: Figure) -> None:
 
 
 def check_touched_experts_meet_what_was_measured() -> None:
-    """Counting the experts touched is nearer to the measured runs than counting those of one token
-    or all, in the median and by a quarter or more, also where reading takes a fifth less or more.
+    """Counting the experts touched has a median error at least a quarter smaller than counting
+    those of one token or all, also if reading experts takes a fifth less or more.
 
     Source: published runs of mixtures on three engines; constants of kernels alone.
     """
@@ -123,8 +125,9 @@ def check_touched_experts_meet_what_was_measured() -> None:
 
 
 def check_each_simple_count_is_right_at_one_end() -> None:
-    """The experts of one token are a fifth too few with the fewest tokens and half with many; all
-    are twice too many with the fewest, and right with many.
+    """If the experts of one token are counted, predicted times are about a fifth too short with the
+    fewest tokens and a half with the most. If all are counted, they are two to three times too long
+    with the fewest, and right within a tenth with the most.
 
     Source: the same runs, below a tenth and above three times E/k.
     """

@@ -40,10 +40,10 @@ from serving_mathematics.support.require import (
 
 
 def latency_cap(layers: int, floor_s: float) -> float:
-    """Steps a second that messages alone allow: 1 / (2 L floor).
+    """Most steps a second that messages allow where devices share every layer: 1 / (2 L floor).
 
-    layers: L, a positive integer. floor_s: of a message without bytes [s], > 0. Raises ValueError
-    outside.
+    layers: L, a positive integer. floor_s: time of a message with next to no bytes [s], > 0. Raises
+    ValueError outside.
 
     >>> round(latency_cap(80, 8e-6), 6)
     781.25
@@ -121,16 +121,18 @@ def example() -> SimpleNamespace:
 
 
 def figure_all_reduce(figure: Figure) -> None:
-    """A message is a floor until it is some hundred thousand bytes, and then bytes over the link.
+    """A small message takes little more than its floor, and a large one time in proportion to its
+    bytes.
 
-    Measured on H100: the fastest kernel in a CUDA graph (filled) and NCCL (open). Curves are floors
-    and shares fitted to messages of up to a mebibyte.
+    All-reduces measured on H100: the fastest kernel in a CUDA graph (filled) and NCCL (open).
+    Dotted curves are the formula, with a floor and a share of the link fitted to messages of up to
+    a mebibyte.
 
     Alt: Line chart with logarithmic axes of the time of an all-reduce against its bytes, for two,
     four and eight devices. Filled points are flat at three to five microseconds up to some tens of
-    kilobytes and rise in proportion from a megabyte on; open points of NCCL begin at six to sixteen
-    microseconds and join them there. Dotted fitted curves follow the filled points up to a megabyte
-    and then lie above them.
+    kilobytes and rise in proportion from a megabyte on; open points, of NCCL, begin at six to
+    sixteen microseconds and join the filled ones there. Dotted fitted curves follow the filled
+    points up to a megabyte and then lie above them.
     """
     axes = figure.subplots()
     link = find_system("h100").link_bytes_per_s
@@ -157,7 +159,8 @@ def figure_all_reduce(figure: Figure) -> None:
 
 
 def check_bytes_of_a_message() -> None:
-    """64 tokens of 8,192 values take 2.33, 3.50 and 4.08 µs over 450 GB/s, beside their floor.
+    """A message of 64 tokens, of 8,192 values in two bytes each, takes 2.33, 3.50 and 4.08 µs
+    beside its floor over two, four and eight devices with links of 450 GB/s.
 
     Source: 2 (n - 1)/n of 2 * 64 * 8,192 bytes, by hand.
     """
@@ -168,19 +171,21 @@ def check_bytes_of_a_message() -> None:
 
 
 def check_latency_caps_a_token() -> None:
-    """80 layers cannot pass 781 steps a second with messages of 8 µs, nor 329 with 19 µs.
+    """Devices that share 80 layers take at most 781 steps a second with messages of 8 µs, and 329
+    with messages of 19 µs.
 
-    Source: 160 messages a step, by hand.
+    Source: two messages a layer, 160 a step, by hand.
     """
     for floor, cap in ((8e-6, 781.25), (19e-6, 328.947)):
         checks.close(f"{floor * 1e6:.0f} µs", latency_cap(80, floor), cap, atol=5e-4)
 
 
 def check_messages_are_a_floor_and_bytes() -> None:
-    """A floor and a share of the link describe measured messages of up to a mebibyte.
+    """A floor and a share of the link describe measured messages of up to a mebibyte, within 8% in
+    the median. The floor that the step model uses lies among the fitted ones, or at most a tenth
+    above them.
 
-    Source: all-reduces in CUDA graphs on H100 and B200, 2 to 8 devices, the fastest kernel each;
-    the floor that a step counts lies among theirs.
+    Source: all-reduces in CUDA graphs on H100 and B200, 2 to 8 devices, the fastest kernel of each.
     """
     floors = []
     for system in ("h100_sxm", "b200_sxm"):
@@ -194,9 +199,11 @@ def check_messages_are_a_floor_and_bytes() -> None:
 
 
 def check_a_send_is_measured() -> None:
-    """What two devices exchange at once has the floor that a step counts for a stage's message.
+    """A small message that two devices exchange takes what the step model uses as the floor of a
+    stage's message, within 35%.
 
-    Source: NCCL's all-to-all of two devices on H100 and B200, messages of at most 16 KiB.
+    Source: NCCL's all-to-all of two devices on H100 and B200, the median of messages of at most 16
+    KiB.
     """
     for system in ("h100_sxm", "b200_sxm"):
         line = next(

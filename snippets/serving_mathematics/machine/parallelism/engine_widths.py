@@ -51,11 +51,12 @@ OVER_PCIE = {"h100_pcie": 2, "l40s": 4}  # devices of each that hold the 70B wit
 
 
 def best_width(weights_s: float, token_s: float, requests: float) -> float:
-    """Devices of an engine at which a token is fastest, at equal requests a device: sqrt(w/(e r)).
+    """Devices of an engine with which tokens are fastest, at equal requests a device: sqrt(w/(e
+    r)).
 
-    weights_s: w, in which one device reads all weights, > 0. token_s: e that messages of many
-    devices take for a request's answered token and its share of the prompt, > 0 [s]. requests: r a
-    device, > 0. Raises ValueError outside.
+    weights_s: w, the time in which one device reads all weights, > 0 [s]. token_s: e, the time that
+    messages among many devices take for each token of an answer, including its share of the prompt,
+    > 0 [s]. requests: r, requests a device, > 0. Raises ValueError outside.
 
     >>> best_width(weights_s=0.016, token_s=1e-4, requests=10.0)
     4.0
@@ -222,16 +223,17 @@ def example() -> SimpleNamespace:
 
 
 def figure_engine_widths(figure: Figure) -> None:
-    """With more requests a device, narrower engines fall behind less, and engines of eight more.
+    """The more requests a device has, the less engines of one fall behind engines of four, and the
+    more engines of eight do.
 
-    Time per token over that of engines of four devices, at equal requests a device; points are
-    medians of measured runs of dense models, and lines are the fitted step.
+    Time per token over that of engines of four devices, at equal requests a device. Points are
+    medians of measured runs of dense models; lines are the fitted step.
 
-    Alt: Two panels of a ratio against one, two, four and eight devices, one of a 70B and one of 8B
-    and 32B. Each line is a shallow bowl. The more requests a device, the lower its left end, and
-    the higher its right one; lowest are four devices, or two with the most requests by the lines
-    and for 8B and 32B. Points of 8B and 32B lie near the lines; those of the 70B on one device lie
-    a seventh to a third above.
+    Alt: Two panels, one for a 70B and one for 8B and 32B, of time per token over that of four
+    devices, against one, two, four and eight devices. Each line is a shallow bowl. The more
+    requests a device has, the lower is the left end of its line, and the higher the right one. The
+    lowest point of a line is at four devices or, with the most requests, at two. Points of 8B and
+    32B lie near the lines; those of the 70B lie a seventh to a third above them on one device.
     """
     figure.set_size_inches(5.8, 3.2)
     for axes, (names, drawn), title in zip(
@@ -247,31 +249,34 @@ def figure_engine_widths(figure: Figure) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks(WIDTHS, [str(n) for n in WIDTHS])
         axes.set(ylim=(0.8, 1.8), xlabel="devices of an engine")
-        axes.set(ylabel="time per token, over four's [ratio]")
+        axes.set(ylabel="time per token over that of four")
         if title == "dense 70B":
             axes.legend()
 
 
 def check_widths_between_are_fastest() -> None:
-    """A dense 70B that one device holds is fastest in engines of two or four devices in 40 of 45
-    measured loads of four, eight and 16 requests a device, and on one device in none; dense models
-    of 8B and 32B on two or four in 30 of 35, and on eight in none.
+    """With four, eight and 16 requests a device, a dense 70B that one device holds is fastest in
+    engines of two or four devices in 40 of 45 measured loads, and in engines of one in none. Dense
+    models of 8B and 32B are fastest in engines of two or four in 30 of 35 loads, and in engines of
+    eight in none.
 
-    Source: published runs that differ in their devices alone, at equal requests a device.
+    Source: published runs that differ only in their devices, at equal requests a device.
     """
     for names, expected in (((LARGE,), (0, 40, 5)), (SMALL, (5, 30, 0))):
         found = [_fastest(x.measured) for x in _of(*names) if len(x.measured) == len(WIDTHS)]
         ways = tuple(sum(n in of for n in found) for of in ((1,), (2, 4), (8,)))
-        checks.equal(f"{names[0]}: one, between, eight", ways, expected, kind="stated")
+        checks.equal(
+            f"{names[0]}: fastest on one, on two or four, on eight", ways, expected, kind="stated"
+        )
 
 
 def check_the_width_is_nearly_fastest() -> None:
-    """The measured width nearest to the closed form's, and the one that the prediction calls
-    fastest, take at most 8% longer than the fastest in nine of ten loads: for a dense 70B and for
-    smaller ones, with short and long prompts. The fewest devices, and the most, take 30% longer or
-    more in one of ten.
+    """In nine of ten loads, the measured width nearest to the closed form's takes at most 8% longer
+    than the fastest, and so does the width that the prediction calls fastest: for a dense 70B and
+    for smaller dense models. The closed form's does so with short prompts and with long ones, too.
+    The narrowest engine and the widest take at least 30% longer in one of ten loads.
 
-    Source: published runs on three widths or four.
+    Source: published runs on three or four widths.
     """
     for names in ((LARGE,), SMALL):
         loads = _of(*names)
@@ -293,8 +298,9 @@ def check_the_width_is_nearly_fastest() -> None:
 
 
 def check_points_beside_the_lines() -> None:
-    """The medians that the figure draws lie at most a tenth below its lines and a third above: of
-    8B and 32B within a tenth, of the 70B on one device above by a seventh or more.
+    """The medians that the figure draws for 8B and 32B lie within a tenth of its lines. Those for
+    the 70B lie at most a tenth below the lines and a third above, and on one device at least an
+    eighth above.
 
     With four requests a device the 70B is fastest on four.
 
@@ -315,12 +321,12 @@ def check_points_beside_the_lines() -> None:
 
 
 def check_mixtures_differ() -> None:
-    """MiniMax-M2.5 is fastest on the fewest devices in every load that three widths were measured
-    at, gpt-oss-120b in two fifths to a half. Nine of ten widths that the prediction calls fastest
-    lie within a fifth of the fastest for MiniMax-M2.5, and within 6% for gpt-oss-120b and for dense
-    models.
+    """MiniMax-M2.5 is fastest on the fewest devices in every load that was measured on three
+    widths, and gpt-oss-120b in two fifths to a half of them. In nine of ten loads, the width that
+    the prediction calls fastest takes at most a fifth longer than the fastest for MiniMax-M2.5, 6%
+    for gpt-oss-120b and 5% for dense models.
 
-    Source: published runs on three widths or four.
+    Source: published runs on three or four widths.
     """
     for name, least, most in ((MIXTURE, 1.0, 1.0), (SPARSE, 0.4, 0.5)):
         share = float(np.mean(_on_fewest(name)))
@@ -332,10 +338,10 @@ def check_mixtures_differ() -> None:
 
 
 def check_the_closed_form_by_the_prediction() -> None:
-    """With 2 to 40 requests a device, and prompts as long as answers to eight times as long, the
-    width nearest to the closed form takes at most 2% longer than the best of the whole prediction
-    for a 70B, and an eighth for an 8B, whose floors count for more. Four times the requests halve
-    the width.
+    """By the whole prediction, the width nearest to the closed form's takes at most 2% longer than
+    the fastest width for a 70B, and 13% for an 8B, whose floors count for more. This holds with 2
+    to 40 requests a device, and with prompts as long as answers, four times and eight times as
+    long. Four times the requests halve the closed form's width.
 
     Source: the whole prediction, width by width.
     """

@@ -26,25 +26,25 @@ BOARD = (0.018, 1e-4)  # w and e [s] of the second exercise: a 70B on H200
 
 HINTS = {
     "worthwhile_devices": (
-        "On n devices a step takes f + d/n. Its efficiency is the time on one device over n times"
-        " that: set it equal to what you want and solve for n."
+        "On n devices a step takes f + d/n. The share that each does is the time on one device over"
+        " n times that on n devices. Set it equal to the share that you want, and solve for n."
     ),
     "context_worth_cutting": (
-        "Cutting saves all but one over c of the time to read the cache, and costs one exchange."
-        " At which number of tokens are the two equal?"
+        "Cut over n devices, a layer's cache takes an nth of the time to read, but the layer needs"
+        " an exchange. With how many tokens is what is saved as long as the exchange?"
     ),
     "engine_width": (
-        "For each width add what changes with it: an nth of the time for the weights, and the"
-        " messages, (n − 1)·e times the requests a device. Take the least."
+        "For each width n add up what depends on it: an nth of the time for the weights, and for"
+        " messages (n − 1)·e times the requests a device. Take the width with the least sum."
     ),
 }
 
 
 def worthwhile_devices(fixed_s: float, divided_s: float, efficiency: float) -> int:
-    """The most devices of which each does at least a share of what one device alone does.
+    """The most devices of which each does at least this share of what one device alone does.
 
-    fixed_s: part of a step that stays, > 0 [s]. divided_s: part that n devices divide by n, > 0
-    [s]. efficiency: that share, in (0, 1). Raises ValueError outside.
+    fixed_s: the part of a step that stays as it is, > 0 [s]. divided_s: the part that is divided by
+    the number of devices, > 0 [s]. efficiency: that share, in (0, 1). Raises ValueError outside.
 
     >>> worthwhile_devices(fixed_s=1.0, divided_s=9.0, efficiency=0.5)  # 10 / (11 * (1 + 9/11))
     11
@@ -58,11 +58,11 @@ def worthwhile_devices(fixed_s: float, divided_s: float, efficiency: float) -> i
 def context_worth_cutting(
     bytes_a_token: float, result_s: float, split: int, bandwidth: float
 ) -> float:
-    """Tokens of all sequences in a step from which a layer's context is worth cutting.
+    """Tokens in a step, of all sequences together, from which their contexts are worth cutting.
 
-    bytes_a_token: that a layer keeps on each device uncut, > 0. result_s: of the exchange beside
-    its floor of 7 µs, >= 0 [s]. split: devices, 2 or more. bandwidth: attained [bytes/s], > 0.
-    Raises ValueError outside.
+    bytes_a_token: what a layer keeps of a token on each device if nothing is cut, > 0. result_s:
+    time of the exchange beside its floor of 7 µs, >= 0 [s]. split: devices that a context is cut
+    over, 2 or more. bandwidth: attained by one device [bytes/s], > 0. Raises ValueError outside.
 
     >>> round(context_worth_cutting(1000.0, result_s=0.0, split=2, bandwidth=1e12))
     14000
@@ -77,12 +77,13 @@ def context_worth_cutting(
 def engine_width(
     weights_s: float, token_s: float, requests: float, widths: Sequence[int] = (1, 2, 4, 8)
 ) -> int:
-    """Of these widths n, the one whose token is fastest.
+    """Of these widths, the one with which tokens are fastest.
 
-    weights_s: w, in which one device reads the weights, > 0. token_s: e that messages take for a
-    request's token and its share of the prompt, > 0 [s]. requests: r a device, > 0. widths: devices
-    of an engine, positive integers, one or more. Of times that differ by less than a billionth the
-    fewer devices. Raises ValueError outside.
+    weights_s: w, the time in which one device reads the weights, > 0 [s]. token_s: e, the time that
+    messages among many devices take for each token of an answer, including its share of the prompt,
+    > 0 [s]. requests: r, requests a device, > 0. widths: devices of an engine, one or more positive
+    integers. If times differ by less than a billionth, the fewest devices are taken. Raises
+    ValueError outside.
 
     >>> engine_width(weights_s=0.008, token_s=0.001, requests=1.0)  # 5 ms on two as on four
     2
@@ -109,9 +110,9 @@ def example() -> SimpleNamespace:
 
 
 def check_devices_are_the_most() -> None:
-    """With that many the share is kept, and with one more it is not.
+    """With that many devices each does the wanted share, and with one more it does not.
 
-    Source: efficiency from its definition, device by device.
+    Source: each device's share by its definition.
     """
     for fixed, divided, wanted in ((0.004, 0.018, 0.5), (0.001, 0.05, 0.8), (0.01, 0.003, 0.9)):
         found = worthwhile_devices(fixed, divided, wanted)
@@ -121,7 +122,7 @@ def check_devices_are_the_most() -> None:
 
 
 def check_context_is_worth_cutting_from_there() -> None:
-    """At that many tokens a layer takes as long cut as uncut, and less beyond.
+    """With that many tokens, a layer takes as long whether contexts are cut or not.
 
     Source: the time of a layer, both ways: its bytes over the bandwidth, and an exchange if cut
     (Bhatia et al. 2025, arXiv 2507.07120).
@@ -135,10 +136,10 @@ def check_context_is_worth_cutting_from_there() -> None:
 
 
 def check_engine_width() -> None:
-    """The width is the one whose time is least, and of equal ones the narrowest.
+    """The width is the one with the least time, and the narrowest of those with equal times.
 
-    Source: by hand: 18 ms of weights and 1 ms of messages on many devices are 9 + 1, 4.5 + 3 and
-    2.25 + 7 on two, four and eight; 8 and 1 ms are 5 on two and on four.
+    Source: by hand: 18 ms for weights, and 1 ms times n - 1 for messages, are 9 + 1, 4.5 + 3 and
+    2.25 + 7 ms on two, four and eight devices; with 8 ms for weights both two and four take 5 ms.
     """
     for readings, expected in (
         ((0.018, 1e-4, 10.0), 4),
@@ -153,7 +154,8 @@ def check_engine_width() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Shares, splits and limits that cannot be are errors that name the argument."""
+    """A share of one, a cut over one device, no requests and half a device are errors that name the
+    argument."""
     checks.raises("all of it", worthwhile_devices, 1.0, 1.0, 1.0, match="efficiency must be")
     checks.raises("no cut", context_worth_cutting, 1.0, 0.0, 1, 1.0, match="split must be 2")
     checks.raises("nobody", engine_width, 1.0, 1.0, 0.0, match="requests must be positive")

@@ -52,9 +52,11 @@ def example() -> SimpleNamespace:
 
 
 def check_halves_cost_few_and_gain_with_many() -> None:
-    """Half batches lengthen a step of few requests, and shorten one of many, by a half at most.
+    """Half batches that take turns make a step with few requests up to twice as long, and shorten
+    one with many by at most a half.
 
-    Source: each half reads the weights for itself, and hides at most the whole time of the other.
+    Source: each half reads the weights for itself, and at most its whole time is hidden behind the
+    other half.
     """
     checks.inside("16 a device: halves over whole", _halves_over_whole(FEW), 1.0, 2.0)
     checks.inside("512 a device: halves over whole", _halves_over_whole(MANY), 0.5, 1.0)

@@ -149,16 +149,16 @@ def example() -> SimpleNamespace:
 
 
 def figure_more_devices(figure: Figure) -> None:
-    """More devices make tokens faster, but cost more than they gain. Which split is best depends on
-    the requests.
+    """More devices make tokens faster, but by less than their number. Which split is fastest
+    depends on the number of requests.
 
-    Predicted for the book's chat machine, Llama-3.1-8B in 16 bits on H100; shared layers take
-    longer again where messages leave a node.
+    Predicted for the book's chat machine, Llama-3.1-8B in 16 bits on H100; with shared layers,
+    tokens take longer again where messages leave a node.
 
     Alt: Two panels of time per token against devices, both axes logarithmic, each with a line for
     shared layers, for copies, for copies of two devices and for stages. With few requests the line
-    of shared layers lies lowest up to eight devices and then jumps. With many requests the line of
-    copies lies below it from two devices on, and that of copies of two lowest from four on.
+    of shared layers lies lowest up to eight devices and then jumps up. With many requests the line
+    of copies lies below it from two devices on, and that of copies of two lowest from four on.
     """
     figure.set_size_inches(5.8, 3.0)
     for axes, requests in zip(figure.subplots(1, 2, sharey=True), (16, 128), strict=True):
@@ -228,8 +228,8 @@ def _devices(split: str, devices: int, requests: int) -> list[tuple[Any, ...]]:
 
 
 def slider_more_devices() -> dict[str, Any]:
-    """Add devices: what of a token's time shrinks, what stays, and what is new? The price is its
-    length times the rows."""
+    """Add devices: which parts of a token's time shrink, which stay, and which are new? At equal
+    requests, its price grows with its time multiplied by the devices."""
     ways = [split.removeprefix("chat, ") for split in SPLITS if "chat" in split]
     ways.remove("copies")
 
@@ -260,7 +260,7 @@ def slider_more_devices() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "bars",
-                "label": "one token on each device, and the weights held",
+                "label": "one token's time on each device, and the weights held",
                 "lanes": [_COPY, *map(str, range(1, _ROWS[-1] + 1))],
                 "x": {"label": "time", "unit": "ms"},
                 "bars": each(bars),
@@ -273,23 +273,24 @@ def slider_more_devices() -> dict[str, Any]:
         "legend": {
             "answer": "reads weights",
             "cached": "reads the cache",
-            "starts": "floors of kernels, host",
-            "waits": "prompts of others",
+            "starts": "kernel floors, host",
+            "waits": "others' prompts",
             "prompt": "messages",
             "idle": "serves others",
         },
-        "reading": "A token takes {time}, and {copy} on a copy; a million tokens cost ${price},"
-        f" in copies ${{copies}}, at ${CHAT.device_price_per_hour:.2f} a device and hour."
-        " Published runs of engines that are split so: {runs}.",
+        "reading": "A token takes {time}, in copies {copy}; a million tokens cost ${price},"
+        f" in copies ${{copies}}, at ${CHAT.device_price_per_hour:.2f} a device-hour."
+        " Published runs of engines split this way: {runs}.",
         "absent": "A copy of two needs two devices.",
     }
 
 
 def check_with_devices_and_requests_given_faster_is_cheaper() -> None:
-    """Of splits that fit, at equal devices and requests, the order by time per token is the order
-    by price, where no request waits for a place.
+    """With equal devices and equal requests, one or 16, of which none waits for a place, no split
+    whose tokens are faster by 3% or more than those of another is dearer.
 
-    Source: all pairs of splits of a machine; tokens a second are requests over the time of one.
+    Source: all pairs of splits of a machine; tokens a second are the requests over the time of a
+    token.
     """
     found, turned = _found(), 0
     for (split, devices, requests), (each, price, _) in found.items():
@@ -301,11 +302,12 @@ def check_with_devices_and_requests_given_faster_is_cheaper() -> None:
 
 
 def check_short_answers_pay_for_their_first_token() -> None:
-    """With prompts of 3,000 tokens, answers of 20 and one request a device, one device to an engine
-    has the fastest tokens of a dense 70B, and two are cheaper by a fifth; from 50 tokens on, the
-    fastest of these widths is the cheapest to 6%, also with prompts of 16,000.
+    """With one request a device, prompts of 3,000 tokens and answers of 20, a dense 70B costs 15%
+    to 30% more at the width with the fastest tokens (of one, two, four and eight devices) than at
+    the cheapest. With answers of 50 and of 200 tokens it costs at most 6% more, and so it does with
+    answers of 50 to prompts of 16,000.
 
-    Source: the fitted step; a million tokens cost what first tokens take, too.
+    Source: the fitted step; a price includes the time of first tokens.
     """
     for prompt, answer, low, high in (
         (3000.0, 20.0, 1.15, 1.3),
@@ -330,12 +332,13 @@ def check_short_answers_pay_for_their_first_token() -> None:
 
 
 def check_which_split_is_best_turns_with_the_requests() -> None:
-    """On eight devices the chat machine is faster shared than in copies with 16 requests, slower
-    with 128, and then faster still in copies of two; on 32 the mixture is cheapest with attention
-    apart from 128 on, and dearest when shared. With 128 it keeps its promised time per token apart
-    and in copies, and takes twice that when shared.
+    """On eight devices, the chat machine's tokens are faster with shared layers than in copies if
+    there are 16 requests, and slower if there are 128; then copies of two are faster still. On 32
+    devices, with 128 and with 512 requests, the mixture is cheapest with attention apart and
+    dearest with shared layers. With 128 it keeps its promised time per token with attention apart
+    and in copies of eight, and takes twice that time with shared layers.
 
-    Source: the fitted step; the margins are wider than a tenth, by which it errs between splits.
+    Source: the fitted step; the margins are wider than the tenth by which it errs between splits.
     """
     found = _found()
     ways = ["layers shared", "copies"]
@@ -357,11 +360,11 @@ def check_which_split_is_best_turns_with_the_requests() -> None:
 
 
 def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
-    """With a full cache, twice the devices write more tokens as two copies than sharing, or at most
-    a tenth fewer, if weights fill up to half of the memory and prompts are short, or up to two
-    fifths and prompts are long. Beyond that sharing writes more, and more than twice as many if
-    weights fill three quarters. Without NVLink it may write a third fewer even where they fill more
-    than half.
+    """If the cache is full, twice the devices write more tokens as two copies than with shared
+    layers, or at most a tenth fewer, where weights fill up to half of the memory, or up to two
+    fifths with long prompts. Where weights fill more, it is the other way round, and with more than
+    70% shared layers write more than twice as many. Without NVLink they may write a third fewer
+    even where weights fill more than half.
 
     Source: the whole prediction of dense models of 8B to 70B on one to four devices of three kinds,
     and of two without NVLink.
@@ -413,8 +416,9 @@ def check_a_full_cache_is_copied_unless_weights_fill_the_devices() -> None:
 
 
 def check_sharing_divides_no_cache_past_its_heads() -> None:
-    """Where devices are already as many as heads are cached, or a latent is, twice as many that
-    share hold fewer sequences than two copies, even if weights fill two thirds of the memory.
+    """If a model has a latent, or no more KV heads than devices, twice the devices hold fewer
+    sequences with shared layers than as two copies, even where weights fill more than half of the
+    memory. If it has more KV heads than devices, they hold as many or more.
 
     Source: what each device holds, at contexts of 4,500 tokens.
     """
@@ -433,11 +437,13 @@ def check_sharing_divides_no_cache_past_its_heads() -> None:
 
 
 def check_no_stage_was_measured() -> None:
-    """The record has no engine with stages and none beyond eight devices, and hundreds of shared
-    ones up to eight.
+    """The record has no engine with stages and none of more than eight devices, and more than a
+    hundred runs with shared layers on each of one, two, four and eight.
 
     Source: published runs, counted.
     """
+    staged = sum(run.answers.pipeline > 1 for run in _engine_runs())
+    checks.equal("runs with stages", staged, 0, kind="stated")
     for split in SPLITS:
         for devices in (16, 32):
             if SPLITS[split].way is not _copies:

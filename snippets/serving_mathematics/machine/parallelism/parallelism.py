@@ -151,10 +151,10 @@ def _fixed_share(parts: dict[str, float]) -> float:
 
 
 def amdahl_gain(fixed_s: float, divided_s: float, devices: int) -> float:
-    """Times as fast a step is on n devices that divide only a part of it, (f + d)/(f + d/n).
+    """How many times as fast a step is if n devices divide only a part of it: (f + d)/(f + d/n).
 
-    fixed_s: f that stays, > 0 [s]. divided_s: d that n devices divide, > 0 [s]. devices: n, a
-    positive integer. Raises ValueError outside. Source: Amdahl (1967).
+    fixed_s: f, the part that stays as it is, > 0 [s]. divided_s: d, the part that devices divide, >
+    0 [s]. devices: n, a positive integer. Raises ValueError outside. Source: Amdahl (1967).
 
     >>> amdahl_gain(fixed_s=1.0, divided_s=9.0, devices=9)
     5.0
@@ -172,13 +172,16 @@ def _amdahl(devices: int) -> float:
 
 
 def figure_spread(figure: Figure) -> None:
-    """Devices divide weights, cache and prompts; floors of kernels and messages stay.
+    """Devices divide the time of weights, cache and prompts. Floors of kernels stay, and messages
+    are added.
 
-    Llama-3.1-70B in 8 bits on H200 with vLLM, 16 requests of 1,024 and 1,024 tokens.
+    Predicted for Llama-3.1-70B in 8 bits on H200 with vLLM, and 16 requests with prompts and
+    answers of 1,024 tokens.
 
     Alt: Stacked bars of the time per token on 1, 2, 4 and 8 devices. Weights and cache shrink from
     about nineteen milliseconds to less than three; floors stay near five; messages appear with the
-    second device. A dotted line of an ideal eighth lies at less than half of the last bar.
+    second device. A dotted line, the first bar over the number of devices, ends at less than half
+    of the last bar.
     """
     axes = figure.subplots()
     widths = (1, 2, 4, 8)
@@ -187,25 +190,26 @@ def figure_spread(figure: Figure) -> None:
     for name, colour, of in (
         ("weights", "C0", ["weights"]),
         ("cache", "C5", ["cache"]),
-        ("prompts of others", "C3", ["prompts of others"]),
-        ("floors of kernels, host", "C4", ["kernels", "host"]),
+        ("others' prompts", "C3", ["prompts of others"]),
+        ("kernel floors, host", "C4", ["kernels", "host"]),
         ("messages", "C1", ["messages"]),
     ):
         heights = np.array([1e3 * sum(parts[one] for one in of) for parts in found])
         axes.bar(range(len(widths)), heights, 0.6, bottom=at, color=colour, label=name)
         at += heights
     ideal = [at[0] / devices for devices in widths]
-    axes.plot(range(len(widths)), ideal, "o:", color="C2", label="one over n")
+    axes.plot(range(len(widths)), ideal, "o:", color="C2", label="if all were divided")
     axes.legend(loc="upper right", reverse=True)  # as they are stacked
     axes.set_xticks(range(len(widths)), [str(n) for n in widths])
     axes.set(xlabel="devices", ylabel="time per token [ms]", ylim=(0, 27))
 
 
 def check_gains_of_devices() -> None:
-    """Pairs that differ in nothing but devices gain 2.6 times from 1 to 8, and less each doubling.
+    """In pairs of runs that differ only in their devices, tokens are 2.6 times as fast on 8 devices
+    as on 1, in the median, and each doubling gains less than the one before.
 
-    Source: published pairs; the step with fitted constants, and by kernels alone, whose messages
-    are too cheap and whose gains are at most a quarter too large.
+    Source: published pairs of runs; the step with fitted constants, within 12%, and by kernels
+    alone, whose messages are too cheap and whose gains are at most a quarter too large.
     """
     gains = []
     for fewer, more in PAIRS:
@@ -219,10 +223,11 @@ def check_gains_of_devices() -> None:
 
 
 def check_a_step_by_hand() -> None:
-    """One sequence of Llama-3.1-70B reads its weights once, and eight devices read an eighth each.
+    """A step with one sequence of Llama-3.1-70B reads the weights once, and of eight devices each
+    reads an eighth.
 
-    Source: 70.55 billion parameters less one table of the vocabulary, one byte each, the table two;
-    over 4.8 TB/s times the attained share.
+    Source: 70.55 billion parameters in one byte each, but of the vocabulary's two tables only one,
+    in two; over 4.8 TB/s times the attained share; on eight devices also 160 messages.
     """
     perfect = replace(
         FITTED,
@@ -238,10 +243,11 @@ def check_a_step_by_hand() -> None:
 
 
 def check_amdahl_is_too_kind() -> None:
-    """Amdahl's law, with floors as measured on one device, promises that model more from eight
-    devices than its own step does, and more than the median of the measured pairs.
+    """Amdahl's law, with the floors and the host's time of Llama-3.1-70B on one device, promises a
+    gain from eight devices that is at least a fifth larger than the step model's, and than the
+    median of the measured pairs.
 
-    Source: the step's parts; published pairs.
+    Source: the parts of the predicted step; published pairs of runs.
     """
     one, many = (sum(_spread(devices).values()) for devices in (1, 8))
     measured = float(np.median(_speedups(1, 8)[0]))

@@ -29,17 +29,18 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "running_requests": (
-        "A request stays for its first token and for the O − 1 that follow. Where the first takes "
-        "much longer than its prompt, it holds a place only for the latter. Little's law, twice."
+        "A request stays for its first token and for the O − 1 that follow. If the first takes much"
+        " longer than its prompt does, it holds a place only for the others. Use Little's law"
+        " twice."
     ),
     "what_is_off": (
-        "With one sequence a step is weights and floors. What the others add is the difference of"
-        " the two times. Compare each with what was predicted."
+        "With one sequence a step is weights and floors. What the other sequences add is the"
+        " difference between the two times. Compare each of these with its prediction."
     ),
     "left_out_errors": (
-        "The logarithm of a geometric mean is the mean of the logarithms. That of the others is the"
-        " sum of all without this run's, over one fewer. What is left of this run's own is the"
-        " error."
+        "The logarithm of a geometric mean is the mean of the logarithms. For the other runs that"
+        " is the sum over all runs less this run's own, over one fewer. Less this run's own again,"
+        " it is the logarithm of one plus the error."
     ),
 }
 
@@ -47,12 +48,12 @@ HINTS = {
 def running_requests(
     concurrency: float, first_token_s: float, per_token_s: float, answer_tokens: float
 ) -> float:
-    """Requests that answer at a time, of those that a closed loop holds.
+    """Requests that are answered at a time, of those that a closed loop holds.
 
-    concurrency: C >= 1. first_token_s: time to the first token [s], >= 0, nearly all of which is a
-    wait for memory; where prompts take most of it, more run. per_token_s: time of each
-    further one [s], > 0. answer_tokens: O > 1, of an answer in the mean, the first among them.
-    Raises ValueError outside.
+    concurrency: C >= 1. first_token_s: time to the first token [s], >= 0, nearly all of it a wait
+    for memory; if prompts take most of it, more requests run. per_token_s: time of each further
+    token [s], > 0. answer_tokens: O > 1, tokens of an answer on average, the first included. Raises
+    ValueError outside.
 
     >>> running_requests(128, first_token_s=3.0, per_token_s=0.01, answer_tokens=101)
     32.0
@@ -71,7 +72,8 @@ def what_is_off(predicted_ms: tuple[float, float], measured_ms: tuple[float, flo
     """Which part of a prediction is too short: "every step", "each sequence", "both" or "neither".
 
     predicted_ms, measured_ms: time per token with one sequence and with many [ms], the second
-    larger. A part is off if it took more than 1.15 times as long. Raises ValueError otherwise.
+    larger. A part is off if it took more than 1.15 times as long as predicted. Raises ValueError
+    otherwise.
 
     >>> what_is_off(predicted_ms=(7.0, 18.0), measured_ms=(9.0, 20.0))
     'every step'
@@ -125,7 +127,7 @@ def example() -> SimpleNamespace:
 
 
 def check_running_requests_are_counted() -> None:
-    """Of requests drawn at random times in a loop, that many are answering.
+    """In a loop that is looked at at random times, that many requests are being answered.
 
     Source: a loop of 40 users with random times, looked at 4,000 times; four standard errors.
     """
@@ -139,10 +141,11 @@ def check_running_requests_are_counted() -> None:
 
 
 def check_what_is_off() -> None:
-    """Kernels that take half as long again are a matter of every step, the host's time for a
-    sequence of each sequence, and all of it of both.
+    """If kernels take 1.8 times as long, every step is off; if the host takes twice as long for a
+    sequence, each sequence is; if both do, both are. The border is at 1.15 times as long.
 
-    Source: steps of eight billion parameters on one H100 by the step model, with planted factors.
+    Source: steps of a model of eight billion parameters on one H100, by the step model with these
+    factors.
     """
     one = [replace(WORKED, concurrency=load, input_tokens=500.0) for load in (1.0, 64.0)]
     work = count_work(one)
@@ -171,8 +174,8 @@ def check_what_is_off() -> None:
 
 
 def check_left_out_errors() -> None:
-    """A factor that all runs share leaves no error, and runs that scatter by a tenth err by more
-    than a tenth, since two others say what the factor is.
+    """A factor that all runs share leaves no error. Three runs that scatter by a tenth err by more
+    than a tenth, because only two others say what the factor is.
 
     Source: by hand, 1, 2 and 8 times as long as predicted; 1,000 sets of three runs, whose
     logarithms scatter by the root of 1 + 1/2 times their own spread, with three standard errors.
@@ -190,7 +193,8 @@ def check_left_out_errors() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """Times that cannot be are errors that name the argument."""
+    """Times that fall with more sequences, a time of zero and a single run are errors that name the
+    argument."""
     checks.raises("falling", what_is_off, (2, 1), (1, 2), match="predicted_ms must be longer")
     checks.raises("no time", running_requests, 5, 1.0, 0.0, 10, match="per_token_s must be")
     checks.raises("one run", left_out_errors, [1.0], [1.0], match="predicted_s must be of two")

@@ -65,7 +65,8 @@ def example() -> SimpleNamespace:
 def figure_kernels_alone(figure: Figure) -> None:
     """Times per token of all runs without separate fleets, predicted from kernels alone.
 
-    No constant was fitted to any of these runs. Dotted lines are off by a factor of two.
+    No constant was fitted to any of these runs. On the dotted lines, predictions are off by a
+    factor of two.
 
     Alt: Scatter plot with logarithmic axes of predicted against measured time per token, from two
     to five hundred milliseconds. Points of Hopper and Blackwell devices lie along the diagonal,
@@ -104,10 +105,11 @@ def figure_kernels_alone(figure: Figure) -> None:
 
 
 def check_kernels_beat_one_efficiency() -> None:
-    """From kernels alone, fitted to no run, the error is at most six tenths of that of one
-    efficiency for all, even of one that is fitted to the other models' runs.
+    """With kernels alone, fitted to no run, the median error is at most six tenths of that with one
+    efficiency, though the latter is fitted to the runs of all other models. Mixtures need an
+    efficiency of 70% to 85% of that of dense models.
 
-    Source: the published runs; bytes, operations and prompts of the same loop in both.
+    Source: the published runs; both count the same bytes, operations and prompts of the same loop.
     """
     table, predicted = _record()
     error = float(np.median(np.abs(predicted / table.per_token_s - 1)))
@@ -117,9 +119,10 @@ def check_kernels_beat_one_efficiency() -> None:
 
 
 def check_scores_are_those_of_the_shown_code() -> None:
-    """The functions on this page, run again on every run, give the errors of the record.
+    """The functions on this page, applied to every run again, give the errors that the record
+    states.
 
-    Source: the record of scores, constants from kernels alone.
+    Source: the record of scores, for constants from kernels alone.
     """
     table, predicted = _record()
     told = read_record("machine_scores")["aggregated"]["constants from kernels alone"]

@@ -22,7 +22,7 @@ from serving_mathematics.support.measuring import read_record
 HARNESSES = {
     "ml-energy": "ML.ENERGY v3: vLLM as installed, H100 and B200",
     "inference-perf": "load test of vLLM 0.11, H100",
-    "engine": "request log of vLLM 0.19, RTX PRO 6000, if it reads 1,792 GB/s",
+    "engine": "request log of vLLM 0.19, RTX PRO 6000, if its memory has 1,792 GB/s",
 }
 
 
@@ -34,7 +34,8 @@ def _front_lines() -> list[str]:
     """The page's folded table: what each front is, and its three numbers."""
     return [
         '??? note "Every front, and its three numbers"\n',
-        "| Front | Engine | Scheduling | Streaming | Client | Scale | Host, µs | Around a prompt |",
+        "| Front | Engine | Scheduling | Streaming | Client | Scale | Host, µs"
+        " | Steps around a prompt |",
         "|---|---|---|---|---|---:|---:|---|",
         *(f"| {' | '.join(row)} |" for row in front_rows()[1:]),
     ]
@@ -65,9 +66,9 @@ def example() -> SimpleNamespace:
 
 
 def check_fronts_are_what_the_runs_say() -> None:
-    """The named fronts' scale and host time are those that each harness's runs give.
+    """The scale and the host's time of two named fronts are those that fit their harnesses' runs.
 
-    Source: the record; the request log, of one batch size or another, leaves the two apart by less.
+    Source: the record; in the request log the two are harder to tell apart.
     """
     for name in ("ml-energy", "inference-perf"):
         told, front = read_record(FRONT_SCORES)["harnesses"][name]["fitted"], FRONTS[name]
@@ -77,10 +78,10 @@ def check_fronts_are_what_the_runs_say() -> None:
 
 
 def check_one_model_does_not_travel() -> None:
-    """Behind the leaderboard's own front one model, a mixture in eight bits for most of its runs,
-    takes far longer than predicted; no other is off by half in one run of ten.
+    """Behind ML.ENERGY's own front one model, a mixture that has eight bits in most of its runs,
+    takes far longer than predicted. Of each other model, nine in ten runs are off by at most 35%.
 
-    Source: the record, the model left out of the front.
+    Source: the record, with the model left out of the fit of the front.
     """
     told = read_record(FRONT_SCORES)["harnesses"]["ml-energy"]["own front, model left out"]
     far = [name for name, one in told["by model"].items() if one["p90"] > 0.5]
@@ -94,12 +95,12 @@ def check_one_model_does_not_travel() -> None:
 
 
 def check_a_named_front_travels() -> None:
-    """A harness that the constants never saw is off by at most 14% in the median behind its own
-    front, with all models of a run's shape left out. After three runs of a deployment it is off by
-    at most 8%, behind its own front or the unknown one. Without such runs the unknown front is off
-    by at most a fifth, whichever the harness.
+    """Times per token of ML.ENERGY, to which no constant was fitted, are off by at most 14% in the
+    median behind its own front, with all models of a run's shape left out of that. After three runs
+    of a deployment they are off by at most 8%, behind this front or *unknown*. Without such runs
+    *unknown* is off by at most a fifth in the median for every harness, the benchmark's included.
 
-    Source: the record; the aims were set before, the last with these harnesses in sight.
+    Source: the record; the aims were set beforehand, but the last one with these harnesses known.
     """
     record = read_record(FRONT_SCORES)
     away = record["harnesses"]["ml-energy"]

@@ -266,9 +266,9 @@ def calibration_text(found: Calibration) -> str:
 
 
 def check_planted_factors_are_found() -> None:
-    """Kernels that take 1.5 times as long are found where they are most of a step, on eight
-    devices, and a memory that is 1.25 times as slow where it is, on one; both a little pulled to 1.
-    The loads between are then predicted within 2%.
+    """Kernels that take 1.5 times as long as predicted are found within 8% on eight devices, where
+    they are most of a step; so is reading that takes 1.25 times as long, on one device, where that
+    is. Loads between those measured are then predicted within 2%.
 
     Source: times made by the step model itself with these factors.
     """
@@ -288,11 +288,11 @@ def check_planted_factors_are_found() -> None:
 
 
 def check_one_run_does_not_turn_everything() -> None:
-    """A single run that took ten times as long makes nothing 3.5 times as long, and what it does
-    not depend on stays.
+    """A single run that took ten times as long as predicted makes no part more than 3.5 times as
+    long, and a part on which it does not depend stays as it was.
 
-    Source: the penalty; a run of one request at a time has next to no arithmetic to time, and its
-    first token is not fitted.
+    Source: the priors' penalty; a run of one request at a time has next to no arithmetic to time,
+    and its first token is not fitted.
     """
     alone = replace(WORKED, concurrency=1.0, input_tokens=10.0)
     told = loop_latencies(count_work([alone]), FITTED)

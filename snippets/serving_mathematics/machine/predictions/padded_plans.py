@@ -143,33 +143,37 @@ def example() -> SimpleNamespace:
 
 
 def figure_padded_plan(figure: Figure) -> None:
-    """Three runs of your own narrow what must be added to a plan, for nearly every model.
+    """Three runs of your own narrow the error of nearly every model, and so what must be added to a
+    plan.
 
-    A factor of one is the prediction itself. Dots at 0.8 stand for 0.8 or less.
+    A factor of one is the prediction itself. Dots at 0.8 stand for runs at 0.8 or less.
 
     Alt: Line chart of the share of runs that are no slower than predicted times a factor, from 0.8
-    to 2. Three thick lines rise from near zero to near all runs, steepest with three own runs, then
-    with one, then without. Faint lines of single models spread widely around the last.
+    to 2. Three thick lines rise from nearly none to nearly all runs, steepest with three own runs,
+    then with one, then without. Faint lines of single models spread widely around the last.
     """
     axes = figure.subplots()
     single = [told["0"]["covered"] for name, told in _covered().items() if name != ALL]
     lines = axes.plot(PADDINGS, 100 * np.array(single).T, color="C4", linewidth=0.5)
-    lines[0].set_label("single models, none of your own")
-    for own, colour in (("none", "C3"), ("one", "C2"), ("three", "C0")):
+    lines[0].set_label("single models, no runs of your own")
+    for own, colour, runs in (
+        ("none", "C3", "no runs"),
+        ("one", "C2", "one run"),
+        ("three", "C0", "three runs"),
+    ):
         covered = 100 * np.array(_covered()[ALL][OWN[own]]["covered"])
-        axes.plot(PADDINGS, covered, color=colour, label=f"{own} of your own")
+        axes.plot(PADDINGS, covered, color=colour, label=f"all models, {runs} of your own")
     axes.legend(loc="lower right", reverse=True)
     axes.set(
         xlim=(0.8, 2),
         ylim=(0, 100),
         xlabel="factor on the predicted time per token",
-        ylabel="runs that are no slower [%]",
+        ylabel="runs no slower than the plan [%]",
     )
 
 
 def slider_padded_plan() -> dict[str, Any]:
-    """Lengthen the predicted time until nine in ten runs are no slower. Then measure three runs of
-    your own."""
+    """Raise the factor until nine in ten runs are no slower. Then take three runs of your own."""
     models, hundred = list(_covered()), (np.arange(100) + 0.5) / 100
 
     def each(key: str, scale: float) -> list[list[list[float]]]:
@@ -190,7 +194,7 @@ def slider_padded_plan() -> dict[str, Any]:
         "panels": [
             {
                 "kind": "dots",
-                "label": "the runs, each dot one in a hundred",
+                "label": "the runs: each dot is one in a hundred",
                 "x": {
                     "label": "measured over predicted time per token",
                     "unit": "",
@@ -216,19 +220,19 @@ def slider_padded_plan() -> dict[str, Any]:
             {"label": "runs", "unit": "", "values": runs, "decimals": 0},
         ],
         "legend": {"answer": "no slower than the plan", "broken": "slower"},
-        "reading": "Of {runs} runs of {model}, {no slower} took no longer per token than predicted"
-        " {factor}, with {your runs} of the deployment measured before. The median error is"
-        " {error}.",
+        "reading": "Of {runs} runs of {model}, {no slower} took no longer per token than the"
+        " prediction {factor}, with {your runs} of their deployment measured before. The median"
+        " error is {error}.",
     }
 
 
 def check_three_runs_narrow_the_factor() -> None:
-    """Three own runs lower the median error of nine of ten models, and of all together to six
-    tenths or less; the factor that covers nine in ten gets no higher for any of the five models
-    that need most.
+    """Three own runs lower the median error of at least nine of ten models, and that of all
+    together to six tenths or less. The factor that covers nine in ten runs gets no higher for any
+    of the five models that need the highest.
 
-    Source: the record, of the deployments on which nothing was chosen; each model left out of the
-    constants that are calibrated.
+    Source: the record, for the half of the deployments on which nothing was chosen; each model is
+    left out of the fit of the constants that are calibrated.
     """
     errors = {
         name: [told[few]["median error"] for few in ("0", "3")] for name, told in _covered().items()
@@ -244,7 +248,8 @@ def check_three_runs_narrow_the_factor() -> None:
 
 
 def check_one_factor_covers_new_models() -> None:
-    """One factor for all models covers 85% or more of the runs of a model that did not set it.
+    """One factor for all models covers at least 85% of the runs of models that were not used to set
+    it.
 
     Source: the records, each model left out of the fit and of the factor.
     """
@@ -253,10 +258,10 @@ def check_one_factor_covers_new_models() -> None:
 
 
 def check_two_factors_cover_each_device() -> None:
-    """The two factors cover nine in ten runs on each device, except on GB200, of which they cover
-    fewer than half.
+    """One factor for dense models and the worst model's for mixtures cover at least nine in ten
+    runs on each device except GB200, where they cover fewer than half.
 
-    Source: the record, each model left out of the fit.
+    Source: the record, each model left out of the fit of the constants.
     """
     for name, (_, share) in _by_device().items():
         low, high = (0.0, 0.5) if name == "gb200" else (SHARE, 1.0)
@@ -266,11 +271,13 @@ def check_two_factors_cover_each_device() -> None:
 
 
 def check_two_factors_keep_whole_deployments() -> None:
-    """A deployment errs as a whole: one factor keeps nine in ten of the runs of most deployments of
-    dense models, and of too few of mixtures; the worst mixture's factor for those keeps nine in ten
-    of all deployments, and nearly so where neither factor was set by the deployment's model.
+    """The runs of one deployment err alike. One factor covers nine in ten runs in at least 90% of
+    the deployments of dense models, but only in 50% to 85% of those of mixtures. With the worst
+    model's factor for mixtures, it is at least 90% of all deployments, or 87% if neither factor was
+    set by the deployment's own model.
 
-    Source: the record, deployments of five runs or more, each model left out of the fit.
+    Source: the record, deployments of five runs or more, each model left out of the fit of the
+    constants.
     """
     (factor, _), worst = _one_factor(), _worst()
     dense = _kept(factor, factor, kind=False)

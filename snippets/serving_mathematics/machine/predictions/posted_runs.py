@@ -179,12 +179,12 @@ def example() -> SimpleNamespace:
 
 
 def figure_strangers(figure: Figure) -> None:
-    """Most of strangers' load tests lie near predictions behind the front *unknown*; a new model
-    behind its first engines (dstackai), and one on eight cards without NVLink (sfbemerk), took far
-    longer.
+    """Most of strangers' load tests took about as long as predicted behind the front *unknown*. A
+    new model on its first engines (dstackai), and one on eight cards without NVLink (sfbemerk),
+    took far longer.
 
     Alt: Points on a logarithmic axis of predicted over measured time, a row for each publisher.
-    Most points lie near one; those of dstackai mostly about a half, the only one of sfbemerk at a
+    Most points lie near one; those of dstackai mostly near a half, the only one of sfbemerk at a
     third, and one of sequrity-ai beyond two.
     """
     axes = figure.subplots()
@@ -206,11 +206,14 @@ def figure_strangers(figure: Figure) -> None:
 
 
 def check_the_default_suits_strangers() -> None:
-    """Behind the front *unknown* posted runs are off by at most a fifth in the median, as often too
-    short as too long, and by more in large batches, though by less than behind the benchmark's.
-    Its factor for nine in ten is enough for every dense model, and not for two in five mixtures.
+    """Behind the front *unknown*, predictions of posted runs are off by at most a fifth in the
+    median, about as often too short as too long. With many requests they are 10% to 25% too short
+    in the median, but less than behind the benchmark's front. The factor that is enough for nine in
+    ten of ML.ENERGY's runs is enough for every run of a dense model, but not for two in five runs
+    of mixtures.
 
-    Source: the record, ten publishers counted alike; a fifth was the aim of the default before.
+    Source: the record, each publisher weighted equally except for the factor; a fifth was the aim,
+    set beforehand.
     """
     runs = read_posted(read_record(POSTED_RUNS))
     unknown, benchmark = (score_posted(runs, FRONTS[name]) for name in ("unknown", "benchmark"))
@@ -225,9 +228,9 @@ def check_the_default_suits_strangers() -> None:
 
 
 def check_far_off_is_mostly_an_engine() -> None:
-    """Of the posted runs that took more than twice as long as predicted behind the front *unknown*,
-    all are of a model behind its first engines, or of cards without NVLink; one of another took
-    less than half.
+    """All posted runs that took more than twice as long as predicted behind the front *unknown* are
+    of a model on its first engines or of cards without NVLink. One run took less than half as long
+    as predicted.
 
     Source: the columns of the record, and the issues and pages that it names.
     """

@@ -114,8 +114,8 @@ def _constant_lines() -> list[str]:
 
 
 def check_the_peer_errs_more() -> None:
-    """On drawn runs that both can answer, the publishers' own predictor has the larger mean error,
-    here with the model left out.
+    """On runs drawn at random that both can answer, the publishers' own predictor has a larger mean
+    error than this one, from whose fit the run's model is left out.
 
     Source: the record of `make bench-predict`.
     """
@@ -127,8 +127,8 @@ def check_the_peer_errs_more() -> None:
 
 
 def check_no_run_exceeds_its_devices() -> None:
-    """As they are read, no engine's runs need more for their prompts than the peak of its devices,
-    or hold over a tenth more sequences than its memory is predicted to.
+    """As the record is read, no run needs more for its prompts than the peak of its engine's
+    devices, and none holds over a tenth more sequences than their memory is predicted to hold.
 
     Source: Little's law on the measured times; data sheets. Read as one engine, three runs of 64
     devices needed six times their peak, and a cache of 16 bits held 1.6 times its room.
@@ -143,10 +143,11 @@ def check_no_run_exceeds_its_devices() -> None:
 
 
 def check_scores_meet_their_aims() -> None:
-    """Errors of models that were left out are at most 15% in the median, 22% in the mean, and 10%
-    signed for each number of devices; of the first token 30% and 50%.
+    """For models that were left out, errors of the time per token are at most 15% in the median and
+    22% in the mean, and the signed median is at most 10% for each of 1, 2, 4 and 8 devices. Errors
+    of the time to the first token are at most 30% in the median and 50% in the mean.
 
-    Source: the record of scores; the aims were set before.
+    Source: the record of scores; the aims were set beforehand.
     """
     told = read_record("machine_scores")["aggregated"]["one model left out"]
     each = told["per token"]
@@ -161,8 +162,9 @@ def check_scores_meet_their_aims() -> None:
 
 
 def check_loads_apart_are_worth_more_than_low_ones() -> None:
-    """Three runs at the fewest, the middle and the most requests leave a lower error than the three
-    at the lowest loads, in the median and in the mean; on both halves of the deployments.
+    """Three runs, at the fewest, the middle and the most requests, leave at most nine tenths of the
+    error that three at the lowest loads leave, both in the median and in the mean, on either half
+    of the deployments.
 
     Source: the record.
     """

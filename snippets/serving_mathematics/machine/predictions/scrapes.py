@@ -175,7 +175,8 @@ def scraped_run(
 
 
 def check_little_by_hand() -> None:
-    """Ninety requests of 4 s each in a minute are six at a time, whatever the engine calls them.
+    """Ninety requests of 4 s each in a minute are six at a time, under either engine's metric
+    names.
 
     Source: 90 * 4 / 60, with counters that began at other numbers.
     """
