@@ -268,10 +268,11 @@ def _draw_loads(figure: Figure, record: dict[str, Any]) -> None:
 
 
 def figure_predicted_and_measured(figure: Figure) -> None:
-    """The simulator knows the step times and what a change costs, and says what requests get.
+    """From the times of steps and the cost of a change alone, the simulator predicts the latencies
+    that requests get.
 
     Points are medians over the runs at a rate, bars their range; lines are predictions for the same
-    arrivals and lengths, made before; faint lines leave the cost of changes out.
+    arrivals and lengths, made before the runs; faint lines leave the cost of changes out.
 
     Alt: Two charts against requests a second. Left, time to first token in milliseconds, right,
     time per output token; in each the median and the 95th percentile rise with the rate. Points
@@ -292,7 +293,8 @@ def check_nothing_was_lost() -> None:
 
 
 def check_steps_are_counted() -> None:
-    """Where memory lasts, the tokens that came out of every step are those that the rule foresaw.
+    """Where memory suffices, the tokens that came out of every step are those that the counting
+    rule foresaw.
 
     Source: the rule of `token_engine`, against what the engine returned.
     """
@@ -303,7 +305,7 @@ def check_steps_are_counted() -> None:
 
 
 def check_rules_were_kept() -> None:
-    """There are as many runs as were planned, and the grid agreed with its repetition.
+    """As many runs count as were planned, and the grid of steps agreed with its repetition.
 
     Source: the rules in the record.
     """
@@ -323,8 +325,8 @@ def check_predictions_were_made_before() -> None:
 
 
 def check_changes_explain_the_error() -> None:
-    """Steps take longer when the number of their tokens changes, and not when only its parts do;
-    with that cost, which no load was asked for, less than half of the error of medians is left.
+    """Steps take longer when their number of tokens changes, and not when only its parts do. With
+    the cost of a change, timed without load, less than half of the error of medians is left.
 
     Source: the record; steps in turns, and runs that came after them.
     """
@@ -344,10 +346,10 @@ def check_changes_explain_the_error() -> None:
 
 
 def check_memory_has_a_level() -> None:
-    """With few kernels the last steps of all kinds add nothing to speak of; with as many as the
-    engine keeps of its own accord memory is larger, and goes on growing.
+    """With few kernels in its cache, the engine's memory stops growing; with as many as the engine
+    keeps by default, memory is larger and still grows in the last steps.
 
-    Source: the record, the most that the process had.
+    Source: the record, the most memory that the process had.
     """
     few, own = read_record(RECORD)["memory"]["rows"]
     growth = [row["mixed_mib"][-1] / row["mixed_mib"][-2] - 1 for row in (few, own)]
@@ -358,8 +360,8 @@ def check_memory_has_a_level() -> None:
 
 
 def check_a_prefix_is_not_computed_again() -> None:
-    """A prompt that comes again has its first token after less than half of the time, a long one
-    after less than a tenth.
+    """When a prompt comes again, its first token takes less than half of the time that it took the
+    first time, and less than a tenth for a long prompt.
 
     Source: the record; the same prompts, new to the cache.
     """

@@ -82,11 +82,11 @@ def example() -> SimpleNamespace:
 
 
 def figure_vllm_loads(figure: Figure) -> None:
-    """The prediction from vLLM's steps is too fast at nearly every point, and runs at the upper
-    loads do not tell these apart.
+    """Predictions from the times of vLLM's steps are too fast at nearly every point, and the runs
+    at the upper loads do not tell these loads apart.
 
     Points are medians over the runs at a rate, bars their range; lines are predictions for the same
-    arrivals and lengths, made before; faint lines know four costs alone.
+    arrivals and lengths, made before the runs; faint lines use the four basic costs alone.
 
     Alt: Two charts against requests a second. Left, time to first token in milliseconds, right,
     time per output token; in each the median and the 95th percentile rise to the middle of five
@@ -115,9 +115,10 @@ def check_vllm_lost_nothing() -> None:
 
 
 def check_vllm_is_predicted_too_fast() -> None:
-    """Every latency at every rate is predicted too short on average, and the measured time per
-    token is lower by a quarter at the highest rate than at another, where it is predicted to be
-    about the same, and hardly more came: a bias, and runs that do not tell the upper loads apart.
+    """Every latency at every rate is predicted too short on average. At the highest rate the
+    measured time per token is about a quarter lower than at the rate where it is longest, although
+    it was predicted to be about the same there and hardly more requests came: the runs do not tell
+    the upper loads apart.
 
     Source: the record.
     """
@@ -133,7 +134,7 @@ def check_vllm_is_predicted_too_fast() -> None:
 
 
 def check_vllm_computes_the_same_weights() -> None:
-    """Most greedy answers begin with tokens of those in float32.
+    """Most of vLLM's greedy answers begin with the same tokens as those in float32.
 
     Source: the record; transformers, from the same file.
     """

@@ -134,13 +134,13 @@ def _aim_rows() -> str:
     """Every aim, those that were missed first, as rows of Markdown."""
     drawn = max(_drawing("M/M/1"), _drawing("M/G/1"))
     aims = [
-        (f"SimPy over our long run, {queue}", f"{aim:g} or more", f"{got:.0f}", got >= aim)
+        (f"SimPy's time over our long run's, {queue}", f"{aim:g} or more", f"{got:.0f}", got >= aim)
         for queue, aim in (("M/M/1", AIM_ONE), ("M/G/1", AIM_ONE), ("M/M/8", AIM_EIGHT))
         for got in (_simpy(queue),)
     ]
     drawing = (f"{AIM_DRAWING:g} at most", f"{drawn:.2f}", drawn <= AIM_DRAWING)
     aims += [
-        ("our long run over drawing its numbers, one server", *drawing),
+        ("our long run's time over drawing its numbers alone, one server", *drawing),
         *build_aims(),
         *fleet_aims(),
     ]
@@ -205,8 +205,9 @@ def example() -> SimpleNamespace:
 
 
 def figure_customers_a_second(figure: Figure) -> None:
-    """Walking lanes of customers with numpy is far ahead of every simulator that handles one event
-    after the other, also of one in C; with one server little is left above the random numbers.
+    """The long run, which simulates lanes of customers with numpy, is far ahead of every simulator
+    that handles one event after the other, even of the one in C; with one server, drawing its
+    random numbers takes most of its time.
 
     Customers in a second of processor time, median of the first recorded run on a logarithmic axis;
     the labels say how many times as long as the long run each takes.
@@ -237,8 +238,8 @@ def figure_customers_a_second(figure: Figure) -> None:
 
 
 def check_mean_waits() -> None:
-    """Every engine waits what the formula says, in both runs, so that all were timed at the same
-    work.
+    """Every simulator has the mean wait that the formula says, in both runs, so that all were timed
+    on the same work.
 
     Source: Erlang C, and Pollaczek–Khinchine ρ(1 + C²)/(2(1 − ρ)) with C² = 4; standard errors
     from batch means of the long runs, for Cimba from its replications.
@@ -254,8 +255,8 @@ def check_mean_waits() -> None:
 
 
 def check_equal_to_the_bit() -> None:
-    """Lanes give the waits of the loop over customers, and events the token times of the steps, in
-    every bit.
+    """With eight servers, lanes give the same waits as the loop over customers; jumping from event
+    to event gives the same token times as walking the steps. Both hold to the last bit.
 
     Source: `fifo_waits` and `simulate_steps` on the same input, in the recorded runs.
     """
@@ -285,7 +286,7 @@ def check_order_of_engines() -> None:
 
 def check_one_percent() -> None:
     """A long run of about the computed length has an interval of about one percent, and its mean is
-    within three standard errors.
+    within three standard errors of the formula's.
 
     Source: Daley's closed form for M/M/1, the variance of the long runs for the others; widths
     shrink with the root of the length, and that of 32 batches varies by an eighth of itself.
@@ -307,8 +308,8 @@ def check_one_percent() -> None:
 
 
 def check_events_beat_steps() -> None:
-    """Skipping from event to event pays most where a step changes little; where memory is scarce
-    and nearly every step is an event, it is still five times as fast.
+    """Skipping from event to event gains more under light load than under heavy load, and less than
+    under both where memory is scarce; everywhere it is at least five times as fast.
 
     Source: the ratios of both recorded runs.
     """
@@ -321,7 +322,7 @@ def check_events_beat_steps() -> None:
 
 
 def check_two_runs_agree() -> None:
-    """At least four in five ratios are the same in both runs: their ranges overlap, or their
+    """At least four in five ratios agree between the two runs: their ranges overlap, or their
     medians differ by no more than a tenth.
 
     Source: both runs of the three records.
@@ -332,7 +333,7 @@ def check_two_runs_agree() -> None:
 
 
 def check_ratios_are_ratios() -> None:
-    """The recorded ratio of two engines is the quotient of their times, as far as rounds vary.
+    """The recorded ratio of two simulators is the quotient of their times, as far as rounds vary.
 
     Source: the medians of the times; a median of quotients lies near the quotient of medians.
     """

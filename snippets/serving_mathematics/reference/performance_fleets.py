@@ -39,8 +39,8 @@ def _aims() -> list[tuple[str, str, str, bool]]:
     day, chat, agents = read_record(RECORD)["day"], _rates("chat, 8 rep")[0], min(_rates("agents"))
     spent_s, memory_gb = day["cpu_s"], day["memory_gb"]
     rows = (
-        ("eight replicas, chat: requests/s", AIM_CHAT_PER_S, chat),
-        ("with caches and sessions: requests/s", AIM_AGENTS_PER_S, agents),
+        ("a fleet of eight replicas, chat: requests/s", AIM_CHAT_PER_S, chat),
+        ("a fleet with caches and sessions: requests/s", AIM_AGENTS_PER_S, agents),
     )
     found = [(of, f"{aim:,.0f} or more", digits(got), got >= aim) for of, aim, got in rows]
     of = f"a day of {day['requests']:,} requests"
@@ -104,8 +104,8 @@ def example() -> SimpleNamespace:
 
 
 def check_peers_say_the_same() -> None:
-    """On engines whose steps take the same time, Vidur has every first token and every time per
-    token as we have them, and Dynamo's replay every quantile to one percent.
+    """On engines whose steps take the same time, Vidur gives the same time to first token and time
+    per token for every request as we do, and Dynamo's replay the same quantiles to one percent.
 
     Source: the record; Dynamo's replay is told means of context in whole tokens.
     """
@@ -120,9 +120,10 @@ def check_peers_say_the_same() -> None:
 
 
 def check_what_replicas_cost() -> None:
-    """A router costs less than the engines do, and 125 times as many replicas less than fivefold.
+    """With a router a request takes at most three times as long to simulate as on the same engines
+    apart, and on 125 times as many replicas at most five times as long as on eight.
 
-    Source: the record; the same requests apart, and at the same load each.
+    Source: the record; the same requests on engines apart, and the same load on each replica.
     """
     eight, _, thousand, apart = _rates("chat")
     checks.inside("engines apart, over a fleet", apart / eight, 1.0, 3.0)

@@ -99,7 +99,7 @@ def check_promise_is_kept() -> None:
 
 
 def check_merging_costs_no_accuracy() -> None:
-    """A hundred merged log histograms answer as one does that saw all values; so do DDSketches.
+    """A hundred merged log histograms answer as one that saw all values does; so do DDSketches.
 
     Source: both states of the same recorded run.
     """
@@ -111,7 +111,7 @@ def check_merging_costs_no_accuracy() -> None:
 
 
 def check_ranks() -> None:
-    """KLL and t-digest promise ranks, and keep them: within two percent of all values.
+    """Ranks from KLL and t-digest are within two percent of all values.
 
     Source: the sorted values, in both recorded runs.
     """

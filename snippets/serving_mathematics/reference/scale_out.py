@@ -262,12 +262,12 @@ def example() -> SimpleNamespace:
 
 
 def figure_overhead(figure: Figure) -> None:
-    """However tasks are handed out, overhead falls as they last longer; on threads they may be
-    short, on processes less so, and on Dask they have to be longest.
+    """On every executor overhead falls as tasks last longer; on threads tasks may be shortest, and
+    on Dask they have to be longest.
 
     Points: share of the workers' time that was not spent inside tasks, recorded for tasks of one
-    scenario to a thousand. Curves: W·d/(W·d + task), from the time of tasks without work alone;
-    what lies above them is waiting for the last tasks, and whatever else the machine did.
+    scenario to a thousand. Curves: W·d/(W·d + task), computed from the time of tasks without work;
+    points lie above them by the wait for the last tasks and by whatever else the machine did.
 
     Alt: Share of overhead against the length of a task on logarithmic axes, from 0.05 ms to more
     than a second. Three falling curves with points about them, threads lowest, then processes, then
@@ -293,7 +293,7 @@ def figure_overhead(figure: Figure) -> None:
 
 def check_places_have_their_own_numbers() -> None:
     """The random numbers of a place are those of NumPy's spawned child, so that no two places of
-    two sweeps share them; seed plus place shares nearly all.
+    two sweeps share them; with seed plus place, two sweeps share nearly all.
 
     Source: `SeedSequence.spawn`; NumPy's warning against adding the worker's number to the seed.
     """
@@ -311,8 +311,8 @@ def check_places_have_their_own_numbers() -> None:
 
 
 def check_chunks_and_order() -> None:
-    """Chunks of any size, done in any order, give the same sample; merged in the order of places
-    the moments are the same to the bit, and across sizes to rounding.
+    """Chunks of one size, done in any order and merged in the order of places, give the same
+    moments to the bit; chunks of different sizes agree up to rounding.
 
     Source: the sample in one piece; chunks done in reverse.
     """
@@ -329,9 +329,10 @@ def check_chunks_and_order() -> None:
 
 
 def check_chunk_limits() -> None:
-    """At the least chunk the overhead is 5%, at the most the wait for the last task is, and at the
-    largest number of workers both are the same chunk. One scenario to a task is enough up to some
-    number of workers, and for one more it is not; so is one equal task to a worker.
+    """With the smallest chunk the overhead is 5%, with the largest chunk the wait for the last task
+    is, and at the largest number of workers the two chunks are the same. Up to some number of
+    workers tasks of one scenario are long enough, and for one worker more they are not; the same
+    holds for one equal task to each worker.
 
     Source: the time with nothing overlapped, computed term by term.
     """
@@ -357,8 +358,8 @@ def check_chunk_limits() -> None:
 
 
 def check_recorded_overhead() -> None:
-    """Longer tasks have less overhead on every executor, a task costs least on threads and most on
-    Dask, and every executor had the same answers to the bit.
+    """The longest tasks have less overhead than the shortest on every executor, a task costs least
+    on threads and most on Dask, and all executors gave the same answers to the bit.
 
     Source: the record.
     """
