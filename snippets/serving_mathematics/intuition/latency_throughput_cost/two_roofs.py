@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from serving_mathematics.core.hardware.catalogue import find_system
+from serving_mathematics.core.hardware.catalogue import find_model, find_system
 from serving_mathematics.core.hardware.roofline import (
     H100_BANDWIDTH,
     H100_PEAK,
@@ -29,24 +29,38 @@ from serving_mathematics.core.hardware.roofline import (
 from serving_mathematics.support import checks
 from serving_mathematics.support.drawing import Figure
 
+GROUPED, LATENT = "Llama-3.1-70B", "DeepSeek-R1"  # models whose attention is drawn
+
+
+def _attention_intensity(model: str) -> float:
+    """Operations a byte of a model's decoding attention over a long cache in two-byte numbers."""
+    _, attention, _ = find_model(model)[0].layers[0]
+    return 2 * attention.score_width / (2 * attention.cached_values)
+
 
 def example() -> SimpleNamespace:
-    """Where the roofs of an H100 meet, in operations a byte."""
-    return SimpleNamespace(ridge_h100=ridge_intensity(H100_PEAK, H100_BANDWIDTH))
+    """Where the roofs of an H100 meet, and where attention lies, in operations a byte."""
+    return SimpleNamespace(
+        ridge_h100=ridge_intensity(H100_PEAK, H100_BANDWIDTH),
+        grouped_intensity=_attention_intensity(GROUPED),
+        latent_intensity=_attention_intensity(LATENT),
+    )
 
 
 def figure_roofline(figure: Figure) -> None:
     """Prefill, the reading of prompts, reaches the flat roof; decoding climbs the slope with the
-    batch, but its attention never does.
+    batch, but its attention stays where the model puts it.
 
     An H100 in bf16; thin lines are other devices of today. Points are products with a weight matrix
-    of 8,192 by 28,672, by tokens in the batch, and attention over each sequence's own cache.
+    of 8,192 by 28,672, by tokens in the batch; squares are the attention of Llama 3.1 70B and of
+    DeepSeek-R1.
 
     Alt: Log-log chart of attainable TFLOP/s against intensity. A line rises with slope one and
     turns flat at 989 where intensity is 295; thin lines of A100, MI355X and B200 rise in parallel
     and turn flat between 312 and 2,500. Decode points for batches of 1, 16 and 128 lie on the
-    slope, a prefill of 2,048 tokens on the flat part, attention while decoding far down at the
-    left.
+    slope, a prefill of 2,048 tokens on the flat part. Squares of attention while decoding lie on
+    the slope too: with grouped heads between batches of 1 and 16, with a latent close to the
+    ridge.
     """
     axes = figure.subplots()
     line = np.geomspace(0.4, 4000, 200)
@@ -78,14 +92,15 @@ def figure_roofline(figure: Figure) -> None:
         y = float(attainable_flops(x, H100_PEAK, H100_BANDWIDTH)) / 1e12
         axes.plot(x, y, "o", color=colour)
         axes.annotate(text, (x, y), xytext=shift, textcoords="offset points", color=colour, ha=side)
-    axes.plot(1, H100_BANDWIDTH / 1e12, "s", color="C3", markersize=9, fillstyle="none")
-    axes.annotate(
-        "attention,\nany batch",
-        (1, 1.15 * H100_BANDWIDTH / 1e12),
-        xytext=(0.45, 40),
-        color="C3",
-        arrowprops={"arrowstyle": "-", "color": "C3", "linewidth": 1.2},
-    )
+    for model, text, place in (
+        (GROUPED, "attention, any batch:\ngrouped heads", (0.3, 90)),
+        (LATENT, "latent", (20, 900)),
+    ):
+        x = _attention_intensity(model)
+        y = float(attainable_flops(x, H100_PEAK, H100_BANDWIDTH)) / 1e12
+        axes.plot(x, y, "s", color="C3", markersize=9, fillstyle="none")
+        line = {"arrowstyle": "-", "color": "C3", "linewidth": 1.2}
+        axes.annotate(text, (x, y), xytext=place, color="C3", arrowprops=line)
     axes.set(ylim=(1, 4500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
@@ -106,6 +121,21 @@ def check_ridges() -> None:
         got = ridge_intensity(peak * 1e12, bandwidth * 1e12)
         checks.close(name, got, expected, atol=0.05)
     checks.close("TPU v5e, printed", got, 240, atol=0.5, kind="published")
+
+
+def check_attention_lies_where_heads_share() -> None:
+    """While decoding, attention does 8 operations a byte with the grouped heads of Llama 3.1 70B,
+    as many as queries share a cached head; with the latent of DeepSeek-R1 it does more than the
+    products of a batch of 128 do, and still fewer than the ridge of an H100.
+
+    Source: by hand, 64 heads of queries over 8 of keys and values; 128 heads, each of which
+    multiplies 512 + 64 numbers for its scores and 512 for its sum, over the 512 + 64 that are read.
+    """
+    grouped, latent = _attention_intensity(GROUPED), _attention_intensity(LATENT)
+    checks.close(GROUPED, grouped, 64 / 8, rtol=1e-12)
+    checks.close(LATENT, latent, 128 * (2 * 512 + 64) / (512 + 64), rtol=1e-12)
+    ridge = ridge_intensity(H100_PEAK, H100_BANDWIDTH)
+    checks.inside(f"{LATENT}: below the ridge", latent, matmul_intensity(128, 8192, 28672), ridge)
 
 
 def check_scaling_book_table() -> None:
