@@ -25,7 +25,7 @@ SHARD_S = 120.0  # δ of the worked numbers: the start of an engine
 
 
 def young_interval_s(checkpoint_s: float, failure_gap_s: float) -> float:
-    """Young's interval √(2δM), from the start of one stretch of work to its checkpoint [s].
+    """Young's interval √(2δM), the work between two checkpoints [s].
 
     checkpoint_s: δ > 0, time to save. failure_gap_s: M > 0, mean time between failures. Raises
     ValueError outside these ranges.
@@ -60,7 +60,8 @@ def example() -> SimpleNamespace:
 
 
 def check_young() -> None:
-    """Five minutes to save and a failure a day: save every two hours.
+    """If saving takes five minutes and failures are a day apart on average, save after every two
+    hours of work.
 
     Source: by hand √(2 · 5 · 1440) = 120 minutes.
     """
@@ -68,8 +69,9 @@ def check_young() -> None:
 
 
 def check_young_is_near_the_best() -> None:
-    """With two minutes to save and a kill a day or in two hours, Young's interval is within a tenth
-    of the best and costs less than a thousandth more; half or twice of it costs at most 6%.
+    """If saving takes two minutes and kills are a day or two hours apart on average, Young's
+    interval is within a tenth of the best one and makes the job less than a thousandth longer. Half
+    or twice of it makes the job at most 6% longer if kills are two hours apart.
 
     Source: the exact mean time of a stretch, at 3,001 intervals.
     """

@@ -107,14 +107,14 @@ def _killed_everywhere() -> tuple[int, int]:
 
 
 def check_every_crash_point() -> None:
-    """Killed before any one of its file operations and started again, the scorer leaves the same
-    files as a run that nobody disturbed.
+    """If the scorer is killed before any one of its file operations and started again, it leaves
+    the same files as an undisturbed run.
 
     Source: the bytes of an undisturbed run; every state that a kill can leave is visited.
     """
     points, same = _killed_everywhere()
     checks.equal("kills after which all files are the same", same, points)
-    checks.holds("there were some for each of two shards", points >= 15, got=points)
+    checks.holds("at least 15 kills of two shards", points >= 15, got=points)
 
 
 def _first_column(rows: Array) -> Array:
@@ -123,10 +123,10 @@ def _first_column(rows: Array) -> Array:
 
 
 def check_two_jobs_do_not_mix() -> None:
-    """A changed row, another scoring function, another version and other shards are refused, and a
-    damaged shard is scored again.
+    """A run with a changed row, another scoring function, another version or other shards is
+    refused, and a damaged shard is scored again.
 
-    Source: what the refusal must name; the bytes before the damage.
+    Source: the differences that the refusal must name; the files' bytes before the damage.
     """
     with tempfile.TemporaryDirectory() as name, futures.ThreadPoolExecutor(2) as pool:
         rows, out = Path(name) / "rows.npy", Path(name) / "out"

@@ -23,29 +23,27 @@ from serving_mathematics.support.require import (
 )
 
 HINTS = {
-    "rows_at_once": (
-        "The share is n/(n + oμ). Solve for n, and round up: half a row more is a row more."
-    ),
+    "rows_at_once": ("The share is n/(n + oμ). Solve for n, and round up to whole rows."),
     "what_holds_it_up": (
         "Work from the client inwards. If places are free and the queue is often empty, the engine "
-        "does not get enough. Otherwise ask whether beginnings are found. What is left is a full "
-        "engine."
+        "gets too few rows. Otherwise ask whether the cache finds what rows share. If it does, the "
+        "engine is simply full."
     ),
     "missing_and_repeated": (
-        "Count how often each row number occurs. Zeros that stand next to each other make one "
-        "range, so look for the places at which zero begins and ends; ranges exclude their end."
+        "Count how often each row number occurs. Neighbouring counts of zero make one range, so "
+        "find where each such run begins and ends; ranges exclude their end."
     ),
 }
 
 
 def rows_at_once(share: float, ceiling_per_s: float, overhead_s: float) -> int:
-    """Rows that a client has to send at once, if it waits for all of them, to get such a share of
-    the engine, rounded up.
+    """Rows that a client must send at once, if it waits for all of them, to get a share of the
+    engine's ceiling, rounded up.
 
-    share: f in (0, 1), of the ceiling. ceiling_per_s: μ, positive [1/s]. overhead_s: o, positive
-    [s]. Raises ValueError outside these ranges, and where it is more than a billion.
+    share: f in (0, 1). ceiling_per_s: μ, positive [1/s]. overhead_s: o, positive [s]. Raises
+    ValueError outside these ranges, and if the answer is more than a billion.
 
-    >>> rows_at_once(0.7, ceiling_per_s=20.0, overhead_s=5.0)  # of 233 and a third
+    >>> rows_at_once(0.7, ceiling_per_s=20.0, overhead_s=5.0)  # 233 and a third, rounded up
     234
     """
     share = require_in("(0, 1)", share=share)
@@ -56,13 +54,13 @@ def rows_at_once(share: float, ceiling_per_s: float, overhead_s: float) -> int:
 
 
 def what_holds_it_up(running: float, waiting: float, found: float, shared: float) -> str:
-    """What a dashboard says of a night: "client", "order" or "nothing".
+    """What holds a night up, read from a dashboard: "client", "order" or "nothing".
 
     running: mean share of the engine's places that are taken, in [0, 1]. waiting: share of the time
     in which requests wait, in [0, 1]. found: share of the prompt tokens that the cache finds, in
-    [0, 1]. shared: share that could be found, in [0, 1]. Less than nine tenths of the places taken,
-    and requests waiting for less than nine tenths of the time: "client". Else "order" where
-    caches find less than two thirds of what they could. Raises ValueError outside these ranges.
+    [0, 1]. shared: share that it could find, in [0, 1]. Returns "client" if less than nine tenths
+    of the places are taken and requests wait for less than nine tenths of the time, else "order" if
+    the cache finds less than two thirds of what it could. Raises ValueError outside these ranges.
 
     >>> what_holds_it_up(running=0.4, waiting=0.3, found=0.0, shared=0.0)
     'client'
@@ -80,7 +78,7 @@ def missing_and_repeated(
     """Ranges of rows that an output lacks, ends excluded, and the rows that it has more than once.
 
     row_numbers: integers of shape (k,) in any order. rows: number of rows of the input, n ≥ 1.
-    Raises ValueError when a number is not one of 0 … n−1.
+    Raises ValueError if a number is not one of 0 … n−1.
 
     >>> missing_and_repeated([4, 0, 1, 4], rows=6)
     ([(2, 4), (5, 6)], [4])
@@ -108,23 +106,23 @@ def example() -> SimpleNamespace:
 
 
 def check_rows_at_once() -> None:
-    """So many rows get the share, and one less does not.
+    """With the computed number of rows a client gets the share, and with one row fewer it does not.
 
-    Source: `fed_share`, on both sides.
+    Source: `fed_share` of both numbers.
     """
     for share, ceiling, overhead in ((0.95, 23.0, 3.6), (0.5, 1.6, 7.0), (0.999, 100.0, 1.0)):
         rows = rows_at_once(share, ceiling, overhead)
         told = fed_share(rows, ceiling, overhead)
-        checks.inside(f"{rows} rows, less the share", told - share, -1e-9, 0.05)
+        checks.inside(f"{rows} rows: share, less the one asked for", told - share, -1e-9, 0.05)
         fewer = fed_share(rows - 1, ceiling, overhead)
-        checks.inside("one less, less the share", fewer - share, -0.1, -1e-12)
+        checks.inside("one row fewer: share, less the one asked for", fewer - share, -0.1, -1e-12)
 
 
 def check_boards() -> None:
-    """A client that waits leaves places free, rows in the wrong order leave beginnings unread, and
-    an engine with a queue that finds them is full.
+    """A client that waits leaves places free; in the wrong order, rows do not find the beginnings
+    that they share; otherwise nothing holds the engine up.
 
-    Source: the rule of each, by hand, on either side of its border.
+    Source: each rule by hand, on both sides of its limit.
     """
     for told, board in (
         ("client", (0.89, 0.89, 0.9, 0.9)),
@@ -138,9 +136,9 @@ def check_boards() -> None:
 
 
 def check_missing_and_repeated() -> None:
-    """Rows that were taken out and rows that were written twice are found, and nothing else.
+    """Rows that were taken out and rows that were written more than once are found, and no others.
 
-    Source: sets of Python on 300 rows with known damage.
+    Source: Python's sets, on 300 rows with known damage.
     """
     rng = np.random.default_rng(5)
     kept = [row for row in range(300) if not 40 <= row < 60 and row not in (0, 299)]
@@ -154,7 +152,7 @@ def check_missing_and_repeated() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """All of the ceiling, more places than there are and rows of another input are errors."""
+    """The whole ceiling, more places than there are, and rows of another input are errors."""
     checks.raises("all of it", rows_at_once, 1.0, 20.0, 5.0, match="share must be in (0, 1)")
     checks.raises("places", what_holds_it_up, 1.1, 0.0, 0.0, 0.0, match="running must be in [0, 1]")
     checks.raises("no such row", missing_and_repeated, [3], 3, match="row_numbers must be integers")

@@ -29,15 +29,16 @@ from serving_mathematics.support.drawing import Figure
 
 
 def figure_night(figure: Figure) -> None:
-    """Few shards make a mishap expensive, many make starts expensive; in between there is room.
+    """With few shards a mishap costs much time, and with many the starts do; a wide range in
+    between does well.
 
-    A night of four engine-hours on four engines. The bound is for shards in any order on equal
-    engines.
+    Four engine-hours on four engines; each shard starts an engine. The bound is for shards in any
+    order on equal engines.
 
-    Alt: Line chart with a logarithmic axis of shards. At the left an undisturbed night ends long
-    before one in which an engine is killed. Three lines zigzag through a wide valley and rise
-    together at the right. The dashed bound lies above those of equal engines; the line of a slower
-    engine crosses it.
+    Alt: Line chart of the end of the night against the number of shards, on a logarithmic axis. At
+    the left, an undisturbed night ends long before one in which an engine is killed. These two
+    lines and that of a slower engine zigzag through a wide valley and rise together at the right.
+    The dashed bound lies above the lines of equal engines; the line of a slower engine crosses it.
     """
     axes = figure.subplots()
     counts = np.unique(np.rint(np.geomspace(ENGINES, 256, 40)).astype(int)).tolist()
@@ -59,12 +60,12 @@ def figure_night(figure: Figure) -> None:
     axes.annotate("bound, any order", (9, 92), color="C4")
     axes.set_xticks([4, 8, 16, 32, 64, 128, 256], ["4", "8", "16", "32", "64", "128", "256"])
     axes.minorticks_off()
-    axes.set(xlabel="shards", ylabel="over after [min]", ylim=(50, 200))
+    axes.set(xlabel="shards", ylabel="night ends after [min]", ylim=(50, 200))
 
 
 def slider_night() -> dict[str, Any]:
-    """Four engines and a night of rows. Kill one, then cut the rows into more shards; then let
-    every shard start an engine of its own."""
+    """Four engines and a night of rows; one engine is killed. Cut the rows into more shards; then
+    let every shard start an engine of its own."""
     runs = [
         [[_night(_shards_s(n), _overhead_s(pays), mishap) for mishap in MISHAPS] for pays in PAYS]
         for n in SHARDS
@@ -96,7 +97,7 @@ def slider_night() -> dict[str, Any]:
     return {
         "controls": [
             {"label": "shards", "values": list(SHARDS), "start": 4, "text": "{}"},
-            {"label": "each shard pays", "values": list(PAYS), "start": next(iter(PAYS))},
+            {"label": "each shard pays for", "values": list(PAYS), "start": next(iter(PAYS))},
             {"label": "what happens", "values": list(MISHAPS), "start": MISHAPS[1]},
         ],
         "clock": {
@@ -116,11 +117,11 @@ def slider_night() -> dict[str, Any]:
         ],
         "legend": {"answer": "rows", "starts": "overhead", "broken": "lost", "idle": "waits"},
         "readouts": [
-            {"label": "over after", "unit": "min", "decimals": 0, "values": end.tolist()},
+            {"label": "ends after", "unit": "min", "decimals": 0, "values": end.tolist()},
             {"label": "done", "unit": "%", "decimals": 0, "values": each(done)},
             {"label": "lost work", "unit": "min", "decimals": 0, "values": each(lost)},
         ],
-        "reading": "After {time}, {done} of the rows are done. {shards} shards, each of which pays"
-        " {each shard pays}; {what happens}: the end comes after {over after}, with {lost work}"
-        " of work done twice.",
+        "reading": "After {time}, {done} of the rows are done. With {shards} shards that each pay"
+        " for {each shard pays for}, the night ends after {ends after} if {what happens};"
+        " {lost work} of work is done twice.",
     }

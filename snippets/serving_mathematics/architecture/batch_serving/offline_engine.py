@@ -60,7 +60,7 @@ CUSTOMERS = {
 
 
 def fed_share(rows: float, ceiling_per_s: float, overhead_s: float) -> float:
-    """Share of an engine's ceiling that a client gets who sends so many rows and waits for all of
+    """Share of an engine's ceiling that a client gets if it sends so many rows and waits for all of
     them, n/(n + oμ).
 
     rows: n, positive. ceiling_per_s: μ, positive [1/s]. overhead_s: o, not negative [s]. Raises
@@ -188,13 +188,15 @@ def example() -> SimpleNamespace:
 
 
 def figure_fed(figure: Figure) -> None:
-    """A client that sends a few rows and waits for all of them gets a small part of the engine.
+    """A client that sends a few rows and waits for all of them gets a small part of what the engine
+    can do.
 
-    Share of the ceiling, against the rows that are sent at once. Lines: n/(n + oμ), with o and μ
-    from 1,024 and 16,384 rows.
+    Share of the ceiling against the rows that are sent at once. Points: means of simulated runs;
+    lines: n/(n + oμ), with o and μ from 1,024 and 16,384 rows.
 
-    Alt: Line chart with a logarithmic axis of rows. The points of the chat machine and of the
-    mixture lie close to their lines, which rise from a small share to nearly all.
+    Alt: Line chart of the share of the ceiling against the rows sent at once, on a logarithmic
+    axis. The points of the chat machine and of the mixture lie close to their lines, which rise
+    from a small share to nearly all.
     """
     figure.set_size_inches(5.8, 3.2)
     axes = figure.subplots()
@@ -209,14 +211,14 @@ def figure_fed(figure: Figure) -> None:
         [16, 64, 256, 1024, 4096, 16_384], ["16", "64", "256", "1,024", "4,096", "16,384"]
     )
     axes.minorticks_off()
-    axes.set(xlabel="rows sent at once", ylabel="of the ceiling [%]", ylim=(0, 104))
+    axes.set(xlabel="rows sent at once", ylabel="share of the ceiling [%]", ylim=(0, 104))
 
 
 def check_a_shard_costs_its_overhead() -> None:
-    """From 64 rows on, n/(n + oμ) is within a tenth of what the two machines do, and the rate μ is
-    within a twentieth of the ceiling's closed form.
+    """From 64 rows on, n/(n + oμ) is within a tenth of the share of μ that each of the two machines
+    reaches, and μ is within a twentieth of the closed form of the ceiling.
 
-    Source: own simulation; the line through the largest and a middle size.
+    Source: own simulation; o and μ from the line through the largest and a middle number of rows.
     """
     for name, machine in MACHINES.items():
         overhead_s, rate = _line(name)
@@ -228,13 +230,12 @@ def check_a_shard_costs_its_overhead() -> None:
                 continue
             share = rows / float(np.mean(_of("mixed")[name][place])) / rate
             told = fed_share(rows, rate, overhead_s)
-            checks.close(
-                f"{name}, {rows:,} rows: of the rate", told, share, rtol=0.1, kind="simulation"
-            )
+            label = f"{name}, {rows:,} rows: share of the rate"
+            checks.close(label, told, share, rtol=0.1, kind="simulation")
 
 
 def check_rows_are_served_again() -> None:
-    """One time of the record, simulated again, is the same.
+    """One of the record's times, simulated again, is the same.
 
     Source: the record, and its command.
     """

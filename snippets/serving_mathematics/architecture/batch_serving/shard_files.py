@@ -65,10 +65,10 @@ class Shard:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Make `path` hold `content`, so that at every moment it is either absent, as before, or whole.
+    """Write a file so that at every moment `path` is either absent, as before, or whole.
 
-    path: its folder must exist. content: of the file. fsync before the rename, or the name could
-    reach the disk before the content; fsync of the folder after it, or the name could be lost.
+    path: its folder must exist. content: of the file. Calls fsync before the rename, or the name
+    could reach the disk before the content, and on the folder after it, or the name could be lost.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -98,8 +98,8 @@ def make_manifest(source: Path, score: Score, rows_per_shard: int, version: str 
 
     source: a `.npy` file of numbers, rows first, not empty. score: a Python function. The digest of
     its code is that of its source file, helpers and comments included. rows_per_shard: positive,
-    and such that there are at most a million shards. version: anything else the scores depend on.
-    Raises ValueError outside this.
+    large enough for at most a million shards. version: anything else the scores depend on. Raises
+    ValueError on other input.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile(suffix=".npy") as file:
@@ -140,8 +140,8 @@ def open_job(source: Path, target: Path, manifest: Manifest) -> list[Shard]:
     """The shards of a job in a folder that is new, or that holds a part of the same job.
 
     source: the input. target: the folder of the output, which must exist; gets `manifest.json`.
-    Raises ValueError naming what differs when the folder holds another job, or saying that its
-    manifest is damaged.
+    Raises ValueError if the folder holds another job, naming what differs, or if its manifest is
+    damaged.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -188,8 +188,8 @@ def _read_object(file: Path) -> dict[str, Any]:
 def score_shard(shard: Shard, score: Score) -> None:
     """Score the rows of one shard and commit its file; safe to repeat, anywhere, at any time.
 
-    Raises ValueError when the input is no longer what the manifest says, and when the scores are
-    not one finite number a row.
+    Raises ValueError if the input is no longer as in the manifest, or if the scores are not one
+    finite number for each row.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -218,7 +218,7 @@ def _first_line(shard: Shard, body: bytes) -> bytes:
 
 
 def is_done(shard: Shard) -> bool:
-    """Whether the shard's file is there, whole, and of this job.
+    """Whether the shard's file exists, is whole and belongs to this job.
 
     >>> is_done(Shard(Path("rows.npy"), Path("no such file"), 0, 1, "", "job"))
     False

@@ -43,10 +43,11 @@ from serving_mathematics.support.require import as_floats, require, require_all_
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder for one run; the kernel lets go of it when the process dies, however it dies.
+    """Lock a folder for one run; the kernel releases the lock when the process ends, however it
+    ends.
 
-    Raises RuntimeError when another run holds it. The lock lives in the process that opens it, and
-    in those forked from it: start workers by spawn.
+    Raises RuntimeError if another run holds the folder. Forked processes inherit the lock: start
+    workers by spawn.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as name, exclusive(Path(name)), exclusive(Path(name)):
@@ -71,13 +72,14 @@ def score_rows(
     rows_per_shard: int,
     version: str = "",
 ) -> int:
-    """Score every row of `source` once into `target`, and return how many shards that still took.
+    """Score every row of `source` once into `target`, and return how many shards were still
+    missing.
 
-    Arguments as for `make_manifest` and `open_job`; the folder is made when it is not there.
-    executor: threads, processes, or anything with the same interface. Every shard is tried even if
-    some fail; then RuntimeError names these, and the others are kept. `complete.json` appears when
-    all are there, and is written again when it is damaged. Raises RuntimeError when another run
-    holds the folder, ValueError when it holds another job.
+    Arguments as for `make_manifest` and `open_job`; the folder is made if it is missing. executor:
+    threads, processes, or anything with the same interface. Every shard is tried even if some fail;
+    then RuntimeError names these, and the others are kept. `complete.json` appears when all shards
+    are there, and is written again if it is damaged. Raises RuntimeError if another run holds the
+    folder, ValueError if it holds another job.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, futures.ThreadPoolExecutor(2) as pool:
@@ -114,8 +116,8 @@ def score_rows(
 def read_scores(target: Path) -> Array:
     """The scores of a complete job in the order of the rows, shape (rows,).
 
-    Raises FileNotFoundError before the job is complete, and ValueError when `complete.json` is
-    damaged, a shard changed since or the rows are not 0, 1, 2, …, each once.
+    Raises FileNotFoundError before the job is complete, and ValueError if `complete.json` is
+    damaged, a shard has changed since, or the rows are not 0, 1, 2, …, each once.
 
     >>> read_scores(Path("no such folder"))
     Traceback (most recent call last):

@@ -23,21 +23,21 @@ from serving_mathematics.support.require import (
     require_positive,
 )
 
-SLACK = 16  # requests that an engine may have more than the idlest
+SLACK = 16  # requests that an engine may have more than the least busy
 
 HINTS = {
     "prefix_worth_keeping": (
-        "The prefix saves its tokens divided by the reading speed. One more request beside this "
-        "one costs every later token what a sequence adds to a step. Solve for the tokens."
+        "The prefix saves its tokens divided by the reading speed. Each request beside this one "
+        "costs every later token what a sequence adds to a step. Equate, and solve for the tokens."
     ),
     "what_the_router_does": (
         "First ask whether anything is shared, then whether it is found. If it is not, the router "
-        "looks at loads alone. If it is, ask whether one engine has much more than another, which "
-        "has room."
+        "looks at loads alone. If it is, ask whether one engine has many more requests than "
+        "another."
     ),
     "break_even_deferral": (
-        "Write both bills for one query: the cascade pays the small model always and the large "
-        "one for what it defers, the router pays its own decision and then one of the two. "
+        "Write both bills for one query: the cascade always pays the small model, and the large "
+        "one for what it defers; the router pays for its decision and then for one of the two. "
         "Equate them, then keep the share in [0, 1]."
     ),
 }
@@ -46,11 +46,11 @@ HINTS = {
 def prefix_worth_keeping(
     slack: float, read_per_s: float, later_tokens: float, sequence_s: float
 ) -> float:
-    """Tokens of the shortest prefix for which so many requests more are worth meeting.
+    """Tokens of the shortest prefix for which it is worth running beside so many more requests.
 
-    slack: k, requests, not negative. read_per_s: v, prompt tokens that an engine reads a second.
-    later_tokens: m, of an answer after its first. sequence_s: d, what a sequence adds to a step
-    [s]. These three are positive. Raises ValueError otherwise.
+    slack: k, requests more, not negative. read_per_s: v, prompt tokens that an engine reads a
+    second. later_tokens: m, tokens of an answer after its first. sequence_s: d, what a sequence
+    adds to a step [s]. The last three are positive. Raises ValueError otherwise.
 
     >>> round(prefix_worth_keeping(16, read_per_s=50_000, later_tokens=200, sequence_s=0.0001), 6)
     16000.0
@@ -63,14 +63,14 @@ def prefix_worth_keeping(
 
 
 def what_the_router_does(requests: npt.ArrayLike, found: float, shared: float) -> str:
-    """What a dashboard says of a router: "prefixes", "loads", "crowds" or "nothing shared".
+    """What a router does, read from a dashboard: "prefixes", "loads", "crowds" or "nothing shared".
 
     requests: running and waiting on each engine, shape (n,), not negative. found: share of prompt
-    tokens that caches find, in [0, 1]. shared: share that a first look at the traffic says they
-    could find, in [0, 1]. Less than a tenth shared leaves nothing to route by. Else, with less than
-    two thirds of that found, loads alone decide. Else the busiest engine tells: with more than one
-    and a half times the idlest, and more than SLACK, 16, requests over it, prefixes crowd it;
-    else they are followed with sense. Raises ValueError outside these ranges.
+    tokens that caches find, in [0, 1]. shared: share that they could find, in [0, 1]. Returns
+    "nothing shared" if that is less than a tenth, else "loads", which alone decide, if less than
+    two thirds of it is found. Otherwise "crowds" if the busiest engine has more than one and a half
+    times the requests of the least busy, and more than SLACK, 16, over it; else "prefixes". Raises
+    ValueError outside these ranges.
 
     >>> what_the_router_does([50, 52, 49, 51], found=0.3, shared=0.7)
     'loads'
@@ -90,7 +90,7 @@ def what_the_router_does(requests: npt.ArrayLike, found: float, shared: float) -
 def break_even_deferral(
     small_cost: float, large_cost: float, large_share: float, routing_cost: float = 0.0
 ) -> float:
-    """Share that a cascade may defer and still cost no more than a router.
+    """Largest share that a cascade may defer and still cost no more than a router.
 
     small_cost, large_cost: c_1, c_2 > 0 of one query. large_share: q of the queries, in [0, 1],
     that the router sends to the large model. routing_cost: r ≥ 0 of its decision. At most 1, and 0
@@ -117,9 +117,9 @@ def example() -> SimpleNamespace:
 
 
 def check_the_pencil() -> None:
-    """A prefix of so many tokens is worth exactly the slack that it was computed for.
+    """A prefix of the computed length pays for exactly the slack that it was computed for.
 
-    Source: `slack_that_pays`, with the seconds that these tokens take.
+    Source: `slack_that_pays`, with the time to read these tokens.
     """
     for slack in (0.0, 1.0, 16.0, 250.0):
         tokens = prefix_worth_keeping(slack, 40_000, 150, 60e-6)
@@ -129,10 +129,11 @@ def check_the_pencil() -> None:
 
 
 def check_the_boards() -> None:
-    """Even loads with few hits are a router of loads, one crowded engine with many hits is one that
-    follows prefixes too far, and even loads with many hits are as wanted.
+    """Even loads with little found mean that the router looks at loads alone; one crowded engine
+    with much found, that it follows prefixes too far; even loads with much found, that it does as
+    it should.
 
-    Source: the rule of each, by hand, on either side of its border.
+    Source: each rule by hand, on both sides of its limit.
     """
     even, crowded = [50, 52, 49, 51], [180, 30, 40, 22]
     for told, counts, found, shared in (
@@ -168,12 +169,14 @@ def check_break_even() -> None:
         router = router_cost([small, large], [1 - q, q], r)
         paid = cascade_cost([small, large], [share])
         checks.close(f"bills, c₂ = {large:g}", paid, router, rtol=1e-12)
-    checks.equal("dearer at once", break_even_deferral(4.0, 1.0, 0.2), 0.0)
-    checks.equal("cheaper with all", break_even_deferral(1.0, 2.0, 0.9, 5.0), 1.0)
+    checks.equal("cascade dearer even without deferring", break_even_deferral(4.0, 1.0, 0.2), 0.0)
+    checks.equal(
+        "cascade cheaper even if it defers all", break_even_deferral(1.0, 2.0, 0.9, 5.0), 1.0
+    )
 
 
 def check_bad_input_is_refused() -> None:
-    """Negative slack, no engines and a model for nothing are errors."""
+    """A negative slack, no engines, and a model that costs nothing are errors."""
     checks.raises("slack", prefix_worth_keeping, -1, 1e4, 9, 1e-4, match="slack must be non-neg")
     checks.raises(
         "no engines", what_the_router_does, [], 0.1, 0.2, match="requests must be of shape"

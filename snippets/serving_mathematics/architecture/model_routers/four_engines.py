@@ -87,14 +87,15 @@ _SHOWN_SLACKS = np.array([0.5, *SLACKS[1:-1], 512.0])  # on a logarithmic axis; 
 
 
 def figure_four_engines(figure: Figure) -> None:
-    """A little slack serves nearly all in time, whoever asks; with none caches are wasted, and with
-    too much one engine is overloaded when one customer sends two requests in five.
+    """A little slack serves nearly all requests in time, whoever asks. Without slack, caches are
+    wasted; with too much, one engine is overloaded if one customer sends two requests in five.
 
-    Four chat machines, means of eight draws; a request is in time if it gets all that is promised.
+    Four chat machines, means of eight draws; a request is in time if both promises are kept.
 
-    Alt: Line chart with two lines. Both begin low without slack, rise to nearly all within a few
-    requests and stay there over a wide range; the line with one large customer falls steeply at the
-    end, where the prefix is always followed.
+    Alt: Line chart of the share of requests in time against the slack, with two lines. Both begin
+    low without slack, rise to nearly all within a slack of a few requests and stay there over a
+    wide range; the line with one large customer falls steeply at the end, where the prefix is
+    always followed.
     """
     axes = figure.subplots()
     for situation, colour, text, where in (
@@ -110,11 +111,11 @@ def figure_four_engines(figure: Figure) -> None:
 
 
 def figure_carried(figure: Figure) -> None:
-    """For customers, rules that follow the prefix and look at the load carry most; for agents the
-    prefix alone is enough. Hashing customers' names carries least.
+    """For customers, rules that follow the prefix and look at loads carry most, and hashing
+    customers' names carries least; for agents, following the prefix is enough.
 
-    Requests a second of each engine up to which the promise is kept in one draw, to within 0.4 for
-    customers, with the best of the settings tried for each rule.
+    The highest rate at which the promise is kept, in requests a second of each engine, from one
+    draw, to within 0.4 for customers; the best of the settings tried for each rule.
 
     Alt: Two bar charts of rules, for customers and for agents. Prefix first with slack, llm-d and
     the sum of scores have the longest bars in both; rules that look at loads alone have shorter
@@ -146,13 +147,14 @@ def figure_carried(figure: Figure) -> None:
 
 
 def figure_aged(figure: Figure) -> None:
-    """Old loads make a small slack useless: until the next look, the engine that was idle gets all.
+    """Old loads make a small slack useless: until the router looks again, the engine that was idle
+    gets all requests.
 
     Four chat machines, means of eight draws, by how often their router asks them for their loads.
 
-    Alt: Line chart of the share of kept promises against the age of loads. All three lines begin
-    near the top. The rule with a small slack falls to nothing within seconds, the one with a large
-    slack later, and that of the sum of scores slowly.
+    Alt: Line chart of the share of requests for which the promise is kept against the age of loads.
+    All three lines begin near the top. The rule with a small slack falls to nothing within seconds,
+    the one with a large slack later, and that of the sum of scores slowly.
     """
     axes = figure.subplots()
     shown = np.array([0.03, *AGES_S[1:]])
@@ -166,7 +168,7 @@ def figure_aged(figure: Figure) -> None:
         axes.annotate(text, (x, y), color=colour, ha="left")
     axes.set_xticks(shown, ["own count", "0.1", "0.3", "1", "3", "10"])
     axes.minorticks_off()
-    axes.set(xlabel="age of loads at most [s]", ylabel="promise kept [%]", ylim=(0, 104))
+    axes.set(xlabel="loads are at most so old [s]", ylabel="promise kept [%]", ylim=(0, 104))
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
@@ -215,7 +217,7 @@ def slider_four_engines() -> dict[str, Any]:
             {
                 "kind": "curves",
                 "y": {
-                    "label": "time per token of those who decode",
+                    "label": "time per token of running requests",
                     "unit": "ms",
                     "range": (0, 100),
                     "limit": {"at": 1000 * CHAT.promise.tpot_s, "label": "promised"},
@@ -236,8 +238,8 @@ def slider_four_engines() -> dict[str, Any]:
             {"label": "a first token", "unit": "s", "decimals": 1, "values": shown("first")},
             {"label": "in time", "unit": "%", "decimals": 0, "values": of("kept")},
         ],
-        "reading": "{in time} of the requests keep both promises. After {time} a token takes"
-        f" {{a token}} (promised: {1000 * CHAT.promise.tpot_s:.0f}), a first token"
+        "reading": "Both promises are kept for {in time} of the requests. After {time}, a token"
+        f" takes {{a token}} (promised: {1000 * CHAT.promise.tpot_s:.0f}), a first token"
         f" {{a first token}} (promised: {CHAT.promise.ttft_s:.0f}). Slack: {{slack}}. Caches find"
         " {found} of the prompt tokens.",
     }

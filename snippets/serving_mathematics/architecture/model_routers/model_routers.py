@@ -59,8 +59,8 @@ ALIKE = {"at random": at_random, "in turn": round_robin, "fewest requests": leas
 
 
 def best_of_d_found(utilization: float, choices: int = 2) -> FloatArray:
-    """Probabilities f_j that a request finds j or more others at the best of d random servers, of
-    very many.
+    """Probabilities f_j that a request finds j or more others at the least busy of d servers, which
+    are chosen at random from very many.
 
     utilization: ρ in [0, 1). choices: d ≥ 1; 1 is random routing. Returns f_0 = 1, f_1, … until
     they are negligible: f_j = s_j^d, where s_j = ρ·s_{j−1}^d is the share of servers with j or
@@ -80,11 +80,11 @@ def best_of_d_found(utilization: float, choices: int = 2) -> FloatArray:
 
 
 def cascade_cost(costs: npt.ArrayLike, deferrals: npt.ArrayLike) -> float:
-    """Mean cost of a query that is asked model by model until one is sure enough.
+    """Mean cost of a query that goes from model to model until one is sure enough.
 
-    costs: c_k > 0 of one query to each model in turn, shape (K,). deferrals: share of the queries
-    seen by each model but the last that goes on, in [0, 1], shape (K − 1,). Returns Σ_k c_k·P(reach
-    k). Raises ValueError outside these ranges.
+    costs: c_k > 0 of one query to each model in turn, shape (K,). deferrals: of the queries that
+    each model but the last sees, the share that it defers to the next, in [0, 1], shape (K − 1,).
+    Returns Σ_k c_k·P(model k is asked). Raises ValueError outside these ranges.
 
     >>> round(cascade_cost([0.10, 15.0], deferrals=[0.2]), 12)
     3.1
@@ -100,9 +100,9 @@ def cascade_cost(costs: npt.ArrayLike, deferrals: npt.ArrayLike) -> float:
 def router_cost(costs: npt.ArrayLike, shares: npt.ArrayLike, routing_cost: float = 0.0) -> float:
     """Mean cost of a query that a router sends to one model.
 
-    costs: c_k > 0 of one query to each model, shape (K,). shares: of the queries that go to each,
-    shape (K,), summing to 1. routing_cost: of the router's own decision. Raises ValueError outside
-    these ranges.
+    costs: c_k > 0 of one query to each model, shape (K,). shares: of the queries that go to each
+    model, shape (K,), summing to 1. routing_cost: of the router's own decision. Raises ValueError
+    outside these ranges.
 
     >>> round(router_cost([0.10, 15.0], shares=[0.8, 0.2]), 12)
     3.08
@@ -153,11 +153,11 @@ def example() -> SimpleNamespace:
 
 
 def check_two_choices() -> None:
-    """Two choices take the mean response at 90% load from 10 to 2.614057, at 99% from 100 to
-    5.431997.
+    """Two choices shorten the mean response from 10 service times to 2.614057 at 90% load, and from
+    100 to 5.431997 at 99%.
 
-    Source: Mitzenmacher (2001); the differential equations of the shares of servers, integrated to
-    rest.
+    Source: Mitzenmacher (2001); the differential equations of the shares of servers, integrated
+    until they are at rest.
     """
     for load, mean in ((0.9, 2.614057), (0.99, 5.431997)):
         checks.close(
@@ -172,10 +172,10 @@ def check_two_choices() -> None:
 
 
 def check_engines_with_one_place_are_these_servers() -> None:
-    """The simulated fleet, given engines of one place and answers of exponential length, responds
-    as the formulas say, to 8%: at random, and with two choices of forty engines.
+    """Forty simulated engines with one place each, given answers of exponential length, have the
+    mean response of the formulas, to 8%, with random choice and with two choices.
 
-    Source: `core.fleet`, 20,000 requests at 80% load, means of 400 steps.
+    Source: `core.fleet`, 20,000 requests at 80% load, answers of 400 steps on average.
     """
     rng = np.random.default_rng(4)
     steps = np.maximum(1, np.rint(rng.exponential(400, 20_000)))
@@ -190,9 +190,10 @@ def check_engines_with_one_place_are_these_servers() -> None:
 
 
 def check_any_rule_does_only_where_places_are_free() -> None:
-    """At 90% load first tokens of ten engines with 256 places are in time whatever the rule, though
-    nobody looks at loads; with 16 places random choice takes eight times as long as the fewest
-    requests, or more, and turns three times.
+    """At 90% load, 99 in 100 first tokens of ten engines with 256 places come within a second by
+    any rule, even one that ignores loads. With 16 places, the time within which they come is at
+    least eight times as long by random choice as by fewest requests, and at least three times as
+    long in turn.
 
     Source: `core.fleet`, 24 draws of 6,000 requests; a promise of one second.
     """
@@ -205,7 +206,7 @@ def check_any_rule_does_only_where_places_are_free() -> None:
 
 
 def check_a_draw_is_made_again() -> None:
-    """A draw of the record, served again, has the same first tokens.
+    """One draw of the record, simulated again, has the same first tokens.
 
     Source: the record, and its command.
     """
@@ -216,8 +217,8 @@ def check_a_draw_is_made_again() -> None:
 
 
 def check_costs() -> None:
-    """At $0.10 and $15 with a fifth of the queries for the large model, a router pays 3.08 and a
-    cascade 3.10.
+    """If a query costs $0.10 at the small model and $15 at the large one, which gets a fifth of the
+    queries, the mean cost is 3.08 dollars with a router and 3.10 with a cascade.
 
     Source: 0.8·0.10 + 0.2·15 and 0.10 + 0.2·15, by hand.
     """

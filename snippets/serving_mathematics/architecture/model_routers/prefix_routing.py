@@ -57,13 +57,13 @@ WARM = 5  # of the requests, the first fifth only warms the caches
 
 
 def prefix_first(request: int, view: View, slack: float = 16, record_blocks: int = 2**26) -> int:
-    """The engine that was sent most of this prompt, unless it has more than so many requests more
-    than the least busy one, to which it goes then.
+    """The engine that was sent most of this prompt, unless it has more than `slack` requests more
+    than the least busy one: then that one.
 
-    slack: requests, not negative; infinite always follows the prefix. record_blocks: of each engine
-    that the router remembers, the least recently used forgotten first. Loads are what the router
-    counts itself, or what engines last said where it only asks them from time to time. Raises
-    ValueError on a negative slack or number of blocks.
+    slack: requests, not negative; if infinite, the prefix is always followed. record_blocks: most
+    blocks of each engine that the router remembers; it forgets the least recently used first. Loads
+    are what the router counts itself, or what engines last said if it only asks them from time to
+    time. Raises ValueError on a negative slack or number of blocks.
 
     >>> from serving_mathematics.core.fleet.trying import choices
     >>> choices(prefix_first)  # the third prompt begins like the first, the fourth like the second
@@ -87,10 +87,11 @@ def prefix_first(request: int, view: View, slack: float = 16, record_blocks: int
 
 
 def hash_bounded(request: int, view: View, balance: float = 1.25) -> int:
-    """The owner of the prompt's first blocks by hash, or the next engine in that order with room.
+    """The owner of the prompt's first blocks by hash, or the next engine in the hash's order that
+    has room.
 
-    balance: an engine takes at most so many times the mean number of requests, from 1, infinite for
-    no bound. Raises ValueError below 1.
+    balance: most requests of an engine, as a multiple of the mean, at least 1; infinite for no
+    bound. Raises ValueError below 1.
 
     >>> from serving_mathematics.core.fleet.trying import choices
     >>> choices(hash_bounded)  # the owner of the second and fourth had no room for the fourth
@@ -175,11 +176,12 @@ def _spilling(request: int, view: View, most: float = 64, times: float = 1.5) ->
 
 
 def slack_that_pays(saved_s: float, later_tokens: float, sequence_s: float) -> float:
-    """Requests more beside it that a request may meet for its prefix, k = s/(md).
+    """Slack at which following a prefix costs a request as much time as reading it elsewhere, k =
+    s/(md).
 
-    saved_s: s, what reading the prefix would take, not negative [s]. later_tokens: m, of the
-    answer after its first, positive. sequence_s: d, what a sequence adds to a step, positive [s].
-    Raises ValueError outside these ranges.
+    saved_s: s, time to read the prefix, not negative [s]. later_tokens: m, tokens of the answer
+    after its first, positive. sequence_s: d, what a sequence adds to a step, positive [s]. Raises
+    ValueError outside these ranges.
 
     >>> slack_that_pays(0.1, later_tokens=200, sequence_s=0.00005)
     10.0
@@ -254,10 +256,10 @@ def _sequence_s() -> float:
 
 
 def check_what_a_prefix_adds_to_a_step() -> None:
-    """A sequence whose prefix has 4,096 tokens adds to a step what reading these takes, to two
-    fifths.
+    """A prefix of 4,096 tokens adds to each step the time to read its part of the cache from
+    memory, or up to two fifths more.
 
-    Source: the bytes of 4,096 more tokens beside the machine's own, at the H100's bandwidth.
+    Source: the bytes that 4,096 tokens take in the cache, at the H100's bandwidth.
     """
     more_s = PREAMBLE * 2 * 32 * 8 * 128 * 2 / 3.35e12
     added = _sequence_s() - step_line(CHAT).sequence_s
@@ -265,8 +267,9 @@ def check_what_a_prefix_adds_to_a_step() -> None:
 
 
 def check_nothing_is_gained_where_every_cache_holds_all() -> None:
-    """Of five customers every engine keeps all beginnings, and prefix first keeps the promise for
-    as many as fewest requests do, below the ceiling and above; of 200 it does for far more.
+    """With five customers, every engine's cache holds all beginnings, and prefix first keeps the
+    promise for about as many requests as fewest requests does, below the ceiling and above it; with
+    200 customers, for far more.
 
     Source: own simulation of four chat machines, 2,500 requests.
     """

@@ -405,12 +405,12 @@ def _few_more(slack: int) -> float:
 
 
 def check_prefix_first_carries_most_in_every_situation() -> None:
-    """In every situation prefix first with a slack of 16 carries more than fewest requests, than a
-    hash with a bound, and than SGLang's rule with its defaults, and at most a twentieth less than
-    the best rule. For agents it carries more than twice as much as any rule of loads alone.
+    """In every situation, prefix first with a slack of sixteen carries more than fewest requests,
+    the bounded hash and SGLang's rule with its defaults, and at most a twentieth less than the best
+    rule. For agents, it carries more than twice as much as any rule that ignores prefixes.
 
-    Source: own simulation: other counts and popularity of customers, short preambles, eight
-    engines, the minutes of a real hour, ranks that turn round, and sessions of agents.
+    Source: own simulation: other numbers and popularities of customers, short beginnings, eight
+    engines, the minutes of a real hour, ranks that are reversed midway, and sessions of agents.
     """
     for situation in (*SITUATIONS, "eight engines", "agents"):
         own = _rate(situation, "prefix first, slack 16")
@@ -425,11 +425,11 @@ def check_prefix_first_carries_most_in_every_situation() -> None:
 
 
 def check_rivals_at_their_best() -> None:
-    """For customers, with the best of the settings tried, a hash with a bound and SGLang's rule
-    carry less than prefix first, a sum of scores about as much, and Dynamo's rule and SMG's
-    default, which agents lose nothing with, hardly less. With its defaults SGLang's carries no more
-    than fewest requests, and a hash of customers' names less. For agents a hash of sessions' names
-    carries more than twice as much as fewest requests.
+    """For customers, with the best of the settings tried, the bounded hash and SGLang's rule carry
+    less than prefix first, a sum of scores as much to a tenth, and Dynamo's rule and SMG's default
+    at most a tenth less. With its defaults, SGLang's rule carries no more than fewest requests, and
+    a hash of customers' names carries less. For agents, SMG's default carries as much as prefix
+    first, to a twentieth, and a hash of sessions' names more than twice as much as fewest requests.
 
     Source: own simulation.
     """
@@ -455,10 +455,10 @@ def check_rivals_at_their_best() -> None:
 
 
 def check_two_engines_gain_less_from_sessions() -> None:
-    """On two engines the one with fewest requests often has the session already: there a hash of
-    sessions' names, and prefix first, carry half as much again for agents or a little more.
+    """On two engines, the one with the fewest requests often has the session already: there, a hash
+    of sessions' names and prefix first carry for agents only 30 to 90% more than fewest requests.
 
-    Source: own simulation, five seeds; on four they carry more than twice as much.
+    Source: own simulation, five seeds; on four engines they carry more than twice as much.
     """
     pair = _record()["two engines"]
     for rule in ("one owner, by hash", "prefix first, slack 16"):
@@ -467,9 +467,10 @@ def check_two_engines_gain_less_from_sessions() -> None:
 
 
 def check_slack_in_time_does_as_well() -> None:
-    """llm-d's rule with loads in requests and an affinity of a half carries as much as prefix first
-    in every situation, to a tenth; with loads in tokens and 0.8 too, but where all customers ask
-    alike, and there an eighth less. With a record of a sixth of the cache agents get about half.
+    """With loads in requests and an affinity of a half, llm-d's rule carries as much as prefix
+    first in every situation, to a tenth. So it does with loads in tokens and an affinity of 0.8,
+    except where all customers ask equally often: there it carries up to a fifth less. With a record
+    of a sixth of the cache, it carries for agents 30 to 60% of what it does with a whole one.
 
     Source: own simulation.
     """
@@ -484,12 +485,13 @@ def check_slack_in_time_does_as_well() -> None:
 
 
 def check_the_slack_is_wide() -> None:
-    """From eight requests to 32, nearly all customers have the promise, whoever asks; without
-    slack, and with a large customer always followed, many do not. Agents carry a fifth less or
-    worse with a slack of four than with sixteen, and as much where the prefix is always followed;
-    a bound on the loads of a hash costs them a quarter or more.
+    """With a slack of eight to 32 requests, the promise is kept for at least 95% of the customers'
+    requests, whoever asks; without slack, or if a large customer's prefix is always followed, for
+    at most 85%. For agents, a slack of four carries at least 15% less than sixteen, always
+    following the prefix carries as much, to a twentieth, and a bound on the loads of a hash costs a
+    quarter or more.
 
-    Source: own simulation, of customers at 8.5 and 9 requests a second of each engine.
+    Source: own simulation, for customers at 8.5 and 9 requests a second of each engine.
     """
     for situation in RATES:
         for slack in (8.0, 16.0, 32.0):
@@ -511,8 +513,8 @@ def check_the_slack_is_wide() -> None:
 
 
 def check_few_requests_want_less_slack() -> None:
-    """On devices so slow that six requests run on each, a slack of four carries about twice as much
-    more than fewest requests as one of sixteen does.
+    """On devices so slow that six requests run on each, a slack of four gains about twice as much
+    over fewest requests as a slack of sixteen.
 
     Source: own simulation of four L40S, forty seeds.
     """
@@ -522,9 +524,10 @@ def check_few_requests_want_less_slack() -> None:
 
 
 def check_old_loads_and_short_records_break_it() -> None:
-    """Loads a second old break the promise with a slack of sixteen and not with 64, which they do
-    when they are three seconds old; a sum of scores bears both. A record of a quarter of the cache
-    breaks the promise that most have with one that never forgets.
+    """If loads are up to a second old, the promise is broken with a slack of sixteen and kept with
+    64; if they are up to three seconds old, it is broken with both. With a sum of scores, it is
+    kept for nearly all at one second and for at least 90% at three. A record of a quarter of the
+    cache breaks a promise that a record without a limit keeps for nearly all.
 
     Source: own simulation, at 8 requests a second of each engine.
     """
@@ -544,9 +547,9 @@ def check_old_loads_and_short_records_break_it() -> None:
 
 
 def check_slack_is_for_what_comes_between_looks() -> None:
-    """Where no more requests come between two looks at loads than the slack, nearly all have the
-    promise; where half as many again come, or more, a third or more have not. So it is with four
-    engines and with 16, where a sum of scores breaks it too.
+    """If no more requests come between two looks at loads than the slack, the promise is kept for
+    nearly all; if at least half as many again come, for at most two thirds. This holds for four
+    engines and for 16, where a sum of scores breaks the promise too.
 
     Source: own simulation, at 8 requests a second of each engine.
     """
@@ -554,7 +557,7 @@ def check_slack_is_for_what_comes_between_looks() -> None:
         for slack in (16, 64):
             for age_s in ages:
                 come, kept = engines * AGED_RATE * age_s, told(f"slack {slack}", age_s)
-                label = f"{engines} engines, {come:g} come on a slack of {slack}: kept"
+                label = f"{engines} engines, slack {slack}, {come:g} come: kept"
                 if come <= slack:
                     checks.inside(label, kept, 0.94, 1.0)
                 elif come >= 1.5 * slack:
@@ -564,17 +567,17 @@ def check_slack_is_for_what_comes_between_looks() -> None:
 
 
 def check_two_choices_help_engines_less() -> None:
-    """At 90% load two choices take two thirds off the mean of servers with one place, and less
-    than a sixth off that of ten engines with 256.
+    """At 90% load, two choices take at least two thirds off the mean time of a request at servers
+    with one place, and less than a sixth off that at ten engines with 256.
 
     Source: Mitzenmacher (2001) for the first; own simulation for the second.
     """
     one = best_of_d_found(0.9, 2).sum() / best_of_d_found(0.9, 1).sum()
-    checks.inside("one place, two over one", float(one), 0.2, 0.34)
+    checks.inside("one place: two choices over one", float(one), 0.2, 0.34)
     rows: Mapping[str, list[float]] = _record()["without"]
     place = LOADS.index(0.9)
     many = rows["two choices"][place] / rows["at random"][place]
-    checks.inside("256 places, two over one", many, 0.84, 1.0)
+    checks.inside("256 places: two choices over one", many, 0.84, 1.0)
 
 
 def _long(name: str, what: str) -> float:
@@ -583,10 +586,10 @@ def _long(name: str, what: str) -> float:
 
 
 def check_long_prompts_want_loads_counted() -> None:
-    """On ten mixtures, whose prompts are long and share nothing, choice at random keeps the promise
-    far less often than two choices, and these less often than the fewest requests.
+    """On ten mixtures, whose prompts are long and share nothing, random choice keeps the promise
+    far less often than two choices, and two choices less often than fewest requests.
 
-    Source: own simulation, at seven tenths of the ceiling.
+    Source: own simulation, at 70% of the ceiling.
     """
     blind, two, fewest = (_long(name, "kept") for name in WITHOUT)
     checks.inside("at random: kept", blind, 0.0, two - 0.1)
@@ -594,9 +597,10 @@ def check_long_prompts_want_loads_counted() -> None:
 
 
 def check_long_prompts_want_their_tokens_counted() -> None:
-    """On the same ten mixtures, loads in unread tokens keep the promise as often as loads in
-    requests, at half load and at seven tenths. They take a quarter or more off the p99 and off the
-    mean of first tokens, and tokens come no slower by a tenth.
+    """On the same ten mixtures, at 50% and at 70% load, loads in unread tokens keep the promise at
+    least as often as loads in requests, to a hundredth. They take a quarter or more off the 99th
+    percentile and off the mean of the time to the first token, and the time per token stays the
+    same, to a tenth.
 
     Source: own simulation.
     """
@@ -616,7 +620,7 @@ def check_long_prompts_want_their_tokens_counted() -> None:
 
 
 def check_the_record_can_be_made_again() -> None:
-    """One of its runs is simulated again, with the same result.
+    """One of the record's runs, simulated again, has the same result.
 
     Source: the record, and its command.
     """

@@ -25,16 +25,16 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "photo_round_trips": (
-        "On a busy connection nothing grows: the window is what one round trip carries. Slow start"
-        " sends W, then 2W, then 4W, which in n flights is W(2ⁿ − 1)."
+        "On a busy connection, each round trip carries one window, which does not grow. Slow start"
+        " sends W, then 2W, then 4W, which is W(2ⁿ − 1) in n flights."
     ),
     "what_it_waits_for": (
-        "The engine says its own time to the first token; what is left of the call is the way. "
-        "Name the largest of connecting, engine and way."
+        "The engine reports its own time to the first token; the rest of the call is the way. "
+        "Name the largest of connection, engine and way."
     ),
     "compression_pays_below": (
-        "Take one byte of the original: both ends work on it, and the wire is spared a part of "
-        "it. Set the work equal to the time saved and solve for the bandwidth."
+        "Take one byte of the original: both ends work on it, and a part of it is not sent. Set "
+        "the time of the work equal to the time saved, and solve for the bandwidth."
     ),
 }
 
@@ -43,10 +43,11 @@ def photo_round_trips(
     size_bytes: float, window_bytes: float, first_bytes: float
 ) -> tuple[int, int]:
     """Round trips of a body: on a busy connection whose window nobody raises, and on one that was
-    idle, with a window that is never in the way.
+    idle, with a window that never limits it.
 
-    size_bytes: of the body. window_bytes: of its stream. first_bytes: that a sender sends first
-    after a pause, and twice as many each time. All positive. Raises ValueError otherwise.
+    size_bytes: of the body. window_bytes: of its stream. first_bytes: of the first flight after a
+    pause; each later one is twice as large as the one before. All positive. Raises ValueError
+    otherwise.
 
     >>> photo_round_trips(100_000, window_bytes=30_000, first_bytes=20_000)
     (4, 3)
@@ -59,12 +60,13 @@ def photo_round_trips(
 
 
 def what_it_waits_for(connected_s: float, first_token_s: float, engine_first_s: float) -> str:
-    """What most of the time to the first token is: "connection", "engine" or "way".
+    """What takes most of the time to the first token: "connection", "engine" or "way".
 
-    connected_s: until the connection was open [s], 0 where it was. first_token_s: from then on
-    until a client has the first token [s], which is later than the head of a stream.
-    engine_first_s: what the engine says it took to the first token [s]. The way is what is left.
-    Raises ValueError on negative times, and where the engine takes longer than the client waits.
+    connected_s: time until the connection was open [s], 0 if it was open already. first_token_s:
+    from then on, until the client has the first token [s], which comes after the head of the
+    answer. engine_first_s: time to the first token by the engine's own report [s]. The way is the
+    rest of first_token_s. Raises ValueError on negative times, and if the engine takes longer than
+    the client waits.
 
     >>> what_it_waits_for(connected_s=0.10, first_token_s=0.14, engine_first_s=0.08)
     'connection'
@@ -82,10 +84,10 @@ def what_it_waits_for(connected_s: float, first_token_s: float, engine_first_s: 
 def compression_pays_below(
     ratio: float, compress_bytes_per_s: float, decompress_bytes_per_s: float
 ) -> float:
-    """Bandwidth below which compressing a body shortens the call [B/s], sizes and speeds given.
+    """Bandwidth below which compressing a body shortens the call [B/s].
 
-    ratio: compressed size over size, in (0, 1]. compress_bytes_per_s, decompress_bytes_per_s:
-    bytes of the original a second. Raises ValueError outside these ranges.
+    ratio: compressed size over original size, in (0, 1]. compress_bytes_per_s,
+    decompress_bytes_per_s: bytes of the original a second. Raises ValueError outside these ranges.
 
     >>> compression_pays_below(ratio=0.4, compress_bytes_per_s=50e6, decompress_bytes_per_s=150e6)
     22500000.0
@@ -111,10 +113,10 @@ def example() -> SimpleNamespace:
 
 
 def check_the_pencil() -> None:
-    """A body takes as many round trips as flights, at a window's end and at that of slow start.
+    """A body takes as many round trips as it has flights, also where the last of them is just full
+    and where one byte more follows.
 
-    Source: flights on a connection whose own window is as large as the stream's, and on one that
-    has none, added up one by one.
+    Source: `flights`, from a first window as large as the stream's, and without a stream's window.
     """
     for size, window, first in (
         (1, 65_535, 14_600),
@@ -128,7 +130,7 @@ def check_the_pencil() -> None:
 
 
 def check_the_boards() -> None:
-    """A call's largest part is named, whatever the parts are.
+    """The largest part of a call is named, whichever it is.
 
     Source: parts of `call_parts`, put together as a client sees them.
     """
@@ -146,8 +148,8 @@ def check_the_boards() -> None:
 
 
 def check_compression() -> None:
-    """At the computed bandwidth a compressed call takes as long as the original, above it longer
-    and below it less.
+    """At the computed bandwidth, a compressed call takes as long as the original; above it longer,
+    below it less.
 
     Source: both times of a body of 1 MB, added up.
     """
@@ -165,7 +167,8 @@ def check_compression() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No window, nothing left, and an engine that takes longer than the call are errors."""
+    """A window of no bytes, a compressed body of no bytes, and an engine that takes longer than the
+    call are errors."""
     told = "window_bytes must be positive"
     checks.raises("no window", photo_round_trips, 1, 0, 1, match=told)
     told = "ratio must be in (0, 1]"

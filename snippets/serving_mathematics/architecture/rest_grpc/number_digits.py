@@ -97,10 +97,11 @@ def example() -> SimpleNamespace:
 
 
 def check_long_digits_cost_more() -> None:
-    """A float32 takes 21.5 bytes as `tolist()` makes it and 12.7 by its own digits, an id of six
-    digits seven. The longer, the slower.
+    """With its comma, a float32 takes 21.5 bytes as the Python float that `tolist()` makes of it
+    and 12.7 with its own digits; a token id of six digits takes seven. The longer number takes
+    longer to write and read.
 
-    Source: the digits of each number counted, and again; a test measures the order again.
+    Source: the digits of each number, counted again; a test measures the order of the times again.
     """
     for kind, size in (("embedding", 21.5), ("token id", 7.0)):
         checks.close(f"{kind} [B]", _number_cost(kind).size_bytes, size, atol=0.1)
@@ -112,11 +113,12 @@ def check_long_digits_cost_more() -> None:
 
 
 def check_escaped_text_is_worth_a_connection() -> None:
-    """Escaped as Python's `json` does it, an agent's prompt in Chinese costs more than a handshake
-    over a slow link nearby, and less to a far client.
+    """Python's `json` makes Chinese text twice as long and Russian three times. For an agent's
+    prompt in Chinese at 100 Mbit/s, that costs more than the two round trips of a new connection if
+    they take a millisecond each, and less if they take 50.
 
-    Source: six bytes of an escape, for three and two of UTF-8; bytes of both texts, by the law of
-    the calls, at 100 Mbit/s.
+    Source: an escape has six bytes, for three and two of UTF-8; the bytes of both texts, by the law
+    of a call.
     """
     for name, text, wide in (("Chinese", CHINESE, 3), ("Russian", RUSSIAN, 2)):
         checks.close(f"{name}: times as long", _escaped_times(text), 6 / wide, rtol=1e-12)

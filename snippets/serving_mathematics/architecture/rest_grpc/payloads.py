@@ -97,7 +97,7 @@ def _payloads() -> dict[str, _Payload]:
         "an agent's prompt": prompt(
             {"JSON": TOKEN_BYTES * long, "bytes": TOKEN_BYTES * long}, none
         ),
-        "its token ids": prompt(
+        "an agent's token ids": prompt(
             {"JSON": 7 * long, "bytes": 3 * long}, {"JSON": long, "bytes": 0.0}
         ),
         "32 embeddings back": _Payload(
@@ -178,15 +178,15 @@ def example() -> SimpleNamespace:
 
 
 def figure_call_times(figure: Figure) -> None:
-    """For text the format costs next to nothing; for embeddings digits cost more than the network,
-    unless the receiver is far away.
+    """For text, the encoding makes next to no difference; for embeddings, digits cost more than the
+    network unless the receiver is far away.
 
-    At 1 Gbit/s; the model's own time is left out. In print, calls over a kept connection after a
-    pause against the round trip.
+    At 1 Gbit/s, without the model's own time. In print: the time of a call over a kept connection
+    after a pause, against the round trip.
 
     Alt: Two line charts with logarithmic axes of the time of a call against the round trip. For a
-    chat's prompt the two lines cannot be told apart and rise in proportion. For embeddings the line
-    of JSON lies far above that of bytes for short round trips, and the two come close for long
+    chat's prompt, the two lines cannot be told apart and rise in proportion. For embeddings, the
+    line of JSON lies far above that of bytes for short round trips, and the two come close for long
     ones.
     """
     figure.set_size_inches(5.8, 3.2)
@@ -256,8 +256,8 @@ def _row(way: str, payload: str, connection: str, round_trip_ms: float) -> list[
 
 
 def slider_call_times() -> dict[str, Any]:
-    """One call, from its beginning to its end. Change what is sent, how far away the other side is
-    and the connection: what does it wait for?"""
+    """One call, from beginning to end. Change what is sent, how far away the other side is, and the
+    connection: what does the call wait for?"""
 
     def of(value: Any) -> list[list[list[Any]]]:
         return [
@@ -296,9 +296,9 @@ def slider_call_times() -> dict[str, Any]:
             }
         ],
         "readouts": [
-            {"label": "format", "unit": "%", "decimals": 0, "values": of(format_percent)},
+            {"label": "saved", "unit": "%", "decimals": 0, "values": of(format_percent)},
             {"label": "longer", "unit": "%", "decimals": 0, "values": of(longer_percent)},
-            {"label": "waits", "unit": "%", "decimals": 0, "values": of(waits_percent)},
+            {"label": "waiting", "unit": "%", "decimals": 0, "values": of(waits_percent)},
         ],
         "legend": {
             "starts": "opens the connection",
@@ -306,17 +306,18 @@ def slider_call_times() -> dict[str, Any]:
             "answer": "bytes on the link",
             "prompt": "digits, written and read",
         },
-        "reading": "Bytes instead of JSON shorten the call by {format}. Over gRPC instead of HTTP"
-        " bytes take {longer} longer, and {waits} of that call is waiting for the other side.",
+        "reading": "Over HTTP, bytes take {saved} less time than JSON. Over gRPC, bytes take"
+        " {longer} longer than over HTTP; {waiting} of that call is waiting for the other side.",
     }
 
 
 def check_text_gains_nothing() -> None:
-    """For text the two encodings take the same round trips at every distance and on every
-    connection, and differ by less than 50 microseconds; but an agent's prompt through a window that
-    nobody raised takes as many more round trips as it holds windows.
+    """For text, unless a small window is in the way, the two encodings take the same round trips at
+    every distance and differ by less than 50 microseconds. Over gRPC through a window that nobody
+    raised, an agent's prompt takes one more round trip for each window that it fills.
 
-    Source: both calls, by the same law; an envelope is all that differs; bytes over the window.
+    Source: both calls, by the same law: only the envelope differs; the prompt's bytes over the
+    window's.
     """
     for payload in ("a chat's prompt", "an agent's prompt"):
         for connection in ("new", "kept, after a pause", "kept and busy"):
@@ -336,8 +337,9 @@ def check_text_gains_nothing() -> None:
 
 
 def check_a_connection_is_worth_more_than_an_encoding_of_text() -> None:
-    """Keeping the connection saves two round trips; of text more than bytes do, at any distance and
-    on a slow link; of embeddings bytes save more at each of these distances.
+    """Keeping the connection saves two round trips. For text, that is at least twice what bytes
+    save, at every distance, on a slow link too; for embeddings, bytes save more at each of these
+    distances.
 
     Source: calls at every distance, at 1 Gbit/s and at 100 Mbit/s.
     """
@@ -349,18 +351,18 @@ def check_a_connection_is_worth_more_than_an_encoding_of_text() -> None:
             checks.close(f"{label}: round trips", trips, [2.0] * len(trips), rtol=1e-6)
             if payload.endswith("prompt"):
                 most = max(packed / kept for kept, packed in saved)
-                checks.inside(f"{label}: encoding over connection", most, 0.0, 0.5)
+                checks.inside(f"{label}: saved by encoding over connection", most, 0.0, 0.5)
             if payload.startswith("32"):
                 least = min(packed / kept for kept, packed in saved)
-                checks.inside(f"{label}: encoding over connection", least, 1.1, math.inf)
+                checks.inside(f"{label}: saved by encoding over connection", least, 1.1, math.inf)
 
 
 def check_an_unraised_window_turns_it_round() -> None:
-    """A photo over gRPC whose window nobody raised takes longer than as base64 over HTTP/1.1, from
-    a round trip of a millisecond on; from a client 50 ms away at 100 Mbit/s too, and not at 10,
-    where the link carries less than the window in a round trip.
+    """Over gRPC through a window that nobody raised, a photo takes longer than as base64 over
+    HTTP/1.1 if a round trip takes a millisecond or more. At 50 ms, this also holds at 100 Mbit/s,
+    but not at 10, where the link carries less than the window in a round trip.
 
-    Source: flights of either, and the bytes that base64 adds.
+    Source: the flights of both, and the bytes that base64 adds.
     """
     for link in (CONTINENT[1], SLOW_LINK):
         text, packed = (
@@ -379,9 +381,10 @@ def check_an_unraised_window_turns_it_round() -> None:
 
 
 def check_sizes_by_hand() -> None:
-    """Six digits and a comma in JSON, three bytes in protobuf, for ids of a large vocabulary.
+    """Token ids of a large vocabulary take six digits and a comma in JSON, and three bytes in
+    protobuf.
 
-    Source: ids drawn between 100,000 and 163,840, written by both.
+    Source: ids drawn between 100,000 and 163,840, written in both.
     """
     ids = np.random.default_rng(1).integers(100_000, 163_840, 1000).tolist()
     text = len(json.dumps(ids, separators=(",", ":")))

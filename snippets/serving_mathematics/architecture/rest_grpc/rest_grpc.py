@@ -41,12 +41,12 @@ def flights(
     window_bytes: float = INITIAL_WINDOW_BYTES,
     stream_window_bytes: float = math.inf,
 ) -> int:
-    """Number of flights in which TCP's slow start sends so many bytes.
+    """Number of flights in which TCP's slow start sends a body.
 
-    size_bytes: B, above 0. window_bytes: W, of the first flight; each later one is twice as large.
-    stream_window_bytes: most that one flight may hold, HTTP/2's 65,535 unless the receiver raises
-    it; infinite without such a window. Raises ValueError unless the first two are positive and
-    finite and the third is positive.
+    size_bytes: B, above 0. window_bytes: W, of the first flight; each later one is twice as large
+    as the one before. stream_window_bytes: most that one flight may hold, HTTP/2's 65,535 unless
+    the receiver raises it; infinite without such a window. Raises ValueError unless the first two
+    are positive and finite and the third is positive.
 
     >>> flights(14_600), flights(14_601), flights(43_800), flights(43_801)
     (1, 2, 2, 3)
@@ -98,7 +98,7 @@ def call_parts(
     window_bytes: float = INITIAL_WINDOW_BYTES,
     stream_window_bytes: float = math.inf,
 ) -> CallParts:
-    """The parts of a call, T = k·RTT + Σ(RTT − F/β)⁺ + B/β + w.
+    """The parts of the time of a call, T = k·RTT + Σ(RTT − F/β)⁺ + B/β + w.
 
     request_bytes, answer_bytes: on the wire, positive. round_trip_s: RTT, not negative [s].
     bytes_per_s: β, positive. handshakes: round trips before the call, 1 for TCP and 2 with TLS 1.3.
@@ -131,7 +131,7 @@ def call_parts(
 
 
 def window_to_fill(round_trip_s: float, bytes_per_s: float) -> float:
-    """The smallest window that a link never waits for, RTT·β [B].
+    """The smallest window with which a link never idles, RTT·β [B].
 
     round_trip_s: not negative [s]. bytes_per_s: β, positive. Raises ValueError otherwise.
 
@@ -153,7 +153,8 @@ def figure_flights(figure: Figure) -> None:
     """A window that nobody raises turns a large body into dozens of round trips.
 
     Flights of one body: slow start on a connection that was idle, the same under HTTP/2's window of
-    65,535 bytes, and a busy connection under that window. Dotted: what a first flight holds.
+    65,535 bytes, and a busy connection under that window. Dotted: the size of the first flight of
+    slow start.
 
     Alt: Line chart with logarithmic axes of flights against the size of a body. The line of slow
     start climbs in small stairs and stays below ten. The two lines under the window follow it for
@@ -194,8 +195,8 @@ def check_flights() -> None:
 
 
 def check_flow_control() -> None:
-    """With HTTP/2's window of 65,535 bytes, never raised, an image of 588 KiB takes 11 flights
-    instead of 6 and 4 MiB take 66 instead of 9; on a warm connection 10 and 65.
+    """If HTTP/2's window of 65,535 bytes is never raised, an image of 588 KiB takes 11 flights
+    instead of 6, and 4 MiB take 66 instead of 9; on a busy connection they take 10 and 65.
 
     Source: flights counted one by one; RFC 9113, section 6.9.2, for the window.
     """
@@ -207,15 +208,16 @@ def check_flow_control() -> None:
         checks.equal(f"{size} B, one by one", flights(size, stream_window_bytes=most), rounds)
         checks.equal(f"{size} B, capped", rounds, capped)
         checks.equal(f"{size} B, slow start alone", flights(size), slow)
-        checks.equal(f"{size} B, warm", flights(size, 2.0 * most, most), warm)
+        checks.equal(f"{size} B, busy", flights(size, 2.0 * most, most), warm)
 
 
 def check_latency_by_hand() -> None:
-    """A new TLS connection, 40 kB out and 1 kB back at 50 ms and 100 Mbit/s take 202.11 ms and the
-    work.
+    """A call over a new TLS connection, with 40 kB out and 1 kB back at 50 ms and 100 Mbit/s, takes
+    202.11 ms plus the work.
 
-    Source: by hand: 2 for the handshakes, 1 for the first flight, 1 for the rest and its answer:
-    4 × 50 ms; (41,000 − 14,600) B × 8 / 10⁸ bit/s = 2.112 ms, the others under way; work 7 ms.
+    Source: by hand: 2 round trips for the handshakes, 1 for the first flight, 1 for the rest and
+    its answer: 4 × 50 ms; (41,000 − 14,600) B × 8 / 10⁸ bit/s = 2.112 ms, because the first
+    flight's bytes travel during a round trip; work 7 ms.
     """
     parts = call_parts(40_000, 1000, 0.05, 12.5e6, 2, work_s=0.007)
     checks.close("latency [ms]", 1000 * parts.total_s, 200 + 2.112 + 7, rtol=1e-12)
@@ -235,10 +237,10 @@ def _sent_by_segments_s(size_bytes: float, round_trip_s: float, bytes_per_s: flo
 
 
 def check_what_travels_is_not_waited_for_twice() -> None:
-    """A body and its answer take as long as their segments, to 1%: 32 embeddings over a link that
-    their flights soon fill, and over one that they do not.
+    """A body and its answer take as long as their segments one by one, to 1%: 32 embeddings over
+    links that their flights soon fill, and over links that they never fill.
 
-    Source: slow start segment by segment, each acknowledgement making room for two.
+    Source: slow start segment by segment, with room for two more after each acknowledgement.
     """
     for trip, rate in ((0.001, 125e6), (0.01, 125e6), (0.05, 12.5e6), (0.2, 125e6)):
         for size in (524_288, 1_430_000):
@@ -250,8 +252,8 @@ def check_what_travels_is_not_waited_for_twice() -> None:
 
 
 def check_a_filled_link_never_waits() -> None:
-    """Sent through a window of RTT·β, bytes leave one after the other; through half of it the link
-    idles half of the time.
+    """Through a window of RTT·β, bytes leave without a pause; through half of it, the link idles
+    half of the time.
 
     Source: bytes of one link, sent and acknowledged one millisecond at a time.
     """
@@ -264,4 +266,4 @@ def check_a_filled_link_never_waits() -> None:
             flying = sent[max(0, now - way) : now].sum()
             sent[now] = min(rate * step_s, max(0.0, window - flying))
         used = float(sent[1000:].mean() / (rate * step_s))
-        checks.close(f"{share:g} of it: share of the link", used, due, rtol=0.03)
+        checks.close(f"{share:g} RTT·β: share of the link", used, due, rtol=0.03)

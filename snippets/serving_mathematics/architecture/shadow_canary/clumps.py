@@ -22,11 +22,11 @@ from serving_mathematics.support.require import as_floats, as_number, require, r
 
 
 def clump(values: npt.ArrayLike, block: npt.ArrayLike) -> float:
-    """How many requests are worth one independent one, from the blocks that they fall into.
+    """How many requests count as one independent request, from the blocks that they fall into.
 
     values: of each request, shape (n,). block: number of the block, for instance the minute, that
-    each request is in, whole, shape (n,), three blocks or more. Variance between the means of
-    blocks over that which independent requests would give them, weighted by their sizes. Raises
+    each request is in, shape (n,), three blocks or more. Returns the variance between the means of
+    blocks, weighted by their sizes, over what it would be for independent requests. Raises
     ValueError on other input.
 
     >>> clump([1.0, 1.0, 2.0, 2.0, 3.0, 3.0], block=[0, 0, 1, 1, 2, 2])  # pairs are alike
@@ -46,10 +46,10 @@ def clump(values: npt.ArrayLike, block: npt.ArrayLike) -> float:
 
 
 def false_alarm_rate(clump: float, alpha: float = 0.05) -> float:
-    """How often a test at level α blames a version that changed nothing, 2Φ(−z/√I), at one look.
+    """How often one look of a test at level α blames a version that changed nothing, 2Φ(−z/√I).
 
-    clump: I, requests that are worth one, at least 1. alpha: two-sided, in (0, 1). Raises
-    ValueError outside these ranges.
+    clump: I, requests that count as one independent request, at least 1. alpha: two-sided, in (0,
+    1). Raises ValueError outside these ranges.
 
     >>> round(false_alarm_rate(1.0), 12), round(false_alarm_rate(50.0), 2)
     (0.05, 0.78)

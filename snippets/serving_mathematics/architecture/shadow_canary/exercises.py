@@ -34,16 +34,16 @@ from serving_mathematics.support.require import (
 
 HINTS = {
     "canary_minutes": (
-        "`canary_answers` says how many answers of the new version it takes. They come at the "
+        "`canary_answers` says how many answers of the new version are needed. They come at the "
         "rate of the traffic times the canary's share."
     ),
     "what_the_canary_shows": (
-        "Before the version can be seen, both must be engines of the same kind: ask first whether "
-        "the canary has as many requests at once, then whether it finds as much of its prompts."
+        "The version shows only if both engines are otherwise alike: ask first whether the canary "
+        "gets as many requests a second, then whether it finds as much of its prompts."
     ),
     "obrien_fleming": (
-        "Only one number is unknown, the last threshold: look j of k has it times the square "
-        "root of k/j. Bisect until `crossing_probability` of the whole list equals the level."
+        "Only one number is unknown, the last threshold: that of look j is the last one times "
+        "√(k/j). Bisect until `crossing_probability` of the whole list equals the level."
     ),
 }
 
@@ -51,7 +51,7 @@ HINTS = {
 def canary_minutes(
     requests_per_s: float, canary_share: float, baseline_rate: float, candidate_rate: float
 ) -> float:
-    """Minutes until a canary has shown the difference of two error rates (α = 5%, power 80%).
+    """Minutes that a canary needs to tell two error rates apart (α = 5%, power 80%).
 
     requests_per_s: traffic of both versions together, positive. canary_share: f, in (0, 1).
     baseline_rate, candidate_rate: of errors, different, in (0, 1). Raises ValueError outside these
@@ -71,12 +71,13 @@ def what_the_canary_shows(
 ) -> str:
     """What differs between control and canary: "load", "split", "version" or "nothing".
 
-    per_s: requests a second of an engine of control and of canary; those that run at once differ
-    with a slower version too. found: shares of prompt tokens that caches find. token_s: times per
-    token [s]. Each of shape (2,), control first, positive. Where requests a second differ by more
-    than 15% of the control's, they are engines under another load. A share found that differs by
-    more than a tenth of the control's: they get other requests. Else a time that differs by more
-    than a twentieth of the control's is the version's. Raises ValueError on other input.
+    per_s: requests a second of the control's engine and of the canary's; requests at once would
+    differ with a slower version too. found: shares of prompt tokens that caches find. token_s:
+    times per token [s]. Each of shape (2,), control first, positive. Returns "load" if requests a
+    second differ by more than 15% of the control's, else "split" if the shares found differ by more
+    than a tenth of the control's: then the arms get different requests. Otherwise "version" if
+    times per token differ by more than a twentieth of the control's, else "nothing". Raises
+    ValueError on other input.
 
     >>> what_the_canary_shows([14, 1], [0.77, 0.77], [0.018, 0.007])
     'load'
@@ -96,7 +97,8 @@ def what_the_canary_shows(
 
 
 def obrien_fleming(looks: int, alpha: float = 0.05) -> list[float]:
-    """Thresholds for |z| that fall from look to look, c·√(k/j), and err with probability α.
+    """Thresholds for |z| that fall from look to look, c·√(k/j), and together err with probability
+    α.
 
     looks: k, 1 to 50. alpha: in [0.001, 0.5]. Bisects c on `crossing_probability`; a threshold
     above 12 counts as 12, which moves nothing. Raises ValueError outside these ranges.
@@ -139,9 +141,9 @@ def example() -> SimpleNamespace:
 
 
 def check_minutes() -> None:
-    """At 100 requests a second a canary with 5% of them needs 36 minutes to see 0.1% become 0.2%,
-    an even split eight; the pencil's 16 p̄(1 − p̄)/δ² is within a twentieth of an arm, and its
-    minutes of a small canary are within a fifth.
+    """At 100 requests a second, a canary with 5% of them needs 36 minutes to see an error rate rise
+    from 0.1% to 0.2%, and an even split eight. By pencil, 16 p̄(1 − p̄)/δ² is within a twentieth of
+    the size of an arm, and the minutes of the small canary are within a fifth.
 
     Source: `samples_per_arm`, whose power is summed over pairs of counts; the pencil's own form.
     """
@@ -156,10 +158,9 @@ def check_minutes() -> None:
 
 
 def check_boards() -> None:
-    """Engines under another load are told first, then engines with other requests, and only then a
-    version.
+    """A different load is named first, then different requests, and only then the version.
 
-    Source: the rule of each, by hand, on either side of its border.
+    Source: each rule by hand, on both sides of its limit.
     """
     for told, per_s, found, token_s in (
         ("load", (20, 16.9), (0.5, 0.5), (1, 1)),
@@ -197,7 +198,7 @@ def check_falling_thresholds() -> None:
 
 
 def check_bad_input_is_refused() -> None:
-    """No traffic, three engines and no look are errors."""
+    """No traffic, three engines instead of two, and no looks are errors."""
     checks.raises(
         "nobody", canary_minutes, 0.0, 0.5, 0.1, 0.2, match="requests_per_s must be positive"
     )

@@ -143,8 +143,9 @@ def example() -> SimpleNamespace:
 
 
 def figure_harmless_releases(figure: Figure) -> None:
-    """Of releases that changed nothing, nearly all are blamed when requests are counted one by one,
-    a third if a 5% test of minutes is looked at all the time, few if thresholds are raised for it.
+    """Of releases that changed nothing, nearly all are blamed if requests are counted, a third if
+    minutes are counted and tested at the 5% level at every look, and few if thresholds are raised
+    for the looks.
 
     120 pairs of chat machines, looked at every five minutes.
 
@@ -164,13 +165,13 @@ def figure_harmless_releases(figure: Figure) -> None:
         axes.annotate(text, (120, y), color=colour, ha="right")
     axes.axhline(5, color="C4", linestyle="--", linewidth=1.2)
     axes.set(xlim=(0, 121), ylim=(-8, 104))
-    axes.set(xlabel="since the release [min]", ylabel="blamed so far [%]")
+    axes.set(xlabel="time since the release [min]", ylabel="blamed so far [%]")
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_harmless_releases() -> dict[str, Any]:
     """A release that changed nothing, tested every five minutes until a test stops it. Raise the
-    threshold and step on; then count requests."""
+    threshold and let time go on; then count requests."""
     times = LOOK_MINUTES * np.arange(1, LOOKS + 1)
 
     def each(value: Any) -> list[list[list[Any]]]:
@@ -197,7 +198,11 @@ def slider_harmless_releases() -> dict[str, Any]:
         "controls": [
             {"label": "what is counted", "values": list(COUNTS), "start": "minutes"},
             {"label": "threshold", "values": list(RULES), "start": RULES[0]},
-            {"label": "its steps are", "values": ["as before", "1% longer"], "start": "as before"},
+            {
+                "label": "new version's steps",
+                "values": ["as before", "1% longer"],
+                "start": "as before",
+            },
         ],
         "clock": {
             "label": "time",
@@ -240,18 +245,20 @@ def slider_harmless_releases() -> dict[str, Any]:
             }
         ],
         "legend": {"answer": "goes on", "free": "stopped"},
-        "reading": "After {time} the difference is {difference} standard errors, and the test stops"
-        " above {stops above}. Of all such releases it has stopped {stopped}.",
-        "absent": "The test has stopped the release, whose difference was above its threshold once."
-        " After {time} it has stopped {stopped} of all such releases.",
+        "reading": "After {time}, the difference is {difference} standard errors; the test stops"
+        " a release above {stops above}. It has stopped {stopped} of all such releases.",
+        "absent": "The test has stopped the release, whose difference once exceeded the threshold."
+        " After {time}, it has stopped {stopped} of all such releases.",
     }
 
 
 def check_the_alert_pays_for_looks_at_independent_minutes() -> None:
-    """A release whose harm is its margin is blamed by the alert in 1.25% of eight hours, to half a
-    percent, and several times as often where a minute follows the one before.
+    """If a harm equals its margin, eight hours of looks at the alert blame the release in 1.25% of
+    cases, to half a percentage point, and several times as often where one minute depends on the
+    one before.
 
-    Source: 2,000 releases of normal minutes; the file's own expressions are run in a test.
+    Source: 2,000 simulated releases with normal minutes; a test runs the expressions of the file
+    itself.
     """
     rates = [_blamed_by_alert(follows) for follows in (0.0, 0.3, 0.5)]
     checks.close("independent minutes [%]", rates[0], 1.25, atol=0.5, kind="simulation")
@@ -260,10 +267,11 @@ def check_the_alert_pays_for_looks_at_independent_minutes() -> None:
 
 
 def check_requests_of_an_engine_are_no_observations() -> None:
-    """Counted one by one, requests blame most harmless releases at a single look, as often as
-    2Φ(−z/√I) says; minutes do in a twentieth of the cases.
+    """At a single look, a test of requests blames most harmless releases, as often as 2Φ(−z/√I)
+    says, and a test of minutes a twentieth. On all engines but the agents', 5 to 400 requests count
+    as one, and blocks correlate by at most 0.2 with those before.
 
-    Source: own simulation of 120 pairs at the last look; I of other runs of the same engine.
+    Source: own simulation of 120 pairs at the last look; I from other runs of the same engine.
     """
     z = {count: np.array([r[count][-1] for r in _seen("pairs")["the same"]]) for count in COUNTS}
     for count, clumped in (("requests", _seen("worth")["chat"]["token"]), ("minutes", 1.0)):
@@ -274,24 +282,24 @@ def check_requests_of_an_engine_are_no_observations() -> None:
     for name, row in _seen("worth").items():
         if name != "agents":
             told, alike = row["token"], abs(row["follows"])
-            checks.inside(f"{name}: requests worth one", told, 5, 400)
-            checks.inside(f"{name}: likeness of blocks", alike, 0, 0.2)
+            checks.inside(f"{name}: requests that count as one", told, 5, 400)
+            checks.inside(f"{name}: correlation of blocks", alike, 0, 0.2)
 
 
 def check_half_hours_of_agents_are_no_observations() -> None:
-    """Where sessions of agents ask, even half an hour tells of the next one, unlike a minute of the
-    chat machine and ten of the mixture.
+    """With sessions of agents, even one half hour resembles the next, unlike a minute on the chat
+    machine and ten minutes on the mixture.
 
     Source: own simulation of 16 runs of eight hours, at 30% of the ceiling.
     """
     follows = _seen("worth")["agents"]["follows"]
-    checks.inside("agents: likeness of half hours", follows, 0.25, 0.75)
+    checks.inside("agents: correlation of half hours", follows, 0.25, 0.75)
 
 
 def check_looks_are_paid_for() -> None:
-    """Looked at 24 times, a 5% test of minutes blames as many harmless releases as the recursion
-    says; Pocock's threshold and the mixture test keep 5%, and still find the version that takes 1%
-    longer in most cases.
+    """With 24 looks, a 5% test of minutes blames as many harmless releases as the recursion says,
+    as far as 120 pairs can show. Pocock's threshold and the mixture test blame few, at most 11% of
+    these pairs, and still find the version that takes 1% longer in most cases.
 
     Source: own simulation of 120 and 60 pairs; `repeated_looks`.
     """
@@ -306,10 +314,10 @@ def check_looks_are_paid_for() -> None:
 
 
 def check_longer_answers_slow_tokens() -> None:
-    """Answers a tenth longer slow the chat machine's tokens by about as much as the closed form
-    says.
+    """If answers are a tenth longer, the chat machine's tokens slow by as much as the closed form
+    says, to a percentage point.
 
-    Source: own simulation of 40,000 requests, which differ in nothing but their answers.
+    Source: own simulation of 40,000 requests, the same but for the length of their answers.
     """
     rng = np.random.default_rng(12)
     lengths = draw_lengths(rng, CHAT.traffic, 40_000)
@@ -326,8 +334,8 @@ def check_longer_answers_slow_tokens() -> None:
 
 
 def check_load_magnifies_slower_steps() -> None:
-    """Under load tokens slow by about twice as much as steps do, because requests stay longer, as
-    the closed form says.
+    """Under load, tokens slow about twice as much as steps do, because requests stay longer, as the
+    closed form says.
 
     Source: own simulation of 20,000 requests, the same for every version.
     """
@@ -340,4 +348,6 @@ def check_load_magnifies_slower_steps() -> None:
     now = token_s(1.0)
     for times, atol in ((SLOWER, 0.002), (1.05, 0.01)):
         got, told = token_s(times) / now, _slowed_by_steps(times)
-        checks.close(f"steps {times:g} times", got, told, atol=atol, kind="simulation")
+        checks.close(
+            f"steps {times:g} times as long: tokens", got, told, atol=atol, kind="simulation"
+        )

@@ -92,11 +92,12 @@ def noisy_shares(
 ) -> tuple[float, float]:
     """Shares of discordant pairs when sampling or a judge flips verdicts by chance.
 
-    newly_wrong_share, newly_right_share: shares w and r that the versions differ by in truth, sum
-    at most 1. flip: e in [0, 0.5], probability that a verdict, right or wrong, comes out as the
-    other one, independently for both versions. Of a pair that agrees, one verdict flips with
-    probability 2e(1 − e), either way. Returns w(1 − e)² + re² + (1 − w − r)e(1 − e) and the same
-    with w and r exchanged. Raises ValueError outside these ranges.
+    newly_wrong_share, newly_right_share: w and r, true shares of pairs that only the old or only
+    the new version answers rightly, sum at most 1. flip: e in [0, 0.5], probability that a verdict,
+    right or wrong, comes out as the other one, independently for both versions. In a pair that
+    agrees, exactly one verdict flips with probability 2e(1 − e), equally often for either version.
+    Returns w(1 − e)² + re² + (1 − w − r)e(1 − e) and the same with w and r exchanged. Raises
+    ValueError outside these ranges.
 
     >>> noisy_shares(0.0, 0.0, flip=0.5)  # A against A, by tossed coins
     (0.25, 0.25)
@@ -131,15 +132,15 @@ def example() -> SimpleNamespace:
 
 
 def figure_answers(figure: Figure) -> None:
-    """A shadow sees with a few thousand answers what an even canary sees with several times as
+    """A shadow needs a few thousand answers to see what an even canary sees with several times as
     many; a judge that contradicts itself takes most of that advantage away.
 
-    One answer in twenty comes out differently, one in ten of the old version's is wrong; verdicts
-    flip in none or in a twentieth of the cases.
+    The versions differ in one answer in twenty, and the old one gets one in ten wrong. Solid: no
+    verdict flips; dashed: one in twenty does.
 
-    Alt: Line chart on logarithmic axes with four falling lines. The lowest is the shadow with an
-    exact judge; above it lie the shadow whose judge flips verdicts, then the canary, and the canary
-    with the same judge.
+    Alt: Line chart on logarithmic axes of the loss that shows against the answers, with four
+    falling lines. The lowest is the shadow with an exact judge; above it lie the shadow whose judge
+    flips verdicts, then the canary, and the canary with the same judge.
     """
     figure.set_size_inches(5.8, 3.2)
     axes = figure.subplots()
@@ -159,10 +160,11 @@ def figure_answers(figure: Figure) -> None:
 
 
 def check_a_differs_from_a() -> None:
-    """When one verdict in twenty flips by chance, A differs from A in 9.5% of the pairs, the
-    difference of two versions shrinks by a tenth, and a shadow needs the pairs of the formula.
+    """If one verdict in twenty flips by chance, two runs of one version differ in 9.5% of the
+    pairs, the difference of two versions shrinks by a tenth, and a shadow needs as many pairs as
+    the formula says.
 
-    Source: 200,000 simulated pairs with verdicts flipped one by one; for the power 4,000 simulated
+    Source: 200,000 simulated pairs with verdicts flipped one by one; for the power, 4,000 simulated
     shadows of that many pairs.
     """
     rng = np.random.default_rng(23)
@@ -187,7 +189,8 @@ def check_a_differs_from_a() -> None:
 
 
 def check_mcnemar() -> None:
-    """The exact p-value counts the assignments of the discordant pairs that are as lopsided.
+    """The exact p-value is the share of all assignments of the discordant pairs that are at least
+    as lopsided.
 
     Source: all 2^n assignments listed one by one.
     """
@@ -200,8 +203,8 @@ def check_mcnemar() -> None:
 
 
 def check_shadow_size() -> None:
-    """For 7 answers lost and 1 won of 720 a shadow needs 1,254 pairs, and for two versions whose
-    errors have nothing to do with each other as many as an arm of a canary.
+    """If 7 answers of 720 are lost and 1 is won, a shadow needs 1,254 pairs; if the errors of the
+    two versions are independent, as many as an arm of a canary.
 
     Source: Connor's formula, by hand; the size of a canary; the normal form of McNemar's test on
     all counts of 5% against 4% at that size, weighed with their multinomial probabilities.

@@ -40,11 +40,12 @@ PER_MINUTE, JUDGED = 800, 33  # answers of each arm, and pairs of the shadow tha
 
 
 def decide(harms: Mapping[str, tuple[float, float, float]]) -> tuple[str, list[str]]:
-    """Roll back if a harm is shown to exceed its margin, promote if all are shown not to.
+    """Roll back if a harm is shown to exceed its margin, promote if all are shown not to, hold
+    otherwise.
 
-    harms: of each metric its lower bound, not above its upper bound, and its margin, finite.
-    Returns what to do, and the metrics that forced a roll back or a hold, or all of them. Raises
-    ValueError without metrics or with NaN.
+    harms: for each metric its lower bound, its upper bound, not below the lower, and its margin,
+    finite. Returns what to do, and the metrics that force a rollback or a hold; for a promotion,
+    all of them. Raises ValueError without metrics or with NaN.
 
     >>> decide({"errors": (-0.01, 0.02, 0.05), "time per token": (-0.02, 0.15, 0.10)})
     ('hold', ['time per token'])
@@ -101,11 +102,11 @@ def _releases() -> dict[str, dict[str, tuple[float, float, float]]]:
 
 
 def figure_release_gate(figure: Figure) -> None:
-    """Three releases, one rule: all bars left of the margin promote, one bar right of it rolls
-    back, anything else waits.
+    """Three releases, one rule: promote if all bars end left of the margin, roll back if one bar
+    lies right of it, hold otherwise.
 
-    Each bar reaches from the lower to the upper bound of a harm, over its margin. Times of two chat
-    machines, minute by minute.
+    Each bar reaches from the lower to the upper bound of a harm, divided by its margin. Times are
+    those of two chat machines, minute by minute.
 
     Alt: Three panels, each with one horizontal bar for quality lost, errors, first token and time
     per token, a dotted vertical line at no harm and a dashed one at the margin. In the first,
@@ -134,8 +135,8 @@ def figure_release_gate(figure: Figure) -> None:
 
 
 def check_three_releases() -> None:
-    """The gate promotes a version that changed nothing, waits after ten minutes of it, and rolls
-    back one whose steps take 5% longer, for its time per token alone.
+    """After two hours, the gate promotes a version that changed nothing, and rolls back one whose
+    steps take 5% longer, for its time per token alone; after ten minutes of the first, it holds.
 
     Source: how the three were made.
     """
@@ -146,8 +147,9 @@ def check_three_releases() -> None:
 
 
 def check_wrong_decisions() -> None:
-    """A release at one of its margins exactly is promoted in at most 5% of the cases, and one at
-    all four is rolled back in at most 5%; without the correction for four metrics it would be more.
+    """A release exactly at one of its margins is promoted in at most 5% of cases, and one exactly
+    at all four is rolled back in at most 5%; without the correction for four metrics, it would be
+    rolled back more often.
 
     Source: 40 and 150 simulated releases, of two hours, whose minutes spread as the record's do.
     """

@@ -37,7 +37,7 @@ def _legendre(nodes: int) -> tuple[FloatArray, FloatArray]:
 
 
 def crossing_probability(thresholds: Sequence[float], effect: float = 0.0) -> float:
-    """Probability that |z| exceeds its threshold at one of several equally spaced looks.
+    """Probability that |z| exceeds its threshold at any of several equally spaced looks.
 
     thresholds: one positive number per look, up to 200 looks. effect: mean of z at the last look,
     0 under the null hypothesis. Recursion over the looks with Gauss–Legendre quadrature. Raises
@@ -79,10 +79,10 @@ def _crossed(thresholds: Sequence[float], effect: float) -> list[float]:
 
 
 def pocock_constant(looks: int, alpha: float = 0.05) -> float:
-    """The threshold for |z| that, used at each of K equally spaced looks, errs with probability α.
+    """The threshold for |z| that errs with probability α over k equally spaced looks together.
 
-    looks: K, 1 to 200. alpha: in [0.0001, 0.5]. By the secant method on `crossing_probability`,
-    from the threshold of one look and Bonferroni's for K. Raises ValueError outside these ranges.
+    looks: k, 1 to 200. alpha: in [0.0001, 0.5]. By the secant method on `crossing_probability`,
+    from the threshold of one look and Bonferroni's for k. Raises ValueError outside these ranges.
 
     >>> round(pocock_constant(1), 5)
     1.95996
@@ -124,7 +124,8 @@ def _simulated_alarms() -> tuple[MeanEstimate, MeanEstimate]:
 
 
 def check_peeking() -> None:
-    """Two looks at the 5% level err in 8.3% of the cases, five in 14.2%, a hundred in 37%.
+    """A test at the 5% level errs in 8.3% of cases with two looks, in 14.2% with five and in 37%
+    with a hundred.
 
     Source: Wetterslev, Jakobsen and Gluud (2017), table 1, after Armitage, McPherson and Rowe
     (1969); 20,000 simulated sequences of five looks.
@@ -138,7 +139,7 @@ def check_peeking() -> None:
 
 
 def check_pocock() -> None:
-    """Five looks with Pocock's threshold 2.413 err in 5% of the cases together.
+    """Five looks with Pocock's threshold of 2.413 together err in 5% of cases.
 
     Source: Pocock (1977), as tabulated by Wikipedia, “Pocock boundary”: nominal levels .0294,
     .0221, .0182 and .0158; 20,000 simulated sequences with and without an effect.

@@ -229,8 +229,8 @@ def _seen(part: str) -> Any:
 
 
 def check_an_idle_engine_blames_less() -> None:
-    """At a twentieth of the chat machine's ceiling a test of requests blames fewer than half of
-    the harmless releases at one look, at six tenths most of them.
+    """At a twentieth of the chat machine's ceiling, one look of a test of requests blames fewer
+    than half of the harmless releases; at six tenths, it blames most of them.
 
     Source: sixteen runs of two hours; the record.
     """
@@ -242,9 +242,9 @@ def check_an_idle_engine_blames_less() -> None:
 
 
 def check_minutes_of_long_answers_follow() -> None:
-    """Where answers have 1,500 tokens on average, a minute's log(new/old) correlates with the one
-    before by 0.3 or more on the chat machine at 60%, and with the answers of the trace by less than
-    the 0.2 up to which minutes are observations.
+    """On the chat machine at 60% load, a minute's log(new/old) correlates with that of the minute
+    before by 0.3 or more if answers have 1,500 tokens on average, and by at most 0.2, the most at
+    which minutes count as independent, with the answers of the trace.
 
     Source: own simulation of four pairs; the record.
     """
@@ -253,9 +253,10 @@ def check_minutes_of_long_answers_follow() -> None:
 
 
 def check_a_shadow_of_all_requests_compares_times() -> None:
-    """An engine and a shadow that gets all of its requests have the same minutes, and where steps
-    take 5% longer the minutes spread by a fifth or less of what those of two engines with requests
-    of their own do; by a quarter or less if the shadow's answers are sampled anew.
+    """An engine and a shadow that gets all of its requests have the same minutes if they run the
+    same version. If the shadow's steps take 5% longer, its tokens take 11% longer, and log(new/old)
+    of a minute spreads by at most a fifth of what it does between engines with requests of their
+    own; by at most a quarter if the shadow samples its own answers.
 
     Source: own simulation of both; the spread of two engines from the record.
     """
@@ -265,14 +266,16 @@ def check_a_shadow_of_all_requests_compares_times() -> None:
     for sampled, most in ((False, 0.2), (True, 0.25)):
         slower = _copied(1.05, sampled)
         label = f"answers {'sampled anew' if sampled else 'as before'}"
-        checks.inside(f"{label}: of own spread", float(slower.std()) / apart, 0.0, most)
+        checks.inside(
+            f"{label}: spread, over that of two engines", float(slower.std()) / apart, 0.0, most
+        )
         checks.close(
-            f"{label}: found", float(slower.mean()), math.log(1.11), atol=0.02, kind="stated"
+            f"{label}: log(new/old)", float(slower.mean()), math.log(1.11), atol=0.02, kind="stated"
         )
 
 
 def check_a_pair_is_compared_again() -> None:
-    """A quarter of an hour of a pair, simulated again, has the same minutes.
+    """A quarter of an hour of one pair, simulated again, has the same minutes.
 
     Source: the record, and its command.
     """

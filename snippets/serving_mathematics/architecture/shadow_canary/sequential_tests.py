@@ -57,8 +57,8 @@ def msprt_ratio(
 
 
 def check_mixture_error_rate() -> None:
-    """Looked at after each of 600 observations, the mixture test raises a false alarm in less
-    than 5% of the runs, where a plain test does in half of them.
+    """Looked at after each of 600 observations, the mixture test raises a false alarm in less than
+    5% of the runs, and a plain test at the 5% level in about half of them.
 
     Source: Ville's inequality, of which the first 600 looks use up a part; 2,800 simulated runs.
     """

@@ -32,7 +32,7 @@ CANDIDATE_QUALITY = (0.74, 0.75, 0.73, 0.76, 0.75)  # the same sets, the new ver
 def samples_per_arm(
     baseline_rate: float, candidate_rate: float, alpha: float = 0.05, power: float = 0.8
 ) -> int:
-    """Requests in each of two equal arms to tell two rates apart, looked at once.
+    """Requests that each of two equal arms needs to tell two rates apart at one look.
 
     baseline_rate, candidate_rate: different, in (0, 1). alpha: two-sided level. power: in (α, 1).
     Rounds up; the test pools the two rates under the null hypothesis. Raises ValueError outside
@@ -51,11 +51,11 @@ def canary_answers(
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> int:
-    """Answers of the new version until a canary tells two rates apart.
+    """Answers of the new version that a canary needs to tell two rates apart at one look.
 
     canary_share: f, share of the requests that the new version answers, in (0, 1); the old one
-    answers the rest. The rates are pooled over all answers under the null hypothesis. Others and
-    errors as for `samples_per_arm`. Rounds up.
+    answers the rest. The rates are pooled over all answers under the null hypothesis. Other
+    arguments and errors as for `samples_per_arm`. Rounds up.
 
     >>> canary_answers(0.4, 0.6), canary_answers(0.4, 0.6, canary_share=0.05)
     (97, 50)
@@ -114,7 +114,8 @@ def example() -> SimpleNamespace:
 
 
 def check_paired_quality() -> None:
-    """On five paired sets the new version gains 0.022 with a standard error of 0.002, far from 0.
+    """On five sets that both versions answer, the new one gains 0.022 with a standard error of
+    0.002, far from no gain.
 
     Source: differences .02, .02, .02, .02, .03 by hand; Student's table, 2.776 for 97.5% and 4
     degrees of freedom; the two-sample error without pairing.
@@ -132,12 +133,12 @@ def check_paired_quality() -> None:
 
 
 def check_canary_size() -> None:
-    """To see an error rate double from 0.1% to 0.2% takes 23,511 requests in each arm, and then the
-    test finds it as often as promised, and is wrong as rarely.
+    """To see an error rate double from 0.1% to 0.2% takes 23,511 requests in each arm. With so
+    many, the test finds the doubling in 80% of cases and blames an unchanged rate in 5%.
 
-    Source: both error rates summed over all pairs of counts up to 150 errors an arm, tested with
-    the pooled variance; the skewness of so few errors moves them by 1.3%. 20,000 simulated canaries
-    agree with the sums.
+    Source: both probabilities summed over all pairs of counts up to 150 errors an arm, tested with
+    the pooled variance; the skewness of so few errors moves them by at most 1.3 percentage points.
+    20,000 simulated canaries agree with the sums.
     """
     n = samples_per_arm(0.001, 0.002)
     checks.close("requests per arm", n, 23_511)
@@ -163,10 +164,10 @@ def _binomial(trials: int, rate: float, top: int) -> FloatArray:
 
 
 def check_an_uneven_split() -> None:
-    """A canary with a part of the traffic finds as often as promised, where errors get more
-    frequent and where they get rarer.
+    """A canary with a twentieth or a fifth of the traffic finds a change of the error rate in 80%
+    of cases, whether errors get more frequent or rarer.
 
-    Source: power summed over pairs of counts, tested with the pooled variance.
+    Source: the power summed over pairs of counts, tested with the pooled variance.
     """
     for old, new in ((0.001, 0.002), (0.002, 0.001), (0.01, 0.013)):
         for share in (0.05, 0.2):

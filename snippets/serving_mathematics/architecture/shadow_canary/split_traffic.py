@@ -170,15 +170,15 @@ def example() -> SimpleNamespace:
 
 
 def figure_split(figure: Figure) -> None:
-    """Split by request, a canary of the same version looks much slower than its fleet; split by
-    customer, it looks the same.
+    """If traffic is split by request, a canary of the same version looks much slower than its
+    fleet; if it is split by customer, as fast.
 
-    Mean time per token of each minute: ten chat machines of one version, at seven requests a
-    second each, with Model routers' customers.
+    Mean time per token of each minute: ten chat machines of one version, at seven requests a second
+    each, with the customers of Model routers.
 
-    Alt: Two line charts against the minutes since the start. On the left, split by request, the
-    lines of control and canary lie well above that of the fleet from the first minute to the last.
-    On the right, split by customer, the three lines lie on each other.
+    Alt: Two line charts of the time per token against the minutes since the start. On the left,
+    split by request, the lines of control and canary lie well above that of the fleet from the
+    first minute to the last. On the right, split by customer, the three lines lie close together.
     """
     figure.set_size_inches(5.8, 3.0)
     for axes, split in zip(
@@ -194,13 +194,14 @@ def figure_split(figure: Figure) -> None:
 
 
 def check_a_split_by_request_never_warms_up() -> None:
-    """Split by request behind a router that follows prefixes, a canary finds a fifth less of its
-    prompts than the fleet for as long as it runs, and its tokens take half as long again or more;
-    split by customer, beside a control with the same split, or where one cache holds the preambles
-    of all customers, times are within a tenth.
+    """Split by request behind a router that follows prefixes, a canary finds a share of its prompt
+    tokens that stays at least a fifth below the fleet's, and its first tokens and time per token
+    take at least half as long again. Times are within a tenth of the fleet's if traffic is split by
+    customer or if one cache holds all beginnings, and within a tenth of those of a control that is
+    split in the same way.
 
-    Source: the record, after the first two minutes; the ranking is the same with preambles of a
-    quarter, where the difference is smaller.
+    Source: the record, after the first two minutes; with beginnings a quarter as long, the order is
+    the same and the difference smaller.
     """
     found = {arm: _mean(_splits()["by request"][arm], "found") for arm in ARMS}
     checks.inside("found, canary over fleet", found["canary"] / found["fleet"], 0.5, 0.8)
@@ -217,13 +218,14 @@ def check_a_split_by_request_never_warms_up() -> None:
         ratio = _over("few customers", what)
         checks.inside(f"few customers: {what}", ratio, 0.9, 1.1)
         mixed, apart = (_over(f"short preambles{how}", what) for how in ("", ", by customer"))
-        checks.inside(f"short preambles, by request: {what}", mixed, 1.03, 1.15)
-        checks.inside(f"short preambles, by customer: {what}", apart, 0.97, 1.03)
+        checks.inside(f"short beginnings, by request: {what}", mixed, 1.03, 1.15)
+        checks.inside(f"short beginnings, by customer: {what}", apart, 0.97, 1.03)
 
 
 def check_a_draw_of_customers_may_still_differ() -> None:
-    """Of five other draws of customers most leave tokens of the same version within a twentieth of
-    the fleet's and of the control's, and one does not: which customers came, not the version.
+    """In most of five other draws of customers, tokens of the same version take as long as the
+    fleet's and the control's, to a twentieth; in at least one they do not, because of the customers
+    drawn, not of the version.
 
     Source: the record.
     """
@@ -237,7 +239,8 @@ def check_a_draw_of_customers_may_still_differ() -> None:
 
 def check_a_small_canary_is_fast() -> None:
     """With a hundredth of the traffic on an engine of its own, tokens come more than twice as fast
-    as in the fleet, however the traffic is split; beside a control as small they are as fast.
+    as in the fleet, however the traffic is split; compared with an equally small control, they are
+    as fast, to a twentieth.
 
     Source: the record.
     """
@@ -248,7 +251,7 @@ def check_a_small_canary_is_fast() -> None:
 
 
 def check_a_split_is_simulated_again() -> None:
-    """The first minute of a split at low load, simulated again, is that of the record.
+    """The first minute of a split at low load, simulated again, is the same as in the record.
 
     Source: the record, and its command.
     """
