@@ -170,8 +170,8 @@ def example() -> SimpleNamespace:
 
 
 def figure_split(figure: Figure) -> None:
-    """If traffic is split by request, a canary of the same version looks much slower than its
-    fleet; if it is split by customer, as fast.
+    """With traffic split by request, a canary of the same version looks much slower than its fleet;
+    by customer, as fast.
 
     Mean time per token of each minute: ten chat machines of one version, at seven requests a second
     each, with the customers of Model routers.

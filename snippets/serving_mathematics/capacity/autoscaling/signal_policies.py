@@ -41,9 +41,7 @@ def _on_tokens(target_s: float, replica: Replica) -> Policy:
         minute.append(float(np.interp(requests / ready, counts, times)))
         metric = sum(minute) / len(minute)
         starting = replicas - ready
-        return hpa_replicas(
-            replicas, metric, target_s, not_ready=starting, metric_type="External"
-        )
+        return hpa_replicas(replicas, metric, target_s, not_ready=starting, metric_type="External")
 
     return damped(asked)
 
