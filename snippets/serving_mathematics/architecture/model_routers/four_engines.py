@@ -111,8 +111,8 @@ def figure_four_engines(figure: Figure) -> None:
 
 
 def figure_carried(figure: Figure) -> None:
-    """For customers, rules that follow the prefix and look at loads carry most, and hashing
-    customers' names carries least; for agents, following the prefix is enough.
+    """For customers, prefix first with slack, llm-d and the sum of scores carry most, and hashing
+    their names carries least; for agents, following the prefix is enough.
 
     The highest rate at which the promise is kept, in requests a second of each engine, from one
     draw, to within 0.4 for customers; the best of the settings tried for each rule.

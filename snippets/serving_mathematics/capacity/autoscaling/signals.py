@@ -264,7 +264,7 @@ def figure_frontier(figure: Figure) -> None:
     axes = figure.subplots()
     for name, colour, label, where in (
         ("tokens", "C0", "time per token", (104, 0.72)),
-        ("requests", "C3", "requests inside", (262, 5.5)),
+        ("requests", "C3", "requests inside", (186, 5.5)),
         ("arrivals", "C4", "arrivals", (90, 7.4)),
         ("fixed", "C2", "fixed", (131, 10.5)),
         ("waiting", "C1", "waiting alone", (290, 62)),
