@@ -92,7 +92,7 @@ def figure_roofline(figure: Figure) -> None:
         y = float(attainable_flops(x, H100_PEAK, H100_BANDWIDTH)) / 1e12
         axes.plot(x, y, "o", color=colour)
         axes.annotate(text, (x, y), xytext=shift, textcoords="offset points", color=colour, ha=side)
-    for model, text, place in (
+    for model, text, spot in (
         (GROUPED, "attention, any batch:\ngrouped heads", (0.3, 90.0)),
         (LATENT, "latent", (20.0, 900.0)),
     ):
@@ -100,7 +100,7 @@ def figure_roofline(figure: Figure) -> None:
         rate = float(attainable_flops(own, H100_PEAK, H100_BANDWIDTH)) / 1e12
         axes.plot(own, rate, "s", color="C3", markersize=9, fillstyle="none")
         link = {"arrowstyle": "-", "color": "C3", "linewidth": 1.2}
-        axes.annotate(text, (own, rate), xytext=place, color="C3", arrowprops=link)
+        axes.annotate(text, (own, rate), xytext=spot, color="C3", arrowprops=link)
     axes.set(ylim=(1, 4500), xlabel="intensity [FLOP/byte]", ylabel="attainable rate [TFLOP/s]")
     for ticks in (axes.set_xticks, axes.set_yticks):
         ticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
