@@ -102,11 +102,11 @@ def _releases() -> dict[str, dict[str, tuple[float, float, float]]]:
 
 
 def figure_release_gate(figure: Figure) -> None:
-    """Three releases, one rule: promote if all bars end left of the margin, roll back if one bar
-    lies right of it, hold otherwise.
+    """Three releases, one rule: promote if all bars end left of the margin, roll back if one lies
+    right of it, otherwise hold.
 
-    Each bar reaches from the lower to the upper bound of a harm, divided by its margin. Times are
-    those of two chat machines, minute by minute.
+    Each bar reaches from the lower to the upper bound of a harm, divided by its margin. Times of
+    two chat machines, minute by minute.
 
     Alt: Three panels, each with one horizontal bar for quality lost, errors, first token and time
     per token, a dotted vertical line at no harm and a dashed one at the margin. In the first,
