@@ -168,7 +168,7 @@ def figure_aged(figure: Figure) -> None:
         axes.annotate(text, (x, y), color=colour, ha="left")
     axes.set_xticks(shown, ["own count", "0.1", "0.3", "1", "3", "10"])
     axes.minorticks_off()
-    axes.set(xlabel="loads are at most so old [s]", ylabel="promise kept [%]", ylim=(0, 104))
+    axes.set(xlabel="greatest age of loads [s]", ylabel="promise kept [%]", ylim=(0, 104))
 
 
 # In one piece: a picture's data, panel by panel, as the page draws them.

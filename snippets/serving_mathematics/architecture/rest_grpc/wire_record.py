@@ -86,8 +86,8 @@ def figure_parts_of_a_call(figure: Figure) -> None:
 
     Alt: Horizontal stacked bars for requests with 256 images in five encodings. The bar of JSON is
     the longest, mostly encoding and decoding, that of compiled JSON half as long; the bars of bytes
-    are nearly all fixed cost. Diamonds of measured medians lie near the ends, that of JSON
-    beyond its bar's.
+    are nearly all fixed cost. Diamonds of measured medians lie near the ends of the bars, that of
+    JSON well beyond.
     """
     record = read_record(RECORD)
     axes = figure.subplots()

@@ -144,8 +144,7 @@ def example() -> SimpleNamespace:
 
 def figure_harmless_releases(figure: Figure) -> None:
     """Of releases that changed nothing, nearly all are blamed if requests are counted, a third if
-    minutes are counted and tested at the 5% level at every look, and few if thresholds are raised
-    for the looks.
+    minutes are tested at the 5% level at every look, few if thresholds are raised for the looks.
 
     120 pairs of chat machines, looked at every five minutes.
 
@@ -171,7 +170,7 @@ def figure_harmless_releases(figure: Figure) -> None:
 # In one piece: a picture's data, panel by panel, as the page draws them.
 def slider_harmless_releases() -> dict[str, Any]:
     """A release that changed nothing, tested every five minutes until a test stops it. Raise the
-    threshold and let time go on; then count requests."""
+    threshold and step on; then count requests."""
     times = LOOK_MINUTES * np.arange(1, LOOKS + 1)
 
     def each(value: Any) -> list[list[list[Any]]]:

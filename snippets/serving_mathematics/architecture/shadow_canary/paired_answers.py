@@ -135,8 +135,8 @@ def figure_answers(figure: Figure) -> None:
     """A shadow needs a few thousand answers to see what an even canary sees with several times as
     many; a judge that contradicts itself takes most of that advantage away.
 
-    The versions differ in one answer in twenty, and the old one gets one in ten wrong. Solid: no
-    verdict flips; dashed: one in twenty does.
+    The versions differ in one answer in twenty, and the old one gets one in ten wrong; dashed: one
+    verdict in twenty flips.
 
     Alt: Line chart on logarithmic axes of the loss that shows against the answers, with four
     falling lines. The lowest is the shadow with an exact judge; above it lie the shadow whose judge

@@ -102,8 +102,8 @@ def _releases() -> dict[str, dict[str, tuple[float, float, float]]]:
 
 
 def figure_release_gate(figure: Figure) -> None:
-    """Three releases, one rule: promote if all bars end left of the margin, roll back if one bar
-    lies right of it, hold otherwise.
+    """Three releases, one rule: promote if all bars end left of the margin, roll back if one lies
+    right of it, otherwise hold.
 
     Each bar spans the bounds of a harm, divided by its margin. Times are those of two chat
     machines, minute by minute.

@@ -174,7 +174,7 @@ def figure_split(figure: Figure) -> None:
     by customer, as fast.
 
     Mean time per token of each minute: ten chat machines of one version, at seven requests a second
-    each, with the customers of Model routers.
+    each, serving Model routers' customers.
 
     Alt: Two line charts of the time per token against the minutes since the start. On the left,
     split by request, the lines of control and canary lie well above that of the fleet from the
