@@ -163,6 +163,8 @@ def test_hpa_signals_and_windows() -> None:
     assert queue(0.0, 10, 10, 0.1, 30.0) == 15  # 30 requests for 2 each, whatever the utilization
     assert queue(15.0, 15, 10, 0.1, 36.0) == 18  # 3.6 per ready replica of 2: 36 for 2 each
     assert hpa(1.0)(0.0, 10, 10, 1.0, 500.0) == 10  # a utilization cannot exceed a target of 1
+    kept = hpa(2.0, signal="concurrency", stabilization_s=0.0)
+    assert kept(0.0, 10, 6, 0.1, 6.0) == 7  # 1 in each of 6, for 2, and the 4 that start
     at_once = hpa(0.5, stabilization_s=0.0)
     assert drive(at_once, 15.0, [(10, 10, 0.5, 0.0), (10, 10, 0.2, 0.0)]) == [10, 4]
     brief = hpa(0.5, stabilization_s=30.0)
@@ -180,6 +182,11 @@ def test_hpa_signals_and_windows() -> None:
 def test_hpa_policy_refuses(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         hpa(**({"target": 0.5} | arguments))  # type: ignore[arg-type]
+
+
+def test_a_type_of_metric_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="metric_type must be one of Resource, Pods, External"):
+        hpa_replicas(3, 1, 2, metric_type="Object")  # type: ignore[arg-type]
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 200)), min_size=1, max_size=70))

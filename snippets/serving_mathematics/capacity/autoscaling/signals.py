@@ -8,8 +8,9 @@ a real trace, and a number that is wrong by a fifth. Other surprises ask for oth
 `python -m serving_mathematics.capacity.autoscaling.signals` lets each policy run, in some seconds,
 and writes records/scaling_signals.json.gz.
 
-Assumes: `fluid_fleet`; signals that are means over a minute, but for counts; at most three times
-the replicas that the top of the wave needs.
+Assumes: `fluid_fleet`; signals that are means over a minute, but for counts; pods of starting
+replicas that run and have no metric yet, not pending ones; at most three times the replicas that
+the top of the wave needs.
 
 Source: `core.fleet.scaling_rules` for what a policy does with a signal; Azure LLM inference trace
 2023 for the minutes.

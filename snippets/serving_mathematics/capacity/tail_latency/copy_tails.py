@@ -105,10 +105,9 @@ def check_copies_do_little_for_prompts() -> None:
 
     Source: the record; independent copies have the first tokens of other requests.
     """
-    longer = _p99(0.9, "cancelled") / _p99(0.9, "none")
-    checks.inside("times as long at 0.9", longer, 2.0, 4.0)
-    longer = _p99(0.8, "cancelled") / _p99(0.8, "none")
-    checks.inside("times as long at 0.8", longer, 1.5, 2.0)
+    for load, low, high in ((0.9, 2.0, 4.0), (0.8, 1.5, 2.0)):
+        longer = _p99(load, "cancelled") / _p99(load, "none")
+        checks.inside(f"times as long at {load:g}", longer, low, high)
     for load in LOADS:
         cut = 1 - _p99(load, "cancelled") / _p99(load, "none")
         checks.inside(f"cut at {load:g}", cut, -0.1 if load <= 0.7 else -2.0, 0.1)

@@ -108,13 +108,12 @@ def hpa_replicas(
     require(metric_type in types, "metric_type", f"one of {', '.join(types)}", metric_type)
     tolerance_up = require_non_negative(tolerance_up=tolerance_up)
     tolerance_down = require_in("[0, 1]", tolerance_down=tolerance_down)
-    ready = counted = replicas - not_ready
+    ready = replicas - not_ready
     own = ratio = metric / target
     wanted = ready * own
     if not_ready > 0 and metric_type != "External" and (own > 1 or metric_type == "Pods"):
-        counted = replicas
         wanted += not_ready if own < 1 else 0
-        ratio = wanted / counted
+        ratio = wanted / replicas
         if own > 1 > ratio:  # counting the starting ones would turn growth into shrinkage
             return replicas
     if 1 - tolerance_down <= ratio <= 1 + tolerance_up:
@@ -184,9 +183,10 @@ def hpa(
     """Kubernetes' autoscaler: up at once within its rate limit, down to the highest recommendation
     of the window.
 
-    target: utilization in (0, 1], or requests in the system per ready replica when signal is
-    "concurrency". stabilization_s: recommendations of this last time [s], and the fleet found at
-    first, hold it up. Raises ValueError on input outside these ranges.
+    target: utilization in (0, 1], a metric of the type Resource, or requests in the system per
+    ready replica, one of the type Pods, when signal is "concurrency". stabilization_s:
+    recommendations of this last time [s], and the fleet found at first, hold it up. Raises
+    ValueError on input outside these ranges.
 
     >>> policy = hpa(0.5)
     >>> [policy(15.0 * k, 10, 10, u, 0.0) for k, u in enumerate((0.5, 0.2, 0.8))]
