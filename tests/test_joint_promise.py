@@ -78,7 +78,7 @@ def test_a_replica_to_spare_is_that_of_the_page() -> None:
 
 def test_hours_at_the_cap_open_no_ticket_and_three_bad_days_do() -> None:
     """At the cap single hours are below the share, as the eight runs of the page are, and the mean
-    is not; a promise that is missed in the mean is told when there are three days of it."""
+    is not; a promise that is missed on average is told when there are three days of it."""
     rng, hours = np.random.default_rng(12), 8 * 24
     for mean, due in ((0.991, False), (0.985, True)):
         kept = np.repeat(rng.normal(mean, 0.0042, hours), 60)

@@ -21,7 +21,7 @@ def run(
     arrive: float = 0.0,
 ) -> dict[str, float]:
     """The last minute of an hour, with a hundred gaps a second; prompts: tokens of them in a step,
-    in the mean, beside as many from the cache; arrive: prompts a second."""
+    on average, beside as many from the cache; arrive: prompts a second."""
     steady = np.ones(60)
     series: dict[str, Series] = {
         RUNNING[engine]: running * steady,

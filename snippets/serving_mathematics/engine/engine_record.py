@@ -121,7 +121,7 @@ def _model_rows(record: dict[str, Any]) -> str:
 
 def _other_rows(runs: list[dict[str, Any]], first: str) -> str:
     """A row of runs that are not those of the loads: what was measured, and by how much the medians
-    and tails of the prediction were off in the mean."""
+    and tails of the prediction were off on average."""
     cells = [first, f"{sum(run['requests'] for run in runs)}"]
     for latency, place in KINDS:
         seen = float(np.median([run["measured"][latency][place] for run in runs]))

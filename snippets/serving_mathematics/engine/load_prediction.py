@@ -33,7 +33,7 @@ from serving_mathematics.support.require import (
 
 MEAN_PROMPT, MEAN_OUTPUT = 64.0, 24.0  # tokens; geometric, cut where the context ends
 QUANTILES = (0.5, 0.95)
-MOST_REQUESTS = 10**6  # of a run, in the mean
+MOST_REQUESTS = 10**6  # of a run, on average
 TRACE_SCALE = 8  # by which lengths of a trace are divided, for a small model's context
 
 

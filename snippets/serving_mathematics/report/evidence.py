@@ -88,8 +88,8 @@ COUNTERS = {  # of an engine; those that only grow, and levels
     "aborted": "requests that their clients gave up, so far",
     "refused": "those that a queue limit turned away, so far, each try",
     "started_s": "when its process started",
-    "others_running": "in the batch of each other engine, in the mean",
-    "others_waiting": "before each other engine, in the mean",
+    "others_running": "in the batch of each other engine, on average",
+    "others_waiting": "before each other engine, on average",
     **{
         f"accepted_at_{place}": f"guesses accepted at place {place}, so far"
         for place in range(1, MOST_GUESSED + 1)

@@ -330,7 +330,7 @@ def _made_ladder(rng: np.random.Generator, count: int) -> Run:
 
 
 def _made_turns(rng: np.random.Generator, count: int) -> Run:
-    """Sessions of three requests in the mean."""
+    """Sessions of three requests on average."""
     of = rng.integers(0, max(count // 3, 1), count).astype(float)
     return _with(served(rng, count), session=of)
 
@@ -462,7 +462,7 @@ FAULTS = {  # by finding
     "ceiling": _Fault(_BUSY, without=_EASY, many=True),
     "canary": _Fault(_made_late_answers, without=_made_apart, many=True),
     "cost": _Fault(_made_hours),
-    "sessions": _Fault(  # of three requests in the mean, and of one
+    "sessions": _Fault(  # of three requests on average, and of one
         _made_turns,
         "note",
         lambda rng, count: _with(served(rng, count), session=np.arange(count, dtype=float)),

@@ -1,6 +1,6 @@
 """A reader's engine as a simulator: the costs of its steps, read off the requests that it served.
 
-While a request is answered a step takes, in the mean,
+While a request is answered a step takes, on average,
 
     TPOT = β + α·b + α_p·p
 

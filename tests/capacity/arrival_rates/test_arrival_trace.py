@@ -174,7 +174,7 @@ def test_command_weighs_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str
     file.write_text("\n".join(rows))
     assert main([str(file), "0.001", "0.01"]) == 0
     first = capsys.readouterr().err.splitlines()[0]
-    # a request's work is 0.02, 0.02, 0.04 and 0.03 s: 4 and 3 of 2.75 in the mean
+    # a request's work is 0.02, 0.02, 0.04 and 0.03 s: 4 and 3 of 2.75 on average
     assert first == "work over its mean: busiest minute 1.45, busiest 1000 requests (3 min) 1.09"
     assert main([str(file), "1", "1e-9"]) == 0
     first = capsys.readouterr().err.splitlines()[0]

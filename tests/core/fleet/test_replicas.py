@@ -102,7 +102,7 @@ def test_rules_of_the_chapter_serve_as_they_are() -> None:
 
 def test_who_runs_or_drains_does_not_wait() -> None:
     """A rule on waiting requests orders nothing where places are free: neither that fewer run now
-    than in the mean, nor what a replica that goes still holds, is a line."""
+    than on average, nor what a replica that goes still holds, is a line."""
     workload = chat_workload(np.random.default_rng(3), 12.0, 1500)
     rule = partial(hpa_waiting, 2.0, 64, stabilization_s=0.0)
     scaling = Scaling(rule, EIGHT_BILLION, sync_s=5.0, startup_s=10.0)

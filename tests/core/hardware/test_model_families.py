@@ -731,7 +731,7 @@ def test_what_a_file_leaves_out_is_what_its_class_takes(
 
 
 def test_longcat_as_published() -> None:
-    """LongCat-Flash: 560 billion parameters, 27 for a token in the mean; of twelve experts that it
+    """LongCat-Flash: 560 billion parameters, 27 for a token on average; of twelve experts that it
     takes of 768, 256 do nothing. The class of transformers has no less of each than published, and
     gates for these 256 too."""
     config = LATENT | {

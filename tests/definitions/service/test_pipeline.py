@@ -160,7 +160,7 @@ def test_rules_count_what_was_refused_and_what_hangs(engine: str) -> None:
 
 
 def test_single_minutes_at_the_cap_open_no_ticket() -> None:
-    """Where the promise is just kept in the mean, five minutes often miss twice as much as they
+    """Where the promise is just kept on average, five minutes often miss twice as much as they
     may, one after the other, and hours do not."""
     rng = np.random.default_rng(14)
     late = np.repeat(0.009 * rng.gamma(0.5, 2.0, 600), 15)  # by quarter hours

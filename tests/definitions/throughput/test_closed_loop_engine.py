@@ -138,7 +138,7 @@ def test_the_alert_fires_where_clients_wait_and_tokens_no_longer_rise(
 def test_short_answers_behind_long_prompts_are_no_full_engine(
     engine: str, runs: str, waits: str
 ) -> None:
-    """A model that classifies: one prompt at a time, of half a second in the mean, at 40% to 70% of
+    """A model that classifies: one prompt at a time, of half a second on average, at 40% to 70% of
     what it reads. Several wait for each that runs, and the queue empties every few seconds."""
     rng, minute = np.random.default_rng(9), 60 * np.arange(1, 600)
     for load in (0.4, 0.7):

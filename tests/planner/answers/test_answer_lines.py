@@ -89,7 +89,7 @@ def test_guesses_have_a_line_that_says_what_they_must_yield() -> None:
     idle = replace(told.plan, best=replace(told.plan.best, concurrency=0.2))  # of the time, one
     (line,) = (line for line in answer_lines(replace(told, plan=idle)) if line.what == "guesses")
     assert f"must yield {break_even_tokens(one, FITTED, 1, 1125)[0]:.2f} to" in line.value
-    wordy = replace(one, output_tokens=20_000)  # whose answers are half written, in the mean
+    wordy = replace(one, output_tokens=20_000)  # whose answers are half written, on average
     asks = replace(told, question=replace(told.question, deployment=wordy))
     (line,) = (line for line in answer_lines(asks) if line.what == "guesses")
     assert f"must yield {break_even_tokens(one, FITTED, held, 11_000)[0]:.2f} to" in line.value

@@ -112,7 +112,7 @@ def best_shards(rows_s: npt.ArrayLike, machines: int, overhead_s: float) -> int:
 @functools.cache
 def _sorted_ends() -> tuple[float, float]:
     """When a job of rows sorted by customer ends on four engines, over one of the same rows mixed:
-    its shards taken as they are cut, and the longest first, in the mean of draws. Popularity falls
+    its shards taken as they are cut, and the longest first, averaged over draws. Popularity falls
     as one over the rank."""
     rng, (customers, spread), found = np.random.default_rng(5), UNLIKE, []
     popular = 1 / np.arange(1.0, customers + 1)

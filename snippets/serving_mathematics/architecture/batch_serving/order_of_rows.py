@@ -45,7 +45,7 @@ def _sorted_over_mixed(name: str, order: str, rows: int) -> float:
 
 
 def _few_over_mixed() -> float:
-    """The same, longest first, of four rows a place that think, in the mean of draws."""
+    """The same, longest first, of four rows a place that think, averaged over draws."""
     mixed, longest = (np.array(_of("thinking")[order]) for order in ORDERS[:2])
     return float(np.mean(longest / mixed))
 

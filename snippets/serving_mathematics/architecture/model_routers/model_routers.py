@@ -117,7 +117,7 @@ def router_cost(costs: npt.ArrayLike, shares: npt.ArrayLike, routing_cost: float
 
 
 class _Slow(NamedTuple):
-    """What 99 in 100 first tokens stay within, in the mean of draws [s]."""
+    """What 99 in 100 first tokens stay within, averaged over draws [s]."""
 
     mean_s: float
 

@@ -3,7 +3,7 @@
 Two fleets of four. The chat machine serves 200 customers, each of whom begins every prompt with the
 same 4,096 tokens, and whose popularity falls as one over the rank; the agents' machine serves its
 sessions. Of each rule a record has the highest rate at which the promise is kept, in ten situations
-of the customers and in one of the agents; what slack, old loads and short records do, in the mean
+of the customers and in one of the agents; what slack, old loads and short records do, on average
 of eight draws; and a clip.
 
 `python -m serving_mathematics.architecture.model_routers.routed_fleets` simulates them, in ten
@@ -134,7 +134,7 @@ FRAMES, FRAME_S = 40, 1.0
 LOADS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 FEW = replace(CHAT, device="L40S")  # six requests run on each within the promise
 FEW_SLACKS, FEW_SEEDS, FEW_SPAN = (4, 16), tuple(range(1, 41)), (0.5, 1.3)
-DRAWS = tuple(range(2, 10))  # of what is told in the mean: caches and queues differ by draw
+DRAWS = tuple(range(2, 10))  # of what is told on average: caches and queues differ by draw
 GAIN_SEEDS = (1, 2, 3, 4)
 PAIR_SEEDS = tuple(range(1, 6))  # of two engines of the agents
 LONG_LOADS = (0.5, 0.7)  # of the mixture, whose prompts are long
@@ -198,7 +198,7 @@ def _gains() -> dict[str, float]:
 
 
 def _few() -> dict[str, float]:
-    """What rules carry where an engine has few requests at a time, in the mean of some seeds."""
+    """What rules carry where an engine has few requests at a time, averaged over some seeds."""
     rules = {"fewest requests": least_requests} | {f"slack {n}": _prefix(n) for n in FEW_SLACKS}
     return {
         name: float(np.mean([_carries(FEW, route, *FEW_SPAN, seed=seed) for seed in FEW_SEEDS]))
@@ -207,7 +207,7 @@ def _few() -> dict[str, float]:
 
 
 def _pair() -> dict[str, float]:
-    """What rules carry of the agents on two engines only, in the mean of some seeds [1/s]."""
+    """What rules carry of the agents on two engines only, averaged over some seeds [1/s]."""
     most = AGENTS.ceiling_per_s
     rules = ("fewest requests", "one owner, by hash", "prefix first, slack 16")
     return {
@@ -231,7 +231,7 @@ def _at(
     engines: int = ENGINES,
     draws: tuple[int, ...] = DRAWS,
 ) -> dict[str, float]:
-    """What callers have of the chat machine's fleet at a rate of each engine, in the mean of draws;
+    """What callers have of the chat machine's fleet at a rate of each engine, averaged over draws;
     a multiple of four engines has as many times the customers and requests."""
     more = engines // ENGINES
     traffic, found = SITUATIONS[situation] | {"customers": more * CUSTOMERS}, []
@@ -313,7 +313,7 @@ def _without_prefixes(load: float, route: Route) -> float:
 
 
 def _long_prompts(load: float, route: Route) -> dict[str, float]:
-    """What callers have of ten mixtures, in the mean of draws."""
+    """What callers have of ten mixtures, averaged over draws."""
     runs = (_ten_engines(MIXTURE, load, route, draw) for draw in DRAWS)
     return _mean([_seen(MIXTURE, *run) for run in runs])
 

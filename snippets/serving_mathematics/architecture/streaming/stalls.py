@@ -114,7 +114,7 @@ class _Share(NamedTuple):
 
 @recorded(_Share, "chunks_under_load")
 def _under_load(chunk: int, seeds: int = SEEDS) -> _Share:
-    """The mixture under load, in the mean of runs, where a step holds a chunk and a token for each
+    """The mixture under load, averaged over runs, where a step holds a chunk and a token for each
     place."""
     rate, budget = LOAD * MIXTURE.ceiling_per_s, chunk + MIXTURE.places
     rngs = (np.random.default_rng([94, seed]) for seed in range(seeds))

@@ -429,7 +429,7 @@ def check_chance_makes_a_busy_minute() -> None:
     work, enough = _request_work(MIXTURE), _minutes_of_enough()
     spread = 1 + float(work.var() / work.mean() ** 2)
     for span, low, high in ((1, 1.5, 2.2), (enough, 1.08, 1.2)):
-        requests = span * _mixture_per_min()  # of a window, in the mean
+        requests = span * _mixture_per_min()  # of a window, on average
         sigmas = NormalDist().inv_cdf(1 - span / WEEK_MIN)
         due = 1 + sigmas * float(np.sqrt(spread / requests))
         for seed in (5, 6):

@@ -8,7 +8,7 @@ start-up, an error of the fleet is multiplied by 1 − e each time, so that it d
 0 < e < 2, and grows beyond.
 
 Assumes: load spread evenly over replicas and places; prompts within the steps that they share;
-lengths of the machine's traffic in the mean.
+lengths of the machine's traffic on average.
 
 Source: Little (1961) for n = λ(p + m T), with T the time per token; the fixed point of the
 proportional rule of Kubernetes, linearized.

@@ -226,7 +226,7 @@ def _run(
 ) -> tuple[Requests, Outcome, Engine]:
     """What is asked, what became of it, and the engine. traffic: as it is, or with other prompts,
     at twice the ceiling; or at the rate and with the lengths of the trace's minutes, at the ceiling
-    in the mean."""
+    on average."""
     rng, minutes = np.random.default_rng(seed), traffic == "minutes"
     rate_per_s = (1.0 if minutes else LOAD) * _ceiling_per_s(machine)
     many = int(SPAN_S[machine.name] * rate_per_s)
@@ -256,7 +256,7 @@ def _served(machine: Machine, kind: str, setting: float, traffic: str, seed: int
 def _mean(
     machine: Machine, kind: str, setting: float, traffic: str, draws: Sequence[int] = DRAWS
 ) -> float:
-    """Work in time, in the mean of draws."""
+    """Work in time, averaged over draws."""
     runs = [_served(machine, kind, setting, traffic, seed).work for seed in draws]
     return float(np.mean(runs))
 

@@ -265,7 +265,7 @@ def _served(
 
 @functools.cache
 def _told(load: float, policy: str, setting: float, places: int) -> InTime:
-    """What the chat machine has in time, in the mean of draws."""
+    """What the chat machine has in time, averaged over draws."""
     runs = [_served(CHAT, load, policy, setting, places, seed) for seed in DRAWS]
     return InTime(*np.mean(runs, axis=0).tolist())
 
@@ -279,13 +279,13 @@ def _worst(machine: Machine, policy: str, setting: float, places: int) -> float:
 
 
 def _work(machine: Machine, load: float, policy: str, setting: float) -> float:
-    """Work in time, in the mean of draws."""
+    """Work in time, averaged over draws."""
     runs = (_served(machine, load, policy, setting, _places(machine), seed) for seed in SEEDS)
     return float(np.mean([run.work for run in runs]))
 
 
 def _calm(machine: Machine, policy: str, setting: float, load: float | None = None) -> float:
-    """Share of all requests in time, in the mean of draws, below the ceiling; by itself at the load
+    """Share of all requests in time, averaged over draws, below the ceiling; by itself at the load
     up to which the machine keeps its promise."""
     load, places = load or promised_load(machine.name), _places(machine)
     runs = (_served(machine, load, policy, setting, places, seed) for seed in SEEDS)
@@ -303,7 +303,7 @@ def _best(machine: Machine, policy: str) -> float:
 
 def _late(policy: str) -> float:
     """Share of the chat machine's short prompts that are late or refused at half load with
-    documents, in the mean of draws, under the limit that is best without these."""
+    documents, averaged over draws, under the limit that is best without these."""
     places, best = _places(CHAT), _best(CHAT, policy)
     runs = (_served(CHAT, 0.5, policy, best, places, seed, documents=DOCUMENTS) for seed in SEEDS)
     return 1 - float(np.mean([run.short for run in runs]))

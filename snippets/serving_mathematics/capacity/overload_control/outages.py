@@ -189,7 +189,7 @@ def _back_s(
     hears_s: float = 0.0,
     machine: Machine = CHAT,
 ) -> float:
-    """When requests are answered again, after the outage, in the mean of draws [s]; infinite if in
+    """When requests are answered again, after the outage, averaged over draws [s]; infinite if in
     one of them they never are."""
     each_s = _backs(load, guard, habit, seconds, hears_s, machine).each_s
     return math.inf if min(each_s) < 0 else float(np.mean(each_s))

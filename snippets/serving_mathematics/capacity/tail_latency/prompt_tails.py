@@ -100,7 +100,7 @@ def _full_step_s(token_budget: int = 0) -> float:
 
 def _small_limit(tokens: int) -> float:
     """The p99 of short prompts with a limit of 512 in the old budget, over that without, where
-    documents have so many tokens; at 70% load of longer ones, in the mean of two draws."""
+    documents have so many tokens; at 70% load of longer ones, averaged over two draws."""
     ratios = []
     for seed in range(2):
         asked = _ask("documents", 0.7, seed)

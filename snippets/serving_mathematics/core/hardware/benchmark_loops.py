@@ -9,7 +9,7 @@ are in the engine, the others wait for memory.
                       them, and (C/R - 1) whole stays where memory is short
 
 Some engines look for new requests only every so many steps, or wait until more of them have come
-(`kept_back`): h is how long that keeps one back, in the mean.
+(`kept_back`): h is how long that keeps one back, on average.
 
 The second term of the first line is what others' prompts take from a request while it decodes:
 each of R - 1 others begins once in O tokens. The first token is one of these and takes no less.
@@ -184,7 +184,7 @@ def tokens_per_s_per_device(
 ) -> Array:
     """Output tokens a second and device that a closed loop yields, shape (rows,).
 
-    answer_tokens: of an answer, in the mean, whose first comes with the prompt. Source: Little
+    answer_tokens: of an answer, on average, whose first comes with the prompt. Source: Little
     (1961). Raises ValueError unless the three arrays are positive and finite.
 
     >>> one = Latencies(np.array([1.0]), np.array([0.01]), np.array([8.0]))

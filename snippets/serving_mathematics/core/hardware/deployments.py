@@ -78,7 +78,7 @@ class Deployment:
     cache_bytes: float = 0.0  # of a value in the cache; 0: as checkpoints of the precision say
     drafter: Architecture | str = OWN_HEADS  # what guesses: a model, or one of `DRAFTERS`
     memory_share: float = MEMORY_SHARE  # of a device, that the engine may use
-    held_steps: float = 0.0  # of decoding, for which a new prompt is kept back, in the mean
+    held_steps: float = 0.0  # of decoding, for which a new prompt is kept back, on average
 
     @property
     def devices(self) -> int:
@@ -95,12 +95,12 @@ class Deployment:
 
     @property
     def mean_input_tokens(self) -> float:
-        """Tokens of a prompt, in the mean."""
+        """Tokens of a prompt, on average."""
         return self.input_tokens * (1 + self.shortest_share) / 2
 
     @property
     def mean_output_tokens(self) -> float:
-        """Tokens of an answer, in the mean."""
+        """Tokens of an answer, on average."""
         return self.output_tokens * (1 + self.shortest_share) / 2
 
 
@@ -337,7 +337,7 @@ def cache_room_bytes(deployment: Deployment, reserved_bytes: float = RESERVED_BY
 def room_sequences(deployment: Deployment) -> float:
     """Sequences that the whole engine can hold at once, at least one a group.
 
-    TensorRT-LLM reserves the longest answer when it admits; the others page, and hold in the mean
+    TensorRT-LLM reserves the longest answer when it admits; the others page, and hold on average
     the prompt and somewhat more than half of the answer.
     Source: TensorRT-LLM documentation, capacity scheduler policy; Kwon et al. (2023), section 4.
 

@@ -207,7 +207,7 @@ def served_power_w(
     """Power of all devices of an engine that writes so many tokens a second [W]: it waits, moves
     the bytes of as many steps as they take, and computes every token and every prompt.
 
-    board_w: on the data sheet of a device [W]. running: sequences in a step, in the mean, at least
+    board_w: on the data sheet of a device [W]. running: sequences in a step, on average, at least
     1. tokens_per_s: of answers. prompts_per_s: of mean length, as far as no cache has them. Both
     are 0 for an engine that only waits. Raises ValueError outside these ranges.
 

@@ -36,7 +36,7 @@ GATHERING_ELSE = 50.0
 
 
 def held_steps(engine: Deployment, release: str = "") -> float:
-    """Decoding steps that a new prompt waits for the next look, in the mean.
+    """Decoding steps that a new prompt waits for the next look, on average.
 
     engine: under its load. release: of the engine, where it is said.
 

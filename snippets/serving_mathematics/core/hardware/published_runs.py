@@ -31,7 +31,7 @@ The package's columns mean different things by source. The rules, in their order
 10. A cache beside 8-bit weights has 8 bits where the benchmark's scripts set it: with TensorRT-LLM,
    with SGLang on Blackwell and for Qwen3.5, with vLLM for Llama, and for MiniMax-M2.5 on Blackwell
    from April 2026 on. Beside 4-bit weights it has 8. For gpt-oss-120b the scripts set that on
-   Blackwell alone; in the mean of its runs on Hopper 16 bits would lengthen the predicted time per
+   Blackwell alone; averaged over its runs on Hopper 16 bits would lengthen the predicted time per
    token by 2%, far below the error, and the fit leaves it.
 11. Engines use 0.9 of the memory, 0.95 where the scripts say so: vLLM for MiniMax-M2.5 until then,
    and SGLang for DeepSeek on four devices.

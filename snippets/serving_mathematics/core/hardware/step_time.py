@@ -208,7 +208,7 @@ class Work:
 
     @property
     def context(self) -> Array:
-        """Tokens that each of them has, in the mean."""
+        """Tokens that each of them has, on average."""
         return self.prompt + self.answer / 2
 
     def rows(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Work":
@@ -428,7 +428,7 @@ def message_s(
 
 
 def busiest_of(total: Array, devices: Array) -> Array:
-    """What the busiest of some devices has of a count, times their number, in the mean.
+    """What the busiest of some devices has of a count, times their number, on average.
 
     total: counted on all devices, each alike and independently; devices: those that share it, one
     or more. Shapes that broadcast. The largest of normal values stands for that of the counts, and

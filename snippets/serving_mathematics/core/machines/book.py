@@ -1,7 +1,7 @@
 """The four machines of the book side by side, and the load at which each keeps its promise.
 
 A promise is kept at a rate where so large a share of requests as it says get first token and time
-per token in time, in the mean of some runs, of more where a few runs lose their caches and nearly
+per token in time, averaged over some runs, of more where a few runs lose their caches and nearly
 all is late. The highest such rate is found by halving: more load only makes it worse.
 
 Assumes: what `running` assumes; Poisson arrivals.
@@ -58,7 +58,7 @@ def highest_load(machine: Machine | Reader, requests: int, seeds: Sequence[int])
 
 
 def _kept(machine: Machine | Reader, load: float, requests: int, seeds: Sequence[int]) -> float:
-    """Share of the requests that get what is promised, in the mean of runs."""
+    """Share of the requests that get what is promised, averaged over runs."""
     rate = load * machine.ceiling_per_s
     runs = (run_engine(machine, rate, requests, np.random.default_rng(seed)) for seed in seeds)
     return float(np.mean([run.kept(machine) for run in runs]))

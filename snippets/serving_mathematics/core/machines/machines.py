@@ -146,7 +146,7 @@ class Machine:
     def step_s(self, sequences: npt.ArrayLike, context_tokens: float | None = None) -> FloatArray:
         """Time of a step in which so many sequences each get a token [s], of the same shape.
 
-        sequences: from 0 to the places. context_tokens: of each; in the mean, where it is None.
+        sequences: from 0 to the places. context_tokens: of each; on average, where it is None.
         """
         counts = as_floats(sequences=sequences)
         require_all_non_negative(sequences=counts)

@@ -160,7 +160,7 @@ def run_engine(
 ) -> Run:
     """A machine that serves its traffic at a rate.
 
-    rate_per_s: of arrivals, in the mean; above the ceiling the wait grows without end. requests:
+    rate_per_s: of arrivals, on average; above the ceiling the wait grows without end. requests:
     how many; of sessions, which go on as their answers come, about as many. places, token_budget:
     instead of the machine's own. real_minutes: whether rate and lengths follow the trace's minutes;
     not for sessions. slowness: times that it takes longer than predicted, such as the bounds of

@@ -66,7 +66,7 @@ def _laid_out(drawn: _Chains, context_tokens: int) -> tuple[FloatArray, npt.NDAr
 
 @functools.cache
 def session_requests(context_tokens: int) -> float:
-    """Requests of a session in the mean, before its context is full.
+    """Requests of a session on average, before its context is full.
 
     context_tokens: that the model takes. Raises ValueError unless that is a positive integer.
 

@@ -1,7 +1,7 @@
 """What can be said of a machine without simulating it, and how far it is off.
 
 Prompts take the share λp of every second, and decoding gets the rest. Who gets a token is in the
-step himself, beside the b that decode in the mean. Little's law for those, with m tokens after the
+step himself, beside the b that decode on average. Little's law for those, with m tokens after the
 first and a step of D, is
 
     b = λ m D(b + 1)/(1 − λp),   with D(b) = s + db:   b = λ m (s + d)/(1 − λp − λ m d),
@@ -56,7 +56,7 @@ class StepLine:
 class Shared:
     """What the closed form says."""
 
-    sequences: float  # that decode, in the mean
+    sequences: float  # that decode, on average
     tpot_s: float
     inside: float  # requests in the engine, those whose prompts are read included
     erlang: float  # chance that an arrival finds every place taken, by Erlang's formula

@@ -143,7 +143,7 @@ def draw_minutes(
     """Times of arrivals [s] at the rate of a trace's minutes, and the minute of each, both of shape
     (requests,).
 
-    rate_per_s: in the mean, to which the trace is scaled. Its minutes fill the run a whole number
+    rate_per_s: on average, to which the trace is scaled. Its minutes fill the run a whole number
     of times, or its mean would be that of the minutes it has seen: each lasts 60 s in a run of many
     hours, and as much less as a run is shorter than the trace. Raises ValueError outside these
     ranges.
@@ -175,7 +175,7 @@ def draw_requests(
 ) -> tuple[FloatArray, Lengths]:
     """Times of arrivals [s] and lengths of requests like those of a trace.
 
-    name: of `TRACES`. rate_per_s: in the mean. real_minutes: whether rate and lengths follow the
+    name: of `TRACES`. rate_per_s: on average. real_minutes: whether rate and lengths follow the
     trace's minutes. Raises ValueError outside these ranges.
 
     >>> times, drawn = draw_requests(np.random.default_rng(1), "conversations", 10.0, 2000)

@@ -76,7 +76,7 @@ def _looped(machine: Machine, clients: int, requests: int, seed: int) -> tuple[f
 @recorded(_Both, "closed_clients")
 def _both(machine: Machine, clients: int, requests: int = REQUESTS) -> _Both:
     """So many clients in a closed loop, and requests at the same rate that do not wait for each
-    other, in the mean of draws: near the ceiling an open p99 is as much chance as load."""
+    other, averaged over draws: near the ceiling an open p99 is as much chance as load."""
     loops = [_looped(machine, clients, requests, draw) for draw in DRAWS]
     rate, closed, inside_s = np.mean(loops, axis=0).tolist()
     many = MORE * requests

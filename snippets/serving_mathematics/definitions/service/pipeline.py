@@ -396,7 +396,7 @@ class _P99s(NamedTuple):
 
 @recorded(_P99s, "late_sessions")
 def _late(how: str, draws: int = len(DRAWS)) -> _P99s:
-    """Sessions whose parts are late together, in the mean of draws: in the rush of a real hour's
+    """Sessions whose parts are late together, averaged over draws: in the rush of a real hour's
     minutes, on an engine of few places, or alike, with long answers together at a steady 80%."""
     few, found = CHAT.limited(16), []
     rate = 0.9 * few.ceiling_per_s
@@ -474,7 +474,7 @@ def check_a_shared_minute_breaks_independence() -> None:
     """Where the load follows a real hour's minutes past the ceiling, a queue lasts for minutes and
     parts are late together: the composed p99 is a fifth or more too low; the bound still holds.
 
-    Source: the record: sessions with the trace's minutes, 16 places at 90% in the mean.
+    Source: the record: sessions with the trace's minutes, 16 places at 90% on average.
     """
     late = _late("rush")
     ratio, bound = late.composed / late.true, late.bound / late.true

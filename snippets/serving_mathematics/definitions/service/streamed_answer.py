@@ -100,7 +100,7 @@ class _Over(NamedTuple):
 
 @recorded(_Over, "mixture_ends")
 def _over_true(draws: int = 24) -> _Over:
-    """The same of the mixture, each part drawn by itself, in the mean of draws."""
+    """The same of the mixture, each part drawn by itself, averaged over draws."""
     rate, found = MIXTURE_LOAD / 100 * MIXTURE.ceiling_per_s, []
     for draw in range(5, 5 + draws):
         run = run_engine(MIXTURE, rate, 6000, np.random.default_rng(draw))
@@ -121,7 +121,7 @@ def check_a_time_per_token_is_a_law_too() -> None:
     """On the mixture, one time per token for all answers gives an end whose p99 is too low by a
     quarter or more and whose median is too high.
 
-    Source: the ends of the same simulated requests, in the mean of 24 draws.
+    Source: the ends of the same simulated requests, averaged over 24 draws.
     """
     over = _over_true()
     checks.inside("p50: one time for all", over.median, 1.1, 1.6)

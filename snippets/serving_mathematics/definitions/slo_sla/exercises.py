@@ -102,7 +102,7 @@ def promise_to_make(
 
 @functools.cache
 def _missed_by_record(periods: int) -> float:
-    """Share of months, of three outages of ten minutes in the mean, that miss what a record of so
+    """Share of months, of three outages of ten minutes on average, that miss what a record of so
     many promises at one in twenty."""
     rng, missed, mean_outages, mean_outage_s = np.random.default_rng(23), [], 3.0, 600.0
     counts = np.maximum(rng.poisson(mean_outages * periods, 150), 1)

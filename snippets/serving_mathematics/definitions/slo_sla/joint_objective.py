@@ -150,7 +150,7 @@ def _shares(
     slowness: float = 1.0,
     seeds: int = SEEDS,
 ) -> _Shares:
-    """A machine at a share of its ceiling, in the mean of the hour where minutes are real."""
+    """A machine at a share of its ceiling, averaged over the hour where minutes are real."""
     rate, runs, requests, warm = load * machine.ceiling_per_s, [], REQUESTS, REQUESTS // 10
     if minutes:  # whole hours from their calm beginning
         hour = rate * MINUTE_S * len(trace_record(machine.traffic)["requests_per_minute"])

@@ -61,7 +61,7 @@ def share_of_ceiling(users: int, away_s: float, answer_s: float, ceiling_per_s: 
 
 
 def idle_clients(clients: int, per_s: float, response_s: float) -> float:
-    """Clients of a load test that were not waiting for an answer, in the mean; over a whole test
+    """Clients of a load test that were not waiting for an answer, on average; over a whole test
     also those that had nothing left to send.
 
     clients: N ≥ 1. per_s: X > 0, answers a second [1/s]. response_s: R > 0, mean time of an answer

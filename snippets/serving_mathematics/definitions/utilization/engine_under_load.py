@@ -2,7 +2,7 @@
 
 The book's chat machine at loads from a tenth of its ceiling to 98%, with 16, 64 and 256 places. Of
 each load a record has the mean time per token, the first token that 99% have, how often all places
-are taken, what gauges show in the mean, which share keeps a promise, and a clip of the engine.
+are taken, what gauges show on average, which share keeps a promise, and a clip of the engine.
 
 `python -m serving_mathematics.definitions.utilization.engine_under_load` simulates six million
 requests, in half a minute, and writes records/engine_under_load.json.gz.

@@ -73,7 +73,7 @@ def places_for_promise(
 
     few, many: (places, tokens of answers a second) of the engine, full with either. promise_s: time
     per token that most get [s]. tail: theirs over the mean, at least 1. With b places a token takes
-    b over tokens a second in the mean; rounded down. Raises ValueError outside these ranges, where
+    b over tokens a second on average; rounded down. Raises ValueError outside these ranges, where
     a token is not slower with more, and where that is no place.
 
     >>> places_for_promise((100, 5000), (200, 6250), promise_s=0.035, tail=1.25)
@@ -117,7 +117,7 @@ def spot_price(
     stretch = checkpoint_every_h + checkpoint_h
     lost = interruptions_per_h * stretch
     require(lost <= 50, "interruptions per stretch", "at most 50, or nothing is finished", lost)
-    # a stretch is repeated until none falls into it: (e^{ν(τ + δ)} − 1)/ν, in the mean
+    # a stretch is repeated until none falls into it: (e^{ν(τ + δ)} − 1)/ν, on average
     growth = math.expm1(lost) / interruptions_per_h if interruptions_per_h else stretch
     paid = growth * (1 + interruptions_per_h * restart_h)
     return price_share * paid / checkpoint_every_h

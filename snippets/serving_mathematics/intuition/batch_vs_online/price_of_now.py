@@ -1,6 +1,6 @@
 """An answer now costs the peak over the mean, over the load that its promise allows.
 
-Batch work needs the engines that are busy in the mean, and they may be full. Online work needs
+Batch work needs the engines that are busy on average, and they may be full. Online work needs
 engines for the peak, and each may be no fuller than the promise allows. With peak over mean r and a
 load ρ* that keeps the promise, "now" costs r/ρ* times as much as "by tomorrow".
 
@@ -48,7 +48,7 @@ def cost_ratio(peak_to_mean: float, promised_load: float) -> float:
 
     peak_to_mean: r ≥ 1. promised_load: ρ* in (0, 1], of an engine's ceiling, at which the promise
     is still kept. Raises ValueError outside these ranges. Its inverse is the share of its ceiling
-    that an online engine does in the mean.
+    that an online engine does on average.
 
     >>> cost_ratio(peak_to_mean=2.0, promised_load=0.5)
     4.0

@@ -31,7 +31,7 @@ FloatArray = npt.NDArray[np.float64]
 
 SLOTS = 96  # quarter hours of a day
 PEAK_SLOT = 60  # the slot that starts at 15:00
-MEAN = 10.0  # engines that online work holds in the mean
+MEAN = 10.0  # engines that online work holds on average
 PEAKS = (1.2, 1.5, 2.5, 4.0)
 DEADLINES_H = (0.25, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 24.0)
 SHARES = (0.5, 1.0)  # of the online work, that there is of batch work

@@ -125,7 +125,7 @@ def _of_random_traffic(requests_per_h: float, least: int = 1) -> float:
     come independently, to a ten-thousandth. Any failure is enough for the short window, which holds
     up to 480 an hour; so the good requests of a window must be fewer than its failures allow."""
     rate, most = 1 - SLO, 20  # failures of a short window, at most
-    good = requests_per_h / WINDOWS * (1 - rate)  # in a short window, in the mean
+    good = requests_per_h / WINDOWS * (1 - rate)  # in a short window, on average
     size = int(WINDOWS * good + 12 * math.sqrt(WINDOWS * good)) + 9
     shared = _poisson((WINDOWS - 1) * good, size)
     below = np.append(0.0, np.cumsum(_poisson(good, size)))  # P(fewer than k)

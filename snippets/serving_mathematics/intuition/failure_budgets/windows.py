@@ -212,7 +212,7 @@ def slider_windows() -> dict[str, Any]:
         return 60 * _needs(n, h, k) / n
 
     def tonight_min(n: int, h: float, k: int) -> float | None:
-        """None if a whole window has fewer failures in the mean."""
+        """None if a whole window has fewer failures on average."""
         minutes = 60 * _needs(n, h, k) / (TONIGHT_FAILS * n)
         return minutes if minutes <= 60 * h else None
 

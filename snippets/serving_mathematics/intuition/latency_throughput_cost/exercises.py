@@ -71,7 +71,7 @@ def price_on_dashboard(
 ) -> tuple[float, float]:
     """Price of a million tokens, and how long a reader waits for one [ms].
 
-    price_per_hour: C of all devices. running: sequences, in the mean. tokens_per_s: of answers.
+    price_per_hour: C of all devices. running: sequences, on average. tokens_per_s: of answers.
     Raises ValueError unless all are positive and finite.
 
     >>> price_on_dashboard(price_per_hour=3.6, running=10, tokens_per_s=500)

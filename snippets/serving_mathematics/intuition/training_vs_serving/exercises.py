@@ -161,7 +161,7 @@ def check_replicas_by_the_law() -> None:
 
 def check_headroom_of_an_engine() -> None:
     """At the rate computed for 25 ms from a simulated engine at half its ceiling, a token takes 25
-    ms in the mean, within 6%. With 16 places, the computed rate keeps the mean first token below a
+    ms on average, within 6%. With 16 places, the computed rate keeps the mean first token below a
     second, though more than one in ten takes longer; at a rate a quarter higher, the mean is above
     a second. At the rates computed at 30% of the ceiling for four times a lone sequence's time per
     token, a mixture with short contexts stays at least a quarter below that time; agents, whose

@@ -89,7 +89,7 @@ def _ceiling_per_s(machine: Machine, own: bool, places: int = PLACES, slower: fl
 @cache
 def _kept(machine: Machine, own: bool, slower: float = 1.0) -> tuple[int, float]:
     """Most sequences at which a full engine, which reads prompts in between, keeps the promised
-    time per token in the mean, and the requests a second that it then carries."""
+    time per token on average, and the requests a second that it then carries."""
     tokens, promise_s = float(machine.sample.output_tokens.mean()), machine.promise.tpot_s
 
     def late(count: int) -> bool:

@@ -65,7 +65,7 @@ def _skewed(tokens: int) -> float:
 
 
 def _most_touched(popularity: NDArray[np.float64]) -> float:
-    """Experts that the one of eight devices touches which touches most, of 32 tokens, in the mean,
+    """Experts that the one of eight devices touches which touches most, of 32 tokens, on average,
     where experts lie on devices at random."""
     rng = np.random.default_rng(8)
     taken = rng.random((200, popularity.size)) < 1 - (1 - popularity) ** 32

@@ -102,7 +102,7 @@ def _part(model: str) -> FeedForward:
 
 @cache
 def _touched_as_routed(model: str, routing: str, tokens: int) -> float:
-    """Experts that a benchmark's routing touches on one device, in the mean of eight draws.
+    """Experts that a benchmark's routing touches on one device, averaged over eight draws.
 
     "balanced" deals experts out in turn: all different until each has one.
     """

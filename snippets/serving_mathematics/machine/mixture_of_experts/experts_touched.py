@@ -61,7 +61,7 @@ def _counted_popularity(experts: int) -> Array:
 
 @cache
 def _touched(experts: int, routing: str) -> Array:
-    """Experts that 1, 2, ... tokens touch in the mean, shape (TOKENS,)."""
+    """Experts that 1, 2, ... tokens touch on average, shape (TOKENS,)."""
     counts = range(1, TOKENS + 1)
     if routing == ROUTINGS[0]:
         part = FeedForward(0, 1, experts, CHOSEN)

@@ -38,7 +38,7 @@ from serving_mathematics.support.require import as_number, require
 
 BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
 LOADS = (0.4, 0.6, 0.8)
-FULL = 0.4  # of the budget: what steps have, in the mean, from which on a larger one is due
+FULL = 0.4  # of the budget: what steps have, on average, from which on a larger one is due
 
 
 def full_step_s(machine: Machine, sequences: float) -> float:
@@ -210,7 +210,7 @@ def check_gaps_are_full_steps() -> None:
     ten times as long as the budget, it is up to two. There, a budget sixteen times as large brings
     first tokens in less than half the time.
 
-    Source: `full_step_s` at the sequences that decode in the mean.
+    Source: `full_step_s` at the sequences that decode on average.
     """
     for budget in (512, 1024, 2048):
         label = f"{budget} tokens: gap over a full step"
@@ -224,7 +224,7 @@ def check_full_steps_are_read_off_the_mean_gap() -> None:
     """Where more arrives than nine tenths of what full steps pass, tokens a second times the mean
     gap tells how full steps are, to within a twentieth.
 
-    Source: `full_step_s` at the sequences that decode in the mean, and the tokens that arrive.
+    Source: `full_step_s` at the sequences that decode on average, and the tokens that arrive.
     """
     for machine in (CHAT, MIXTURE):
         pairs = []
@@ -298,7 +298,7 @@ def check_a_heavy_tail_is_of_long_prompts() -> None:
     four times as long as the budget.
 
     Source: `simulate`, with lognormal prompts on the chat machine's device at 60% of its ceiling,
-    and the step of those who decode in the mean.
+    and the step of those who decode on average.
     """
     budget, count = 512, 2500
     rng = np.random.default_rng(2)

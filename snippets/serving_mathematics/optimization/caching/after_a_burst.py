@@ -55,7 +55,7 @@ SHARE = 0.3  # of the run, after which the burst begins
 class _Seen(NamedTuple):
     """Share of the prompt tokens found, from half an hour after the burst until the last sessions
     begin, and how long that is [s]; the share found in the last ten minutes of the burst; and how
-    many waited in the mean of its sixth to fifteenth minute."""
+    many waited on average from its sixth to fifteenth minute."""
 
     found: float
     watched: float

@@ -125,7 +125,7 @@ def break_even_bandwidth(
     )
     require(1 <= prefix_tokens < math.inf, "prefix_tokens", "at least 1 and finite", prefix_tokens)
     attention_width = require_non_negative(attention_width=attention_width)
-    # token i takes 2N for the weights and 4wi in attention, which is 2w(n + 1) in the mean
+    # token i takes 2N for the weights and 4wi in attention, which is 2w(n + 1) on average
     operations = 2 * parameters + 2 * attention_width * (prefix_tokens + 1)
     return kv_bytes_per_token * flops_per_s / operations
 

@@ -215,7 +215,7 @@ def example() -> SimpleNamespace:
 
 
 def _slower(pairs: list[tuple[_Waits, _Waits]]) -> float:
-    """By how much the p90 of the time per token is longer in the mean of the draws."""
+    """By how much the p90 of the time per token is longer, averaged over the draws."""
     return float(np.mean([after.token_p90_s / before.token_p90_s for before, after in pairs])) - 1
 
 
@@ -319,7 +319,7 @@ def check_an_order_does_not_make_tokens_faster() -> None:
 def check_short_prompts_want_more_slack() -> None:
     """On the chat machine with 64 places near its ceiling, whose longest prompt takes a tenth of a
     second, a slack of 300 brings more first tokens within the promised second than one of 30, in
-    each of five draws; in the mean, 30 gains less than half as much. With 30, k times the mean
+    each of five draws; on average, 30 gains less than half as much. With 30, k times the mean
     prompt is less than the p90 wait in order of arrival; with 300, it is at least twice that wait,
     and the last request waits longer by no more than k times the longest prompt.
 

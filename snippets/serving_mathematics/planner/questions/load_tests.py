@@ -78,7 +78,7 @@ class LoadRun:
     model: str  # as the file calls it; "" where it does not
     device: str
     completed: int
-    load: float  # requests at a time, in the mean
+    load: float  # requests at a time, on average
     steady: bool  # the tool kept that number fixed
     prompt_tokens: float
     output_tokens: float

@@ -106,7 +106,7 @@ def _power_told_w(run: Run) -> tuple[float, str]:
 
 
 def _inside(run: Run, rate: float) -> float:
-    """Requests inside, in the mean and at least 1, by counting, by the tool, or by Little's law."""
+    """Requests inside, on average and at least 1, by counting, by the tool, or by Little's law."""
     found = run.said("in_flight")
     if run.has("sent_s", "latency_s"):
         sent = run.column("sent_s")

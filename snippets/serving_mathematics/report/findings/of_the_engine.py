@@ -57,9 +57,9 @@ from serving_mathematics.report.waiting import (
 from serving_mathematics.support import checks
 from serving_mathematics.support.digits import sized
 
-HALF = 0.5  # of those who wait in the mean of such times, from which it is looked what binds
+HALF = 0.5  # of those who wait on average of such times, from which it is looked what binds
 WAITS = 0.1  # share of the time with a queue, from which something binds
-ONE_WAITS = 1.0  # in the mean, below which that is a note where most of the first token is no wait
+ONE_WAITS = 1.0  # on average, below which that is a note where most of the first token is no wait
 FULL_CACHE, FULL_PLACES = 0.9, 0.97  # of the cache, and of the most that ran
 UNEVEN = 5.0  # times as many wait before the fullest as before the others
 MOMENTS_LEAST, MANY_WAIT = 10, 10  # that say what binds; who wait at the last of fewer
@@ -156,7 +156,7 @@ def binding(run: Run, asked: Asked) -> Finding | None:
 
 
 def _begun_in_a_step(run: Run) -> float:
-    """Requests that begin, in the mean, in the step in which moments of a log are written.
+    """Requests that begin, on average, in the step in which moments of a log are written.
 
     >>> _begun_in_a_step(Run("", "", {"sent_s": np.repeat(np.arange(9.0), 4)}))
     4.5

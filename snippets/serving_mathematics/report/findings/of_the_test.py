@@ -66,7 +66,7 @@ WARM_SIGMAS, WARM_SHARE = 4.0, 0.15  # by which a warm-up lies above the rest
 WARM_CHANCE = 5e-3  # the same of Student's t, where few later blocks tell the spread
 WARM_CLUMPS = 5.0  # times as many as are slow together later; fewer may be one more such queue
 TREND_BLOCKS, TREND_S, TREND_GROWTH = 10, 31, 1.5  # Mann's statistic of ten blocks, 1 in 2,000
-GROWS_SURELY = 0.95  # chance that what blocks add to each other is not 0 in the mean
+GROWS_SURELY = 0.95  # chance that what blocks add to each other is not 0 on average
 LEFT_OVER = 0.01  # seconds of wait that a second adds, from which more comes than is served
 LARGEST_FAILED = 0.01
 WIDE = 0.5  # of a percentile, from which its interval is told
@@ -433,7 +433,7 @@ def growing_queue(run: Run, asked: Asked) -> Finding | None:
 
 
 def _grows_surely(medians: FloatArray) -> bool:
-    """Whether what blocks in order add to each other is more than 0 in the mean, at 95%: waits for
+    """Whether what blocks in order add to each other is more than 0 on average, at 95%: waits for
     one before are in all that follow, and the differences are new in each block.
 
     >>> _grows_surely(np.arange(10.0)), _grows_surely(np.array([1.0, 1.1, 1.0, 1.1, 1.0, 6.0]))
