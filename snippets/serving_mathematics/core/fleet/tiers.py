@@ -6,8 +6,8 @@ there instead of being computed.
 
 Assumes: writing costs nothing that anybody waits for; loading is not hidden behind other work.
 
-Source: Qin et al. (2025), Mooncake, section 4, for a store below the devices; LMCache and SGLang's
-HiCache, documentation, for tiers that are written through.
+Source: Qin et al. (2025), Mooncake, section 3.2, for a store below the devices; LMCache and
+SGLang's HiCache, documentation, for tiers that are written through.
 """
 
 from __future__ import annotations
