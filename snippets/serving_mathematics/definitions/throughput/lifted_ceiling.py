@@ -116,6 +116,15 @@ def _doubled(machine: Machine) -> float:
     return machine.limited(2 * machine.places).ceiling_per_s / machine.ceiling_per_s - 1
 
 
+def _unlimited(machine: Machine) -> float:
+    """The same with memory for all of them."""
+    places = 2 * machine.places
+    line = step_line(machine)
+    parts = line.prompt_s, line.later_tokens, line.fixed_s, line.sequence_s
+    rates = engine_rates_of(*parts, places)
+    return float(rates[-1] / rates[machine.places - 1]) - 1
+
+
 def example() -> SimpleNamespace:
     """The table of the page, and a machine whose memory ends first."""
     columns = [_gains(clients) for clients in CLIENTS]
@@ -214,9 +223,10 @@ def check_four_bits_end_where_products_take_as_long() -> None:
 
 
 def check_more_places_bring_what_a_step_shares() -> None:
-    """Twice the places add a fiftieth or so to the ceiling of the chat machine, a third or more to
-    that of an L40S with 32, as in the simulator, and a sixth or more to that of a mixture with
-    short prompts. On a dense model, where the sequences' own share of a full step is a, they add at
+    """Twice the places add a fiftieth or so to the ceiling of the chat machine, whose memory holds
+    a quarter more at most, and would add less than a tenth if it held all; a third or more to that
+    of an L40S with 32, as in the simulator, and a sixth or more to that of a mixture with short
+    prompts. On a dense model, where the sequences' own share of a full step is a, they add at
     most (1 − a)/(1 + a).
 
     Source: by hand, twice the tokens in 1 − a + 2a of the time, prompts aside; simulation of 6,000
@@ -228,6 +238,9 @@ def check_more_places_bring_what_a_step_shares() -> None:
         ("mixture, short prompts", SHORT_MIXTURE, 0.16, 0.3),
     ):
         checks.inside(f"{label}: twice the places", _doubled(machine), low, high)
+    held = CHAT.limited(2 * CHAT.places).sequences_at_most / CHAT.places
+    checks.inside("chat: requests that memory holds, over its places", held, 1.0, 1.25)
+    checks.inside("chat: twice the places, with memory for all", _unlimited(CHAT), 0.05, 0.1)
     for machine in (CHAT, SMALL):
         most = (1 - _own(machine)) / (1 + _own(machine))
         checks.inside(

@@ -442,7 +442,8 @@ def check_what_is_paid_first_depends_on_the_places() -> None:
 
 def check_erlang_sees_too_few_full_places() -> None:
     """Where one arrival in a hundred or more finds all places taken, the shared processor is nearer
-    to this share than Erlang's formula is, at every load up to 88%.
+    to this share than Erlang's formula is, at every load up to 88%, and within a tenth of all
+    arrivals at every load.
 
     Source: the record.
     """
@@ -455,6 +456,8 @@ def check_erlang_sees_too_few_full_places() -> None:
         ]
         nearer = all(sharing < erlang for sharing, erlang in rows)
         checks.holds(f"{places} places: sharing is nearer", nearer, got=f"{len(rows)} loads")
+        off = np.abs(np.array([one.all_taken for one in _shared(places)]) - taken)
+        checks.inside(f"{places} places: sharing is off by at most", float(off.max()), 0, 0.1)
 
 
 def check_no_percentage_serves_all_places() -> None:
