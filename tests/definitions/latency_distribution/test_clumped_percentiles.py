@@ -36,6 +36,13 @@ def test_independent_requests_have_no_effect() -> None:
     assert design_effect(slow) == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_of_a_lower_quantile_it_is_less_by_that_quantile(q: float) -> None:
+    """Requests that come in clumps of eight, each of them slow with the probability 1 − q."""
+    slow = 8 * np.random.default_rng(6).binomial(250, 1 - q, 20_000)
+    assert design_effect(slow) == pytest.approx(8 * q, rel=0.04)
+
+
 @given(st.integers(2, 300), st.floats(0.01, 0.99))
 def test_without_an_effect_it_is_the_interval_of_ranks(count: int, q: float) -> None:
     x = np.random.default_rng(count).exponential(size=count)

@@ -59,8 +59,8 @@ def design_effect(slow: npt.ArrayLike) -> float:
     """How many times more the numbers of slow requests vary than independent ones, D.
 
     slow: numbers of slow requests in windows of equal length while nothing is wrong, shape (n,),
-    n ≥ 2. The variance over the mean, at least 1. Raises ValueError on other input, and where
-    nothing is slow.
+    n ≥ 2. The variance over the mean, at least 1; if slow is beyond a quantile q well below 0.99,
+    this is q·D. Raises ValueError on other input, and where nothing is slow.
 
     >>> design_effect([0, 0, 0, 8])  # a mean of 2 and a variance of 12
     6.0
@@ -276,8 +276,8 @@ def figure_held(figure: Figure) -> None:
     points: n/D requests are too few for an upper end.
 
     Alt: Two panels, chat and mixture, of the share held against load in percent. A lower curve
-    falls from near nine in ten to a third or less. An upper curve stays near the dotted line at 95
-    percent; its points at the higher loads are hollow.
+    falls from about eight in ten to a third or less. An upper curve stays near the dotted line at
+    95 percent; its points at the higher loads are hollow.
     """
     figure.set_size_inches(5.8, 2.8)
     for axes, name in zip(figure.subplots(1, 2, sharey=True), LOADS, strict=True):
