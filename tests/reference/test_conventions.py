@@ -90,6 +90,7 @@ def test_bucket_quantile_is_exact_for_even_values_and_flat_beyond_the_last_bound
     for q in (0.1, 0.5, 0.95):
         assert bucket_quantile(bounds, counts, q) == pytest.approx(100 * q)
     assert bucket_quantile([10.0, math.inf], [1, 9], 0.99) == 10.0
+    assert bucket_quantile([10.0, 20.0], [0, 9], 0.0) == 0.0  # no value is below the first bound
     assert bucket_quantile([math.inf], [3], 0.5) == 0.0
     assert bucket_quantile([10.0, 20.0, 30.0], [0, 4, 0], 0.5) == 15.0
 

@@ -109,6 +109,12 @@ def test_more_workers_than_most_leave_no_chunk(work: Any) -> None:
     assert low >= high
 
 
+def test_as_many_as_the_bound_allows_are_most() -> None:
+    """W(W − 1) may be 0.3² · items · (7 / 3) / 0.7, which is 0.3 of the items."""
+    work = {"item_s": 7.0, "dispatch_s": 3.0, "share": 0.3}
+    assert [most_workers(items, **work) for items in (99, 100, 101)] == [5, 6, 6]
+
+
 def test_one_worker_waits_for_nobody() -> None:
     assert chunk_limits(50, 1.0, 1, 0.01)[1] == 50
     assert chunk_limits(50, 1.0, 5, 0.0)[0] == 1

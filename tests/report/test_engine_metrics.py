@@ -221,6 +221,8 @@ def test_a_table_by_the_second() -> None:
     assert run.series.level("cache").tolist() == [0.5, 0.95]
     with pytest.raises(ValueError, match="row 3, column t must be"):
         table_run("t,running,waiting\n2026-01-05T10:00:00Z,1,2\nsoon,1,2\n", "a")
+    with pytest.raises(ValueError, match="row 3 must be 3 long, got 2"):
+        table_run("t,running,waiting\n1,1,2\n2,1\n", "a")
 
 
 def test_moments_and_traces_behind_a_value_are_no_value() -> None:

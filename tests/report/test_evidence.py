@@ -55,6 +55,8 @@ def test_what_an_engine_counted_before_and_after_a_restart_is_added(told: bool) 
     alone = replace(series, values=values | start | {"drafts": np.arange(10.0)[::-1]})
     assert np.isnan(alone.grown("drafts"))
     assert alone.grown("ttft_s") == 9.0
+    seldom = Series(np.arange(9.0), {"ttft_count": np.arange(9.0) % 5, "drafts": np.zeros(9)})
+    assert seldom.grown("ttft_count") == 7.0  # what stayed at 0 could not fall
     other = {"ttft_count": np.arange(10.0), "started_s": np.repeat([1.0, 7.0], 5)}
     assert np.isnan(Series(np.arange(10.0), other).grown("ttft_count"))
 

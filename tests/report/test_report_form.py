@@ -61,6 +61,14 @@ def test_columns_are_asked_back_at_their_field() -> None:
     assert "body" in json.loads(form_report(json.dumps(asked)))
 
 
+@pytest.mark.parametrize("share", ["0", "1"])
+def test_a_share_of_none_or_all_is_refused_at_its_field(share: str) -> None:
+    asked = {"files": [{"name": "a.csv", "text": log_csv(clean(count=200))}], "quantile": share}
+    told = json.loads(form_report(json.dumps(asked)))
+    assert told["field"] == "quantile"
+    assert "in (0, 1)" in told["problem"]
+
+
 def test_no_form_is_an_error() -> None:
     for text in ("{", "[]", '{"files": 3}', '{"files": [3]}'):
         assert "problem" in json.loads(form_report(text))

@@ -89,6 +89,7 @@ def test_a_summary_keeps_or_breaks_what_its_percentiles_tell(
         (1.0, 0.8, "note", "for 80%"),
         (0.7, 0.9, "problem", "for 10% to 80%"),
         (0.7, 0.5, "", ""),  # between its bounds nobody knows
+        (0.3, 0.95, "problem", "for 0% to 10%"),
         (5.0, 0.99, "", ""),
     ],
 )
