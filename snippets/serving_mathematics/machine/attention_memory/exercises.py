@@ -75,10 +75,10 @@ def what_is_kept(
     """What a log says of windows: they are "freed", they are "kept", or neither explains it.
 
     cache_bytes: room for the cache on one device, > 0. concurrency: requests that fit by the log, >
-    0. tokens: of each, many windows long. full_bytes: what a token leaves in all full layers, > 0.
-    windowed_bytes: the same in all layers with a window, >= 0. devices: those that share the
-    layers, no more than KV heads. What differs by more than a tenth is "neither": a window and its
-    next chunk stay. Raises ValueError on other numbers.
+    0. tokens: of each, many windows and budgets long. full_bytes: what a token leaves in all full
+    layers, > 0. windowed_bytes: the same in all layers with a window, >= 0. devices: those that
+    share the layers, no more than KV heads. What differs by more than a tenth is "neither": a
+    window and its next chunks stay. Raises ValueError on other numbers.
 
     >>> what_is_kept(9e9, 10, tokens=100_000, full_bytes=36_000, windowed_bytes=36_000, devices=4)
     'freed'
